@@ -1,0 +1,214 @@
+//! Errors of the stores: a kind the caller can act on, the URL, and what happened.
+//!
+//! Owns the mapping from the libraries' errors to kinds. Invariant: a credential never gets into one;
+//! texts of libraries are passed through [`scrub`].
+
+use std::fmt;
+
+use crate::Location;
+use crate::s3::Refusal;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The object, bucket or directory is not there.
+    NotFound,
+    /// It is there already (create-only), or something else is in its place.
+    Exists,
+    /// It is not what the caller said it would be.
+    Precondition,
+    /// No or wrong credentials, or not allowed to do this.
+    Denied,
+    /// Worth trying again: time-outs, cut connections, 5xx.
+    Transient,
+    /// No space left where it is to be written.
+    Full,
+    /// The store has no such operation.
+    Unsupported,
+    /// A URL, name or setting that cannot be.
+    Invalid,
+    /// Anything else.
+    Other,
+}
+
+/// A failed operation on a store.
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// Which destination, object or file; safe to print.
+    pub url: String,
+    /// What happened, in a sentence without a final stop.
+    pub message: String,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self { kind, url: url.to_string(), message: scrub(&message.to_string()) }
+    }
+
+    pub fn invalid(url: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Invalid, url, message)
+    }
+
+    /// From an [`object_store::Error`] of an object at `location`.
+    pub fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Self {
+        use object_store::Error as E;
+        if let Some(own) = Self::within(error) {
+            return Self::new(own.kind, location.at(key), &own.message);
+        }
+        let text = chain(error);
+        let refusal = Refusal::read(&text);
+        let said = refusal.as_ref().and_then(Refusal::kind);
+        let kind = match error {
+            E::AlreadyExists { .. } if refusal.as_ref().is_some_and(Refusal::is_collision) => ErrorKind::Transient,
+            E::NotFound { .. } => ErrorKind::NotFound,
+            E::AlreadyExists { .. } => ErrorKind::Exists,
+            E::Precondition { .. } | E::NotModified { .. } => ErrorKind::Precondition,
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => said.unwrap_or(ErrorKind::Denied),
+            E::NotSupported { .. } | E::NotImplemented { .. } => ErrorKind::Unsupported,
+            E::InvalidPath { .. } => ErrorKind::Invalid,
+            _ => said.unwrap_or_else(|| kind_of_text(&text)),
+        };
+        Self::new(kind, location.at(key), refusal.and_then(|r| r.sentence()).unwrap_or(text))
+    }
+
+    /// An error of ours that a library wrapped on its way through.
+    pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(own) = error.downcast_ref::<Self>() {
+                return Some(own);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// From an I/O error on a local path.
+    pub fn from_io(path: impl fmt::Display, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as K;
+        let kind = match error.kind() {
+            K::NotFound => ErrorKind::NotFound,
+            K::AlreadyExists | K::IsADirectory | K::NotADirectory => ErrorKind::Exists,
+            K::PermissionDenied | K::ReadOnlyFilesystem => ErrorKind::Denied,
+            K::StorageFull | K::QuotaExceeded => ErrorKind::Full,
+            K::Interrupted | K::TimedOut => ErrorKind::Transient,
+            K::InvalidInput | K::InvalidFilename => ErrorKind::Invalid,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, path, error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.url, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error with all its sources, joined by colons, each said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let part = source.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        next = source.source();
+    }
+    text
+}
+
+/// Sorts what only a text says: connection failures and statuses that the libraries fold into one kind.
+pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
+    const NOT_FOUND: [&str; 2] = ["NoSuchBucket", "404 Not Found"];
+    const DENIED: [&str; 5] = ["AccessDenied", "403 Forbidden", "401 Unauthorized", "ExpiredToken", "Permission denied"];
+    const FULL: [&str; 3] = ["No space left", "QuotaExceeded", "507 Insufficient Storage"];
+    const TRANSIENT: [&str; 14] = [
+        "timed out",
+        "timeout",
+        "onnection refused",
+        "onnection reset",
+        "onnection closed",
+        "connection error",
+        "error sending request",
+        "error decoding response body",
+        "dns error",
+        "500 Internal Server Error",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Gateway Timeout",
+        "429 Too Many Requests",
+    ];
+    let has = |needles: &[&str]| needles.iter().any(|n| text.contains(n));
+    if has(&NOT_FOUND) {
+        ErrorKind::NotFound
+    } else if has(&DENIED) {
+        ErrorKind::Denied
+    } else if has(&FULL) {
+        ErrorKind::Full
+    } else if !has(&["invalid peer certificate"]) && has(&TRANSIENT) {
+        ErrorKind::Transient
+    } else {
+        ErrorKind::Other
+    }
+}
+
+/// Blots out what could be a secret in a library's text: user parts of URLs, signatures, tokens.
+pub fn scrub(text: &str) -> String {
+    const MARKS: [&str; 8] = [
+        "X-Amz-Signature=",
+        "X-Amz-Credential=",
+        "X-Amz-Security-Token=",
+        "Authorization: ",
+        "authorization: ",
+        "Signature=",
+        "aws_secret_access_key=",
+        "aws_session_token=",
+    ];
+    let mut out = text.to_owned();
+    for mark in MARKS {
+        let mut from = 0;
+        while let Some(at) = out[from..].find(mark).map(|i| from + i + mark.len()) {
+            let end = out[at..].find(['&', ' ', '"', '\'', ')', ',', '\n']).map_or(out.len(), |i| at + i);
+            out.replace_range(at..end, "***");
+            from = at + 3;
+        }
+    }
+    let mut from = 0;
+    while let Some(at) = out[from..].find("://").map(|i| from + i + 3) {
+        let end = out[at..].find(['/', ' ', '"', '\'', ')', '?']).map_or(out.len(), |i| at + i);
+        if let Some(user) = out[at..end].rfind('@')
+            && out[at..at + user].contains(':')
+        {
+            out.replace_range(at..at + user, "***");
+        }
+        from = at;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_blotted_out() {
+        let text = "GET https://key:hush@host/b?X-Amz-Signature=abc123&x=1 Authorization: AWS4 failed";
+        let clean = scrub(text);
+        assert!(!clean.contains("hush") && !clean.contains("abc123") && !clean.contains("AWS4 "), "{clean}");
+        assert!(clean.contains("host/b") && clean.contains("x=1"), "{clean}");
+    }
+
+    #[test]
+    fn a_plain_text_is_left_alone() {
+        let text = "sftp://backup@nas/srv: no such file: a?b=c";
+        assert_eq!(scrub(text), text);
+    }
+}

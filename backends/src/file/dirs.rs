@@ -1,0 +1,304 @@
+//! The way from the root to any directory below it, one component at a time.
+//!
+//! Owns path checking, the root's descriptors, a small cache of opened parent directories and the
+//! naming of errors. Changes nothing but making missing parents.
+//! Invariant: every component is opened by name in its parent with `O_NOFOLLOW|O_DIRECTORY`, so
+//! nothing outside the root is reached whatever symlinks lie in the tree, and the length of a path
+//! is not bounded by `PATH_MAX`.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What to do about parents that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Make {
+    /// Answer `NotFound`.
+    No,
+    /// Make them, mode 0700.
+    Yes,
+    /// Make them, and bring their names to stable storage too.
+    Durable,
+}
+
+const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Descriptors kept; well below the usual limit of 1,024 for a process.
+const CACHED: usize = 192;
+/// How long one is believed. Short, so that a directory which somebody else moves away meanwhile is
+/// not written to for long.
+const FRESH: Duration = Duration::from_secs(1);
+/// How many ancestors are looked up before walking from the root.
+const LEVELS: usize = 64;
+
+struct Root {
+    walk: Arc<OwnedFd>,
+    /// Readable, for `syncfs`: held from the start, so that write errors between then and the call
+    /// are answered by it. `None` where the root cannot be read.
+    sync: Option<OwnedFd>,
+}
+
+struct Entry {
+    fd: Arc<OwnedFd>,
+    opened: Instant,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Cache {
+    entries: HashMap<Vec<u8>, Entry>,
+    tick: u64,
+}
+
+/// Directories below one root.
+pub(super) struct Dirs {
+    root: PathBuf,
+    opened: OnceLock<Root>,
+    cache: Mutex<Cache>,
+}
+
+impl Dirs {
+    /// Touches nothing: the root is opened when it is first needed.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), opened: OnceLock::new(), cache: Mutex::default() }
+    }
+
+    pub fn root_path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root's descriptor (`O_PATH`).
+    pub fn root(&self) -> Result<Arc<OwnedFd>> {
+        Ok(self.opened()?.walk.clone())
+    }
+
+    /// Writes back everything the root's file system holds.
+    pub fn sync_file_system(&self) -> Result<()> {
+        match &self.opened()?.sync {
+            Some(fd) => rustix::fs::syncfs(fd).map_err(|e| self.error(b"", e)),
+            None => {
+                // No descriptor to name the file system by: all of them, then.
+                rustix::fs::sync();
+                Ok(())
+            }
+        }
+    }
+
+    fn opened(&self) -> Result<&Root> {
+        if let Some(root) = self.opened.get() {
+            return Ok(root);
+        }
+        // Symlinks on the way to the root are the user's own choice and are followed.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let walk = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT => Error::new(
+                ErrorKind::NotFound,
+                shown(self.root.as_os_str().as_bytes()),
+                "the directory does not exist (or its file system is not mounted)",
+            ),
+            errno => self.error(b"", errno),
+        })?;
+        let sync = rustix::fs::openat(&walk, c".", READ, Mode::empty()).ok();
+        Ok(self.opened.get_or_init(|| Root { walk: Arc::new(walk), sync }))
+    }
+
+    /// The directory at `path` (`O_PATH`), made if `make` says so. Something else of that name, a
+    /// symlink included, answers `Exists`.
+    pub fn dir(&self, path: &[u8], make: Make) -> Result<Arc<OwnedFd>> {
+        let root = self.root()?;
+        if path.is_empty() {
+            return Ok(root);
+        }
+        check(path).map_err(|why| self.invalid(path, why))?;
+        if let Some((len, fd)) = self.nearest(path) {
+            match self.walk(path, len, fd, make) {
+                // What was in the cache may be gone since: once more from the root.
+                Err(error) if error.kind == ErrorKind::NotFound => self.forget_all(),
+                done => return done,
+            }
+        }
+        self.walk(path, 0, root, make)
+    }
+
+    /// Goes down to `path` from the directory `path[..from]`.
+    fn walk(&self, path: &[u8], from: usize, mut fd: Arc<OwnedFd>, make: Make) -> Result<Arc<OwnedFd>> {
+        let mut at = from;
+        while at < path.len() {
+            let start = if at == 0 { 0 } else { at + 1 };
+            let end = path[start..].iter().position(|b| *b == b'/').map_or(path.len(), |i| start + i);
+            let next = step(&fd, &path[start..end], make).map_err(|errno| match errno {
+                Errno::NOTDIR | Errno::LOOP => {
+                    Error::new(ErrorKind::Exists, self.shown(&path[..end]), "not a directory (a symlink is not followed)")
+                }
+                errno => self.error(&path[..end], errno),
+            })?;
+            fd = Arc::new(next);
+            self.remember(&path[..end], &fd);
+            at = end;
+        }
+        Ok(fd)
+    }
+
+    /// A directory opened for reading its entries or for `fsync`.
+    pub fn readable(&self, path: &[u8]) -> Result<OwnedFd> {
+        let fd = self.dir(path, Make::No)?;
+        rustix::fs::openat(&fd, c".", READ, Mode::empty()).map_err(|e| self.error(path, e))
+    }
+
+    /// Brings the names in the directory `path` to stable storage.
+    pub fn fsync(&self, path: &[u8]) -> Result<()> {
+        rustix::fs::fsync(self.readable(path)?).map_err(|e| self.error(path, e))
+    }
+
+    /// Does `op` in the parent of `path` with the last component. If the parent turns out to have
+    /// been removed behind the cache's back, once more with a fresh one.
+    pub fn at<T>(&self, path: &[u8], make: Make, op: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>) -> Result<T> {
+        let (parent, name) = self.split(path)?;
+        let fd = self.dir(parent, make)?;
+        let mut done = op(&fd, name);
+        if matches!(done, Err(Errno::NOENT)) && is_gone(&fd) {
+            self.forget_all();
+            done = op(&*self.dir(parent, make)?, name);
+        }
+        done.map_err(|errno| self.error(path, errno))
+    }
+
+    /// Parent and last component of a checked path that is not the root.
+    pub fn split<'a>(&self, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
+        check(path).map_err(|why| self.invalid(path, why))?;
+        Ok(split(path))
+    }
+
+    /// Drops what is remembered of `path` and of everything below it.
+    pub fn forget(&self, path: &[u8]) {
+        self.lock().entries.retain(|key, _| !(key.starts_with(path) && matches!(key.get(path.len()), None | Some(b'/'))));
+    }
+
+    /// Drops all that is remembered.
+    pub fn forget_all(&self) {
+        self.lock().entries.clear();
+    }
+
+    /// The printable name of a path of this tree.
+    pub fn shown(&self, path: &[u8]) -> String {
+        let root = self.root.as_os_str().as_bytes();
+        match path {
+            b"" => shown(root),
+            path => shown(&[root.strip_suffix(b"/").unwrap_or(root), b"/", path].concat()),
+        }
+    }
+
+    /// A system call's failure on `path`.
+    pub fn error(&self, path: &[u8], errno: Errno) -> Error {
+        Error::from_io(self.shown(path), &errno.into())
+    }
+
+    fn invalid(&self, path: &[u8], why: &str) -> Error {
+        Error::invalid(self.shown(path), why)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        // The cache is whole at every step, so a panic elsewhere does not spoil it.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The longest remembered prefix of `path` and its length.
+    fn nearest(&self, path: &[u8]) -> Option<(usize, Arc<OwnedFd>)> {
+        let mut cache = self.lock();
+        cache.tick += 1;
+        let tick = cache.tick;
+        let mut end = path.len();
+        for _ in 0..LEVELS {
+            if let Some(entry) = cache.entries.get_mut(&path[..end])
+                && entry.opened.elapsed() < FRESH
+            {
+                entry.used = tick;
+                return Some((end, entry.fd.clone()));
+            }
+            end = path[..end].iter().rposition(|b| *b == b'/')?;
+        }
+        None
+    }
+
+    fn remember(&self, path: &[u8], fd: &Arc<OwnedFd>) {
+        let mut cache = self.lock();
+        cache.tick += 1;
+        let entry = Entry { fd: fd.clone(), opened: Instant::now(), used: cache.tick };
+        if cache.entries.len() >= CACHED && !cache.entries.contains_key(path) {
+            // The older half goes at once, so that the scan is paid for rarely.
+            let middle = cache.tick.saturating_sub(CACHED as u64 / 2);
+            cache.entries.retain(|_, entry| entry.used > middle);
+            if cache.entries.len() >= CACHED {
+                cache.entries.clear();
+            }
+        }
+        cache.entries.insert(path.to_vec(), entry);
+    }
+}
+
+/// Opens one component, making it if asked to.
+fn step(parent: &OwnedFd, name: &[u8], make: Make) -> rustix::io::Result<OwnedFd> {
+    match rustix::fs::openat(parent, name, WALK, Mode::empty()) {
+        Err(Errno::NOENT) if make != Make::No => {}
+        done => return done,
+    }
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) if make == Make::Durable => {
+            rustix::fs::fsync(rustix::fs::openat(parent, c".", READ, Mode::empty())?)?;
+        }
+        // Another task was faster.
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    rustix::fs::openat(parent, name, WALK, Mode::empty())
+}
+
+/// Whether a directory that is still open has no name any more.
+fn is_gone(fd: &OwnedFd) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+/// Says what is wrong with a path that may not be used.
+pub(super) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
+    if path.contains(&0) {
+        return Err("a name cannot hold a NUL byte");
+    }
+    for name in path.split(|b| *b == b'/') {
+        match name {
+            b"" => return Err("an empty path or component cannot be used here"),
+            b"." | b".." => return Err("`.` and `..` cannot be used in a path here"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Parent (empty for the root) and last component.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+/// A path as text: what is not UTF-8 is replaced and control characters are escaped, so that a
+/// name cannot forge lines in a log or drive a terminal.
+fn shown(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in String::from_utf8_lossy(path).chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,133 @@
+//! Setting metadata on what is there or is about to be.
+//!
+//! Owns the order in which it is set: owner (which clears set-id bits), attributes of the user (they
+//! need a writable mode), mode, other attributes (an ACL comes after the mode it refines), mtime.
+//! Invariant: no symlink is followed, and nothing that could block or act (a FIFO, a device) is
+//! opened other than by `O_PATH`.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::io::{Errno, Result};
+
+use crate::{FileMeta, Stamp};
+
+/// Whether this process may give files away.
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Sets metadata on a file this process has just made and holds open. A mode that the file system
+/// cannot keep (FAT) is passed over: the file is ours, so that is what a refusal means.
+pub(super) fn apply_new(fd: &OwnedFd, meta: &FileMeta) -> Result<()> {
+    if let Some((uid, gid)) = ids(meta) {
+        pass(rustix::fs::fchown(fd, uid, gid))?;
+    }
+    set_xattrs(meta, true, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
+    if let Some(mode) = mode(meta) {
+        pass(rustix::fs::fchmod(fd, mode))?;
+    }
+    set_xattrs(meta, false, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
+    match meta.mtime {
+        Some(mtime) => rustix::fs::futimens(fd, &times(mtime)?),
+        None => Ok(()),
+    }
+}
+
+/// Sets metadata on `name` in `dir`, whatever it is.
+pub(super) fn apply_at(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        return apply_symlink(dir, name, meta);
+    }
+    apply_open(&fd, &stat, meta)
+}
+
+/// Sets metadata on the file or directory behind an `O_PATH` descriptor.
+pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<()> {
+    if let Some((uid, gid)) = ids(meta) {
+        pass(rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW))?;
+    }
+    // This name leads to exactly the inode that is open, so nothing can be slipped in between;
+    // unlike `fchmod` it works on a descriptor that grants no access.
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let set = |name: &[u8], value: &[u8]| rustix::fs::setxattr(&*link, name, value, XattrFlags::empty());
+    let has_user = meta.xattrs.iter().any(|(name, _)| is_user(name));
+    if has_user && stat.st_mode & 0o200 == 0 && !is_root() {
+        // The owner's own attributes need write permission; the mode is set again below.
+        pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o200)))?;
+        let done = set_xattrs(meta, true, set);
+        pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777)))?;
+        done?;
+    } else {
+        set_xattrs(meta, true, set)?;
+    }
+    if let Some(mode) = mode(meta) {
+        rustix::fs::chmod(&*link, mode)?;
+    }
+    set_xattrs(meta, false, set)?;
+    match meta.mtime {
+        Some(mtime) => rustix::fs::utimensat(rustix::fs::CWD, &*link, &times(mtime)?, AtFlags::empty()),
+        None => Ok(()),
+    }
+}
+
+/// Sets owner and mtime of a symlink itself; it has no mode and can have no user attributes.
+pub(super) fn apply_symlink(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<()> {
+    if let Some((uid, gid)) = ids(meta) {
+        pass(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
+    }
+    match meta.mtime {
+        Some(mtime) => rustix::fs::utimensat(dir, name, &times(mtime)?, AtFlags::SYMLINK_NOFOLLOW),
+        None => Ok(()),
+    }
+}
+
+/// The modification time of a file.
+pub(super) fn stamp(stat: &Stat) -> Stamp {
+    Stamp { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() }
+}
+
+/// "Set the mtime, leave the atime".
+pub(super) fn times(mtime: Stamp) -> Result<Timestamps> {
+    // Values above are commands to the kernel (now, omit), not times.
+    if mtime.nanos >= 1_000_000_000 {
+        return Err(Errno::INVAL);
+    }
+    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let mtime = Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() };
+    Ok(Timestamps { last_access: omit, last_modification: mtime })
+}
+
+fn ids(meta: &FileMeta) -> Option<(Option<Uid>, Option<Gid>)> {
+    // The highest number means "leave it" to the kernel and cannot be an owner.
+    let (uid, gid) = meta.owner.filter(|_| is_root())?;
+    Some(((uid != u32::MAX).then(|| Uid::from_raw(uid)), (gid != u32::MAX).then(|| Gid::from_raw(gid))))
+}
+
+fn mode(meta: &FileMeta) -> Option<Mode> {
+    meta.mode.map(|mode| Mode::from_raw_mode(mode & 0o7777))
+}
+
+fn is_user(name: &[u8]) -> bool {
+    name.starts_with(b"user.")
+}
+
+fn set_xattrs(meta: &FileMeta, user: bool, set: impl Fn(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    let mut chosen = meta.xattrs.iter().filter(|(name, _)| is_user(name) == user);
+    chosen.try_for_each(|(name, value)| match set(name, value) {
+        // What our rights refuse, other than by EPERM: the mode is looked at before the name.
+        Err(Errno::ACCESS) => Ok(()),
+        done => pass(done),
+    })
+}
+
+/// Passes over what rights or the file system do not allow.
+fn pass(done: Result<()>) -> Result<()> {
+    match done {
+        Err(Errno::PERM | Errno::NOTSUP) => Ok(()),
+        done => done,
+    }
+}

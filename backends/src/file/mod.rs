@@ -1,0 +1,177 @@
+//! Directories of this machine: the backend, the tree and the object store over it.
+//!
+//! Owns [`FileBackend`], which ties the parts together: `dirs.rs` finds directories, `meta.rs` sets
+//! metadata, `staging.rs` writes, `publish.rs` names, `read.rs` and `walk.rs` read, `put.rs` decides
+//! between writers, `store.rs` speaks the data plane, `tree.rs` the tree.
+//! Invariant: nothing outside the root is touched and no symlink below it is followed.
+
+mod dirs;
+mod meta;
+mod publish;
+mod put;
+mod read;
+mod staging;
+mod store;
+mod tree;
+mod walk;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+
+pub use put::etag;
+pub(crate) use store::error as store_error;
+pub use tree::LocalTree;
+
+pub use crate::tree::{FileKind, FileStat, StageBlocks};
+
+use crate::meter::Class;
+use crate::{Backend, Capabilities, Error, ErrorKind, FileMeta, Listed, Location, Meter, Result, Tree};
+
+/// Where contents are staged, relative to the destination's root. Left out of every listing.
+pub const STAGING: &[u8] = b".offsite/tmp";
+
+/// A destination that is a directory of this machine.
+pub struct FileBackend {
+    location: Location,
+    tree: LocalTree,
+    store: Arc<store::FileStore>,
+    meter: Arc<Meter>,
+}
+
+impl FileBackend {
+    /// The directory that `location` names. Touches nothing; it need not exist before
+    /// [`Backend::prepare`], but until then every operation answers [`ErrorKind::NotFound`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a location with settings: a directory takes none.
+    pub fn open(location: Location) -> Result<Self> {
+        location.only_settings(&[])?;
+        let tree = LocalTree::open(&location.dir(), STAGING)?;
+        let meter = Arc::new(Meter::default());
+        let store = Arc::new(store::FileStore::new(tree.area.clone(), meter.clone()));
+        Ok(Self { location, tree, store, meter })
+    }
+}
+
+#[async_trait]
+impl Backend for FileBackend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: true,
+            max_key: usize::MAX,
+            min_part: 1,
+            max_parts: u64::MAX / 2,
+            max_object: i64::MAX as u64,
+            transfers: 8,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        None
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The clock of the file system, which on a network is that of its server. Where nothing can be
+    /// written (no such directory yet, read-only), this machine's.
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        let area = self.tree.area.clone();
+        let touched = blocking(move || {
+            area.dirs.root()?;
+            let (temp, fd) = area.create()?;
+            rustix::fs::fstat(&fd).map_err(|e| area.dirs.error(&temp.path, e))
+        })
+        .await;
+        match touched {
+            Ok(stat) => {
+                let now = put::modified(&stat);
+                self.meter.note_clock(now);
+                Ok(now)
+            }
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Denied) => Ok(Utc::now()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        let (dir, area) = (self.location.dir(), self.tree.area.clone());
+        let location = self.location.clone();
+        blocking(move || {
+            std::fs::create_dir_all(&dir).map_err(|e| Error::from_io(&location, &e))?;
+            area.dirs.root().map(drop)
+        })
+        .await
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+        self.meter.count(Class::Copy);
+        let area = self.tree.area.clone();
+        let (from, to) = (from.clone(), to.clone());
+        let etag = etag.map(str::to_owned);
+        blocking(move || {
+            let (source, stat) = read::open_file(&area.dirs, from.as_ref().as_bytes())?;
+            put::expect(&area, from.as_ref().as_bytes(), &stat, etag.as_deref())?;
+            // Of the file that was looked at, whatever has its name by now.
+            let size = stat.st_size.unsigned_abs();
+            let staged = area.stage_copy_of(&source, size, &FileMeta::default())?;
+            put::name(&area, staged, to.as_ref().as_bytes(), &put::Mode::Overwrite)
+        })
+        .await
+    }
+
+    /// As the directories answer, in no order, in memory that grows only with the number of
+    /// directories. Ends in an error at a directory that cannot be read.
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        self.meter.count(Class::List);
+        walk::list(self.tree.area.clone(), Vec::new(), walk::Order::Any)
+            .map(|found| {
+                let found = found?;
+                Ok(Listed {
+                    size: found.stat.st_size.unsigned_abs(),
+                    etag: Some(put::etag_of(&found.stat)),
+                    modified: put::modified(&found.stat),
+                    key: found.key,
+                })
+            })
+            .boxed()
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        match versions.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unsupported, &self.location, "a directory keeps no versions of its own")),
+        }
+    }
+
+    fn tree(&self) -> Option<Arc<dyn Tree>> {
+        Some(Arc::new(self.tree.clone()))
+    }
+}
+
+/// Runs `op` on a thread that may block.
+async fn blocking<T: Send + 'static>(op: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(op).await {
+        Ok(done) => done,
+        Err(error) => Err(Error::new(ErrorKind::Other, "directory", error)),
+    }
+}

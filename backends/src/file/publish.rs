@@ -1,0 +1,259 @@
+//! Giving staged contents their names, and taking names away.
+//!
+//! Owns renames, hard links, kept versions and removal. Everything here blocks.
+//! Invariants: a name goes from the old thing to the new one in one rename; a kept version has its
+//! name before the rename; a directory that is in the way is never removed.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::dirs::Make;
+use super::meta;
+use super::staging::{Area, Temp};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result};
+
+/// From this many files on, one `syncfs` costs less than a `fsync` each.
+const SYNC_ALL: usize = 8;
+
+/// See [`crate::Tree::publish`].
+pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+    let all = match durable && items.len() > SYNC_ALL {
+        true => area.dirs.sync_file_system(),
+        false => Ok(()),
+    };
+    let each = durable && items.len() <= SYNC_ALL;
+    let one = |item: Publish| {
+        let temp = Temp::new(area.clone(), item.staged.temp);
+        all.clone()?;
+        if each {
+            fsync_temp(area, &temp.path)?;
+        }
+        if let Some(keep) = &item.keep {
+            keep_old(area, &item.path, keep, durable)?;
+        }
+        rename(area, &temp.path, &item.path)?;
+        temp.release();
+        Ok(())
+    };
+    items.into_iter().map(one).collect()
+}
+
+/// Brings one staged file to stable storage, its times included.
+fn fsync_temp(area: &Area, temp: &[u8]) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = area.dirs.at(temp, Make::No, |dir, name| {
+        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            // Its mode forbids reading it, to us too.
+            Err(Errno::ACCESS) => Ok(None),
+            done => done.map(Some),
+        }
+    })?;
+    match opened {
+        Some(fd) => rustix::fs::fsync(fd).map_err(|e| area.dirs.error(temp, e)),
+        None => area.dirs.sync_file_system(),
+    }
+}
+
+/// Moves `from` to `to` atomically, making the parents of `to`. Only a directory can be in the way.
+pub(super) fn rename(area: &Area, from: &[u8], to: &[u8]) -> Result<()> {
+    let (parent, name) = area.dirs.split(from)?;
+    let source = area.dirs.dir(parent, Make::No)?;
+    area.dirs.at(to, Make::Yes, |dir, target| rustix::fs::renameat(&source, name, dir, target))
+}
+
+/// What is at `path`, not followed; a directory answers `Exists`.
+fn look(area: &Area, path: &[u8], make: Make) -> Result<Option<Stat>> {
+    let stat = area.dirs.at(path, make, |dir, name| match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        stat => stat.map(Some),
+    })?;
+    match stat {
+        Some(stat) if kind(&stat) == FileType::Directory => {
+            Err(Error::new(ErrorKind::Exists, area.dirs.shown(path), "a directory is in the way"))
+        }
+        stat => Ok(stat),
+    }
+}
+
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether it is a thing that is kept: a socket or a device has no content to keep.
+fn is_kept(stat: &Stat) -> bool {
+    matches!(kind(stat), FileType::RegularFile | FileType::Symlink)
+}
+
+/// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
+fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8], durable: bool) -> Result<()> {
+    let Some(stat) = look(area, path, Make::Yes)?.filter(is_kept) else {
+        return Ok(());
+    };
+    let (parent, name) = area.dirs.split(path)?;
+    let source = area.dirs.dir(parent, Make::No)?;
+    let linked = area.dirs.at(keep, Make::Yes, |dir, new| match rustix::fs::linkat(&source, name, dir, new, AtFlags::empty()) {
+        Ok(()) | Err(Errno::EXIST) => Ok(true),
+        Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(errno),
+    })?;
+    match linked {
+        true => Ok(()),
+        false => keep_copy(area, path, keep, &stat, durable),
+    }
+}
+
+/// The same where the file system has no hard links: a copy.
+fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], stat: &Stat, durable: bool) -> Result<()> {
+    let old = FileMeta {
+        mode: Some(stat.st_mode & 0o7777),
+        mtime: Some(meta::stamp(stat)),
+        owner: Some((stat.st_uid, stat.st_gid)),
+        ..FileMeta::default()
+    };
+    let temp = if kind(stat) == FileType::Symlink {
+        let target = area.dirs.at(path, Make::No, |dir, name| rustix::fs::readlinkat(dir, name, Vec::new()))?;
+        stage_symlink(area, target.to_bytes(), &old)?
+    } else {
+        let (temp, fd) = area.stage_copy(path, &old)?;
+        if durable {
+            rustix::fs::fsync(&fd).map_err(|e| area.dirs.error(&temp.path, e))?;
+        }
+        temp
+    };
+    if rename_new(area, &temp.path, keep)? {
+        temp.release();
+    }
+    Ok(())
+}
+
+/// Moves `from` to `to` unless that is taken; answers whether it did.
+pub(super) fn rename_new(area: &Area, from: &[u8], to: &[u8]) -> Result<bool> {
+    let (parent, name) = area.dirs.split(from)?;
+    let source = area.dirs.dir(parent, Make::No)?;
+    area.dirs.at(to, Make::Yes, |dir, target| match rename_new_at(&source, name, dir, target) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno),
+    })
+}
+
+fn rename_new_at(source: &OwnedFd, name: &[u8], dir: &OwnedFd, target: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(source, name, dir, target, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        done => return done,
+    }
+    // A file system without that flag (NFS): a second name, which is as exclusive, then not the first.
+    match rustix::fs::linkat(source, name, dir, target, AtFlags::empty()) {
+        Ok(()) => return rustix::fs::unlinkat(source, name, AtFlags::empty()),
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {}
+        Err(errno) => return Err(errno),
+    }
+    // Neither: looking first is the best there is, and the one writer of a tree is alone with it.
+    match rustix::fs::statat(dir, target, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => rustix::fs::renameat(source, name, dir, target),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMeta) -> Result<Temp> {
+    let temp = area.temp_name();
+    area.dirs.at(&temp, Make::Yes, |dir, name| rustix::fs::symlinkat(target, dir, name))?;
+    let temp = Temp::new(area.clone(), temp);
+    area.dirs.at(&temp.path, Make::No, |dir, name| meta::apply_symlink(dir, name, meta))?;
+    Ok(temp)
+}
+
+/// See [`crate::Tree::symlink`].
+pub(super) fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
+    area.dirs.split(path)?;
+    let temp = stage_symlink(area, target, meta)?;
+    rename(area, &temp.path, path)?;
+    temp.release();
+    Ok(())
+}
+
+/// See [`crate::Tree::hard_link`].
+pub(super) fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) -> Result<()> {
+    let (parent, name) = area.dirs.split(existing)?;
+    let source = area.dirs.dir(parent, Make::No)?;
+    let link_to = |to: &[u8]| {
+        area.dirs.at(to, Make::Yes, |dir, new| match rustix::fs::linkat(&source, name, dir, new, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(errno),
+        })
+    };
+    // Most often there is nothing to replace.
+    if link_to(path)? {
+        return Ok(());
+    }
+    let temp = area.temp_name();
+    if !link_to(&temp)? {
+        return Err(area.dirs.error(&temp, Errno::EXIST));
+    }
+    // The guard stays armed: a rename between two names of one file leaves both of them.
+    let temp = Temp::new(area.clone(), temp);
+    rename(area, &temp.path, path)
+}
+
+/// See [`crate::Tree::set_meta`].
+pub(super) fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<()> {
+    if !path.is_empty() {
+        return area.dirs.at(path, Make::No, |dir, name| meta::apply_at(dir, name, meta));
+    }
+    let root = area.dirs.root()?;
+    rustix::fs::fstat(&root).and_then(|stat| meta::apply_open(&root, &stat, meta)).map_err(|errno| area.dirs.error(path, errno))
+}
+
+/// See [`crate::Tree::remove_file`].
+pub(super) fn remove_file(area: &Area, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+    area.dirs.root()?;
+    let stat = match look(area, path, Make::No) {
+        Ok(Some(stat)) => stat,
+        Ok(None) => return Ok(()),
+        Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if let Some(keep) = keep.filter(|_| is_kept(&stat))
+        && rename_new(area, path, keep)?
+    {
+        return Ok(());
+    }
+    unlink(area, path)
+}
+
+/// Removes one name that is no directory; a missing one is no error.
+pub(super) fn unlink(area: &Area, path: &[u8]) -> Result<()> {
+    area.dirs.root()?;
+    let done = area.dirs.at(path, Make::No, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty()));
+    match done {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// See [`crate::Tree::remove_dir`].
+pub(super) fn remove_dir(area: &Area, path: &[u8]) -> Result<bool> {
+    area.dirs.root()?;
+    if path.is_empty() {
+        return Ok(false);
+    }
+    let done = area.dirs.at(path, Make::No, |dir, name| {
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            // A mount point stays as well.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    });
+    // After the call: a descriptor taken meanwhile would lead into the removed directory.
+    area.dirs.forget(path);
+    match done {
+        Err(e) if e.kind == ErrorKind::NotFound => Ok(true),
+        done => done,
+    }
+}

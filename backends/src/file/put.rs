@@ -1,0 +1,219 @@
+//! Writing objects: who wins, what is on stable storage, and the entity tag.
+//!
+//! Owns the three ways to name an object (overwrite, create-only, compare and swap) and uploads in
+//! parts. Invariants: an object is on stable storage before it has its name, and the name is before
+//! the call returns; of several writers of one name, in this process or another, exactly one creates.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
+use rustix::fs::{AtFlags, FlockOperation, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::dirs::{self, Make};
+use super::staging::{self, Area, Temp};
+use super::{meta, publish, read, store};
+use crate::meter::{Class, Meter};
+use crate::{Error, ErrorKind, Result, Stamp};
+
+/// The file in the staging directory that compare-and-swap is serialized by; never removed.
+pub(super) const LOCK: &[u8] = b"lock";
+
+/// The entity tag of a file: inode, length and modification time (nanoseconds), in hexadecimal.
+/// It changes whenever the file is replaced and stays when the file is renamed or linked.
+pub fn etag(ino: u64, size: u64, mtime: Stamp) -> String {
+    let nanos = i128::from(mtime.secs) * 1_000_000_000 + i128::from(mtime.nanos);
+    let sign = if nanos < 0 { "-" } else { "" };
+    format!("{ino:x}-{size:x}-{sign}{:x}", nanos.unsigned_abs())
+}
+
+pub(super) fn etag_of(stat: &Stat) -> String {
+    etag(stat.st_ino, stat.st_size.unsigned_abs(), meta::stamp(stat))
+}
+
+/// The modification time as a date; what lies outside the calendar is its nearest end.
+pub(super) fn modified(stat: &Stat) -> DateTime<Utc> {
+    let Stamp { secs, nanos } = meta::stamp(stat);
+    DateTime::from_timestamp(secs, nanos).unwrap_or(match secs < 0 {
+        true => DateTime::<Utc>::MIN_UTC,
+        false => DateTime::<Utc>::MAX_UTC,
+    })
+}
+
+/// Answers `Precondition` unless the file has the tag that is asked for, if one is.
+pub(super) fn expect(area: &Area, key: &[u8], stat: &Stat, wanted: Option<&str>) -> Result<()> {
+    let found = etag_of(stat);
+    match wanted.map(|tag| tag.trim_matches('"')) {
+        Some(wanted) if wanted != found => {
+            Err(Error::new(ErrorKind::Precondition, area.dirs.shown(key), format!("it is {found} and not {wanted}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How an object gets its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mode {
+    Overwrite,
+    Create,
+    /// Only over the object with this entity tag.
+    Update(String),
+}
+
+/// Gives a staged file the name `key`, durably.
+pub(super) fn name(area: &Arc<Area>, (temp, fd): (Temp, OwnedFd), key: &[u8], mode: &Mode) -> Result<PutResult> {
+    let (parent, _) = area.dirs.split(key)?;
+    let fail = |errno| area.dirs.error(key, errno);
+    let stat = make_unique(&fd).map_err(fail)?;
+    rustix::fs::fsync(&fd).map_err(fail)?;
+    area.dirs.dir(parent, Make::Durable)?;
+    match mode {
+        Mode::Overwrite => {
+            // Not between another writer's look and its rename, where locks work at all.
+            let _lock = lock(area).ok();
+            publish::rename(area, &temp.path, key)?;
+            temp.release();
+        }
+        Mode::Create => create(area, temp, &fd, key)?,
+        Mode::Update(wanted) => {
+            let _lock = lock(area)?;
+            let current = match read::open_file(&area.dirs, key) {
+                Ok((_, stat)) => stat,
+                Err(e) if e.kind == ErrorKind::NotFound => {
+                    return Err(Error { kind: ErrorKind::Precondition, ..e });
+                }
+                Err(e) => return Err(e),
+            };
+            expect(area, key, &current, Some(wanted))?;
+            publish::rename(area, &temp.path, key)?;
+            temp.release();
+        }
+    }
+    area.dirs.fsync(parent)?;
+    Ok(PutResult { e_tag: Some(etag_of(&stat)), version: None, extensions: Default::default() })
+}
+
+/// Moves the mtime by a random part of a millisecond. Inodes are used again at once and the clock of
+/// a file system ticks every few milliseconds, so without this an object that is replaced twice
+/// within a tick could get its first tag back.
+fn make_unique(fd: &OwnedFd) -> rustix::io::Result<Stat> {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let mut mtime = meta::stamp(&rustix::fs::fstat(fd)?);
+    mtime.nanos = mtime.nanos / 1_000_000 * 1_000_000 + (random % 1_000_000) as u32;
+    rustix::fs::futimens(fd, &meta::times(mtime)?)?;
+    rustix::fs::fstat(fd)
+}
+
+/// Names a temporary file if the name is free. A hard link is the one operation that is exclusive on
+/// every file system that has it, network ones included.
+fn create(area: &Arc<Area>, temp: Temp, fd: &OwnedFd, key: &[u8]) -> Result<()> {
+    let (staging, name) = area.dirs.split(&temp.path)?;
+    let staging = area.dirs.dir(staging, Make::No)?;
+    let linked = area.dirs.at(key, Make::Durable, |dir, new| {
+        match rustix::fs::linkat(&staging, name, dir, new, AtFlags::empty()) {
+            Ok(()) => Ok(Some(true)),
+            // A server that repeats a request refuses its own first success: the file knows.
+            Err(Errno::EXIST) => Ok(Some(rustix::fs::fstat(fd)?.st_nlink > 1)),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    })?;
+    let won = match linked {
+        Some(won) => won,
+        None => {
+            let won = publish::rename_new(area, &temp.path, key)?;
+            if won {
+                temp.release();
+            }
+            won
+        }
+    };
+    match won {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Exists, area.dirs.shown(key), "it is there already")),
+    }
+}
+
+/// Keeps other writers that compare and swap away until it is dropped.
+pub(super) fn lock(area: &Area) -> Result<OwnedFd> {
+    let path = [area.staging(), b"/", LOCK].concat();
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let fd = area.dirs.at(&path, Make::Yes, |dir, name| rustix::fs::openat(dir, name, flags, mode))?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive)).map_err(|e| area.dirs.error(&path, e))?;
+    Ok(fd)
+}
+
+/// An upload in parts: each goes to its place in one temporary file.
+pub(super) struct Upload {
+    area: Arc<Area>,
+    meter: Arc<Meter>,
+    key: Vec<u8>,
+    fd: Arc<OwnedFd>,
+    /// `None` once it is finished.
+    temp: Option<Temp>,
+    offset: u64,
+}
+
+impl Upload {
+    pub fn new(area: Arc<Area>, meter: Arc<Meter>, key: &[u8]) -> Result<Self> {
+        dirs::check(key).map_err(|why| Error::invalid(area.dirs.shown(key), why))?;
+        let (temp, fd) = area.create()?;
+        Ok(Self { area, meter, key: key.to_vec(), fd: Arc::new(fd), temp: Some(temp), offset: 0 })
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({})", self.area.dirs.shown(&self.key))
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.meter.count(Class::Put);
+        let (fd, area, key) = (self.fd.clone(), self.area.clone(), self.key.clone());
+        let (meter, mut at) = (self.meter.clone(), self.offset);
+        self.offset += data.content_length() as u64;
+        Box::pin(async move {
+            super::blocking(move || {
+                for chunk in data.iter() {
+                    staging::write_at(&fd, at, chunk, false).map_err(|e| area.dirs.error(&key, e))?;
+                    at += chunk.len() as u64;
+                }
+                meter.add_sent(data.content_length() as u64);
+                Ok(())
+            })
+            .await
+            .map_err(store::error)
+        })
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let done = "the upload is finished already";
+        let (area, key, fd) = (self.area.clone(), self.key.clone(), self.fd.clone());
+        let temp = self.temp.take().ok_or_else(|| store::error(Error::new(ErrorKind::Invalid, area.dirs.shown(&key), done)))?;
+        super::blocking(move || {
+            let fd = fd.try_clone().map_err(|e| Error::from_io(area.dirs.shown(&key), &e))?;
+            name(&area, (temp, fd), &key, &Mode::Overwrite)
+        })
+        .await
+        .map_err(store::error)
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        let temp = self.temp.take();
+        super::blocking(move || {
+            drop(temp);
+            Ok(())
+        })
+        .await
+        .map_err(store::error)
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading contents: opening without following, whole reads, streams of blocks.
+//!
+//! Owns how a file is opened for reading and what counts as one: a regular file, nothing else.
+//! Invariant: a read loops until the block is full or the file ends, so a short block is the last.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::dirs::{Dirs, Make};
+use super::meta;
+use crate::tree::{FileKind, FileStat};
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes of one block of a stream.
+pub(super) const BLOCK: u64 = 1 << 20;
+
+/// Said when a file ends before the length it had when it was opened.
+pub(super) const SHORTER: &str = "the file became shorter while it was read";
+
+/// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
+pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
+    // Without NONBLOCK, opening a FIFO would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let no_file = |what: &str| Error::new(ErrorKind::NotFound, dirs.shown(path), format!("{what} is there"));
+    let opened = dirs.at(path, Make::No, |dir, name| {
+        let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(None),
+            fd => fd?,
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(super::staging::is_file(stat.st_mode).then_some((fd, stat)))
+    });
+    match opened {
+        Ok(Some(opened)) => Ok(opened),
+        Ok(None) => Err(no_file("something that is no regular file")),
+        Err(error) if error.kind == ErrorKind::Exists => Err(no_file("something else than a directory in the way of it")),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is at `path`, if anything is.
+pub(super) fn stat(dirs: &Dirs, path: &[u8]) -> Result<Option<FileStat>> {
+    let root = dirs.root()?;
+    if path.is_empty() {
+        let stat = rustix::fs::fstat(&root).map_err(|e| dirs.error(path, e))?;
+        return Ok(Some(file_stat(&stat)));
+    }
+    let found = dirs.at(path, Make::No, |dir, name| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW));
+    match found {
+        Ok(stat) => Ok(Some(file_stat(&stat))),
+        Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn file_stat(stat: &Stat) -> FileStat {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Dir,
+        FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
+    };
+    FileStat { kind, size: stat.st_size.unsigned_abs(), mtime: meta::stamp(stat), ino: stat.st_ino }
+}
+
+/// Fills `buffer` from `offset`; fewer bytes than it holds means the file ended.
+pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8], offset: u64) -> rustix::io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = &mut buffer[done..];
+        match retry_on_intr(|| rustix::io::pread(fd, &mut *rest, offset + done as u64))? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
+}
+
+/// Up to `length` bytes from `offset`.
+pub(super) fn read_block(fd: &OwnedFd, offset: u64, length: u64) -> rustix::io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(length).map_err(|_| Errno::FBIG)?];
+    let done = read_full(fd, &mut buffer, offset)?;
+    buffer.truncate(done);
+    Ok(buffer.into())
+}
+
+/// A range of an open file, block by block, to its end or the range's. `shown` names it in errors.
+/// A file that ends before an `exact` range does ends the stream in an error.
+pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, exact: bool, shown: String) -> BoxStream<'static, Result<Bytes>> {
+    let fd = Arc::new(fd);
+    let next = move |range: Range<u64>| {
+        let (fd, shown) = (fd.clone(), shown.clone());
+        async move {
+            let length = range.end.saturating_sub(range.start).min(BLOCK);
+            if length == 0 {
+                return Ok(None);
+            }
+            let start = range.start;
+            let named = shown.clone();
+            let block = super::blocking(move || read_block(&fd, start, length).map_err(|e| Error::from_io(named, &e.into()))).await?;
+            let got = block.len() as u64;
+            if got < length && exact {
+                return Err(Error::new(ErrorKind::Other, shown, SHORTER));
+            }
+            // A short block was the last.
+            let end = if got < length { start + got } else { range.end };
+            Ok((got > 0).then_some((block, start + got..end)))
+        }
+    };
+    stream::try_unfold(range, next).boxed()
+}

@@ -1,0 +1,291 @@
+//! The directory as an [`ObjectStore`]: offsite's own objects, and contents by key.
+//!
+//! Owns the translation between the data plane's calls and the tree, and the counting of them.
+//! Keys are the paths themselves, nothing is escaped; names that no key can express are left out of
+//! listings here and read through [`crate::Tree`] instead.
+//! Invariant: only regular files are objects; no symlink is followed or listed.
+
+use std::fmt;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode,
+};
+use rustix::fs::Stat;
+
+use super::put::{self, Mode};
+use super::staging::Area;
+use super::walk::{self, Found, Order};
+use super::{blocking, publish, read};
+use crate::meter::{Class, Meter};
+use crate::{Error, ErrorKind, FileMeta, Result};
+
+type StoreResult<T> = object_store::Result<T>;
+
+/// Deletes under way at once.
+const DELETES: usize = 8;
+
+/// The data plane of a directory.
+pub(super) struct FileStore {
+    area: Arc<Area>,
+    meter: Arc<Meter>,
+}
+
+impl FileStore {
+    pub fn new(area: Arc<Area>, meter: Arc<Meter>) -> Self {
+        Self { area, meter }
+    }
+
+    fn list_from(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.meter.count(Class::List);
+        let start = key(prefix.unwrap_or(&Path::default())).to_vec();
+        walk::list(self.area.clone(), start, Order::Bytes).map_err(error).try_filter_map(|found| async move { Ok(object(found)) }).boxed()
+    }
+
+    async fn copy(&self, from: &Path, to: &Path, mode: Mode) -> StoreResult<()> {
+        self.meter.count(Class::Copy);
+        let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
+        blocking(move || {
+            let staged = area.stage_copy(key(&from), &FileMeta::default())?;
+            put::name(&area, staged, key(&to), &mode)
+        })
+        .await
+        .map(drop)
+        .map_err(error)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FileStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
+        self.meter.count(Class::Put);
+        let mode = match opts.mode {
+            PutMode::Overwrite => Mode::Overwrite,
+            PutMode::Create => Mode::Create,
+            PutMode::Update(version) => match version.e_tag {
+                Some(tag) => Mode::Update(tag),
+                None => return Err(unsupported("an update without an entity tag")),
+            },
+        };
+        let (area, location) = (self.area.clone(), location.clone());
+        let length = payload.content_length() as u64;
+        let done = blocking(move || {
+            let chunks: Vec<_> = payload.into_iter().collect();
+            let staged = area.stage(&chunks, &FileMeta::default())?;
+            put::name(&area, staged, key(&location), &mode)
+        })
+        .await
+        .map_err(error)?;
+        self.meter.add_sent(length);
+        Ok(done)
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
+        let (area, meter) = (self.area.clone(), self.meter.clone());
+        let location = location.clone();
+        let upload = blocking(move || put::Upload::new(area, meter, key(&location))).await;
+        Ok(Box::new(upload.map_err(error)?))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        let class = if options.head { Class::Head } else { Class::Get };
+        self.meter.count(class);
+        if options.version.is_some() {
+            return Err(unsupported("a version of an object in a directory"));
+        }
+        let (area, at) = (self.area.clone(), location.clone());
+        let opened = blocking(move || Ok(open(&area, &at, &options))).await;
+        let (meta, range, body) = opened.map_err(error)??;
+        let body = match body {
+            Body::None => stream::empty().boxed(),
+            Body::Whole(bytes) => {
+                self.meter.add_received(bytes.len() as u64);
+                stream::once(async { Ok(bytes) }).boxed()
+            }
+            Body::File(fd) => self.body(fd, range.clone(), location),
+        };
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(body),
+            meta,
+            range,
+            attributes: Default::default(),
+            extensions: Default::default(),
+        })
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        let (area, meter) = (self.area.clone(), self.meter.clone());
+        locations
+            .map(move |location| {
+                let (area, meter) = (area.clone(), meter.clone());
+                async move {
+                    let location = location?;
+                    meter.count(Class::Delete);
+                    let at = location.clone();
+                    blocking(move || delete(&area, key(&at))).await.map_err(error)?;
+                    Ok(location)
+                }
+            })
+            .buffered(DELETES)
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.list_from(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.meter.count(Class::List);
+        let (area, prefix) = (self.area.clone(), prefix.cloned().unwrap_or_default());
+        let (files, dirs) = blocking(move || walk::level(&area, key(&prefix))).await.map_err(error)?;
+        Ok(ListResult {
+            common_prefixes: dirs.iter().filter_map(|dir| parse(dir)).collect(),
+            objects: files.into_iter().filter_map(object).collect(),
+            extensions: Default::default(),
+        })
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        let mode = match options.mode {
+            CopyMode::Overwrite => Mode::Overwrite,
+            CopyMode::Create => Mode::Create,
+        };
+        self.copy(from, to, mode).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
+        self.meter.count(Class::Copy);
+        let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
+        let create = options.target_mode == RenameTargetMode::Create;
+        blocking(move || rename(&area, key(&from), key(&to), create)).await.map_err(error)
+    }
+}
+
+impl FileStore {
+    /// A range of an open file, block by block.
+    fn body(&self, fd: OwnedFd, range: Range<u64>, location: &Path) -> BoxStream<'static, StoreResult<Bytes>> {
+        let meter = self.meter.clone();
+        read::blocks(fd, range, true, self.area.dirs.shown(key(location)))
+            .inspect_ok(move |block| meter.add_received(block.len() as u64))
+            .map_err(error)
+            .boxed()
+    }
+}
+
+enum Body {
+    None,
+    Whole(Bytes),
+    File(OwnedFd),
+}
+
+/// Opens an object, looks whether it is what is asked for, and reads it at once if it is small.
+fn open(area: &Area, location: &Path, options: &GetOptions) -> StoreResult<(ObjectMeta, Range<u64>, Body)> {
+    let (fd, stat) = read::open_file(&area.dirs, key(location)).map_err(error)?;
+    let meta = object_meta(location.clone(), &stat);
+    options.check_preconditions(&meta)?;
+    let range = match &options.range {
+        Some(range) => range.as_range(meta.size).map_err(|why| error(Error::invalid(area.dirs.shown(key(location)), why)))?,
+        None => 0..meta.size,
+    };
+    let length = range.end - range.start;
+    if options.head {
+        return Ok((meta, range, Body::None));
+    }
+    if length > read::BLOCK {
+        return Ok((meta, range, Body::File(fd)));
+    }
+    let bytes = read::read_block(&fd, range.start, length).map_err(|errno| error(area.dirs.error(key(location), errno)))?;
+    if bytes.len() as u64 != length {
+        let shown = area.dirs.shown(key(location));
+        return Err(error(Error::new(ErrorKind::Other, shown, read::SHORTER)));
+    }
+    Ok((meta, range, Body::Whole(bytes)))
+}
+
+/// Removes an object; a directory of that name is none.
+fn delete(area: &Area, key: &[u8]) -> Result<()> {
+    area.dirs.root()?;
+    let _lock = put::lock(area).ok();
+    match publish::unlink(area, key) {
+        Err(e) if e.kind == ErrorKind::Exists => Ok(()),
+        done => done,
+    }
+}
+
+/// Moves a regular file, durably; both directories are on stable storage in the end.
+fn rename(area: &Area, from: &[u8], to: &[u8], create: bool) -> Result<()> {
+    read::open_file(&area.dirs, from)?;
+    let (source, target) = (area.dirs.split(from)?.0, area.dirs.split(to)?.0);
+    area.dirs.dir(target, super::dirs::Make::Durable)?;
+    if !create {
+        publish::rename(area, from, to)?;
+    } else if !publish::rename_new(area, from, to)? {
+        let shown = area.dirs.shown(to);
+        return Err(Error::new(ErrorKind::Exists, shown, "it is there already"));
+    }
+    area.dirs.fsync(target)?;
+    area.dirs.fsync(source)
+}
+
+fn key(path: &Path) -> &[u8] {
+    path.as_ref().as_bytes()
+}
+
+/// A raw name as a key, if it is one unchanged.
+fn parse(raw: &[u8]) -> Option<Path> {
+    let text = std::str::from_utf8(raw).ok()?;
+    Path::parse(text).ok().filter(|path| path.as_ref() == text)
+}
+
+fn object(found: Found) -> Option<ObjectMeta> {
+    parse(&found.key).map(|path| object_meta(path, &found.stat))
+}
+
+fn object_meta(location: Path, stat: &Stat) -> ObjectMeta {
+    ObjectMeta {
+        location,
+        last_modified: put::modified(stat),
+        size: stat.st_size.unsigned_abs(),
+        e_tag: Some(put::etag_of(stat)),
+        version: None,
+    }
+}
+
+fn unsupported(what: &str) -> object_store::Error {
+    object_store::Error::NotSupported { source: what.to_owned().into() }
+}
+
+/// Our error as the data plane's, its kind kept; ours is the source.
+pub(crate) fn error(error: Error) -> object_store::Error {
+    use object_store::Error as E;
+    let (kind, path) = (error.kind, error.url.clone());
+    let source = Box::new(error);
+    match kind {
+        ErrorKind::NotFound => E::NotFound { path, source },
+        ErrorKind::Exists => E::AlreadyExists { path, source },
+        ErrorKind::Precondition => E::Precondition { path, source },
+        ErrorKind::Denied => E::PermissionDenied { path, source },
+        ErrorKind::Unsupported => E::NotSupported { source },
+        _ => E::Generic { store: "file", source },
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileStore({})", self.area.dirs.shown(b""))
+    }
+}
+
+impl fmt::Display for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.area.dirs.shown(b""))
+    }
+}

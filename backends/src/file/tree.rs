@@ -1,0 +1,175 @@
+//! A directory of this machine as a [`Tree`].
+//!
+//! Owns the step from async to blocking: each method is one `spawn_blocking` over the functions of
+//! `staging.rs`, `publish.rs` and `read.rs`, which hold what is promised.
+//! Invariant: a value that is dropped half way leaves nothing but a temporary file at worst.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::task::JoinHandle;
+
+use super::staging::{Area, Temp};
+use super::{blocking, publish, read, staging};
+use crate::tree::{FileStat, StageBlocks};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree};
+
+/// A directory tree of this machine. Cheap to clone; clones share one set of open directories.
+#[derive(Clone)]
+pub struct LocalTree {
+    pub(super) area: Arc<Area>,
+}
+
+impl LocalTree {
+    /// The tree at `root` that stages in `staging`, a path relative to the root, on the same file
+    /// system as what is published. Touches nothing: the root is opened by the first operation, which
+    /// answers [`ErrorKind::NotFound`] if it is missing, and the staging directory is made when it
+    /// is needed. Symlinks on the way to the root are followed, none below it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a `staging` that is no path below the root.
+    pub fn open(root: &Path, staging: &[u8]) -> Result<Self> {
+        let area = Arc::new(Area::open(root, staging)?);
+        Ok(Self { area })
+    }
+
+    /// Runs `op` with the area and a path on a thread that may block.
+    async fn run<T: Send + 'static>(&self, path: &[u8], op: impl FnOnce(&Arc<Area>, &[u8]) -> Result<T> + Send + 'static) -> Result<T> {
+        let (area, path) = (self.area.clone(), path.to_vec());
+        blocking(move || op(&area, &path)).await
+    }
+}
+
+#[async_trait]
+impl Tree for LocalTree {
+    fn local_root(&self) -> Option<PathBuf> {
+        Some(self.area.dirs.root_path().to_owned())
+    }
+
+    async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {
+        let area = self.area.clone();
+        blocking(move || Ok(area.stage(&[content], &meta)?.0.into_staged())).await
+    }
+
+    async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
+        let area = self.area.clone();
+        let (temp, fd) = blocking(move || area.create()).await?;
+        Ok(Box::new(Blocks { area: self.area.clone(), fd: Arc::new(fd), temp, meta, offset: 0, writing: None, failed: None }))
+    }
+
+    async fn discard(&self, staged: Staged) -> Result<()> {
+        self.run(&staged.temp, |area, temp| area.discard(temp)).await
+    }
+
+    async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+        let (area, count) = (self.area.clone(), items.len());
+        match blocking(move || Ok(publish::publish(&area, items, durable))).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn make_dir(&self, path: &[u8]) -> Result<()> {
+        self.run(path, |area, path| area.dirs.dir(path, super::dirs::Make::Yes).map(drop)).await
+    }
+
+    async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
+        let target = target.to_vec();
+        self.run(path, move |area, path| publish::symlink(area, path, &target, &meta)).await
+    }
+
+    async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
+        let existing = existing.to_vec();
+        self.run(path, move |area, path| publish::hard_link(area, &existing, path)).await
+    }
+
+    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
+        self.run(from, move |area, from| Ok(area.stage_copy(from, &meta)?.0.into_staged())).await
+    }
+
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+        self.run(path, move |area, path| publish::set_meta(area, path, &meta)).await
+    }
+
+    async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+        let keep = keep.map(<[u8]>::to_vec);
+        self.run(path, move |area, path| publish::remove_file(area, path, keep.as_deref())).await
+    }
+
+    async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
+        self.run(path, |area, path| publish::remove_dir(area, path)).await
+    }
+
+    async fn sync(&self) -> Result<()> {
+        self.run(b"", |area, _| area.dirs.sync_file_system()).await
+    }
+
+    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.run(path, |area, path| {
+            let (fd, _) = read::open_file(&area.dirs, path)?;
+            Ok(read::blocks(fd, 0..u64::MAX, false, area.dirs.shown(path)))
+        })
+        .await
+    }
+
+    async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {
+        self.run(path, |area, path| read::stat(&area.dirs, path)).await
+    }
+
+    async fn clear_staging(&self) -> Result<()> {
+        self.run(b"", |area, _| area.clear()).await
+    }
+}
+
+/// A file that is being staged block by block. One write is under way while the caller gets the
+/// next block, never more.
+struct Blocks {
+    area: Arc<Area>,
+    fd: Arc<OwnedFd>,
+    temp: Temp,
+    meta: FileMeta,
+    offset: u64,
+    writing: Option<JoinHandle<rustix::io::Result<()>>>,
+    /// The first failure: a file with a hole in it must not be finished.
+    failed: Option<Error>,
+}
+
+impl Blocks {
+    async fn settle(&mut self) -> Result<()> {
+        // Taken only when it is done, so that a cancelled call loses no failure.
+        if let Some(writing) = &mut self.writing {
+            let done = writing.await;
+            self.writing = None;
+            self.failed = match done {
+                Ok(Ok(())) => None,
+                Ok(Err(errno)) => Some(self.area.dirs.error(&self.temp.path, errno)),
+                Err(panic) => Some(Error::new(ErrorKind::Other, self.area.dirs.shown(&self.temp.path), panic)),
+            };
+        }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl StageBlocks for Blocks {
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        self.settle().await?;
+        let (fd, offset, sparse) = (self.fd.clone(), self.offset, self.meta.sparse);
+        self.offset += block.len() as u64;
+        self.writing = Some(tokio::task::spawn_blocking(move || staging::write_at(&fd, offset, &block, sparse)));
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Staged> {
+        self.settle().await?;
+        blocking(move || {
+            staging::finish(&self.fd, self.offset, &self.meta).map_err(|e| self.area.dirs.error(&self.temp.path, e))?;
+            Ok(self.temp.into_staged())
+        })
+        .await
+    }
+}

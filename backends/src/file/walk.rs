@@ -1,0 +1,233 @@
+//! Listing: every regular file below a directory, with its raw key.
+//!
+//! Owns the walk and its order. Leaves out directories, symlinks, special files and the staging
+//! area, whose files are no objects yet.
+//! Invariant: the stream ends in an error or is complete. What vanishes meanwhile was not there;
+//! what cannot be read is an error.
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use rustix::fs::{AtFlags, FileType, RawDir, Stat};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+
+use super::staging::Area;
+use crate::{Error, ErrorKind, Result};
+
+/// Files handed over at once.
+const BATCH: usize = 512;
+/// Bytes of directory entries read at once.
+const ENTRIES: usize = 64 << 10;
+
+/// A regular file that was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub key: Vec<u8>,
+    pub stat: Stat,
+}
+
+/// The order of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Byte order of the whole key. Holds the entries of one directory per level.
+    Bytes,
+    /// As the directories answer. Holds the names of directories only.
+    Any,
+}
+
+/// Lists below the directory `start`, or nothing if there is none. A missing root is an error.
+pub(super) fn list(area: Arc<Area>, start: Vec<u8>, order: Order) -> BoxStream<'static, Result<Found>> {
+    // Only when it is polled, so that nothing is read for a stream that nobody wants.
+    stream::once(async move {
+        let (sender, receiver) = mpsc::channel(4);
+        // Not awaited: it ends with the walk, or at the next batch after the stream is dropped.
+        drop(tokio::task::spawn_blocking(move || {
+            let mut walk = Walk { area, order, sender, batch: Vec::with_capacity(BATCH) };
+            if let Err(error) = walk.run(start) {
+                walk.batch.push(Err(error));
+            }
+            walk.flush();
+        }));
+        stream::unfold(receiver, |mut receiver| async {
+            let batch: Vec<_> = receiver.recv().await?;
+            Some((stream::iter(batch), receiver))
+        })
+        .flatten()
+    })
+    .flatten()
+    .boxed()
+}
+
+struct Walk {
+    area: Arc<Area>,
+    order: Order,
+    sender: mpsc::Sender<Vec<Result<Found>>>,
+    batch: Vec<Result<Found>>,
+}
+
+enum Todo {
+    Dir(Vec<u8>),
+    File(Found),
+}
+
+impl Todo {
+    /// What a thing is sorted by: a directory stands where the keys below it do.
+    fn rank(&self) -> impl Iterator<Item = u8> + '_ {
+        let (path, slash) = match self {
+            Self::Dir(path) => (path, Some(b'/')),
+            Self::File(found) => (&found.key, None),
+        };
+        path.iter().copied().chain(slash)
+    }
+}
+
+impl Walk {
+    fn run(&mut self, start: Vec<u8>) -> Result<()> {
+        self.area.dirs.root()?;
+        let mut todo = vec![Todo::Dir(start)];
+        while let Some(next) = todo.pop() {
+            match next {
+                Todo::File(found) => {
+                    if !self.emit(found) {
+                        return Ok(());
+                    }
+                }
+                Todo::Dir(path) => {
+                    let at = todo.len();
+                    if !self.read_dir(&path, &mut todo)? {
+                        return Ok(());
+                    }
+                    if self.order == Order::Bytes {
+                        todo[at..].sort_unstable_by(|a, b| b.rank().cmp(a.rank()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one directory; answers false when nobody listens any more.
+    fn read_dir(&mut self, path: &[u8], todo: &mut Vec<Todo>) -> Result<bool> {
+        let area = self.area.clone();
+        let dir = match area.dirs.readable(path) {
+            // Vanished, or became something else, since its parent was read.
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => return Ok(true),
+            dir => dir?,
+        };
+        let mut wanted = true;
+        each_entry(&dir, |name, kind| {
+            if !wanted {
+                return Ok(());
+            }
+            let key = join(path, name);
+            match entry(&dir, name, kind)? {
+                Entry::Dir if !area.is_staging(&key) => todo.push(Todo::Dir(key)),
+                Entry::File(stat) if self.order == Order::Bytes => {
+                    todo.push(Todo::File(Found { key, stat }));
+                }
+                Entry::File(stat) => wanted = self.emit(Found { key, stat }),
+                _ => {}
+            }
+            Ok(())
+        })
+        .map_err(|errno| area.dirs.error(path, errno))?;
+        Ok(wanted)
+    }
+
+    fn emit(&mut self, found: Found) -> bool {
+        self.batch.push(Ok(found));
+        self.batch.len() < BATCH || self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.sender.blocking_send(batch).is_ok()
+    }
+}
+
+/// What one level holds: regular files with their keys, and the keys of directories, each sorted.
+pub(super) fn level(area: &Area, path: &[u8]) -> Result<(Vec<Found>, Vec<Vec<u8>>)> {
+    area.dirs.root()?;
+    let (mut files, mut dirs) = (Vec::new(), Vec::new());
+    let dir = match area.dirs.readable(path) {
+        Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => {
+            return Ok((files, dirs));
+        }
+        dir => dir?,
+    };
+    each_entry(&dir, |name, kind| {
+        let key = join(path, name);
+        match entry(&dir, name, kind)? {
+            Entry::Dir if !area.is_staging(&key) => dirs.push(key),
+            Entry::File(stat) => files.push(Found { key, stat }),
+            _ => {}
+        }
+        Ok(())
+    })
+    .map_err(|errno| -> Error { area.dirs.error(path, errno) })?;
+    files.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    dirs.sort_unstable();
+    Ok((files, dirs))
+}
+
+/// The names in a directory, `.` and `..` left out.
+pub(super) fn names(dir: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    each_entry(dir, |name, _| {
+        names.push(name.to_vec());
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+enum Entry {
+    Dir,
+    File(Stat),
+    Other,
+}
+
+fn entry(dir: &OwnedFd, name: &[u8], kind: FileType) -> rustix::io::Result<Entry> {
+    match kind {
+        FileType::Directory => return Ok(Entry::Dir),
+        FileType::RegularFile | FileType::Unknown => {}
+        _ => return Ok(Entry::Other),
+    }
+    let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(Entry::Other),
+        stat => stat?,
+    };
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Entry::Dir,
+        FileType::RegularFile => Entry::File(stat),
+        _ => Entry::Other,
+    })
+}
+
+fn each_entry(dir: &OwnedFd, mut each: impl FnMut(&[u8], FileType) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES];
+    let mut entries = RawDir::new(dir, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            // The directory was removed while it was read.
+            Err(Errno::NOENT) => return Ok(()),
+            entry => entry?,
+        };
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            each(name, entry.file_type())?;
+        }
+    }
+    Ok(())
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    match path {
+        b"" => name.to_vec(),
+        path => [path, b"/", name].concat(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The stores offsite can write to, behind one small seam.
+//!
+//! Owns: [`Backend`] (one destination), [`Tree`] (a destination that is a real directory tree),
+//! [`Location`] (its URL), [`Error`] and the request [`Meter`]. Knows nothing of manifests, plans or
+//! snapshots: the engine is built on this crate, never the other way round.
+//! Invariant: what differs between stores is said by [`Capabilities`], never asked by scheme.
+
+pub mod error;
+pub mod file;
+pub mod location;
+pub mod meter;
+pub mod s3;
+pub mod testing;
+mod tree;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult, multipart::MultipartStore};
+
+pub use error::{Error, ErrorKind, Result};
+pub use location::{Location, Settings};
+pub use meter::{Meter, Requests};
+pub use tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree};
+
+/// What a store can do. The engine asks these and nothing else about the kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `PutMode::Create` can be relied on: of several writers exactly one wins. Some S3 servers
+    /// accept the header and ignore it, so the engine probes this once per prefix.
+    pub create_only: bool,
+    /// `PutMode::Update` can be relied on in the same way.
+    pub compare_and_swap: bool,
+    /// [`Backend::copy_exact`] runs on the server, without moving content through this machine.
+    pub server_copy: bool,
+    /// Names are bytes, as on a file system: no name needs `odd/` except offsite's own.
+    pub any_name: bool,
+    /// Longest key in bytes, prefix included. `usize::MAX` where [`Self::any_name`] holds.
+    pub max_key: usize,
+    /// Smallest size of a part that is not the last, in bytes.
+    pub min_part: u64,
+    /// Most parts of one upload.
+    pub max_parts: u64,
+    /// Largest object, in bytes.
+    pub max_object: u64,
+    /// Uploads in flight that use the store well when the user does not say.
+    pub transfers: usize,
+}
+
+/// One object as the store lists it, under the destination's prefix, its key untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Key relative to the prefix, byte for byte.
+    pub key: Vec<u8>,
+    /// Content length in bytes.
+    pub size: u64,
+    /// The store's entity tag, without quotes, where it has one.
+    pub etag: Option<String>,
+    /// When the store says it was last written.
+    pub modified: DateTime<Utc>,
+}
+
+/// One destination: a data plane and what the data plane cannot say.
+///
+/// Every method may be called from several tasks at once. Errors carry the URL and never a credential.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Scheme, bucket and prefix; safe to print.
+    fn location(&self) -> &Location;
+
+    /// What this store can do; constant for the life of the value.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The data plane, rooted at the prefix. Puts are atomic: a reader sees the old object or the
+    /// new one. A create-only put that had to be retried may answer `AlreadyExists` because of its
+    /// own first try: compare before believing it.
+    fn store(&self) -> Arc<dyn ObjectStore>;
+
+    /// Uploads in parts that can be taken up again by another process, rooted at the prefix; none
+    /// where a store has no such thing.
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>>;
+
+    /// Requests and bytes so far, counted on the wire where there is one (retries included).
+    fn meter(&self) -> &Meter;
+
+    /// The time by the store's clock. Costs at most one request.
+    async fn now(&self) -> Result<DateTime<Utc>>;
+
+    /// Makes the place ready to be written to for the first time: a directory is created with its
+    /// parents, a bucket must exist. Idempotent.
+    async fn prepare(&self) -> Result<()>;
+
+    /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of
+    /// exactly that content and answers [`ErrorKind::Precondition`] otherwise; without a source it
+    /// answers [`ErrorKind::NotFound`]. `size` is what the manifest says, in bytes, so that large
+    /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult>;
+
+    /// Every object under the prefix with its raw key, in whatever order the store lists them;
+    /// the order is not to be relied on. The stream ends in an error or is complete.
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>>;
+
+    /// Deletes single versions for good, by key and version id. What is not there is no error.
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()>;
+
+    /// The destination as a real directory tree, where it is one.
+    fn tree(&self) -> Option<Arc<dyn Tree>> {
+        None
+    }
+}
+
+/// Opens the destination that a URL or bare path names. Reads no credential yet where the store's
+/// own chain can do that later; touches nothing.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a URL that cannot be one, or a scheme this build does not know.
+pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
+    let location = Location::parse(text)?;
+    match location.scheme() {
+        "file" => Ok(Arc::new(file::FileBackend::open(location)?)),
+        "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
+        other => {
+            Err(Error::invalid(&location, format!("no backend for `{other}://`; known are s3:// and directories (file:// or a bare path)")))
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Where a destination is: its URL, taken apart.
+//!
+//! Owns parsing and printing. A URL that carries a password is refused, so a [`Location`] is always
+//! safe to print. Settings of a store stand in the URL's query and are handed to the backend.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+use crate::{Error, Result};
+
+/// The query of a destination's URL: `endpoint`, `region`, … Unknown names are refused by the backend.
+pub type Settings = BTreeMap<String, String>;
+
+/// A destination's place. Two locations that are equal hold the same objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    scheme: String,
+    /// Bucket, or `user@host:port`; empty for a directory.
+    host: String,
+    /// Prefix without slashes at its ends, or the absolute path of a directory.
+    path: Vec<u8>,
+    settings: Settings,
+}
+
+impl Location {
+    /// Takes a URL, or a bare path, which is a directory. In a URL the path is percent-decoded once;
+    /// a bare path is taken byte for byte and made absolute (not resolved).
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) => Self::from_url(text, scheme, rest),
+            _ if text.is_empty() => Err(Error::invalid("destination", "an empty path is none; `.` is this directory")),
+            _ => Self::from_dir(PathBuf::from(text)),
+        }
+    }
+
+    /// A directory of this machine.
+    pub fn from_dir(path: PathBuf) -> Result<Self> {
+        let absolute = std::path::absolute(&path).map_err(|e| Error::from_io(path.display(), &e))?;
+        let mut bytes = absolute.into_os_string().into_vec();
+        while bytes.len() > 1 && bytes.last() == Some(&b'/') {
+            bytes.pop();
+        }
+        Ok(Self { scheme: "file".into(), host: String::new(), path: bytes, settings: Settings::new() })
+    }
+
+    fn from_url(text: &str, scheme: &str, rest: &str) -> Result<Self> {
+        let shown = text.split('?').next().unwrap_or(text);
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, path) = place.split_once('/').unwrap_or((place, ""));
+        if host.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
+            return Err(Error::invalid(
+                format!("{scheme}://…"),
+                "a password does not belong in a URL (it shows in `ps` and in logs); use the store's own credentials file or variables",
+            ));
+        }
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        if scheme == "file" {
+            if !host.is_empty() {
+                return Err(Error::invalid(shown, "a file:// URL needs three slashes: file:///path"));
+            }
+            let mut location = Self::from_dir(PathBuf::from(std::ffi::OsString::from_vec([b"/", &path[..]].concat())))?;
+            location.settings = parse_query(query);
+            return Ok(location);
+        }
+        if host.is_empty() {
+            return Err(Error::invalid(shown, "the URL names no bucket or host"));
+        }
+        let trimmed = trim_slashes(&path).to_vec();
+        Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query) })
+    }
+
+    /// `s3`, `file`, …
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The bucket or host; empty for a directory.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The prefix in a bucket (no slash at its ends), or the absolute path of a directory.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// A directory's path on this machine.
+    pub fn dir(&self) -> PathBuf {
+        PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Refuses settings the backend does not know, naming the ones it does.
+    pub fn only_settings(&self, known: &[&str]) -> Result<()> {
+        match self.settings.keys().find(|k| !known.contains(&k.as_str())) {
+            None => Ok(()),
+            Some(key) if known.is_empty() => Err(Error::invalid(self, format!("`{key}`: a directory takes no settings"))),
+            Some(key) => Err(Error::invalid(self, format!("no setting `{key}`; known are {}", known.join(", ")))),
+        }
+    }
+
+    /// What two URLs of the same place have in common; names the local cache and journal.
+    pub fn identity(&self) -> Vec<u8> {
+        let endpoint = self.settings.get("endpoint").map_or("", String::as_str);
+        [self.scheme.as_bytes(), b"://", endpoint.as_bytes(), b"/", self.host.as_bytes(), b"/", &self.path].concat()
+    }
+
+    /// The printable URL of an object of this destination.
+    pub fn at(&self, key: &str) -> String {
+        if key.is_empty() { self.to_string() } else { format!("{self}/{key}") }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = String::from_utf8_lossy(&self.path);
+        match (self.scheme.as_str(), path.is_empty()) {
+            ("file", _) => f.write_str(&path),
+            (scheme, true) => write!(f, "{scheme}://{}", self.host),
+            (scheme, false) => write!(f, "{scheme}://{}/{path}", self.host),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.len() > 1 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+fn trim_slashes(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
+    let end = path.iter().rposition(|b| *b != b'/').map_or(start, |i| i + 1);
+    &path[start..end]
+}
+
+fn parse_query(query: &str) -> Settings {
+    let decode = |s: &str| percent_decode_str(s).decode_utf8_lossy().into_owned();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "true")))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let s3 = Location::parse("s3://acme/a/b%20c/?endpoint=http://127.0.0.1:1&region=x").unwrap();
+        assert_eq!((s3.scheme(), s3.host(), s3.path()), ("s3", "acme", &b"a/b c"[..]));
+        assert_eq!(s3.settings()["endpoint"], "http://127.0.0.1:1");
+        assert_eq!(s3.to_string(), "s3://acme/a/b c");
+        let dir = Location::parse("file:///mnt/x%23y/").unwrap();
+        assert_eq!((dir.scheme(), dir.path()), ("file", &b"/mnt/x#y"[..]));
+        assert_eq!(Location::parse("/mnt/x%23").unwrap().path(), b"/mnt/x%23");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        let error = Location::parse("s3://key:hush@bucket/x").unwrap_err().to_string();
+        assert!(!error.contains("hush"), "{error}");
+    }
+}

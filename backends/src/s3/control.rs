@@ -1,0 +1,257 @@
+//! The control plane: the vendor's SDK for what the data plane cannot say.
+//!
+//! Owns the SDK client, exact copies, listings with raw keys, and deletes by version. Not the data
+//! plane, nor the mapping of errors. Invariants: every request the SDK sends is counted in the same
+//! meter as the data plane's; and a listing is complete or ends in an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Config, ConfigBag, IdentityCache, Intercept, ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents, SharedCredentialsProvider,
+};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::PutResult;
+use object_store::path::Path;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::credentials::Chain;
+use super::error::{from_bulk, from_sdk};
+use super::settings::Settings;
+use super::wire::{Probe, classify};
+use crate::{Error, ErrorKind, Location, Result};
+
+/// What stands for itself in `x-amz-copy-source`.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Copies of parts in flight; each moves up to [`CopyLimits::part`] on the server.
+const COPIES: usize = 8;
+
+/// Most keys that one bulk delete may name.
+const BULK: usize = 1000;
+
+/// From which size on a copy is made in parts, and how large the parts are; bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopyLimits {
+    pub whole: u64,
+    pub part: u64,
+}
+
+/// The SDK's client with what it needs to name things.
+#[derive(Clone)]
+pub(super) struct Control {
+    pub client: Client,
+    pub location: Location,
+    pub bucket: String,
+    pub prefix: Path,
+}
+
+impl Control {
+    pub(super) fn new(location: &Location, prefix: &Path, settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(10))
+            // A copy of gigabytes answers only when it is done.
+            .read_timeout(Duration::from_secs(900))
+            .build();
+        let mut config = aws_sdk_s3::config::Builder::from(&settings.sdk)
+            .region(Region::new(settings.region.clone()))
+            .force_path_style(settings.path_style)
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(8)
+                    .with_initial_backoff(Duration::from_millis(100))
+                    .with_max_backoff(Duration::from_secs(10)),
+            )
+            .timeout_config(timeouts)
+            // Servers that are not AWS's often do not know the trailing checksums of newer SDKs.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(Counter(probe.clone()));
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
+        }
+        config = if settings.anonymous {
+            config.allow_no_auth()
+        } else {
+            let provider: Arc<dyn ProvideCredentials> = chain.clone();
+            // The chain keeps its answer itself, for both planes.
+            config.credentials_provider(SharedCredentialsProvider::new(provider)).identity_cache(IdentityCache::no_cache())
+        };
+        let config: Config = config.build();
+        Self { client: Client::from_conf(config), location: location.clone(), bucket: settings.bucket.clone(), prefix: prefix.clone() }
+    }
+
+    /// The whole key of a path under the prefix.
+    fn key(&self, path: &Path) -> String {
+        match (self.prefix.as_ref(), path.as_ref()) {
+            ("", path) => path.to_owned(),
+            (prefix, path) => format!("{prefix}/{path}"),
+        }
+    }
+
+    /// Copies on the server; see [`crate::Backend::copy_exact`].
+    pub(super) async fn copy(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, limits: CopyLimits) -> Result<PutResult> {
+        let source = utf8_percent_encode(&format!("{}/{}", self.bucket, self.key(from)), PLAIN).to_string();
+        let etag = etag.map(quoted);
+        if size > limits.whole {
+            return self.copy_parts(source, from, to, size, etag, limits.part).await;
+        }
+        let answer = self
+            .client
+            .copy_object()
+            .bucket(&self.bucket)
+            .key(self.key(to))
+            .copy_source(source)
+            .set_copy_source_if_match(etag)
+            .send()
+            .await
+            .map_err(|error| from_sdk(&self.location, from.as_ref(), &error))?;
+        let e_tag = answer.copy_object_result().and_then(|result| result.e_tag()).map(quoted);
+        Ok(PutResult { e_tag, version: version(answer.version_id()), extensions: Default::default() })
+    }
+
+    /// The same for what one request cannot copy. Nothing appears at `to` before the last step.
+    async fn copy_parts(&self, source: String, from: &Path, to: &Path, size: u64, etag: Option<String>, part: u64) -> Result<PutResult> {
+        let key = self.key(to);
+        let started = self.client.create_multipart_upload().bucket(&self.bucket).key(&key).send().await;
+        let started = started.map_err(|error| from_sdk(&self.location, to.as_ref(), &error))?;
+        let id = started.upload_id().unwrap_or_default().to_owned();
+        let done = async {
+            let parts = self.copy_ranges(&source, from, &key, &id, size, etag, part).await?;
+            self.client
+                .complete_multipart_upload()
+                .bucket(&self.bucket)
+                .key(&key)
+                .upload_id(&id)
+                .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+                .send()
+                .await
+                .map_err(|error| from_sdk(&self.location, to.as_ref(), &error))
+        };
+        match done.await {
+            Ok(answer) => {
+                Ok(PutResult { e_tag: answer.e_tag().map(quoted), version: version(answer.version_id()), extensions: Default::default() })
+            }
+            Err(error) => {
+                // The parts are billed until they are gone; the first error is the one to tell.
+                let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&key).upload_id(&id);
+                let _ = abort.send().await;
+                Err(error)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one request's fields, used in one place")]
+    async fn copy_ranges(
+        &self,
+        source: &str,
+        from: &Path,
+        key: &str,
+        id: &str,
+        size: u64,
+        etag: Option<String>,
+        part: u64,
+    ) -> Result<Vec<CompletedPart>> {
+        let starts = (0..size).step_by(usize::try_from(part.max(1)).unwrap_or(usize::MAX)).zip(1_i32..);
+        let etag = &etag;
+        stream::iter(starts.map(|(start, number)| async move {
+            let end = start.saturating_add(part).min(size) - 1;
+            let answer = self
+                .client
+                .upload_part_copy()
+                .bucket(&self.bucket)
+                .key(key)
+                .upload_id(id)
+                .part_number(number)
+                .copy_source(source)
+                .copy_source_range(format!("bytes={start}-{end}"))
+                .set_copy_source_if_match(etag.clone())
+                .send()
+                .await
+                .map_err(|error| from_sdk(&self.location, from.as_ref(), &error))?;
+            let etag = answer.copy_part_result().and_then(|result| result.e_tag()).map(str::to_owned);
+            Ok(CompletedPart::builder().part_number(number).set_e_tag(etag).build())
+        }))
+        .buffered(COPIES)
+        .try_collect()
+        .await
+    }
+
+    /// Deletes versions for good; see [`crate::Backend::delete_versions`].
+    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        for batch in versions.chunks(BULK) {
+            let objects = batch
+                .iter()
+                .map(|(path, version)| ObjectIdentifier::builder().key(self.key(path)).version_id(version).build())
+                .collect::<Result<Vec<_>, _>>();
+            let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+            let delete = delete.map_err(|error| Error::new(ErrorKind::Other, &self.location, error))?;
+            let answer = self
+                .client
+                .delete_objects()
+                .bucket(&self.bucket)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|error| from_sdk(&self.location, "", &error))?;
+            let gone = |code: Option<&str>| matches!(code, Some("NoSuchKey" | "NoSuchVersion"));
+            if let Some(refused) = answer.errors().iter().find(|error| !gone(error.code())) {
+                let key = refused.key().unwrap_or_default();
+                let shown = key.strip_prefix(self.prefix.as_ref()).unwrap_or(key).trim_start_matches('/');
+                return Err(from_bulk(&self.location, shown, refused.code(), refused.message()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Entity tags leave here as `object_store` gives them, in quotes, whatever form a server chose.
+fn quoted(etag: &str) -> String {
+    format!("\"{}\"", etag.trim_matches('"'))
+}
+
+/// A version that lasts. `null` is the one of buckets whose versioning is off or suspended: the next
+/// write replaces it.
+fn version(id: Option<&str>) -> Option<String> {
+    id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned)
+}
+
+/// Counts what the SDK sends, each try by itself, and reads the server's clock.
+#[derive(Debug)]
+struct Counter(Arc<Probe>);
+
+impl Intercept for Counter {
+    fn name(&self) -> &'static str {
+        "offsite-meter"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request();
+        let query = request.uri().split_once('?').map(|(_, query)| query);
+        let copies = request.headers().get("x-amz-copy-source").is_some();
+        self.0.meter.count(classify(request.method(), query, copies));
+        Ok(())
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.note_date(context.response().headers().get("date"));
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Amazon S3 and what speaks its language.
+//!
+//! Owns [`S3Backend`] and the data plane's client. Contents go through `object_store`; what that
+//! cannot say goes through AWS's SDK (`control.rs`, `list.rs`). Both share one configuration
+//! (`settings.rs`), one set of credentials (`credentials.rs`) and one meter (`wire.rs`).
+//! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
+
+mod control;
+mod credentials;
+mod error;
+mod list;
+mod settings;
+mod wire;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientOptions, HeaderValue, ObjectStore, ObjectStoreExt, PutResult, RetryConfig};
+
+use self::control::{Control, CopyLimits};
+use self::credentials::Chain;
+pub(crate) use self::error::Refusal;
+use self::settings::Settings;
+use self::wire::{MeteredConnector, Probe};
+use crate::{Backend, Capabilities, Error, ErrorKind, Listed, Location, Meter, Result};
+
+const GIB: u64 = 1 << 30;
+
+/// What is asked for when only the answer's `Date` matters; it lies in most prefixes.
+const CLOCK_KEY: &str = ".offsite/format.json";
+
+/// A bucket, or a prefix in one.
+///
+/// Errors name `s3://bucket/prefix/key`, what the server said, and what to do about it.
+pub struct S3Backend {
+    location: Location,
+    prefix: Path,
+    settings: Settings,
+    chain: Arc<Chain>,
+    probe: Arc<Probe>,
+    store: Arc<PrefixStore<AmazonS3>>,
+    control: OnceLock<Control>,
+    copy: CopyLimits,
+}
+
+impl S3Backend {
+    /// Opens a bucket by its URL. Settings in the query: `endpoint`, `region`, `profile`,
+    /// `path_style` (`true`/`false`), `checksum` (`sha256`, `crc64nvme`, `none`; default `sha256`),
+    /// `anonymous` (`true`); all else comes from AWS's own variables and files. Sends no request to
+    /// the bucket and reads no credential.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    pub async fn open(location: Location) -> Result<Self> {
+        let prefix = parse_prefix(&location)?;
+        let settings = Settings::load(&location).await?;
+        let chain = Arc::new(Chain::new(settings.sdk.credentials_provider()));
+        let probe = Arc::new(Probe::default());
+        let plain = data_plane(&settings, &chain, &probe)
+            .map_err(|error| Error::new(ErrorKind::Invalid, &location, crate::error::chain(&error)))?;
+        let store = Arc::new(PrefixStore::new(plain, prefix.clone()));
+        let copy = CopyLimits { whole: 5 * GIB, part: GIB };
+        Ok(Self { location, prefix, settings, chain, probe, store, control: OnceLock::new(), copy })
+    }
+
+    /// Copies in parts from another size on than S3's own 5 GiB, with parts of another size than
+    /// 1 GiB; both in bytes. For servers with other limits, and for tests.
+    #[must_use]
+    pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
+        self.copy = CopyLimits { whole, part: part.max(1) };
+        self
+    }
+
+    /// The SDK's client, made when it is first needed: many runs never do.
+    fn control(&self) -> &Control {
+        self.control.get_or_init(|| Control::new(&self.location, &self.prefix, &self.settings, &self.chain, &self.probe))
+    }
+}
+
+/// The place only: the libraries' own texts are not sure to leave credentials out.
+impl fmt::Debug for S3Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Backend({})", self.location)
+    }
+}
+
+/// The prefix as the data plane takes it, refused where it would have to be changed.
+fn parse_prefix(location: &Location) -> Result<Path> {
+    let bad = |why: &str| Error::invalid(location, format!("this prefix cannot be one: {why}"));
+    let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
+    let path = Path::parse(text).map_err(|error| bad(&crate::error::chain(&error)))?;
+    match path.as_ref() == text {
+        true => Ok(path),
+        false => Err(bad("it would be stored under another name")),
+    }
+}
+
+fn data_plane(settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> object_store::Result<AmazonS3> {
+    let https = settings.is_https();
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&settings.bucket)
+        .with_region(&settings.region)
+        // The bucket's whole URL: the builder would get China, FIPS and dual-stack hosts wrong.
+        .with_endpoint(settings.bucket_url())
+        .with_virtual_hosted_style_request(true)
+        .with_skip_signature(settings.anonymous)
+        .with_credentials(chain.clone())
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
+        .with_unsigned_payload(https)
+        .with_retry(RetryConfig {
+            backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 },
+            max_retries: 8,
+            // Counts the first try too: with less, a part that a thin link lost late would get no second
+            // one. Not more, because tries share a signature, which AWS takes for 15 minutes.
+            retry_timeout: Duration::from_secs(300),
+        })
+        .with_client_options(client_options(https))
+        .with_http_connector(MeteredConnector(probe.clone()));
+    if let Some(checksum) = settings.checksum {
+        builder = builder.with_checksum_algorithm(checksum);
+    }
+    builder.build()
+}
+
+fn client_options(https: bool) -> ClientOptions {
+    ClientOptions::new()
+        .with_user_agent(HeaderValue::from_static(concat!("offsite/", env!("CARGO_PKG_VERSION"))))
+        .with_allow_http(!https)
+        // Reading the system's certificates takes longer than a small run without TLS.
+        .with_no_system_certificates(!https)
+        .with_http1_only()
+        .with_connect_timeout(Duration::from_secs(10))
+        // A limit on a whole request would kill large uploads on thin links; `wire.rs` watches for
+        // silence instead, and TCP for dead peers.
+        .with_timeout_disabled()
+        .with_pool_max_idle_per_host(256)
+        // S3 closes what is idle for about 20 s; a connection closed under a request costs a retry.
+        .with_pool_idle_timeout(Duration::from_secs(15))
+}
+
+#[async_trait]
+impl Backend for S3Backend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: false,
+            max_key: 1024,
+            min_part: 5 << 20,
+            max_parts: 10_000,
+            max_object: 5 * 1024 * GIB,
+            transfers: 64,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        Some(self.store.clone())
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.probe.meter
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        if let Some(now) = self.meter().clock() {
+            return Ok(now);
+        }
+        // Any answer tells the time, a refusal too.
+        let answer = self.store.head(&parse_key(&self.location, CLOCK_KEY)?).await;
+        match (self.meter().clock(), answer) {
+            (Some(now), _) => Ok(now),
+            (None, Err(error)) => Err(Error::from_store(&self.location, CLOCK_KEY, &error)),
+            (None, Ok(_)) => {
+                Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown"))
+            }
+        }
+    }
+
+    /// Sends nothing: the first write to a bucket that is not there says so.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+        self.control().copy(from, to, size, etag, self.copy).await
+    }
+
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        list::list_keys(self.control().clone())
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        self.control().delete_versions(versions).await
+    }
+}
+
+fn parse_key(location: &Location, key: &str) -> Result<Path> {
+    Path::parse(key).map_err(|error| Error::invalid(location, error))
+}

@@ -1,0 +1,117 @@
+//! A backend that does what another one does, until its script says otherwise.
+//!
+//! Owns the wrapping of the control plane; `faulty_store.rs` and `faulty_tree.rs` wrap the rest.
+//! Invariant: a call that fails by the script never reaches the wrapped backend, unless only its
+//! answer is to be lost.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+
+use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
+use super::faulty_tree::FaultyTree;
+use super::script::{Call, Script, injected};
+use crate::{Backend, Capabilities, Listed, Location, Meter, Result, Tree};
+
+/// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
+pub struct Faulty {
+    inner: Arc<dyn Backend>,
+    script: Script,
+}
+
+impl Faulty {
+    /// Wraps `inner`, with a script that has no faults yet.
+    pub fn new(inner: Arc<dyn Backend>) -> Self {
+        Self::with(inner, Script::new())
+    }
+
+    /// Wraps `inner`; several backends may share one script and so one count.
+    pub fn with(inner: Arc<dyn Backend>, script: Script) -> Self {
+        Self { inner, script }
+    }
+
+    /// The script, to add faults to.
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// See [`Script::calls`].
+    pub fn calls(&self) -> Vec<Call> {
+        self.script.calls()
+    }
+
+    /// See [`Script::count`].
+    pub fn count(&self) -> u64 {
+        self.script.count()
+    }
+}
+
+/// Runs one call under a script.
+pub(super) async fn call<T>(script: &Script, verb: &'static str, key: &str, run: impl Future<Output = Result<T>>) -> Result<T> {
+    let pass = script.enter_slowly(verb, key).await?;
+    let done = run.await;
+    match pass.lose {
+        Some(kind) => Err(injected(kind, key)),
+        None => done,
+    }
+}
+
+#[async_trait]
+impl Backend for Faulty {
+    fn location(&self) -> &Location {
+        self.inner.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(FaultyStore { inner: self.inner.store(), script: self.script.clone() })
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        let inner = self.inner.multipart()?;
+        let script = self.script.clone();
+        Some(Arc::new(FaultyMultipart { inner, script }))
+    }
+
+    fn meter(&self) -> &Meter {
+        self.inner.meter()
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        call(&self.script, "now", "", self.inner.now()).await
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        call(&self.script, "prepare", "", self.inner.prepare()).await
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+        let run = self.inner.copy_exact(from, to, size, etag);
+        call(&self.script, "copy_exact", from.as_ref(), run).await
+    }
+
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        let entered = self.script.enter("list_keys", "");
+        broken_stream(&self.script, entered, self.inner.list_keys(), |e| e)
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        let key = versions.first().map_or(String::new(), |(path, _)| path.to_string());
+        let run = self.inner.delete_versions(versions);
+        call(&self.script, "delete_versions", &key, run).await
+    }
+
+    fn tree(&self) -> Option<Arc<dyn Tree>> {
+        let inner = self.inner.tree()?;
+        let script = self.script.clone();
+        Some(Arc::new(FaultyTree { inner, script }))
+    }
+}

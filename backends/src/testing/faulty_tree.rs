@@ -1,0 +1,153 @@
+//! The tree under a script.
+//!
+//! Owns the numbering of calls within a batch: each item of a `publish` is one call, so that a
+//! program can be stopped between two of them.
+//! Invariant: what fails by the script is discarded, as the contract says, unless the program
+//! counts as killed: then its temporary files stay.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use super::faulty::call;
+use super::faulty_store::broken_body;
+use super::script::{Script, injected};
+use crate::tree::{FileStat, StageBlocks};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree};
+
+pub(super) struct FaultyTree {
+    pub inner: Arc<dyn Tree>,
+    pub script: Script,
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+impl FaultyTree {
+    async fn call<T>(&self, verb: &'static str, path: &[u8], run: impl Future<Output = Result<T>>) -> Result<T> {
+        call(&self.script, verb, &text(path), run).await
+    }
+}
+
+#[async_trait]
+impl Tree for FaultyTree {
+    fn local_root(&self) -> Option<PathBuf> {
+        self.inner.local_root()
+    }
+
+    async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {
+        self.call("stage", b"", self.inner.stage(content, meta)).await
+    }
+
+    async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
+        let run = self.inner.stage_blocks(meta);
+        let inner = self.call("stage_blocks", b"", run).await?;
+        let script = self.script.clone();
+        Ok(Box::new(FaultyBlocks { inner, script }))
+    }
+
+    async fn discard(&self, staged: Staged) -> Result<()> {
+        let temp = staged.temp.clone();
+        self.call("discard", &temp, self.inner.discard(staged)).await
+    }
+
+    async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+        // Decided first and done in one batch, so that a durable one stays one.
+        let (mut verdicts, mut wanted) = (Vec::new(), Vec::new());
+        for item in items {
+            let key = text(&item.path);
+            match self.script.enter("publish", &key) {
+                Ok(pass) => {
+                    verdicts.push(Ok(pass.lose.map(|kind| injected(kind, &key))));
+                    wanted.push(item);
+                }
+                Err(error) => {
+                    verdicts.push(Err(error));
+                    if !self.script.is_stopped() {
+                        let _ = self.inner.discard(item.staged).await;
+                    }
+                }
+            }
+        }
+        self.script.wait().await;
+        let mut done = self.inner.publish(wanted, durable).await.into_iter();
+        let mut answer = |verdict: Result<Option<Error>>| {
+            let lost = verdict?;
+            let missing = || Err(injected(ErrorKind::Other, "publish"));
+            let real = done.next().unwrap_or_else(missing);
+            lost.map_or(real, Err)
+        };
+        verdicts.into_iter().map(&mut answer).collect()
+    }
+
+    async fn make_dir(&self, path: &[u8]) -> Result<()> {
+        self.call("make_dir", path, self.inner.make_dir(path)).await
+    }
+
+    async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
+        let run = self.inner.symlink(path, target, meta);
+        self.call("symlink", path, run).await
+    }
+
+    async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
+        let run = self.inner.hard_link(existing, path);
+        self.call("hard_link", path, run).await
+    }
+
+    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
+        let run = self.inner.stage_copy(from, meta);
+        self.call("stage_copy", from, run).await
+    }
+
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+        self.call("set_meta", path, self.inner.set_meta(path, meta)).await
+    }
+
+    async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+        let run = self.inner.remove_file(path, keep);
+        self.call("remove_file", path, run).await
+    }
+
+    async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
+        self.call("remove_dir", path, self.inner.remove_dir(path)).await
+    }
+
+    async fn sync(&self) -> Result<()> {
+        self.call("sync", b"", self.inner.sync()).await
+    }
+
+    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let run = self.inner.read_blocks(path);
+        let body = self.call("read_blocks", path, run).await?;
+        Ok(broken_body(&self.script, body, |error| error))
+    }
+
+    async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {
+        self.call("stat", path, self.inner.stat(path)).await
+    }
+
+    async fn clear_staging(&self) -> Result<()> {
+        self.call("clear_staging", b"", self.inner.clear_staging()).await
+    }
+}
+
+struct FaultyBlocks {
+    inner: Box<dyn StageBlocks>,
+    script: Script,
+}
+
+#[async_trait]
+impl StageBlocks for FaultyBlocks {
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        call(&self.script, "stage_write", "", self.inner.write(block)).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Staged> {
+        let Self { inner, script } = *self;
+        call(&script, "stage_finish", "", inner.finish()).await
+    }
+}

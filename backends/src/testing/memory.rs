@@ -1,0 +1,324 @@
+//! A destination in memory, with the habits of real buckets to be switched on one by one.
+//!
+//! Owns what is in the bucket and its clock; the data plane over it is `memory_store.rs`.
+//! Invariant: every change is made under one lock, so puts are atomic and conditions are exact
+//! unless [`MemoryOptions::ignore_conditions`] says otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+
+use super::memory_store::MemoryStore;
+use crate::meter::Class;
+use crate::{Backend, Capabilities, Error, ErrorKind, Listed, Location, Meter, Result};
+
+/// What the bucket is like.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryOptions {
+    pub capabilities: Capabilities,
+    /// Accepts the conditions of create-only puts and updates and ignores them.
+    pub ignore_conditions: bool,
+    /// Turns a backslash in a key into `/`, as `SeaweedFS` does.
+    pub change_keys: bool,
+    /// Lists in an order that is always the same and not that of the keys.
+    pub unordered_listing: bool,
+    /// Keeps what is replaced or deleted under its version id.
+    pub versions: bool,
+}
+
+impl Default for MemoryOptions {
+    /// Like S3, but for the smallest part, which any test can afford; no versions.
+    fn default() -> Self {
+        let capabilities = Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: false,
+            max_key: 1024,
+            min_part: 5 << 20,
+            max_parts: 10_000,
+            max_object: 5 << 40,
+            transfers: 16,
+        };
+        Self { capabilities, ignore_conditions: false, change_keys: false, unordered_listing: false, versions: false }
+    }
+}
+
+/// One version of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    /// `None` where the bucket keeps no versions.
+    pub id: Option<String>,
+    /// `None` is a delete marker.
+    pub data: Option<Bytes>,
+    pub etag: String,
+    /// By the bucket's clock.
+    pub modified: DateTime<Utc>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub key: String,
+    pub parts: BTreeMap<usize, (String, Bytes)>,
+}
+
+/// What is in the bucket.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    /// The newest version last. Never empty.
+    pub objects: BTreeMap<String, Vec<Version>>,
+    pub uploads: BTreeMap<String, Upload>,
+    pub serial: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub options: Mutex<MemoryOptions>,
+    pub bucket: Mutex<Bucket>,
+    pub meter: Meter,
+    /// The bucket's clock minus ours, in milliseconds.
+    offset: AtomicI64,
+}
+
+impl Shared {
+    /// Counts a request; its answer carries the bucket's time, as a `Date` header does.
+    pub fn count(&self, class: Class) {
+        self.meter.count(class);
+        self.meter.note_clock(self.now());
+    }
+
+    pub fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn options(&self) -> MutexGuard<'_, MemoryOptions> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::milliseconds(self.offset.load(Relaxed))
+    }
+
+    /// The key under which the bucket really keeps a path.
+    pub fn key(&self, path: &Path) -> String {
+        match self.options().change_keys {
+            true => path.as_ref().replace('\\', "/"),
+            false => path.as_ref().to_owned(),
+        }
+    }
+
+    /// Makes `data` the newest version of `key`.
+    pub fn insert(&self, bucket: &mut Bucket, key: &str, data: Option<Bytes>) -> PutResult {
+        let versions = self.options().versions;
+        bucket.serial += 1;
+        let version = Version {
+            id: versions.then(|| format!("v{:08}", bucket.serial)),
+            data,
+            etag: format!("\"{:x}\"", bucket.serial),
+            modified: self.now(),
+        };
+        let result = PutResult { e_tag: Some(version.etag.clone()), version: version.id.clone(), extensions: Default::default() };
+        let all = bucket.objects.entry(key.to_owned()).or_default();
+        if !versions {
+            all.clear();
+        }
+        all.push(version);
+        result
+    }
+}
+
+impl Bucket {
+    /// The newest version of `key`, if it is no delete marker.
+    pub fn current(&self, key: &str) -> Option<(&Version, &Bytes)> {
+        let version = self.objects.get(key)?.last()?;
+        Some((version, version.data.as_ref()?))
+    }
+
+    pub fn version(&self, key: &str, id: &str) -> Option<(&Version, &Bytes)> {
+        let all = self.objects.get(key)?;
+        let version = all.iter().find(|v| v.id.as_deref() == Some(id))?;
+        Some((version, version.data.as_ref()?))
+    }
+}
+
+/// A bucket in memory. Clones are the same bucket, as two programs would see it.
+#[derive(Clone)]
+pub struct MemoryBackend {
+    location: Location,
+    shared: Arc<Shared>,
+}
+
+impl MemoryBackend {
+    /// An empty bucket, `s3://memory/<name>`, with the default options.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a name that cannot be in a URL.
+    pub fn new(name: &str) -> Result<Self> {
+        Self::with(name, MemoryOptions::default())
+    }
+
+    /// An empty bucket.
+    ///
+    /// # Errors
+    /// As [`MemoryBackend::new`].
+    pub fn with(name: &str, options: MemoryOptions) -> Result<Self> {
+        let shared = Shared { options: Mutex::new(options), bucket: Mutex::default(), meter: Meter::default(), offset: AtomicI64::new(0) };
+        Ok(Self { location: Location::parse(&format!("s3://memory/{name}"))?, shared: Arc::new(shared) })
+    }
+
+    /// Changes the options from now on.
+    pub fn set(&self, change: impl FnOnce(&mut MemoryOptions)) -> &Self {
+        change(&mut self.shared.options());
+        self
+    }
+
+    /// See [`MemoryOptions::ignore_conditions`].
+    pub fn ignore_conditions(&self, on: bool) -> &Self {
+        self.set(|options| options.ignore_conditions = on)
+    }
+
+    /// See [`MemoryOptions::change_keys`].
+    pub fn change_keys(&self, on: bool) -> &Self {
+        self.set(|options| options.change_keys = on)
+    }
+
+    /// See [`MemoryOptions::unordered_listing`].
+    pub fn unordered_listing(&self, on: bool) -> &Self {
+        self.set(|options| options.unordered_listing = on)
+    }
+
+    /// See [`MemoryOptions::versions`].
+    pub fn versions(&self, on: bool) -> &Self {
+        self.set(|options| options.versions = on)
+    }
+
+    /// Sets the bucket's clock against this machine's. What is there keeps its time.
+    pub fn set_clock_offset(&self, offset: TimeDelta) {
+        self.shared.offset.store(offset.num_milliseconds(), Relaxed);
+    }
+
+    /// The keys that are there now, in byte order.
+    pub fn keys(&self) -> Vec<String> {
+        let bucket = self.shared.bucket();
+        let all = bucket.objects.keys();
+        all.filter(|key| bucket.current(key).is_some()).cloned().collect()
+    }
+
+    /// The content of an object now.
+    pub fn content(&self, key: &str) -> Option<Bytes> {
+        self.shared.bucket().current(key).map(|(_, data)| data.clone())
+    }
+
+    /// Puts an object behind everybody's back; costs no request.
+    pub fn plant(&self, key: &str, data: impl Into<Bytes>) -> PutResult {
+        let mut bucket = self.shared.bucket();
+        self.shared.insert(&mut bucket, key, Some(data.into()))
+    }
+
+    /// Removes an object with all its versions behind everybody's back; answers whether it was there.
+    pub fn lose(&self, key: &str) -> bool {
+        self.shared.bucket().objects.remove(key).is_some()
+    }
+
+    /// How many versions there are of `key`, delete markers included.
+    pub fn version_count(&self, key: &str) -> usize {
+        self.shared.bucket().objects.get(key).map_or(0, Vec::len)
+    }
+
+    /// Uploads in parts that are neither finished nor aborted.
+    pub fn unfinished_uploads(&self) -> usize {
+        self.shared.bucket().uploads.len()
+    }
+
+    fn error(&self, kind: ErrorKind, key: &str, message: &str) -> Error {
+        Error::new(kind, self.location.at(key), message)
+    }
+}
+
+#[async_trait]
+impl Backend for MemoryBackend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.shared.options().capabilities
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(MemoryStore::new(self.shared.clone()))
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        Some(Arc::new(MemoryStore::new(self.shared.clone())))
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.shared.meter
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        let now = self.shared.now();
+        self.shared.count(Class::Head);
+        self.shared.meter.note_clock(now);
+        Ok(now)
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+        self.shared.count(Class::Copy);
+        let (source, target) = (self.shared.key(from), self.shared.key(to));
+        let mut bucket = self.shared.bucket();
+        let found = bucket.current(&source);
+        let Some((version, data)) = found.map(|(v, d)| (v.clone(), d.clone())) else {
+            return Err(self.error(ErrorKind::NotFound, from.as_ref(), "no such object"));
+        };
+        let plain = |tag: &str| tag.trim_matches('"').to_owned();
+        if etag.is_some_and(|wanted| plain(wanted) != plain(&version.etag)) {
+            let message = "the object is not the one that was to be copied";
+            return Err(self.error(ErrorKind::Precondition, from.as_ref(), message));
+        }
+        Ok(self.shared.insert(&mut bucket, &target, Some(data)))
+    }
+
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        self.shared.count(Class::List);
+        let found = MemoryStore::new(self.shared.clone()).found(None);
+        let listed = |(key, version): (String, Version)| {
+            Ok(Listed {
+                size: version.data.map_or(0, |data| data.len() as u64),
+                etag: Some(version.etag.trim_matches('"').to_owned()),
+                modified: version.modified,
+                key: key.into_bytes(),
+            })
+        };
+        stream::iter(found.into_iter().map(listed)).boxed()
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        self.shared.count(Class::Delete);
+        let mut bucket = self.shared.bucket();
+        for (path, id) in versions {
+            let key = self.shared.key(&path);
+            if let Some(all) = bucket.objects.get_mut(&key) {
+                all.retain(|version| version.id.as_deref() != Some(&id));
+                if all.is_empty() {
+                    bucket.objects.remove(&key);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! What shall go wrong, and what was called.
+//!
+//! Owns the counting of calls and the decisions; knows nothing of stores. One script serves the data
+//! plane, uploads in parts, the control plane and the tree of one [`super::Faulty`].
+//! Invariant: calls are numbered from 1 in the order in which they begin, whatever becomes of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::{Error, ErrorKind, Result};
+
+/// One call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `put`, `create`, `update` (puts by their mode), `get`, `head`, `list`, `delete`, `copy`,
+    /// `rename`; `create_multipart`, `put_part`, `complete_multipart`, `abort_multipart`; otherwise
+    /// the name of the method of [`crate::Backend`] or [`crate::Tree`]. Blocks that are staged one by
+    /// one are `stage_write` and `stage_finish`.
+    pub verb: &'static str,
+    /// Key or path, as text; the source of a copy; empty where there is none.
+    pub key: String,
+}
+
+#[derive(Debug)]
+struct Fault {
+    /// Of all calls, or of those with this verb.
+    verb: Option<&'static str>,
+    nth: u64,
+    kind: ErrorKind,
+    /// Done all the same; only the answer is lost.
+    after: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    log: Vec<Call>,
+    verbs: HashMap<&'static str, u64>,
+    stop_at: Option<u64>,
+    faults: Vec<Fault>,
+    bodies: u64,
+    cuts: Vec<(u64, usize)>,
+    listings: u64,
+    ends: Vec<u64>,
+    delay: Duration,
+}
+
+/// The faults to come. Clones are the same script.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    state: Arc<Mutex<State>>,
+}
+
+/// What becomes of a call that is let through.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    /// The error to answer with although the call was done.
+    pub lose: Option<ErrorKind>,
+}
+
+impl Script {
+    /// A script without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From the `n`-th call on (the first is 1), every call fails with a `Transient` error and is not
+    /// done, and bodies and listings under way break off: as if this program had been killed.
+    pub fn stop_at(&self, n: u64) -> &Self {
+        self.lock().stop_at = Some(n);
+        self
+    }
+
+    /// The `n`-th call fails and is not done.
+    pub fn fail_at(&self, n: u64, kind: ErrorKind) -> &Self {
+        self.fault(None, n, kind, false)
+    }
+
+    /// The `nth` call with that verb fails and is not done. See [`Call::verb`].
+    pub fn fail_verb(&self, verb: &'static str, nth: u64, kind: ErrorKind) -> &Self {
+        self.fault(Some(verb), nth, kind, false)
+    }
+
+    /// The `nth` call with that verb is done, and answers with an error all the same.
+    pub fn lose_answer(&self, verb: &'static str, nth: u64, kind: ErrorKind) -> &Self {
+        self.fault(Some(verb), nth, kind, true)
+    }
+
+    /// The body of the `nth` `get` or `read_blocks` ends in an error after that many bytes.
+    pub fn cut_body(&self, nth: u64, bytes: usize) -> &Self {
+        self.lock().cuts.push((nth, bytes));
+        self
+    }
+
+    /// The `nth` listing yields half of what is there and then an error.
+    pub fn end_listing_early(&self, nth: u64) -> &Self {
+        self.lock().ends.push(nth);
+        self
+    }
+
+    /// Every call takes that much longer.
+    pub fn delay(&self, delay: Duration) -> &Self {
+        self.lock().delay = delay;
+        self
+    }
+
+    /// Takes all faults back and counts from zero.
+    pub fn reset(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().log.clone()
+    }
+
+    /// How many calls there were.
+    pub fn count(&self) -> u64 {
+        self.lock().log.len() as u64
+    }
+
+    /// Whether [`Script::stop_at`] has come to pass.
+    pub fn is_stopped(&self) -> bool {
+        let state = self.lock();
+        state.stop_at.is_some_and(|n| state.log.len() as u64 >= n)
+    }
+
+    fn fault(&self, verb: Option<&'static str>, nth: u64, kind: ErrorKind, after: bool) -> &Self {
+        let fault = Fault { verb, nth, kind, after };
+        self.lock().faults.push(fault);
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a call and decides about it.
+    pub(super) fn enter(&self, verb: &'static str, key: &str) -> Result<Pass> {
+        let mut state = self.lock();
+        state.log.push(Call { verb, key: key.to_owned() });
+        let count = state.log.len() as u64;
+        let of_verb = state.verbs.entry(verb).or_default();
+        *of_verb += 1;
+        let of_verb = *of_verb;
+        if state.stop_at.is_some_and(|n| count >= n) {
+            return Err(injected(ErrorKind::Transient, key));
+        }
+        let hit = state.faults.iter().find(|fault| match fault.verb {
+            Some(wanted) => wanted == verb && fault.nth == of_verb,
+            None => fault.nth == count,
+        });
+        match hit {
+            Some(fault) if fault.after => Ok(Pass { lose: Some(fault.kind) }),
+            Some(fault) => Err(injected(fault.kind, key)),
+            None => Ok(Pass { lose: None }),
+        }
+    }
+
+    /// The same, and waits as long as calls shall take.
+    pub(super) async fn enter_slowly(&self, verb: &'static str, key: &str) -> Result<Pass> {
+        let entered = self.enter(verb, key);
+        self.wait().await;
+        entered
+    }
+
+    pub(super) async fn wait(&self) {
+        let delay = self.lock().delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// After how many bytes the body that begins now is cut.
+    pub(super) fn next_body(&self) -> Option<usize> {
+        let mut state = self.lock();
+        state.bodies += 1;
+        let number = state.bodies;
+        let cut = state.cuts.iter().find(|(nth, _)| *nth == number);
+        cut.map(|(_, bytes)| *bytes)
+    }
+
+    /// Whether the listing that begins now ends early.
+    pub(super) fn next_listing(&self) -> bool {
+        let mut state = self.lock();
+        state.listings += 1;
+        state.ends.contains(&state.listings)
+    }
+}
+
+/// The error of a fault.
+pub(super) fn injected(kind: ErrorKind, key: &str) -> Error {
+    Error::new(kind, key, format!("{kind:?} injected by the test: connection lost"))
+}

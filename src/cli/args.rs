@@ -1,0 +1,135 @@
+//! The shape of the command line: global flags, the verbs, the help page.
+//!
+//! Owns the list of verbs and the groups they are shown in. What a verb takes stands in its own file
+//! under `verbs/`. Invariant: every verb that is not hidden is in exactly one group of the help page.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use super::verbs;
+
+/// Keeps directories offsite: a plain mirror with history, diffed against a manifest
+#[derive(Debug, Parser)]
+#[command(name = "offsite", version, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Print one JSON document on standard output, also on failure (default: text for people)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only what was asked for and what went wrong
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// List every change
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Where manifests, journals and spools are kept between runs (default: $OFFSITE_CACHE_DIR, else
+    /// $XDG_CACHE_HOME/offsite, else ~/.cache/offsite)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// No progress bars and no progress lines (default: bars on a terminal, else a line every 10 s)
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Bring one or more destinations up to date with a directory
+    Sync(verbs::sync::SyncArgs),
+    /// Bring a snapshot, or a part of it, into a directory
+    Pull(verbs::pull::PullArgs),
+    /// Say what a sync would do, send and cost; write nothing there
+    Plan(verbs::plan::PlanArgs),
+    /// Carry out a saved plan, if everything is still as it was planned
+    Apply(verbs::apply::ApplyArgs),
+    /// List the snapshots of a destination
+    Snapshots(verbs::snapshots::SnapshotsArgs),
+    /// List what a snapshot holds
+    Ls(verbs::ls::LsArgs),
+    /// List what differs between two snapshots
+    Diff(verbs::diff::DiffArgs),
+    /// List when a path changed
+    History(verbs::history::HistoryArgs),
+    /// Write a file's content to standard output
+    Cat(verbs::cat::CatArgs),
+    /// Let old snapshots go, and the contents only they hold
+    Prune(verbs::prune::PruneArgs),
+    /// Print the completion script for a shell
+    Completions(verbs::completions::CompletionsArgs),
+    /// Print the JSON Schema of a verb's --json document
+    #[command(hide = true)]
+    Schema(verbs::schema::SchemaArgs),
+}
+
+/// The help page shows the verbs in this order.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Move", &["sync", "pull", "plan", "apply"]),
+    ("Look", &["snapshots", "ls", "diff", "history", "cat"]),
+    ("Keep", &["prune"]),
+    ("Set up", &["completions"]),
+];
+
+const EXAMPLE: &str = "\
+Example:
+  offsite sync ./site /mnt/backup/site s3://acme/site
+  offsite pull s3://acme/site ./staging --at 3d --only docs/";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 usage; 3 committed, but some files could not be read
+or kept changing; 4 refused by the guard; 130 interrupted.
+`offsite VERB --help` says more about a verb.";
+
+/// The whole command line, with its help page.
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let verbs = grouped(&command);
+    command
+        .before_help(verbs)
+        .after_help(format!("{EXAMPLE}\n\n{EXIT_CODES}"))
+        .help_template("{about}\n\n{usage-heading} offsite VERB …\n\n{before-help}Options:\n{options}{after-help}")
+}
+
+fn grouped(command: &clap::Command) -> String {
+    let mut text = String::new();
+    for (group, names) in GROUPS {
+        let _ = writeln!(text, "{group}:");
+        for name in *names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {name:<12} {about}");
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_in_one_group() {
+        let mut shown: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let command = Cli::command();
+        let mut known: Vec<&str> = command.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name).collect();
+        shown.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(shown, known);
+    }
+}

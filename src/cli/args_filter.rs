@@ -1,0 +1,169 @@
+//! `--exclude`, `--include`, `--exclude-from`, and `--only` of a pull.
+//!
+//! Owns the order between the first three: as in one gitignore file the last rule that matches wins, so
+//! the order in which they stand on the command line counts. What the rules mean is `scan::Filter`'s.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Args, FromArgMatches};
+use offsite::error::{Error, Result};
+use offsite::scan::Filter;
+
+/// The flags as clap knows them.
+#[derive(Debug, Args)]
+struct Flags {
+    /// Leave out what matches, in gitignore's syntax; repeatable (default: nothing). Of --exclude, --include
+    /// and --exclude-from the last rule that matches wins
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "What to leave out")]
+    exclude: Vec<String>,
+    /// Take what matches after all, in gitignore's syntax; repeatable
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "What to leave out")]
+    include: Vec<String>,
+    /// Read rules from a file in gitignore's syntax; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "What to leave out")]
+    exclude_from: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    Exclude(String),
+    Include(String),
+    From(PathBuf),
+}
+
+/// Rules in the order they were given.
+#[derive(Debug, Clone, Default)]
+pub struct FilterArgs {
+    rules: Vec<Rule>,
+}
+
+impl FilterArgs {
+    /// The filter; `only` are rules as [`only_rule`] makes them.
+    pub fn filter(&self, only: &[String]) -> Result<Filter> {
+        let mut lines = Vec::new();
+        for rule in &self.rules {
+            match rule {
+                Rule::Exclude(pattern) => lines.push(given(pattern)),
+                // `--include '!x'` asks for the opposite of the opposite.
+                Rule::Include(pattern) => {
+                    lines.push(pattern.strip_prefix('!').map_or_else(|| format!("!{}", given(pattern)), str::to_owned))
+                }
+                Rule::From(file) => lines.extend(read(file)?),
+            }
+        }
+        Filter::new(&lines, only).map_err(Error::Usage)
+    }
+}
+
+/// A pattern of the command line is a pattern, never a comment.
+fn given(pattern: &str) -> String {
+    if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern.to_owned() }
+}
+
+fn read(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).map_err(|e| Error::Usage(format!("--exclude-from {}: {e}", file.display())))?;
+    Ok(text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect())
+}
+
+impl FromArgMatches for FilterArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = Flags::from_arg_matches(matches)?;
+        let places = |name: &str| matches.indices_of(name).into_iter().flatten().collect::<Vec<_>>();
+        let mut rules: Vec<(usize, Rule)> = places("exclude").into_iter().zip(flags.exclude.into_iter().map(Rule::Exclude)).collect();
+        rules.extend(places("include").into_iter().zip(flags.include.into_iter().map(Rule::Include)));
+        rules.extend(places("exclude_from").into_iter().zip(flags.exclude_from.into_iter().map(Rule::From)));
+        rules.sort_by_key(|(place, _)| *place);
+        Ok(Self { rules: rules.into_iter().map(|(_, rule)| rule).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for FilterArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        Flags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Flags::augment_args_for_update(command)
+    }
+}
+
+/// What `--only` takes from a manifest: rules for the filter, and where to look if that can be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    pub rules: Vec<String>,
+    /// Beginnings of paths; empty: anywhere.
+    pub prefixes: Vec<Vec<u8>>,
+}
+
+impl Only {
+    /// A value without glob characters means the path from the top of the tree; only such values tell where to look.
+    pub fn new(values: &[String]) -> Result<Self> {
+        let mut only = Self::default();
+        let mut anywhere = false;
+        for value in values {
+            let path = value.trim_start_matches("./").trim_start_matches('/');
+            if path.is_empty() || path == "." {
+                return Err(Error::Usage(format!("--only `{value}` names no path inside the tree; write docs/ or '*.txt'")));
+            }
+            if value.contains(['*', '?', '[', '\\', '{']) {
+                anywhere = true;
+                only.rules.push(given(value));
+            } else {
+                // gitignore drops a trailing blank unless it is escaped.
+                let rule = path.strip_suffix(' ').map_or_else(|| format!("/{path}"), |rest| format!("/{rest}\\ "));
+                only.rules.push(rule);
+                only.prefixes.push(path.as_bytes().to_vec());
+            }
+        }
+        if anywhere {
+            only.prefixes.clear();
+        }
+        Ok(only)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(args: &[&str]) -> Vec<Rule> {
+        let command = FilterArgs::augment_args(clap::Command::new("t"));
+        let matches = command.get_matches_from([&["t"], args].concat());
+        FilterArgs::from_arg_matches(&matches).unwrap().rules
+    }
+
+    #[test]
+    fn the_order_on_the_command_line_counts() {
+        let got = rules(&["--exclude", "*.log", "--exclude-from=f", "--include", "keep.log", "--exclude", "-x"]);
+        let want = [Rule::Exclude("*.log".into()), Rule::From("f".into()), Rule::Include("keep.log".into()), Rule::Exclude("-x".into())];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_last_rule_wins() {
+        let exclude = Rule::Exclude("*.log".into());
+        let include = Rule::Include("keep.log".into());
+        let filter = FilterArgs { rules: vec![exclude.clone(), include.clone()] }.filter(&[]).unwrap();
+        assert!(filter.keeps(b"", b"keep.log", false));
+        let filter = FilterArgs { rules: vec![include, exclude] }.filter(&[]).unwrap();
+        assert!(!filter.keeps(b"", b"keep.log", false));
+        let filter = FilterArgs { rules: vec![Rule::Exclude("#tmp#".into())] }.filter(&[]).unwrap();
+        assert!(!filter.keeps(b"", b"#tmp#", false));
+    }
+
+    #[test]
+    fn a_plain_value_of_only_is_a_path_from_the_top() {
+        let only = |values: &[&str]| Only::new(&values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            only(&["docs/", "/a b"]).unwrap(),
+            Only { rules: vec!["/docs/".into(), "/a b".into()], prefixes: vec![b"docs/".to_vec(), b"a b".to_vec()] }
+        );
+        assert_eq!(only(&["docs/", "*.txt"]).unwrap(), Only { rules: vec!["/docs/".into(), "*.txt".into()], prefixes: vec![] });
+        assert!(only(&["/"]).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! What `sync` and `plan` take alike, and how it becomes the engine's options.
+//!
+//! Owns the flags and their defaults; the same words mean the same in both verbs, so that a plan shows
+//! what the sync of the same command line would do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use offsite::engine::SyncOptions;
+use offsite::error::{Error, Result};
+use offsite::model::KeepRules;
+use offsite::plan::{Limits, Prices};
+use offsite::scan::WalkOptions;
+
+use super::args_filter::FilterArgs;
+use super::values;
+
+/// Source, destinations and how.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The directory to read
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+    /// Where to: s3://bucket/prefix[?endpoint=…&region=…], file:///path or a path; one or more
+    #[arg(value_name = "DESTINATION", required = true)]
+    pub destinations: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Of a directory with a CACHEDIR.TAG keep only that tag
+    #[arg(long, help_heading = "What to leave out")]
+    exclude_caches: bool,
+    /// Stay on the source's file system
+    #[arg(long, help_heading = "What to leave out")]
+    one_file_system: bool,
+    /// Read every file and compare contents (default: only files whose size, times or inode moved)
+    #[arg(long)]
+    checksum: bool,
+    /// Take over what lies there already and is the same, instead of sending it again
+    #[arg(long)]
+    adopt: bool,
+    /// Take a destination that was emptied since the last run for a new one (default: refuse)
+    #[arg(long)]
+    start_over: bool,
+    /// Send at most so many bytes a second, all destinations together: 500K, 10M, by 1024 (default: no limit)
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    limit_upload: Option<u64>,
+    /// Files in flight at each destination (default: what suits the store)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    transfers: Option<usize>,
+    /// Keep replaced and removed contents for so long: 30d, 12h, 2w; 0 keeps none
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = values::duration)]
+    keep_within: u64,
+    #[command(flatten)]
+    guard: GuardArgs,
+    /// The row of the price table that requests are priced by (default: aws/s3-standard for s3:// without
+    /// an endpoint of your own, else none)
+    #[arg(long, value_name = "NAME", help_heading = "Cost")]
+    price: Option<String>,
+    /// A price table of your own, in the form of the shipped one
+    #[arg(long, value_name = "FILE", help_heading = "Cost")]
+    prices: Option<PathBuf>,
+}
+
+/// What the guard lets pass.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// Refuse a run that removes more than this share of the entries: 25% or 0.25
+    #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = values::share, help_heading = "Guard")]
+    max_removals: f64,
+    /// Refuse a run that rewrites more than this share of the files: 50% or 0.5
+    #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = values::share, help_heading = "Guard")]
+    max_rewrites: f64,
+    /// The source may be empty (default: refused if the last snapshot was not)
+    #[arg(long, help_heading = "Guard")]
+    allow_empty: bool,
+    /// Refuse a run that sends more bytes than this to a destination: 500M, 10G, by 1024 (default: no limit)
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Guard")]
+    max_bytes: Option<u64>,
+    /// Refuse a run whose requests cost more US dollars than this at a destination: 0.50 (default: no limit)
+    #[arg(long, value_name = "USD", value_parser = values::dollars, help_heading = "Guard")]
+    max_cost: Option<f64>,
+}
+
+impl GuardArgs {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            removals: self.max_removals,
+            rewrites: self.max_rewrites,
+            allow_empty: self.allow_empty,
+            max_bytes: self.max_bytes,
+            max_cost: self.max_cost,
+        }
+    }
+}
+
+impl RunArgs {
+    /// The engine's options. Reads the files that the flags name.
+    pub fn options(&self) -> Result<SyncOptions> {
+        let prices = match &self.prices {
+            None => Prices::shipped(),
+            Some(file) => {
+                std::fs::read_to_string(file).map_err(|e| format!("--prices {}: {e}", file.display())).and_then(|text| Prices::parse(&text))
+            }
+        };
+        let prices = prices.map_err(Error::Usage)?;
+        let price_name = self.price.clone().unwrap_or_else(|| offsite::config::default_price(&self.destinations).to_owned());
+        Ok(SyncOptions {
+            walk: WalkOptions {
+                filter: self.filter.filter(&[])?,
+                one_file_system: self.one_file_system,
+                exclude_caches: self.exclude_caches,
+                ..WalkOptions::default()
+            },
+            checksum: self.checksum,
+            adopt: self.adopt,
+            start_over: self.start_over,
+            keep: KeepRules { within: Some(self.keep_within).filter(|within| *within > 0), ..KeepRules::default() },
+            limits: self.guard.limits(),
+            price: prices.get(&price_name).map_err(Error::Usage)?.clone(),
+            price_name,
+            transfers: self.transfers,
+            limit_upload: self.limit_upload,
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Ctrl-C and SIGTERM.
+//!
+//! Owns the signals. The first asks the run to stop after what is in flight, so that what was sent is
+//! written down and the next run goes on from there; the second ends the process. A verb that only
+//! looks has nothing to write down: there the first one ends it. Invariant: both end with 130.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use offsite::engine::Report;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::render::Out;
+
+const INTERRUPTED: i32 = 130;
+
+/// Knows the run that is to be stopped, if there is one.
+pub struct Interrupt {
+    report: Arc<Mutex<Option<Report>>>,
+}
+
+impl Interrupt {
+    /// Starts to listen. Where the signals cannot be caught they end the process as they always do.
+    pub fn install(out: Out) -> Self {
+        let report = Arc::new(Mutex::new(None::<Report>));
+        let seen = Arc::clone(&report);
+        if let (Ok(int), Ok(term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            tokio::spawn(listen(int, term, seen, out));
+        }
+        Self { report }
+    }
+
+    /// From now on the first signal stops this run instead of ending the process.
+    pub fn watch(&self, report: &Report) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+    }
+}
+
+async fn listen(mut int: Signal, mut term: Signal, report: Arc<Mutex<Option<Report>>>, out: Out) {
+    loop {
+        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+        let Some(report) = report.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            std::process::exit(INTERRUPTED);
+        };
+        report.stop.interrupt();
+        out.note("stopping after what is in flight; press again to end at once");
+    }
+}

@@ -1,0 +1,163 @@
+//! The shapes of `--json` documents that are not an outcome of the engine as it is.
+//!
+//! Owns shapes only. Those that are written line by line (ls, diff, cat) stand here for their schemas;
+//! `stream` writes them. Times are RFC 3339 in UTC.
+
+use offsite::engine::{DiffLine, HistoryLine, LsLine, LsTotals, PlanReport, SnapshotRow};
+use offsite::model::{Hash, Kind, RelPath};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::units::utc;
+
+/// Any verb that failed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErrorDocument {
+    pub error: String,
+    /// The program's exit code.
+    pub exit: u8,
+}
+
+/// `plan`, and `sync --dry-run`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PlanDocument<'a> {
+    pub destinations: &'a [PlanReport],
+    /// The worst of the destinations' exit codes.
+    pub exit: u8,
+}
+
+/// `snapshots`: oldest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SnapshotsDocument<'a> {
+    pub url: &'a str,
+    pub snapshots: &'a [SnapshotRow],
+}
+
+/// One line of a listing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LsEntry<'a> {
+    /// From the top of the tree.
+    pub path: &'a RelPath,
+    pub kind: Kind,
+    /// Content bytes; for a directory those of all files below it (0 where everything below is listed too).
+    pub size: u64,
+    /// Entries below a directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<String>,
+    /// Permission bits in octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'a str>,
+    /// Target of a symlink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<&'a RelPath>,
+}
+
+impl<'a> From<&'a LsLine> for LsEntry<'a> {
+    fn from(line: &'a LsLine) -> Self {
+        Self {
+            path: &line.path,
+            kind: line.kind,
+            size: line.size,
+            entries: line.entries,
+            mtime: line.mtime.map(utc),
+            mode: line.mode.as_deref(),
+            link: line.link.as_ref(),
+        }
+    }
+}
+
+/// `ls`. If it fails on the way, `error` and `exit` stand in place of the sums.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written line by line; only its schema is used")]
+pub struct LsDocument<'a> {
+    pub entries: Vec<LsEntry<'a>>,
+    #[schemars(flatten)]
+    pub end: LsEnd<'a>,
+}
+
+/// What stands after the entries.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LsEnd<'a> {
+    pub url: &'a str,
+    pub snapshot: u64,
+    /// Everything below the path.
+    pub totals: LsSums,
+}
+
+/// Sums of a listing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LsSums {
+    pub entries: u64,
+    /// Content bytes.
+    pub bytes: u64,
+}
+
+impl<'a> From<&'a LsTotals> for LsEnd<'a> {
+    fn from(t: &'a LsTotals) -> Self {
+        Self { url: &t.url, snapshot: t.snapshot, totals: LsSums { entries: t.entries, bytes: t.bytes } }
+    }
+}
+
+/// `diff`. If it fails on the way, `error` and `exit` stand in place of the sums.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written line by line; only its schema is used")]
+pub struct DiffDocument {
+    pub changes: Vec<DiffLine>,
+    #[schemars(flatten)]
+    pub totals: offsite::engine::DiffTotals,
+}
+
+/// One snapshot at which a path is not what it was before.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HistoryEntry<'a> {
+    pub snapshot: u64,
+    /// When it was committed by the store's clock.
+    pub time: &'a str,
+    /// `added`, `changed`, `metadata`, `removed` or `damaged`.
+    pub change: &'static str,
+    /// Content bytes, if it is a file there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<String>,
+    /// BLAKE3 of the content, if it is a file there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Hash>,
+    /// What is damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<&'a str>,
+}
+
+impl<'a> From<&'a HistoryLine> for HistoryEntry<'a> {
+    fn from(line: &'a HistoryLine) -> Self {
+        Self {
+            snapshot: line.snapshot,
+            time: &line.time,
+            change: line.change,
+            size: line.size,
+            mtime: line.mtime.map(utc),
+            hash: line.hash,
+            problem: line.problem.as_deref(),
+        }
+    }
+}
+
+/// `history`: newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HistoryDocument<'a> {
+    pub url: &'a str,
+    pub path: &'a str,
+    pub history: Vec<HistoryEntry<'a>>,
+}
+
+/// `cat`. If it fails on the way, `error` and `exit` stand in place of what follows the content.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CatDocument<'a> {
+    /// The content, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_b64: Option<String>,
+    pub url: &'a str,
+    pub path: &'a str,
+}

@@ -1,0 +1,193 @@
+//! The printer: everything that the user reads, but for progress, goes through here.
+//!
+//! Owns standard output (what was asked for: text, or one JSON document) and standard error (the rest).
+//! Invariant: a closed pipe never ends a run and never shows as an error; no control character of a
+//! file's name reaches a terminal; nothing is printed but through [`Out`].
+
+mod documents;
+mod look;
+mod moves;
+mod stream;
+mod units;
+
+use std::io::{self, Write};
+
+use offsite::error::{Error, Result};
+use offsite::model::RelPath;
+use serde::Serialize;
+
+use super::args::Global;
+use super::progress::Screen;
+
+pub use documents::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
+pub use units::{count, size};
+
+/// Lists of problems and changes are cut here unless `--verbose` is given.
+const SOME: usize = 20;
+
+/// Where output goes and how.
+#[derive(Clone)]
+pub struct Out {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    screen: Screen,
+}
+
+impl Out {
+    pub fn new(global: &Global, screen: Screen) -> Self {
+        Self { json: global.json, quiet: global.quiet, verbose: global.verbose, screen }
+    }
+
+    /// Whether `--verbose` text is wanted on standard output.
+    pub fn lists_changes(&self) -> bool {
+        self.verbose && !self.json
+    }
+
+    /// Something to know, on standard error, unless `--quiet`.
+    pub fn info(&self, text: &str) {
+        if !self.quiet {
+            self.note(text);
+        }
+    }
+
+    /// Something the user must know, on standard error.
+    pub fn note(&self, text: &str) {
+        self.screen.aside(&format!("offsite: {text}"));
+    }
+
+    /// A verb failed: says why and what to do, with `--json` in a document as well; returns the exit code.
+    pub fn failed(&self, error: &Error) -> u8 {
+        let exit = self.told(error);
+        if self.json {
+            // There is nobody left to tell if this fails as well.
+            let _ = self.document(&ErrorDocument { error: error.to_string(), exit });
+        }
+        exit
+    }
+
+    /// The same on standard error only, for a document that has its end already.
+    fn told(&self, error: &Error) -> u8 {
+        match error {
+            Error::Refused(reasons) => {
+                self.note("refused, nothing was written:");
+                reasons.iter().for_each(|reason| self.screen.aside(&format!("  {}", clean(reason))));
+            }
+            Error::Moved(what) => {
+                self.note("the plan no longer fits:");
+                what.iter().for_each(|line| self.screen.aside(&format!("  {}", clean(line))));
+            }
+            other => self.note(&clean(&other.to_string())),
+        }
+        if let Some(hint) = hint(error) {
+            self.screen.aside(&format!("  {hint}"));
+        }
+        error.exit_code()
+    }
+
+    /// Text on standard output.
+    fn print(&self, text: &str) -> Result<()> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        forgive(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    /// The one document.
+    fn document(&self, value: &impl Serialize) -> Result<()> {
+        let mut bytes = serde_json::to_vec(value).map_err(|e| stdout_error(e.into()))?;
+        bytes.push(b'\n');
+        self.print_bytes(&bytes)
+    }
+
+    /// A line above a list.
+    pub fn heading(&self, text: &str) -> Result<()> {
+        self.print(&format!("{}\n", clean(text)))
+    }
+
+    /// A shell's completion script.
+    pub fn completions(&self, shell: &str, script: &[u8]) -> Result<()> {
+        if self.json {
+            let script = String::from_utf8_lossy(script);
+            return self.document(&serde_json::json!({ "shell": shell, "script": script }));
+        }
+        self.print_bytes(script)
+    }
+
+    /// A JSON Schema, as it lies in `docs/schema/`.
+    pub fn schema(&self, schema: &schemars::Schema) -> Result<()> {
+        let text = serde_json::to_string_pretty(schema).map_err(|e| stdout_error(e.into()))?;
+        self.print(&format!("{text}\n"))
+    }
+
+    /// Names, one a line.
+    pub fn names(&self, names: &[&str]) -> Result<()> {
+        if self.json {
+            return self.document(&names);
+        }
+        self.print(&format!("{}\n", names.join("\n")))
+    }
+}
+
+/// What clap has to say; returns the exit code. Help and version are what was asked for, the rest is an error.
+pub fn usage(error: &clap::Error, json: bool) -> u8 {
+    // A closed pipe is nobody's fault.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return 0;
+    }
+    if json {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let document = ErrorDocument { error: first.strip_prefix("error: ").unwrap_or(first).to_owned(), exit: 2 };
+        if let Ok(line) = serde_json::to_string(&document) {
+            let _ = writeln!(io::stdout().lock(), "{line}");
+        }
+    }
+    2
+}
+
+/// What can be done about an error, where its text does not say so already.
+fn hint(error: &Error) -> Option<&'static str> {
+    use offsite_backends::ErrorKind as K;
+    match (error, error.kind()) {
+        (Error::Refused(_), _) => Some("`offsite plan` shows what would be done"),
+        (Error::Moved(_), _) => Some("make a new one with `offsite plan SOURCE DESTINATION --out FILE`"),
+        (_, Some(K::Denied)) => {
+            Some("check the credentials (for s3 those of the AWS tools: AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws) and what they may do")
+        }
+        (_, Some(K::Transient)) => Some("run the same command again: it goes on where it stopped"),
+        (_, Some(K::Full)) => Some("make room there, then run the same command again: it goes on where it stopped"),
+        _ => None,
+    }
+}
+
+/// A destination's name that is safe to print: without settings, and without what does not belong there.
+pub fn place(url: &str) -> String {
+    let shown = match offsite_backends::Location::parse(url) {
+        Ok(location) => location.to_string(),
+        Err(_) => offsite_backends::error::scrub(url.split('?').next().unwrap_or(url)),
+    };
+    clean(&shown)
+}
+
+/// Text that may carry a name somebody chose: without what a terminal could take amiss.
+fn clean(text: &str) -> String {
+    RelPath::from(text).display()
+}
+
+/// Whoever closed the pipe has read enough.
+fn forgive(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(stdout_error),
+    }
+}
+
+fn stdout_error(error: io::Error) -> Error {
+    // A full disk under standard output is not the cache's, of which the engine's own text speaks.
+    let error = if error.raw_os_error() == Some(28) { io::Error::other("no space left where it goes") } else { error };
+    Error::local("standard output", error)
+}

@@ -1,0 +1,222 @@
+//! What sync, plan, apply, pull and prune print.
+//!
+//! Owns the blocks of text, one a destination. With `--quiet` only what needs attention is said, and on
+//! standard error. Invariant: a destination that failed is named on standard error, with `--json` too.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use offsite::engine::{Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
+use offsite::error::Result;
+use offsite::model::{Counts, Problem, RelPath};
+
+use super::documents::PlanDocument;
+use super::units::{count, estimate, requests, seconds, size};
+use super::{Out, SOME, clean};
+
+impl Out {
+    /// What a sync or an apply did.
+    pub fn synced(&self, outcome: &SyncOutcome) -> Result<()> {
+        for one in &outcome.destinations {
+            let text = self.sync_block(one);
+            if !self.json && !self.quiet && (one.error.is_none() || one.snapshot.is_some()) {
+                self.print(&text)?;
+            } else if self.quiet && one.exit == 3 {
+                self.note(text.trim_end());
+            }
+            if let Some(error) = &one.error {
+                self.destination_failed(&one.url, error, one.exit);
+            }
+            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(warning))));
+        }
+        if self.json { self.document(outcome) } else { Ok(()) }
+    }
+
+    fn destination_failed(&self, url: &str, error: &str, exit: u8) {
+        let (url, error) = (clean(url), clean(error));
+        // A URL with a password in it is named by its error, blotted out.
+        if error.starts_with(&url) || error.contains("://…") || url.is_empty() {
+            self.note(&error);
+        } else {
+            self.note(&format!("{url}: {error}"));
+        }
+        if exit == 4 && !error.contains("--start-over") {
+            self.note("`offsite plan` shows what would be done");
+        }
+    }
+
+    fn sync_block(&self, o: &Outcome) -> String {
+        let mut text = clean(&o.url);
+        match (o.snapshot, o.base) {
+            (Some(number), Some(base)) => _ = write!(text, "  snapshot {number} (base {base})"),
+            (Some(number), None) => _ = write!(text, "  snapshot {number} (the first)"),
+            (None, _) => text.push_str("  no snapshot"),
+        }
+        let _ = writeln!(text, "  {}", seconds(o.seconds));
+        let _ = writeln!(text, "  {}", counts(&o.changes));
+        let mut moved = format!("sent {}, read {}", size(o.bytes.sent), size(o.bytes.read));
+        if o.bytes.copied > 0 {
+            let _ = write!(moved, ", copied there {}", size(o.bytes.copied));
+        }
+        let _ = writeln!(text, "  {moved}, requests: {}", requests(&o.requests));
+        for (number, what) in [
+            (o.adopted, "taken over that was there already"),
+            (o.resumed, "taken over from an interrupted run"),
+            (o.pruned, "old snapshots let go"),
+        ] {
+            if number > 0 {
+                let _ = writeln!(text, "  {what}: {}", count(number));
+            }
+        }
+        text.push_str(&self.problems("could not be read", ", the copies there stay as they were", &o.unread));
+        text.push_str(&self.paths("kept changing while they were read", ", stored as read", &o.unstable));
+        text.push_str(&self.paths("went away during the run", "", &o.vanished));
+        if self.verbose {
+            text.push_str(&self.problems("skipped", "", &o.skipped));
+        }
+        text
+    }
+
+    /// What a sync would do.
+    pub fn planned(&self, plans: &[PlanReport], exit: u8) -> Result<()> {
+        for plan in plans {
+            if let Some(error) = &plan.error {
+                self.destination_failed(&plan.url, error, plan.exit);
+            } else if !self.json {
+                self.print(&self.plan_block(plan))?;
+            }
+        }
+        if self.json { self.document(&PlanDocument { destinations: plans, exit }) } else { Ok(()) }
+    }
+
+    fn plan_block(&self, plan: &PlanReport) -> String {
+        let base = plan.base.map_or_else(|| "for the first time".into(), |base| format!("on base {base}"));
+        let mut text = format!("{}  plan {base}\n  {}\n", clean(&plan.url), counts(&plan.changes));
+        let _ = write!(text, "  to send {}, requests: {}", size(plan.bytes), estimate(&plan.requests));
+        let _ = writeln!(text, ", cost ${:.4} ({})", plan.cost, plan.price);
+        if !plan.refused.is_empty() {
+            text.push_str("  would be refused:\n");
+            plan.refused.iter().for_each(|reason| _ = writeln!(text, "    {}", clean(reason)));
+        }
+        text.push_str(&self.problems("could not be read", ", the copies there stay as they were", &plan.unread));
+        if self.quiet {
+            return text;
+        }
+        let shown = if self.verbose { plan.listed.len() } else { SOME };
+        for change in plan.listed.iter().take(shown) {
+            let _ = write!(text, "  {:<9} {}", change.change, change.path);
+            if let Some(from) = &change.from {
+                let _ = write!(text, " (from {from})");
+            }
+            if change.size > 0 {
+                let _ = write!(text, "  {}", size(change.size));
+            }
+            text.push('\n');
+        }
+        let c = &plan.changes;
+        let all = c.added + c.changed + c.metadata + c.removed + c.renamed;
+        text.push_str(&self.more(all, shown.min(plan.listed.len()) as u64));
+        text
+    }
+
+    /// What a pull did, or would do.
+    pub fn pulled(&self, o: &PullOutcome, target: &Path, dry_run: bool) -> Result<()> {
+        let target = clean(&target.display().to_string());
+        let what = if dry_run { "would be pulled to" } else { "pulled to" };
+        let mut text = format!("{}  snapshot {} {what} {target}  {}\n", clean(&o.url), o.snapshot, seconds(o.seconds));
+        let _ = writeln!(text, "  {}", counts(&o.changes));
+        let fetched = if dry_run { "to fetch" } else { "fetched" };
+        let _ = writeln!(text, "  {fetched} {} files, {}, requests: {}", count(o.files), size(o.bytes), requests(&o.requests));
+        text.push_str(&self.problems("could not be brought over", "", &o.problems));
+        if self.json {
+            return self.document(o);
+        }
+        if self.quiet && !o.problems.is_empty() {
+            self.note(text.trim_end());
+        }
+        if self.quiet { Ok(()) } else { self.print(&text) }
+    }
+
+    /// What a prune did, or would do.
+    pub fn pruned(&self, o: &PruneOutcome) -> Result<()> {
+        if self.json {
+            return self.document(o);
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let what = if o.dry_run { "snapshots to go" } else { "snapshots gone" };
+        let mut text = format!("{}  {what}: {}, kept: {}\n", clean(&o.url), count(o.removed.len() as u64), count(o.kept.len() as u64));
+        let _ = writeln!(text, "  gone {}\n  kept {}", numbers(&o.removed), numbers(&o.kept));
+        if !o.dry_run {
+            let _ = writeln!(text, "  freed {} kept contents, {}, requests: {}", count(o.contents), size(o.bytes), requests(&o.requests));
+        }
+        self.print(&text)
+    }
+
+    fn problems(&self, what: &str, then: &str, problems: &[Problem]) -> String {
+        self.some(what, then, problems, |p| format!("{}: {}", p.path, clean(&p.problem)))
+    }
+
+    fn paths(&self, what: &str, then: &str, paths: &[RelPath]) -> String {
+        self.some(what, then, paths, RelPath::display)
+    }
+
+    /// A list under a heading, cut unless `--verbose`.
+    fn some<T>(&self, what: &str, then: &str, items: &[T], line: impl Fn(&T) -> String) -> String {
+        if items.is_empty() {
+            return String::new();
+        }
+        let shown = if self.verbose { items.len() } else { SOME };
+        let mut text = format!("  {what} ({}){then}:\n", count(items.len() as u64));
+        items.iter().take(shown).for_each(|item| _ = writeln!(text, "    {}", line(item)));
+        text.push_str(&self.more(items.len() as u64, shown.min(items.len()) as u64));
+        text
+    }
+
+    fn more(&self, all: u64, shown: u64) -> String {
+        let rest = all.saturating_sub(shown);
+        match (rest, self.verbose) {
+            (0, _) => String::new(),
+            (_, true) => format!("    … and {} more\n", count(rest)),
+            (_, false) => format!("    … and {} more (-v lists them)\n", count(rest)),
+        }
+    }
+}
+
+fn counts(c: &Counts) -> String {
+    let known = [
+        ("added", c.added),
+        ("changed", c.changed),
+        ("metadata", c.metadata),
+        ("removed", c.removed),
+        ("renamed", c.renamed),
+        ("unchanged", c.unchanged),
+        ("skipped", c.skipped),
+    ];
+    known.map(|(name, n)| format!("{name} {}", count(n))).join("  ")
+}
+
+/// `1–3, 7`: numbers in order, runs drawn together.
+fn numbers(numbers: &[u64]) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let said: Vec<String> = runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}–{b}") }).collect();
+    if said.is_empty() { "none".into() } else { said.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_numbers() {
+        assert_eq!(numbers(&[]), "none");
+        assert_eq!(numbers(&[1, 2, 3, 7, 9, 10]), "1–3, 7, 9–10");
+    }
+}

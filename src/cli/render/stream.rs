@@ -1,0 +1,203 @@
+//! Documents and contents that are written as they come.
+//!
+//! Owns the buffer in front of standard output and the bookkeeping of a half-written JSON document.
+//! Invariant: whatever happens, what was begun ends as one valid document; a reader that went away
+//! stops the verb quietly.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use base64::write::EncoderWriter;
+use offsite::error::{Error, Result};
+use serde::Serialize;
+
+use super::documents::{CatDocument, ErrorDocument};
+use super::{Out, stdout_error};
+
+/// Standard output that remembers whether anybody still reads.
+pub struct Sink {
+    out: BufWriter<Stdout>,
+    closed: bool,
+}
+
+impl Sink {
+    pub fn new() -> Self {
+        Self { out: BufWriter::with_capacity(64 << 10, io::stdout()), closed: false }
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.closed |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+        result
+    }
+
+    /// An object's fields after what was written before, and its closing brace.
+    fn close_object(&mut self, fields: &impl Serialize) -> io::Result<()> {
+        let fields = serde_json::to_string(fields)?;
+        let inner = fields.strip_prefix('{').unwrap_or(&fields);
+        writeln!(self, "{}{inner}", if inner == "}" { "" } else { "," })?;
+        self.flush()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.noted(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.out.flush();
+        self.noted(result)
+    }
+}
+
+/// A verb's lines: text, or one array of a document.
+pub struct Lines<'a> {
+    out: &'a Out,
+    sink: Sink,
+    /// Name of the array.
+    array: &'static str,
+    begun: bool,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(out: &'a Out, array: &'static str) -> Self {
+        Self { out, sink: Sink::new(), array, begun: false }
+    }
+
+    /// The line as an element of the array, or as the text it is for people.
+    pub fn line(&mut self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        self.write(value, text).map_err(stdout_error)
+    }
+
+    fn write(&mut self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+        if !self.out.json {
+            return writeln!(self.sink, "{}", text());
+        }
+        if std::mem::replace(&mut self.begun, true) {
+            self.sink.write_all(b",\n")?;
+        } else {
+            write!(self.sink, "{{\"{}\":[", self.array)?;
+        }
+        serde_json::to_writer(&mut self.sink, value).map_err(io::Error::from)
+    }
+
+    /// The sums at the end, as fields of the document or as text (which is not what was asked for), or what
+    /// went wrong; returns the exit code.
+    pub fn end<F: Serialize>(mut self, sums: Result<(F, String)>) -> Result<u8> {
+        if self.sink.closed {
+            return Ok(0);
+        }
+        let ended = match &sums {
+            Ok((fields, _)) if self.out.json => self.close(fields),
+            Err(error) if self.begun => self.close(&failure(error)),
+            _ => self.sink.flush(),
+        };
+        if self.sink.closed {
+            return Ok(0);
+        }
+        match sums {
+            Ok((_, text)) => {
+                ended.map_err(stdout_error)?;
+                if !self.out.json {
+                    self.out.info(&text);
+                }
+                Ok(0)
+            }
+            Err(error) if self.begun => Ok(self.out.told(&error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn close(&mut self, fields: &impl Serialize) -> io::Result<()> {
+        if !self.begun {
+            write!(self.sink, "{{\"{}\":[", self.array)?;
+        }
+        self.sink.write_all(b"]")?;
+        self.sink.close_object(fields)
+    }
+}
+
+/// A file's content: as it is, or as base64 in a document.
+pub struct Content<'a> {
+    out: &'a Out,
+    url: String,
+    path: String,
+    way: Way,
+}
+
+enum Way {
+    Plain(Sink),
+    /// Nothing was written yet.
+    Json,
+    Begun(Box<EncoderWriter<'static, GeneralPurpose, Sink>>),
+}
+
+impl<'a> Content<'a> {
+    pub fn new(out: &'a Out, url: String, path: String) -> Self {
+        let way = if out.json { Way::Json } else { Way::Plain(Sink::new()) };
+        Self { out, url, path, way }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if matches!(self.way, Way::Json) {
+            let mut sink = Sink::new();
+            sink.write_all(b"{\"content_b64\":\"")?;
+            self.way = Way::Begun(Box::new(EncoderWriter::new(sink, &STANDARD)));
+        }
+        Ok(())
+    }
+
+    /// Ends the content, or says what went wrong; returns the exit code.
+    pub fn end(mut self, result: Result<()>) -> Result<u8> {
+        if result.is_ok() {
+            // An empty file has been asked for as much as any other.
+            self.begin().map_err(stdout_error)?;
+        }
+        match self.way {
+            Way::Json => result.map(|()| 0),
+            Way::Plain(mut sink) => {
+                let flushed = sink.flush();
+                if sink.closed {
+                    return Ok(0);
+                }
+                result?;
+                flushed.map_err(stdout_error).map(|()| 0)
+            }
+            Way::Begun(mut encoder) => {
+                let mut sink = encoder.finish().map_err(stdout_error)?;
+                let ended = sink.write_all(b"\"").and_then(|()| match &result {
+                    Ok(()) => sink.close_object(&CatDocument { content_b64: None, url: &self.url, path: &self.path }),
+                    Err(error) => sink.close_object(&failure(error)),
+                });
+                match result {
+                    _ if sink.closed => Ok(0),
+                    Ok(()) => ended.map_err(stdout_error).map(|()| 0),
+                    Err(error) => Ok(self.out.told(&error)),
+                }
+            }
+        }
+    }
+}
+
+impl Write for Content<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begin()?;
+        match &mut self.way {
+            Way::Plain(sink) => sink.write(bytes),
+            Way::Begun(encoder) => encoder.write(bytes),
+            Way::Json => Ok(0),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Way::Plain(sink) => sink.flush(),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn failure(error: &Error) -> ErrorDocument {
+    ErrorDocument { error: error.to_string(), exit: error.exit_code() }
+}

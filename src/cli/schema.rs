@@ -1,0 +1,29 @@
+//! The JSON Schemas of the `--json` documents, one a verb.
+//!
+//! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
+//! what [`of`] gives, and a test compares the two.
+
+use offsite::engine::{PruneOutcome, PullOutcome, SyncOutcome};
+use schemars::{Schema, schema_for};
+
+use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
+
+/// Verbs with a document, and `error`, which any of them prints when it fails.
+pub const NAMES: &[&str] = &["apply", "cat", "diff", "error", "history", "ls", "plan", "prune", "pull", "snapshots", "sync"];
+
+/// The schema of one.
+pub fn of(name: &str) -> Option<Schema> {
+    Some(match name {
+        "sync" | "apply" => schema_for!(SyncOutcome),
+        "plan" => schema_for!(PlanDocument<'_>),
+        "pull" => schema_for!(PullOutcome),
+        "prune" => schema_for!(PruneOutcome),
+        "snapshots" => schema_for!(SnapshotsDocument<'_>),
+        "ls" => schema_for!(LsDocument<'_>),
+        "diff" => schema_for!(DiffDocument),
+        "history" => schema_for!(HistoryDocument<'_>),
+        "cat" => schema_for!(CatDocument<'_>),
+        "error" => schema_for!(ErrorDocument),
+        _ => return None,
+    })
+}

@@ -1,0 +1,138 @@
+//! Sizes, rates, durations, shares and sums of money as people write them.
+//!
+//! Owns the value parsers of the command line. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
+//! without `B` or `iB`). Invariant: what cannot be meant is refused with an example, never guessed.
+
+/// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no size; write 512, 4K, 10M or 1.5G");
+    let (number, unit) = split(text).ok_or_else(wrong)?;
+    let unit = unit.to_ascii_lowercase();
+    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|u| *u == unit).ok_or_else(wrong)?;
+    scaled(number, 1 << (10 * power)).ok_or_else(wrong)
+}
+
+/// Bytes a second, written like a size, with or without `/s`; 0 is refused because nothing would ever move.
+pub fn rate(text: &str) -> Result<u64, String> {
+    match size(text.strip_suffix("/s").unwrap_or(text)) {
+        Ok(0) => Err("a rate of 0 would never end; leave the flag out for no limit".into()),
+        Ok(rate) => Ok(rate),
+        Err(_) => Err(format!("`{text}` is no rate; write 500K, 10M or 1.5G (bytes a second)")),
+    }
+}
+
+/// Seconds: `30d`, `12h`, `1h30m`, `2w`, `0`.
+pub fn duration(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no duration; write 30d, 12h, 90m, 45s, 2w or 0");
+    if text == "0" {
+        return Ok(0);
+    }
+    let (mut rest, mut total) = (text, 0_u64);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let unit = match rest.as_bytes()[end] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 7 * 86_400,
+            _ => return Err(wrong()),
+        };
+        let part = scaled(&rest[..end], unit).ok_or_else(wrong)?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+/// A share: `25%` or `0.25`.
+pub fn share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is no share; write 25% or 0.25, at most 100%");
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
+        None => text.parse::<f64>(),
+    };
+    parsed.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(wrong)
+}
+
+/// US dollars: `5`, `0.50` or `$5`.
+pub fn dollars(text: &str) -> Result<f64, String> {
+    let sum = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok().filter(|sum| sum.is_finite() && *sum >= 0.0);
+    sum.ok_or_else(|| format!("`{text}` is no sum; write 5 or 0.50 (US dollars)"))
+}
+
+/// How many at a time.
+pub fn count(text: &str) -> Result<usize, String> {
+    text.parse::<usize>()
+        .ok()
+        .filter(|n| (1..=1024).contains(n))
+        .ok_or_else(|| format!("`{text}` is no count; write a number from 1 to 1024"))
+}
+
+/// The number and what stands behind it.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    (end > 0).then(|| (&text[..end], text[end..].trim_start()))
+}
+
+/// A number times a unit. Whole numbers stay exact.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(unit);
+    }
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    let scaled = number.parse::<f64>().ok()? * unit as f64;
+    (scaled.is_finite() && scaled < u64::MAX as f64).then_some(scaled as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("0", 0), ("512", 512), ("10M", 10 << 20), ("1.5G", 3 << 29), ("4KiB", 4096), ("4 kb", 4096), ("7B", 7)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "-1", "1X", "1..5M", "1e9", "99999999P", "inf"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(rate("2M/s"), Ok(2 << 20));
+        assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn durations() {
+        for (text, secs) in [
+            ("0", 0),
+            ("45s", 45),
+            ("90m", 5400),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+            ("2w", 1_209_600),
+            ("1h30m", 5400),
+            ("1.5d", 129_600),
+        ] {
+            assert_eq!(duration(text), Ok(secs), "{text}");
+        }
+        for text in ["", "30", "d", "1y", "-1d", "1d2", "ä", "1é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_and_sums() {
+        assert_eq!(share("25%"), Ok(0.25));
+        assert_eq!(share("0.25"), Ok(0.25));
+        assert_eq!(share("100%"), Ok(1.0));
+        for text in ["25", "-1%", "101%", "x", "NaN"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+        assert_eq!(dollars("$0.50"), Ok(0.5));
+        assert!(dollars("inf").is_err());
+        assert!(count("0").is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! `offsite cat URL PATH`
+
+use clap::Args;
+use offsite::engine;
+use offsite::error::Result;
+
+use super::super::Context;
+
+/// Arguments of `cat`.
+#[derive(Debug, Args)]
+pub struct CatArgs {
+    /// A URL or path that was synced to
+    #[arg(value_name = "URL")]
+    url: String,
+    /// A file of the tree
+    #[arg(value_name = "PATH")]
+    path: String,
+    /// Which snapshot: its number, a date (2026-11-01), or how long ago (3d) (default: the newest)
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+}
+
+pub async fn run(args: CatArgs, context: &Context) -> Result<u8> {
+    let machine = context.machine()?;
+    let mut out = context.out.content(&args.url, &args.path);
+    let result = engine::cat(&machine, &args.url, &args.path, args.at.as_deref(), &mut out).await;
+    out.end(result)
+}

@@ -1,0 +1,22 @@
+//! `offsite completions SHELL`
+
+use clap::Args;
+use clap_complete::Shell;
+use offsite::error::Result;
+
+use super::super::{Context, args};
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+pub fn run(asked: &CompletionsArgs, context: &Context) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(asked.shell, &mut args::command(), "offsite", &mut script);
+    context.out.completions(&asked.shell.to_string(), &script)?;
+    Ok(0)
+}

@@ -1,0 +1,31 @@
+//! `offsite ls URL [PATH]`
+
+use clap::Args;
+use offsite::engine;
+use offsite::error::Result;
+
+use super::super::Context;
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A URL or path that was synced to
+    #[arg(value_name = "URL")]
+    url: String,
+    /// A directory or file of the tree (default: the top)
+    #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
+    path: String,
+    /// Which snapshot: its number, a date (2026-11-01), or how long ago (3d) (default: the newest)
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+    /// List everything below as well (default: one level, directories with their sizes)
+    #[arg(long, short)]
+    recursive: bool,
+}
+
+pub async fn run(args: LsArgs, context: &Context) -> Result<u8> {
+    let machine = context.machine()?;
+    let mut list = context.out.ls();
+    let totals = engine::ls(&machine, &args.url, &args.path, args.at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
+    list.end(totals)
+}

@@ -1,0 +1,52 @@
+//! `offsite prune URL --keep-…`
+
+use clap::{ArgGroup, Args};
+use offsite::engine;
+use offsite::error::Result;
+use offsite::model::KeepRules;
+
+use super::super::Context;
+use super::super::values;
+
+/// Arguments of `prune`. What any rule names stays; the newest snapshot always does.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("keep").required(true).multiple(true))]
+pub struct PruneArgs {
+    /// A URL or path that was synced to
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Keep the newest N snapshots
+    #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
+    keep_last: u64,
+    /// Keep the newest snapshot of each of N days
+    #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
+    keep_daily: u64,
+    /// Keep the newest snapshot of each of N weeks
+    #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
+    keep_weekly: u64,
+    /// Keep the newest snapshot of each of N months
+    #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
+    keep_monthly: u64,
+    /// Keep every snapshot that was the newest at some time within so long: 30d, 12h, 2w
+    #[arg(long, value_name = "DURATION", group = "keep", value_parser = values::duration)]
+    keep_within: Option<u64>,
+    /// Say what would go and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
+    let rules = KeepRules {
+        last: args.keep_last,
+        daily: args.keep_daily,
+        weekly: args.keep_weekly,
+        monthly: args.keep_monthly,
+        within: args.keep_within,
+    };
+    let machine = context.machine()?;
+    let (report, bars) = context.report(std::slice::from_ref(&args.url));
+    let outcome = engine::prune(&machine, &args.url, &rules, args.dry_run, &report).await;
+    drop(bars);
+    context.out.pruned(&outcome?)?;
+    Ok(0)
+}

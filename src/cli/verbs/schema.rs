@@ -1,0 +1,26 @@
+//! `offsite schema [NAME]`: hidden; what `docs/schema/` is made with.
+
+use clap::Args;
+use offsite::error::{Error, Result};
+
+use super::super::{Context, schema};
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// A verb, or `error` (default: the names there are)
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+pub fn run(args: &SchemaArgs, context: &Context) -> Result<u8> {
+    let known = schema::NAMES;
+    match &args.name {
+        None => context.out.names(known)?,
+        Some(name) => match schema::of(name) {
+            Some(schema) => context.out.schema(&schema)?,
+            None => return Err(Error::Usage(format!("no schema `{name}`; known are {}", known.join(", ")))),
+        },
+    }
+    Ok(0)
+}

@@ -1,0 +1,322 @@
+//! One plan, carried out at one destination.
+//!
+//! Owns the order lease → transfer → commit → tidy → retention, and what is left behind when it breaks
+//! off: the lease with a note, the journal, and after the commit the list of what is to be tidied up.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use super::commit::{self, Figures};
+use super::destination::Destination;
+use super::lease::{Claim, Lease};
+use super::outcome::Outcome;
+use super::{Machine, PROGRAM, adopt, prune, settle, tidy};
+use crate::error::{Error, Result};
+use crate::manifest::{Format, probe};
+use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
+use crate::plan::Facts;
+use crate::transfer::{
+    Done, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place, upload_objects,
+    upload_tree,
+};
+
+/// What all destinations of a run have in common.
+pub struct Common {
+    pub machine: Machine,
+    pub hub: Arc<Hub>,
+    pub stop: Arc<Stop>,
+    pub source: RelPath,
+    pub tree_root: TreeRoot,
+    pub scan_start: Time,
+    pub unread: Vec<Problem>,
+    pub adopt: bool,
+    pub keep: KeepRules,
+    pub transfers: Option<usize>,
+    pub limit: Arc<Limit>,
+    /// Content bytes in flight a destination.
+    pub window: u64,
+}
+
+/// One destination's part of a run.
+pub struct Part {
+    pub destination: Destination,
+    /// Its place among the destinations.
+    pub index: usize,
+    pub plan: PathBuf,
+    pub facts: Facts,
+    pub progress: Arc<Progress>,
+}
+
+fn rfc3339() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// Whether replaced and removed contents stay.
+pub fn keeps(rules: &KeepRules) -> bool {
+    rules.within.is_some_and(|w| w > 0) || rules.last > 1 || rules.daily + rules.weekly + rules.monthly > 0
+}
+
+/// Carries the plan out; `outcome` has what happened, also when an error is returned.
+pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Result<()> {
+    let run = format!("{:016x}{:016x}", crate::random(), crate::random());
+    let quiet = !part.facts.counts.any()
+        && part.destination.number() > 0
+        && !common.adopt
+        && tidy::left_over(&part.destination).is_none()
+        && !part.destination.local("journal").exists();
+    if quiet {
+        commit_only(common, part, outcome, run).await?;
+        let_go(common, part, outcome, None).await;
+        return Ok(());
+    }
+    let format = make_format(&mut part.destination).await?;
+    let claim = Claim {
+        run: run.clone(),
+        host: common.machine.host.clone(),
+        writer: part.destination.writer.clone(),
+        since: rfc3339(),
+        base: part.destination.number(),
+    };
+    let lease = Lease::take(&part.destination.records, &format, claim, &common.stop).await?;
+    let before = part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
+    match write(common, part, outcome, &lease, &format, run).await {
+        Ok(versioned) => {
+            let also = if keeps(&common.keep) || !outcome.warnings.is_empty() {
+                Vec::new()
+            } else {
+                prune::superseded(&mut part.destination, &before, versioned)?
+            };
+            let_go(common, part, outcome, Some(&lease)).await;
+            if let Err(error) = lease.release(also).await {
+                outcome.warnings.push(format!("the lease was not given back ({error}); it runs out by itself"));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            lease.leave().await;
+            Err(error)
+        }
+    }
+}
+
+/// `format.json`, made on the first run.
+async fn make_format(destination: &mut Destination) -> Result<Format> {
+    if let Some(head) = &destination.head {
+        return Ok(head.format.clone());
+    }
+    destination.backend.prepare().await?;
+    let format = probe(&destination.records, PROGRAM, rfc3339()).await?;
+    destination.keep_head(super::destination::Head {
+        url: destination.backend.location().to_string(),
+        format: format.clone(),
+        snapshot: None,
+        list: Vec::new(),
+        inner: Vec::new(),
+        own: None,
+        file: None,
+        pruned: destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp(),
+    })?;
+    Ok(format)
+}
+
+/// A run that found nothing to do: one request records it.
+async fn commit_only(common: &Common, part: &mut Part, outcome: &mut Outcome, run: String) -> Result<()> {
+    part.progress.set_phase(Phase::Commit);
+    let (cache, figures, woven) = weave(common, part).await?;
+    finish_commit(common, part, outcome, run, Findings::default(), figures, woven, cache).await?;
+    let _ = std::fs::remove_file(&part.plan);
+    Ok(())
+}
+
+/// The run under its lease; whether the store keeps versions of its own.
+async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease, format: &Format, run: String) -> Result<bool> {
+    still_newest(&part.destination).await?;
+    let tree = part.destination.backend.tree();
+    if let Some(left) = tidy::left_over(&part.destination) {
+        lease.verify().await?;
+        tidy_up(common, part, &left).await?;
+    }
+    if let Some(tree) = &tree {
+        tree.clear_staging().await?;
+    }
+    let header = Header { destination: format.id.clone(), run: run.clone(), number: part.destination.number() + 1 };
+    let (journal, resumed) = open_journal(&part.destination, lease, header).await?;
+    outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
+    let target = Arc::new(target(common, part, lease));
+    part.progress.set_phase(Phase::Transfer);
+    part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);
+    part.progress.bytes_total.store(part.facts.bytes, Relaxed);
+    if common.adopt {
+        outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal).await?;
+    }
+    let done = sorted(&part.destination)?;
+    let sent = match &tree {
+        Some(tree) => upload_tree(&target, tree, &common.hub, &part.plan, &journal, done).await,
+        None => upload_objects(&target, &common.hub, &part.plan, &journal, resumed, done).await,
+    };
+    let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    sent?;
+    if let Some(tree) = &tree {
+        tree.sync().await?;
+    }
+    part.progress.set_phase(Phase::Commit);
+    let (cache, figures, woven) = weave(common, part).await?;
+    finish_commit(common, part, outcome, run, findings, figures, woven, cache).await?;
+    let _ = std::fs::remove_file(part.destination.local("journal"));
+    part.progress.set_phase(Phase::Tidy);
+    after_commit(common, part, outcome, lease).await;
+    Ok(target.versioned.load(Relaxed))
+}
+
+/// A commit that another writer made between our look and our lease would be overwritten unseen.
+async fn still_newest(destination: &Destination) -> Result<()> {
+    let number = destination.number();
+    match destination.records.snapshots((number > 0).then_some(number)).await?.last() {
+        Some(newer) if newer.number > number => Err(Error::Busy(format!(
+            "{}: snapshot {} was committed meanwhile by another run; run again",
+            destination.backend.location(),
+            newer.number
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
+    let backend = Arc::clone(&part.destination.backend);
+    Target {
+        index: part.index,
+        store: backend.store(),
+        rules: part.destination.rules(),
+        number: part.destination.number() + 1,
+        keeps: keeps(&common.keep),
+        careful: lease.before.is_some(),
+        transfers: common.transfers.unwrap_or(backend.capabilities().transfers),
+        backend,
+        window: common.window,
+        limit: Arc::clone(&common.limit),
+        progress: Arc::clone(&part.progress),
+        stop: Arc::clone(&common.stop),
+        versioned: AtomicBool::new(false),
+        findings: Mutex::default(),
+    }
+}
+
+/// The journal of this run. One of an earlier run goes on if the lease says nobody wrote in between;
+/// otherwise what it had begun is given up.
+async fn open_journal(destination: &Destination, lease: &Lease, header: Header) -> Result<(Arc<Mutex<Journal>>, Option<Resumed>)> {
+    let path = destination.local("journal");
+    let found = Resumed::read(&path)?;
+    if let Some(resumed) = found {
+        let mine = resumed.header.destination == header.destination;
+        if mine && lease.before.as_ref() == Some(&resumed.header.run) && resumed.header.number == header.number {
+            return Ok((Arc::new(Mutex::new(Journal::resume(&path, header)?)), Some(resumed)));
+        }
+        if mine {
+            abort_stale(&destination.backend, resumed.uploads).await?;
+        }
+    }
+    Ok((Arc::new(Mutex::new(Journal::create(&path, header)?)), None))
+}
+
+fn sorted(destination: &Destination) -> Result<crate::spool::Sorted<Done>> {
+    Journal::sorted(&destination.local("journal"), &destination.dir)
+}
+
+type WeaveResult = (Option<String>, Figures, crate::manifest::Woven);
+
+async fn weave(common: &Common, part: &mut Part) -> Result<WeaveResult> {
+    let name = format!("tree-{:016x}", crate::random());
+    let cache = part.destination.local(&name);
+    let scan_start = common.scan_start;
+    let done = sorted(&part.destination)?;
+    let woven = tokio::task::block_in_place(|| commit::weave(&part.destination, &part.plan, done, &part.facts, scan_start, &cache));
+    let (woven, figures) = woven?;
+    Ok((Some(name), figures, woven))
+}
+
+#[allow(clippy::too_many_arguments, reason = "everything the snapshot says, gathered in one place")]
+async fn finish_commit(
+    common: &Common,
+    part: &mut Part,
+    outcome: &mut Outcome,
+    run: String,
+    findings: Findings,
+    figures: Figures,
+    woven: crate::manifest::Woven,
+    cache: Option<String>,
+) -> Result<()> {
+    let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
+    outcome.unread = common.unread.iter().cloned().chain(findings.unread).collect();
+    outcome.unstable = findings.unstable;
+    outcome.vanished = findings.vanished;
+    outcome.changes = figures.counts;
+    outcome.bytes.copied = figures.copied;
+    outcome.bytes.sent = part.progress.bytes.load(Relaxed);
+    snapshot.changes = figures.counts;
+    snapshot.sent = outcome.bytes.sent;
+    snapshot.unread.clone_from(&outcome.unread);
+    snapshot.unstable.clone_from(&outcome.unstable);
+    common.stop.check()?;
+    let number = commit::commit(&mut part.destination, snapshot, woven, cache).await?;
+    outcome.snapshot = Some(number);
+    Ok(())
+}
+
+/// Deletes and directory metadata. What goes wrong here is said and done again by the next run.
+async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease) {
+    let result = async {
+        let tree = part.destination.backend.tree();
+        let plan = if tidy::is_needed(&part.plan, tree.is_some())? {
+            let plan = tidy::set_aside(&part.destination, &part.plan, part.destination.number())?;
+            lease.verify().await?;
+            plan
+        } else {
+            part.plan.clone()
+        };
+        tidy_up(common, part, &plan).await
+    };
+    if let Err(error) = result.await {
+        outcome.warnings.push(format!("committed, but not tidied up ({error}); the next run does it"));
+    }
+}
+
+async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<()> {
+    let destination = &part.destination;
+    let rules = destination.rules();
+    match destination.backend.tree() {
+        None => tidy::objects(&destination.records, plan).await?,
+        Some(tree) => {
+            tidy::tree(&tree, &rules, plan, keeps(&common.keep)).await?;
+            settle::settle(&tree, destination.base()?, plan, |e| place(&rules, e).is_none() && own(e), file_meta).await?;
+            if let Some((snapshot, _)) = destination.snapshot() {
+                tree.set_meta(b"", root_meta(&snapshot.tree)).await?;
+            }
+        }
+    }
+    let _ = std::fs::remove_file(plan);
+    Ok(())
+}
+
+fn own(entry: &crate::model::Entry) -> bool {
+    entry.path.bare() == b".offsite" || entry.path.as_bytes().starts_with(b".offsite/")
+}
+
+/// Metadata of a tree's root.
+pub fn root_meta(root: &TreeRoot) -> offsite_backends::FileMeta {
+    offsite_backends::FileMeta {
+        mode: Some(root.mode),
+        mtime: Some(offsite_backends::Stamp { secs: root.mtime.secs, nanos: root.mtime.nanos }),
+        owner: Some((root.uid, root.gid)),
+        xattrs: root.xattrs.iter().map(|x| (x.name.0.clone(), x.value.0.clone())).collect(),
+        sparse: false,
+    }
+}
+
+/// Old snapshots go, if some are due. Trouble here does not make the run a failure.
+async fn let_go(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: Option<&Lease>) {
+    match prune::let_go(&mut part.destination, &common.keep, lease, &common.machine, &common.stop).await {
+        Ok(pruned) => outcome.pruned = pruned,
+        Err(error) => outcome.warnings.push(format!("old snapshots were not let go ({error}); the next run tries again")),
+    }
+}

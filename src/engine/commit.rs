@@ -1,0 +1,205 @@
+//! The commit: new pages as one object, then the snapshot, created once.
+//!
+//! Owns the order: before the snapshot object nothing has happened, after it all has. What goes into the
+//! manifest is what the journal says arrived; a file that did not keeps the entry it had.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::PROGRAM;
+use super::destination::{Destination, Head, Listed};
+use crate::error::{Error, Result};
+use crate::manifest::{KnownStamps, Step, Weave, Woven};
+use crate::model::{Change, Counts, Entry, Hash, Kind, Snapshot, Stamps, Time};
+use crate::plan::Facts;
+use crate::spool::{Joined, Reader, Sorted};
+use crate::transfer::{Done, Line};
+
+/// A manifest is spread over so many objects at the most; then the emptiest are written anew.
+const MAX_OBJECTS: usize = 48;
+/// Kernels stamp files with a clock that ticks this coarsely.
+const TICK_NANOS: i128 = 20_000_000;
+
+/// What a commit did, in figures.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    pub counts: Counts,
+    /// Bytes copied on the server for renames.
+    pub copied: u64,
+}
+
+/// Stamps to remember: none for a file that may have been written again in the tick of the scan.
+pub fn remember(stamps: Stamps, scan_start: Time) -> KnownStamps {
+    let nanos = |t: Time| i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos);
+    if nanos(stamps.ctime) + TICK_NANOS >= nanos(scan_start) { KnownStamps::Fresh } else { KnownStamps::At(stamps) }
+}
+
+/// Weaves a plan and what arrived into the old manifest. Blocks.
+pub fn weave(
+    destination: &Destination,
+    plan: &Path,
+    done: Sorted<Done>,
+    facts: &Facts,
+    scan_start: Time,
+    cache: &Path,
+) -> Result<(Woven, Figures)> {
+    let inner = destination.head.as_ref().map_or(&[][..], |h| &h.inner);
+    let mut weave = Weave::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
+    let mut figures =
+        Figures { counts: Counts { unchanged: facts.counts.unchanged, skipped: facts.counts.skipped, ..Counts::default() }, copied: 0 };
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut arrived = Joined::new(done)?;
+    while let Some(line) = lines.next_line()? {
+        let here = arrived.meet(line.step.path().as_bytes())?;
+        if let Some(step) = step(line.step, here, scan_start, &mut figures) {
+            weave.step(step)?;
+        }
+    }
+    Ok((weave.finish(inner)?, figures))
+}
+
+fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut Figures) -> Option<Step> {
+    let counts = &mut figures.counts;
+    let set = |entry: Entry, stamps: Stamps| Some(Step::Set(Box::new(entry), remember(stamps, scan_start)));
+    match change {
+        Change::Added { entry, stamps } if entry.kind != Kind::File => {
+            counts.added += 1;
+            set(entry, stamps)
+        }
+        Change::Changed { entry, stamps, .. } if entry.kind != Kind::File => {
+            counts.changed += 1;
+            set(entry, stamps)
+        }
+        Change::Added { .. } => {
+            let done = arrived?;
+            counts.added += 1;
+            set(done.entry, done.stamps)
+        }
+        Change::Renamed { from, .. } => {
+            let done = arrived?;
+            counts.renamed += 1;
+            figures.copied += from.size;
+            set(done.entry, done.stamps)
+        }
+        Change::Changed { old, .. } => {
+            let Some(done) = arrived else {
+                counts.unchanged += 1;
+                return None;
+            };
+            if done.entry.content != old.content {
+                counts.changed += 1;
+            } else if done.entry.same_metadata(&old) {
+                counts.unchanged += 1;
+                return Some(Step::Stamp(done.entry.path, remember(done.stamps, scan_start)));
+            } else {
+                counts.metadata += 1;
+            }
+            set(done.entry, done.stamps)
+        }
+        Change::Metadata { entry, stamps, .. } => {
+            counts.metadata += 1;
+            set(entry, stamps)
+        }
+        Change::Removed { old, moved } => {
+            counts.removed += u64::from(!moved);
+            Some(Step::Remove(old.path))
+        }
+        // Already counted as unchanged by the comparison.
+        Change::Stamped { path, stamps } => Some(Step::Stamp(path, remember(stamps, scan_start))),
+    }
+}
+
+/// Objects whose few living pages are written anew, so that their number stays small.
+fn retire(destination: &Destination) -> Result<Vec<Hash>> {
+    let objects = destination.snapshot().map_or(0, |(s, _)| s.objects.len());
+    if objects < MAX_OBJECTS {
+        return Ok(Vec::new());
+    }
+    let mut live: HashMap<Hash, u64> = HashMap::new();
+    let mut base = destination.base()?;
+    while let Some(head) = base.next_block()? {
+        if let Some(object) = head.page.object {
+            *live.entry(object).or_default() += head.page.length;
+        }
+    }
+    let mut live: Vec<(u64, Hash)> = live.into_iter().map(|(object, bytes)| (bytes, object)).collect();
+    live.sort();
+    Ok(live.into_iter().take(MAX_OBJECTS / 2).map(|(_, object)| object).collect())
+}
+
+/// Puts the pages and creates the snapshot. Fails with [`Error::Busy`] if another run with changes was
+/// faster; one without changes in between is no obstacle.
+pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven: Woven, cache: Option<String>) -> Result<u64> {
+    let Some(head) = destination.head.clone() else { return Err(Error::Usage("a commit without a format".into())) };
+    let packed = &woven.packed;
+    if let Some(object) = &packed.object {
+        destination.records.put_pages(object, &packed.file, packed.length).await?;
+    }
+    snapshot.root.clone_from(&packed.root);
+    snapshot.objects = woven.objects;
+    snapshot.totals = woven.totals;
+    let base_root = destination.snapshot().and_then(|(s, _)| s.root.clone());
+    let mut list = head.list.clone();
+    let hash = loop {
+        if let Some(hash) = destination.records.commit(&snapshot, head.format.create_only).await? {
+            break hash;
+        }
+        let (other, other_hash) = destination.records.snapshot(snapshot.number).await?;
+        if other.root != base_root {
+            return Err(Error::Busy(format!(
+                "{}: {} committed snapshot {} meanwhile; nothing of this run was committed, run again",
+                destination.backend.location(),
+                other.host,
+                other.number
+            )));
+        }
+        list.push(Listed { number: other.number, time: chrono::Utc::now().timestamp(), etag: None });
+        snapshot.number += 1;
+        snapshot.parent = Some(other_hash);
+    };
+    let number = snapshot.number;
+    let time = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp();
+    list.push(Listed { number, time, etag: None });
+    destination.keep_head(Head {
+        snapshot: Some((snapshot, hash)),
+        list,
+        inner: packed.inner.clone(),
+        own: packed.object.or(head.own.filter(|_| cache.is_none())),
+        file: cache.or(head.file),
+        ..head
+    })?;
+    let _ = std::fs::remove_file(destination.local("pack"));
+    Ok(number)
+}
+
+/// A snapshot without what the commit itself finds out.
+pub fn draft(
+    destination: &Destination,
+    run: String,
+    host: String,
+    source: crate::model::RelPath,
+    tree: crate::model::TreeRoot,
+) -> Snapshot {
+    let before = destination.snapshot();
+    Snapshot {
+        format: crate::manifest::FORMAT,
+        number: destination.number() + 1,
+        parent: before.map(|(_, hash)| *hash),
+        time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        host,
+        job: None,
+        kind: None,
+        source,
+        program: PROGRAM.into(),
+        run,
+        root: before.and_then(|(s, _)| s.root.clone()),
+        keys: destination.rules(),
+        objects: before.map_or_else(Vec::new, |(s, _)| s.objects.clone()),
+        tree,
+        totals: before.map_or_else(Default::default, |(s, _)| s.totals),
+        changes: Counts::default(),
+        sent: 0,
+        unread: Vec::new(),
+        unstable: Vec::new(),
+    }
+}

@@ -1,0 +1,263 @@
+//! One scan, compared with the manifests of all destinations at once.
+//!
+//! Owns the merge: paths ascend on both sides. What only the manifest has is removed, unless it lies where
+//! the scan could not look; what only the scan has is added. Metadata that takes more than an `lstat` is
+//! read once for all destinations, and only where it is needed. Blocks; runs on a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::error::{Error, Result};
+use crate::manifest::{CacheReader, Known, KnownStamps};
+use crate::model::{Change, Entry, Kind, Problem, RelPath, Totals};
+use crate::plan::{Before, Facts, Memory, Seen, Verdict, compare};
+use crate::scan::{Event, Names, ReadError, Root, Stat, Walk, WalkOptions, read_metadata};
+use crate::spool::Writer;
+use crate::transfer::{Line, Progress, Stop};
+
+/// The comparison with one destination.
+pub struct Side {
+    base: CacheReader,
+    plan: Writer<Line>,
+    pub facts: Facts,
+    /// Where the plan is.
+    pub path: PathBuf,
+    /// In how many parts a file of a size goes there.
+    parts: Box<dyn Fn(u64) -> u64 + Send>,
+    /// What went wrong on this side alone.
+    pub failed: Option<Error>,
+}
+
+impl Side {
+    pub fn new(base: CacheReader, totals: Option<Totals>, path: PathBuf, parts: Box<dyn Fn(u64) -> u64 + Send>) -> Result<Self> {
+        let plan = Writer::create(&path)?;
+        Ok(Self { base, plan, facts: Facts { base: totals, ..Facts::default() }, path, parts, failed: None })
+    }
+
+    /// Takes everything in the manifest before `path` for removed.
+    fn catch_up(&mut self, path: Option<&[u8]>) -> Result<()> {
+        while let Some(known) = self.base.peek()? {
+            if path.is_some_and(|p| known.path.as_slice() >= p) {
+                return Ok(());
+            }
+            let old = known.entry()?;
+            self.base.advance();
+            self.write(Change::Removed { old, moved: false }, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves alone what the manifest has at or below a path that could not be read.
+    fn carry(&mut self, path: &[u8]) -> Result<()> {
+        self.catch_up(Some(path))?;
+        while let Some(known) = self.base.peek()? {
+            let inside = known.path == path || (path.last() == Some(&b'/') || path.is_empty()) && known.path.starts_with(path);
+            if !inside {
+                return Ok(());
+            }
+            self.facts.counts.unchanged += 1;
+            self.base.advance();
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, change: Change, readers: u64) -> Result<()> {
+        self.facts.add(&change, &self.parts);
+        self.plan.push(&Line { step: change, readers })
+    }
+
+    /// Compares one path; the change, if there is any to write.
+    fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, checksum: bool, meta: &mut Meta<'_>) -> Result<Option<Change>> {
+        self.catch_up(Some(path))?;
+        let stamps = stat.stamps();
+        let Some(known) = self.base.peek()?.filter(|k| k.path == path) else {
+            let entry = if kind == Kind::File { meta.shallow() } else { meta.deep() };
+            return Ok(entry.map(|entry| Change::Added { entry, stamps }));
+        };
+        let seen = Seen { kind, size: stat.size, mtime: stat.mtime, rights: (stat.mode, stat.uid, stat.gid), stamps };
+        let verdict = compare(&before(known), &seen, checksum);
+        if verdict == Verdict::Same {
+            self.facts.counts.unchanged += 1;
+            self.base.advance();
+            return Ok(None);
+        }
+        let old = known.entry()?;
+        self.base.advance();
+        let entry = if verdict == Verdict::Compare { meta.deep() } else { meta.shallow() };
+        // It went away this moment: as the manifest has it until the next scan.
+        let Some(mut entry) = entry else { return Ok(None) };
+        Ok(Some(match verdict {
+            Verdict::Same | Verdict::Compare => {
+                entry.content.clone_from(&old.content);
+                if entry.same_metadata(&old) {
+                    Change::Stamped { path: entry.path, stamps }
+                } else {
+                    Change::Metadata { entry, stamps, old }
+                }
+            }
+            Verdict::Suspect(why) => Change::Changed { entry, stamps, old, suspicion: Some(why) },
+            Verdict::Changed => Change::Changed { entry, stamps, old, suspicion: None },
+        }))
+    }
+}
+
+fn before(known: &Known) -> Before {
+    let memory = match known.stamps() {
+        KnownStamps::Unknown => Memory::None,
+        KnownStamps::Fresh => Memory::Fresh,
+        KnownStamps::At(stamps) => Memory::At(stamps),
+    };
+    Before { kind: known.kind(), size: known.size(), mtime: known.mtime(), rights: known.rights(), memory }
+}
+
+/// Metadata of the path that is being looked at, read at most once.
+struct Meta<'a> {
+    root: &'a Root,
+    names: &'a Names,
+    path: &'a [u8],
+    stat: &'a Stat,
+    shallow: Option<Entry>,
+    deep: Option<Entry>,
+    problem: Option<Problem>,
+}
+
+impl Meta<'_> {
+    fn shallow(&mut self) -> Option<Entry> {
+        if self.shallow.is_none() {
+            self.shallow = self.read(false);
+        }
+        self.shallow.clone()
+    }
+
+    fn deep(&mut self) -> Option<Entry> {
+        if self.deep.is_none() {
+            self.deep = self.read(true);
+        }
+        self.deep.clone()
+    }
+
+    fn read(&mut self, deep: bool) -> Option<Entry> {
+        match read_metadata(self.root, self.path, self.stat, self.names, deep) {
+            Ok(entry) => Some(entry),
+            Err(ReadError::Vanished) => None,
+            Err(error) => {
+                self.problem = Some(Problem { path: self.path.into(), problem: error.to_string() });
+                None
+            }
+        }
+    }
+}
+
+/// What the scan itself had to say.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    pub unread: Vec<Problem>,
+    /// Sockets, pipes and devices.
+    pub skipped: Vec<Problem>,
+    pub entries: u64,
+}
+
+/// How to scan and compare.
+pub struct Comparing<'a> {
+    pub root: &'a Arc<Root>,
+    pub names: &'a Names,
+    pub walk: WalkOptions,
+    pub checksum: bool,
+    pub progress: &'a [Arc<Progress>],
+    pub stop: &'a Stop,
+}
+
+/// Scans once and compares with every side.
+pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
+    let threads = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { 2 } else { 0 };
+    let fail = |e| Error::local(how.root.path(), e);
+    let mut walk = Walk::start(Arc::clone(how.root), how.walk.clone(), threads).map_err(fail)?;
+    let mut scanned = Scanned::default();
+    let mut found: Vec<Option<Change>> = Vec::new();
+    while let Some(event) = walk.next_event() {
+        match event {
+            Event::Entry(path, stat) => {
+                scanned.entries += 1;
+                if scanned.entries % 4096 == 0 {
+                    how.stop.check()?;
+                    how.progress.iter().for_each(|p| p.scanned.store(scanned.entries, Relaxed));
+                }
+                one_path(how, sides, &mut found, path, &stat, &mut scanned);
+            }
+            Event::Skipped(path, what) => scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not kept") }),
+            Event::Unread(b"", error) => return Err(fail(error)),
+            Event::Unread(path, error) => {
+                each(sides, |side| side.carry(path));
+                let gone = error.kind() == std::io::ErrorKind::NotFound;
+                if !gone {
+                    scanned.unread.push(Problem { path: path.into(), problem: error.to_string() });
+                }
+            }
+        }
+    }
+    // A source that went away in the middle looks like an empty one from there on.
+    let now = how.root.open_dir(b"").and_then(|_| std::fs::metadata(how.root.path())).map_err(fail)?;
+    let then = how.root.stat().map_err(fail)?;
+    if std::os::unix::fs::MetadataExt::ino(&now) != then.ino || then.nlink == 0 {
+        return Err(fail(std::io::Error::other("the source was replaced or removed while it was scanned; run again")));
+    }
+    each(sides, |side| {
+        side.catch_up(None)?;
+        side.facts.seen = scanned.entries;
+        side.facts.counts.skipped = scanned.skipped.len() as u64;
+        side.plan.flush()
+    });
+    Ok(scanned)
+}
+
+fn one_path(how: &Comparing<'_>, sides: &mut [Side], found: &mut Vec<Option<Change>>, path: &[u8], stat: &Stat, scanned: &mut Scanned) {
+    let Some(kind) = stat.kind() else { return };
+    let mut meta = Meta { root: how.root, names: how.names, path, stat, shallow: None, deep: None, problem: None };
+    found.clear();
+    let mut readers = 0u64;
+    for (index, side) in sides.iter_mut().enumerate() {
+        let change = if side.failed.is_some() {
+            None
+        } else {
+            side.look(path, stat, kind, how.checksum, &mut meta).unwrap_or_else(|error| {
+                side.failed = Some(error);
+                None
+            })
+        };
+        if matches!(&change, Some(Change::Added { entry, .. } | Change::Changed { entry, .. }) if entry.kind == Kind::File) {
+            readers |= 1 << index;
+        }
+        found.push(change);
+    }
+    scanned.unread.extend(meta.problem);
+    for (side, change) in sides.iter_mut().zip(found.drain(..)) {
+        if let Some(change) = change
+            && let Err(error) = side.write(change, readers)
+        {
+            side.failed = Some(error);
+        }
+    }
+}
+
+fn each(sides: &mut [Side], mut act: impl FnMut(&mut Side) -> Result<()>) {
+    for side in sides.iter_mut().filter(|s| s.failed.is_none()) {
+        if let Err(error) = act(side) {
+            side.failed = Some(error);
+        }
+    }
+}
+
+/// The root's own metadata, as a snapshot holds it.
+pub fn tree_root(root: &Root, names: &Names) -> Result<crate::model::TreeRoot> {
+    let fail = |e| Error::local(root.path(), e);
+    let stat = root.stat().map_err(fail)?;
+    let entry = read_metadata(root, b"", &stat, names, true).map_err(|e| fail(std::io::Error::other(e.to_string())))?;
+    Ok(crate::model::TreeRoot { mode: stat.mode, mtime: stat.mtime, uid: stat.uid, gid: stat.gid, xattrs: entry.xattrs })
+}
+
+/// A path for messages.
+pub fn shown(path: &std::path::Path) -> RelPath {
+    use std::os::unix::ffi::OsStrExt;
+    RelPath::from(path.as_os_str().as_bytes())
+}

@@ -1,0 +1,282 @@
+//! One destination, opened: its backend, its records, and what this machine remembers of it.
+//!
+//! Owns the local cache directory of a destination (`head.json`, the cache of the newest manifest, journal,
+//! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
+//! cache is current. The cache is never believed over the destination.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use offsite_backends::{self as backends, Backend};
+use serde::{Deserialize, Serialize};
+
+use super::Machine;
+use crate::error::{Error, Result};
+use crate::manifest::{CacheReader, CacheWriter, Format, KnownStamps, Leaf, Lost, PageSource, Records, SnapshotRef};
+use crate::model::{Hash, PageRef, Snapshot};
+
+/// A snapshot as far as deciding about its age needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub number: u64,
+    /// Commit time by the store's clock, seconds since 1970.
+    pub time: i64,
+    pub etag: Option<String>,
+}
+
+impl From<&SnapshotRef> for Listed {
+    fn from(s: &SnapshotRef) -> Self {
+        Self { number: s.number, time: s.modified.timestamp(), etag: s.etag.clone() }
+    }
+}
+
+/// What this machine remembers of a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Head {
+    pub url: String,
+    pub format: Format,
+    /// The newest snapshot and the hash of its object.
+    pub snapshot: Option<(Snapshot, Hash)>,
+    /// All snapshots that are there.
+    pub list: Vec<Listed>,
+    /// Pages of references of the newest manifest.
+    pub inner: Vec<PageRef>,
+    /// Object of the pages that were written along with the cache.
+    pub own: Option<Hash>,
+    /// Name of the cache file; none for an empty manifest.
+    pub file: Option<String>,
+    /// When old snapshots were last let go, by the store's clock.
+    #[serde(default)]
+    pub pruned: i64,
+}
+
+/// A destination that is open.
+pub struct Destination {
+    pub backend: Arc<dyn Backend>,
+    pub records: Records,
+    /// Its directory on this machine.
+    pub dir: PathBuf,
+    pub head: Option<Head>,
+    /// Parts of the manifest that could not be read (only where that was asked for).
+    pub lost: Vec<Lost>,
+    _lock: Option<File>,
+    /// Identifies whoever holds the local lock; see `lease.rs`.
+    pub writer: String,
+}
+
+impl Destination {
+    /// Opens a destination for looking; touches nothing but the local cache directory.
+    pub async fn open(url: &str, machine: &Machine) -> Result<Self> {
+        let backend = backends::open(url).await?;
+        Self::over(backend, machine)
+    }
+
+    /// The same over a backend that is open already.
+    pub fn over(backend: Arc<dyn Backend>, machine: &Machine) -> Result<Self> {
+        let id = Hash::of(&backend.location().identity()).to_string();
+        let dir = machine.cache_dir.join(&id[..24]);
+        make_private(&machine.cache_dir)?;
+        make_private(&dir)?;
+        let head = read_head(&dir.join("head.json"));
+        Ok(Self { records: Records::new(Arc::clone(&backend)), backend, dir, head, lost: Vec::new(), _lock: None, writer: String::new() })
+    }
+
+    /// Takes the lock of this destination on this machine; it is gone with the process, however that ends.
+    pub fn lock(&mut self) -> Result<()> {
+        let path = self.dir.join("lock");
+        let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::local(&path, e))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Error::Busy(format!(
+                    "{}: another offsite on this machine is at work there; wait for it to end",
+                    self.backend.location()
+                )));
+            }
+            Err(error) => return Err(Error::local(&path, error.into())),
+        }
+        let stat = rustix::fs::fstat(&file).map_err(|e| Error::local(&path, e.into()))?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        self.writer = format!("{}:{:x}:{:x}", boot.trim(), stat.st_dev, stat.st_ino);
+        self._lock = Some(file);
+        Ok(())
+    }
+
+    /// A path in its local directory.
+    pub fn local(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The newest snapshot's number; 0 if there is none.
+    pub fn number(&self) -> u64 {
+        self.snapshot().map_or(0, |(s, _)| s.number)
+    }
+
+    pub fn snapshot(&self) -> Option<&(Snapshot, Hash)> {
+        self.head.as_ref()?.snapshot.as_ref()
+    }
+
+    /// The newest manifest, from its first record.
+    pub fn base(&self) -> Result<CacheReader> {
+        match &self.head {
+            Some(Head { file: Some(file), own, .. }) => CacheReader::open(&self.dir.join(file), *own),
+            _ => Ok(CacheReader::none()),
+        }
+    }
+
+    /// Brings the cache up to the destination's newest snapshot. `lenient` goes on without pages that
+    /// cannot be read and says which in `lost`; `start_over` takes an emptied destination for a new one.
+    pub async fn load(&mut self, lenient: bool, start_over: bool) -> Result<()> {
+        let known = self.number();
+        let list = if known > 0 { self.records.snapshots(Some(known - 1)).await? } else { self.records.snapshots(None).await? };
+        if known > 0 && self.is_current(&list) {
+            return Ok(());
+        }
+        let list = if known > 0 { self.records.snapshots(None).await? } else { list };
+        if known > 0 && list.is_empty() && !start_over {
+            let url = self.backend.location();
+            return Err(Error::Refused(vec![format!(
+                "{url} had snapshot {known} the last time and has none now (not mounted? emptied?); --start-over begins anew there"
+            )]));
+        }
+        let format = self.records.format().await?;
+        let Some(format) = format else {
+            self.head = None;
+            return match list.last() {
+                None => Ok(()),
+                Some(_) => Err(Error::damaged(self.records.url(Format::KEY), "it is missing although there are snapshots")),
+            };
+        };
+        let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
+        let snapshot = match list.last() {
+            None => None,
+            Some(newest) => match self.records.snapshot(newest.number).await {
+                Err(Error::Damaged { .. }) if lenient => None,
+                read => Some(read?),
+            },
+        };
+        self.rebuild(format, snapshot, known_list, lenient).await
+    }
+
+    fn is_current(&self, list: &[SnapshotRef]) -> bool {
+        let Some(head) = &self.head else { return false };
+        let (Some(last), [only]) = (head.list.last(), list) else { return false };
+        let same_tag = last.etag.is_none() || only.etag.is_none() || last.etag == only.etag;
+        let file_there = head.file.as_ref().is_none_or(|f| self.dir.join(f).exists());
+        only.number == last.number && same_tag && file_there
+    }
+
+    /// Makes the cache anew from the destination's pages.
+    async fn rebuild(&mut self, format: Format, snapshot: Option<(Snapshot, Hash)>, list: Vec<Listed>, lenient: bool) -> Result<()> {
+        let mut head = Head {
+            url: self.backend.location().to_string(),
+            format,
+            snapshot,
+            list,
+            inner: Vec::new(),
+            own: None,
+            file: None,
+            pruned: self.head.as_ref().map_or(0, |h| h.pruned),
+        };
+        self.lost.clear();
+        if let Some((snapshot, _)) = &head.snapshot
+            && snapshot.root.is_some()
+        {
+            let name = format!("tree-{:016x}", crate::random());
+            let (inner, lost) = download(&self.records, snapshot, &self.dir.join(&name), lenient, |_, _| true).await?;
+            head.inner = inner;
+            head.file = Some(name);
+            self.lost = lost;
+        }
+        self.keep_head(head)
+    }
+
+    /// Writes down what is known now, and removes caches that are not of it.
+    pub fn keep_head(&mut self, head: Head) -> Result<()> {
+        let path = self.dir.join("head.json");
+        let temp = self.dir.join(format!("head-{:016x}", crate::random()));
+        let body = serde_json::to_vec(&head).map_err(|e| Error::damaged(path.display(), e))?;
+        // A lenient load is not to be believed the next time.
+        if self.lost.is_empty() {
+            std::fs::write(&temp, body).and_then(|()| std::fs::rename(&temp, &path)).map_err(|e| Error::local(&path, e))?;
+        }
+        for entry in std::fs::read_dir(&self.dir).map_err(|e| Error::local(&self.dir, e))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let old = name.starts_with("tree-") && head.file.as_ref() != Some(&name);
+            if old || name.starts_with("head-") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        self.head = Some(head);
+        Ok(())
+    }
+
+    /// The rules for keys; those of a tree where nothing was written yet.
+    pub fn rules(&self) -> crate::manifest::KeyRules {
+        self.head.as_ref().map_or_else(crate::manifest::KeyRules::any, |h| h.format.keys.clone())
+    }
+}
+
+/// Fetches a manifest into a cache file: inner pages and what was lost.
+pub async fn download(
+    records: &Records,
+    snapshot: &Snapshot,
+    path: &Path,
+    lenient: bool,
+    wanted: impl Fn(&[u8], Option<&[u8]>) -> bool,
+) -> Result<(Vec<PageRef>, Vec<Lost>)> {
+    let source = PageSource::new(records.clone());
+    let (leaves, inner, mut lost) = source.leaves(snapshot, wanted).await?;
+    if !lenient && !lost.is_empty() {
+        return Err(lost.swap_remove(0).error);
+    }
+    let mut writer = CacheWriter::create(path)?;
+    let count = leaves.len();
+    let mut index = 0;
+    source
+        .read(leaves, |leaf| {
+            index += 1;
+            match leaf {
+                Ok(Leaf { page, entries }) => {
+                    for entry in &entries {
+                        writer.push(entry, KnownStamps::Unknown)?;
+                    }
+                    writer.end_block(&page, index < count)?;
+                }
+                Err(gone) if lenient => lost.push(gone),
+                Err(gone) => return Err(gone.error),
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+    writer.finish()?;
+    Ok((inner, lost))
+}
+
+/// Fetches these pages into a cache file; a damaged one is an error.
+pub async fn fetch_leaves(records: &Records, leaves: Vec<PageRef>, path: &Path) -> Result<()> {
+    let source = PageSource::new(records.clone());
+    let mut writer = CacheWriter::create(path)?;
+    source
+        .read(leaves, |leaf| {
+            let Leaf { page, entries } = leaf.map_err(|lost| lost.error)?;
+            for entry in &entries {
+                writer.push(entry, KnownStamps::Unknown)?;
+            }
+            writer.end_block(&page, true)?;
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+    writer.finish()
+}
+
+fn read_head(path: &Path) -> Option<Head> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn make_private(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::local(dir, e))
+}

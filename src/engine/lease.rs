@@ -1,0 +1,222 @@
+//! One writer at a time: the lease.
+//!
+//! Owns `.offsite/lease.json`: taken create-only before the first write, renewed while the run goes on,
+//! looked at again right before deletes, and removed at the end. It runs out by the store's clock, so a
+//! clock that is wrong here cannot break it. A lease that this machine's own dead run left is taken over
+//! at once: whoever holds the local lock file it names knows that run has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::{PutMode, UpdateVersion};
+use offsite_backends::ErrorKind;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+use crate::manifest::{Format, Records};
+use crate::transfer::Stop;
+
+const KEY: &str = ".offsite/lease.json";
+/// A lease that is not renewed runs out after so long.
+const TTL: Duration = Duration::from_secs(120);
+const RENEW: Duration = Duration::from_secs(30);
+/// Without compare-and-swap two writers may both think they won; after so long the last one shows.
+const SETTLE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Body {
+    /// Random name of the run.
+    run: String,
+    host: String,
+    /// The local lock file of the writer (boot id, device, inode).
+    writer: String,
+    pid: u32,
+    /// When the run began, RFC 3339, by the writer's clock; for people.
+    since: String,
+    /// The snapshot it started from.
+    base: u64,
+    /// Seconds after the store's time of the last renewal.
+    ttl: u64,
+    /// The run was stopped and may be gone on with.
+    #[serde(default)]
+    interrupted: bool,
+}
+
+/// A lease that is held.
+pub struct Lease {
+    records: Records,
+    body: Body,
+    swap: bool,
+    etag: Arc<Mutex<Option<String>>>,
+    renewal: JoinHandle<()>,
+    /// The run that held it before and did not end cleanly.
+    pub before: Option<String>,
+}
+
+/// Who wants it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub run: String,
+    pub host: String,
+    pub writer: String,
+    pub since: String,
+    pub base: u64,
+}
+
+impl Lease {
+    /// Takes the lease, or says who has it.
+    pub async fn take(records: &Records, format: &Format, claim: Claim, stop: &Arc<Stop>) -> Result<Self> {
+        let body = Body {
+            run: claim.run,
+            host: claim.host,
+            writer: claim.writer,
+            pid: std::process::id(),
+            since: claim.since,
+            base: claim.base,
+            ttl: TTL.as_secs(),
+            interrupted: false,
+        };
+        let (etag, before) = if format.create_only {
+            take_exclusively(records, &body, format.compare_and_swap).await?
+        } else {
+            take_and_look(records, &body).await?
+        };
+        let etag = Arc::new(Mutex::new(etag));
+        let renewal = tokio::spawn(renew(records.clone(), body.clone(), format.compare_and_swap, Arc::clone(&etag), Arc::clone(stop)));
+        Ok(Self { records: records.clone(), body, swap: format.compare_and_swap, etag, renewal, before })
+    }
+
+    /// Whether it is still ours, by the store; asked before anything is deleted.
+    pub async fn verify(&self) -> Result<()> {
+        match read(&self.records).await? {
+            Some((body, ..)) if body.run == self.body.run => Ok(()),
+            _ => Err(Error::Busy(format!(
+                "{}: the lease was lost to another writer; nothing was deleted, run again",
+                self.records.backend().location()
+            ))),
+        }
+    }
+
+    /// Gives it back after a run that came to its end, and deletes `also` along with it: one request where
+    /// the store deletes several at once.
+    pub async fn release(self, mut also: Vec<Vec<u8>>) -> Result<()> {
+        self.renewal.abort();
+        also.push(KEY.as_bytes().to_vec());
+        self.records.delete(also).await
+    }
+
+    /// Leaves a note that the run may be gone on with. What goes wrong here costs a wait, nothing else.
+    pub async fn leave(self) {
+        self.renewal.abort();
+        let body = Body { interrupted: true, ..self.body.clone() };
+        let etag = self.etag.lock().await.clone();
+        let _ = put(&self.records, &body, mode(self.swap, etag)).await;
+    }
+}
+
+fn mode(swap: bool, etag: Option<String>) -> PutMode {
+    match etag {
+        Some(etag) if swap => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
+        _ => PutMode::Overwrite,
+    }
+}
+
+async fn put(records: &Records, body: &Body, mode: PutMode) -> Result<Option<String>> {
+    let bytes = serde_json::to_vec(body).map_err(|e| Error::damaged(KEY, e))?;
+    records.put(KEY, bytes.into(), mode).await
+}
+
+async fn read(records: &Records) -> Result<Option<(Body, chrono::DateTime<chrono::Utc>, Option<String>)>> {
+    let Some((bytes, modified, etag)) = records.get(KEY).await? else { return Ok(None) };
+    let body = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::damaged(records.url(KEY), format_args!("{e}; if no offsite is writing there, delete that object and run again"))
+    })?;
+    Ok(Some((body, modified, etag)))
+}
+
+async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<(Option<String>, Option<String>)> {
+    for _ in 0..5 {
+        match put(records, body, PutMode::Create).await {
+            Ok(etag) => return Ok((etag, None)),
+            Err(error) if error.kind() == Some(ErrorKind::Exists) => {}
+            Err(error) => return Err(error),
+        }
+        // Gone meanwhile: try again.
+        let Some((there, modified, etag)) = read(records).await? else { continue };
+        if there.run == body.run {
+            return Ok((etag, None));
+        }
+        free(records, &there, modified, body).await?;
+        match put(records, body, mode(swap, etag)).await {
+            Ok(etag) => return Ok((etag, Some(there.run))),
+            Err(error) if matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::Exists | ErrorKind::NotFound)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Busy(format!("{}: several writers want it at once; run again", records.backend().location())))
+}
+
+/// For stores without create-only: look, write, wait, look again.
+async fn take_and_look(records: &Records, body: &Body) -> Result<(Option<String>, Option<String>)> {
+    let before = match read(records).await? {
+        Some((there, modified, _)) => {
+            free(records, &there, modified, body).await?;
+            Some(there.run)
+        }
+        None => None,
+    };
+    put(records, body, PutMode::Overwrite).await?;
+    tokio::time::sleep(SETTLE).await;
+    match read(records).await? {
+        Some((there, _, etag)) if there.run == body.run => Ok((etag, before)),
+        _ => Err(Error::Busy(format!("{}: another writer was faster; run again later", records.backend().location()))),
+    }
+}
+
+/// Whether a lease that is there may be taken over.
+async fn free(records: &Records, there: &Body, modified: chrono::DateTime<chrono::Utc>, me: &Body) -> Result<()> {
+    let own_dead_run = !me.writer.is_empty() && there.writer == me.writer;
+    if there.interrupted || own_dead_run {
+        return Ok(());
+    }
+    let now = records.backend().now().await?;
+    let left = modified + chrono::TimeDelta::seconds(i64::try_from(there.ttl.min(86_400)).unwrap_or(120)) - now;
+    if left <= chrono::TimeDelta::zero() {
+        return Ok(());
+    }
+    Err(Error::Busy(format!(
+        "{}: {} is writing there since {} (process {}); if that run is dead, its lease runs out in {} s",
+        records.backend().location(),
+        there.host,
+        there.since,
+        there.pid,
+        left.num_seconds().max(1)
+    )))
+}
+
+/// Renews until the task is ended. A lease that is not ours any more, or could not be renewed for its
+/// whole life, ends the run.
+async fn renew(records: Records, body: Body, swap: bool, etag: Arc<Mutex<Option<String>>>, stop: Arc<Stop>) {
+    let mut good = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let mut tag = etag.lock().await;
+        match put(&records, &body, mode(swap, tag.clone())).await {
+            Ok(new) => {
+                *tag = new;
+                good = tokio::time::Instant::now();
+            }
+            Err(error) if matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::NotFound | ErrorKind::Exists)) => {
+                // Our own try may have landed without an answer.
+                match read(&records).await {
+                    Ok(Some((there, _, now))) if there.run == body.run => *tag = now,
+                    _ => return stop.lease_lost(),
+                }
+            }
+            Err(_) if good.elapsed() > TTL => return stop.lease_lost(),
+            Err(_) => {}
+        }
+    }
+}

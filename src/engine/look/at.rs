@@ -1,0 +1,230 @@
+//! Which snapshot is meant: the newest, a number, a day or an instant, or so long ago.
+//!
+//! Owns the reading of `--at`. Ages are judged by the time at which the store says a snapshot was
+//! committed, and "ago" counts back from the store's clock; only the bounds of a day are this machine's.
+//! What cannot be found is an error that says what there is.
+
+use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+
+use super::shown;
+use crate::error::{Error, Result};
+use crate::manifest::{Records, SnapshotRef};
+use crate::model::{Hash, Snapshot};
+
+/// What was asked for, understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Number(u64),
+    /// Committed before this instant.
+    Before(DateTime<Utc>),
+    /// So long ago, or longer.
+    Ago(TimeDelta),
+}
+
+/// The snapshot that `at` names (the newest, if none), the hash of its object, and all that are there.
+/// For the newest one this takes two requests.
+pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
+    let at = parse_all([at])?;
+    let list = list(records).await?;
+    let number = choose(records, &list, at[0]).await?;
+    let (snapshot, hash) = records.snapshot(number).await?;
+    Ok((snapshot, hash, list))
+}
+
+/// Two snapshots, with one listing.
+pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Result<(Snapshot, Snapshot)> {
+    let at = parse_all([Some(from), to])?;
+    let list = list(records).await?;
+    let from = choose(records, &list, at[0]).await?;
+    let to = choose(records, &list, at[1]).await?;
+    let (from, to) = futures::try_join!(records.snapshot(from), records.snapshot(to))?;
+    Ok((from.0, to.0))
+}
+
+/// All snapshots; that there are none is an error.
+pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
+    let list = records.snapshots(None).await?;
+    if list.is_empty() {
+        return Err(Error::Usage(format!("no snapshot at {}; has anything been synced there?", records.url(""))));
+    }
+    Ok(list)
+}
+
+type Asked<'a> = Option<(&'a str, At)>;
+
+/// Understands before anything is asked of the store.
+fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[Asked<'_>; N]> {
+    let mut out = [None; N];
+    for (out, text) in out.iter_mut().zip(texts) {
+        *out = text.map(|text| parse(text).map(|at| (text, at))).transpose()?;
+    }
+    Ok(out)
+}
+
+async fn choose(records: &Records, list: &[SnapshotRef], at: Asked<'_>) -> Result<u64> {
+    let now = match at {
+        Some((_, At::Ago(_))) => records.backend().now().await?,
+        _ => DateTime::UNIX_EPOCH,
+    };
+    pick(list, at, now).map_err(|what| Error::Usage(format!("{}: {what}", records.url(""))))
+}
+
+/// The number in the list, or why there is none.
+fn pick(list: &[SnapshotRef], at: Asked<'_>, now: DateTime<Utc>) -> Result<u64, String> {
+    let (Some(first), Some(last)) = (list.first(), list.last()) else { return Err("there is no snapshot".into()) };
+    let Some((text, at)) = at else { return Ok(last.number) };
+    let old_enough = match at {
+        At::Number(number) => {
+            let there = list.iter().any(|s| s.number == number);
+            return if there { Ok(number) } else { Err(no_such(list, number)) };
+        }
+        At::Before(limit) => list.iter().rfind(|s| s.modified < limit),
+        At::Ago(age) => {
+            let limit = now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            list.iter().rfind(|s| s.modified <= limit)
+        }
+    };
+    // Old objects can have been copied or restored later: the oldest is not always the lowest number.
+    let oldest = list.iter().min_by_key(|s| s.modified).unwrap_or(first);
+    old_enough
+        .map(|s| s.number)
+        .ok_or_else(|| format!("no snapshot as old as {text}; the oldest is {} of {}", oldest.number, shown(oldest.modified)))
+}
+
+fn no_such(list: &[SnapshotRef], number: u64) -> String {
+    let range = match list {
+        [only] => format!("the only one is {}", only.number),
+        [first, .., last] => {
+            let nearest = list.iter().min_by_key(|s| s.number.abs_diff(number)).map_or(last.number, |s| s.number);
+            format!("the nearest is {nearest}, they go from {} to {}", first.number, last.number)
+        }
+        [] => "there is none".into(),
+    };
+    format!("no snapshot {number}; {range}")
+}
+
+fn parse(text: &str) -> Result<At> {
+    let parsed = match text.as_bytes() {
+        [] => None,
+        digits if digits.iter().all(u8::is_ascii_digit) => text.parse().ok().map(At::Number),
+        [count @ .., unit] if !count.is_empty() && count.iter().all(u8::is_ascii_digit) => ago(text, *unit),
+        _ => instant(text),
+    };
+    parsed.ok_or_else(|| {
+        Error::Usage(format!(
+            "`{text}` names no snapshot: give a number, a day (2025-03-31), a time (2025-03-31T18:00:00Z) or an age (90m, 12h, 3d, 2w)"
+        ))
+    })
+}
+
+fn ago(text: &str, unit: u8) -> Option<At> {
+    let count: i64 = text[..text.len() - 1].parse().ok()?;
+    match unit {
+        b'm' => TimeDelta::try_minutes(count),
+        b'h' => TimeDelta::try_hours(count),
+        b'd' => TimeDelta::try_days(count),
+        b'w' => TimeDelta::try_weeks(count),
+        _ => None,
+    }
+    .map(At::Ago)
+}
+
+fn instant(text: &str) -> Option<At> {
+    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return local(day.succ_opt()?.and_time(chrono::NaiveTime::MIN)).map(At::Before);
+    }
+    let given = match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.to_utc(),
+        Err(_) => ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+            .and_then(local)?,
+    };
+    // Times are shown in whole seconds; one that was copied from there must find its snapshot.
+    let step = if given.nanosecond() == 0 { TimeDelta::seconds(1) } else { TimeDelta::nanoseconds(1) };
+    given.checked_add_signed(step).map(At::Before)
+}
+
+/// A time on this machine's clocks; where they skip it, the first one after.
+fn local(time: NaiveDateTime) -> Option<DateTime<Utc>> {
+    (0..48).find_map(|half_hours| {
+        let time = time.checked_add_signed(TimeDelta::minutes(30 * half_hours))?;
+        Local.from_local_datetime(&time).latest().map(|t| t.to_utc())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn refs() -> Vec<SnapshotRef> {
+        [(3, "2025-03-01T10:00:00.5Z"), (4, "2025-03-02T10:00:00Z"), (8, "2025-03-09T10:00:00Z")]
+            .map(|(number, time)| SnapshotRef { number, modified: at(time), etag: None })
+            .into()
+    }
+
+    fn pick_text(text: &str) -> Result<u64, String> {
+        let now = at("2025-03-10T10:00:00Z");
+        match parse(text) {
+            Ok(parsed) => pick(&refs(), Some((text, parsed)), now),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(pick(&refs(), None, DateTime::UNIX_EPOCH), Ok(8));
+        assert_eq!(pick_text("4"), Ok(4));
+        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8, they go from 3 to 8");
+        assert_eq!(
+            pick(&refs()[..1], Some(("9", At::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
+            "no snapshot 9; the only one is 3"
+        );
+    }
+
+    #[test]
+    fn ages_count_back_from_now() {
+        assert_eq!(pick_text("1h"), Ok(8));
+        assert_eq!(pick_text("24h"), Ok(8));
+        assert_eq!(pick_text("25h"), Ok(4));
+        assert_eq!(pick_text("1w"), Ok(4));
+        assert_eq!(pick_text("2000m"), Ok(4));
+        let error = pick_text("2w").unwrap_err();
+        assert_eq!(error, "no snapshot as old as 2w; the oldest is 3 of 2025-03-01T10:00:00Z");
+        assert!(pick_text("9999999999999w").is_err());
+    }
+
+    #[test]
+    fn a_time_as_it_is_shown_finds_its_snapshot() {
+        assert_eq!(pick_text("2025-03-01T10:00:00Z"), Ok(3));
+        assert_eq!(pick_text("2025-03-01T11:00:00+01:00"), Ok(3));
+        assert!(pick_text("2025-03-01T10:00:00.4Z").is_err());
+        assert_eq!(pick_text("2025-03-01T10:00:00.5Z"), Ok(3));
+        assert!(pick_text("2025-03-01T09:59:59Z").is_err());
+    }
+
+    #[test]
+    fn a_day_includes_all_of_it() {
+        // In no time zone is this another day than the second or third.
+        assert_eq!(pick_text("2025-03-04"), Ok(4));
+        assert_eq!(pick_text("2025-04-01"), Ok(8));
+        let day = NaiveDate::from_ymd_opt(2025, 3, 1).unwrap().and_hms_opt(23, 59, 59).unwrap();
+        let last = Local.from_local_datetime(&day).unwrap().to_utc();
+        let list = [SnapshotRef { number: 1, modified: last, etag: None }];
+        let asked = |text| Some((text, parse(text).unwrap()));
+        assert_eq!(pick(&list, asked("2025-03-01"), last), Ok(1));
+        assert!(pick(&list, asked("2025-02-28"), last).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_can() {
+        for text in ["", "yesterday", "3y", "d", "-3", "2025-13-01", "2025-03-01T", "99999999999999999999", "3ä"] {
+            let error = parse(text).unwrap_err();
+            assert!(matches!(&error, Error::Usage(t) if t.contains("give a number")), "{text}: {error}");
+        }
+    }
+}

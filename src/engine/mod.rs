@@ -1,0 +1,50 @@
+//! The verbs: each a page of straight-line code over scan, plan, manifest and transfer.
+//!
+//! Owns the order of things. A run is
+//!
+//! ```text
+//! load ─▶ compare (one scan, all destinations) ─▶ guard ─▶ lease ─▶ transfer ─▶ commit ─▶ tidy ─▶ outcome
+//! ```
+//!
+//! and a pull the same road backwards. Nothing here parses arguments, reads the environment or prints.
+
+mod adopt;
+mod apply;
+mod commit;
+mod compare;
+mod destination;
+mod lease;
+mod look;
+mod outcome;
+mod plan_file;
+mod planning;
+mod prune;
+mod pull;
+mod pull_compare;
+mod renames;
+mod settle;
+mod suspects;
+mod sync;
+mod tidy;
+
+pub use destination::Destination;
+pub use look::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, diff, history, ls, resolve_at, snapshots};
+pub use outcome::{Bytes, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
+pub use plan_file::{apply, save_plan};
+pub use prune::{prune, prune_over};
+pub use pull::{PullOptions, pull, pull_over};
+pub use sync::{Report, SyncOptions, plan, sync, sync_over, worst};
+
+use std::path::PathBuf;
+
+/// What the engine has to know of the machine it runs on.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where caches, journals and spools go.
+    pub cache_dir: PathBuf,
+    /// For snapshots and leases.
+    pub host: String,
+}
+
+/// Name and version of this program, for what it writes.
+pub const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,228 @@
+//! Comparing a manifest with a directory that is to become like it.
+//!
+//! Owns which files are fetched: those that are not there, or differ in size, or whose mtime differs and
+//! whose hash does too. A local file is hashed before it is fetched again. Blocks.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::pull::{PullOptions, STAGING};
+use crate::error::{Error, Result};
+use crate::manifest::CacheReader;
+use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Stamps, Totals};
+use crate::plan::Facts;
+use crate::scan::{Event, Names, Root, Stat, Walk, WalkOptions, hash_file, read_metadata};
+use crate::spool::Writer;
+use crate::transfer::{Line, Stop};
+
+pub struct Comparing<'a> {
+    pub target: &'a Path,
+    pub manifest: &'a Path,
+    /// Where the plan goes.
+    pub plan: &'a Path,
+    pub options: &'a PullOptions,
+    pub stop: &'a Stop,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub struct Compared {
+    pub facts: Facts,
+    pub problems: Vec<Problem>,
+    /// Names of one file: the first and another.
+    pub links: Vec<(RelPath, RelPath)>,
+}
+
+/// Whether a pull with these options brings this entry over.
+pub fn covers(options: &PullOptions, entry: &Entry) -> bool {
+    let path = entry.path.as_bytes();
+    let below = options.prefixes.is_empty()
+        || options.prefixes.iter().any(|prefix| {
+            let bare = prefix.strip_suffix(b"/").unwrap_or(prefix);
+            entry.path.bare() == bare || path.starts_with(bare) && path.get(bare.len()) == Some(&b'/')
+        });
+    below
+        && options.filter.keeps_whole(path, entry.kind == Kind::Dir)
+        && options.max_size.is_none_or(|max| entry.kind != Kind::File || entry.size <= max)
+}
+
+struct Work<'a> {
+    how: &'a Comparing<'a>,
+    root: Option<Arc<Root>>,
+    names: Names,
+    manifest: CacheReader,
+    plan: Writer<Line>,
+    compared: Compared,
+    /// First path and content of each file with several names.
+    hard: HashMap<String, (RelPath, Option<Hash>)>,
+    local: Totals,
+    /// Parts of the manifest are missing: what is only here may be in them.
+    lossy: bool,
+}
+
+/// Compares; `lossy` says that parts of the manifest could not be read, so nothing counts as superfluous.
+pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
+    let root = if how.target.exists() { Some(Arc::new(Root::open(how.target).map_err(|e| Error::local(how.target, e))?)) } else { None };
+    let mut work = Work {
+        how,
+        root: root.clone(),
+        names: Names::default(),
+        manifest: CacheReader::open(how.manifest, None)?,
+        plan: Writer::create(how.plan)?,
+        compared: Compared::default(),
+        hard: HashMap::new(),
+        local: Totals::default(),
+        lossy,
+    };
+    if let Some(root) = root {
+        let options = WalkOptions { hide: Some(STAGING), ..WalkOptions::default() };
+        let mut walk = Walk::start(root, options, 2).map_err(|e| Error::local(how.target, e))?;
+        while let Some(event) = walk.next_event() {
+            match event {
+                Event::Entry(path, stat) => work.local(path, &stat)?,
+                Event::Skipped(path, what) => {
+                    work.missing_until(Some(path))?;
+                    work.problem(path, format!("a {what} stands here; it is left alone"));
+                }
+                Event::Unread(path, error) => work.unreadable(path, &error)?,
+            }
+        }
+    }
+    work.missing_until(None)?;
+    work.plan.flush()?;
+    // Removals are judged by what is here, not by what the snapshot has.
+    work.compared.facts.base = Some(work.local);
+    work.compared.facts.seen = work.local.entries.max(1);
+    work.compared.facts.rewritten = 0;
+    Ok(work.compared)
+}
+
+impl Work<'_> {
+    fn problem(&mut self, path: &[u8], problem: String) {
+        self.compared.problems.push(Problem { path: path.into(), problem });
+    }
+
+    fn write(&mut self, change: Change) -> Result<()> {
+        self.compared.facts.add(&change, |_| 1);
+        self.plan.push(&Line { step: change, readers: 0 })
+    }
+
+    /// Everything in the manifest before `path` is not here.
+    fn missing_until(&mut self, path: Option<&[u8]>) -> Result<()> {
+        loop {
+            self.how.stop.check()?;
+            let entry = match self.manifest.peek()? {
+                Some(known) if path.is_none_or(|p| known.path.as_slice() < p) => known.entry()?,
+                _ => return Ok(()),
+            };
+            self.manifest.advance();
+            if covers(self.how.options, &entry) && !self.is_other_name(&entry) {
+                self.write(Change::Added { entry, stamps: Stamps::default() })?;
+            }
+        }
+    }
+
+    /// A local directory that cannot be looked into: what belongs there is not fetched.
+    fn unreadable(&mut self, path: &[u8], error: &std::io::Error) -> Result<()> {
+        self.missing_until(Some(path))?;
+        self.problem(path, error.to_string());
+        while self.manifest.peek()?.is_some_and(|k| k.path.starts_with(path)) {
+            self.manifest.advance();
+        }
+        Ok(())
+    }
+
+    /// Whether it is a further name of a file that comes over under its first one.
+    fn is_other_name(&mut self, entry: &Entry) -> bool {
+        let Some(group) = &entry.hard else { return false };
+        let hash = entry.content.as_ref().map(|c| c.hash);
+        match self.hard.get(group) {
+            Some((first, content)) if *content == hash => {
+                self.compared.links.push((first.clone(), entry.path.clone()));
+                true
+            }
+            Some(_) => false,
+            None => {
+                self.hard.insert(group.clone(), (entry.path.clone(), hash));
+                false
+            }
+        }
+    }
+
+    fn local(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
+        self.local.entries += 1;
+        self.missing_until(Some(path))?;
+        let wanted = match self.manifest.peek()? {
+            Some(known) if known.path == path => Some(known.entry()?),
+            _ => None,
+        };
+        let Some(wanted) = wanted else { return self.superfluous(path, stat) };
+        self.manifest.advance();
+        if !covers(self.how.options, &wanted) || self.is_other_name(&wanted) {
+            return Ok(());
+        }
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let deep = !wanted.xattrs.is_empty();
+        let Ok(mut here) = read_metadata(&root, path, stat, &self.names, deep) else {
+            return self.write(Change::Added { entry: wanted, stamps: stat.stamps() });
+        };
+        if here.kind != wanted.kind || here.size != wanted.size || here.link != wanted.link || !self.same_content(&root, &wanted, stat)? {
+            let stamps = stat.stamps();
+            here.content.clone_from(&wanted.content);
+            return self.write(Change::Changed { entry: wanted, stamps, old: here, suspicion: None });
+        }
+        if same_metadata(&here, &wanted) {
+            self.compared.facts.counts.unchanged += 1;
+            return Ok(());
+        }
+        here.content.clone_from(&wanted.content);
+        self.write(Change::Metadata { entry: wanted, stamps: stat.stamps(), old: here })
+    }
+
+    fn same_content(&self, root: &Root, wanted: &Entry, stat: &Stat) -> Result<bool> {
+        let Some(content) = wanted.content.as_ref().filter(|_| wanted.kind == Kind::File) else { return Ok(true) };
+        if stat.mtime == wanted.mtime && !self.how.options.checksum {
+            return Ok(true);
+        }
+        self.how.stop.check()?;
+        Ok(hash_file(root, wanted.path.as_bytes()).is_ok_and(|(hash, ..)| hash == content.hash))
+    }
+
+    fn superfluous(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
+        let options = self.how.options;
+        let Some(kind) = stat.kind() else { return Ok(()) };
+        let probe = Entry { size: 0, ..bare(path, kind) };
+        if !options.delete || self.lossy || !covers(options, &probe) {
+            self.compared.facts.counts.unchanged += 1;
+            return Ok(());
+        }
+        self.write(Change::Removed { old: bare(path, kind), moved: false })
+    }
+}
+
+/// What makes no difference is not compared: names of owners, and owners at all unless we may set them.
+fn same_metadata(here: &Entry, wanted: &Entry) -> bool {
+    let owner = !rustix::process::geteuid().is_root() || (&here.user, &here.group) == (&wanted.user, &wanted.group);
+    let mode = here.kind == Kind::Symlink || here.mode == wanted.mode;
+    here.mtime == wanted.mtime && mode && owner && (wanted.xattrs.is_empty() || here.xattrs == wanted.xattrs)
+}
+
+fn bare(path: &[u8], kind: Kind) -> Entry {
+    Entry {
+        path: path.into(),
+        kind,
+        size: 0,
+        mtime: Default::default(),
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        user: None,
+        group: None,
+        link: None,
+        hard: None,
+        sparse: false,
+        xattrs: Vec::new(),
+        content: None,
+    }
+}

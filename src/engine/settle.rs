@@ -1,0 +1,84 @@
+//! Metadata of directories in a real tree, set when everything in them has been written.
+//!
+//! Owns the rule which directories need it: those the plan names, and those in which something was made,
+//! replaced or removed. One pass over manifest and plan, with memory for one chain of directories.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use offsite_backends::{FileMeta, Tree};
+
+use crate::error::Result;
+use crate::manifest::CacheReader;
+use crate::model::{Change, Entry, Kind, RelPath};
+use crate::spool::Reader;
+use crate::transfer::Line;
+
+struct Open {
+    entry: Entry,
+    dirty: bool,
+}
+
+/// Sets what `entries` (the manifest the tree is to be like) says of directories that the plan touched.
+/// `skip` tells entries that are not in the tree.
+pub async fn settle(
+    tree: &Arc<dyn Tree>,
+    mut entries: CacheReader,
+    plan: &Path,
+    skip: impl Fn(&Entry) -> bool,
+    meta: impl Fn(&Entry) -> FileMeta,
+) -> Result<()> {
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut stack: Vec<Open> = Vec::new();
+    let mut next_dir = next_directory(&mut entries, &skip)?;
+    while let Some(line) = lines.next_line()? {
+        let change = line.step;
+        if matches!(change, Change::Stamped { .. }) {
+            continue;
+        }
+        let path = change.path();
+        // Directories that come before this path are opened; those it does not lie in are closed.
+        while next_dir.as_ref().is_some_and(|d| d.path <= *path) {
+            let Some(entry) = next_dir.take() else { break };
+            if path.as_bytes().starts_with(entry.path.as_bytes()) {
+                close(tree, &mut stack, &entry.path, &meta).await?;
+                stack.push(Open { entry, dirty: false });
+            }
+            next_dir = next_directory(&mut entries, &skip)?;
+        }
+        close(tree, &mut stack, path, &meta).await?;
+        let own = matches!(&change, Change::Added { .. } | Change::Changed { .. } | Change::Metadata { .. }) && path.is_dir();
+        let content = !matches!(change, Change::Metadata { .. });
+        for open in &mut stack {
+            let is_self = open.entry.path == *path;
+            let is_parent = open.entry.path.as_bytes() == path.parent();
+            open.dirty |= is_self && own || is_parent && content;
+        }
+    }
+    close(tree, &mut stack, &RelPath::new(vec![0xff]), &meta).await
+}
+
+fn next_directory(entries: &mut CacheReader, skip: &impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
+    while let Some(known) = entries.peek()? {
+        if known.kind() == Kind::Dir {
+            let entry = known.entry()?;
+            entries.advance();
+            if !skip(&entry) {
+                return Ok(Some(entry));
+            }
+            continue;
+        }
+        entries.advance();
+    }
+    Ok(None)
+}
+
+/// Leaves the directories that `path` does not lie in.
+async fn close(tree: &Arc<dyn Tree>, stack: &mut Vec<Open>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
+    while let Some(open) = stack.pop_if(|open| !path.as_bytes().starts_with(open.entry.path.as_bytes())) {
+        if open.dirty {
+            tree.set_meta(open.entry.path.bare(), meta(&open.entry)).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Deciding about suspects before anything is sent: for a plan that is shown, saved, or judged closely.
+//!
+//! A plain run decides about them while it transfers, with the same read. Here they are read and hashed,
+//! and the plan is written again with what they turned out to be.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::model::{Change, Problem};
+use crate::plan::Facts;
+use crate::scan::{ReadError, Root, hash_file};
+use crate::spool::{Reader, Writer};
+use crate::transfer::{Line, Stop};
+
+/// Writes `plan` again without suspects; the new facts. What cannot be read stays as it is and is noted.
+pub fn decide(
+    root: &Root,
+    plan: &Path,
+    facts: &Facts,
+    parts: &dyn Fn(u64) -> u64,
+    stop: &Stop,
+    unread: &mut Vec<Problem>,
+) -> Result<Facts> {
+    let temp = plan.with_extension("decided");
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut out = Writer::<Line>::create(&temp)?;
+    let mut sum = Facts { base: facts.base, seen: facts.seen, ..Facts::default() };
+    while let Some(line) = lines.next_line()? {
+        stop.check()?;
+        let readers = line.readers;
+        let step = match line.step {
+            Change::Changed { entry, stamps, old, suspicion: Some(_) } => decided(root, entry, stamps, old, unread),
+            other => Some(other),
+        };
+        if let Some(step) = step {
+            sum.add(&step, parts);
+            out.push(&Line { step, readers })?;
+        }
+    }
+    out.flush()?;
+    sum.counts.skipped = facts.counts.skipped;
+    // Steps that only move stamps are counted as unchanged when they are added: do not count them twice.
+    let listed = sum.counts.added + sum.counts.changed + sum.counts.metadata + sum.counts.renamed + sum.counts.unchanged;
+    sum.counts.unchanged += facts.seen.saturating_sub(listed);
+    std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::local(plan, e))?;
+    Ok(sum)
+}
+
+fn decided(
+    root: &Root,
+    mut entry: crate::model::Entry,
+    stamps: crate::model::Stamps,
+    old: crate::model::Entry,
+    unread: &mut Vec<Problem>,
+) -> Option<Change> {
+    match hash_file(root, entry.path.as_bytes()) {
+        Ok((hash, stat, xattrs)) if old.content.as_ref().is_some_and(|c| c.hash == hash) => {
+            entry.xattrs = xattrs;
+            entry.content.clone_from(&old.content);
+            let stamps = stat.stamps();
+            Some(if entry.same_metadata(&old) {
+                Change::Stamped { path: entry.path, stamps }
+            } else {
+                Change::Metadata { entry, stamps, old }
+            })
+        }
+        Ok(_) => Some(Change::Changed { entry, stamps, old, suspicion: None }),
+        Err(ReadError::Vanished) => None,
+        Err(error) => {
+            unread.push(Problem { path: entry.path, problem: error.to_string() });
+            None
+        }
+    }
+}

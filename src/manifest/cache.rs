@@ -1,0 +1,383 @@
+//! The newest manifest of a destination on this machine, with the stamps of the files as they were.
+//!
+//! Owns a private binary file: blocks, one a page, of records sorted by path. It can be thrown away at
+//! any time and is then made again from the destination. Reading it costs no allocation a record, so a
+//! run where nothing changed is as fast as the disk can be walked.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::model::{Content, Entry, Hash, Kind, PageRef, RelPath, Stamps, Time, Xattr};
+
+const MAGIC: &[u8; 8] = b"offsite\x01";
+/// Larger blocks than any page can make are damage, not data.
+const MAX_BLOCK: u32 = 64 << 20;
+
+/// What this machine knows of a file's stamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KnownStamps {
+    /// Nothing: the entry came from the destination.
+    Unknown,
+    /// It may have been written again in the same tick: to be looked at.
+    Fresh,
+    At(Stamps),
+}
+
+/// The part of a record that telling changed from unchanged needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Quick {
+    kind: u8,
+    size: u64,
+    mtime: (i64, u32),
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    stamps: KnownStamps,
+}
+
+/// The rest of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Rest {
+    user: Option<String>,
+    group: Option<String>,
+    link: Option<Vec<u8>>,
+    hard: Option<String>,
+    sparse: bool,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    content: Option<Kept>,
+}
+
+/// Hash, since, key, tag and version of a content.
+type Kept = (Hash, u64, Option<String>, Option<String>, Option<String>);
+
+/// One record, as it was kept.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub path: Vec<u8>,
+    quick: Option<Quick>,
+    rest: Vec<u8>,
+}
+
+impl Known {
+    fn quick(&self) -> &Quick {
+        const NONE: &Quick = &Quick { kind: 0, size: 0, mtime: (0, 0), mode: 0, uid: 0, gid: 0, stamps: KnownStamps::Unknown };
+        self.quick.as_ref().unwrap_or(NONE)
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self.quick().kind {
+            1 => Kind::Dir,
+            2 => Kind::Symlink,
+            _ => Kind::File,
+        }
+    }
+
+    pub fn size(&self) -> u64 {
+        self.quick().size
+    }
+
+    pub fn mtime(&self) -> Time {
+        let (secs, nanos) = self.quick().mtime;
+        Time { secs, nanos }
+    }
+
+    /// Mode, owner and group.
+    pub fn rights(&self) -> (u32, u32, u32) {
+        let quick = self.quick();
+        (quick.mode, quick.uid, quick.gid)
+    }
+
+    pub fn stamps(&self) -> KnownStamps {
+        self.quick().stamps
+    }
+
+    /// The whole entry.
+    pub fn entry(&self) -> Result<Entry> {
+        let rest: Rest = postcard::from_bytes(&self.rest).map_err(|e| Error::damaged("the local cache", e))?;
+        let (mode, uid, gid) = self.rights();
+        Ok(Entry {
+            path: RelPath::from(&self.path[..]),
+            kind: self.kind(),
+            size: self.size(),
+            mtime: self.mtime(),
+            mode,
+            uid,
+            gid,
+            user: rest.user,
+            group: rest.group,
+            link: rest.link.map(RelPath),
+            hard: rest.hard,
+            sparse: rest.sparse,
+            xattrs: rest.xattrs.into_iter().map(|(n, v)| Xattr { name: RelPath(n), value: RelPath(v) }).collect(),
+            content: rest.content.map(|(hash, since, key, etag, version)| Content { hash, since, key, etag, version }),
+        })
+    }
+}
+
+/// What a block is, before its records.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BlockHead {
+    /// The page these records are on, its object named.
+    pub page: PageRef,
+    /// Last path on it.
+    pub last: RelPath,
+    /// Files on it.
+    pub files: u64,
+    /// It ended where the rule cuts, not only because the manifest did.
+    pub cut: bool,
+    length: u32,
+}
+
+/// Writes a cache file.
+pub struct CacheWriter {
+    out: BufWriter<File>,
+    path: PathBuf,
+    block: Vec<u8>,
+    last: Vec<u8>,
+    files: u64,
+}
+
+impl CacheWriter {
+    pub fn create(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::local(path, e))?);
+        out.write_all(MAGIC).map_err(|e| Error::local(path, e))?;
+        Ok(Self { out, path: path.into(), block: Vec::new(), last: Vec::new(), files: 0 })
+    }
+
+    /// Adds a record to the current block.
+    pub fn push(&mut self, entry: &Entry, stamps: KnownStamps) -> Result<()> {
+        let path = entry.path.as_bytes();
+        let shared = self.last.iter().zip(path).take_while(|(a, b)| a == b).count();
+        let quick = Quick {
+            kind: entry.kind as u8,
+            size: entry.size,
+            mtime: (entry.mtime.secs, entry.mtime.nanos),
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            stamps,
+        };
+        let content = entry.content.as_ref().map(|c| (c.hash, c.since, c.key.clone(), c.etag.clone(), c.version.clone()));
+        let rest = Rest {
+            user: entry.user.clone(),
+            group: entry.group.clone(),
+            link: entry.link.as_ref().map(|l| l.0.clone()),
+            hard: entry.hard.clone(),
+            sparse: entry.sparse,
+            xattrs: entry.xattrs.iter().map(|x| (x.name.0.clone(), x.value.0.clone())).collect(),
+            content,
+        };
+        let broken = |e| Error::damaged("a record for the local cache", e);
+        let block = std::mem::take(&mut self.block);
+        let block = postcard::to_extend(&(shared as u32, &path[shared..]), block).map_err(broken)?;
+        let block = postcard::to_extend(&quick, block).map_err(broken)?;
+        let rest = postcard::to_extend(&rest, Vec::new()).map_err(broken)?;
+        self.block = postcard::to_extend(&rest[..], block).map_err(broken)?;
+        self.files += u64::from(entry.kind == Kind::File);
+        self.last.clear();
+        self.last.extend_from_slice(path);
+        Ok(())
+    }
+
+    /// Ends the current block, which is this page; `cut` if the rule ended it.
+    pub fn end_block(&mut self, page: &PageRef, cut: bool) -> Result<()> {
+        let block = std::mem::take(&mut self.block);
+        let last = RelPath(std::mem::take(&mut self.last));
+        let head = BlockHead { page: page.clone(), last, files: std::mem::take(&mut self.files), cut, length: block.len() as u32 };
+        self.raw_block(&head, &block)?;
+        self.block = block;
+        self.block.clear();
+        Ok(())
+    }
+
+    /// Adds a block as it was read.
+    pub fn raw_block(&mut self, head: &BlockHead, records: &[u8]) -> Result<()> {
+        let fail = |e| Error::local(&self.path, e);
+        let head = serde_json::to_vec(head).map_err(|e| fail(e.into()))?;
+        self.out.write_all(&(head.len() as u32).to_le_bytes()).map_err(fail)?;
+        self.out.write_all(&head).map_err(fail)?;
+        self.out.write_all(records).map_err(fail)
+    }
+
+    /// Ends the file; it is on the disk when this returns.
+    pub fn finish(mut self) -> Result<()> {
+        let fail = |e| Error::local(&self.path, e);
+        self.out.write_all(&0u32.to_le_bytes()).map_err(fail)?;
+        self.out.flush().map_err(fail)?;
+        self.out.get_ref().sync_data().map_err(fail)
+    }
+}
+
+/// Reads a cache file, in order, once.
+pub struct CacheReader {
+    input: Option<BufReader<File>>,
+    path: PathBuf,
+    head: Option<BlockHead>,
+    block: Vec<u8>,
+    at: usize,
+    known: Known,
+    peeked: bool,
+    /// The object of pages that have none named: the one that was written with this cache.
+    own: Option<Hash>,
+}
+
+impl CacheReader {
+    /// Opens a cache; `own` is the object of the pages that were written along with it.
+    pub fn open(path: &Path, own: Option<Hash>) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::local(path, e))?;
+        let mut input = BufReader::with_capacity(1 << 18, file);
+        let mut magic = [0; 8];
+        input.read_exact(&mut magic).map_err(|e| Error::local(path, e))?;
+        if &magic != MAGIC {
+            return Err(Error::damaged(path.display(), "not a cache of this version"));
+        }
+        Ok(Self { input: Some(input), own, ..Self::empty(path) })
+    }
+
+    /// A manifest with no entries.
+    pub fn none() -> Self {
+        Self::empty(Path::new("no manifest"))
+    }
+
+    fn empty(path: &Path) -> Self {
+        Self { input: None, path: path.into(), head: None, block: Vec::new(), at: 0, known: Known::default(), peeked: false, own: None }
+    }
+
+    fn damaged(&self, what: impl std::fmt::Display) -> Error {
+        Error::damaged(self.path.display(), what)
+    }
+
+    /// Goes to the next block, whatever is left of the current one; none at the end.
+    pub fn next_block(&mut self) -> Result<Option<&BlockHead>> {
+        self.peeked = false;
+        self.at = 0;
+        self.known.path.clear();
+        let Some(input) = &mut self.input else { return Ok(None) };
+        let fail = |e| Error::local(&self.path, e);
+        let mut length = [0; 4];
+        input.read_exact(&mut length).map_err(fail)?;
+        let length = u32::from_le_bytes(length);
+        if length == 0 {
+            self.input = None;
+            self.head = None;
+            self.block.clear();
+            return Ok(None);
+        }
+        if length > MAX_BLOCK {
+            return Err(self.damaged("a block that cannot be"));
+        }
+        self.block.resize(length as usize, 0);
+        input.read_exact(&mut self.block).map_err(fail)?;
+        let mut head: BlockHead = serde_json::from_slice(&self.block).map_err(|e| Error::damaged(self.path.display(), e))?;
+        if head.length > MAX_BLOCK {
+            return Err(self.damaged("a block that cannot be"));
+        }
+        self.block.resize(head.length as usize, 0);
+        input.read_exact(&mut self.block).map_err(fail)?;
+        head.page.object = head.page.object.or(self.own);
+        self.head = Some(head);
+        Ok(self.head.as_ref())
+    }
+
+    /// The current block, with its records as they are kept.
+    pub fn block(&self) -> Option<(&BlockHead, &[u8])> {
+        self.head.as_ref().map(|head| (head, &self.block[..]))
+    }
+
+    /// The next record of the current block, without taking it; none at the block's end.
+    pub fn peek_in_block(&mut self) -> Result<Option<&Known>> {
+        if self.peeked {
+            return Ok(Some(&self.known));
+        }
+        if self.at >= self.block.len() {
+            return Ok(None);
+        }
+        let broken = |e| Error::damaged(self.path.display(), e);
+        let from = &self.block[self.at..];
+        let ((shared, suffix), rest): ((u32, &[u8]), _) = postcard::take_from_bytes(from).map_err(broken)?;
+        let (quick, rest): (Quick, _) = postcard::take_from_bytes(rest).map_err(broken)?;
+        let (tail, rest): (&[u8], _) = postcard::take_from_bytes(rest).map_err(broken)?;
+        self.known.path.truncate(shared as usize);
+        self.known.path.extend_from_slice(suffix);
+        self.known.quick = Some(quick);
+        self.known.rest.clear();
+        self.known.rest.extend_from_slice(tail);
+        self.at = self.block.len() - rest.len();
+        self.peeked = true;
+        Ok(Some(&self.known))
+    }
+
+    /// The next record, across blocks, without taking it; none at the end.
+    pub fn peek(&mut self) -> Result<Option<&Known>> {
+        while !self.peeked && self.at >= self.block.len() {
+            if self.next_block()?.is_none() {
+                return Ok(None);
+            }
+        }
+        self.peek_in_block()
+    }
+
+    /// Takes the record that was peeked at.
+    pub fn advance(&mut self) {
+        self.peeked = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> Entry {
+        Entry {
+            path: path.into(),
+            kind: Kind::File,
+            size: 5,
+            mtime: Time { secs: -3, nanos: 7 },
+            mode: 0o640,
+            uid: 1,
+            gid: 2,
+            user: Some("u".into()),
+            group: None,
+            link: None,
+            hard: Some("9".into()),
+            sparse: true,
+            xattrs: vec![Xattr { name: "user.x".into(), value: RelPath::new(vec![0, 255]) }],
+            content: Some(Content { hash: Hash([7; 32]), since: 3, key: None, etag: Some("e".into()), version: None }),
+        }
+    }
+
+    fn page(first: &str) -> PageRef {
+        PageRef { object: None, offset: 0, length: 1, raw: 1, hash: Hash([1; 32]), level: 0, first: first.into(), entries: 1, bytes: 1 }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cache");
+        let mut writer = CacheWriter::create(&path).unwrap();
+        let stamps = KnownStamps::At(Stamps { ino: 4, ctime: Time { secs: 1, nanos: 2 } });
+        for name in ["a", "ab/c", "ab/d"] {
+            writer.push(&entry(name), stamps).unwrap();
+        }
+        writer.end_block(&page("a"), true).unwrap();
+        writer.push(&entry("ab/e"), KnownStamps::Fresh).unwrap();
+        writer.end_block(&page("ab/e"), false).unwrap();
+        writer.finish().unwrap();
+
+        let mut reader = CacheReader::open(&path, None).unwrap();
+        let mut got = Vec::new();
+        while let Some(known) = reader.peek().unwrap() {
+            got.push((known.entry().unwrap(), known.stamps()));
+            reader.advance();
+        }
+        let want: Vec<_> =
+            ["a", "ab/c", "ab/d"].into_iter().map(|n| (entry(n), stamps)).chain([(entry("ab/e"), KnownStamps::Fresh)]).collect();
+        assert_eq!(got, want);
+    }
+}

@@ -1,0 +1,67 @@
+//! Where a manifest is cut into pages.
+//!
+//! Owns the rule: after the line that makes a page reach 64 KiB, a page ends after the first line whose
+//! path's BLAKE3 begins with a zero byte, and in any case once it has reached 256 KiB. The rule looks at
+//! nothing before the page, so an unchanged stretch of a tree is cut the same way in every snapshot.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::model::{Hash, RelPath};
+
+/// A page is not cut before it has so many bytes.
+pub const MIN: usize = 64 << 10;
+/// It is cut at the latest after the line that makes it so long.
+pub const MAX: usize = 256 << 10;
+
+/// A finished page.
+#[derive(Debug)]
+pub struct Page {
+    /// JSON lines.
+    pub raw: Vec<u8>,
+    pub first: RelPath,
+    /// Entries on it or below it.
+    pub entries: u64,
+    /// Bytes of content of these entries.
+    pub bytes: u64,
+}
+
+/// Takes lines in order and says when a page is full.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    raw: Vec<u8>,
+    first: RelPath,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Cutter {
+    /// Whether the next line begins a page.
+    pub fn at_start(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Adds a line for `path` that stands for so many entries and bytes; a page if it ends here.
+    pub fn push(&mut self, line: &impl Serialize, path: &RelPath, entries: u64, bytes: u64) -> io::Result<Option<Page>> {
+        if self.raw.is_empty() {
+            self.first = path.clone();
+        }
+        serde_json::to_writer(&mut self.raw, line)?;
+        self.raw.push(b'\n');
+        self.entries += entries;
+        self.bytes += bytes;
+        let full = self.raw.len() >= MAX || self.raw.len() >= MIN && Hash::of(path.as_bytes()).0[0] == 0;
+        Ok(full.then(|| self.take()))
+    }
+
+    /// What is left at the end.
+    pub fn finish(mut self) -> Option<Page> {
+        (!self.raw.is_empty()).then(|| self.take())
+    }
+
+    fn take(&mut self) -> Page {
+        let done = std::mem::take(self);
+        Page { raw: done.raw, first: done.first, entries: done.entries, bytes: done.bytes }
+    }
+}

@@ -1,0 +1,23 @@
+//! Manifests: entries ↔ pages ↔ snapshots, and the copy of the newest one on this machine.
+//!
+//! Owns everything under `.offsite/` at a destination but the lease, and the local cache. Nothing that
+//! is read from a destination is believed before its hash, its order and its shape were checked.
+//! `docs/format.md` is the normative description of what is written here.
+
+mod cache;
+mod cutter;
+mod format;
+mod keys;
+mod load;
+mod pack;
+mod records;
+mod weave;
+
+pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
+pub use cutter::{Cutter, Page};
+pub use format::{FORMAT, Format, probe};
+pub use keys::KeyRules;
+pub use load::{Leaf, Lost, PageSource};
+pub use pack::{Pack, Packed};
+pub use records::{Records, SnapshotRef, object_path};
+pub use weave::{Step, Weave, Woven};

@@ -1,0 +1,131 @@
+//! The pages that one run writes, as one object.
+//!
+//! Owns the making of `.offsite/pages/<blake3>.jsonl.zst`: one zstd frame a page, leaves first, then the
+//! pages of references, the top page last. It is put together in a local file, so memory stays flat
+//! however large the manifest is. References into the same object leave its name out, because the name
+//! is the hash of the whole.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::cutter::{Cutter, Page};
+use crate::error::{Error, Result};
+use crate::model::{Hash, PageRef};
+
+const ZSTD_LEVEL: i32 = 3;
+
+/// An object of pages in the making.
+pub struct Pack {
+    out: BufWriter<File>,
+    path: PathBuf,
+    hasher: blake3::Hasher,
+    length: u64,
+}
+
+/// A finished one.
+#[derive(Debug)]
+pub struct Packed {
+    /// Top page, its object named.
+    pub root: Option<PageRef>,
+    /// All pages of references of this manifest, their objects named.
+    pub inner: Vec<PageRef>,
+    /// Name of the new object; none if every page was there already.
+    pub object: Option<Hash>,
+    /// The local file that holds it.
+    pub file: PathBuf,
+    pub length: u64,
+}
+
+impl Pack {
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| Error::local(path, e))?;
+        Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
+    }
+
+    /// Adds a page.
+    pub fn add(&mut self, page: &Page, level: u8) -> Result<PageRef> {
+        let fail = |e| Error::local(&self.path, e);
+        let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
+        self.hasher.update(&frame);
+        self.out.write_all(&frame).map_err(fail)?;
+        let offset = self.length;
+        self.length += frame.len() as u64;
+        Ok(PageRef {
+            object: None,
+            offset,
+            length: frame.len() as u64,
+            raw: page.raw.len() as u64,
+            hash: Hash::of(&page.raw),
+            level,
+            first: page.first.clone(),
+            entries: page.entries,
+            bytes: page.bytes,
+        })
+    }
+
+    /// Adds the pages of references over these leaves and ends the object. `known` are the pages of
+    /// references of the manifest before: those that would be the same are not written again.
+    pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
+        let known: HashMap<(Hash, Hash), &PageRef> = known.iter().filter_map(|page| Some(((page.hash, page.object?), page))).collect();
+        let mut inner = Vec::new();
+        let mut refs = leaves;
+        let mut level = 1;
+        while refs.len() > 1 {
+            refs = self.add_level(refs, level, &known)?;
+            inner.extend(refs.iter().cloned());
+            level += 1;
+        }
+        self.out.flush().map_err(|e| Error::local(&self.path, e))?;
+        let object = (self.length > 0).then(|| Hash(*self.hasher.finalize().as_bytes()));
+        let name = |mut page: PageRef| {
+            page.object = page.object.or(object);
+            page
+        };
+        Ok(Packed {
+            root: refs.pop().map(name),
+            inner: inner.into_iter().map(name).collect(),
+            object,
+            file: self.path,
+            length: self.length,
+        })
+    }
+
+    fn add_level(&mut self, refs: Vec<PageRef>, level: u8, known: &HashMap<(Hash, Hash), &PageRef>) -> Result<Vec<PageRef>> {
+        let mut out = Vec::new();
+        let mut cutter = Cutter::default();
+        let mut children = Vec::new();
+        for page in refs {
+            let cut = cutter.push(&page, &page.first, page.entries, page.bytes).map_err(|e| Error::local(&self.path, e))?;
+            children.push(page);
+            if let Some(full) = cut {
+                out.push(self.inner_page(full, std::mem::take(&mut children), level, known)?);
+            }
+        }
+        if let Some(last) = cutter.finish() {
+            out.push(self.inner_page(last, children, level, known)?);
+        }
+        Ok(out)
+    }
+
+    /// One page of references: an old one if it says the same, seen from the object it lies in.
+    fn inner_page(&mut self, page: Page, children: Vec<PageRef>, level: u8, known: &HashMap<(Hash, Hash), &PageRef>) -> Result<PageRef> {
+        let objects: BTreeSet<Hash> = children.iter().filter_map(|c| c.object).collect();
+        if children.iter().all(|c| c.object.is_some()) {
+            for home in objects {
+                let mut raw = Vec::with_capacity(page.raw.len());
+                for child in &children {
+                    let mut seen = child.clone();
+                    seen.object = seen.object.filter(|o| *o != home);
+                    serde_json::to_writer(&mut raw, &seen).map_err(|e| Error::local(&self.path, e.into()))?;
+                    raw.push(b'\n');
+                }
+                if let Some(old) = known.get(&(Hash::of(&raw), home)) {
+                    return Ok((*old).clone());
+                }
+            }
+        }
+        self.add(&page, level)
+    }
+}

@@ -1,0 +1,254 @@
+//! offsite's own objects at a destination: read, created, listed, deleted.
+//!
+//! Owns their names and the rule that a snapshot is created once and never changed. Sizes are bounded
+//! before anything is allocated for them. Errors name the object.
+
+use std::ops::Range;
+use std::path::Path as LocalPath;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use offsite_backends::{self as backends, Backend, ErrorKind};
+
+use super::format::{FORMAT, Format};
+use crate::error::{Error, Result};
+use crate::model::{Hash, Snapshot};
+
+/// A snapshot, format or lease object larger than this is damage.
+const MAX_SMALL: u64 = 16 << 20;
+/// A pack larger than this goes up in parts.
+const SINGLE_PUT: u64 = 32 << 20;
+
+/// One snapshot as the store lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRef {
+    pub number: u64,
+    /// When it was committed, by the store's clock.
+    pub modified: DateTime<Utc>,
+    pub etag: Option<String>,
+}
+
+/// `.offsite/` of one destination.
+#[derive(Clone)]
+pub struct Records {
+    backend: Arc<dyn Backend>,
+    store: Arc<dyn ObjectStore>,
+}
+
+/// A key of ours, or of a file that has one.
+pub fn object_path(key: &[u8]) -> Result<Path> {
+    let bad = || Error::damaged(String::from_utf8_lossy(key), "no key of this store");
+    Path::parse(std::str::from_utf8(key).map_err(|_| bad())?).map_err(|_| bad())
+}
+
+fn snapshot_key(number: u64) -> String {
+    format!(".offsite/snapshots/{number:012}.json")
+}
+
+fn pages_key(object: &Hash) -> String {
+    format!(".offsite/pages/{object}.jsonl.zst")
+}
+
+impl Records {
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { store: backend.store(), backend }
+    }
+
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// A store's error with the URL it is about.
+    pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        backends::Error::from_store(self.backend.location(), key, error).into()
+    }
+
+    /// The URL of one of our objects, for messages.
+    pub fn url(&self, key: &str) -> String {
+        self.backend.location().at(key)
+    }
+
+    /// A small object, whole, with the store's time of writing and tag; none if it is not there.
+    pub async fn get(&self, key: &str) -> Result<Option<(Bytes, DateTime<Utc>, Option<String>)>> {
+        let path = object_path(key.as_bytes())?;
+        let got = match self.store.get_opts(&path, GetOptions::default()).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(self.error(key, &error)),
+        };
+        if got.meta.size > MAX_SMALL {
+            return Err(Error::damaged(self.url(key), format_args!("{} bytes are more than it can have", got.meta.size)));
+        }
+        let (modified, etag) = (got.meta.last_modified, got.meta.e_tag.clone());
+        let body = got.bytes().await.map_err(|e| self.error(key, &e))?;
+        Ok(Some((body, modified, etag)))
+    }
+
+    /// Puts a small object; with `Create`, answers [`ErrorKind::Exists`] if it is there, with `Update`
+    /// [`ErrorKind::Precondition`] if it is another one. Answers the new tag.
+    pub async fn put(&self, key: &str, body: Bytes, mode: PutMode) -> Result<Option<String>> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let put = self.store.put_opts(&object_path(key.as_bytes())?, PutPayload::from_bytes(body), options).await;
+        Ok(put.map_err(|e| self.error(key, &e))?.e_tag)
+    }
+
+    /// Creates an object that is never changed. `false` if another one is there already. An answer
+    /// "exists" that our own first try brought about counts as created.
+    pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<bool> {
+        if !create_only && let Some((there, ..)) = self.get(key).await? {
+            return Ok(there == body);
+        }
+        let mode = if create_only { PutMode::Create } else { PutMode::Overwrite };
+        match self.put(key, body.clone(), mode).await {
+            Ok(_) if create_only => Ok(true),
+            // Without create-only the last writer wins; reading back tells whether that was us.
+            Ok(_) => Ok(self.get(key).await?.is_some_and(|(there, ..)| there == body)),
+            Err(error) if error.kind() == Some(ErrorKind::Exists) => Ok(self.get(key).await?.is_some_and(|(there, ..)| there == body)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Snapshots with a higher number than `after` (all, if none), in order.
+    pub async fn snapshots(&self, after: Option<u64>) -> Result<Vec<SnapshotRef>> {
+        const FOLDER: &str = ".offsite/snapshots";
+        let folder = object_path(FOLDER.as_bytes())?;
+        let listing = match after {
+            None => self.store.list(Some(&folder)),
+            Some(number) => self.store.list_with_offset(Some(&folder), &object_path(snapshot_key(number).as_bytes())?),
+        };
+        let found = listing
+            .map_err(|e| self.error(FOLDER, &e))
+            .try_filter_map(|meta| async move {
+                let number = meta.location.filename().and_then(|n| n.strip_suffix(".json")).and_then(|n| n.parse().ok());
+                Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
+            })
+            .try_collect::<Vec<_>>()
+            .await;
+        let mut found = match found {
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Vec::new(),
+            found => found?,
+        };
+        found.retain(|s| after.is_none_or(|n| s.number > n));
+        found.sort_by_key(|s| s.number);
+        found.dedup_by_key(|s| s.number);
+        Ok(found)
+    }
+
+    /// One snapshot and the hash of its object.
+    pub async fn snapshot(&self, number: u64) -> Result<(Snapshot, Hash)> {
+        let key = snapshot_key(number);
+        let Some((body, ..)) = self.get(&key).await? else {
+            return Err(Error::damaged(self.url(&key), "it is missing although other snapshots name it"));
+        };
+        let hash = Hash::of(&body);
+        let format = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|v| v.get("format")?.as_u64());
+        if format.is_some_and(|f| f > u64::from(FORMAT)) {
+            return Err(Error::Usage(format!("{}: written by a newer offsite; this one knows format {FORMAT}", self.url(&key))));
+        }
+        let snapshot: Snapshot = serde_json::from_slice(&body).map_err(|e| Error::damaged(self.url(&key), e))?;
+        if snapshot.number != number {
+            return Err(Error::damaged(self.url(&key), format_args!("it says it is number {}", snapshot.number)));
+        }
+        Ok((snapshot, hash))
+    }
+
+    /// Commits a snapshot: `false` if its number is taken.
+    pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<Hash>> {
+        let key = snapshot_key(snapshot.number);
+        let body = Bytes::from(serde_json::to_vec(snapshot).map_err(|e| Error::damaged(self.url(&key), e))?);
+        let hash = Hash::of(&body);
+        Ok(self.create(&key, body, create_only).await?.then_some(hash))
+    }
+
+    /// `format.json`; none where nothing was ever written.
+    pub async fn format(&self) -> Result<Option<Format>> {
+        let Some((body, ..)) = self.get(Format::KEY).await? else { return Ok(None) };
+        let format: Format = serde_json::from_slice(&body).map_err(|e| Error::damaged(self.url(Format::KEY), e))?;
+        if format.format > FORMAT {
+            return Err(Error::Usage(format!(
+                "{}: written by a newer offsite ({}); this one knows format {FORMAT}",
+                self.url(Format::KEY),
+                format.version
+            )));
+        }
+        Ok(Some(format))
+    }
+
+    /// Part of an object of pages.
+    pub async fn page_bytes(&self, object: &Hash, range: Range<u64>) -> Result<Bytes> {
+        let key = pages_key(object);
+        let path = object_path(key.as_bytes())?;
+        self.store.get_range(&path, range).await.map_err(|e| self.error(&key, &e))
+    }
+
+    /// The URL of an object of pages, for messages.
+    pub fn pages_url(&self, object: &Hash) -> String {
+        self.url(&pages_key(object))
+    }
+
+    /// Puts an object of pages from a local file.
+    pub async fn put_pages(&self, object: &Hash, file: &LocalPath, length: u64) -> Result<()> {
+        let key = pages_key(object);
+        let path = object_path(key.as_bytes())?;
+        let fail = |e| Error::local(file, e);
+        if length <= SINGLE_PUT {
+            let body = std::fs::read(file).map_err(fail)?;
+            self.store.put(&path, PutPayload::from(body)).await.map_err(|e| self.error(&key, &e))?;
+            return Ok(());
+        }
+        let upload = self.store.put_multipart(&path).await.map_err(|e| self.error(&key, &e))?;
+        let part = usize::try_from((length / 9_000).max(8 << 20)).unwrap_or(8 << 20);
+        let mut writer = WriteMultipart::new_with_chunk_size(upload, part);
+        let mut input = std::fs::File::open(file).map_err(fail)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let got = std::io::Read::read(&mut input, &mut buffer).map_err(fail)?;
+            if got == 0 {
+                break;
+            }
+            writer.wait_for_capacity(4).await.map_err(|e| self.error(&key, &e))?;
+            writer.write(&buffer[..got]);
+        }
+        writer.finish().await.map_err(|e| self.error(&key, &e))?;
+        Ok(())
+    }
+
+    /// Names of all objects of pages that are there, with the store's time of writing.
+    pub async fn page_objects(&self) -> Result<Vec<(Hash, DateTime<Utc>)>> {
+        const FOLDER: &str = ".offsite/pages";
+        self.store
+            .list(Some(&object_path(FOLDER.as_bytes())?))
+            .map_err(|e| self.error(FOLDER, &e))
+            .try_filter_map(|meta| async move {
+                let name = meta.location.filename().and_then(|n| n.strip_suffix(".jsonl.zst"));
+                Ok(name.and_then(|n| blake3::Hash::from_hex(n).ok()).map(|h| (Hash(*h.as_bytes()), meta.last_modified)))
+            })
+            .try_collect()
+            .await
+    }
+
+    pub fn pages_object_key(object: &Hash) -> String {
+        pages_key(object)
+    }
+
+    pub fn snapshot_object_key(number: u64) -> String {
+        snapshot_key(number)
+    }
+
+    /// Deletes objects; what is not there is no error. Uses as few requests as the store allows.
+    pub async fn delete(&self, keys: Vec<Vec<u8>>) -> Result<()> {
+        let paths = keys.iter().map(|k| object_path(k)).collect::<Result<Vec<_>>>()?;
+        let mut done = self.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(result) = done.next().await {
+            match result {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.error("", &error)),
+            }
+        }
+        Ok(())
+    }
+}

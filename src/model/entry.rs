@@ -1,0 +1,197 @@
+//! An entry: one path of a tree with its metadata and where its content is.
+//!
+//! Owns the shape that a manifest page holds, one JSON line an entry (`docs/format.md`), and the
+//! check that a line read from a destination can be one. Fields at their usual value are left out.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{RelPath, Time};
+
+/// BLAKE3 of a content, as 64 hex digits in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    pub fn of(content: &[u8]) -> Self {
+        Self(*blake3::hash(content).as_bytes())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.serialize_str(&blake3::Hash::from(self.0).to_hex()) } else { self.0.serialize(s) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if !d.is_human_readable() {
+            return <[u8; 32]>::deserialize(d).map(Hash);
+        }
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Hash;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 hex digits")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Hash, E> {
+                blake3::Hash::from_hex(text).map(|h| Hash(*h.as_bytes())).map_err(E::custom)
+            }
+        }
+        d.deserialize_str(Visitor)
+    }
+}
+
+impl schemars::JsonSchema for Hash {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Blake3".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"})
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    #[default]
+    File,
+    Dir,
+    Symlink,
+}
+
+impl Kind {
+    fn is_file(&self) -> bool {
+        *self == Self::File
+    }
+}
+
+/// Where the content of a file is, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    pub hash: Hash,
+    /// The snapshot that wrote it. Together with the path it names this content for good: while it is
+    /// the newest it lies under its own key, afterwards under `.offsite/kept/<since>/`.
+    pub since: u64,
+    /// The key, where it is not the path (`.offsite/odd/…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The store's entity tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The store's version id, where the bucket keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// One extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Xattr {
+    pub name: RelPath,
+    pub value: RelPath,
+}
+
+/// One path of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub path: RelPath,
+    #[serde(default, skip_serializing_if = "Kind::is_file")]
+    pub kind: Kind,
+    /// Content length in bytes; 0 for directories and symlinks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size: u64,
+    pub mtime: Time,
+    /// Permission bits, `0o7777`, as an octal string in JSON.
+    #[serde(with = "octal")]
+    pub mode: u32,
+    #[serde(default, skip_serializing_if = "is_zero32")]
+    pub uid: u32,
+    #[serde(default, skip_serializing_if = "is_zero32")]
+    pub gid: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Target of a symlink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<RelPath>,
+    /// Files of one tree with the same value are names of one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard: Option<String>,
+    /// The file had holes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparse: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+    /// Files only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+}
+
+impl Entry {
+    /// Whether a line from a destination can be an entry at all; says what is wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !self.path.is_sound() {
+            Err("a path that is no path of a tree")
+        } else if self.path.is_dir() != (self.kind == Kind::Dir) {
+            Err("a directory without a slash, or a slash without a directory")
+        } else if (self.kind == Kind::File) != self.content.is_some() {
+            Err("a file without a content, or a content without a file")
+        } else if (self.kind == Kind::Symlink) != self.link.is_some() {
+            Err("a symlink without a target, or a target without a symlink")
+        } else if self.mode > 0o7777 {
+            Err("a mode that is none")
+        } else if self.content.as_ref().and_then(|c| c.key.as_ref()).is_some_and(|k| !k.starts_with(".offsite/odd/") || k.contains("..")) {
+            Err("a key that is neither the path nor in .offsite/odd/")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Same but for content: what `chmod`, `chown`, `touch` or `setfattr` would have changed.
+    pub fn same_metadata(&self, other: &Self) -> bool {
+        self.mtime == other.mtime
+            && self.mode == other.mode
+            && (self.uid, self.gid) == (other.uid, other.gid)
+            && (&self.user, &self.group) == (&other.user, &other.group)
+            && self.link == other.link
+            && self.hard == other.hard
+            && self.sparse == other.sparse
+            && self.xattrs == other.xattrs
+    }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+fn is_zero32(n: &u32) -> bool {
+    *n == 0
+}
+
+mod octal {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(mode: &u32, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{mode:04o}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(d)?;
+        u32::from_str_radix(&text, 8).map_err(de::Error::custom)
+    }
+}

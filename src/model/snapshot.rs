@@ -1,0 +1,123 @@
+//! A snapshot: one committed manifest with the facts of its run.
+//!
+//! Owns the shape of `.offsite/snapshots/<number>.json` and of references to pages.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, Hash, RelPath, Time, Xattr};
+
+/// Where a page is and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRef {
+    /// Name of the object in `.offsite/pages/`, without ending. Left out: the object this reference stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Hash>,
+    /// Where its zstd frame starts in the object, in bytes.
+    pub offset: u64,
+    /// Length of the frame in bytes.
+    pub length: u64,
+    /// Length of the page in bytes, unpacked.
+    pub raw: u64,
+    /// BLAKE3 of the page, unpacked.
+    pub hash: Hash,
+    /// 0 for a page of entries; 1 and up for a page of references to pages one below.
+    pub level: u8,
+    /// First path on it (below it).
+    pub first: RelPath,
+    /// Entries on it (below it).
+    pub entries: u64,
+    /// Bytes of content of these entries.
+    pub bytes: u64,
+}
+
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Totals {
+    pub entries: u64,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// Metadata of the tree's own root directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRoot {
+    pub mode: u32,
+    pub mtime: Time,
+    pub uid: u32,
+    pub gid: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xattrs: Vec<Xattr>,
+}
+
+/// A path and what was the matter with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Problem {
+    pub path: RelPath,
+    pub problem: String,
+}
+
+/// What a store does to keys; found out once and written down in `format.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRules {
+    /// A directory: every name is its own.
+    pub any_name: bool,
+    /// Longest key below the prefix, in bytes.
+    pub max_key: usize,
+    /// Longest part between two slashes, in bytes.
+    pub max_segment: usize,
+    /// Characters that the store refuses or changes.
+    pub changed: String,
+    /// It refuses or changes parts with spaces or dots at their ends.
+    pub trims: bool,
+}
+
+/// Which snapshots stay. All that any rule names stay; the newest always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeepRules {
+    pub last: u64,
+    pub daily: u64,
+    pub weekly: u64,
+    pub monthly: u64,
+    /// All that were the newest at some time within so many seconds.
+    pub within: Option<u64>,
+}
+
+/// One committed run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Format number of everything it names.
+    pub format: u32,
+    pub number: u64,
+    /// BLAKE3 of the snapshot object before it; none for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Hash>,
+    /// When it was committed by the writer's clock, RFC 3339. The store's own time decides about deletion.
+    pub time: String,
+    pub host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub kind: Option<String>,
+    pub source: RelPath,
+    pub program: String,
+    /// The run that wrote it, random.
+    pub run: String,
+    /// The top page; none for an empty tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PageRef>,
+    /// The rules by which paths become keys there, as in `format.json`.
+    pub keys: KeyRules,
+    /// Every page object that this manifest's pages lie in.
+    pub objects: Vec<Hash>,
+    pub tree: TreeRoot,
+    pub totals: Totals,
+    pub changes: Counts,
+    /// Content bytes the run sent.
+    pub sent: u64,
+    /// Paths that could not be read; what was below them is as in the snapshot before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<Problem>,
+    /// Files that kept changing while they were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstable: Vec<RelPath>,
+}

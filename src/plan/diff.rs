@@ -1,0 +1,106 @@
+//! Telling changed from unchanged at one path.
+//!
+//! Owns the rule. With stamps from this machine: size, mtime, ctime and inode must all be as they were.
+//! Without: size and mtime must be as in the manifest, and the other metadata is compared in full. What
+//! is neither surely the same nor surely different is suspect: reading tells.
+
+use crate::model::{Kind, Stamps, Suspicion, Time};
+
+/// A path as the scan sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    pub kind: Kind,
+    pub size: u64,
+    pub mtime: Time,
+    /// Mode, owner, group.
+    pub rights: (u32, u32, u32),
+    pub stamps: Stamps,
+}
+
+/// The same path as it was kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    pub kind: Kind,
+    pub size: u64,
+    pub mtime: Time,
+    pub rights: (u32, u32, u32),
+    pub memory: Memory,
+}
+
+/// What this machine remembers of the file's stamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    None,
+    /// It was written while the last scan ran; its stamps prove nothing.
+    Fresh,
+    At(Stamps),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Same,
+    /// Content is the same; metadata is to be compared in full.
+    Compare,
+    /// Content may differ; reading tells.
+    Suspect(Suspicion),
+    /// Content differs.
+    Changed,
+}
+
+/// Compares one path; `checksum` trusts no stamps for files.
+pub fn compare(before: &Before, seen: &Seen, checksum: bool) -> Verdict {
+    if before.kind != seen.kind || before.size != seen.size {
+        return Verdict::Changed;
+    }
+    if seen.kind != Kind::File {
+        return match before.memory {
+            Memory::At(stamps) if stamps == seen.stamps && before.mtime == seen.mtime => Verdict::Same,
+            _ => Verdict::Compare,
+        };
+    }
+    if checksum {
+        return Verdict::Suspect(Suspicion::Asked);
+    }
+    match before.memory {
+        Memory::At(stamps) if stamps == seen.stamps && before.mtime == seen.mtime => Verdict::Same,
+        Memory::None if before.mtime == seen.mtime => Verdict::Compare,
+        _ => Verdict::Suspect(Suspicion::Stamps),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Time = Time { secs: 5, nanos: 0 };
+    const S: Stamps = Stamps { ino: 1, ctime: T };
+
+    fn seen() -> Seen {
+        Seen { kind: Kind::File, size: 3, mtime: T, rights: (0o644, 0, 0), stamps: S }
+    }
+
+    fn before(memory: Memory) -> Before {
+        Before { kind: Kind::File, size: 3, mtime: T, rights: (0o644, 0, 0), memory }
+    }
+
+    #[test]
+    fn all_four_stamps_must_agree() {
+        assert_eq!(compare(&before(Memory::At(S)), &seen(), false), Verdict::Same);
+        let later = Time { secs: 6, nanos: 0 };
+        for changed in [
+            Seen { mtime: later, ..seen() },
+            Seen { stamps: Stamps { ctime: later, ..S }, ..seen() },
+            Seen { stamps: Stamps { ino: 2, ..S }, ..seen() },
+        ] {
+            assert_eq!(compare(&before(Memory::At(S)), &changed, false), Verdict::Suspect(Suspicion::Stamps));
+        }
+        assert_eq!(compare(&before(Memory::At(S)), &Seen { size: 4, ..seen() }, false), Verdict::Changed);
+    }
+
+    #[test]
+    fn without_memory_size_and_mtime_decide_and_fresh_proves_nothing() {
+        assert_eq!(compare(&before(Memory::None), &seen(), false), Verdict::Compare);
+        assert_eq!(compare(&before(Memory::Fresh), &seen(), false), Verdict::Suspect(Suspicion::Stamps));
+        assert_eq!(compare(&before(Memory::At(S)), &seen(), true), Verdict::Suspect(Suspicion::Asked));
+    }
+}

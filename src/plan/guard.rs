@@ -1,0 +1,113 @@
+//! The guard: judges a whole plan before anything is written.
+//!
+//! Owns the limits and the sentences. Each refusal says the figure, the limit and the flag that allows it.
+
+use super::Facts;
+
+/// What a run may do without being told so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Removed entries, as a share of those in the last snapshot (1.0: any).
+    pub removals: f64,
+    /// Files rewritten, as a share of those in the last snapshot (1.0: any).
+    pub rewrites: f64,
+    /// The source may be empty although the last snapshot was not.
+    pub allow_empty: bool,
+    /// Content bytes to send at the most.
+    pub max_bytes: Option<u64>,
+    /// US dollars for requests at the most.
+    pub max_cost: Option<f64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { removals: 0.25, rewrites: 0.5, allow_empty: false, max_bytes: None, max_cost: None }
+    }
+}
+
+/// So many removals are never too many.
+const FEW_REMOVALS: u64 = 10;
+/// So many rewrites are never too many.
+const FEW_REWRITES: u64 = 100;
+
+/// The reasons to refuse a plan; none if it may run. `cost` is what its requests cost in US dollars.
+pub fn judge(facts: &Facts, limits: &Limits, cost: f64) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let base = facts.base.unwrap_or_default();
+    let share = |n: u64, of: u64| n as f64 / of.max(1) as f64;
+    let percent = |x: f64| format!("{:.0} %", x * 100.0);
+    if facts.seen == 0 && base.entries > 0 {
+        if !limits.allow_empty {
+            reasons.push(format!(
+                "the source is empty, the last snapshot had {} entries (not mounted?); --allow-empty if that is right",
+                base.entries
+            ));
+        }
+    } else if facts.counts.removed > FEW_REMOVALS && share(facts.counts.removed, base.entries) > limits.removals {
+        reasons.push(format!(
+            "{} of {} entries would be removed ({}), the limit is {}; --max-removals 100% if that is right",
+            facts.counts.removed,
+            base.entries,
+            percent(share(facts.counts.removed, base.entries)),
+            percent(limits.removals)
+        ));
+    }
+    if facts.rewritten > FEW_REWRITES && share(facts.rewritten, base.files) > limits.rewrites {
+        reasons.push(format!(
+            "{} of {} files were rewritten since the last run ({}), the limit is {} (encrypted by somebody?); --max-rewrites 100% if that is right",
+            facts.rewritten,
+            base.files,
+            percent(share(facts.rewritten, base.files)),
+            percent(limits.rewrites)
+        ));
+    }
+    if let Some(max) = limits.max_bytes
+        && facts.bytes > max
+    {
+        reasons.push(format!("{} bytes would be sent, the limit is {max}; raise --max-bytes to allow it", facts.bytes));
+    }
+    if let Some(max) = limits.max_cost
+        && cost > max
+    {
+        reasons.push(format!("the requests would cost ${cost:.4}, the limit is ${max:.4}; raise --max-cost to allow it"));
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Counts, Totals};
+
+    fn facts(removed: u64, rewritten: u64, entries: u64) -> Facts {
+        Facts {
+            base: Some(Totals { entries, files: entries, bytes: 0 }),
+            counts: Counts { removed, ..Counts::default() },
+            rewritten,
+            seen: entries - removed,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn a_few_may_always_go() {
+        let limits = Limits::default();
+        assert!(judge(&facts(10, 0, 12), &limits, 0.0).is_empty());
+        assert!(judge(&facts(25, 0, 100), &limits, 0.0).is_empty());
+        assert_eq!(judge(&facts(26, 0, 100), &limits, 0.0).len(), 1);
+        assert!(judge(&facts(0, 100, 120), &limits, 0.0).is_empty());
+        assert_eq!(judge(&facts(0, 101, 120), &limits, 0.0).len(), 1);
+    }
+
+    #[test]
+    fn an_empty_source_is_refused_whatever_the_number() {
+        assert!(judge(&facts(3, 0, 3), &Limits::default(), 0.0)[0].contains("--allow-empty"));
+        assert!(judge(&facts(3, 0, 3), &Limits { allow_empty: true, ..Limits::default() }, 0.0).is_empty());
+    }
+
+    #[test]
+    fn budgets() {
+        let limits = Limits { max_bytes: Some(9), max_cost: Some(0.5), ..Limits::default() };
+        assert_eq!(judge(&Facts { bytes: 10, seen: 1, ..Facts::default() }, &limits, 0.6).len(), 2);
+    }
+}

@@ -1,0 +1,16 @@
+//! What a run would do, and whether it may: comparing, guarding, pricing.
+//!
+//! Pure: no I/O and no clock, everything by value; sees only `model`. The engine feeds it and acts on
+//! what it says.
+
+mod cost;
+mod diff;
+mod facts;
+mod guard;
+mod retain;
+
+pub use cost::{Price, Prices};
+pub use diff::{Before, Memory, Seen, Verdict, compare};
+pub use facts::{Estimate, Facts};
+pub use guard::{Limits, judge};
+pub use retain::{Point, keep};

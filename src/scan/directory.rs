@@ -1,0 +1,145 @@
+//! One directory, read and sorted.
+//!
+//! Owns the order: names as bytes, a directory's with `/` appended, which makes a depth-first walk
+//! yield whole paths in byte order. Names of a directory share one allocation.
+
+use std::cmp::Ordering;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Dir, FileType as RawType, statat};
+
+use super::walk::Task;
+use super::{FileType, Stat};
+
+/// Above so many names a directory's metadata is read as it is consumed, so that memory holds names only.
+const LAZY_ABOVE: usize = 20_000;
+
+pub(super) enum Looked {
+    Stat(Stat),
+    /// Not looked at yet (very large directories).
+    Later,
+    /// There, but its metadata could not be read.
+    Failed(io::Error),
+}
+
+pub(super) struct Item {
+    start: u32,
+    len: u16,
+    pub is_dir: bool,
+    pub looked: Looked,
+    pub child: Option<Arc<Task>>,
+}
+
+/// A directory's names in order.
+pub(super) struct Listing {
+    names: Vec<u8>,
+    pub items: std::vec::IntoIter<Item>,
+    fd: Option<OwnedFd>,
+}
+
+impl Listing {
+    pub fn name(&self, item: &Item) -> &[u8] {
+        &self.names[item.start as usize..item.start as usize + item.len as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Looks at an item that was left for later; `None` if it is gone.
+    pub fn look(&self, item: &Item) -> Option<io::Result<Stat>> {
+        let fd = self.fd.as_ref()?;
+        look(fd, self.name(item)).transpose()
+    }
+}
+
+fn look(fd: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> {
+    match statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(raw) => Ok(Some(Stat::from_raw(&raw))),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names.
+pub(super) fn list(fd: OwnedFd, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<Listing> {
+    let mut names = Vec::new();
+    let mut items = Vec::new();
+    let mut dir = Dir::read_from(&fd)?;
+    while let Some(entry) = dir.read() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let mut looked = Looked::Later;
+        let is_dir = match entry.file_type() {
+            RawType::Unknown => match look(&fd, name) {
+                Ok(None) => continue,
+                Ok(Some(stat)) => {
+                    looked = Looked::Stat(stat);
+                    stat.file_type == FileType::Dir
+                }
+                Err(error) => {
+                    looked = Looked::Failed(error);
+                    false
+                }
+            },
+            kind => kind == RawType::Directory,
+        };
+        if !keep(name, is_dir) {
+            continue;
+        }
+        let start = u32::try_from(names.len()).map_err(|_| io::Error::other("a directory with more than 4 GiB of names"))?;
+        names.extend_from_slice(name);
+        items.push(Item { start, len: name.len() as u16, is_dir, looked, child: None });
+    }
+    let at = |item: &Item| &names[item.start as usize..item.start as usize + item.len as usize];
+    items.sort_unstable_by(|a, b| compare(at(a), a.is_dir, at(b), b.is_dir));
+    let lazy = items.len() > LAZY_ABOVE;
+    if !lazy {
+        items.retain_mut(|item| {
+            if matches!(item.looked, Looked::Later) {
+                match look(&fd, &names[item.start as usize..item.start as usize + item.len as usize]) {
+                    Ok(None) => return false,
+                    Ok(Some(stat)) => item.looked = Looked::Stat(stat),
+                    Err(error) => item.looked = Looked::Failed(error),
+                }
+            }
+            true
+        });
+    }
+    Ok(Listing { names, items: items.into_iter(), fd: lazy.then_some(fd) })
+}
+
+/// Byte order of names, a directory's with `/` appended.
+pub(super) fn compare(a: &[u8], a_dir: bool, b: &[u8], b_dir: bool) -> Ordering {
+    let common = a.len().min(b.len());
+    a[..common].cmp(&b[..common]).then_with(|| {
+        let next = |name: &[u8], is_dir: bool| name.get(common).copied().or(is_dir.then_some(b'/'));
+        next(a, a_dir).cmp(&next(b, b_dir)).then_with(|| a.len().cmp(&b.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(name: &[u8], is_dir: bool) -> Vec<u8> {
+        [name, if is_dir { b"/" } else { b"" }].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn names_sort_as_their_paths_do(a in "[-./a0\\x01]{1,4}", b in "[-./a0\\x01]{1,4}", ad: bool, bd: bool) {
+            let (a, b) = (a.replace('/', "."), b.replace('/', "."));
+            prop_assert_eq!(
+                compare(a.as_bytes(), ad, b.as_bytes(), bd),
+                whole(a.as_bytes(), ad).cmp(&whole(b.as_bytes(), bd))
+            );
+        }
+    }
+}

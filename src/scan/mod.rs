@@ -1,0 +1,19 @@
+//! The source side: walking a tree in path order, choosing from it, reading files that may be changing.
+//!
+//! Owns everything that touches the source. Sees only `model`. Invariant: a scan yields every path of
+//! the tree in byte order, and says where it could not look; it never takes silence for absence.
+
+mod directory;
+mod filter;
+mod names;
+mod read;
+mod root;
+mod stat;
+mod walk;
+
+pub use filter::Filter;
+pub use names::Names;
+pub use read::{BigFile, Read, ReadError, TRIES, hash_file, read_file, read_metadata};
+pub use root::Root;
+pub use stat::{FileType, Stat};
+pub use walk::{Event, Walk, WalkOptions};

@@ -1,0 +1,284 @@
+//! Reading files that may be changing while they are read.
+//!
+//! Owns the rule for that: a file is read between two looks at its stamps; if they moved it is read
+//! again, after the third time it is taken as read and marked unstable. Content and metadata come from
+//! the same open file, so they belong together. Everything here blocks.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use bytes::Bytes;
+use rustix::fs::fstat;
+
+use super::{FileType, Names, Root, Stat};
+use crate::model::{Entry, Hash, Kind, RelPath, Xattr};
+
+/// How often a file that keeps changing is read.
+pub const TRIES: u32 = 3;
+
+/// Why a file could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It is not there any more, or no longer a file.
+    Vanished,
+    /// It grew beyond what is read at once; to be read in blocks.
+    Grown,
+    /// It changed while it was read in blocks; to be begun again.
+    Changed,
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            // ENOENT, ENOTDIR, ELOOP: gone, or something else stands in its place.
+            Some(2 | 20 | 40) => Self::Vanished,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for ReadError {
+    fn from(error: rustix::io::Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Vanished => f.write_str("vanished while the run went on"),
+            Self::Grown | Self::Changed => f.write_str("kept changing while it was read"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A file read whole.
+#[derive(Debug, Clone)]
+pub struct Read {
+    pub content: Bytes,
+    pub hash: Hash,
+    pub stat: Stat,
+    pub xattrs: Vec<Xattr>,
+    /// It changed during every try.
+    pub unstable: bool,
+}
+
+fn open(root: &Root, path: &[u8]) -> Result<(OwnedFd, Stat), ReadError> {
+    let fd = root.open_file(path)?;
+    let stat = Stat::from_raw(&fstat(&fd)?);
+    if stat.file_type == FileType::File { Ok((fd, stat)) } else { Err(ReadError::Vanished) }
+}
+
+/// Reads a file of at most `limit` bytes at once.
+pub fn read_file(root: &Root, path: &[u8], limit: u64) -> Result<Read, ReadError> {
+    let mut tries = 1;
+    loop {
+        let (fd, before) = open(root, path)?;
+        if before.size > limit {
+            return Err(ReadError::Grown);
+        }
+        let mut content = Vec::with_capacity(before.size as usize + 1);
+        read_up_to(&fd, &mut content, before.size as usize + 1)?;
+        let xattrs = xattrs(&fd);
+        let after = Stat::from_raw(&fstat(&fd)?);
+        let stable = after.same_content_stamps(&before) && content.len() as u64 == after.size;
+        if stable || tries == TRIES {
+            let hash = Hash::of(&content);
+            let stat = Stat { size: content.len() as u64, ..after };
+            return Ok(Read { content: content.into(), hash, stat, xattrs, unstable: !stable });
+        }
+        tries += 1;
+    }
+}
+
+/// Fills a buffer up to `want` bytes or the end of the file.
+fn read_up_to(fd: &OwnedFd, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> {
+    while buffer.len() < want {
+        let room = want - buffer.len();
+        buffer.reserve(room);
+        match rustix::io::read(fd, rustix::buffer::spare_capacity(buffer)) {
+            Ok(0) => return Ok(()),
+            Ok(_) => buffer.truncate(want),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A file read block by block, in any order, by one or several readers.
+#[derive(Debug)]
+pub struct BigFile {
+    fd: OwnedFd,
+    stat: Stat,
+    /// Changes are passed over: the last try.
+    last_try: bool,
+}
+
+impl BigFile {
+    /// Opens it; `last_try` takes it as it is read even if it changes.
+    pub fn open(root: &Root, path: &[u8], last_try: bool) -> Result<Self, ReadError> {
+        let (fd, stat) = open(root, path)?;
+        rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential).ok();
+        Ok(Self { fd, stat, last_try })
+    }
+
+    /// Metadata as it was when the file was opened. Its size is the length that will be read.
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// The bytes from `offset` on, `size` of them or up to the length; empty after it.
+    pub fn block(&self, offset: u64, size: u64) -> Result<Bytes, ReadError> {
+        let want = size.min(self.stat.size.saturating_sub(offset)) as usize;
+        let mut block = Vec::with_capacity(want);
+        while block.len() < want {
+            let at = offset + block.len() as u64;
+            match rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut block), at) {
+                Ok(0) => break,
+                Ok(_) => block.truncate(want),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if block.len() < want {
+            if !self.last_try {
+                return Err(ReadError::Changed);
+            }
+            // It shrank: what is missing is zeros, so that the length announced holds.
+            block.resize(want, 0);
+        }
+        Ok(block.into())
+    }
+
+    /// After the last block: metadata, xattrs and whether it changed meanwhile (only on the last try).
+    pub fn settle(&self) -> Result<(Stat, Vec<Xattr>, bool), ReadError> {
+        let after = Stat::from_raw(&fstat(&self.fd)?);
+        let stable = after.same_content_stamps(&self.stat);
+        if !stable && !self.last_try {
+            return Err(ReadError::Changed);
+        }
+        Ok((Stat { size: self.stat.size, ..after }, xattrs(&self.fd), !stable))
+    }
+}
+
+/// Hashes a file without keeping it; with its metadata, by the same rule.
+pub fn hash_file(root: &Root, path: &[u8]) -> Result<(Hash, Stat, Vec<Xattr>), ReadError> {
+    for attempt in 1..=TRIES {
+        match hash_once(root, path, attempt == TRIES) {
+            Err(ReadError::Changed) => {}
+            done => return done,
+        }
+    }
+    Err(ReadError::Changed)
+}
+
+fn hash_once(root: &Root, path: &[u8], last_try: bool) -> Result<(Hash, Stat, Vec<Xattr>), ReadError> {
+    let file = BigFile::open(root, path, last_try)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = 0;
+    while offset < file.stat().size {
+        let block = file.block(offset, 1 << 20)?;
+        hasher.update(&block);
+        offset += block.len() as u64;
+    }
+    let (stat, xattrs, _) = file.settle()?;
+    Ok((Hash(*hasher.finalize().as_bytes()), stat, xattrs))
+}
+
+/// An entry as the scan sees it. Files have no content yet; `deep` also reads what takes an open file
+/// or another call (xattrs, link target).
+pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep: bool) -> Result<Entry, ReadError> {
+    let kind = stat.kind().ok_or(ReadError::Vanished)?;
+    let link = (kind == Kind::Symlink).then(|| root.read_link(path)).transpose()?.map(RelPath);
+    let xattrs = match (deep, kind) {
+        (true, Kind::File) => xattrs(&open(root, path)?.0),
+        (true, Kind::Dir) => xattrs(&root.open_dir(path)?),
+        _ => Vec::new(),
+    };
+    Ok(Entry {
+        path: path.into(),
+        kind,
+        size: stat.size,
+        mtime: stat.mtime,
+        mode: if kind == Kind::Symlink { 0o777 } else { stat.mode },
+        uid: stat.uid,
+        gid: stat.gid,
+        user: names.user(stat.uid),
+        group: names.group(stat.gid),
+        link,
+        hard: (kind == Kind::File && stat.nlink > 1).then(|| stat.ino.to_string()),
+        sparse: kind == Kind::File && stat.allocated + 4096 < stat.size,
+        xattrs,
+        content: None,
+    })
+}
+
+/// Extended attributes of an open file or directory, sorted; what cannot be read is left out.
+pub(super) fn xattrs(fd: impl AsFd) -> Vec<Xattr> {
+    let mut list = [0u8; 4096];
+    let names = match rustix::fs::flistxattr(&fd, &mut list[..]) {
+        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Vec::new(),
+        Ok(n) => list[..n].to_vec(),
+        Err(_) => {
+            let mut long = vec![0u8; 65536];
+            match rustix::fs::flistxattr(&fd, &mut long[..]) {
+                Ok(n) => long[..n].to_vec(),
+                Err(_) => return Vec::new(),
+            }
+        }
+    };
+    let mut out: Vec<Xattr> = names
+        .split(|b| *b == 0)
+        .filter(|name| !name.is_empty() && *name != b"security.selinux")
+        .filter_map(|name| {
+            let mut value = vec![0u8; 65536];
+            let length = rustix::fs::fgetxattr(&fd, name, &mut value[..]).ok()?;
+            Some(Xattr { name: name.into(), value: RelPath::from(&value[..length]) })
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn whole_and_in_blocks_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        fs::write(dir.path().join("f"), &content).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let whole = read_file(&root, b"f", 1 << 20).unwrap();
+        assert_eq!((&whole.content[..], whole.unstable), (&content[..], false));
+        let file = BigFile::open(&root, b"f", false).unwrap();
+        let joined: Vec<u8> = (0..).map(|i| file.block(i * 1000, 1000).unwrap()).take_while(|b| !b.is_empty()).flatten().collect();
+        assert_eq!(joined, content);
+        assert_eq!(hash_file(&root, b"f").unwrap().0, whole.hash);
+    }
+
+    #[test]
+    fn a_file_that_changes_between_blocks_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), vec![1; 4000]).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let file = BigFile::open(&root, b"f", false).unwrap();
+        file.block(0, 1000).unwrap();
+        fs::write(dir.path().join("f"), vec![2; 500]).unwrap();
+        assert!(matches!(file.block(1000, 3000), Err(ReadError::Changed)));
+        assert!(matches!(file.settle(), Err(ReadError::Changed)));
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_the_file_does_not_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("p"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(matches!(read_file(&root, b"p", 10), Err(ReadError::Vanished)));
+    }
+}

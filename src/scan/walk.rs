@@ -1,0 +1,309 @@
+//! The walk: every path of a tree in byte order, directories read ahead by a few threads.
+//!
+//! Owns the threads and the order. One consumer asks for the next path; it reads a directory itself
+//! when no thread has started on it, so it never waits for a hand-off that need not be. Memory is
+//! bounded by [`READY_CAP`] entries ahead plus the names of the directories it is inside of.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::directory::{Item, Listing, Looked, list};
+use super::{FileType, Filter, Root, Stat};
+
+/// Entries read ahead of the consumer at the most.
+const READY_CAP: usize = 65_536;
+
+/// What a walk passes over.
+#[derive(Debug, Clone, Default)]
+pub struct WalkOptions {
+    pub filter: Filter,
+    /// Do not go into other file systems.
+    pub one_file_system: bool,
+    /// Keep only the tag of a directory with a valid CACHEDIR.TAG.
+    pub exclude_caches: bool,
+    /// Leave out this name at the top (the staging area of a pull).
+    pub hide: Option<&'static [u8]>,
+}
+
+/// One step of a walk.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A path (a directory's ends in `/`) and its metadata.
+    Entry(&'a [u8], Stat),
+    /// A socket, pipe or device.
+    Skipped(&'a [u8], &'static str),
+    /// This path, or what lies below it, could not be read.
+    Unread(&'a [u8], io::Error),
+}
+
+pub(super) struct Task {
+    path: Vec<u8>,
+    state: Mutex<State>,
+    done: Condvar,
+}
+
+enum State {
+    Todo,
+    Running,
+    Done(io::Result<Listing>),
+    Taken,
+}
+
+struct Shared {
+    root: Arc<Root>,
+    options: WalkOptions,
+    device: u64,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    tasks: Vec<Arc<Task>>,
+    ready: usize,
+    closed: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running walk. Dropping it ends its threads.
+pub struct Walk {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    stack: Vec<(Listing, usize)>,
+    /// A directory that was yielded and is entered next.
+    enter: Option<Arc<Task>>,
+    path: Vec<u8>,
+}
+
+impl Walk {
+    /// Starts at a root that is open. `threads` read ahead (0, or 2 and more).
+    pub fn start(root: Arc<Root>, options: WalkOptions, threads: usize) -> io::Result<Self> {
+        let device = root.stat()?.dev;
+        let shared = Arc::new(Shared { root, options, device, queue: Mutex::default(), wake: Condvar::new() });
+        let first = new_task(Vec::new());
+        let threads = (0..threads)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new().name("walk".into()).spawn(move || shared.work())
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { shared, threads, stack: Vec::new(), enter: Some(first), path: Vec::new() })
+    }
+
+    /// The next step; none at the end.
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        loop {
+            if let Some(task) = self.enter.take() {
+                self.path.clear();
+                self.path.extend_from_slice(&task.path);
+                match self.shared.take(&task) {
+                    Ok(listing) => self.stack.push((listing, self.path.len())),
+                    Err(error) => return Some(Event::Unread(&self.path, error)),
+                }
+            }
+            let (listing, base) = self.stack.last_mut()?;
+            let Some(mut item) = listing.items.next() else {
+                self.stack.pop();
+                continue;
+            };
+            self.path.truncate(*base);
+            self.path.extend_from_slice(listing.name(&item));
+            let stat = match std::mem::replace(&mut item.looked, Looked::Later) {
+                Looked::Stat(stat) => Ok(stat),
+                Looked::Failed(error) => Err(error),
+                Looked::Later => match listing.look(&item) {
+                    None => continue,
+                    Some(looked) => looked,
+                },
+            };
+            if item.is_dir {
+                self.path.push(b'/');
+            }
+            match stat {
+                Err(error) => return Some(Event::Unread(&self.path, error)),
+                Ok(stat) if (stat.file_type == FileType::Dir) != item.is_dir => {
+                    return Some(Event::Unread(&self.path, io::Error::other("it changed its kind while it was looked at")));
+                }
+                Ok(stat) => return Some(self.yielded(item, stat)),
+            }
+        }
+    }
+
+    fn yielded(&mut self, item: Item, stat: Stat) -> Event<'_> {
+        if let FileType::Other(what) = stat.file_type {
+            return Event::Skipped(&self.path, what);
+        }
+        if item.is_dir && !(self.shared.options.one_file_system && stat.dev != self.shared.device) {
+            self.enter = Some(item.child.unwrap_or_else(|| new_task(self.path.clone())));
+        }
+        Event::Entry(&self.path, stat)
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).closed = true;
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn new_task(path: Vec<u8>) -> Arc<Task> {
+    Arc::new(Task { path, state: Mutex::new(State::Todo), done: Condvar::new() })
+}
+
+impl Shared {
+    /// A read-ahead thread: the directory the consumer will want first, until the walk ends.
+    fn work(&self) {
+        loop {
+            let task = {
+                let mut queue = lock(&self.queue);
+                loop {
+                    if queue.closed {
+                        return;
+                    }
+                    if queue.ready < READY_CAP
+                        && let Some(task) = queue.tasks.pop()
+                    {
+                        break task;
+                    }
+                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            if !start(&task) {
+                continue;
+            }
+            let result = self.read(&task.path);
+            lock(&self.queue).ready += result.as_ref().map_or(0, Listing::len);
+            *lock(&task.state) = State::Done(result);
+            task.done.notify_one();
+        }
+    }
+
+    /// The consumer's side: what a thread has read, or else reads it here.
+    fn take(&self, task: &Task) -> io::Result<Listing> {
+        if start(task) {
+            *lock(&task.state) = State::Taken;
+            return self.read(&task.path);
+        }
+        let mut state = lock(&task.state);
+        loop {
+            match std::mem::replace(&mut *state, State::Taken) {
+                State::Done(result) => {
+                    drop(state);
+                    let mut queue = lock(&self.queue);
+                    let was_full = queue.ready >= READY_CAP;
+                    queue.ready = queue.ready.saturating_sub(result.as_ref().map_or(0, Listing::len));
+                    if was_full && queue.ready < READY_CAP {
+                        self.wake.notify_all();
+                    }
+                    return result;
+                }
+                other => {
+                    *state = other;
+                    state = task.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn read(&self, path: &[u8]) -> io::Result<Listing> {
+        let fd = self.root.open_dir(path)?;
+        let only_tag = self.options.exclude_caches && super::filter::is_cache(&fd);
+        let top = path.is_empty();
+        let listing = list(fd, |name, is_dir| {
+            let hidden = only_tag && name != b"CACHEDIR.TAG" || top && self.options.hide == Some(name);
+            !hidden && self.options.filter.keeps(path, name, is_dir)
+        })?;
+        Ok(self.queue_children(path, listing))
+    }
+
+    /// Puts sub-directories where the threads find them, the first one on top.
+    fn queue_children(&self, path: &[u8], mut listing: Listing) -> Listing {
+        let mut items: Vec<Item> = std::mem::take(&mut listing.items).collect();
+        let mut tasks = Vec::new();
+        for item in items.iter_mut().filter(|item| item.is_dir) {
+            let foreign = matches!(&item.looked, Looked::Stat(s) if s.dev != self.device) && self.options.one_file_system;
+            if !foreign {
+                let task = new_task([path, listing.name(item), b"/"].concat());
+                item.child = Some(Arc::clone(&task));
+                tasks.push(task);
+            }
+        }
+        listing.items = items.into_iter();
+        if !tasks.is_empty() {
+            let mut queue = lock(&self.queue);
+            queue.tasks.extend(tasks.into_iter().rev());
+            drop(queue);
+            self.wake.notify_all();
+        }
+        listing
+    }
+}
+
+/// Claims a directory; false if somebody has it already.
+fn start(task: &Task) -> bool {
+    let mut state = lock(&task.state);
+    let free = matches!(*state, State::Todo);
+    if free {
+        *state = State::Running;
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn paths(walk: &mut Walk) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        while let Some(event) = walk.next_event() {
+            match event {
+                Event::Entry(path, _) => out.push(path.to_vec()),
+                other => panic!("{other:?}"),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn every_path_once_and_in_byte_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut want = Vec::new();
+        for a in ["a", "a-b", "a.txt", "b", "ä"] {
+            for b in ["x", "x.y", "x-1", "y"] {
+                fs::create_dir_all(dir.path().join(a).join(b)).unwrap();
+                for c in ["f", "g.h"] {
+                    fs::write(dir.path().join(a).join(b).join(c), "").unwrap();
+                    want.push(format!("{a}/{b}/{c}").into_bytes());
+                }
+                want.push(format!("{a}/{b}/").into_bytes());
+            }
+            want.push(format!("{a}/").into_bytes());
+        }
+        want.sort();
+        for threads in [0, 2, 4] {
+            let root = Arc::new(Root::open(dir.path()).unwrap());
+            let mut walk = Walk::start(root, WalkOptions::default(), threads).unwrap();
+            assert_eq!(paths(&mut walk), want, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_walk_that_is_dropped_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..200 {
+            fs::create_dir_all(dir.path().join(format!("{i}/sub"))).unwrap();
+        }
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        let mut walk = Walk::start(root, WalkOptions::default(), 2).unwrap();
+        assert!(walk.next_event().is_some());
+    }
+}

@@ -1,0 +1,92 @@
+//! One JSON document a line, written and read in order.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// Appends documents to a file.
+#[derive(Debug)]
+pub struct Writer<T> {
+    out: BufWriter<File>,
+    path: PathBuf,
+    count: u64,
+    shape: PhantomData<fn(&T)>,
+}
+
+impl<T: Serialize> Writer<T> {
+    /// Makes the file, or empties it. Readable by its owner only: names of files can tell much.
+    pub fn create(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        Self::over(file, path)
+    }
+
+    /// Goes on at the end of a file, which is made if it is not there.
+    pub fn append(path: &Path) -> Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        Self::over(File::options().append(true).create(true).mode(0o600).open(path), path)
+    }
+
+    fn over(file: std::io::Result<File>, path: &Path) -> Result<Self> {
+        let file = file.map_err(|e| Error::local(path, e))?;
+        Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), count: 0, shape: PhantomData })
+    }
+
+    pub fn push(&mut self, value: &T) -> Result<()> {
+        self.count += 1;
+        serde_json::to_writer(&mut self.out, value)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .map_err(|e| Error::local(&self.path, e))
+    }
+
+    /// Documents pushed so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// What was pushed is in the file (not necessarily on the disk) when this returns.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(|e| Error::local(&self.path, e))
+    }
+}
+
+/// Reads documents in order.
+#[derive(Debug)]
+pub struct Reader<T> {
+    input: BufReader<File>,
+    path: PathBuf,
+    line: Vec<u8>,
+    number: u64,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Reader<T> {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::local(path, e))?;
+        Ok(Self::over(file, path))
+    }
+
+    pub(super) fn over(file: File, path: &Path) -> Self {
+        Self { input: BufReader::with_capacity(1 << 16, file), path: path.into(), line: Vec::new(), number: 0, shape: PhantomData }
+    }
+
+    /// The next document; none at the end, or at a last line that was cut off.
+    pub fn next_line(&mut self) -> Result<Option<T>> {
+        self.line.clear();
+        self.number += 1;
+        self.input.read_until(b'\n', &mut self.line).map_err(|e| Error::local(&self.path, e))?;
+        if self.line.last() != Some(&b'\n') {
+            return Ok(None);
+        }
+        serde_json::from_slice(&self.line)
+            .map(Some)
+            .map_err(|e| Error::damaged(format_args!("{}, line {}", self.path.display(), self.number), e))
+    }
+}

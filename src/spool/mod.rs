@@ -1,0 +1,10 @@
+//! Streams that are too long for memory, kept in local files.
+//!
+//! Owns JSON-lines files and sorting them. A file that ends in the middle of a line (a crash) reads as
+//! if that line were not there. Errors name the file.
+
+mod lines;
+mod sort;
+
+pub use lines::{Reader, Writer};
+pub use sort::{Joined, Sorted, Sorter};

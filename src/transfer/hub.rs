@@ -1,0 +1,311 @@
+//! One read of the source feeds every destination.
+//!
+//! Owns what was read and is still wanted by somebody, within a budget of bytes. Whoever comes first
+//! reads; the others take what is there. When the budget is full the fast ones wait a little for the slow;
+//! a destination that cost them more than that is let go and reads for itself from then on, so a slow
+//! one never holds back a fast one for long.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::Instant;
+
+use crate::scan::{BigFile, Read, ReadError, Root, read_file};
+
+/// All waiting for slow destinations together, at the most: this, and a twentieth of the run.
+const GRACE: Duration = Duration::from_secs(3);
+
+type Loaded = Result<Read, Arc<ReadError>>;
+type LoadedBlock = Result<Bytes, Arc<ReadError>>;
+/// A path and a block's offset; whole files have none.
+type Key = (Vec<u8>, Option<u64>);
+
+#[derive(Clone)]
+enum Cell {
+    Whole(Arc<OnceCell<Loaded>>),
+    Block(Arc<OnceCell<LoadedBlock>>),
+}
+
+struct Slot {
+    cell: Cell,
+    /// Destinations that have not taken it yet.
+    pending: u64,
+    size: u64,
+}
+
+#[derive(Default)]
+struct State {
+    slots: HashMap<Key, Slot>,
+    order: VecDeque<Key>,
+    held: u64,
+    /// How far each destination has come.
+    positions: Vec<Position>,
+    /// Destinations that read for themselves, or are done.
+    gone: u64,
+    waited: Duration,
+}
+
+/// How far a destination has come: the paths it is at, and the last it came to.
+#[derive(Debug, Clone, Default)]
+struct Position {
+    working: BTreeSet<Vec<u8>>,
+    last: Vec<u8>,
+}
+
+impl Position {
+    /// Whether it may still ask for this path.
+    fn may_ask(&self, path: &[u8]) -> bool {
+        self.working.first().unwrap_or(&self.last).as_slice() <= path
+    }
+}
+
+/// A destination is at a path, until this is dropped.
+pub struct At {
+    hub: Arc<Hub>,
+    destination: usize,
+    path: Vec<u8>,
+}
+
+impl Drop for At {
+    fn drop(&mut self) {
+        if let Some(position) = self.hub.lock().positions.get_mut(self.destination) {
+            position.working.remove(&self.path);
+        }
+    }
+}
+
+/// Shared by all destinations of a run.
+pub struct Hub {
+    root: Arc<Root>,
+    budget: u64,
+    state: Mutex<State>,
+    wake: Notify,
+    read: AtomicU64,
+    started: Instant,
+}
+
+impl Hub {
+    /// For so many destinations; `budget` in bytes.
+    pub fn new(root: Arc<Root>, destinations: usize, budget: u64) -> Self {
+        let state = State { positions: vec![Position::default(); destinations], ..State::default() };
+        Self { root, budget, state: Mutex::new(state), wake: Notify::new(), read: 0.into(), started: Instant::now() }
+    }
+
+    pub fn root(&self) -> &Arc<Root> {
+        &self.root
+    }
+
+    /// Content bytes read from the source so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A destination has come to this path. What lies before all paths it is at it will not ask for any more.
+    pub fn reached(self: &Arc<Self>, destination: usize, path: &[u8]) -> At {
+        if let Some(position) = self.lock().positions.get_mut(destination) {
+            position.working.insert(path.to_vec());
+            position.last.clear();
+            position.last.extend_from_slice(path);
+        }
+        At { hub: Arc::clone(self), destination, path: path.to_vec() }
+    }
+
+    /// A destination asks for nothing any more.
+    pub fn leave(&self, destination: usize) {
+        self.lock().gone |= 1 << destination;
+        self.wake.notify_waiters();
+    }
+
+    /// A file of at most `limit` bytes. `readers` are the destinations that want it, this one included.
+    pub async fn whole(self: &Arc<Self>, destination: usize, path: &[u8], size: u64, readers: u64, limit: u64) -> Loaded {
+        let load = || {
+            let (hub, path) = (Arc::clone(self), path.to_vec());
+            async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    let read = read_file(&hub.root, &path, limit);
+                    hub.read.fetch_add(read.as_ref().map_or(0, |r| r.content.len() as u64), Relaxed);
+                    read
+                });
+                read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
+            }
+        };
+        let key = (path.to_vec(), None);
+        let slot = self.slot(destination, &key, size, readers, || Cell::Whole(Arc::default())).await;
+        let Some(Cell::Whole(cell)) = slot else { return load().await };
+        let loaded = cell.get_or_init(load).await.clone();
+        self.taken(destination, &key);
+        loaded
+    }
+
+    /// One block of a large file that is open.
+    pub async fn block(
+        self: &Arc<Self>,
+        destination: usize,
+        path: &[u8],
+        file: &Arc<BigFile>,
+        offset: u64,
+        size: u64,
+        readers: u64,
+    ) -> LoadedBlock {
+        let load = || {
+            let (hub, file) = (Arc::clone(self), Arc::clone(file));
+            async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    let block = file.block(offset, size);
+                    hub.read.fetch_add(block.as_ref().map_or(0, |b| b.len() as u64), Relaxed);
+                    block
+                });
+                read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
+            }
+        };
+        let key = (path.to_vec(), Some(offset));
+        let slot = self.slot(destination, &key, size, readers, || Cell::Block(Arc::default())).await;
+        let Some(Cell::Block(cell)) = slot else { return load().await };
+        let loaded = cell.get_or_init(load).await.clone();
+        self.taken(destination, &key);
+        loaded
+    }
+
+    /// The place where a read is shared; none if nobody else wants it.
+    async fn slot(&self, destination: usize, key: &Key, size: u64, readers: u64, new: impl Fn() -> Cell) -> Option<Cell> {
+        let me = 1 << destination;
+        loop {
+            let wait = {
+                let mut state = self.lock();
+                if let Some(slot) = state.slots.get(key) {
+                    return Some(slot.cell.clone());
+                }
+                let pending = state.awaiting(readers & !me, &key.0);
+                if state.gone & me != 0 || pending == 0 {
+                    return None;
+                }
+                state.sweep(self.budget.saturating_sub(size));
+                if state.held + size <= self.budget || state.order.is_empty() {
+                    let cell = new();
+                    state.held += size;
+                    state.order.push_back(key.clone());
+                    state.slots.insert(key.clone(), Slot { cell: cell.clone(), pending: pending | me, size });
+                    return Some(cell);
+                }
+                let allowed = GRACE + self.started.elapsed() / 20;
+                if state.waited >= allowed {
+                    state.let_go_slowest(me);
+                    continue;
+                }
+                allowed - state.waited
+            };
+            let began = Instant::now();
+            let _ = tokio::time::timeout(wait.min(Duration::from_millis(200)), self.wake.notified()).await;
+            self.lock().waited += began.elapsed();
+        }
+    }
+
+    fn taken(&self, destination: usize, key: &Key) {
+        let mut state = self.lock();
+        let Some(slot) = state.slots.get_mut(key) else { return };
+        slot.pending &= !(1 << destination);
+        if slot.pending & !state.gone == 0 {
+            state.drop_slot(key);
+            drop(state);
+            self.wake.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    /// Those of `readers` that will still ask for this path.
+    fn awaiting(&self, readers: u64, path: &[u8]) -> u64 {
+        let mut mask = 0;
+        for (index, position) in self.positions.iter().enumerate() {
+            let bit = 1 << index;
+            if readers & bit != 0 && self.gone & bit == 0 && position.may_ask(path) {
+                mask |= bit;
+            }
+        }
+        mask
+    }
+
+    fn drop_slot(&mut self, key: &Key) {
+        if let Some(slot) = self.slots.remove(key) {
+            self.held -= slot.size;
+        }
+    }
+
+    /// Drops, oldest first, what nobody will ask for, until what is held fits.
+    fn sweep(&mut self, fit: u64) {
+        while let Some(key) = self.order.front() {
+            let wanted = self.slots.get(key).map_or(0, |slot| self.awaiting(slot.pending, &key.0));
+            if wanted != 0 {
+                return;
+            }
+            if self.held <= fit && self.slots.contains_key(key) {
+                return;
+            }
+            let key = self.order.pop_front().unwrap_or_default();
+            self.drop_slot(&key);
+        }
+    }
+
+    /// Lets go whoever has not taken the oldest read yet.
+    fn let_go_slowest(&mut self, me: u64) {
+        if let Some(key) = self.order.pop_front() {
+            if let Some(slot) = self.slots.get(&key) {
+                self.gone |= slot.pending & !me;
+            }
+            self.drop_slot(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn hub(files: usize, budget: u64) -> (tempfile::TempDir, Arc<Hub>) {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..files {
+            std::fs::write(dir.path().join(format!("{i:03}")), vec![i as u8; 1000]).unwrap();
+        }
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        (dir, Arc::new(Hub::new(root, 2, budget)))
+    }
+
+    async fn take(hub: &Arc<Hub>, who: usize, file: usize) {
+        let path = format!("{file:03}").into_bytes();
+        let _at = hub.reached(who, &path);
+        let read = hub.whole(who, &path, 1000, 0b11, 4096).await.unwrap();
+        assert_eq!(read.content[..], vec![file as u8; 1000][..]);
+    }
+
+    #[tokio::test]
+    async fn two_destinations_in_step_read_once() {
+        let (_dir, hub) = hub(50, 10_000).await;
+        for i in 0..50 {
+            take(&hub, i % 2, i).await;
+            take(&hub, 1 - i % 2, i).await;
+        }
+        assert_eq!(hub.bytes_read(), 50_000);
+        assert_eq!(hub.lock().held, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_one_is_let_go_and_still_gets_everything() {
+        let (_dir, hub) = hub(50, 10_000).await;
+        for i in 0..50 {
+            take(&hub, 0, i).await;
+        }
+        for i in 0..50 {
+            take(&hub, 1, i).await;
+        }
+        assert!(hub.bytes_read() > 50_000);
+        assert_ne!(hub.lock().gone & 0b10, 0);
+    }
+}

@@ -1,0 +1,205 @@
+//! What an unfinished run has done, so that the next one goes on there.
+//!
+//! Owns a local file of JSON lines, appended as things finish. It holds for one destination, one base and
+//! one run; [`Header`] says which, and the engine believes it only while the destination's lease still
+//! names that run. A line that a crash cut off counts as not written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::model::{Entry, RelPath, Stamps, Time};
+use crate::spool::{Reader, Sorted, Sorter, Writer};
+
+/// Which run a journal is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// `id` of the destination's `format.json`.
+    pub destination: String,
+    pub run: String,
+    /// The snapshot it was going to commit.
+    pub number: u64,
+}
+
+/// A file that is at the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    pub entry: Entry,
+    pub stamps: Stamps,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unstable: bool,
+}
+
+/// An upload in parts that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    pub path: RelPath,
+    pub key: String,
+    /// The store's id for it.
+    pub id: String,
+    pub part_size: u64,
+    pub size: u64,
+    pub mtime: Time,
+    pub stamps: Stamps,
+    /// What the store said of the parts that are there, by their index.
+    #[serde(default)]
+    pub parts: BTreeMap<usize, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Record {
+    Header(Header),
+    Done(Box<Done>),
+    Upload(Box<Upload>),
+    Part {
+        id: String,
+        index: usize,
+        content: String,
+    },
+    /// The upload is finished or given up.
+    Closed {
+        id: String,
+    },
+}
+
+/// The journal of this run.
+pub struct Journal {
+    out: Writer<Record>,
+    path: PathBuf,
+    pending: u32,
+}
+
+/// After so many lines what was written goes to the kernel.
+const FLUSH_EVERY: u32 = 64;
+
+impl Journal {
+    /// Begins a new one.
+    pub fn create(path: &Path, header: Header) -> Result<Self> {
+        let mut out = Writer::create(path)?;
+        out.push(&Record::Header(header))?;
+        out.flush()?;
+        Ok(Self { out, path: path.into(), pending: 0 })
+    }
+
+    /// Goes on with the one that is there, as this run.
+    pub fn resume(path: &Path, header: Header) -> Result<Self> {
+        // A line that was cut off must not swallow the next one.
+        mend(path)?;
+        let mut out = Writer::append(path)?;
+        out.push(&Record::Header(header))?;
+        out.flush()?;
+        Ok(Self { out, path: path.into(), pending: 0 })
+    }
+
+    fn push(&mut self, record: &Record, now: bool) -> Result<()> {
+        self.out.push(record)?;
+        self.pending += 1;
+        if now || self.pending >= FLUSH_EVERY {
+            self.pending = 0;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+
+    pub fn done(&mut self, done: Done) -> Result<()> {
+        self.push(&Record::Done(Box::new(done)), false)
+    }
+
+    pub fn upload(&mut self, upload: Upload) -> Result<()> {
+        self.push(&Record::Upload(Box::new(upload)), true)
+    }
+
+    pub fn part(&mut self, id: &str, index: usize, content: &str) -> Result<()> {
+        self.push(&Record::Part { id: id.into(), index, content: content.into() }, true)
+    }
+
+    pub fn closed(&mut self, id: &str) -> Result<()> {
+        self.push(&Record::Closed { id: id.into() }, true)
+    }
+
+    /// Everything so far is in the file.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All that is done, in order of paths; of a path done twice the last.
+    pub fn sorted(path: &Path, spill: &Path) -> Result<Sorted<Done>> {
+        let mut sorter = Sorter::new(spill, 20_000, |d: &Done| d.entry.path.as_bytes());
+        if path.exists() {
+            let mut reader = Reader::<Record>::open(path)?;
+            while let Some(record) = reader.next_line()? {
+                if let Record::Done(done) = record {
+                    sorter.push(*done)?;
+                }
+            }
+        }
+        sorter.finish()
+    }
+}
+
+fn mend(path: &Path) -> Result<()> {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let fail = |e| crate::error::Error::local(path, e);
+    let mut file = std::fs::File::options().read(true).write(true).open(path).map_err(fail)?;
+    let end = file.seek(SeekFrom::End(0)).map_err(fail)?;
+    if end == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1)).map_err(fail)?;
+    file.read_exact(&mut last).map_err(fail)?;
+    if last[0] != b'\n' {
+        // Cut back to the last whole line.
+        let all = std::fs::read(path).map_err(fail)?;
+        let keep = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        file.set_len(keep as u64).map_err(fail)?;
+        file.flush().map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// What an earlier run left in its journal.
+#[derive(Debug)]
+pub struct Resumed {
+    pub header: Header,
+    /// Uploads in parts that are not closed, by path.
+    pub uploads: HashMap<RelPath, Upload>,
+    /// How many files it finished.
+    pub done: u64,
+}
+
+impl Resumed {
+    /// Reads the journal, if there is one that begins as one.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut reader = Reader::<Record>::open(path)?;
+        let Ok(Some(Record::Header(mut header))) = reader.next_line() else { return Ok(None) };
+        let mut uploads: HashMap<String, Upload> = HashMap::new();
+        let mut done = 0;
+        while let Ok(Some(record)) = reader.next_line() {
+            match record {
+                // Every run that goes on with a journal signs it.
+                Record::Header(next) => header = next,
+                Record::Done(_) => done += 1,
+                Record::Upload(upload) => drop(uploads.insert(upload.id.clone(), *upload)),
+                Record::Part { id, index, content } => {
+                    if let Some(upload) = uploads.get_mut(&id) {
+                        upload.parts.insert(index, content);
+                    }
+                }
+                Record::Closed { id } => drop(uploads.remove(&id)),
+            }
+        }
+        let uploads = uploads.into_values().map(|u| (u.path.clone(), u)).collect();
+        Ok(Some(Self { header, uploads, done }))
+    }
+}

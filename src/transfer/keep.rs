@@ -1,0 +1,33 @@
+//! Kept versions: a content that is about to be replaced or removed is copied aside first.
+//!
+//! Owns that copy on object stores (a tree moves files instead, see `tree.rs`). Where the store keeps
+//! versions of its own nothing is copied. The copy is made of exactly the content the manifest names:
+//! if something else lies there, an earlier run has already made the copy and replaced the content.
+
+use object_store::ObjectStoreExt;
+use offsite_backends::{Error as StoreError, ErrorKind};
+
+use super::Target;
+use crate::error::Result;
+use crate::manifest::{KeyRules, object_path};
+use crate::model::Entry;
+
+/// Makes sure the content of `old` stays reachable once its key is written over or deleted.
+pub(super) async fn keep_old(target: &Target, old: &Entry) -> Result<()> {
+    let Some(content) = old.content.as_ref().filter(|c| target.keeps && c.version.is_none()) else { return Ok(()) };
+    let from = object_path(&KeyRules::current_key(old))?;
+    let to = object_path(&target.rules.kept_key(old.path.as_bytes(), content))?;
+    if target.careful {
+        // A store that ignores the condition on the source would put the new content over the kept one.
+        match target.store.head(&to).await {
+            Ok(_) => return Ok(()),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(StoreError::from_store(target.backend.location(), to.as_ref(), &error).into()),
+        }
+    }
+    match target.backend.copy_exact(&from, &to, old.size, content.etag.as_deref()).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind, ErrorKind::Precondition | ErrorKind::NotFound) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Moving contents: one read feeds many destinations, and the way back.
+//!
+//! Owns windows, parts, the journal and the publishing of files. Runs before the commit and names
+//! nothing in a manifest; what it finished is in the journal, and the commit takes it from there.
+//! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
+
+mod fetch;
+mod hub;
+mod journal;
+mod keep;
+mod limit;
+mod objects;
+mod parts;
+mod progress;
+mod stop;
+mod tree;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use object_store::ObjectStore;
+use offsite_backends::Backend;
+use serde::{Deserialize, Serialize};
+
+pub use fetch::{Fetch, Fetched, Sink, locate, read_content};
+pub use hub::Hub;
+pub use journal::{Done, Header, Journal, Resumed, Upload};
+pub use limit::Limit;
+pub use objects::upload_objects;
+pub use parts::{abort_stale, part_size};
+pub use progress::{Phase, Progress};
+pub use stop::Stop;
+pub use tree::{file_meta, kept_place, make_way, place, upload_tree};
+
+use crate::manifest::KeyRules;
+use crate::model::{Change, Problem, RelPath};
+
+/// One line of a spooled plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub step: Change,
+    /// Which destinations read this file's content, as a bit mask.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub readers: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// What the transfer needs to know of one destination.
+pub struct Target {
+    /// Its place among the destinations of this run.
+    pub index: usize,
+    pub backend: Arc<dyn Backend>,
+    pub store: Arc<dyn ObjectStore>,
+    pub rules: KeyRules,
+    /// The snapshot this run is going to commit.
+    pub number: u64,
+    /// Replaced and removed contents stay reachable.
+    pub keeps: bool,
+    /// An earlier run did not end cleanly: look before believing that a kept copy is still to be made.
+    pub careful: bool,
+    /// Uploads in flight.
+    pub transfers: usize,
+    /// Content bytes in flight.
+    pub window: u64,
+    pub limit: Arc<Limit>,
+    pub progress: Arc<Progress>,
+    pub stop: Arc<Stop>,
+    /// The store answered a put with a version of its own.
+    pub versioned: AtomicBool,
+    /// What there was to say about single files.
+    pub findings: Mutex<Findings>,
+}
+
+/// Files that made trouble without stopping the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Findings {
+    /// Could not be read; the copy at the destination stays as it was.
+    pub unread: Vec<Problem>,
+    /// Kept changing while they were read; stored as read.
+    pub unstable: Vec<RelPath>,
+    /// Went away between scan and read.
+    pub vanished: Vec<RelPath>,
+}
+
+impl Target {
+    /// A version id as manifests hold it: none where the store only says that it keeps none.
+    pub(crate) fn version(&self, version: Option<String>) -> Option<String> {
+        let version = version.filter(|v| v != "null");
+        if version.is_some() {
+            self.versioned.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        version
+    }
+
+    /// Notes something about a file.
+    pub fn note(&self, note: impl FnOnce(&mut Findings)) {
+        note(&mut self.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}

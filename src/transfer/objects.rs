@@ -1,0 +1,278 @@
+//! Sending to an object store: many small files at once, each with one request.
+//!
+//! Owns the order for one file: kept copy, then content, then the journal. Errors of the source concern
+//! one file and are noted; an error of the store ends the transfer, after what is in flight has ended.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use object_store::{ObjectStoreExt, PutPayload};
+use offsite_backends::Error as StoreError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::journal::{Done, Journal, Resumed};
+use super::keep::keep_old;
+use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
+use super::{Hub, Line, Target};
+use crate::error::{Error, Result};
+use crate::manifest::object_path;
+use crate::model::{Change, Content, Entry, Kind, Problem};
+use crate::scan::{Read, ReadError, Stat};
+use crate::spool::{Joined, Reader, Sorted};
+
+/// Window permits stand for so many bytes each.
+const PERMIT: u64 = 16 << 10;
+
+/// What all uploads of one destination share.
+pub(super) struct Uploads {
+    pub target: Arc<Target>,
+    pub hub: Arc<Hub>,
+    pub journal: Arc<Mutex<Journal>>,
+    /// Bytes in flight.
+    pub window: Arc<Semaphore>,
+    window_permits: u32,
+}
+
+impl Uploads {
+    /// Room for so many bytes in flight.
+    pub async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.window_permits);
+        Arc::clone(&self.window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)
+    }
+
+    /// Writes to the journal.
+    pub fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
+        write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A store's error about one key.
+    pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        StoreError::from_store(self.target.backend.location(), key, error).into()
+    }
+}
+
+/// Sends everything in the plan. `done` is what an earlier run finished, sorted.
+pub async fn upload_objects(
+    target: &Arc<Target>,
+    hub: &Arc<Hub>,
+    plan: &Path,
+    journal: &Arc<Mutex<Journal>>,
+    mut resumed: Option<Resumed>,
+    done: Sorted<Done>,
+) -> Result<()> {
+    let window_permits = u32::try_from(target.window.div_ceil(PERMIT)).unwrap_or(u32::MAX).max(1);
+    let uploads = Arc::new(Uploads {
+        target: Arc::clone(target),
+        hub: Arc::clone(hub),
+        journal: Arc::clone(journal),
+        window: Arc::new(Semaphore::new(window_permits as usize)),
+        window_permits,
+    });
+    let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut finished = Joined::new(done)?;
+    let mut outcome = Ok(());
+    while let Some(line) = lines.next_line()? {
+        let path = line.step.path().clone();
+        let earlier = finished.meet(path.as_bytes())?;
+        if !is_work(&line.step) {
+            continue;
+        }
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            () = target.stop.wait() => break,
+        };
+        outcome = drain_ready(&mut tasks);
+        if outcome.is_err() {
+            break;
+        }
+        let at = hub.reached(target.index, path.as_bytes());
+        let part = resumed.as_mut().and_then(|r| r.uploads.remove(&path));
+        let uploads = Arc::clone(&uploads);
+        tasks.spawn(async move {
+            let _held = (slot, at);
+            uploads.one(line, earlier, part).await
+        });
+    }
+    while let Some(result) = tasks.join_next().await {
+        outcome = outcome.and(flatten(result));
+    }
+    hub.leave(target.index);
+    uploads.journal(Journal::flush)?;
+    target.stop.check()?;
+    outcome?;
+    match resumed {
+        Some(left) => abort_stale(&target.backend, left.uploads).await,
+        None => Ok(()),
+    }
+}
+
+fn flatten(result: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    result.unwrap_or_else(|e| Err(Error::local("an upload", std::io::Error::other(e))))
+}
+
+fn drain_ready(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
+    while let Some(result) = tasks.try_join_next() {
+        flatten(result)?;
+    }
+    Ok(())
+}
+
+/// Whether a change means anything to the content at an object store.
+fn is_work(change: &Change) -> bool {
+    let file = |entry: &Entry| entry.kind == Kind::File;
+    match change {
+        Change::Added { entry, .. } | Change::Renamed { entry, .. } => file(entry),
+        Change::Changed { entry, old, .. } => file(entry) || file(old),
+        Change::Removed { old, .. } => file(old),
+        Change::Metadata { .. } | Change::Stamped { .. } => false,
+    }
+}
+
+impl Uploads {
+    async fn one(&self, line: Line, earlier: Option<Done>, part: Option<super::Upload>) -> Result<()> {
+        let readers = line.readers;
+        self.target.progress.set_current(line.step.path());
+        match line.step {
+            Change::Removed { old, .. } => keep_old(&self.target, &old).await,
+            Change::Changed { entry, old, .. } if entry.kind != Kind::File => keep_old(&self.target, &old).await,
+            Change::Renamed { entry, stamps, from } => {
+                if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size) {
+                    return Ok(());
+                }
+                self.copy(entry, stamps, from).await
+            }
+            Change::Added { entry, stamps } => self.send(entry, stamps, None, false, earlier, part, readers).await,
+            Change::Changed { entry, stamps, old, suspicion } => {
+                self.send(entry, stamps, Some(old), suspicion.is_some(), earlier, part, readers).await
+            }
+            Change::Metadata { .. } | Change::Stamped { .. } => Ok(()),
+        }
+    }
+
+    /// A rename: the content is already there under another key.
+    async fn copy(&self, mut entry: Entry, stamps: crate::model::Stamps, from: Entry) -> Result<()> {
+        let Some(content) = &from.content else { return Ok(()) };
+        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let source = object_path(&crate::manifest::KeyRules::current_key(&from))?;
+        let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
+        let put = self.target.backend.copy_exact(&source, &to, from.size, content.etag.as_deref()).await?;
+        entry.content = Some(Content {
+            hash: content.hash,
+            since: self.target.number,
+            key,
+            etag: tag(put.e_tag),
+            version: self.target.version(put.version),
+        });
+        self.target.progress.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.journal(|j| j.done(Done { entry, stamps, unstable: false }))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one plan line, taken apart once")]
+    async fn send(
+        &self,
+        entry: Entry,
+        stamps: crate::model::Stamps,
+        old: Option<Entry>,
+        suspect: bool,
+        earlier: Option<Done>,
+        part: Option<super::Upload>,
+        readers: u64,
+    ) -> Result<()> {
+        let progress = &self.target.progress;
+        let size = entry.size;
+        let sent = match earlier {
+            Some(done) if done.stamps == stamps && done.entry.size == entry.size && done.entry.mtime == entry.mtime => Ok(None),
+            _ if size > part_size(size, &self.target.backend.capabilities()) => {
+                upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers }).await
+            }
+            _ => match self.small(&entry, old.as_ref(), suspect, readers).await {
+                Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => {
+                    upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers }).await
+                }
+                other => other.map(Some),
+            },
+        };
+        match sent {
+            Ok(None) => {}
+            Ok(Some(done)) => self.journal(|j| j.done(done))?,
+            Err(Trouble::Store(error)) => return Err(error),
+            Err(Trouble::Source(error)) => note_source(&self.target, &entry, &error),
+        }
+        progress.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A file that goes with one request.
+    async fn small(&self, entry: &Entry, old: Option<&Entry>, suspect: bool, readers: u64) -> Result<Done, Trouble> {
+        let _room = self.room(entry.size).await?;
+        let limit = part_size(entry.size, &self.target.backend.capabilities());
+        let read = self.hub.whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit).await.map_err(Trouble::Source)?;
+        let mut done = Done { entry: as_read(entry, &read.stat, &read.xattrs), stamps: read.stat.stamps(), unstable: read.unstable };
+        if let Some(content) = unchanged(old, suspect, &read) {
+            done.entry.content = Some(content);
+            return Ok(done);
+        }
+        if let Some(old) = old {
+            keep_old(&self.target, old).await?;
+        }
+        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
+        self.target.limit.take(read.stat.size).await;
+        let put = self.target.store.put(&to, PutPayload::from_bytes(read.content)).await.map_err(|e| self.error(to.as_ref(), &e))?;
+        self.target.progress.bytes.fetch_add(read.stat.size, std::sync::atomic::Ordering::Relaxed);
+        done.entry.content = Some(Content {
+            hash: read.hash,
+            since: self.target.number,
+            key,
+            etag: tag(put.e_tag),
+            version: self.target.version(put.version),
+        });
+        if read.unstable {
+            self.target.note(|f| f.unstable.push(entry.path.clone()));
+        }
+        Ok(done)
+    }
+}
+
+/// Why a file was not sent.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The destination's doing, or this machine's: ends the transfer.
+    Store(Error),
+    /// The file's own.
+    Source(Arc<ReadError>),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Notes a file that could not be read.
+pub(super) fn note_source(target: &Target, entry: &Entry, error: &ReadError) {
+    let path = entry.path.clone();
+    match error {
+        ReadError::Vanished => target.note(|f| f.vanished.push(path)),
+        error => target.note(|f| f.unread.push(Problem { path, problem: error.to_string() })),
+    }
+}
+
+/// The entry with what the open file said.
+pub(super) fn as_read(entry: &Entry, stat: &Stat, xattrs: &[crate::model::Xattr]) -> Entry {
+    Entry { size: stat.size, mtime: stat.mtime, mode: stat.mode, uid: stat.uid, gid: stat.gid, xattrs: xattrs.to_vec(), ..entry.clone() }
+}
+
+/// The content a suspect turns out to still have.
+fn unchanged(old: Option<&Entry>, suspect: bool, read: &Read) -> Option<Content> {
+    let content = old.filter(|_| suspect)?.content.as_ref()?;
+    (content.hash == read.hash).then(|| content.clone())
+}
+
+/// A tag as manifests hold it: without quotes.
+pub(super) fn tag(etag: Option<String>) -> Option<String> {
+    etag.map(|e| e.trim_matches('"').to_owned())
+}

@@ -1,0 +1,301 @@
+//! Large files: sent in parts, side by side, taken up again where a run stopped.
+//!
+//! Owns the size of parts and the life of an upload: begun and parts done are in the journal; an upload
+//! that is not going on is aborted. The whole file is read and hashed in any case, so a resumed upload
+//! is checked as a new one is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use offsite_backends::{Backend, Capabilities};
+use tokio::task::JoinSet;
+
+use super::journal::{Done, Upload};
+use super::keep::keep_old;
+use super::objects::{Trouble, Uploads, as_read, tag};
+use crate::error::{Error, Result};
+use crate::manifest::object_path;
+use crate::model::{Content, Entry, Hash, RelPath};
+use crate::scan::{BigFile, ReadError, TRIES, hash_file};
+
+/// Files up to this go with one request, and parts are at least so long.
+const PART: u64 = 8 << 20;
+
+/// The length of the parts of a file; a file that is not longer goes whole. Grows with the file so that
+/// the store's largest number of parts is enough.
+pub fn part_size(size: u64, capabilities: &Capabilities) -> u64 {
+    let needed = size.div_ceil(capabilities.max_parts.max(1)).div_ceil(1 << 20) << 20;
+    PART.max(capabilities.min_part).max(needed)
+}
+
+/// One large file.
+pub(super) struct PartsJob {
+    pub entry: Entry,
+    pub old: Option<Entry>,
+    pub suspect: bool,
+    /// What an earlier run began.
+    pub part: Option<Upload>,
+    pub readers: u64,
+}
+
+/// Sends a large file; begins again when it changes, at most three times.
+pub(super) async fn upload_in_parts(uploads: &Uploads, mut job: PartsJob) -> Result<Option<Done>, Trouble> {
+    if let Some(done) = unchanged(uploads, &job).await? {
+        return Ok(Some(done));
+    }
+    if let Some(old) = &job.old {
+        keep_old(&uploads.target, old).await?;
+    }
+    for attempt in 1..=TRIES {
+        match once(uploads, &mut job, attempt == TRIES).await {
+            Err(Trouble::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
+            done => return done.map(Some),
+        }
+    }
+    Err(Trouble::Source(Arc::new(ReadError::Changed)))
+}
+
+/// A suspect is hashed before anything is sent.
+async fn unchanged(uploads: &Uploads, job: &PartsJob) -> Result<Option<Done>, Trouble> {
+    let Some(content) = job.old.as_ref().filter(|_| job.suspect).and_then(|o| o.content.clone()) else { return Ok(None) };
+    let (root, path) = (Arc::clone(uploads.hub.root()), job.entry.path.clone());
+    let hashed = tokio::task::spawn_blocking(move || hash_file(&root, path.as_bytes())).await;
+    let (hash, stat, xattrs) = hashed.map_err(join)?.map_err(|e| Trouble::Source(Arc::new(e)))?;
+    if hash != content.hash {
+        return Ok(None);
+    }
+    let mut done = Done { entry: as_read(&job.entry, &stat, &xattrs), stamps: stat.stamps(), unstable: false };
+    done.entry.content = Some(content);
+    Ok(Some(done))
+}
+
+fn join(error: tokio::task::JoinError) -> Trouble {
+    Trouble::Store(Error::local("a read", std::io::Error::other(error)))
+}
+
+/// An upload that goes on.
+struct Going {
+    store: Arc<dyn MultipartStore>,
+    to: Path,
+    upload: Upload,
+}
+
+async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<Done, Trouble> {
+    let path = job.entry.path.clone();
+    let (root, opened) = (Arc::clone(uploads.hub.root()), path.clone());
+    let file = tokio::task::spawn_blocking(move || BigFile::open(&root, opened.as_bytes(), last_try)).await.map_err(join)?;
+    let file = Arc::new(file.map_err(|e| Trouble::Source(Arc::new(e)))?);
+    let Some(store) = uploads.target.backend.multipart() else {
+        return Err(Error::Usage(format!("{}: this store takes no uploads in parts", uploads.target.backend.location())).into());
+    };
+    let key = uploads.target.rules.odd_key(path.as_bytes());
+    let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
+    let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
+    match send(uploads, &going, &file, job.readers).await {
+        Ok((hash, parts)) => finish(uploads, job, going, &file, hash, parts, key).await,
+        Err(trouble) => {
+            // What the store has stays for the next run, unless the file itself is no longer the one begun.
+            if matches!(trouble, Trouble::Source(_)) {
+                abort(uploads, &going).await?;
+            }
+            Err(trouble)
+        }
+    }
+}
+
+/// Begins an upload, or goes on with an earlier one of exactly this file.
+async fn begin(
+    uploads: &Uploads,
+    store: Arc<dyn MultipartStore>,
+    to: Path,
+    path: &RelPath,
+    file: &BigFile,
+    earlier: Option<Upload>,
+) -> Result<Going, Trouble> {
+    let stat = file.stat();
+    let part_size = part_size(stat.size, &uploads.target.backend.capabilities());
+    if let Some(upload) = earlier {
+        let same = (upload.size, upload.mtime, upload.stamps) == (stat.size, stat.mtime, stat.stamps());
+        let going = Going { store: Arc::clone(&store), to: to.clone(), upload };
+        if same && going.upload.part_size == part_size && going.upload.key == to.as_ref() {
+            return Ok(going);
+        }
+        abort(uploads, &going).await?;
+    }
+    let id = store.create_multipart(&to).await.map_err(|e| uploads.error(to.as_ref(), &e))?;
+    let upload = Upload {
+        path: path.clone(),
+        key: to.as_ref().to_owned(),
+        id,
+        part_size,
+        size: stat.size,
+        mtime: stat.mtime,
+        stamps: stat.stamps(),
+        parts: BTreeMap::new(),
+    };
+    uploads.journal(|j| j.upload(upload.clone()))?;
+    Ok(Going { store, to, upload })
+}
+
+type PartTask = Result<(usize, PartId, u64), object_store::Error>;
+
+async fn send(uploads: &Uploads, going: &Going, file: &Arc<BigFile>, readers: u64) -> Result<(Hash, Vec<PartId>), Trouble> {
+    let count = usize::try_from(file.stat().size.div_ceil(going.upload.part_size)).unwrap_or(usize::MAX);
+    let known = |i: usize| going.upload.parts.get(&i).map(|c| PartId { content_id: c.clone() });
+    let mut parts: Vec<Option<PartId>> = (0..count).map(known).collect();
+    let mut tasks: JoinSet<PartTask> = JoinSet::new();
+    let mut outcome = send_each(uploads, going, file, readers, &mut parts, &mut tasks).await;
+    // Also after an error: what arrives now need not be sent again by the next run.
+    while let Some(done) = tasks.join_next().await {
+        let noted = part_done(uploads, going, &mut parts, done);
+        outcome = match (outcome, noted) {
+            (Ok(_), Err(trouble)) => Err(trouble),
+            (outcome, _) => outcome,
+        };
+    }
+    Ok((outcome?, parts.into_iter().flatten().collect()))
+}
+
+async fn send_each(
+    uploads: &Uploads,
+    going: &Going,
+    file: &Arc<BigFile>,
+    readers: u64,
+    parts: &mut [Option<PartId>],
+    tasks: &mut JoinSet<PartTask>,
+) -> Result<Hash, Trouble> {
+    let part_size = going.upload.part_size;
+    let mut hasher = blake3::Hasher::new();
+    for index in 0..parts.len() {
+        uploads.target.stop.check()?;
+        let room = uploads.room(part_size).await?;
+        let offset = index as u64 * part_size;
+        let block = uploads.hub.block(uploads.target.index, going.upload.path.as_bytes(), file, offset, part_size, readers).await;
+        let block = block.map_err(Trouble::Source)?;
+        let for_hash = block.clone();
+        hasher = tokio::task::spawn_blocking(move || {
+            hasher.update(&for_hash);
+            hasher
+        })
+        .await
+        .map_err(join)?;
+        if parts[index].is_some() {
+            uploads.target.progress.bytes.fetch_add(block.len() as u64, Relaxed);
+            continue;
+        }
+        uploads.target.limit.take(block.len() as u64).await;
+        let (store, to, id) = (Arc::clone(&going.store), going.to.clone(), going.upload.id.clone());
+        tasks.spawn(async move {
+            let _room = room;
+            let length = block.len() as u64;
+            let part = store.put_part(&to, &id, index, PutPayload::from_bytes(block)).await?;
+            Ok((index, part, length))
+        });
+        while let Some(done) = tasks.try_join_next() {
+            part_done(uploads, going, parts, done)?;
+        }
+    }
+    Ok(Hash(*hasher.finalize().as_bytes()))
+}
+
+fn part_done(
+    uploads: &Uploads,
+    going: &Going,
+    parts: &mut [Option<PartId>],
+    done: Result<PartTask, tokio::task::JoinError>,
+) -> Result<(), Trouble> {
+    let (index, part, length) = done.map_err(join)?.map_err(|e| uploads.error(going.to.as_ref(), &e))?;
+    uploads.target.progress.bytes.fetch_add(length, Relaxed);
+    uploads.journal(|j| j.part(&going.upload.id, index, &part.content_id))?;
+    parts[index] = Some(part);
+    Ok(())
+}
+
+async fn finish(
+    uploads: &Uploads,
+    job: &PartsJob,
+    going: Going,
+    file: &BigFile,
+    hash: Hash,
+    parts: Vec<PartId>,
+    key: Option<String>,
+) -> Result<Done, Trouble> {
+    let (stat, xattrs, unstable) = match file.settle() {
+        Ok(settled) => settled,
+        Err(error) => {
+            abort(uploads, &going).await?;
+            return Err(Trouble::Source(Arc::new(error)));
+        }
+    };
+    let put = going.store.complete_multipart(&going.to, &going.upload.id, parts).await;
+    let put = match put {
+        Ok(put) => put,
+        Err(error) => {
+            // Ids that the store no longer knows would fail for ever: begin anew next time.
+            uploads.journal(|j| j.closed(&going.upload.id))?;
+            return Err(uploads.error(going.to.as_ref(), &error).into());
+        }
+    };
+    let etag = match put.e_tag {
+        None => uploads.target.store.head(&going.to).await.map_err(|e| uploads.error(going.to.as_ref(), &e))?.e_tag,
+        etag => etag,
+    };
+    uploads.journal(|j| j.closed(&going.upload.id))?;
+    let mut done = Done { entry: as_read(&job.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
+    done.entry.content =
+        Some(Content { hash, since: uploads.target.number, key, etag: tag(etag), version: uploads.target.version(put.version) });
+    if unstable {
+        uploads.target.note(|f| f.unstable.push(job.entry.path.clone()));
+    }
+    Ok(done)
+}
+
+async fn abort(uploads: &Uploads, going: &Going) -> Result<()> {
+    match going.store.abort_multipart(&going.to, &going.upload.id).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => uploads.journal(|j| j.closed(&going.upload.id)),
+        Err(error) => Err(uploads.error(going.to.as_ref(), &error)),
+    }
+}
+
+/// Aborts uploads of an earlier run that nothing in this one goes on with.
+pub async fn abort_stale(backend: &Arc<dyn Backend>, uploads: HashMap<RelPath, Upload>) -> Result<()> {
+    let Some(store) = backend.multipart() else { return Ok(()) };
+    for upload in uploads.into_values() {
+        let to = object_path(upload.key.as_bytes())?;
+        match store.abort_multipart(&to, &upload.id).await {
+            // A store that has forgotten the upload has nothing to clean up.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(offsite_backends::Error::from_store(backend.location(), to.as_ref(), &error).into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_file_up_to_the_largest_object_fits() {
+        let caps = Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: false,
+            max_key: 1024,
+            min_part: 5 << 20,
+            max_parts: 10_000,
+            max_object: 5 << 40,
+            transfers: 64,
+        };
+        for size in [1, PART, PART + 1, 80 << 30, 5 << 40] {
+            let part = part_size(size, &caps);
+            assert!(size.div_ceil(part) <= caps.max_parts && part >= caps.min_part, "{size}: {part}");
+        }
+        assert_eq!(part_size(512 << 20, &caps), PART);
+    }
+}

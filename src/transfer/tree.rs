@@ -1,0 +1,379 @@
+//! Sending to a destination that is a real directory tree.
+//!
+//! Owns the order there: what stands in the way of a changed kind is moved to `kept/`, contents are
+//! staged beside the tree, and a batch of them gets its names once all of it is on the disk. The file
+//! that is replaced is linked into `kept/` first, so the last snapshot stays whole at every moment.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use offsite_backends::{ErrorKind, FileMeta, Publish, Staged, Stamp, Tree};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::journal::{Done, Journal};
+use super::objects::{Trouble, as_read, note_source};
+use super::parts::part_size;
+use super::{Hub, Line, Target};
+use crate::error::{Error, Result};
+use crate::manifest::KeyRules;
+use crate::model::{Change, Content, Entry, Hash, Kind, RelPath, Xattr};
+use crate::scan::{BigFile, ReadError, TRIES};
+use crate::spool::{Joined, Reader, Sorted};
+
+/// A batch gets its names when it has so many files or bytes.
+const BATCH_FILES: usize = 1024;
+const BATCH_BYTES: u64 = 128 << 20;
+
+/// Metadata of an entry, to be set on a copy.
+pub fn file_meta(entry: &Entry) -> FileMeta {
+    FileMeta {
+        mode: Some(entry.mode),
+        mtime: Some(Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos }),
+        owner: Some((entry.uid, entry.gid)),
+        xattrs: entry.xattrs.iter().map(|Xattr { name, value }| (name.0.clone(), value.0.clone())).collect(),
+        sparse: entry.sparse,
+    }
+}
+
+/// Where an entry lies in a tree; none for what only the manifest holds (directories and links that would
+/// lie in `.offsite/`).
+pub fn place(rules: &KeyRules, entry: &Entry) -> Option<Vec<u8>> {
+    match (rules.odd_key(entry.path.bare()), entry.kind) {
+        (None, _) => Some(entry.path.bare().to_vec()),
+        (Some(key), Kind::File) => Some(key.into_bytes()),
+        (Some(_), _) => None,
+    }
+}
+
+/// Where the content of `old` goes when it is replaced.
+pub fn kept_place(rules: &KeyRules, old: &Entry) -> Option<Vec<u8>> {
+    old.content.as_ref().map(|content| rules.kept_key(old.path.as_bytes(), content))
+}
+
+/// A content that waits for its name; without one, a file that turned out to be as it was.
+struct Ready {
+    publish: Option<Publish>,
+    done: Done,
+}
+
+struct Sender {
+    target: Arc<Target>,
+    tree: Arc<dyn Tree>,
+    hub: Arc<Hub>,
+}
+
+/// Sends everything in the plan. `done` is what an earlier run finished, sorted.
+pub async fn upload_tree(
+    target: &Arc<Target>,
+    tree: &Arc<dyn Tree>,
+    hub: &Arc<Hub>,
+    plan: &Path,
+    journal: &Arc<Mutex<Journal>>,
+    done: Sorted<Done>,
+) -> Result<()> {
+    make_way(tree, &target.rules, plan, true).await?;
+    let sender = Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub) });
+    let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
+    let mut batch = Batch { tree, journal, items: Vec::new(), bytes: 0 };
+    let mut tasks: JoinSet<Result<Option<Ready>>> = JoinSet::new();
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut finished = Joined::new(done)?;
+    let mut outcome = Ok(());
+    while let Some(line) = lines.next_line()? {
+        let path = line.step.path().clone();
+        let earlier = finished.meet(path.as_bytes())?;
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            () = target.stop.wait() => break,
+        };
+        let at = hub.reached(target.index, path.as_bytes());
+        let sender = Arc::clone(&sender);
+        tasks.spawn(async move {
+            let _held = (slot, at);
+            sender.one(line, earlier).await
+        });
+        while let Some(result) = tasks.try_join_next() {
+            outcome = outcome.and(batch.take(result).await);
+        }
+        if outcome.is_err() {
+            break;
+        }
+    }
+    while let Some(result) = tasks.join_next().await {
+        outcome = outcome.and(batch.take(result).await);
+    }
+    hub.leave(target.index);
+    outcome = outcome.and(batch.publish().await);
+    journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+    target.stop.check()?;
+    outcome
+}
+
+/// Moves away what has another kind now, so that the new one finds its name free.
+pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool) -> Result<()> {
+    let mut removed: HashSet<Hash> = HashSet::new();
+    let mut lines = Reader::<Line>::open(plan)?;
+    while let Some(line) = lines.next_line()? {
+        if let Change::Removed { old, .. } = &line.step {
+            removed.insert(Hash::of(old.path.bare()));
+        }
+    }
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let mut ways: Vec<RelPath> = Vec::new();
+    let mut lines = Reader::<Line>::open(plan)?;
+    while let Some(line) = lines.next_line()? {
+        if let Change::Added { entry, .. } | Change::Renamed { entry, .. } = &line.step
+            && removed.contains(&Hash::of(entry.path.bare()))
+        {
+            ways.push(RelPath::new(entry.path.bare()));
+        }
+    }
+    if ways.is_empty() {
+        return Ok(());
+    }
+    let in_way = |path: &RelPath| ways.iter().any(|w| path.bare() == w.as_bytes() || path.0.starts_with(&[w.as_bytes(), b"/"].concat()));
+    let mut dirs = Vec::new();
+    let mut lines = Reader::<Line>::open(plan)?;
+    while let Some(line) = lines.next_line()? {
+        if let Change::Removed { old, .. } = &line.step
+            && in_way(&old.path)
+            && let Some(place) = place(rules, old)
+        {
+            match old.kind {
+                Kind::Dir => dirs.push(place),
+                _ => match tree.remove_file(&place, kept_place(rules, old).filter(|_| keeps).as_deref()).await {
+                    // A run that was cut off has made way already.
+                    Err(error) if error.kind == ErrorKind::Exists => {}
+                    done => done?,
+                },
+            }
+        }
+    }
+    for dir in dirs.iter().rev() {
+        match tree.remove_dir(dir).await {
+            Err(error) if error.kind == ErrorKind::Exists => {}
+            done => drop(done?),
+        }
+    }
+    Ok(())
+}
+
+impl Sender {
+    async fn one(&self, line: Line, earlier: Option<Done>) -> Result<Option<Ready>> {
+        let rules = &self.target.rules;
+        self.target.progress.set_current(line.step.path());
+        match line.step {
+            Change::Removed { .. } | Change::Stamped { .. } => Ok(None),
+            Change::Metadata { entry, .. } => {
+                if entry.kind != Kind::Dir
+                    && let Some(place) = place(rules, &entry)
+                {
+                    match entry.kind {
+                        Kind::Symlink => self.symlink(&place, &entry).await?,
+                        _ => self.tree.set_meta(&place, file_meta(&entry)).await?,
+                    }
+                }
+                Ok(None)
+            }
+            Change::Renamed { entry, stamps, from } => self.renamed(entry, stamps, &from).await.map(Some),
+            Change::Added { entry, stamps } => self.new_content(entry, stamps, None, false, earlier, line.readers).await,
+            Change::Changed { entry, stamps, old, suspicion } => {
+                self.new_content(entry, stamps, Some(old), suspicion.is_some(), earlier, line.readers).await
+            }
+        }
+    }
+
+    async fn symlink(&self, place: &[u8], entry: &Entry) -> Result<()> {
+        let target = entry.link.as_ref().map_or(&b""[..], |l| l.as_bytes());
+        Ok(self.tree.symlink(place, target, file_meta(entry)).await?)
+    }
+
+    async fn renamed(&self, mut entry: Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Ready> {
+        let staged = self.tree.stage_copy(&KeyRules::current_key(from), file_meta(&entry)).await?;
+        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
+        entry.content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
+        Ok(Ready { publish: Some(Publish { staged, path, keep: None }), done: Done { entry, stamps, unstable: false } })
+    }
+
+    async fn new_content(
+        &self,
+        entry: Entry,
+        stamps: crate::model::Stamps,
+        old: Option<Entry>,
+        suspect: bool,
+        earlier: Option<Done>,
+        readers: u64,
+    ) -> Result<Option<Ready>> {
+        let Some(path) = place(&self.target.rules, &entry) else { return Ok(None) };
+        match entry.kind {
+            Kind::Dir => return self.tree.make_dir(&path).await.map(|()| None).map_err(Error::from),
+            Kind::Symlink => {
+                if let Some(old) = old.filter(|o| o.kind == Kind::File) {
+                    self.tree.remove_file(&path, kept_place(&self.target.rules, &old).as_deref()).await?;
+                }
+                return self.symlink(&path, &entry).await.map(|()| None);
+            }
+            Kind::File => {}
+        }
+        self.target.progress.files.fetch_add(1, Relaxed);
+        if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size && d.entry.mtime == entry.mtime) {
+            return Ok(None);
+        }
+        let old_content = old.as_ref().filter(|_| suspect).and_then(|o| o.content.clone());
+        let sent = if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
+            self.large(&entry, old_content, readers).await
+        } else {
+            match self.small(&entry, old_content.clone(), readers).await {
+                Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => self.large(&entry, old_content, readers).await,
+                other => other,
+            }
+        };
+        let keep = old.as_ref().and_then(|o| kept_place(&self.target.rules, o));
+        match sent {
+            Ok((staged, done)) => {
+                if done.unstable {
+                    self.target.note(|f| f.unstable.push(entry.path.clone()));
+                }
+                if staged.is_none() {
+                    self.tree.set_meta(&path, file_meta(&done.entry)).await?;
+                }
+                Ok(Some(Ready { publish: staged.map(|staged| Publish { staged, path, keep }), done }))
+            }
+            Err(Trouble::Store(error)) => Err(error),
+            Err(Trouble::Source(error)) => {
+                note_source(&self.target, &entry, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn content(&self, entry: &Entry, hash: Hash) -> Content {
+        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        Content { hash, since: self.target.number, key, etag: None, version: None }
+    }
+
+    async fn small(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+        let limit = part_size(entry.size, &self.target.backend.capabilities());
+        let read = self.hub.whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit).await.map_err(Trouble::Source)?;
+        let mut done = Done { entry: as_read(entry, &read.stat, &read.xattrs), stamps: read.stat.stamps(), unstable: read.unstable };
+        if let Some(old) = old.filter(|o| o.hash == read.hash) {
+            done.entry.content = Some(old);
+            return Ok((None, done));
+        }
+        done.entry.content = Some(self.content(entry, read.hash));
+        self.target.limit.take(read.stat.size).await;
+        let staged = self.tree.stage(read.content, file_meta(&done.entry)).await.map_err(Error::from)?;
+        self.target.progress.bytes.fetch_add(read.stat.size, Relaxed);
+        Ok((Some(staged), done))
+    }
+
+    async fn large(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+        for attempt in 1..=TRIES {
+            match self.large_once(entry, old.as_ref(), readers, attempt == TRIES).await {
+                Err(Trouble::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
+                done => return done,
+            }
+        }
+        Err(Trouble::Source(Arc::new(ReadError::Changed)))
+    }
+
+    async fn large_once(
+        &self,
+        entry: &Entry,
+        old: Option<&Content>,
+        readers: u64,
+        last_try: bool,
+    ) -> Result<(Option<Staged>, Done), Trouble> {
+        let blocking = |e: tokio::task::JoinError| Trouble::Store(Error::local("a read", std::io::Error::other(e)));
+        let source = |e: ReadError| Trouble::Source(Arc::new(e));
+        let (root, path) = (Arc::clone(self.hub.root()), entry.path.0.clone());
+        let file = tokio::task::spawn_blocking(move || BigFile::open(&root, &path, last_try)).await.map_err(blocking)?;
+        let file = Arc::new(file.map_err(source)?);
+        let mut out = self.tree.stage_blocks(file_meta(&as_read(entry, file.stat(), &entry.xattrs))).await.map_err(Error::from)?;
+        let mut hasher = blake3::Hasher::new();
+        let (mut offset, size) = (0, file.stat().size);
+        let block_size = part_size(size, &self.target.backend.capabilities());
+        while offset < size {
+            self.target.stop.check()?;
+            let block = self
+                .hub
+                .block(self.target.index, entry.path.as_bytes(), &file, offset, block_size, readers)
+                .await
+                .map_err(Trouble::Source)?;
+            offset += block.len() as u64;
+            self.target.limit.take(block.len() as u64).await;
+            let for_hash = block.clone();
+            let hashed = tokio::task::spawn_blocking(move || {
+                hasher.update(&for_hash);
+                hasher
+            });
+            let length = block.len() as u64;
+            let (written, hashed) = tokio::join!(out.write(block), hashed);
+            hasher = hashed.map_err(blocking)?;
+            written.map_err(Error::from)?;
+            self.target.progress.bytes.fetch_add(length, Relaxed);
+        }
+        let (stat, xattrs, unstable) = file.settle().map_err(source)?;
+        let hash = Hash(*hasher.finalize().as_bytes());
+        let mut done = Done { entry: as_read(entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
+        if let Some(old) = old.filter(|o| o.hash == hash) {
+            done.entry.content = Some(old.clone());
+            return Ok((None, done));
+        }
+        done.entry.content = Some(self.content(entry, hash));
+        let staged = out.finish().await.map_err(Error::from)?;
+        Ok((Some(staged), done))
+    }
+}
+
+/// Staged contents on their way to their names.
+struct Batch<'a> {
+    tree: &'a Arc<dyn Tree>,
+    journal: &'a Mutex<Journal>,
+    items: Vec<(Publish, Done)>,
+    bytes: u64,
+}
+
+impl Batch<'_> {
+    async fn take(&mut self, result: Result<Result<Option<Ready>>, tokio::task::JoinError>) -> Result<()> {
+        let ready = result.map_err(|e| Error::local("a copy", std::io::Error::other(e)))??;
+        match ready {
+            None => return Ok(()),
+            Some(Ready { publish: None, done }) => return self.note(done),
+            Some(Ready { publish: Some(publish), done }) => {
+                self.bytes += done.entry.size;
+                self.items.push((publish, done));
+            }
+        }
+        if self.items.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES { self.publish().await } else { Ok(()) }
+    }
+
+    fn note(&self, done: Done) -> Result<()> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).done(done)
+    }
+
+    /// What is replaced goes to `kept/` even if nothing is to be kept, so that the last snapshot stays whole
+    /// until the next one is committed; `tidy` lets it go then.
+    async fn publish(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let (items, dones): (Vec<Publish>, Vec<Done>) = self.items.drain(..).unzip();
+        if items.is_empty() {
+            return Ok(());
+        }
+        let results = self.tree.publish(items, true).await;
+        let mut outcome = Ok(());
+        for (result, done) in results.into_iter().zip(dones) {
+            match result {
+                Ok(()) => self.note(done)?,
+                Err(error) => outcome = outcome.and(Err(error.into())),
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,98 @@
+//! The import rules of the house, checked on the source: who may see whom, who may print, who may read the
+//! environment, who may publish files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every source file below a folder: its path from the workspace's root, and its code without tests.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut out = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![root.join(folder)];
+    while let Some(dir) = folders.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+                out.push((path.strip_prefix(root).unwrap().to_string_lossy().into_owned(), code));
+            }
+        }
+    }
+    assert!(!out.is_empty(), "{folder} has no sources");
+    out
+}
+
+/// The modules of this crate that a text names by `crate::`.
+fn imports(code: &str) -> Vec<String> {
+    let names = code.split("crate::").skip(1);
+    names.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).filter(|n: &String| !n.is_empty()).collect()
+}
+
+#[track_caller]
+fn sees_only(folder: &str, allowed: &[&str]) {
+    for (path, code) in sources(folder) {
+        for import in imports(&code) {
+            let own = folder.ends_with(&import);
+            assert!(own || allowed.contains(&import.as_str()), "{path} imports {import}; it may see {allowed:?}");
+        }
+    }
+}
+
+#[track_caller]
+fn only_in(folder: &str, needles: &[&str], allowed: &[&str]) {
+    for (path, code) in sources(folder) {
+        let code: String = code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        for needle in needles {
+            let fine = allowed.iter().any(|a| path.starts_with(a)) || !code.contains(needle);
+            assert!(fine, "{path} has `{needle}`, which belongs in {allowed:?}");
+        }
+    }
+}
+
+#[test]
+fn rooms_see_only_what_lies_below_them() {
+    sees_only("src/model", &[]);
+    sees_only("src/scan", &["model"]);
+    sees_only("src/plan", &["model"]);
+    sees_only("src/spool", &["error", "random"]);
+    sees_only("src/manifest", &["error", "model", "spool", "random"]);
+    sees_only("src/transfer", &["error", "manifest", "model", "plan", "scan", "spool", "random"]);
+    sees_only("src/engine", &["error", "manifest", "model", "plan", "scan", "spool", "transfer", "random"]);
+    sees_only("src/config", &["engine", "error", "model", "plan", "scan"]);
+}
+
+#[test]
+fn backends_know_nothing_of_the_engine() {
+    only_in("backends/src", &["offsite::", "snapshot", "manifest"], &[]);
+}
+
+#[test]
+fn only_the_renderers_print() {
+    only_in("src", &["println!", "print!(", "eprintln!", "eprint!("], &["src/cli/render", "src/cli/progress", "src/cli/interrupt"]);
+    only_in("backends/src", &["println!", "eprintln!", "print!("], &[]);
+}
+
+#[test]
+fn only_resolve_reads_the_environment() {
+    only_in("src", &["env::var", "env::vars"], &["src/config/resolve.rs"]);
+}
+
+#[test]
+fn user_files_are_published_in_one_place() {
+    only_in("backends/src", &["renameat"], &["backends/src/file/"]);
+    only_in("src/transfer", &["fs::rename", "renameat"], &[]);
+}
+
+#[test]
+fn no_file_is_too_long_and_each_says_what_it_owns() {
+    for folder in ["src", "backends/src", "tests"] {
+        for (path, _) in sources(folder) {
+            let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).unwrap();
+            assert!(text.lines().count() <= 500, "{path} has {} lines", text.lines().count());
+            assert!(text.starts_with("//!"), "{path} does not say what it owns");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Killed at every storage call, failed at every storage call: the last snapshot stays whole, and the next
+//! run finishes without sending again what had arrived.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use offsite::engine::PullOptions;
+use offsite_backends::testing::MemoryOptions;
+use offsite_backends::{Backend, ErrorKind};
+
+use crate::harness::*;
+
+/// Makes the store of one story.
+type Make = dyn Fn(&World) -> Arc<dyn Backend>;
+
+fn first_tree(world: &World) {
+    for i in 0..8 {
+        world.write(&format!("dir/{i}.txt"), format!("first {i}").as_bytes());
+    }
+    world.write("gone/later", b"to be removed");
+    world.write("kind", b"a file now");
+    world.write("big", &vec![1; 17 << 20]);
+}
+
+fn second_tree(world: &World) {
+    for i in 0..4 {
+        world.write(&format!("dir/{i}.txt"), format!("second {i}").as_bytes());
+    }
+    world.write("new/one", b"new");
+    fs::rename(world.source().join("dir/7.txt"), world.source().join("renamed.txt")).unwrap();
+    fs::remove_dir_all(world.source().join("gone")).unwrap();
+    world.remove("kind");
+    world.write("kind/is a directory", b"now");
+    world.write("big", &vec![2; 17 << 20]);
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success());
+}
+
+/// What the world looks like when only the first run is behind it.
+struct Story {
+    world: World,
+    inner: Arc<dyn Backend>,
+}
+
+async fn told(make: &Make) -> Story {
+    let world = World::new();
+    let inner = make(&world);
+    first_tree(&world);
+    world.synced(&inner).await;
+    copy_tree(&world.source(), &world.path("first"));
+    second_tree(&world);
+    Story { world, inner }
+}
+
+/// How many storage calls the second run makes.
+async fn calls(make: &Make) -> u64 {
+    let story = told(make).await;
+    let (script, backend) = faulty(&story.inner);
+    story.world.synced(&backend).await;
+    script.count()
+}
+
+/// After a broken run: the newest snapshot can be pulled whole, and is the old or the new tree.
+async fn newest_is_whole(story: &Story, n: u64) -> bool {
+    let target = format!("after-{n}");
+    let pulled = story.world.pull(&story.inner, &target, &PullOptions::default()).await.unwrap();
+    assert_eq!(pulled.problems, Vec::new(), "call {n}");
+    let is = if pulled.snapshot == 1 { story.world.path("first") } else { story.world.source() };
+    same_trees(&is, &story.world.path(&target));
+    pulled.snapshot == 2
+}
+
+async fn killed_everywhere(make: &Make) {
+    let total = calls(make).await;
+    assert!(total > 15, "{total}");
+    for n in 1..=total {
+        let story = told(make).await;
+        let (script, backend) = faulty(&story.inner);
+        script.script().stop_at(n);
+        let broken = story.world.sync(&backend).await;
+        let committed = newest_is_whole(&story, n).await;
+        let done = story.world.synced(&story.inner).await;
+        story.world.comes_back(&story.inner).await;
+        if committed {
+            assert!(broken.snapshot.is_none() || broken.exit == 3 || broken.error.is_none(), "call {n}: {broken:?}");
+        } else {
+            assert_ne!(broken.exit, 0, "call {n}");
+        }
+        assert!(done.bytes.sent <= 17_900_000, "call {n}: {:?}", done.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_call_on_an_object_store() {
+    killed_everywhere(&|_| memory("killed").1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_call_where_the_bucket_keeps_versions() {
+    killed_everywhere(&|_| memory_with("versions", MemoryOptions { versions: true, ..MemoryOptions::default() }).1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_call_in_a_directory() {
+    killed_everywhere(&|world| world.file("destination")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_at_every_call() {
+    let makes: [&Make; 2] = [&|_| memory("failed").1, &|world| world.file("destination")];
+    for make in makes {
+        for n in 1..=calls(make).await {
+            for kind in [ErrorKind::Transient, ErrorKind::Full] {
+                let story = told(make).await;
+                let (script, backend) = faulty(&story.inner);
+                script.script().fail_at(n, kind);
+                let broken = story.world.sync(&backend).await;
+                assert!(broken.exit != 0 || broken.error.is_none(), "call {n}: {broken:?}");
+                newest_is_whole(&story, n).await;
+                story.world.synced(&story.inner).await;
+                story.world.comes_back(&story.inner).await;
+            }
+        }
+    }
+}
+
+/// A run that was cut off in the middle of a large file goes on with its parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_upload_goes_on_with_its_parts() {
+    let world = World::new();
+    let (bucket, inner) = memory("parts");
+    world.write("big", &vec![3; 40 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("put_part", 4, ErrorKind::Transient);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    assert_eq!(bucket.unfinished_uploads(), 1);
+    let before = inner.meter().requests().multipart;
+    let done = world.synced(&inner).await;
+    // Parts that were there are not sent again: what is left, and the completion.
+    assert!(done.requests.multipart - before <= 3, "{:?} after {before}", done.requests);
+    assert_eq!(bucket.unfinished_uploads(), 0);
+    world.comes_back(&inner).await;
+}
+
+/// A file that changed since is not pieced together from two states, and its old parts go.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_file_that_changed_are_thrown_away() {
+    let world = World::new();
+    let (bucket, inner) = memory("stale");
+    world.write("big", &vec![3; 40 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("put_part", 4, ErrorKind::Transient);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    world.write("big", &vec![4; 40 << 20]);
+    world.synced(&inner).await;
+    assert_eq!(bucket.unfinished_uploads(), 0);
+    world.comes_back(&inner).await;
+}
+
+/// Files that had arrived are not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_that_arrived_are_not_sent_again() {
+    let world = World::new();
+    let (_, inner) = memory("arrived");
+    for i in 0..200 {
+        world.write(&format!("{i:03}"), &[1; 1000]);
+    }
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("put", 150, ErrorKind::Transient);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    let done = world.synced(&inner).await;
+    assert!(done.resumed >= 100 && done.bytes.sent <= 100_000, "{} resumed, {:?}", done.resumed, done.bytes);
+    world.comes_back(&inner).await;
+    let keys: BTreeMap<_, _> = tree(&world.source());
+    assert_eq!(keys.len(), 200);
+}

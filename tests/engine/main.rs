@@ -1,0 +1,13 @@
+//! The engine over hermetic stores: round trips, faults, damage, request counts.
+
+mod crash;
+mod damage;
+mod guard;
+mod harness;
+mod history;
+mod kinds;
+mod names;
+mod requests;
+mod round_trip;
+mod several;
+mod writers;
