@@ -1,0 +1,156 @@
+"""The scenarios and what is wanted of each: data, and nothing that runs.
+
+A scenario says which tree, which kind of store, which verb, from what state, and who takes part. A mark says which
+figure of offsite is held against what. Sizes are the full ones; --quick divides them by twenty.
+`counted` marks do not depend on the machine: a shortfall there is a failure, in quick runs too.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+class Around:
+    """What a mark may ask: sizes, the round trip, medians of everybody."""
+
+    files: int
+    bytes: int
+    rtt: float
+
+    def median(self, tool: str, figure: str) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Mark:
+    """`limit` is a number or a function; None from it means that a peer it needs was not measured.
+
+    kind: at-most, exactly: `figure` against the limit. faster: the best wall of `than` divided by ours, at least the
+    limit. share: our figure, at most the limit times the least of `than`.
+    """
+
+    text: str
+    figure: str
+    kind: str
+    limit: float | Callable[[Around], float | None]
+    than: tuple[str, ...] = ()
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    about: str
+    tree: str
+    size: int
+    store: str  # s3, dir
+    tools: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    verb: str = "sync"
+    fresh: bool = False  # each run into a new place; else into one that was synced before
+    target: str = ""  # pull: empty, differs
+    mutation: str = ""
+    flags: tuple[str, ...] = ()
+    latencies: tuple[int, ...] = (0,)  # those of --latency that make sense here
+    links: tuple[int, ...] = ()  # several destinations: the rate of each one's own link
+    full: bool = False  # only with --full
+
+
+def faster(times: float, *than: str) -> Mark:
+    return Mark(f">= {times:g} x the speed of the best of {', '.join(than)}", "wall", "faster", times, than)
+
+
+def at_most(text: str, figure: str, limit: float | Callable, counted: bool = True) -> Mark:
+    return Mark(text, figure, "at-most", limit, (), counted)
+
+
+def exactly(text: str, figure: str, limit: float | Callable) -> Mark:
+    return Mark(text, figure, "exactly", limit, (), True)
+
+
+def half_cpu(*of: str) -> Mark:
+    return Mark(f"CPU <= half of {', '.join(of)}", "cpu", "share", 0.5, of)
+
+
+def floor(around: Around) -> float | None:
+    find = around.median("find", "wall")
+    return None if find is None else find + 2 * around.rtt
+
+
+def changed(plus: int) -> Callable[[Around], float | None]:
+    def limit(around: Around) -> float | None:
+        number = around.median("offsite", "changed")
+        return None if number is None else number + plus
+    return limit
+
+
+def slowest_alone(around: Around) -> float | None:
+    walls = [around.median(f"offsite-{number}", "wall") for number in (1, 2, 3)]
+    return None if None in walls else 1.3 * max(walls)
+
+
+RSS = at_most("peak RSS <= 128 MiB", "rss", 128 * MIB)
+NO_HISTORY = ("--keep-within", "0")
+
+SCENARIOS = (
+    Scenario(
+        "no-change-s3", "nothing changed, on S3", "many", 100_000, "s3",
+        ("offsite", "find", "rclone", "s5cmd", "aws", "restic"), latencies=(0, 20),
+        marks=(exactly("requests = 2", "total_requests", 2),
+               Mark("wall <= find + 2 RTT", "wall", "at-most", floor),
+               faster(15, "rclone", "s5cmd", "aws"), faster(8, "restic"), RSS)),
+    Scenario(
+        "no-change-dir", "nothing changed, in a directory", "many", 100_000, "dir",
+        ("offsite", "find", "rsync", "rclone"), marks=(faster(4, "rsync", "rclone"), RSS)),
+    Scenario(
+        "million", "nothing changed among a million files, in a directory", "million", 1_000_000, "dir",
+        ("offsite", "find"), marks=(RSS,)),
+    Scenario(
+        "million-s3", "one file of a million changed, on S3", "million", 1_000_000, "s3", ("offsite",),
+        mutation="modify-one", full=True,
+        marks=(at_most("requests <= 8", "total_requests", 8),
+               at_most("manifest bytes sent < 1 MiB", "own_body_up", MIB - 1),
+               at_most("bytes received < 1 MiB", "bytes_down", MIB - 1), RSS)),
+    Scenario(
+        "one-percent-s3", "1 % modified, on S3", "many", 100_000, "s3", ("offsite", "rclone", "restic"),
+        mutation="modify", flags=NO_HISTORY, latencies=(0, 20),
+        marks=(at_most("requests <= changed files + 6", "total_requests", changed(6)), RSS)),
+    Scenario(
+        "first-many-s3", "first sync of many small files, to S3", "many", 100_000, "s3",
+        ("offsite", "rclone", "s5cmd"), fresh=True,
+        marks=(exactly("one PUT a file", "content_puts", lambda around: around.files),
+               at_most("other requests <= 10", "other_requests", 10),
+               faster(1.5, "rclone", "s5cmd"), half_cpu("rclone", "s5cmd"), RSS)),
+    Scenario(
+        "first-big-s3", "first sync of four big files, to S3", "big", 512 * MIB, "s3",
+        ("offsite", "rclone", "s5cmd"), fresh=True, marks=(faster(1.0, "rclone", "s5cmd"), RSS)),
+    Scenario(
+        "first-big-dir", "first sync of four big files, to a directory", "big", 512 * MIB, "dir",
+        ("offsite", "cp+sync", "cp"), fresh=True, marks=(faster(1.0, "cp+sync"), RSS)),
+    Scenario(
+        "three-destinations", "three S3 prefixes at once, each behind its own limited link of 20 ms", "big", 64 * MIB, "s3",
+        ("offsite", "offsite-1", "offsite-2", "offsite-3"), fresh=True, latencies=(20,), links=(24 * MIB, 16 * MIB, 12 * MIB),
+        marks=(exactly("source read once", "bytes_read", lambda around: around.bytes),
+               Mark("wall <= 1.3 x the slowest alone", "wall", "at-most", slowest_alone), RSS)),
+    Scenario(
+        "pull-all-s3", "everything back, from S3", "many", 100_000, "s3", ("offsite", "rclone", "s5cmd"), verb="pull",
+        target="empty", marks=(faster(1.2, "rclone", "s5cmd"), half_cpu("rclone", "s5cmd"), RSS)),
+    Scenario(
+        "pull-all-dir", "everything back, from a directory", "many", 100_000, "dir", ("offsite", "rsync"), verb="pull",
+        target="empty", marks=(faster(1.0, "rsync"), RSS)),
+    Scenario(
+        "pull-one-percent-s3", "back onto a tree that differs in 1 %, from S3", "many", 100_000, "s3",
+        ("offsite", "rclone", "restic"), verb="pull", target="differs",
+        marks=(at_most("requests <= differing files + 6", "total_requests", changed(6)),
+               faster(5, "rclone"), faster(5, "restic"), RSS)),
+    Scenario(
+        "rename-s3", "a directory of a twentieth of the files renamed, on S3", "many", 100_000, "s3", ("offsite", "rclone"),
+        mutation="rename", flags=NO_HISTORY,
+        marks=(exactly("content bytes sent = 0", "content_up", 0),
+               exactly("COPY = files renamed", "requests.COPY", changed(0)), RSS)),
+    Scenario(
+        "site", "first sync of a web site with odd names and dangling links, to S3", "site", 40_000, "s3",
+        ("offsite", "rclone", "s5cmd"), fresh=True,
+        marks=(exactly("files missing or wrong = 0", "wrong", 0), exactly("exit code 0", "code", 0), RSS)),
+)

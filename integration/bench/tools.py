@@ -1,0 +1,148 @@
+"""The command lines: how offsite and each peer is asked to do the same piece of work.
+
+It owns: argument lists and environments. It does not run anything. Flags of the peers are the best ones known for
+the case (see README.md), not the defaults, so that a ratio is against the peer at its best.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+PASSWORD = "bench"
+RCLONE_WIDE = ["--transfers", "32", "--checkers", "32"]
+
+
+@dataclass
+class Place:
+    """Where one tool keeps its copies: prefixes behind proxies, or a directory; with a cache of its own."""
+
+    cache: Path
+    directory: Path | None = None
+    bucket: str = ""
+    region: str = ""
+    prefixes: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()  # of the proxy before each prefix
+
+    def endpoint(self, number: int = 0) -> str:
+        return f"http://127.0.0.1:{self.ports[number]}"
+
+    def urls(self) -> list[str]:
+        """The destinations as offsite wants them."""
+        if self.directory:
+            return [str(self.directory)]
+        return [f"s3://{self.bucket}/{quote(prefix)}?endpoint={self.endpoint(number)}&region={self.region}"
+                for number, prefix in enumerate(self.prefixes)]
+
+
+@dataclass
+class Work:
+    """One piece of work: the verb, the tree or the target, the place, and whether the place is fresh."""
+
+    verb: str  # sync, pull
+    local: Path  # the tree to sync, or the directory to pull into
+    place: Place
+    fresh: bool
+    flags: tuple[str, ...] = ()  # for offsite only
+
+
+def offsite(program: str, work: Work) -> list[str]:
+    if work.verb == "sync":
+        return [program, "sync", str(work.local), *work.place.urls(), "--json", "--quiet", *work.flags]
+    return [program, "pull", work.place.urls()[0], str(work.local), "--json", *work.flags]
+
+
+def rclone(program: str, work: Work) -> list[str]:
+    place = work.place
+    if place.directory:
+        ends = [str(work.local), str(place.directory)]
+        flags: list[str] = []
+    else:
+        ends = [str(work.local), f"bench:{place.bucket}/{place.prefixes[0]}"]
+        flags = list(RCLONE_WIDE)
+    if work.verb == "pull":
+        ends.reverse()
+        flags += [] if place.directory else ["--fast-list"]
+        flags += [] if place.directory or work.fresh else ["--checksum"]
+    elif not place.directory and not work.fresh:
+        flags += ["--fast-list", "--update", "--use-server-modtime"]
+    return [program, "sync", *ends, *flags, "--quiet"]
+
+
+def s5cmd(program: str, work: Work) -> list[str]:
+    start = [program, "--endpoint-url", work.place.endpoint(), "--log", "error"]
+    remote = f"s3://{work.place.bucket}/{work.place.prefixes[0]}/"
+    if work.verb == "sync":
+        return [*start, "sync", "--delete", f"{work.local}/", remote]
+    return [*start, "cp", f"{remote}*", f"{work.local}/"]
+
+
+def aws(program: str, work: Work) -> list[str]:
+    remote = f"s3://{work.place.bucket}/{work.place.prefixes[0]}/"
+    ends = [str(work.local), remote] if work.verb == "sync" else [remote, str(work.local)]
+    return [program, "--endpoint-url", work.place.endpoint(), "s3", "sync", "--delete", "--only-show-errors", *ends]
+
+
+def restic(program: str, work: Work) -> list[str]:
+    """Run inside the tree, so that a restore needs no path of this machine."""
+    ask = [program, "--quiet", "--repo", repository(work.place)]
+    if work.verb == "sync":
+        return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(work.local), *ask, "backup", "."]
+    return [*ask, "restore", "latest", "--target", str(work.local)]
+
+
+def repository(place: Place) -> str:
+    return str(place.directory) if place.directory else f"s3:{place.endpoint()}/{place.bucket}/{place.prefixes[0]}"
+
+
+def rsync(program: str, work: Work) -> list[str]:
+    ends = [f"{work.local}/", f"{work.place.directory}/"]
+    if work.verb == "pull":
+        ends.reverse()
+    return [program, "-a", "--delete", *ends]
+
+
+def copy(program: str, work: Work) -> list[str]:
+    return [program, "-r", f"{work.local}/.", str(work.place.directory)]
+
+
+def copy_and_sync(program: str, work: Work) -> list[str]:
+    line = '"$1" -r "$2" "$3" && sync -f "$3"'
+    return ["sh", "-c", line, "sh", program, f"{work.local}/.", str(work.place.directory)]
+
+
+def find(program: str, work: Work) -> list[str]:
+    """The floor of every no-change run: one pass over the tree."""
+    return [program, str(work.local), "-printf", "%s %T@ %p\\n"]
+
+
+COMMANDS = {"offsite": offsite, "rclone": rclone, "s5cmd": s5cmd, "aws": aws, "restic": restic, "rsync": rsync,
+            "cp": copy, "cp+sync": copy_and_sync, "find": find}
+ORDINARY = {"cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
+KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync"}  # the copy can be compared file by file
+
+
+def command(tool: str, program: str, work: Work) -> list[str]:
+    return COMMANDS[tool](program, work)
+
+
+def prepare(tool: str, program: str, place: Place) -> list[str] | None:
+    """What has to run once before the first sync of a place."""
+    if tool == "restic":
+        return [program, "--quiet", "--repo", repository(place), "init"]
+    return None
+
+
+def environment(base: dict[str, str], place: Place) -> dict[str, str]:
+    """A clean environment: no configuration of the user, a cache and a home of the place's own."""
+    env = {name: base[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+           if name in base}
+    env |= {"HOME": str(place.cache), "XDG_CACHE_HOME": str(place.cache / "xdg"), "OFFSITE_CACHE_DIR": str(place.cache),
+            "RESTIC_CACHE_DIR": str(place.cache / "restic"), "RESTIC_PASSWORD": PASSWORD,
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": place.region, "AWS_DEFAULT_REGION": place.region,
+            "RCLONE_CONFIG": str(place.cache / "rclone.conf"), "NO_PROXY": "127.0.0.1"}
+    if place.ports:
+        env |= {"RCLONE_CONFIG_BENCH_TYPE": "s3", "RCLONE_CONFIG_BENCH_PROVIDER": "SeaweedFS",
+                "RCLONE_CONFIG_BENCH_ENV_AUTH": "true", "RCLONE_CONFIG_BENCH_ENDPOINT": place.endpoint(),
+                "RCLONE_CONFIG_BENCH_REGION": place.region, "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true"}
+    return {name: value for name, value in env.items() if value}
