@@ -31,12 +31,20 @@ class S3:
         pairs = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in (query or {}).items())
         line = "&".join(f"{k}={v}" for k, v in pairs)
         signed = self.sign(method, path, line, body)
-        self.connection.request(method, path + (f"?{line}" if line else ""), body, {**signed, **(headers or {})})
-        answer = self.connection.getresponse()
-        data = answer.read()
+        target = path + (f"?{line}" if line else "")
+        try:
+            answer, data = self.ask(method, target, body, {**signed, **(headers or {})})
+        except (http.client.HTTPException, ConnectionError):  # kept open for longer than the server likes
+            self.connection.close()
+            answer, data = self.ask(method, target, body, {**signed, **(headers or {})})
         if answer.status // 100 != 2:
             raise Refused(f"{method} {path}: {answer.status} {data[:300]!r}")
         return data
+
+    def ask(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
+        self.connection.request(method, target, body, headers)
+        answer = self.connection.getresponse()
+        return answer, answer.read()
 
     def sign(self, method: str, path: str, query: str, body: bytes) -> dict[str, str]:
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

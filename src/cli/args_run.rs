@@ -44,6 +44,10 @@ pub struct RunArgs {
     /// Send at most so many bytes a second, all destinations together: 500K, 10M, by 1024 (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
+    /// Read at most so many bytes a second back from all destinations together: what --adopt compares (default: no
+    /// limit)
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    limit_download: Option<u64>,
     /// Files in flight at each destination (default: what suits the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
@@ -120,6 +124,7 @@ impl RunArgs {
             price_name,
             transfers: self.transfers,
             limit_upload: self.limit_upload,
+            limit_download: self.limit_download,
         })
     }
 }

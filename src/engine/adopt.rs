@@ -20,7 +20,7 @@ use crate::manifest::{KeyRules, Records};
 use crate::model::{Change, Content, Entry, Hash, Kind, Stamps};
 use crate::scan::{BigFile, ReadError, Root};
 use crate::spool::{Joined, Reader, Sorter};
-use crate::transfer::{Done, Hub, Journal, Line, Sink, Target, file_meta, read_content};
+use crate::transfer::{Done, Hub, Journal, Limit, Line, Sink, Target, file_meta, read_content};
 
 /// One object or one wanted file, sorted together by key: the object first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +37,7 @@ pub async fn adopt(
     destination: &Destination,
     plan: &Path,
     journal: &Arc<Mutex<Journal>>,
+    limit: &Arc<Limit>,
 ) -> Result<u64> {
     let mut sorter = Sorter::new(&destination.dir, 50_000, |t: &There| t.key.as_bytes());
     let mut listing = destination.backend.list_keys();
@@ -65,6 +66,7 @@ pub async fn adopt(
             root: Arc::clone(hub.root()),
             records: destination.records.clone(),
             journal: Arc::clone(journal),
+            limit: Arc::clone(limit),
         };
         tasks.spawn(async move { one.adopt(entry, stamps, object).await });
     }
@@ -85,6 +87,7 @@ struct One {
     root: Arc<Root>,
     records: Records,
     journal: Arc<Mutex<Journal>>,
+    limit: Arc<Limit>,
 }
 
 impl One {
@@ -115,7 +118,7 @@ impl One {
     /// Reads the object back. An MD5 that differs does not settle it: with some encryption a tag only looks like one.
     async fn same_content(&self, entry: &Entry) -> Result<bool> {
         let rules = &self.target.rules;
-        match read_content(&self.records, rules, entry, &mut Nowhere).await {
+        match read_content(&self.records, rules, entry, &mut Nowhere(&self.limit)).await {
             Ok(()) => Ok(true),
             Err(Error::Damaged { .. }) => Ok(false),
             Err(error)
@@ -129,15 +132,16 @@ impl One {
 }
 
 /// Only the hash is wanted.
-struct Nowhere;
+struct Nowhere<'a>(&'a Limit);
 
 #[async_trait]
-impl Sink for Nowhere {
+impl Sink for Nowhere<'_> {
     async fn restart(&mut self) -> Result<()> {
         Ok(())
     }
 
-    async fn write(&mut self, _: Bytes) -> Result<()> {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.0.take(bytes.len() as u64).await;
         Ok(())
     }
 }

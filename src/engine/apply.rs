@@ -34,6 +34,7 @@ pub struct Common {
     pub keep: KeepRules,
     pub transfers: Option<usize>,
     pub limit: Arc<Limit>,
+    pub limit_download: Arc<Limit>,
     /// Content bytes in flight a destination.
     pub window: u64,
 }
@@ -148,7 +149,7 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);
     part.progress.bytes_total.store(part.facts.bytes, Relaxed);
     if common.adopt {
-        outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal).await?;
+        outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal, &common.limit_download).await?;
     }
     let done = sorted(&part.destination)?;
     let sent = match &tree {

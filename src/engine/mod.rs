@@ -30,7 +30,7 @@ mod tidy;
 pub use destination::Destination;
 pub use look::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, diff, history, ls, resolve_at, snapshots};
 pub use outcome::{Bytes, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
-pub use plan_file::{apply, save_plan};
+pub use plan_file::{ApplyOptions, apply};
 pub use prune::{prune, prune_over};
 pub use pull::{PullOptions, pull, pull_over};
 pub use sync::{Report, SyncOptions, plan, sync, sync_over, worst};

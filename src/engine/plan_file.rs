@@ -15,7 +15,7 @@ use super::apply::{self, Common, Part};
 use super::compare::tree_root;
 use super::destination::Destination;
 use super::outcome::{Outcome, SyncOutcome};
-use super::planning::verdict;
+use super::planning::{Planned, verdict};
 use super::sync::{Report, finish};
 use super::{Machine, PROGRAM};
 use crate::error::{Error, Result};
@@ -36,6 +36,9 @@ struct Heading {
     /// The snapshot it was compared with, and the hash of its object.
     base: Option<(u64, Hash)>,
     facts: Facts,
+    /// Of its requests, in US dollars.
+    #[serde(default)]
+    cost: f64,
     keep: KeepRules,
     scan_start: Time,
 }
@@ -60,7 +63,7 @@ pub struct Saving<'a> {
 }
 
 /// Writes a plan where the user wants it.
-pub fn save_plan(saving: &Saving<'_>, plan: &Path, facts: &Facts, destination: &Destination) -> Result<()> {
+pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &Planned, destination: &Destination) -> Result<()> {
     let Saving { to, source, url, keep, scan_start } = *saving;
     let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
     let heading = Heading {
@@ -70,7 +73,8 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, facts: &Facts, destination: &
         source: super::compare::shown(&absolute),
         destination: absolute_url(url)?,
         base: destination.snapshot().map(|(s, h)| (s.number, *h)),
-        facts: *facts,
+        facts: planned.facts,
+        cost: planned.cost,
         keep,
         scan_start,
     };
@@ -92,18 +96,28 @@ fn absolute_url(url: &str) -> Result<String> {
     path.into_os_string().into_string().map_err(|_| Error::Usage("a plan file needs a destination whose path is UTF-8".into()))
 }
 
-/// Carries a saved plan out. `limits` judge it once more.
-pub async fn apply(machine: &Machine, file: &Path, report: &Report, limits: &Limits) -> SyncOutcome {
+/// How to carry a saved plan out; what is done stands in the plan.
+#[derive(Debug, Clone)]
+pub struct ApplyOptions {
+    /// Judge it once more.
+    pub limits: Limits,
+    pub transfers: Option<usize>,
+    /// Bytes a second.
+    pub limit_upload: Option<u64>,
+}
+
+/// Carries a saved plan out.
+pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report) -> SyncOutcome {
     let started = Instant::now();
     let mut outcome = Outcome::default();
-    let result = applied(machine, file, report, limits, &mut outcome).await;
+    let result = applied(machine, file, options, report, &mut outcome).await;
     outcome.seconds = started.elapsed().as_secs_f64();
     finish(&mut outcome, result.err().as_ref());
     let exit = outcome.exit;
     SyncOutcome { destinations: vec![outcome], exit }
 }
 
-async fn applied(machine: &Machine, file: &Path, report: &Report, limits: &Limits, outcome: &mut Outcome) -> Result<()> {
+async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report, outcome: &mut Outcome) -> Result<()> {
     let mut rows = Reader::<Row>::open(file)?;
     let heading = match rows.next_line() {
         Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => *heading,
@@ -125,7 +139,7 @@ async fn applied(machine: &Machine, file: &Path, report: &Report, limits: &Limit
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{} is at {}, the plan starts from {}", outcome.url, name(now), name(heading.base))]));
     }
-    verdict(&judge(&heading.facts, limits, 0.0))?;
+    verdict(&judge(&heading.facts, &options.limits, heading.cost))?;
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
     let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
     let plan = destination.local("plan-0");
@@ -142,8 +156,9 @@ async fn applied(machine: &Machine, file: &Path, report: &Report, limits: &Limit
         unread: Vec::new(),
         adopt: false,
         keep: heading.keep,
-        transfers: None,
-        limit: Arc::new(Limit::new(None)),
+        transfers: options.transfers,
+        limit: Arc::new(Limit::new(options.limit_upload)),
+        limit_download: Arc::new(Limit::new(None)),
         window: super::sync::WINDOW,
     };
     let progress = report.progress.first().cloned().unwrap_or_default();

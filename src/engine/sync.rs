@@ -45,6 +45,8 @@ pub struct SyncOptions {
     pub transfers: Option<usize>,
     /// Bytes a second, all destinations together.
     pub limit_upload: Option<u64>,
+    /// Bytes a second of what is read back to be adopted, all destinations together.
+    pub limit_download: Option<u64>,
 }
 
 /// Where a run says how far it is, and is told to stop.
@@ -195,7 +197,7 @@ fn report_plan(
         report.listed.extend(planned_change(&line.step));
     }
     if let Some(saving) = saving {
-        save_plan(saving, path, &planned.facts, destination)?;
+        save_plan(saving, path, planned, destination)?;
     }
     let _ = std::fs::remove_file(path);
     Ok(())
@@ -348,6 +350,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         keep: options.keep,
         transfers: options.transfers,
         limit: Arc::new(Limit::new(options.limit_upload)),
+        limit_download: Arc::new(Limit::new(options.limit_download)),
         window: WINDOW / count,
     });
     let sides = std::mem::take(&mut seen.sides);

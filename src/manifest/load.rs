@@ -15,6 +15,8 @@ use crate::model::{Entry, Hash, PageRef, RelPath, Snapshot};
 
 /// Largest page that is read, unpacked. A page is at most 256 KiB and one line; a line may carry large xattrs.
 const MAX_RAW: u64 = 32 << 20;
+/// Largest object of pages, by far.
+const MAX_OBJECT: u64 = 1 << 44;
 /// Neighbouring pages are fetched together up to so many bytes.
 const STRETCH: u64 = 8 << 20;
 /// Neighbours may lie so far apart: fetching that much for nothing takes no longer than another request.
@@ -59,13 +61,11 @@ impl PageSource {
         wanted: impl Fn(&[u8], Option<&[u8]>) -> bool,
     ) -> Result<(Vec<PageRef>, Vec<PageRef>, Vec<Lost>)> {
         let Some(root) = &snapshot.root else { return Ok(Default::default()) };
+        self.check(root)?;
         let (mut inner, mut lost) = (Vec::new(), Vec::new());
         let mut refs = vec![root.clone()];
         while refs.iter().any(|r| r.level > 0) {
             let level = refs.iter().map(|r| r.level).max().unwrap_or(0);
-            if level > MAX_LEVEL {
-                return Err(Error::damaged(self.url(root), "pages nested too deep"));
-            }
             let (upper, rest): (Vec<_>, Vec<_>) = refs.into_iter().partition(|r| r.level == level);
             let mut next = rest;
             let mut fetched = stream::iter(stretches(upper)).map(|group| self.stretch(group)).buffered(AHEAD);
@@ -108,6 +108,17 @@ impl PageSource {
         Ok(())
     }
 
+    /// Bounds what a reference may ask for, before anything is fetched or allocated for it.
+    fn check(&self, page: &PageRef) -> Result<()> {
+        if page.level > MAX_LEVEL {
+            return Err(Error::damaged(self.url(page), "pages nested too deep"));
+        }
+        if page.raw > MAX_RAW || page.length > MAX_RAW || page.offset > MAX_OBJECT {
+            return Err(Error::damaged(self.url(page), "it is said to be larger than a page can be"));
+        }
+        Ok(())
+    }
+
     fn url(&self, page: &PageRef) -> String {
         page.object.map_or_else(|| "a page".into(), |o| format!("{} (page at {})", self.records.pages_url(&o), page.offset))
     }
@@ -134,9 +145,6 @@ impl PageSource {
         let from = usize::try_from(page.offset - start).unwrap_or(usize::MAX);
         let frame = from.checked_add(page.length as usize).and_then(|to| body.get(from..to));
         let Some(frame) = frame else { return Err(Error::damaged(self.url(page), "it is cut short")) };
-        if page.raw > MAX_RAW {
-            return Err(Error::damaged(self.url(page), format_args!("{} bytes are more than a page can have", page.raw)));
-        }
         let raw = zstd::bulk::decompress(frame, page.raw as usize).map_err(|e| Error::damaged(self.url(page), e))?;
         if raw.len() as u64 != page.raw || Hash::of(&raw) != page.hash {
             return Err(Error::damaged(self.url(page), "its hash is not the one it was written with"));
@@ -154,9 +162,10 @@ impl PageSource {
         let mut children: Vec<PageRef> = self.lines(page, raw)?;
         for child in &mut children {
             child.object = child.object.or(page.object);
-            if child.level + 1 != page.level {
+            if u64::from(child.level) + 1 != u64::from(page.level) {
                 return Err(Error::damaged(self.url(page), "it names a page of a wrong level"));
             }
+            self.check(child)?;
         }
         Ok(children)
     }

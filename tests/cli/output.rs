@@ -41,6 +41,20 @@ fn a_saved_plan_is_carried_out_once() {
 }
 
 #[test]
+fn a_saved_plan_is_held_to_a_budget_when_it_is_carried_out() {
+    let place = Place::synced();
+    fs::write(place.path("site/new"), "new").unwrap();
+    place.ok(&["plan", "site", "copy", "--out", "friday.plan", "--price", "aws/s3-standard"]);
+    for budget in [["--max-bytes", "2"], ["--max-cost", "0.000001"]] {
+        let ran = place.run(&[&["apply", "friday.plan"], &budget[..]].concat());
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        assert!(ran.err.contains(budget[0]), "{}", ran.err);
+        assert!(!place.path("copy/new").exists());
+    }
+    place.ok(&["apply", "friday.plan", "--max-bytes", "100", "--max-cost", "1"]);
+}
+
+#[test]
 fn looking_back() {
     let place = Place::synced();
     fs::write(place.path("site/docs/a.txt"), "second one").unwrap();

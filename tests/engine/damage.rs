@@ -115,6 +115,23 @@ async fn after_damage_adopting_makes_a_whole_manifest_again() {
     world.comes_back(&backend).await;
 }
 
+/// A hostile snapshot: what its reference asks for is bounded before anything is fetched or allocated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_to_something_huge_is_refused() {
+    let world = World::new();
+    let (bucket, backend) = filled(&world, "damage-huge").await;
+    let key = find(&bucket, ".offsite/snapshots/");
+    let good: serde_json::Value = serde_json::from_slice(&bucket.content(&key).unwrap()).unwrap();
+    for (field, value) in [("offset", u64::MAX), ("length", u64::MAX), ("raw", u64::MAX), ("level", 255)] {
+        let mut bad = good.clone();
+        bad["root"][field] = value.into();
+        bucket.plant(&key, serde_json::to_vec(&bad).unwrap());
+        let elsewhere = World { machine: world.elsewhere(field), ..World::new() };
+        let error = elsewhere.pull(&backend, "back", &PullOptions::default()).await.unwrap_err().to_string();
+        assert!(error.contains(".offsite/pages/"), "{field}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_cut_short_is_an_error_not_a_shorter_list() {
     let world = World::new();

@@ -107,6 +107,7 @@ pub fn options() -> SyncOptions {
         price_name: "aws/s3-standard".into(),
         transfers: None,
         limit_upload: None,
+        limit_download: None,
     }
 }
 

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::engine;
+use offsite::engine::{self, ApplyOptions};
 use offsite::error::Result;
 
 use super::super::Context;
 use super::super::args_run::GuardArgs;
+use super::super::values;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
@@ -15,6 +16,12 @@ pub struct ApplyArgs {
     /// What `offsite plan --out FILE` saved
     #[arg(value_name = "FILE")]
     plan: PathBuf,
+    /// Send at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    limit_upload: Option<u64>,
+    /// Files in flight (default: what suits the store)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    transfers: Option<usize>,
     #[command(flatten)]
     guard: GuardArgs,
 }
@@ -22,7 +29,8 @@ pub struct ApplyArgs {
 pub async fn run(args: ApplyArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
     let (report, bars) = context.report(&[args.plan.display().to_string()]);
-    let outcome = engine::apply(&machine, &args.plan, &report, &args.guard.limits()).await;
+    let options = ApplyOptions { limits: args.guard.limits(), transfers: args.transfers, limit_upload: args.limit_upload };
+    let outcome = engine::apply(&machine, &args.plan, &options, &report).await;
     drop(bars);
     context.out.synced(&outcome)?;
     Ok(outcome.exit)
