@@ -7,6 +7,7 @@ mod harness;
 mod history;
 mod kinds;
 mod names;
+mod order;
 mod requests;
 mod round_trip;
 mod several;
