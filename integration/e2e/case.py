@@ -5,6 +5,7 @@ leaves in its cache is searched for the secret key; no test sees another one's o
 """
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from registry import Wrong, check
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = os.environ.get("OFFSITE_BIN") or str(ROOT / "target" / "release" / "offsite")
 SCHEMAS = ROOT / "docs" / "schema"
+RUN = secrets.token_hex(4)  # a server that ran before may hold what an earlier run left
 
 
 class Ran:
@@ -62,7 +64,7 @@ class Case:
         return f"s3://{bucket or self.server.bucket}/{self.prefix(name)}?{query}"
 
     def prefix(self, name: str = "d") -> str:
-        return f"{self.name}/{name}"
+        return f"{RUN}/{self.name}/{name}"
 
     def keys(self, name: str = "d", bucket: str | None = None) -> dict[str, int]:
         """Keys below a prefix, without it, and their sizes, as boto3 sees them."""
