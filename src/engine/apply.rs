@@ -162,10 +162,15 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     }
     part.progress.set_phase(Phase::Commit);
     let (cache, figures, woven) = weave(common, part).await?;
+    let tidy = if tidy::is_needed(&part.plan, tree.is_some())? {
+        tidy::set_aside(&part.destination, &part.plan, &run)?
+    } else {
+        part.plan.clone()
+    };
     finish_commit(common, part, outcome, run, findings, figures, woven, cache).await?;
     let _ = std::fs::remove_file(part.destination.local("journal"));
     part.progress.set_phase(Phase::Tidy);
-    after_commit(common, part, outcome, lease).await;
+    after_commit(common, part, outcome, lease, &tidy).await;
     Ok(target.versioned.load(Relaxed))
 }
 
@@ -264,17 +269,12 @@ async fn finish_commit(
 }
 
 /// Deletes and directory metadata. What goes wrong here is said and done again by the next run.
-async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease) {
+async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease, tidy: &Path) {
     let result = async {
-        let tree = part.destination.backend.tree();
-        let plan = if tidy::is_needed(&part.plan, tree.is_some())? {
-            let plan = tidy::set_aside(&part.destination, &part.plan, part.destination.number())?;
+        if tidy != part.plan {
             lease.verify().await?;
-            plan
-        } else {
-            part.plan.clone()
-        };
-        tidy_up(common, part, &plan).await
+        }
+        tidy_up(common, part, tidy).await
     };
     if let Err(error) = result.await {
         outcome.warnings.push(format!("committed, but not tidied up ({error}); the next run does it"));
