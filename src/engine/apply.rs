@@ -157,6 +157,7 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     };
     let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     sent?;
+    still_there(common)?;
     if let Some(tree) = &tree {
         tree.sync().await?;
     }
@@ -185,6 +186,16 @@ async fn still_newest(destination: &Destination) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// A source that was removed while it was read is no run that went well: every file of it only vanished.
+fn still_there(common: &Common) -> Result<()> {
+    let root = common.hub.root();
+    let there = root.stat().and_then(|stat| match stat.nlink {
+        0 => Err(std::io::Error::other("the source was removed while it was read; nothing was committed")),
+        _ => Ok(()),
+    });
+    there.map_err(|error| Error::local(root.path(), error))
 }
 
 fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
