@@ -156,6 +156,16 @@ impl Records {
         Ok((snapshot, hash))
     }
 
+    /// Whether a snapshot is there, whatever a listing says.
+    pub async fn has_snapshot(&self, number: u64) -> Result<bool> {
+        let key = snapshot_key(number);
+        match self.store.head(&object_path(key.as_bytes())?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.error(&key, &error)),
+        }
+    }
+
     /// Commits a snapshot: `false` if its number is taken.
     pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<Hash>> {
         let key = snapshot_key(snapshot.number);
