@@ -129,7 +129,8 @@ impl Records {
             .try_collect::<Vec<_>>()
             .await;
         let mut found = match found {
-            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Vec::new(),
+            // A directory that is not there yet. An object store has no directories: there the bucket is missing.
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.tree().is_some() => Vec::new(),
             found => found?,
         };
         found.retain(|s| after.is_none_or(|n| s.number > n));
