@@ -36,6 +36,9 @@ struct Heading {
     /// The snapshot it was compared with, and the hash of its object.
     base: Option<(u64, Hash)>,
     facts: Facts,
+    /// US dollars for the requests, by the price it was planned with.
+    #[serde(default)]
+    cost: f64,
     keep: KeepRules,
     scan_start: Time,
 }
@@ -60,7 +63,7 @@ pub struct Saving<'a> {
 }
 
 /// Writes a plan where the user wants it.
-pub fn save_plan(saving: &Saving<'_>, plan: &Path, facts: &Facts, destination: &Destination) -> Result<()> {
+pub fn save_plan(saving: &Saving<'_>, plan: &Path, facts: &Facts, cost: f64, destination: &Destination) -> Result<()> {
     let Saving { to, source, url, keep, scan_start } = *saving;
     let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
     let heading = Heading {
@@ -71,6 +74,7 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, facts: &Facts, destination: &
         destination: absolute_url(url)?,
         base: destination.snapshot().map(|(s, h)| (s.number, *h)),
         facts: *facts,
+        cost,
         keep,
         scan_start,
     };
@@ -125,7 +129,7 @@ async fn applied(machine: &Machine, file: &Path, report: &Report, limits: &Limit
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{} is at {}, the plan starts from {}", outcome.url, name(now), name(heading.base))]));
     }
-    verdict(&judge(&heading.facts, limits, 0.0))?;
+    verdict(&judge(&heading.facts, limits, heading.cost))?;
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
     let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
     let plan = destination.local("plan-0");

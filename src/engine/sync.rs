@@ -195,7 +195,7 @@ fn report_plan(
         report.listed.extend(planned_change(&line.step));
     }
     if let Some(saving) = saving {
-        save_plan(saving, path, &planned.facts, destination)?;
+        save_plan(saving, path, &planned.facts, planned.cost, destination)?;
     }
     let _ = std::fs::remove_file(path);
     Ok(())
