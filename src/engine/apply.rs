@@ -158,15 +158,21 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     };
     let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     sent?;
+    still_there(common)?;
     if let Some(tree) = &tree {
         tree.sync().await?;
     }
     part.progress.set_phase(Phase::Commit);
     let (cache, figures, woven) = weave(common, part).await?;
+    let tidy = if tidy::is_needed(&part.plan, tree.is_some())? {
+        tidy::set_aside(&part.destination, &part.plan, &run)?
+    } else {
+        part.plan.clone()
+    };
     finish_commit(common, part, outcome, run, findings, figures, woven, cache).await?;
     let _ = std::fs::remove_file(part.destination.local("journal"));
     part.progress.set_phase(Phase::Tidy);
-    after_commit(common, part, outcome, lease).await;
+    after_commit(common, part, outcome, lease, &tidy).await;
     Ok(target.versioned.load(Relaxed))
 }
 
@@ -181,6 +187,16 @@ async fn still_newest(destination: &Destination) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// A source that was removed while it was read is no run that went well: every file of it only vanished.
+fn still_there(common: &Common) -> Result<()> {
+    let root = common.hub.root();
+    let there = root.stat().and_then(|stat| match stat.nlink {
+        0 => Err(std::io::Error::other("the source was removed while it was read; nothing was committed")),
+        _ => Ok(()),
+    });
+    there.map_err(|error| Error::local(root.path(), error))
 }
 
 fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
@@ -265,17 +281,12 @@ async fn finish_commit(
 }
 
 /// Deletes and directory metadata. What goes wrong here is said and done again by the next run.
-async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease) {
+async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease, tidy: &Path) {
     let result = async {
-        let tree = part.destination.backend.tree();
-        let plan = if tidy::is_needed(&part.plan, tree.is_some())? {
-            let plan = tidy::set_aside(&part.destination, &part.plan, part.destination.number())?;
+        if tidy != part.plan {
             lease.verify().await?;
-            plan
-        } else {
-            part.plan.clone()
-        };
-        tidy_up(common, part, &plan).await
+        }
+        tidy_up(common, part, tidy).await
     };
     if let Err(error) = result.await {
         outcome.warnings.push(format!("committed, but not tidied up ({error}); the next run does it"));

@@ -190,7 +190,9 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
             Event::Unread(path, error) => {
                 each(sides, |side| side.carry(path));
                 let gone = error.kind() == std::io::ErrorKind::NotFound;
-                if !gone {
+                // Its metadata may have been refused already.
+                let said = scanned.unread.last().is_some_and(|last| last.path.as_bytes() == path);
+                if !gone && !said {
                     scanned.unread.push(Problem { path: path.into(), problem: error.to_string() });
                 }
             }

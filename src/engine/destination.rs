@@ -149,6 +149,7 @@ impl Destination {
                 Some(_) => Err(Error::damaged(self.records.url(Format::KEY), "it is missing although there are snapshots")),
             };
         };
+        self.looked_past(&list).await?;
         let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
         let snapshot = match list.last() {
             None => None,
@@ -158,6 +159,19 @@ impl Destination {
             },
         };
         self.rebuild(format, snapshot, known_list, lenient).await
+    }
+
+    /// A listing that was cut short would pass for an older state, and what is newer would be written over:
+    /// the snapshot after its last one must not be there.
+    async fn looked_past(&self, list: &[SnapshotRef]) -> Result<()> {
+        let next = list.last().map_or(1, |s| s.number + 1);
+        if self.records.has_snapshot(next).await? {
+            let url = self.backend.location();
+            return Err(Error::Busy(format!(
+                "{url}: snapshot {next} is there, but the listing ends before it; if another run has just committed it, run again"
+            )));
+        }
+        Ok(())
     }
 
     fn is_current(&self, list: &[SnapshotRef]) -> bool {

@@ -70,6 +70,7 @@ struct Asked<'a> {
     source: &'a Path,
     options: &'a SyncOptions,
     report: &'a Report,
+    started: Instant,
 }
 
 /// What the scan saw.
@@ -107,15 +108,17 @@ pub async fn sync_over(
     options: &SyncOptions,
     report: &Report,
 ) -> SyncOutcome {
-    let started = Instant::now();
-    let asked = Asked { machine, source, options, report };
+    let asked = Asked { machine, source, options, report, started: Instant::now() };
     let Compared { destinations, mut outcomes, mut errors, seen, scan_start } = compared(asked, opened).await;
     if let Some(seen) = seen {
         let mut ends = Ends { outcomes: &mut outcomes, errors: &mut errors };
         carry_out(asked, seen, destinations, &mut ends, scan_start).await;
     }
     for (outcome, error) in outcomes.iter_mut().zip(&errors) {
-        outcome.seconds = started.elapsed().as_secs_f64();
+        // One that was carried out has the time at which it ended, whatever the others still had to do.
+        if outcome.seconds == 0.0 {
+            outcome.seconds = asked.started.elapsed().as_secs_f64();
+        }
         finish(outcome, error.as_ref());
     }
     for (progress, outcome) in report.progress.iter().zip(&outcomes) {
@@ -136,7 +139,7 @@ pub async fn plan(
 ) -> Vec<PlanReport> {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
     let opened = urls.iter().cloned().zip(opened.into_iter().map(|r| r.map_err(Error::from))).collect();
-    let asked = Asked { machine, source, options, report };
+    let asked = Asked { machine, source, options, report, started: Instant::now() };
     let Compared { destinations, outcomes, errors, seen, scan_start } = compared(asked, opened).await;
     let mut reports: Vec<PlanReport> = outcomes.iter().zip(&errors).map(|(o, e)| empty_report(o, e.as_ref(), options)).collect();
     let Some(mut seen) = seen else { return reports };
@@ -217,7 +220,7 @@ fn planned_change(change: &Change) -> Option<PlannedChange> {
 
 /// Opens, loads, scans and compares.
 async fn compared(asked: Asked<'_>, opened: Vec<(String, Result<Arc<dyn Backend>>)>) -> Compared {
-    let Asked { machine, source, options, report } = asked;
+    let Asked { machine, source, options, report, .. } = asked;
     let scan_start = coarse_now();
     let mut outcomes: Vec<Outcome> = opened.iter().map(|(url, _)| Outcome { url: shown_url(url), ..Outcome::default() }).collect();
     let mut errors: Vec<Option<Error>> = opened.iter().map(|_| None).collect();
@@ -336,7 +339,7 @@ fn decide(
 
 /// Judges all plans, then carries out those that may run, side by side.
 async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, Destination)>, ends: &mut Ends<'_>, scan_start: Time) {
-    let Asked { machine, source, options, report } = asked;
+    let Asked { machine, source, options, report, started } = asked;
     let count = destinations.len().max(1) as u64;
     let common = Arc::new(Common {
         machine: machine.clone(),
@@ -381,6 +384,8 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             outcome.unread.extend(unread);
             outcome.bytes.read = common.hub.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();
+            outcome.seconds = started.elapsed().as_secs_f64();
+            part.progress.set_phase(if result.is_ok() { Phase::Finished } else { Phase::Failed });
             (index, outcome, result)
         }));
     }

@@ -17,21 +17,22 @@ use crate::transfer::{Line, kept_place, place};
 
 const BATCH: usize = 1000;
 
-/// The plan that is to be tidied up after, under a name that says after which snapshot.
-pub fn set_aside(destination: &Destination, plan: &Path, number: u64) -> Result<PathBuf> {
-    let path = destination.local(&format!("tidy-{number}"));
+/// The plan that is to be tidied up after, under a name that says which run's. Done before the commit: a run that
+/// is killed right after it, or never hears that it was made, still leaves the next one a note.
+pub fn set_aside(destination: &Destination, plan: &Path, run: &str) -> Result<PathBuf> {
+    let path = destination.local(&format!("tidy-{run}"));
     std::fs::rename(plan, &path).map_err(|e| Error::local(plan, e))?;
     Ok(path)
 }
 
-/// What an earlier run left undone, if the snapshot it was after is still the newest.
+/// What an earlier run left undone, if it is the one that committed the newest snapshot.
 pub fn left_over(destination: &Destination) -> Option<PathBuf> {
     let entries = std::fs::read_dir(&destination.dir).ok()?;
     let mut found = None;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some(number) = name.strip_prefix("tidy-").and_then(|n| n.parse::<u64>().ok()) {
-            if number == destination.number() {
+        if let Some(run) = name.strip_prefix("tidy-") {
+            if destination.snapshot().is_some_and(|(s, _)| s.run == run) {
                 found = Some(entry.path());
             } else {
                 let _ = std::fs::remove_file(entry.path());

@@ -129,7 +129,8 @@ impl Records {
             .try_collect::<Vec<_>>()
             .await;
         let mut found = match found {
-            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Vec::new(),
+            // A directory that is not there yet. An object store has no directories: there the bucket is missing.
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.tree().is_some() => Vec::new(),
             found => found?,
         };
         found.retain(|s| after.is_none_or(|n| s.number > n));
@@ -154,6 +155,16 @@ impl Records {
             return Err(Error::damaged(self.url(&key), format_args!("it says it is number {}", snapshot.number)));
         }
         Ok((snapshot, hash))
+    }
+
+    /// Whether a snapshot is there, whatever a listing says.
+    pub async fn has_snapshot(&self, number: u64) -> Result<bool> {
+        let key = snapshot_key(number);
+        match self.store.head(&object_path(key.as_bytes())?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.error(&key, &error)),
+        }
     }
 
     /// Commits a snapshot: `false` if its number is taken.

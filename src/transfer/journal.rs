@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,11 +70,12 @@ enum Record {
 pub struct Journal {
     out: Writer<Record>,
     path: PathBuf,
-    pending: u32,
+    flushed: Instant,
 }
 
-/// After so many lines what was written goes to the kernel.
-const FLUSH_EVERY: u32 = 64;
+/// What was written goes to the kernel so often. A killed run loses the rest: at a slow store that must not be
+/// minutes of work, at a fast one a call for each line would be felt.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
 impl Journal {
     /// Begins a new one.
@@ -81,7 +83,7 @@ impl Journal {
         let mut out = Writer::create(path)?;
         out.push(&Record::Header(header))?;
         out.flush()?;
-        Ok(Self { out, path: path.into(), pending: 0 })
+        Ok(Self { out, path: path.into(), flushed: Instant::now() })
     }
 
     /// Goes on with the one that is there, as this run.
@@ -91,15 +93,14 @@ impl Journal {
         let mut out = Writer::append(path)?;
         out.push(&Record::Header(header))?;
         out.flush()?;
-        Ok(Self { out, path: path.into(), pending: 0 })
+        Ok(Self { out, path: path.into(), flushed: Instant::now() })
     }
 
     fn push(&mut self, record: &Record, now: bool) -> Result<()> {
         self.out.push(record)?;
-        self.pending += 1;
-        if now || self.pending >= FLUSH_EVERY {
-            self.pending = 0;
+        if now || self.flushed.elapsed() >= FLUSH_EVERY {
             self.out.flush()?;
+            self.flushed = Instant::now();
         }
         Ok(())
     }

@@ -53,6 +53,16 @@ fn a_budget_is_a_refusal() {
 }
 
 #[test]
+fn a_saved_plan_is_held_against_a_budget_too() {
+    let place = Place::new();
+    place.ok(&["plan", "site", "copy", "--out", "plan", "--price", "aws/s3-standard"]);
+    let ran = place.run(&["apply", "plan", "--max-cost", "0.000001"]);
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("--max-cost"), "{}", ran.err);
+    place.ok(&["apply", "plan", "--max-cost", "1"]);
+}
+
+#[test]
 fn no_secret_is_repeated() {
     let place = Place::new();
     for args in

@@ -129,6 +129,45 @@ async fn failed_at_every_call() {
     }
 }
 
+/// Killed between the commit and what comes after it, or never told that it committed: what the new snapshot no
+/// longer holds goes with the next run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_was_lost_is_tidied_up_after() {
+    let world = World::new();
+    let (bucket, inner) = memory("lost");
+    world.write("stays", b"stays");
+    world.write("goes", b"goes");
+    world.synced(&inner).await;
+    world.remove("goes");
+    let (script, backend) = faulty(&inner);
+    // The lease is the first, the snapshot the second.
+    script.script().lose_answer("create", 2, ErrorKind::Transient);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    assert!(bucket.keys().contains(&"goes".to_owned()));
+    world.synced(&inner).await;
+    assert!(!bucket.keys().contains(&"goes".to_owned()));
+    world.comes_back(&inner).await;
+}
+
+/// The note of a run that did not commit is of no use to the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_did_not_commit_leaves_nothing_to_tidy_up() {
+    let world = World::new();
+    let (bucket, inner) = memory("back");
+    world.write("stays", b"stays");
+    world.write("comes back", b"one");
+    world.synced(&inner).await;
+    world.remove("comes back");
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("create", 2, ErrorKind::Denied);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    world.write("comes back", b"two");
+    world.synced(&inner).await;
+    world.synced(&inner).await;
+    assert!(bucket.keys().contains(&"comes back".to_owned()));
+    world.comes_back(&inner).await;
+}
+
 /// A run that was cut off in the middle of a large file goes on with its parts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_upload_goes_on_with_its_parts() {

@@ -141,10 +141,15 @@ impl ProvideCredentials for Chain {
     }
 }
 
+/// The chain lists what it tried on lines of their own; a message is one line.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":; ", ": ")
+}
+
 /// Says what to do, in the terms of whoever set the machine up.
 fn explain(error: &CredentialsError) -> Error {
     const WHERE: &str = "AWS credentials";
-    let why = std::error::Error::source(error).map_or_else(String::new, |source| format!(" ({})", chain(source)));
+    let why = std::error::Error::source(error).map_or_else(String::new, |source| format!(" ({})", one_line(&chain(source))));
     // The chain ends at the instance's metadata service; that it fails on a machine that is no
     // instance, or behind a proxy that answers for it, only means that nothing was found before.
     let nothing = matches!(error, CredentialsError::CredentialsNotLoaded(_)) || why.contains("IMDS");
@@ -173,6 +178,14 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Answers with credentials of a given life, or fails when there is none, and counts.
+    #[test]
+    fn what_was_tried_is_told_on_one_line() {
+        assert_eq!(
+            one_line("no credentials found. Attempted:\n  Environment: not set\n  Profile: none"),
+            "no credentials found. Attempted: Environment: not set; Profile: none"
+        );
+    }
+
     #[derive(Debug)]
     struct Source(Option<Duration>, Arc<AtomicUsize>);
 

@@ -1,0 +1,85 @@
+"""Chooses the tests, runs them, and prints one line for each."""
+import argparse
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from case import PROGRAM, Case
+from registry import TESTS, Test, Wrong
+from servers import Server
+
+# In this order; a module's tests in the order in which they stand there.
+TOPICS = ["t_round_trip", "t_requests", "t_history", "t_adopt", "t_guard", "t_plan", "t_several", "t_refusals", "t_faults", "t_interrupt", "t_writers",
+          "t_damage", "t_here", "t_output"]
+NEEDED = ["rsync", "setpriv", "faketime", "mount"]
+
+
+def main() -> int:
+    for topic in TOPICS:
+        importlib.import_module(topic)
+    options = arguments()
+    chosen = [t for t in TESTS if not options.only or any(word in t.title for word in options.only)]
+    if options.list:
+        print(*(t.title for t in chosen), sep="\n")
+        return 0
+    if not chosen:
+        sys.exit("no test has such a name; --list shows all")
+    missing = [name for name in NEEDED if not shutil.which(name)] + [PROGRAM] * (not os.access(PROGRAM, os.X_OK))
+    if missing:
+        sys.exit(f"missing: {', '.join(missing)}")
+    servers: dict[str, Server] = {}
+    try:
+        for make in sorted({t.make for t in chosen if t.make}):
+            servers[make] = Server(make)
+        return run_all(chosen, servers, options)
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="The whole program on real S3 servers.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="tests whose name holds NAME")
+    parser.add_argument("--list", action="store_true", help="print the names and run nothing")
+    parser.add_argument("--jobs", type=int, default=3, help="tests at a time (3)")
+    parser.add_argument("--keep", action="store_true", help="keep the directories of tests that fail")
+    return parser.parse_args()
+
+
+def run_all(chosen: list[Test], servers: dict[str, Server], options) -> int:
+    work = Path(tempfile.mkdtemp(prefix="offsite-e2e-"))
+    printing, started = threading.Lock(), time.monotonic()
+
+    def one(test: Test) -> bool:
+        begin = time.monotonic()
+        case = Case(test.name, servers.get(test.make), work)
+        reason = None
+        try:
+            test.body(case)
+        except Wrong as wrong:
+            reason = str(wrong)
+        except Exception:  # a test that is broken is a failed test
+            reason = traceback.format_exc(limit=-6)
+        try:
+            case.close(reason is not None)
+        except Exception as error:
+            reason = reason or str(error)
+        with printing:
+            print(f"{'ok  ' if reason is None else 'FAIL'} {test.title}  {time.monotonic() - begin:.1f} s", flush=True)
+            if reason is not None:
+                print("     " + reason.strip().replace("\n", "\n     "), flush=True)
+        return reason is None
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(one, chosen))
+    if all(results) or not options.keep:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{sum(results)} of {len(results)} passed, {time.monotonic() - started:.0f} s")
+    return 0 if all(results) else 1
