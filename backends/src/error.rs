@@ -71,7 +71,8 @@ impl Error {
             E::InvalidPath { .. } => ErrorKind::Invalid,
             _ => said.unwrap_or_else(|| kind_of_text(&text)),
         };
-        Self::new(kind, location.at(key), refusal.and_then(|r| r.sentence()).unwrap_or(text))
+        let place = if refusal.as_ref().is_some_and(Refusal::is_no_bucket) { location.to_string() } else { location.at(key) };
+        Self::new(kind, place, refusal.and_then(|r| r.sentence()).unwrap_or(text))
     }
 
     /// An error of ours that a library wrapped on its way through.

@@ -24,6 +24,8 @@ pub struct Location {
     /// Prefix without slashes at its ends, or the absolute path of a directory.
     path: Vec<u8>,
     settings: Settings,
+    /// The server behind it, where the URL itself does not say.
+    server: String,
 }
 
 impl Location {
@@ -44,7 +46,7 @@ impl Location {
         while bytes.len() > 1 && bytes.last() == Some(&b'/') {
             bytes.pop();
         }
-        Ok(Self { scheme: "file".into(), host: String::new(), path: bytes, settings: Settings::new() })
+        Ok(Self { scheme: "file".into(), host: String::new(), path: bytes, settings: Settings::new(), server: String::new() })
     }
 
     fn from_url(text: &str, scheme: &str, rest: &str) -> Result<Self> {
@@ -70,7 +72,7 @@ impl Location {
             return Err(Error::invalid(shown, "the URL names no bucket or host"));
         }
         let trimmed = trim_slashes(&path).to_vec();
-        Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query) })
+        Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query), server: String::new() })
     }
 
     /// `s3`, `file`, …
@@ -106,10 +108,15 @@ impl Location {
         }
     }
 
+    /// Says which server it is at, as a backend found out from its URL, variables and profiles.
+    pub fn served_by(mut self, server: &str) -> Self {
+        self.server = server.trim_end_matches('/').into();
+        self
+    }
+
     /// What two URLs of the same place have in common; names the local cache and journal.
     pub fn identity(&self) -> Vec<u8> {
-        let endpoint = self.settings.get("endpoint").map_or("", String::as_str);
-        [self.scheme.as_bytes(), b"://", endpoint.as_bytes(), b"/", self.host.as_bytes(), b"/", &self.path].concat()
+        [self.scheme.as_bytes(), b"://", self.server.as_bytes(), b"/", self.host.as_bytes(), b"/", &self.path].concat()
     }
 
     /// The printable URL of an object of this destination.
@@ -162,6 +169,13 @@ mod tests {
         let dir = Location::parse("file:///mnt/x%23y/").unwrap();
         assert_eq!((dir.scheme(), dir.path()), ("file", &b"/mnt/x#y"[..]));
         assert_eq!(Location::parse("/mnt/x%23").unwrap().path(), b"/mnt/x%23");
+    }
+
+    #[test]
+    fn one_bucket_name_at_two_servers_is_two_places() {
+        let at = |server: &str| Location::parse("s3://acme/site").unwrap().served_by(server).identity();
+        assert_ne!(at("https://one.example"), at("https://two.example"));
+        assert_eq!(at("https://one.example"), at("https://one.example/"));
     }
 
     #[test]

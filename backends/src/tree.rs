@@ -98,14 +98,15 @@ pub trait Tree: Send + Sync {
     /// the first gets its name. Each is replaced atomically (hard link to `keep` first, then
     /// rename), parent directories are made as needed (mode 0700 until [`Tree::set_meta`] says
     /// otherwise). Answers item by item, in order; one that failed is discarded and does not stop
-    /// the others. A directory that is in the way answers [`crate::ErrorKind::Exists`].
+    /// the others. An empty directory makes way; one that holds something answers
+    /// [`crate::ErrorKind::Exists`].
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>>;
 
     /// Makes a directory and its parents. One that exists is no error; something else of that name
     /// answers [`crate::ErrorKind::Exists`].
     async fn make_dir(&self, path: &[u8]) -> Result<()>;
 
-    /// Makes (or atomically replaces) a symlink; a directory in the way answers `Exists`.
+    /// Makes (or atomically replaces) a symlink; a directory in the way that holds something answers `Exists`.
     async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()>;
 
     /// Makes `path` another name of the file `existing`, replacing a file or symlink there atomically.

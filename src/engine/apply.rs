@@ -11,7 +11,7 @@ use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
-use super::{Machine, PROGRAM, adopt, prune, settle, tidy};
+use super::{Machine, PROGRAM, adopt, prune, settle, strays, tidy};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
 use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
@@ -144,6 +144,9 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     let header = Header { destination: format.id.clone(), run: run.clone(), number: part.destination.number() + 1 };
     let (journal, resumed) = open_journal(&part.destination, lease, header).await?;
     outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
+    if resumed.is_some() {
+        strays::clear(&part.destination, &part.plan, sorted(&part.destination)?).await?;
+    }
     let target = Arc::new(target(common, part, lease));
     part.progress.set_phase(Phase::Transfer);
     part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);

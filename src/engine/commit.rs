@@ -98,7 +98,11 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut F
         }
         Change::Metadata { entry, stamps, .. } => {
             counts.metadata += 1;
-            set(entry, stamps)
+            // It was sent again where the destination did not have it any more.
+            match arrived {
+                Some(done) if done.stamps == stamps && done.entry.size == entry.size => set(done.entry, done.stamps),
+                _ => set(entry, stamps),
+            }
         }
         Change::Removed { old, moved } => {
             counts.removed += u64::from(!moved);
@@ -140,9 +144,9 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
     snapshot.totals = woven.totals;
     let base_root = destination.snapshot().and_then(|(s, _)| s.root.clone());
     let mut list = head.list.clone();
-    let hash = loop {
-        if let Some(hash) = destination.records.commit(&snapshot, head.format.create_only).await? {
-            break hash;
+    let (hash, etag) = loop {
+        if let Some(made) = destination.records.commit(&snapshot, head.format.create_only).await? {
+            break made;
         }
         let (other, other_hash) = destination.records.snapshot(snapshot.number).await?;
         if other.root != base_root {
@@ -159,7 +163,7 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
     };
     let number = snapshot.number;
     let time = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp();
-    list.push(Listed { number, time, etag: None });
+    list.push(Listed { number, time, etag });
     destination.keep_head(Head {
         snapshot: Some((snapshot, hash)),
         list,

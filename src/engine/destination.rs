@@ -4,6 +4,7 @@
 //! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
 //! cache is current. The cache is never believed over the destination.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Destination {
     pub head: Option<Head>,
     /// Parts of the manifest that could not be read (only where that was asked for).
     pub lost: Vec<Lost>,
+    /// Names at the top of a place that was never synced to, see `occupied.rs`.
+    pub foreign: BTreeSet<Vec<u8>>,
     _lock: Option<File>,
     /// Identifies whoever holds the local lock; see `lease.rs`.
     pub writer: String,
@@ -80,7 +83,16 @@ impl Destination {
         make_private(&machine.cache_dir)?;
         make_private(&dir)?;
         let head = read_head(&dir.join("head.json"));
-        Ok(Self { records: Records::new(Arc::clone(&backend)), backend, dir, head, lost: Vec::new(), _lock: None, writer: String::new() })
+        Ok(Self {
+            records: Records::new(Arc::clone(&backend)),
+            backend,
+            dir,
+            head,
+            lost: Vec::new(),
+            foreign: BTreeSet::new(),
+            _lock: None,
+            writer: String::new(),
+        })
     }
 
     /// Takes the lock of this destination on this machine; it is gone with the process, however that ends.
@@ -131,7 +143,7 @@ impl Destination {
     pub async fn load(&mut self, lenient: bool, start_over: bool) -> Result<()> {
         let known = self.number();
         let list = if known > 0 { self.records.snapshots(Some(known - 1)).await? } else { self.records.snapshots(None).await? };
-        if known > 0 && self.is_current(&list) {
+        if known > 0 && self.is_current(&list).await? {
             return Ok(());
         }
         let list = if known > 0 { self.records.snapshots(None).await? } else { list };
@@ -174,12 +186,19 @@ impl Destination {
         Ok(())
     }
 
-    fn is_current(&self, list: &[SnapshotRef]) -> bool {
-        let Some(head) = &self.head else { return false };
-        let (Some(last), [only]) = (head.list.last(), list) else { return false };
-        let same_tag = last.etag.is_none() || only.etag.is_none() || last.etag == only.etag;
-        let file_there = head.file.as_ref().is_none_or(|f| self.dir.join(f).exists());
-        only.number == last.number && same_tag && file_there
+    /// Whether the newest snapshot there is the one that is known here. A number alone does not say so: another disk
+    /// may be mounted there, or the destination was made anew.
+    async fn is_current(&self, list: &[SnapshotRef]) -> Result<bool> {
+        let Some(Head { snapshot: Some((_, hash)), list: known, file, .. }) = &self.head else { return Ok(false) };
+        let (Some(last), [only]) = (known.last(), list) else { return Ok(false) };
+        let file_there = file.as_ref().is_none_or(|f| self.dir.join(f).exists());
+        if only.number != last.number || !file_there {
+            return Ok(false);
+        }
+        if last.etag.is_some() && last.etag == only.etag {
+            return Ok(true);
+        }
+        Ok(self.records.snapshot(only.number).await.is_ok_and(|(_, there)| there == *hash))
     }
 
     /// Makes the cache anew from the destination's pages.

@@ -70,6 +70,14 @@ pub async fn pull_over(destination: Destination, target: &Path, options: &PullOp
     progress.set_phase(Phase::Scanning);
     let how = pull_compare::Comparing { target, manifest: &manifest, plan: &scratch.0.join("plan"), options, stop: &report.stop };
     let compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
+    let counts = &compared.facts.counts;
+    if options.filter.is_partial() && lost.is_empty() && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!(
+            "nothing in snapshot {} matches --only; `offsite ls {url}` lists what is there",
+            snapshot.number
+        )));
+    }
     let refused = judge(&compared.facts, &options.limits, 0.0);
     if !refused.is_empty() {
         return Err(Error::Refused(refused));

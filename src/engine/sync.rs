@@ -10,13 +10,13 @@ use std::time::Instant;
 use futures::future::join_all;
 use offsite_backends::{self as backends, Backend};
 
-use super::Machine;
 use super::apply::{self, Common, Part, keeps};
 use super::compare::{Comparing, Scanned, Side, compare_all, shown, tree_root};
 use super::destination::Destination;
 use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::plan_file::{Saving, save_plan};
 use super::planning::{self, Draft, Judging, Planned};
+use super::{Machine, occupied};
 use crate::error::{Error, Result};
 use crate::model::{Change, KeepRules, Problem, Time, TreeRoot};
 use crate::plan::{Limits, Price};
@@ -258,6 +258,9 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, optio
     let mut destination = Destination::over(backend, machine)?;
     destination.lock()?;
     destination.load(options.adopt, options.start_over).await?;
+    if !options.adopt {
+        destination.foreign = occupied::top_names(&destination).await?;
+    }
     Ok(destination)
 }
 
@@ -333,7 +336,8 @@ fn decide(
     let mut unread = Vec::new();
     let parts = parts_of(destination);
     let draft = Draft { root: &seen.root, path: &side.path, base: destination.base()?, facts: side.facts, parts: &parts };
-    let planned = planning::finish(draft, &how, stop, &mut unread)?;
+    let mut planned = planning::finish(draft, &how, stop, &mut unread)?;
+    planned.refused.extend(occupied::refusal(destination, &destination.foreign, &side.path)?);
     Ok((planned, side.path, unread))
 }
 

@@ -54,7 +54,7 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
     };
     let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap };
     let body = serde_json::to_vec_pretty(&format).unwrap_or_default();
-    if records.create(Format::KEY, body.into(), create_only).await? {
+    if records.create(Format::KEY, body.into(), create_only).await?.is_some() {
         return Ok(format);
     }
     Ok(records.format().await?.unwrap_or(format))

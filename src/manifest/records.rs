@@ -32,6 +32,12 @@ pub struct SnapshotRef {
     pub etag: Option<String>,
 }
 
+/// An object of ours that is there now, and its tag.
+#[derive(Debug)]
+pub struct Created {
+    pub etag: Option<String>,
+}
+
 /// `.offsite/` of one destination.
 #[derive(Clone)]
 pub struct Records {
@@ -96,18 +102,20 @@ impl Records {
         Ok(put.map_err(|e| self.error(key, &e))?.e_tag)
     }
 
-    /// Creates an object that is never changed. `false` if another one is there already. An answer
+    /// Creates an object that is never changed; none if another one is there already. An answer
     /// "exists" that our own first try brought about counts as created.
-    pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<bool> {
-        if !create_only && let Some((there, ..)) = self.get(key).await? {
-            return Ok(there == body);
+    pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<Option<Created>> {
+        let same =
+            |there: Option<(Bytes, _, Option<String>)>| there.filter(|(there, ..)| *there == body).map(|(.., etag)| Created { etag });
+        if !create_only && let Some(there) = self.get(key).await? {
+            return Ok(same(Some(there)));
         }
         let mode = if create_only { PutMode::Create } else { PutMode::Overwrite };
         match self.put(key, body.clone(), mode).await {
-            Ok(_) if create_only => Ok(true),
+            Ok(etag) if create_only => Ok(Some(Created { etag })),
             // Without create-only the last writer wins; reading back tells whether that was us.
-            Ok(_) => Ok(self.get(key).await?.is_some_and(|(there, ..)| there == body)),
-            Err(error) if error.kind() == Some(ErrorKind::Exists) => Ok(self.get(key).await?.is_some_and(|(there, ..)| there == body)),
+            Ok(_) => Ok(same(self.get(key).await?)),
+            Err(error) if error.kind() == Some(ErrorKind::Exists) => Ok(same(self.get(key).await?)),
             Err(error) => Err(error),
         }
     }
@@ -167,12 +175,12 @@ impl Records {
         }
     }
 
-    /// Commits a snapshot: `false` if its number is taken.
-    pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<Hash>> {
+    /// Commits a snapshot: its hash and tag; none if its number is taken.
+    pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<(Hash, Option<String>)>> {
         let key = snapshot_key(snapshot.number);
         let body = Bytes::from(serde_json::to_vec(snapshot).map_err(|e| Error::damaged(self.url(&key), e))?);
         let hash = Hash::of(&body);
-        Ok(self.create(&key, body, create_only).await?.then_some(hash))
+        Ok(self.create(&key, body, create_only).await?.map(|created| (hash, created.etag)))
     }
 
     /// `format.json`; none where nothing was ever written.

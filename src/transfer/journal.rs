@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Entry, RelPath, Stamps, Time};
+use crate::model::{Entry, Kind, RelPath, Stamps, Time};
 use crate::spool::{Reader, Sorted, Sorter, Writer};
 
 /// Which run a journal is of.
@@ -190,7 +190,7 @@ impl Resumed {
             match record {
                 // Every run that goes on with a journal signs it.
                 Record::Header(next) => header = next,
-                Record::Done(_) => done += 1,
+                Record::Done(sent) => done += u64::from(sent.entry.kind == Kind::File),
                 Record::Upload(upload) => drop(uploads.insert(upload.id.clone(), *upload)),
                 Record::Part { id, index, content } => {
                     if let Some(upload) = uploads.get_mut(&id) {

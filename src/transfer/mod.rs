@@ -11,6 +11,7 @@ mod keep;
 mod limit;
 mod objects;
 mod parts;
+mod present;
 mod progress;
 mod stop;
 mod tree;
@@ -59,7 +60,8 @@ pub struct Target {
     pub number: u64,
     /// Replaced and removed contents stay reachable.
     pub keeps: bool,
-    /// An earlier run did not end cleanly: look before believing that a kept copy is still to be made.
+    /// An earlier run did not end cleanly: look before believing that a kept copy is still to be made, or that
+    /// a content lies where the last snapshot says.
     pub careful: bool,
     /// Uploads in flight.
     pub transfers: usize,
@@ -93,6 +95,11 @@ impl Target {
             self.versioned.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         version
+    }
+
+    /// The set of readers that holds only this destination.
+    pub(crate) fn alone(&self) -> u64 {
+        1 << self.index
     }
 
     /// Notes something about a file.

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::{ObjectStoreExt, PutPayload};
-use offsite_backends::Error as StoreError;
+use offsite_backends::{Error as StoreError, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal, Resumed};
 use super::keep::keep_old;
 use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
+use super::present::is_there;
 use super::{Hub, Line, Target};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
@@ -77,7 +78,7 @@ pub async fn upload_objects(
     while let Some(line) = lines.next_line()? {
         let path = line.step.path().clone();
         let earlier = finished.meet(path.as_bytes())?;
-        if !is_work(&line.step) {
+        if !is_work(&line.step, target.careful) {
             continue;
         }
         let slot = tokio::select! {
@@ -120,14 +121,15 @@ fn drain_ready(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a change means anything to the content at an object store.
-fn is_work(change: &Change) -> bool {
+/// Whether a change means anything to the content at an object store; `careful` looks whether it does.
+fn is_work(change: &Change, careful: bool) -> bool {
     let file = |entry: &Entry| entry.kind == Kind::File;
     match change {
         Change::Added { entry, .. } | Change::Renamed { entry, .. } => file(entry),
         Change::Changed { entry, old, .. } => file(entry) || file(old),
         Change::Removed { old, .. } => file(old),
-        Change::Metadata { .. } | Change::Stamped { .. } => false,
+        Change::Metadata { entry, .. } => careful && file(entry),
+        Change::Stamped { .. } => false,
     }
 }
 
@@ -142,30 +144,43 @@ impl Uploads {
                 if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size) {
                     return Ok(());
                 }
-                self.copy(entry, stamps, from).await
+                match self.copy(&entry, stamps, &from).await {
+                    // What the last snapshot names was deleted or replaced there by somebody else.
+                    Err(Error::Store(e)) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {
+                        self.send(entry, stamps, None, false, None, None, self.target.alone()).await
+                    }
+                    done => done,
+                }
             }
             Change::Added { entry, stamps } => self.send(entry, stamps, None, false, earlier, part, readers).await,
             Change::Changed { entry, stamps, old, suspicion } => {
                 self.send(entry, stamps, Some(old), suspicion.is_some(), earlier, part, readers).await
             }
-            Change::Metadata { .. } | Change::Stamped { .. } => Ok(()),
+            Change::Metadata { entry, stamps, old } => {
+                if !self.target.careful || is_there(&self.target, &old, &entry).await? {
+                    return Ok(());
+                }
+                self.send(entry, stamps, Some(old), false, earlier, part, self.target.alone()).await
+            }
+            Change::Stamped { .. } => Ok(()),
         }
     }
 
     /// A rename: the content is already there under another key.
-    async fn copy(&self, mut entry: Entry, stamps: crate::model::Stamps, from: Entry) -> Result<()> {
+    async fn copy(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<()> {
         let Some(content) = &from.content else { return Ok(()) };
         let key = self.target.rules.odd_key(entry.path.as_bytes());
-        let source = object_path(&crate::manifest::KeyRules::current_key(&from))?;
+        let source = object_path(&crate::manifest::KeyRules::current_key(from))?;
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
         let put = self.target.backend.copy_exact(&source, &to, from.size, content.etag.as_deref()).await?;
-        entry.content = Some(Content {
+        let content = Some(Content {
             hash: content.hash,
             since: self.target.number,
             key,
             etag: tag(put.e_tag),
             version: self.target.version(put.version),
         });
+        let entry = Entry { content, ..entry.clone() };
         self.target.progress.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.journal(|j| j.done(Done { entry, stamps, unstable: false }))
     }
@@ -183,6 +198,10 @@ impl Uploads {
     ) -> Result<()> {
         let progress = &self.target.progress;
         let size = entry.size;
+        let suspect = match &old {
+            Some(old) if suspect && self.target.careful => is_there(&self.target, old, &entry).await?,
+            _ => suspect,
+        };
         let sent = match earlier {
             Some(done) if done.stamps == stamps && done.entry.size == entry.size && done.entry.mtime == entry.mtime => Ok(None),
             _ if size > part_size(size, &self.target.backend.capabilities()) => {

@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::{ErrorKind, FileMeta, Publish, Staged, Stamp, Tree};
+use offsite_backends::{ErrorKind, FileKind, FileMeta, Publish, Staged, Stamp, Tree};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal};
 use super::objects::{Trouble, as_read, note_source};
 use super::parts::part_size;
+use super::present::is_there;
 use super::{Hub, Line, Target};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
@@ -53,7 +54,7 @@ pub fn kept_place(rules: &KeyRules, old: &Entry) -> Option<Vec<u8>> {
     old.content.as_ref().map(|content| rules.kept_key(old.path.as_bytes(), content))
 }
 
-/// A content that waits for its name; without one, a file that turned out to be as it was.
+/// A content that waits for its name; without one, a file that turned out to be as it was, or a directory.
 struct Ready {
     publish: Option<Publish>,
     done: Done,
@@ -169,18 +170,21 @@ impl Sender {
         self.target.progress.set_current(line.step.path());
         match line.step {
             Change::Removed { .. } | Change::Stamped { .. } => Ok(None),
-            Change::Metadata { entry, .. } => {
-                if entry.kind != Kind::Dir
-                    && let Some(place) = place(rules, &entry)
-                {
-                    match entry.kind {
-                        Kind::Symlink => self.symlink(&place, &entry).await?,
-                        _ => self.tree.set_meta(&place, file_meta(&entry)).await?,
-                    }
+            Change::Metadata { entry, stamps, old } => {
+                let Some(place) = place(rules, &entry) else { return Ok(None) };
+                match entry.kind {
+                    Kind::Dir => {}
+                    Kind::Symlink => self.symlink(&place, &entry).await?,
+                    Kind::File if is_there(&self.target, &old, &entry).await? => self.tree.set_meta(&place, file_meta(&entry)).await?,
+                    // Somebody else removed or replaced it, or a run that was cut off did.
+                    Kind::File => return self.new_content(entry, stamps, Some(old), false, earlier, self.target.alone()).await,
                 }
                 Ok(None)
             }
-            Change::Renamed { entry, stamps, from } => self.renamed(entry, stamps, &from).await.map(Some),
+            Change::Renamed { entry, stamps, from } => match self.renamed(&entry, stamps, &from).await? {
+                Some(ready) => Ok(Some(ready)),
+                None => self.new_content(entry, stamps, None, false, earlier, self.target.alone()).await,
+            },
             Change::Added { entry, stamps } => self.new_content(entry, stamps, None, false, earlier, line.readers).await,
             Change::Changed { entry, stamps, old, suspicion } => {
                 self.new_content(entry, stamps, Some(old), suspicion.is_some(), earlier, line.readers).await
@@ -193,12 +197,25 @@ impl Sender {
         Ok(self.tree.symlink(place, target, file_meta(entry)).await?)
     }
 
-    async fn renamed(&self, mut entry: Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Ready> {
-        let staged = self.tree.stage_copy(&KeyRules::current_key(from), file_meta(&entry)).await?;
+    /// A copy of what is there already, under its name or where `make_way` moved it; none if that is not what the
+    /// last snapshot names.
+    async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<Ready>> {
+        let mtime = Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos };
+        let mut found = None;
+        for place in [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)].into_iter().flatten() {
+            let stat = self.tree.stat(&place).await?;
+            if stat.is_some_and(|s| s.kind == FileKind::File && s.size == from.size && s.mtime == mtime) {
+                found = Some(place);
+                break;
+            }
+        }
+        let Some(found) = found else { return Ok(None) };
+        let staged = self.tree.stage_copy(&found, file_meta(entry)).await?;
         let key = self.target.rules.odd_key(entry.path.as_bytes());
         let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
-        entry.content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
-        Ok(Ready { publish: Some(Publish { staged, path, keep: None }), done: Done { entry, stamps, unstable: false } })
+        let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
+        let entry = Entry { content, ..entry.clone() };
+        Ok(Some(Ready { publish: Some(Publish { staged, path, keep: None }), done: Done { entry, stamps, unstable: false } }))
     }
 
     async fn new_content(
@@ -212,7 +229,10 @@ impl Sender {
     ) -> Result<Option<Ready>> {
         let Some(path) = place(&self.target.rules, &entry) else { return Ok(None) };
         match entry.kind {
-            Kind::Dir => return self.tree.make_dir(&path).await.map(|()| None).map_err(Error::from),
+            Kind::Dir => {
+                self.tree.make_dir(&path).await?;
+                return Ok(Some(Ready { publish: None, done: Done { entry, stamps, unstable: false } }));
+            }
             Kind::Symlink => {
                 if let Some(old) = old.filter(|o| o.kind == Kind::File) {
                     self.tree.remove_file(&path, kept_place(&self.target.rules, &old).as_deref()).await?;
@@ -225,6 +245,10 @@ impl Sender {
         if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size && d.entry.mtime == entry.mtime) {
             return Ok(None);
         }
+        let suspect = match &old {
+            Some(old) if suspect => is_there(&self.target, old, &entry).await?,
+            _ => suspect,
+        };
         let old_content = old.as_ref().filter(|_| suspect).and_then(|o| o.content.clone());
         let sent = if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
             self.large(&entry, old_content, readers).await

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use offsite::engine::PullOptions;
+use offsite::model::KeepRules;
 use offsite_backends::testing::MemoryOptions;
 use offsite_backends::{Backend, ErrorKind};
 
@@ -93,6 +94,60 @@ async fn killed_everywhere(make: &Make) {
         }
         assert!(done.bytes.sent <= 17_900_000, "call {n}: {:?}", done.bytes);
     }
+}
+
+/// The source goes back to what it was after a run was cut off, and nothing is kept: no content of that run may
+/// be left at the destination, neither under names that are gone again nor under those that are back.
+async fn gone_back_everywhere(make: &Make, plain: impl Fn(&Story)) {
+    let total = calls(make).await;
+    for n in 1..=total {
+        let mut story = told(make).await;
+        story.world.options.keep = KeepRules::default();
+        let (script, backend) = faulty(&story.inner);
+        script.script().stop_at(n);
+        story.world.sync(&backend).await;
+        fs::remove_dir_all(story.world.source()).unwrap();
+        copy_tree(&story.world.path("first"), &story.world.source());
+        story.world.synced(&story.inner).await;
+        story.world.comes_back(&story.inner).await;
+        plain(&story);
+        fs::remove_dir_all(story.world.dir.path()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_goes_back_after_a_killed_run_to_an_object_store() {
+    let last = Arc::new(std::sync::Mutex::new(None));
+    let keeper = Arc::clone(&last);
+    let make = move |_: &World| {
+        let (bucket, backend) = memory("gone-back");
+        *keeper.lock().unwrap() = Some(bucket);
+        backend
+    };
+    gone_back_everywhere(&make, |story| {
+        let bucket = last.lock().unwrap().clone().unwrap();
+        let there: BTreeMap<String, Vec<u8>> = bucket
+            .keys()
+            .into_iter()
+            .filter(|k| !k.starts_with(".offsite/"))
+            .map(|k| (k.clone(), bucket.content(&k).unwrap().to_vec()))
+            .collect();
+        let files = tree(&story.world.source()).into_iter().filter(|(_, facts)| facts.0 == 'f');
+        let wanted: Vec<String> = files.map(|(path, _)| String::from_utf8(path).unwrap()).collect();
+        assert_eq!(there.keys().cloned().collect::<Vec<_>>(), wanted);
+        for (key, content) in there {
+            assert_eq!(content, fs::read(story.world.source().join(&key)).unwrap(), "{key}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_goes_back_after_a_killed_run_to_a_directory() {
+    gone_back_everywhere(&|world| world.file("destination"), |story| {
+        same_trees(&story.world.source(), &story.world.path("destination"));
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //!
 //! Owns renames, hard links, kept versions and removal. Everything here blocks.
 //! Invariants: a name goes from the old thing to the new one in one rename; a kept version has its
-//! name before the rename; a directory that is in the way is never removed.
+//! name before the rename; a directory that is in the way is removed only if it is empty.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -57,11 +57,23 @@ fn fsync_temp(area: &Area, temp: &[u8]) -> Result<()> {
     }
 }
 
-/// Moves `from` to `to` atomically, making the parents of `to`. Only a directory can be in the way.
+/// Moves `from` to `to` atomically, making the parents of `to`. Only a directory that holds something can be in the way.
 pub(super) fn rename(area: &Area, from: &[u8], to: &[u8]) -> Result<()> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
-    area.dirs.at(to, Make::Yes, |dir, target| rustix::fs::renameat(&source, name, dir, target))
+    let moved = || {
+        area.dirs.at(to, Make::Yes, |dir, target| match rustix::fs::renameat(&source, name, dir, target) {
+            Ok(()) => Ok(true),
+            Err(Errno::ISDIR) => Ok(false),
+            Err(errno) => Err(errno),
+        })
+    };
+    if moved()? || remove_dir(area, to)? && moved()? { Ok(()) } else { Err(in_the_way(area, to)) }
+}
+
+fn in_the_way(area: &Area, path: &[u8]) -> Error {
+    let what = "a directory that was not put there by this program is in the way of a file; move it away, then run again";
+    Error::new(ErrorKind::Exists, area.dirs.shown(path), what)
 }
 
 /// What is at `path`, not followed; a directory answers `Exists`.
@@ -71,9 +83,7 @@ fn look(area: &Area, path: &[u8], make: Make) -> Result<Option<Stat>> {
         stat => stat.map(Some),
     })?;
     match stat {
-        Some(stat) if kind(&stat) == FileType::Directory => {
-            Err(Error::new(ErrorKind::Exists, area.dirs.shown(path), "a directory is in the way"))
-        }
+        Some(stat) if kind(&stat) == FileType::Directory => Err(in_the_way(area, path)),
         stat => Ok(stat),
     }
 }
@@ -89,9 +99,11 @@ fn is_kept(stat: &Stat) -> bool {
 
 /// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
 fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8], durable: bool) -> Result<()> {
-    let Some(stat) = look(area, path, Make::Yes)?.filter(is_kept) else {
-        return Ok(());
+    let stat = match look(area, path, Make::Yes) {
+        Err(error) if error.kind == ErrorKind::Exists && remove_dir(area, path)? => None,
+        looked => looked?,
     };
+    let Some(stat) = stat.filter(is_kept) else { return Ok(()) };
     let (parent, name) = area.dirs.split(path)?;
     let source = area.dirs.dir(parent, Make::No)?;
     let linked = area.dirs.at(keep, Make::Yes, |dir, new| match rustix::fs::linkat(&source, name, dir, new, AtFlags::empty()) {

@@ -51,6 +51,11 @@ impl Refusal {
         Some(Self { status, line, code, message, region, unreachable: None })
     }
 
+    /// Whatever was asked for, the bucket is not there.
+    pub(crate) fn is_no_bucket(&self) -> bool {
+        self.code.as_deref() == Some("NoSuchBucket")
+    }
+
     /// What can be done about it; none where neither code nor status is one we know.
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
         self.kind_of_code().or_else(|| self.status.and_then(kind_of_status))

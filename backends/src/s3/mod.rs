@@ -68,6 +68,7 @@ impl S3Backend {
             .map_err(|error| Error::new(ErrorKind::Invalid, &location, crate::error::chain(&error)))?;
         let store = Arc::new(PrefixStore::new(plain, prefix.clone()));
         let copy = CopyLimits { whole: 5 * GIB, part: GIB };
+        let location = location.served_by(settings.endpoint.as_ref().map_or("", |url| url.as_str()));
         Ok(Self { location, prefix, settings, chain, probe, store, control: OnceLock::new(), copy })
     }
 

@@ -127,10 +127,16 @@ async fn what_is_replaced_or_removed_is_kept() {
     assert_eq!(place.read("kept/2/a").await.unwrap(), b"three");
     assert!(!place.path("a").exists());
 
-    std::fs::create_dir(place.path("d")).unwrap();
+    std::fs::create_dir_all(place.path("d/holds something")).unwrap();
     assert_eq!(place.put_keep("d", "x", None).await.unwrap_err().kind, ErrorKind::Exists);
     assert_eq!(place.put_keep("d", "x", Some("k")).await.unwrap_err().kind, ErrorKind::Exists);
     assert_eq!(place.tree.remove_file(b"d", None).await.unwrap_err().kind, ErrorKind::Exists);
     assert!(place.tree.symlink(b"d", b"x", FileMeta::default()).await.is_err());
     assert_eq!(place.staged(), 0);
+    for keep in [None, Some("k")] {
+        let _ = std::fs::remove_file(place.path("e"));
+        std::fs::create_dir(place.path("e")).unwrap();
+        place.put_keep("e", "x", keep).await.unwrap();
+        assert_eq!(place.read("e").await.unwrap(), b"x");
+    }
 }

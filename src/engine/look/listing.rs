@@ -47,14 +47,14 @@ pub struct SnapshotRow {
 /// Lists the snapshots of a destination.
 ///
 /// # Errors
-/// When the store cannot be read; a damaged snapshot is none.
+/// When there is none, or the store cannot be read; a damaged snapshot is none.
 pub async fn snapshots(machine: &Machine, url: &str) -> Result<Listing> {
     snapshots_over(&Destination::open(url, machine).await?.records).await
 }
 
 /// The same over records that are open.
 pub async fn snapshots_over(records: &Records) -> Result<Listing> {
-    let list = records.snapshots(None).await?;
+    let list = super::at::list(records).await?;
     let snapshots = stream::iter(list)
         .map(|listed| async move {
             let read = records.snapshot(listed.number).await;

@@ -1,0 +1,36 @@
+//! Whether a destination still has what the last snapshot names.
+//!
+//! Owns that look. Nothing else there is needed after runs that ended well: the manifest says what lies
+//! where. A run that was cut off may have replaced a content by one that its file does not have any more.
+
+use object_store::ObjectStoreExt;
+use offsite_backends::{Error as StoreError, FileKind, Stamp, Tree};
+
+use super::Target;
+use super::objects::tag;
+use super::tree::place;
+use crate::error::Result;
+use crate::manifest::{KeyRules, object_path};
+use crate::model::Entry;
+
+/// Looks for the content of `old` under its current key. With an object store it must have the tag it was
+/// put with; in a tree its size and mtime, or the mtime of `now`, which may have been set already.
+pub(super) async fn is_there(target: &Target, old: &Entry, now: &Entry) -> Result<bool> {
+    if let Some(tree) = target.backend.tree() {
+        return in_tree(target, tree.as_ref(), old, now).await;
+    }
+    let Some(content) = &old.content else { return Ok(false) };
+    let key = object_path(&KeyRules::current_key(old))?;
+    match target.store.head(&key).await {
+        Ok(meta) => Ok(meta.size == old.size && content.etag.is_some() && tag(meta.e_tag) == content.etag),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(StoreError::from_store(target.backend.location(), key.as_ref(), &error).into()),
+    }
+}
+
+async fn in_tree(target: &Target, tree: &dyn Tree, old: &Entry, now: &Entry) -> Result<bool> {
+    let Some(path) = place(&target.rules, old) else { return Ok(false) };
+    let stamp = |entry: &Entry| Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos };
+    let stat = tree.stat(&path).await?;
+    Ok(stat.is_some_and(|s| s.kind == FileKind::File && s.size == old.size && [stamp(old), stamp(now)].contains(&s.mtime)))
+}
