@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use offsite::engine::Report;
 use offsite::transfer::{Phase, Progress};
 
@@ -22,8 +22,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// Between two plain lines.
 const LINE: Duration = Duration::from_secs(10);
 
-const SPINNING: &str = "{spinner} {prefix}  {wide_msg}";
-const MOVING: &str = "{spinner} {prefix}  [{bar:20}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {wide_msg}";
+/// The line is made here, to the width of the terminal: one that wraps could not be taken back cleanly.
+const LOOK: &str = "{spinner} {msg}";
+/// The spinner, and room for the `^C` that a terminal shows behind the last line.
+const MARGIN: usize = 5;
+/// Where nobody says how wide the terminal is.
+const COLUMNS: usize = 80;
+const CELLS: usize = 20;
 
 /// Standard error, with or without bars on it.
 #[derive(Clone)]
@@ -79,33 +84,30 @@ impl Drop for Bars {
 }
 
 fn draw(screen: &Screen, runs: &[(String, Arc<Progress>)], ended: &Receiver<()>) {
-    let style =
-        |template| ProgressStyle::with_template(template).map(|s| s.progress_chars("=> ")).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let (spinning, moving) = (style(SPINNING), style(MOVING));
-    let width = runs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(40);
+    let style = ProgressStyle::with_template(LOOK).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let widest = runs.iter().map(|(name, _)| width(name)).max().unwrap_or(0).min(40);
     let mut bars = Vec::new();
     for (name, progress) in runs {
-        let bar = screen.bars.add(ProgressBar::no_length().with_style(spinning.clone()));
-        bar.set_prefix(shortened(name, width));
-        bars.push((bar, Phase::Waiting, progress));
+        let bar = screen.bars.add(ProgressBar::no_length().with_style(style.clone()));
+        bars.push((bar, name, Phase::Waiting, progress));
     }
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        for (bar, last, progress) in &mut bars {
+        let room = columns().saturating_sub(MARGIN);
+        let place = widest.min(room / 3);
+        for (bar, name, last, progress) in &mut bars {
             let phase = progress.phase();
             if phase != *last {
-                let transfer = phase == Phase::Transfer;
-                bar.set_style(if transfer { moving.clone() } else { spinning.clone() });
-                if transfer {
+                *last = phase;
+                if phase == Phase::Transfer {
                     // Rate and ETA are of the transfer alone.
                     bar.reset();
                 }
-                *last = phase;
             }
-            if phase == Phase::Transfer {
-                bar.set_length(progress.bytes_total.load(Relaxed));
-                bar.set_position(progress.bytes.load(Relaxed));
-            }
-            bar.set_message(message(phase, progress));
+            let name = shortened(name, place);
+            bar.set_message(match phase {
+                Phase::Transfer => fitted(room, &moving(bar, name, progress)),
+                other => fitted(room, &[(0, name), (1, words(other, progress))]),
+            });
             bar.tick();
         }
     }
@@ -115,11 +117,62 @@ fn draw(screen: &Screen, runs: &[(String, Arc<Progress>)], ended: &Receiver<()>)
     }
 }
 
-fn message(phase: Phase, progress: &Progress) -> String {
-    match phase {
-        Phase::Transfer => format!("{}  {}", files(progress), progress.current()),
-        other => words(other, progress),
+/// What there is to say of a transfer, each with its rank: where there is no room, the last ranks are left out.
+fn moving(bar: &ProgressBar, name: String, progress: &Progress) -> [(u8, String); 7] {
+    let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
+    bar.set_length(total);
+    bar.set_position(bytes);
+    let rate = bar.per_sec();
+    let cells = usize::try_from(bytes.min(total) * CELLS as u64 / total.max(1)).unwrap_or(0);
+    let head = if cells < CELLS { ">" } else { "" };
+    // The first bytes say nothing about the rest: a part of a large file counts when it has arrived.
+    let eta = if bytes >= total / 100 && rate > 0.0 { format!("ETA {:#}", HumanDuration(bar.eta())) } else { "ETA …".into() };
+    [
+        (0, name),
+        (4, format!("[{:<CELLS$}]", format!("{}{head}", "=".repeat(cells)))),
+        (1, format!("{} of {}", size(bytes), size(total))),
+        (3, format!("{}/s", size(rate as u64))),
+        (2, eta),
+        (5, files(progress)),
+        (6, progress.current()),
+    ]
+}
+
+/// The pieces that fit, in their order; the last of them may be cut.
+fn fitted(room: usize, pieces: &[(u8, String)]) -> String {
+    const GAP: &str = "  ";
+    const WORTH: usize = 12;
+    let mut by_rank: Vec<usize> = (0..pieces.len()).collect();
+    by_rank.sort_by_key(|&i| pieces[i].0);
+    let mut shown: Vec<Option<String>> = vec![None; pieces.len()];
+    let mut left = room + GAP.len();
+    for index in by_rank {
+        let text = &pieces[index].1;
+        let needs = width(text) + GAP.len();
+        let may_be_cut = index + 1 == pieces.len() && left >= WORTH;
+        if needs <= left {
+            shown[index] = Some(text.clone());
+        } else if may_be_cut {
+            shown[index] = Some(shortened(text, left - GAP.len()));
+        } else {
+            break;
+        }
+        left = left.saturating_sub(needs);
     }
+    shown.into_iter().flatten().collect::<Vec<_>>().join(GAP)
+}
+
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col)).filter(|n| *n > 0).unwrap_or(COLUMNS)
+}
+
+/// How many columns a text takes at the most.
+fn width(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+fn columns_of(c: char) -> usize {
+    if c.is_ascii() || c == '…' { 1 } else { 2 }
 }
 
 /// Plain lines, for logs and pipes.
@@ -154,13 +207,19 @@ fn files(progress: &Progress) -> String {
 }
 
 /// The end of a name says more than its beginning.
-fn shortened(name: &str, width: usize) -> String {
-    let length = name.chars().count();
-    if length <= width {
-        return format!("{name:<width$}");
+fn shortened(name: &str, room: usize) -> String {
+    if width(name) <= room {
+        return format!("{name}{}", " ".repeat(room - width(name)));
     }
-    let tail: String = name.chars().skip(length + 1 - width.max(1)).collect();
-    format!("…{tail}")
+    let (mut tail, mut left) = (name.len(), room.saturating_sub(1));
+    for (index, c) in name.char_indices().rev() {
+        if columns_of(c) > left {
+            break;
+        }
+        left -= columns_of(c);
+        tail = index;
+    }
+    format!("…{}", &name[tail..])
 }
 
 #[cfg(test)]
@@ -171,5 +230,21 @@ mod tests {
     fn long_names_keep_their_end() {
         assert_eq!(shortened("abc", 5), "abc  ");
         assert_eq!(shortened("s3://bucket/site", 6), "…/site");
+        assert_eq!(shortened("ääää", 6), "…ää");
+    }
+
+    #[test]
+    fn a_line_never_wraps() {
+        let bar = ProgressBar::hidden();
+        let progress = Progress::default();
+        progress.bytes_total.store(80 << 30, Relaxed);
+        progress.bytes.store(1 << 30, Relaxed);
+        progress.set_current(&"a/path/of/日本語/some-length-".repeat(4).as_str().into());
+        for room in 20..220 {
+            let line = fitted(room, &moving(&bar, shortened("s3://bucket/a/long/prefix", room / 3), &progress));
+            assert!(width(&line) <= room, "{room}: {line}");
+            assert!(room < 40 || line.contains("of 80.0 GiB"), "{room}: {line}");
+            assert!(room < 60 || line.contains("ETA"), "{room}: {line}");
+        }
     }
 }
