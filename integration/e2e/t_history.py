@@ -1,7 +1,9 @@
 """History: old contents by --at, history, diff, ls, cat; retention and prune. By versions and by kept/."""
 import shutil
 
+from faulty import shift_clock
 from registry import check, same, test
+from t_refusals import broken
 from trees import alike, many, write
 
 BOTH = ("versions", "kept")
@@ -99,6 +101,27 @@ def nothing_is_kept_for_zero(case):
         (case.source / "dir-000/file-00002.txt").unlink()
         case.sync(url, "--keep-within", "0")
         check(not [k for k in case.keys(kind, bucket) if k.startswith(".offsite/kept/")], f"{kind}: something was kept")
+        case.pull(url, f"{kind}-out")
+        alike(case.source, case.dir / f"{kind}-out")
+
+
+@test()
+def old_history_is_let_go(case):
+    """After 30 days by the store's clock, without being asked for; and not a day earlier."""
+    proxy = broken(case)
+    for kind in BOTH:
+        bucket = bucket_of(case, kind)
+        url = case.url(kind, bucket=bucket, port=proxy.port)
+        three_runs(case, url)
+        for name in ("was-1", "was-2"):
+            shutil.rmtree(case.dir / name)
+        for days, pruned in ((29, 0), (31, 4)):
+            proxy.change = shift_clock(days * 86400)
+            write(case.source, "docs/a.txt", b"after %d days" % days)
+            same(case.sync(url)["pruned"], pruned, f"{kind}: snapshots let go after {days} days")
+        proxy.change = None
+        case.run("cat", url, "more/dir-000/file-00003.txt", "--at", "1", code=2)
+        check(not [k for k in case.keys(kind, bucket) if k.endswith("file-00003.txt")], f"{kind}: a removed file is still kept")
         case.pull(url, f"{kind}-out")
         alike(case.source, case.dir / f"{kind}-out")
 

@@ -24,8 +24,8 @@ const LINE: Duration = Duration::from_secs(10);
 
 /// The line is made here, to the width of the terminal: one that wraps could not be taken back cleanly.
 const LOOK: &str = "{spinner} {msg}";
-/// The spinner, and room for the `^C` that a terminal shows behind the last line.
-const MARGIN: usize = 5;
+/// The spinner with its blank, and a column to spare.
+const MARGIN: usize = 3;
 /// Where nobody says how wide the terminal is.
 const COLUMNS: usize = 80;
 const CELLS: usize = 20;

@@ -238,7 +238,9 @@ async fn compared(asked: Asked<'_>, opened: Vec<(String, Result<Arc<dyn Backend>
             Err(error) => errors[index] = Some(error),
         }
     }
-    report.progress.iter().for_each(|p| p.set_phase(Phase::Scanning));
+    for (progress, error) in report.progress.iter().zip(&errors) {
+        progress.set_phase(if error.is_none() { Phase::Scanning } else { Phase::Failed });
+    }
     let scanned = if sides.is_empty() { None } else { Some(scan(source, options, report, sides).await) };
     let seen = match scanned {
         None => None,
@@ -374,6 +376,9 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             Ok(decided) => decided,
             Err(error) => {
                 common.hub.leave(place);
+                if let Some(progress) = report.progress.get(index) {
+                    progress.set_phase(Phase::Failed);
+                }
                 ends.errors[index] = Some(error);
                 continue;
             }

@@ -136,14 +136,19 @@ fn flag(location: &Location, name: &str, text: Option<&str>) -> Result<Option<bo
     }
 }
 
+const FORM: &str = "it must begin with http:// or https:// and name a host";
+
 fn endpoint_url(location: &Location, text: &str) -> Result<Url> {
     let bad = |why: &str| {
         let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
         Error::invalid(location, format!("endpoint `{shown}`: {why}"))
     };
+    if !text.contains("://") {
+        return Err(bad(FORM));
+    }
     let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(bad("it must begin with http:// or https:// and name a host"));
+        return Err(bad(FORM));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("a user or password does not belong in it"));
@@ -215,7 +220,8 @@ mod tests {
             ("s3://acme?endpont=http://x", "endpont"),
             ("s3://acme?checksum=md5", "md5"),
             ("s3://acme?path_style=yes", "path_style"),
-            ("s3://acme?endpoint=s3.example", "endpoint"),
+            ("s3://acme?endpoint=s3.example", "http://"),
+            ("s3://acme?endpoint=127.0.0.1:9000", "http://"),
             ("s3://acme?endpoint=https://key:hush@s3.example", "password"),
             ("s3://a%2Fb/x", "bucket"),
         ] {
