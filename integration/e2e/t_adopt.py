@@ -67,10 +67,12 @@ def adopt_of_cp(case):
 
 
 @test()
-def without_adopt_all_is_sent(case):
+def without_adopt_nothing_is_written_over(case):
     many(case.source, 10)
     case.put("dir-000/file-00000.txt", b"somebody's")
-    outcome = case.sync(case.url())
-    same(outcome["adopted"], 0, "adopted without being asked")
+    refused = case.sync(case.url(), code=4)
+    check("--adopt" in refused["error"] and "`dir-000`" in refused["error"], f"it says what is there and what to do: {refused['error']}")
+    same(case.object("dir-000/file-00000.txt"), b"somebody's", "what was there")
+    case.sync(case.url(), "--adopt")
     case.pull(case.url())
     alike(case.source, case.dir / "out")

@@ -33,7 +33,7 @@ pub async fn top_names(destination: &Destination) -> Result<BTreeSet<Vec<u8>>> {
 }
 
 /// Why a plan would write over what is there, if it would.
-pub fn refusal(destination: &Destination, names: &BTreeSet<Vec<u8>>, plan: &Path) -> Result<Option<String>> {
+pub fn refusal(names: &BTreeSet<Vec<u8>>, plan: &Path) -> Result<Option<String>> {
     if names.is_empty() {
         return Ok(None);
     }
@@ -53,8 +53,7 @@ pub fn refusal(destination: &Destination, names: &BTreeSet<Vec<u8>>, plan: &Path
     let shown = met.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let more = if met.len() > 3 { format!(" and {} more names", met.len() - 3) } else { String::new() };
     Ok(Some(format!(
-        "{} was never synced to and holds {shown}{more} already, which would be written over; --adopt takes over what is \
-         the same and replaces the rest, or choose an empty place",
-        destination.backend.location()
+        "nothing was ever synced there, and it holds {shown}{more} already, which would be written over; --adopt takes over \
+         what is the same and replaces the rest, or choose an empty place"
     )))
 }

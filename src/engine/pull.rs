@@ -156,10 +156,8 @@ fn room(target: &Path, bytes: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(target) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes > free {
-        return Err(Error::Usage(format!(
-            "{}: {bytes} bytes are to be fetched and {free} are free; make room, or pull less with --only or --max-size",
-            target.display()
-        )));
+        let what = format!("{bytes} bytes are to be fetched and {free} are free; make room, or pull less with --only or --max-size");
+        return Err(Error::local(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
     }
     Ok(())
 }

@@ -225,7 +225,7 @@ async fn compared(asked: Asked<'_>, opened: Vec<(String, Result<Arc<dyn Backend>
     let mut outcomes: Vec<Outcome> = opened.iter().map(|(url, _)| Outcome { url: shown_url(url), ..Outcome::default() }).collect();
     let mut errors: Vec<Option<Error>> = opened.iter().map(|_| None).collect();
     report.progress.iter().for_each(|p| p.set_phase(Phase::Loading));
-    let loads = opened.into_iter().map(|(_, backend)| async move { load(machine, source, backend?, options).await });
+    let loads = once_each(opened).into_iter().map(|(_, backend)| async move { load(machine, source, backend?, options).await });
     let (mut destinations, mut sides) = (Vec::new(), Vec::new());
     for (index, loaded) in join_all(loads).await.into_iter().enumerate() {
         match loaded.and_then(|destination| Ok((side(sides.len(), &destination)?, destination))) {
@@ -253,6 +253,17 @@ async fn compared(asked: Asked<'_>, opened: Vec<(String, Result<Arc<dyn Backend>
         }
     };
     Compared { destinations, outcomes, errors, seen, scan_start }
+}
+
+/// One place that is named twice would only be in its own way.
+fn once_each(mut opened: Vec<(String, Result<Arc<dyn Backend>>)>) -> Vec<(String, Result<Arc<dyn Backend>>)> {
+    let mut met = std::collections::HashSet::new();
+    for (url, backend) in &mut opened {
+        if backend.as_ref().is_ok_and(|b| !met.insert(b.location().identity())) {
+            *backend = Err(Error::Usage(format!("{}: this destination is named twice", shown_url(url))));
+        }
+    }
+    opened
 }
 
 async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, options: &SyncOptions) -> Result<Destination> {
@@ -339,7 +350,7 @@ fn decide(
     let parts = parts_of(destination);
     let draft = Draft { root: &seen.root, path: &side.path, base: destination.base()?, facts: side.facts, parts: &parts };
     let mut planned = planning::finish(draft, &how, stop, &mut unread)?;
-    planned.refused.extend(occupied::refusal(destination, &destination.foreign, &side.path)?);
+    planned.refused.extend(occupied::refusal(&destination.foreign, &side.path)?);
     Ok((planned, side.path, unread))
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::Place;
+use super::{Place, read};
 
 #[test]
 fn a_file_that_cannot_be_read_is_three() {
@@ -42,6 +42,15 @@ fn a_source_that_is_missing() {
     place.ok(&["sync", "site", "copy"]);
     fs::rename(place.path("site"), place.path("gone")).unwrap();
     assert_eq!(place.run(&["sync", "site", "copy"]).code, 4);
+}
+
+#[test]
+fn a_destination_that_is_named_twice_is_said_and_done_once() {
+    let place = Place::new();
+    let ran = place.run(&["sync", "site", "copy", "./copy"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("named twice"), "{}", ran.err);
+    assert_eq!(read(place.path("copy/docs/a.txt")), "first");
 }
 
 #[test]

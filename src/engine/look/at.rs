@@ -22,12 +22,25 @@ enum At {
 }
 
 /// The snapshot that `at` names (the newest, if none), the hash of its object, and all that are there.
-/// For the newest one this takes two requests.
+/// For the newest one this takes three requests: a listing that was cut short, which some servers do not say, would
+/// pass an older one off as the newest, so the next number is asked for by name.
 pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
     let at = parse_all([at])?;
     let list = list(records).await?;
     let number = choose(records, &list, at[0]).await?;
-    let (snapshot, hash) = records.snapshot(number).await?;
+    if at[0].is_some() {
+        let (snapshot, hash) = records.snapshot(number).await?;
+        return Ok((snapshot, hash, list));
+    }
+    let (newest, more) = futures::join!(records.snapshot(number), records.has_snapshot(number + 1));
+    if more? {
+        return Err(Error::Busy(format!(
+            "{}: snapshot {} is there, but the listing ends before it; if a run has just committed it, ask again",
+            records.url(""),
+            number + 1
+        )));
+    }
+    let (snapshot, hash) = newest?;
     Ok((snapshot, hash, list))
 }
 

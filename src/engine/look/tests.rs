@@ -201,7 +201,7 @@ async fn nothing_there_says_so() {
 }
 
 #[tokio::test]
-async fn the_newest_takes_one_list_and_one_get() {
+async fn the_newest_takes_one_list_one_get_and_a_look_past_it() {
     let mut depot = Depot::new();
     depot.set("a", "1").commit(3).await;
     depot.set("a", "2").commit(0).await;
@@ -209,7 +209,7 @@ async fn the_newest_takes_one_list_and_one_get() {
     let (snapshot, _, list) = super::resolve_at(depot.records(), None).await.unwrap();
     let after = depot.backend.meter().requests();
     assert_eq!((snapshot.number, list.len()), (2, 2));
-    assert_eq!((after.list - before.list, after.get - before.get, after.head - before.head), (1, 1, 0));
+    assert_eq!((after.list - before.list, after.get - before.get, after.head - before.head), (1, 1, 1));
     assert_eq!(super::resolve_at(depot.records(), Some("2d")).await.unwrap().0.number, 1);
     let error = usage(super::resolve_at(depot.records(), Some("9")).await.map(|_| ()));
     assert_eq!(error, "s3://memory/look: no snapshot 9; the nearest is 2, they go from 1 to 2");
