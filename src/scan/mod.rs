@@ -3,6 +3,7 @@
 //! Owns everything that touches the source. Sees only `model`. Invariant: a scan yields every path of
 //! the tree in byte order, and says where it could not look; it never takes silence for absence.
 
+mod blocks;
 mod directory;
 mod filter;
 mod names;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use bytes::Bytes;
 use rustix::fs::fstat;
 
-use super::{FileType, Names, Root, Stat};
+use super::{FileType, Names, Root, Stat, blocks};
 use crate::model::{Entry, Hash, Kind, RelPath, Xattr};
 
 /// How often a file that keeps changing is read.
@@ -133,7 +133,7 @@ impl BigFile {
     /// The bytes from `offset` on, `size` of them or up to the length; empty after it.
     pub fn block(&self, offset: u64, size: u64) -> Result<Bytes, ReadError> {
         let want = size.min(self.stat.size.saturating_sub(offset)) as usize;
-        let mut block = Vec::with_capacity(want);
+        let mut block = blocks::take(want);
         while block.len() < want {
             let at = offset + block.len() as u64;
             match rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut block), at) {
@@ -150,7 +150,7 @@ impl BigFile {
             // It shrank: what is missing is zeros, so that the length announced holds.
             block.resize(want, 0);
         }
-        Ok(block.into())
+        Ok(blocks::give(block))
     }
 
     /// After the last block: metadata, xattrs and whether it changed meanwhile (only on the last try).

@@ -27,6 +27,10 @@ use crate::spool::{Joined, Reader, Sorted};
 /// A batch gets its names when it has so many files or bytes.
 const BATCH_FILES: usize = 1024;
 const BATCH_BYTES: u64 = 128 << 20;
+/// A large file is copied in blocks of so many bytes.
+const BLOCK: u64 = 1 << 20;
+/// Large files at once: more only make the disk seek.
+const LARGE: usize = 4;
 
 /// Metadata of an entry, to be set on a copy.
 pub fn file_meta(entry: &Entry) -> FileMeta {
@@ -64,6 +68,7 @@ struct Sender {
     target: Arc<Target>,
     tree: Arc<dyn Tree>,
     hub: Arc<Hub>,
+    large: Semaphore,
 }
 
 /// Sends everything in the plan. `done` is what an earlier run finished, sorted.
@@ -76,7 +81,8 @@ pub async fn upload_tree(
     done: Sorted<Done>,
 ) -> Result<()> {
     make_way(tree, &target.rules, plan, true).await?;
-    let sender = Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub) });
+    let sender =
+        Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub), large: Semaphore::new(LARGE) });
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
     let mut batch = Batch { tree, journal, items: Vec::new(), bytes: 0 };
     let mut tasks: JoinSet<Result<Option<Ready>>> = JoinSet::new();
@@ -298,6 +304,7 @@ impl Sender {
     }
 
     async fn large(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+        let _turn = self.large.acquire().await;
         for attempt in 1..=TRIES {
             match self.large_once(entry, old.as_ref(), readers, attempt == TRIES).await {
                 Err(Trouble::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
@@ -322,7 +329,9 @@ impl Sender {
         let mut out = self.tree.stage_blocks(file_meta(&as_read(entry, file.stat(), &entry.xattrs))).await.map_err(Error::from)?;
         let mut hasher = blake3::Hasher::new();
         let (mut offset, size) = (0, file.stat().size);
-        let block_size = part_size(size, &self.target.backend.capabilities());
+        // Others read the same file in parts of an upload; alone, blocks that stay in the cache are faster.
+        let alone = readers & !self.target.alone() == 0;
+        let block_size = if alone { BLOCK } else { part_size(size, &self.target.backend.capabilities()) };
         while offset < size {
             self.target.stop.check()?;
             let block = self

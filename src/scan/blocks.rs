@@ -1,0 +1,75 @@
+//! Memory for blocks of large files, used again and again.
+//!
+//! Owns the buffers that are free. A block that is no longer read by anybody gives its buffer back, wherever it is
+//! dropped: asking the allocator each time leaves one freed block a thread behind, and fresh pages have to be
+//! cleared by the kernel each time.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+/// At most so many bytes are kept for later.
+const KEPT: usize = 48 << 20;
+/// Smaller ones are the allocator's.
+const LEAST: usize = 256 << 10;
+
+static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// An empty buffer with room for so many bytes.
+pub(super) fn take(size: usize) -> Vec<u8> {
+    if size >= LEAST {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fits) = free.iter().position(|b| b.capacity() >= size && b.capacity() <= 2 * size) {
+            return free.swap_remove(fits);
+        }
+    }
+    Vec::with_capacity(size)
+}
+
+/// The block, which gives its buffer back in the end.
+pub(super) fn give(buffer: Vec<u8>) -> Bytes {
+    if buffer.capacity() < LEAST { buffer.into() } else { Bytes::from_owner(Lent(buffer)) }
+}
+
+struct Lent(Vec<u8>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        buffer.clear();
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = free.iter().map(Vec::capacity).sum();
+        if kept + buffer.capacity() <= KEPT {
+            free.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_in_use_keeps_its_bytes_and_a_free_one_lends_its_memory() {
+        let fill = |byte: u8| {
+            let mut buffer = take(LEAST);
+            buffer.resize(LEAST, byte);
+            give(buffer)
+        };
+        let (one, two) = (fill(1), fill(2));
+        let clone = one.slice(10..);
+        drop(one);
+        let three = fill(3);
+        assert!(clone.iter().all(|b| *b == 1) && two.iter().all(|b| *b == 2) && three.iter().all(|b| *b == 3));
+        let place = three.as_ptr();
+        drop((clone, two, three));
+        let again: Vec<Vec<u8>> = (0..8).map(|_| take(LEAST)).collect();
+        assert!(again.iter().any(|b| b.as_ptr() == place && b.is_empty()));
+    }
+}
