@@ -312,10 +312,12 @@ def add_said(sample: Sample, out: Path) -> None:
     except (OSError, ValueError):
         sample.problem = sample.problem or "no JSON document on stdout"
         return
-    bytes_said = said.get("bytes")
-    if isinstance(bytes_said, dict) and "read" in bytes_said:
-        sample.facts["bytes_read"] = bytes_said["read"]
-    requests = [total(item.get("requests")) for item in said.get("destinations") or () if isinstance(item, dict)]
+    destinations = [item for item in said.get("destinations") or () if isinstance(item, dict)]
+    # What was read was read for all of them: each says the same figure.
+    reads = [item["bytes"]["read"] for item in destinations if "read" in item.get("bytes", {})]
+    if reads:
+        sample.facts["bytes_read"] = max(reads)
+    requests = [total(item.get("requests")) for item in destinations]
     if requests:
         sample.facts["requests_said"] = sum(requests)
 

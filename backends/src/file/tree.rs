@@ -58,7 +58,17 @@ impl Tree for LocalTree {
     async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
         let area = self.area.clone();
         let (temp, fd) = blocking(move || area.create()).await?;
-        Ok(Box::new(Blocks { area: self.area.clone(), fd: Arc::new(fd), temp, meta, offset: 0, writing: None, failed: None }))
+        Ok(Box::new(Blocks {
+            area: self.area.clone(),
+            fd: Arc::new(fd),
+            temp,
+            meta,
+            offset: 0,
+            writing: None,
+            flush: None,
+            flushed: 0,
+            failed: None,
+        }))
     }
 
     async fn discard(&self, staged: Staged) -> Result<()> {
@@ -125,6 +135,9 @@ impl Tree for LocalTree {
     }
 }
 
+/// So many bytes go to the disk at a time while a large file is being written.
+const FLUSH: u64 = 32 << 20;
+
 /// A file that is being staged block by block. One write is under way while the caller gets the
 /// next block, never more.
 struct Blocks {
@@ -134,6 +147,10 @@ struct Blocks {
     meta: FileMeta,
     offset: u64,
     writing: Option<JoinHandle<rustix::io::Result<()>>>,
+    /// What was written so far on its way to the disk, beside the next writes.
+    flush: Option<JoinHandle<rustix::io::Result<()>>>,
+    /// Up to where a flush has begun.
+    flushed: u64,
     /// The first failure: a file with a hole in it must not be finished.
     failed: Option<Error>,
 }
@@ -144,13 +161,38 @@ impl Blocks {
         if let Some(writing) = &mut self.writing {
             let done = writing.await;
             self.writing = None;
-            self.failed = match done {
-                Ok(Ok(())) => None,
-                Ok(Err(errno)) => Some(self.area.dirs.error(&self.temp.path, errno)),
-                Err(panic) => Some(Error::new(ErrorKind::Other, self.area.dirs.shown(&self.temp.path), panic)),
-            };
+            self.note(done);
         }
         self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// The kernel tells a failed write-back only once: what a flush was told must not get lost.
+    async fn settle_flush(&mut self) {
+        if let Some(flush) = &mut self.flush {
+            let done = flush.await;
+            self.flush = None;
+            self.note(done);
+        }
+    }
+
+    fn note(&mut self, done: std::result::Result<rustix::io::Result<()>, tokio::task::JoinError>) {
+        let failed = match done {
+            Ok(Ok(())) => return,
+            Ok(Err(errno)) => self.area.dirs.error(&self.temp.path, errno),
+            Err(panic) => Error::new(ErrorKind::Other, self.area.dirs.shown(&self.temp.path), panic),
+        };
+        self.failed.get_or_insert(failed);
+    }
+
+    /// Starts bringing a large file to the disk while it is still being written.
+    async fn keep_flushing(&mut self) {
+        if self.offset - self.flushed < FLUSH || self.flush.as_ref().is_some_and(|flush| !flush.is_finished()) {
+            return;
+        }
+        self.settle_flush().await;
+        self.flushed = self.offset;
+        let fd = self.fd.clone();
+        self.flush = Some(tokio::task::spawn_blocking(move || rustix::fs::fdatasync(&fd)));
     }
 }
 
@@ -158,6 +200,7 @@ impl Blocks {
 impl StageBlocks for Blocks {
     async fn write(&mut self, block: Bytes) -> Result<()> {
         self.settle().await?;
+        self.keep_flushing().await;
         let (fd, offset, sparse) = (self.fd.clone(), self.offset, self.meta.sparse);
         self.offset += block.len() as u64;
         self.writing = Some(tokio::task::spawn_blocking(move || staging::write_at(&fd, offset, &block, sparse)));
@@ -165,6 +208,7 @@ impl StageBlocks for Blocks {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Staged> {
+        self.settle_flush().await;
         self.settle().await?;
         blocking(move || {
             staging::finish(&self.fd, self.offset, &self.meta).map_err(|e| self.area.dirs.error(&self.temp.path, e))?;
