@@ -354,13 +354,12 @@ fn decide(
     Ok((planned, side.path, unread))
 }
 
-/// Judges all plans, then carries out those that may run, side by side.
-async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, Destination)>, ends: &mut Ends<'_>, scan_start: Time) {
-    let Asked { machine, source, options, report, started } = asked;
-    let count = destinations.len().max(1) as u64;
-    let common = Arc::new(Common {
+/// What all destinations of this run share.
+fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Common {
+    let Asked { machine, source, options, report, .. } = asked;
+    Common {
         machine: machine.clone(),
-        hub: Arc::new(Hub::new(Arc::clone(&seen.root), destinations.len(), SHARED)),
+        hub: Arc::new(Hub::new(Arc::clone(&seen.root), count, SHARED)),
         stop: Arc::clone(&report.stop),
         source: shown(source),
         tree_root: seen.tree_root.clone(),
@@ -371,8 +370,14 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         transfers: options.transfers,
         limit: Arc::new(Limit::new(options.limit_upload)),
         limit_download: Arc::new(Limit::new(options.limit_download)),
-        window: WINDOW / count,
-    });
+        window: WINDOW / count.max(1) as u64,
+    }
+}
+
+/// Judges all plans, then carries out those that may run, side by side.
+async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, Destination)>, ends: &mut Ends<'_>, scan_start: Time) {
+    let Asked { options, report, started, .. } = asked;
+    let common = Arc::new(common(asked, &seen, destinations.len(), scan_start));
     let sides = std::mem::take(&mut seen.sides);
     let mut runs = Vec::new();
     for (place, ((index, destination), side)) in destinations.into_iter().zip(sides).enumerate() {
@@ -390,6 +395,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
                 if let Some(progress) = report.progress.get(index) {
                     progress.set_phase(Phase::Failed);
                 }
+                ends.outcomes[index].requests = destination.backend.meter().requests();
                 ends.errors[index] = Some(error);
                 continue;
             }

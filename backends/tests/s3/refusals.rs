@@ -14,7 +14,7 @@ async fn a_missing_bucket_says_what_to_do() {
     let error = missing.store().put(&key("a"), body("x")).await.unwrap_err();
     let error = Error::from_store(missing.location(), "a", &error);
     assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
-    let wanted = "s3://offsite-is-not-there/p/a: no such bucket: create it first";
+    let wanted = "s3://offsite-is-not-there/p: no such bucket: create it first";
     assert!(error.to_string().starts_with(wanted), "{error}");
     let error = missing.list_keys().try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.kind == ErrorKind::NotFound && error.message.contains("no such bucket"), "{error}");

@@ -1,3 +1,5 @@
+//! Weaving against a model: any manifest, any changes, the same pages as if made anew.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
