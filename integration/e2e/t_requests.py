@@ -98,7 +98,7 @@ def looking_costs_little(case):
     many(case.source, 50)
     url = case.url(port=proxy.port)
     case.sync(url)
-    for verb, args, limit in (("ls", (), 3), ("snapshots", (), 3), ("cat", ("dir-000/file-00000.txt",), 4)):
+    for verb, args, limit in (("ls", (), 4), ("snapshots", (), 3), ("cat", ("dir-000/file-00000.txt",), 5)):
         proxy.reset()
         case.run(verb, url, *args)
         check(proxy.counts()["total"] <= limit, f"{verb}: {proxy.counts()['requests']}")
