@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
-use offsite_backends::{Backend, Capabilities};
+use offsite_backends::{Backend, Capabilities, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Upload};
@@ -84,6 +84,14 @@ struct Going {
     upload: Upload,
 }
 
+impl Going {
+    /// Bytes that arrived in earlier runs.
+    fn arrived(&self) -> u64 {
+        let length = |index: &usize| (self.upload.size - *index as u64 * self.upload.part_size).min(self.upload.part_size);
+        self.upload.parts.keys().map(length).sum()
+    }
+}
+
 async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<Done, Trouble> {
     let path = job.entry.path.clone();
     let (root, opened) = (Arc::clone(uploads.hub.root()), path.clone());
@@ -95,7 +103,8 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
     let key = uploads.target.rules.odd_key(path.as_bytes());
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
     let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
-    match send(uploads, &going, &file, job.readers).await {
+    let (id, there) = (going.upload.id.clone(), going.arrived());
+    let sent = match send(uploads, &going, &file, job.readers).await {
         Ok((hash, parts)) => finish(uploads, job, going, &file, hash, parts, key).await,
         Err(trouble) => {
             // What the store has stays for the next run, unless the file itself is no longer the one begun.
@@ -104,6 +113,15 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
             }
             Err(trouble)
         }
+    };
+    match sent {
+        // The store gave up what an earlier run began, by a rule of the bucket or by hand: from the start.
+        Err(Trouble::Store(error)) if there > 0 && error.kind() == Some(ErrorKind::NotFound) => {
+            uploads.journal(|j| j.closed(&id))?;
+            uploads.target.progress.bytes.fetch_sub(there, Relaxed);
+            Box::pin(once(uploads, job, last_try)).await
+        }
+        sent => sent,
     }
 }
 

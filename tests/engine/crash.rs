@@ -241,6 +241,23 @@ async fn a_large_upload_goes_on_with_its_parts() {
     world.comes_back(&inner).await;
 }
 
+/// Buckets are told to drop uploads that nobody ended; a run that wanted to go on with one begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_store_gave_up_is_begun_anew() {
+    let world = World::new();
+    let (bucket, inner) = memory("given up");
+    world.write("big", &vec![3; 40 << 20]);
+    for verb in ["put_part", "complete_multipart"] {
+        let (script, backend) = faulty(&inner);
+        script.script().fail_verb(verb, if verb == "put_part" { 4 } else { 1 }, ErrorKind::Transient);
+        assert_ne!(world.sync(&backend).await.exit, 0);
+        bucket.lose_uploads();
+    }
+    let done = world.synced(&inner).await;
+    assert_eq!((done.bytes.sent, bucket.unfinished_uploads()), (40 << 20, 0));
+    world.comes_back(&inner).await;
+}
+
 /// A file that changed since is not pieced together from two states, and its old parts go.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_file_that_changed_are_thrown_away() {

@@ -234,6 +234,11 @@ impl MemoryBackend {
         self.shared.bucket().objects.get(key).map_or(0, Vec::len)
     }
 
+    /// Drops all uploads in parts, as a lifecycle rule of a bucket does.
+    pub fn lose_uploads(&self) {
+        self.shared.bucket().uploads.clear();
+    }
+
     /// Uploads in parts that are neither finished nor aborted.
     pub fn unfinished_uploads(&self) -> usize {
         self.shared.bucket().uploads.len()
