@@ -7,6 +7,8 @@
 
 pub mod error;
 pub mod file;
+pub mod initialize;
+mod listing;
 pub mod location;
 pub mod meter;
 pub mod s3;
@@ -22,6 +24,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutResult, multipart::MultipartStore};
 
 pub use error::{Error, ErrorKind, Result};
+pub use initialize::Initialize;
+pub use listing::{Depth, Listed, Scope, Space, State};
 pub use location::{Location, Settings};
 pub use meter::{Meter, Requests};
 pub use tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree};
@@ -48,19 +52,12 @@ pub struct Capabilities {
     pub max_object: u64,
     /// Uploads in flight that use the store well when the user does not say.
     pub transfers: usize,
-}
-
-/// One object as the store lists it, under the destination's prefix, its key untouched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Key relative to the prefix, byte for byte.
-    pub key: Vec<u8>,
-    /// Content length in bytes.
-    pub size: u64,
-    /// The store's entity tag, without quotes, where it has one.
-    pub etag: Option<String>,
-    /// When the store says it was last written.
-    pub modified: DateTime<Utc>,
+    /// The store keeps, or can be told to keep, what is replaced or removed, and names each by a version.
+    pub versions: bool,
+    /// What the store itself checks of an upload before it takes it; none where it checks nothing.
+    pub checksum: Option<&'static str>,
+    /// There is more than a data plane: `initialize` can set things up, not only look.
+    pub control: bool,
 }
 
 /// One destination: a data plane and what the data plane cannot say.
@@ -99,9 +96,24 @@ pub trait Backend: Send + Sync {
     /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult>;
 
-    /// Every object under the prefix with its raw key, in whatever order the store lists them;
-    /// the order is not to be relied on. The stream ends in an error or is complete.
-    fn list_keys(&self) -> BoxStream<'static, Result<Listed>>;
+    /// What lies there, with raw keys, in whatever order the store lists it; the order is not to be
+    /// relied on. The stream ends in an error or is complete. Costs one LIST a page (uploads that have
+    /// not ended are listed apart, where asked for).
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>>;
+
+    /// Every object under the prefix that a reader sees.
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        self.list(Scope::Prefix, Depth::Current)
+    }
+
+    /// The room that is left, where the store knows it. Costs at most one request.
+    async fn space(&self) -> Result<Option<Space>>;
+
+    /// Makes the store as declared, or with [`initialize::Mode::Check`] only looks. Idempotent; merges
+    /// with rules that others made and never removes them. One row for each thing wished, and one for
+    /// the bucket or directory itself, in a fixed order; what goes wrong is a row, and does not stop
+    /// the others. An error only where nothing at all can be said.
+    async fn initialize(&self, want: &Initialize, mode: initialize::Mode) -> Result<Vec<initialize::Setting>>;
 
     /// Deletes single versions for good, by key and version id. What is not there is no error.
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()>;

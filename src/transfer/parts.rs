@@ -309,6 +309,9 @@ mod tests {
             max_parts: 10_000,
             max_object: 5 << 40,
             transfers: 64,
+            versions: true,
+            checksum: None,
+            control: true,
         };
         for size in [1, PART, PART + 1, 80 << 30, 5 << 40] {
             let part = part_size(size, &caps);

@@ -6,6 +6,7 @@
 //! Invariant: nothing outside the root is touched and no symlink below it is followed.
 
 mod dirs;
+mod init;
 mod meta;
 mod publish;
 mod put;
@@ -31,8 +32,11 @@ pub use tree::LocalTree;
 
 pub use crate::tree::{FileKind, FileStat, StageBlocks};
 
+use crate::initialize::{Mode, Setting};
 use crate::meter::Class;
-use crate::{Backend, Capabilities, Error, ErrorKind, FileMeta, Listed, Location, Meter, Result, Tree};
+use crate::{
+    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Result, Scope, Space, State, Tree,
+};
 
 /// Where contents are staged, relative to the destination's root. Left out of every listing.
 pub const STAGING: &[u8] = b".offsite/tmp";
@@ -77,6 +81,9 @@ impl Backend for FileBackend {
             max_parts: u64::MAX / 2,
             max_object: i64::MAX as u64,
             transfers: 8,
+            versions: false,
+            checksum: None,
+            control: true,
         }
     }
 
@@ -141,7 +148,7 @@ impl Backend for FileBackend {
 
     /// As the directories answer, in no order, in memory that grows only with the number of
     /// directories. Ends in an error at a directory that cannot be read.
-    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+    fn list(&self, _: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
         self.meter.count(Class::List);
         walk::list(self.tree.area.clone(), Vec::new(), walk::Order::Any)
             .map(|found| {
@@ -151,9 +158,25 @@ impl Backend for FileBackend {
                     etag: Some(put::etag_of(&found.stat)),
                     modified: put::modified(&found.stat),
                     key: found.key,
+                    state: State::Current,
+                    version: None,
+                    class: None,
                 })
             })
             .boxed()
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        let dir = self.location.dir();
+        blocking(move || {
+            let room = rustix::fs::statvfs(&dir).map_err(|e| Error::from_io(dir.display(), &e.into()))?;
+            Ok(Some(Space { total: room.f_blocks * room.f_frsize, free: room.f_bavail * room.f_frsize }))
+        })
+        .await
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        Ok(init::initialize(self, want, mode).await)
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

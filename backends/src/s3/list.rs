@@ -4,7 +4,8 @@
 //! (`a//b`, `./`, a control character) breaks its whole listing. Invariant: the stream gives every
 //! object under the prefix or ends in an error; a server that goes round in circles is an error.
 
-use aws_sdk_s3::types::{EncodingType, Object};
+use aws_sdk_s3::primitives::DateTime as Moment;
+use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -12,87 +13,218 @@ use percent_encoding::percent_decode_str;
 
 use super::control::Control;
 use super::error::from_sdk;
-use crate::{Error, ErrorKind, Listed, Result};
+use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
 
-/// Where a listing stands.
+/// Which listing, and where it stands.
 enum Turn {
-    First,
-    /// The token of the next page.
-    Next(String),
+    Objects(Option<String>),
+    /// Key and version after which to go on.
+    Versions(Option<(String, Option<String>)>),
+    /// Key and upload after which to go on.
+    Uploads(Option<(String, Option<String>)>),
     End,
 }
 
-/// Every object under the prefix; see [`crate::Backend::list_keys`]. An object whose key is the
-/// prefix with a slash, as some tools make to show a folder, has no relative key and is left out.
-pub(super) fn list_keys(control: Control) -> BoxStream<'static, Result<Listed>> {
-    let prefix = match control.prefix.as_ref() {
-        "" => String::new(),
-        prefix => format!("{prefix}/"),
+/// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as
+/// some tools make to show a folder, has no relative key and is left out.
+pub(super) fn list(control: Control, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+    let prefix = match (scope, control.prefix.as_ref()) {
+        (Scope::Bucket, _) | (_, "") => String::new(),
+        (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
-    stream::try_unfold((control, prefix, Turn::First), |(control, prefix, turn)| async move {
-        let token = match turn {
+    let first = match depth {
+        Depth::Current => Turn::Objects(None),
+        Depth::Everything => Turn::Versions(None),
+    };
+    let pages = Pages { control, prefix };
+    stream::try_unfold((pages, first), |(pages, turn)| async move {
+        let (page, turn) = match turn {
             Turn::End => return Ok(None),
-            Turn::First => None,
-            Turn::Next(token) => Some(token),
+            Turn::Objects(token) => pages.objects(token).await?,
+            Turn::Versions(after) => pages.versions(after).await?,
+            Turn::Uploads(after) => pages.uploads(after).await?,
         };
-        let (page, turn) = page(&control, &prefix, token).await?;
-        Ok::<_, Error>(Some((page, (control, prefix, turn))))
+        Ok::<_, Error>(Some((page, (pages, turn))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()
     .boxed()
 }
 
-async fn page(control: &Control, prefix: &str, token: Option<String>) -> Result<(Vec<Listed>, Turn)> {
-    let answer = control
-        .client
-        .list_objects_v2()
-        .bucket(&control.bucket)
-        .prefix(prefix)
-        .encoding_type(EncodingType::Url)
-        .set_continuation_token(token.clone())
-        .send()
-        .await
-        .map_err(|error| from_sdk(&control.location, "", &error))?;
-    let broken = |what: &str| Error::new(ErrorKind::Other, &control.location, format!("the server's listing {what}"));
-    // A server that does not know the wish sends keys as they are and does not repeat it.
-    let encoded = answer.encoding_type() == Some(&EncodingType::Url);
-    let mut listed = Vec::with_capacity(answer.contents().len());
-    for object in answer.contents() {
-        let key = decode(object.key().ok_or_else(|| broken("names an object without a key"))?, encoded);
-        match key.strip_prefix(prefix.as_bytes()) {
-            Some(b"") => {}
-            Some(key) => listed.push(entry(key.to_vec(), object).ok_or_else(|| broken("lacks a size or time"))?),
-            None => return Err(broken("holds a key that is not under the prefix")),
+struct Pages {
+    control: Control,
+    prefix: String,
+}
+
+type Page = (Vec<Listed>, Turn);
+
+impl Pages {
+    async fn objects(&self, token: Option<String>) -> Result<Page> {
+        let answer = self
+            .control
+            .client
+            .list_objects_v2()
+            .bucket(&self.control.bucket)
+            .prefix(&self.prefix)
+            .encoding_type(EncodingType::Url)
+            .set_continuation_token(token.clone())
+            .send()
+            .await
+            .map_err(|error| from_sdk(&self.control.location, "", &error))?;
+        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        let mut page = Vec::with_capacity(answer.contents().len());
+        for object in answer.contents() {
+            let what = What {
+                key: object.key(),
+                size: object.size(),
+                etag: object.e_tag(),
+                modified: object.last_modified(),
+                state: State::Current,
+                version: None,
+                class: object.storage_class().map(|class| class.as_str()),
+            };
+            page.extend(self.listed(what, encoded)?);
+        }
+        let next = answer.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        let turn = self.next(answer.is_truncated(), &token, next)?;
+        Ok((page, turn.map_or(Turn::End, |token| Turn::Objects(Some(token)))))
+    }
+
+    async fn versions(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
+        let (key, version) = after.clone().unzip();
+        let answer = self
+            .control
+            .client
+            .list_object_versions()
+            .bucket(&self.control.bucket)
+            .prefix(&self.prefix)
+            .encoding_type(EncodingType::Url)
+            .set_key_marker(key)
+            .set_version_id_marker(version.flatten())
+            .send()
+            .await
+            .map_err(|error| from_sdk(&self.control.location, "", &error))?;
+        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        let mut page = Vec::with_capacity(answer.versions().len() + answer.delete_markers().len());
+        for object in answer.versions() {
+            let what = What {
+                key: object.key(),
+                size: object.size(),
+                etag: object.e_tag(),
+                modified: object.last_modified(),
+                state: if object.is_latest().unwrap_or(false) { State::Current } else { State::Old },
+                version: object.version_id(),
+                class: object.storage_class().map(|class| class.as_str()),
+            };
+            page.extend(self.listed(what, encoded)?);
+        }
+        for marker in answer.delete_markers() {
+            let what = What {
+                key: marker.key(),
+                size: Some(0),
+                etag: None,
+                modified: marker.last_modified(),
+                state: State::Marker,
+                version: marker.version_id(),
+                class: None,
+            };
+            page.extend(self.listed(what, encoded)?);
+        }
+        let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_version_id_marker().map(str::to_owned)));
+        let turn = self.next(answer.is_truncated(), &after, next)?;
+        Ok((page, turn.map_or(Turn::Uploads(None), |after| Turn::Versions(Some(after)))))
+    }
+
+    /// Uploads in parts that have not ended. Their sizes would take a request each.
+    async fn uploads(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
+        let (key, upload) = after.clone().unzip();
+        let answer = self
+            .control
+            .client
+            .list_multipart_uploads()
+            .bucket(&self.control.bucket)
+            .prefix(&self.prefix)
+            .encoding_type(EncodingType::Url)
+            .set_key_marker(key)
+            .set_upload_id_marker(upload.flatten())
+            .send()
+            .await
+            .map_err(|error| from_sdk(&self.control.location, "", &error))?;
+        let encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        let mut page = Vec::with_capacity(answer.uploads().len());
+        for upload in answer.uploads() {
+            let what = What {
+                key: upload.key(),
+                size: Some(0),
+                etag: None,
+                modified: upload.initiated(),
+                state: State::Unfinished,
+                version: upload.upload_id(),
+                class: upload.storage_class().map(|class| class.as_str()),
+            };
+            page.extend(self.listed(what, encoded)?);
+        }
+        let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_upload_id_marker().map(str::to_owned)));
+        let turn = self.next(answer.is_truncated(), &after, next)?;
+        Ok((page, turn.map_or(Turn::End, |after| Turn::Uploads(Some(after)))))
+    }
+
+    /// Where to go on; none at the end.
+    fn next<T: PartialEq>(&self, truncated: Option<bool>, this: &Option<T>, next: Option<T>) -> Result<Option<T>> {
+        match (truncated.unwrap_or(false), next) {
+            (false, _) => Ok(None),
+            (true, None) => Err(self.broken("breaks off: it says there is more but not how to go on")),
+            (true, next) if *this == next => Err(self.broken("goes round in circles: two pages name the same next one")),
+            (true, next) => Ok(next),
         }
     }
-    let turn = match (answer.is_truncated().unwrap_or(false), answer.next_continuation_token()) {
-        (false, _) => Turn::End,
-        (true, None | Some("")) => {
-            return Err(broken("breaks off: it says there is more but not how to go on"));
-        }
-        (true, Some(next)) if token.as_deref() == Some(next) => {
-            return Err(broken("goes round in circles: two pages name the same next one"));
-        }
-        (true, Some(next)) => Turn::Next(next.to_owned()),
-    };
-    Ok((listed, turn))
+
+    fn listed(&self, what: What<'_>, encoded: bool) -> Result<Option<Listed>> {
+        let key = decode(what.key.ok_or_else(|| self.broken("names an object without a key"))?, encoded);
+        let Some(key) = key.strip_prefix(self.prefix.as_bytes()) else {
+            return Err(self.broken("holds a key that is not under the prefix"));
+        };
+        let lacks = || self.broken("lacks a size or time");
+        let size = what.size.and_then(|size| u64::try_from(size).ok()).ok_or_else(lacks)?;
+        let modified = what.modified.and_then(|at| DateTime::<Utc>::from_timestamp(at.secs(), at.subsec_nanos())).ok_or_else(lacks)?;
+        let given = |text: &&str| !text.is_empty();
+        Ok((!key.is_empty()).then(|| Listed {
+            key: key.to_vec(),
+            size,
+            etag: what.etag.map(|etag| etag.trim_matches('"')).filter(given).map(str::to_owned),
+            modified,
+            state: what.state,
+            version: what.version.filter(given).map(str::to_owned),
+            class: what.class.filter(given).map(str::to_owned),
+        }))
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::new(ErrorKind::Other, &self.control.location, format!("the server's listing {what}"))
+    }
 }
 
-fn entry(key: Vec<u8>, object: &Object) -> Option<Listed> {
-    let at = object.last_modified()?;
-    Some(Listed {
-        key,
-        size: u64::try_from(object.size()?).ok()?,
-        etag: object.e_tag().map(|etag| etag.trim_matches('"').to_owned()).filter(|etag| !etag.is_empty()),
-        modified: DateTime::<Utc>::from_timestamp(at.secs(), at.subsec_nanos())?,
-    })
+/// A listed thing as the SDK says it, whatever its kind.
+struct What<'a> {
+    key: Option<&'a str>,
+    size: Option<i64>,
+    etag: Option<&'a str>,
+    modified: Option<&'a Moment>,
+    state: State,
+    version: Option<&'a str>,
+    class: Option<&'a str>,
 }
 
-/// Keys come form-encoded: a blank as `+`, a plus as `%2B`.
+/// Keys come form-encoded: a blank as `+`, a plus as `%2B`. A server that does not know the wish sends
+/// them as they are and does not repeat it.
 fn decode(key: &str, encoded: bool) -> Vec<u8> {
     match encoded {
         true => percent_decode_str(&key.replace('+', " ")).collect(),
         false => key.as_bytes().to_vec(),
     }
+}
+
+/// A marker goes back as it was before it was encoded.
+fn text(key: &str, encoded: bool) -> String {
+    String::from_utf8_lossy(&decode(key, encoded)).into_owned()
 }

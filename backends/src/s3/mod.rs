@@ -8,6 +8,7 @@
 mod control;
 mod credentials;
 mod error;
+mod init;
 mod list;
 mod settings;
 mod wire;
@@ -30,7 +31,8 @@ use self::credentials::Chain;
 pub(crate) use self::error::Refusal;
 use self::settings::Settings;
 use self::wire::{MeteredConnector, Probe};
-use crate::{Backend, Capabilities, Error, ErrorKind, Listed, Location, Meter, Result};
+use crate::initialize::{Mode, Setting};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
 
 const GIB: u64 = 1 << 30;
 
@@ -165,6 +167,9 @@ impl Backend for S3Backend {
             max_parts: 10_000,
             max_object: 5 * 1024 * GIB,
             transfers: 64,
+            versions: true,
+            checksum: Some("sha256 or crc64nvme"),
+            control: true,
         }
     }
 
@@ -204,8 +209,17 @@ impl Backend for S3Backend {
         self.control().copy(from, to, size, etag, self.copy).await
     }
 
-    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
-        list::list_keys(self.control().clone())
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        list::list(self.control().clone(), scope, depth)
+    }
+
+    /// A bucket has no end.
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        Ok(init::initialize(self.control(), want, mode).await)
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

@@ -16,7 +16,8 @@ use object_store::{ObjectStore, PutResult};
 use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
 use super::script::{Call, Script, injected};
-use crate::{Backend, Capabilities, Listed, Location, Meter, Result, Tree};
+use crate::initialize::{Mode, Setting};
+use crate::{Backend, Capabilities, Depth, Initialize, Listed, Location, Meter, Result, Scope, Space, Tree};
 
 /// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
 pub struct Faulty {
@@ -98,9 +99,17 @@ impl Backend for Faulty {
         call(&self.script, "copy_exact", from.as_ref(), run).await
     }
 
-    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
-        let entered = self.script.enter("list_keys", "");
-        broken_stream(&self.script, entered, self.inner.list_keys(), |e| e)
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        let entered = self.script.enter("list", "");
+        broken_stream(&self.script, entered, self.inner.list(scope, depth), |e| e)
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        call(&self.script, "space", "", self.inner.space()).await
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        call(&self.script, "initialize", "", self.inner.initialize(want, mode)).await
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

@@ -18,8 +18,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
 use super::memory_store::MemoryStore;
+use crate::initialize::{Mode, Rights, Setting, settle};
 use crate::meter::Class;
-use crate::{Backend, Capabilities, Error, ErrorKind, Listed, Location, Meter, Result};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space, State};
 
 /// What the bucket is like.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,9 @@ impl Default for MemoryOptions {
             max_parts: 10_000,
             max_object: 5 << 40,
             transfers: 16,
+            versions: true,
+            checksum: None,
+            control: true,
         };
         Self { capabilities, ignore_conditions: false, change_keys: false, unordered_listing: false, versions: false }
     }
@@ -244,8 +248,39 @@ impl MemoryBackend {
         self.shared.bucket().uploads.len()
     }
 
+    fn everything(&self) -> Vec<Listed> {
+        let bucket = self.shared.bucket();
+        let versions = bucket.objects.iter().flat_map(|(key, all)| all.iter().rev().enumerate().map(move |(i, v)| listed(key, v, i == 0)));
+        let unfinished = bucket.uploads.iter().map(|(id, upload)| Listed {
+            key: upload.key.clone().into_bytes(),
+            size: upload.parts.values().map(|(_, data)| data.len() as u64).sum(),
+            etag: None,
+            modified: self.shared.now(),
+            state: State::Unfinished,
+            version: Some(id.clone()),
+            class: None,
+        });
+        versions.chain(unfinished).collect()
+    }
+
     fn error(&self, kind: ErrorKind, key: &str, message: &str) -> Error {
         Error::new(kind, self.location.at(key), message)
+    }
+}
+
+fn listed(key: &str, version: &Version, newest: bool) -> Listed {
+    Listed {
+        key: key.as_bytes().to_vec(),
+        size: version.data.as_ref().map_or(0, |data| data.len() as u64),
+        etag: Some(version.etag.trim_matches('"').to_owned()),
+        modified: version.modified,
+        state: match (&version.data, newest) {
+            (None, _) => State::Marker,
+            (Some(_), true) => State::Current,
+            (Some(_), false) => State::Old,
+        },
+        version: version.id.clone(),
+        class: None,
     }
 }
 
@@ -298,18 +333,30 @@ impl Backend for MemoryBackend {
         Ok(self.shared.insert(&mut bucket, &target, Some(data)))
     }
 
-    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+    fn list(&self, _: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         self.shared.count(Class::List);
-        let found = MemoryStore::new(self.shared.clone()).found(None);
-        let listed = |(key, version): (String, Version)| {
-            Ok(Listed {
-                size: version.data.map_or(0, |data| data.len() as u64),
-                etag: Some(version.etag.trim_matches('"').to_owned()),
-                modified: version.modified,
-                key: key.into_bytes(),
-            })
+        let listed = match depth {
+            Depth::Current => {
+                MemoryStore::new(self.shared.clone()).found(None).into_iter().map(|(key, v)| listed(&key, &v, true)).collect()
+            }
+            Depth::Everything => self.everything(),
         };
-        stream::iter(found.into_iter().map(listed)).boxed()
+        stream::iter(listed.into_iter().map(Ok)).boxed()
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        let Some(wanted) = want.versioning else { return Ok(Vec::new()) };
+        let rights = Rights { look: "the right to look", make: "the right to change" };
+        let make = async || {
+            self.versions(wanted);
+            Ok(())
+        };
+        let was = self.shared.options().versions;
+        Ok(vec![settle("versioning", mode, &rights, Ok(was), wanted, |was| *was == wanted, make).await])
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

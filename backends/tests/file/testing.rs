@@ -89,7 +89,7 @@ async fn faults_come_when_they_are_due() {
     assert!(lost.is_err() && memory.keys() == ["a", "b"]);
     let mut listing = faulty.list_keys();
     assert!(listing.try_next().await.unwrap().is_some() && listing.try_next().await.is_err());
-    assert_eq!(faulty.calls().last().unwrap().verb, "list_keys");
+    assert_eq!(faulty.calls().last().unwrap().verb, "list");
 
     faulty.script().stop_at(faulty.count() + 1);
     for _ in 0..3 {

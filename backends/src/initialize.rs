@@ -1,0 +1,165 @@
+//! The initialize hook: a store made as declared, and what came of each setting.
+//!
+//! Owns the words for what can be wished and for what was found and done, and the order in which one
+//! setting is settled ([`settle`]). What a setting means at a store is the backend's business.
+//! Invariants: looking never changes anything; what is already as wished is not written again; a
+//! setting that cannot be had is a row that says why, never silence, and never stops the next.
+
+use std::fmt::Display;
+
+use crate::{Error, ErrorKind, Result};
+
+/// What a destination shall be. What is `None` or `false` is not looked at and left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Initialize {
+    /// Keep replaced and removed objects as versions.
+    pub versioning: Option<bool>,
+    /// Unfinished uploads are removed by the store after so many days; at least 1.
+    pub abort_uploads_after_days: Option<u32>,
+    /// Versions that were replaced or removed so many days ago are removed by the store; at least 1.
+    pub expire_old_versions_after_days: Option<u32>,
+    /// Nobody can read it without credentials, whatever anybody sets on single objects.
+    pub block_public: bool,
+    /// What is written cannot be removed or replaced for so long.
+    pub lock: Option<Lock>,
+    /// Where a bucket that has to be made shall lie, in the store's own word; one that is there stays
+    /// where it is, and the row says so if that is elsewhere.
+    pub region: Option<String>,
+}
+
+/// Object lock with a default retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    pub mode: LockMode,
+    /// At least 1.
+    pub days: u32,
+}
+
+/// Who can shorten a retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Whoever has a special right for it.
+    Governance,
+    /// Nobody, its owner included.
+    Compliance,
+}
+
+/// Whether to change things or only to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Make,
+    Check,
+}
+
+/// What became of one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Did {
+    /// It was so already.
+    Nothing,
+    Changed,
+    /// It is otherwise, and [`Mode::Check`] changes nothing: drift.
+    Would,
+    /// The store has no such thing; why, and what to do instead.
+    Cannot(String),
+    /// Not allowed: names the right that is missing.
+    Denied(String),
+    /// It went wrong in another way.
+    Failed(String),
+}
+
+impl Did {
+    /// Whether the store is as declared now.
+    pub fn is_as_wanted(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Changed)
+    }
+}
+
+/// One row of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// `bucket`, `directory`, `versioning`, `abort unfinished uploads`, `expire old versions`, `block public access`, `object lock`, `region`.
+    pub name: &'static str,
+    /// As it was found, in words; `unknown` where it could not be read.
+    pub was: String,
+    pub wanted: String,
+    pub did: Did,
+}
+
+impl Setting {
+    /// A setting that this store does not have.
+    pub fn cannot(name: &'static str, wanted: impl Display, why: impl Display) -> Self {
+        Self { name, was: "-".into(), wanted: wanted.to_string(), did: Did::Cannot(why.to_string()) }
+    }
+}
+
+/// One setting from looking to having it: `found` is what a look answered, `wanted` the words for what
+/// shall be, `same` whether that is already so, and `make` changes it. `right` names what a key needs
+/// to be allowed this (`s3:PutBucketVersioning`).
+pub async fn settle<T: Display>(
+    name: &'static str,
+    mode: Mode,
+    right: &Rights,
+    found: Result<T>,
+    wanted: impl Display,
+    same: impl FnOnce(&T) -> bool,
+    make: impl AsyncFnOnce() -> Result<()>,
+) -> Setting {
+    let wanted = wanted.to_string();
+    let (was, is_same) = match &found {
+        Ok(found) => (found.to_string(), same(found)),
+        Err(error) => return Setting { name, was: "unknown".into(), wanted, did: refused(error, right.look) },
+    };
+    let did = match (is_same, mode) {
+        (true, _) => Did::Nothing,
+        (false, Mode::Check) => Did::Would,
+        (false, Mode::Make) => match make().await {
+            Ok(()) => Did::Changed,
+            Err(error) => refused(&error, right.make),
+        },
+    };
+    Setting { name, was, wanted, did }
+}
+
+/// The rights that a setting takes, in the store's own words.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights {
+    pub look: &'static str,
+    pub make: &'static str,
+}
+
+fn refused(error: &Error, right: &str) -> Did {
+    match error.kind {
+        ErrorKind::Denied => Did::Denied(format!("the credentials lack {right} ({})", error.message)),
+        ErrorKind::Unsupported => Did::Cannot(error.message.clone()),
+        _ => Did::Failed(error.to_string()),
+    }
+}
+
+/// The rows of what a real directory tree has not, here or behind SFTP.
+pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
+    let mut rows = Vec::new();
+    let mut cannot = |name, wanted: String, why| rows.push(Setting::cannot(name, wanted, why));
+    if let Some(on) = want.versioning {
+        cannot(
+            "versioning",
+            if on { "on" } else { "off" }.into(),
+            "a directory keeps no versions; offsite keeps what is replaced under .offsite/kept",
+        );
+    }
+    if let Some(days) = want.abort_uploads_after_days {
+        cannot("abort unfinished uploads", format!("after {days} days"), "nothing unfinished lasts here: the next run clears it away");
+    }
+    if let Some(days) = want.expire_old_versions_after_days {
+        cannot("expire old versions", format!("after {days} days"), "use `offsite prune --keep-within`");
+    }
+    if want.block_public {
+        cannot("block public access", "on".into(), "whoever can log in there and read the files can read them");
+    }
+    if let Some(lock) = want.lock {
+        cannot("object lock", format!("{} days", lock.days), "a directory has none; a file system with snapshots can do the same");
+    }
+    if let Some(region) = &want.region {
+        cannot("region", region.clone(), "a directory is where it is");
+    }
+    rows
+}
