@@ -5,6 +5,7 @@
 //! snapshots: the engine is built on this crate, never the other way round.
 //! Invariant: what differs between stores is said by [`Capabilities`], never asked by scheme.
 
+pub mod conformance;
 pub mod error;
 pub mod file;
 pub mod initialize;

@@ -18,7 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
 use super::memory_store::MemoryStore;
-use crate::initialize::{Mode, Rights, Setting, settle};
+use crate::initialize::{Did, Mode, Rights, Setting, for_directories, settle};
 use crate::meter::Class;
 use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space, State};
 
@@ -333,14 +333,19 @@ impl Backend for MemoryBackend {
         Ok(self.shared.insert(&mut bucket, &target, Some(data)))
     }
 
-    fn list(&self, _: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         self.shared.count(Class::List);
-        let listed = match depth {
+        let mut listed = match depth {
             Depth::Current => {
                 MemoryStore::new(self.shared.clone()).found(None).into_iter().map(|(key, v)| listed(&key, &v, true)).collect()
             }
             Depth::Everything => self.everything(),
         };
+        if scope == Scope::Bucket {
+            for found in &mut listed {
+                found.key = [self.location.path(), b"/", &found.key].concat();
+            }
+        }
         stream::iter(listed.into_iter().map(Ok)).boxed()
     }
 
@@ -348,15 +353,22 @@ impl Backend for MemoryBackend {
         Ok(None)
     }
 
+    /// Versioning can be had; all else only in a real bucket.
     async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
-        let Some(wanted) = want.versioning else { return Ok(Vec::new()) };
         let rights = Rights { look: "the right to look", make: "the right to change" };
-        let make = async || {
-            self.versions(wanted);
-            Ok(())
-        };
-        let was = self.shared.options().versions;
-        Ok(vec![settle("versioning", mode, &rights, Ok(was), wanted, |was| *was == wanted, make).await])
+        let mut rows = vec![settle("bucket", mode, &rights, Ok("there"), "there", |_| true, async || Ok(())).await];
+        if let Some(on) = want.versioning {
+            let word = |on| if on { "on" } else { "off" };
+            let make = async || {
+                self.versions(on);
+                Ok(())
+            };
+            let was = Ok(word(self.shared.options().versions));
+            rows.push(settle("versioning", mode, &rights, was, word(on), |was| *was == word(on), make).await);
+        }
+        let others = for_directories(&Initialize { versioning: None, ..want.clone() });
+        rows.extend(others.into_iter().map(|row| Setting { did: Did::Cannot("this bucket is only in memory".into()), ..row }));
+        Ok(rows)
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

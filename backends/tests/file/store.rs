@@ -1,80 +1,11 @@
-//! The data plane: races, conditions, listings, the missing root.
+//! The data plane: the order of listings, copies, the missing root. What every store does is in the conformance suite.
 
-use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{Error as StoreError, GetOptions, ObjectStoreExt, PutMode, UpdateVersion};
+use object_store::{Error as StoreError, ObjectStoreExt};
 use offsite_backends::file::FileBackend;
 use offsite_backends::{Backend, ErrorKind, FileMeta, Location};
 
-use crate::place::{key, keys, mode, place};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_twenty_creators_one_wins() {
-    let place = place().await;
-    for round in 0..10 {
-        let name = key(&format!("lease/{round}.json"));
-        let tries = (0..20).map(|i| {
-            let other = FileBackend::open(place.backend.location().clone()).unwrap().store();
-            let name = name.clone();
-            tokio::spawn(async move {
-                let body = format!("writer {i}").into();
-                other.put_opts(&name, body, mode(PutMode::Create)).await.map(|_| i)
-            })
-        });
-        let done = futures::future::join_all(tries.collect::<Vec<_>>()).await;
-        let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().map(Result::unwrap).partition(Result::is_ok);
-        assert_eq!(won.len(), 1);
-        assert!(lost.iter().all(|e| matches!(e, Err(StoreError::AlreadyExists { .. }))));
-        let body = place.store.get(&name).await.unwrap().bytes().await.unwrap();
-        assert_eq!(body, format!("writer {}", won[0].as_ref().unwrap()));
-    }
-    assert_eq!(place.staged(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_overwrite_is_seen_whole_or_not_at_all() {
-    let place = place().await;
-    let name = key("a/b");
-    let body = |byte: u8| Bytes::from(vec![byte; 3 << 20]);
-    place.store.put(&name, body(0).into()).await.unwrap();
-    let (store, target) = (place.store.clone(), name.clone());
-    let writer = tokio::spawn(async move {
-        for byte in 1..20 {
-            store.put(&target, body(byte).into()).await.unwrap();
-        }
-    });
-    while !writer.is_finished() {
-        let got = place.store.get(&name).await.unwrap().bytes().await.unwrap();
-        assert_eq!(got.len(), 3 << 20);
-        assert!(got.iter().all(|b| *b == got[0]));
-    }
-    writer.await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_updates_of_one_version_one_wins() {
-    let place = place().await;
-    let name = key("lease.json");
-    let first = place.store.put(&name, "0".into()).await.unwrap();
-    let mut current: UpdateVersion = first.into();
-    for _ in 0..10 {
-        let tries = (0..12).map(|i| {
-            let other = FileBackend::open(place.backend.location().clone()).unwrap().store();
-            let (name, current) = (name.clone(), current.clone());
-            tokio::spawn(async move { other.put_opts(&name, format!("{i}").into(), mode(PutMode::Update(current))).await })
-        });
-        let done = futures::future::join_all(tries.collect::<Vec<_>>()).await;
-        let (won, lost): (Vec<_>, Vec<_>) = done.into_iter().map(Result::unwrap).partition(Result::is_ok);
-        assert_eq!(won.len(), 1);
-        assert!(lost.iter().all(|e| matches!(e, Err(StoreError::Precondition { .. }))));
-        current = won.into_iter().next().unwrap().unwrap().into();
-        let head = place.store.head(&name).await.unwrap();
-        assert_eq!(head.e_tag, current.e_tag);
-    }
-    let gone = place.store.put_opts(&key("none"), "x".into(), mode(PutMode::Update(current))).await;
-    assert!(matches!(gone, Err(StoreError::Precondition { .. })));
-    assert!(!place.path("none").exists());
-}
+use crate::place::{key, keys, place};
 
 #[tokio::test]
 async fn listing_is_in_the_order_of_keys() {
@@ -92,20 +23,6 @@ async fn listing_is_in_the_order_of_keys() {
     assert_eq!(rest.len(), 3);
     let level = place.store.list_with_delimiter(Some(&key("a"))).await.unwrap();
     assert_eq!((level.objects.len(), level.common_prefixes), (2, vec![key("a/b.c")]));
-}
-
-#[tokio::test]
-async fn the_data_plane() {
-    let place = place().await;
-    let big: Bytes = (0..(3 << 20) + 5).map(|i| (i % 251) as u8).collect::<Vec<_>>().into();
-    let mut upload = place.store.put_multipart(&key("big")).await.unwrap();
-    let parts: Vec<_> = big.chunks(1 << 20).map(|p| upload.put_part(Bytes::copy_from_slice(p).into())).collect();
-    futures::future::try_join_all(parts).await.unwrap();
-    upload.complete().await.unwrap();
-    assert_eq!(place.store.get(&key("big")).await.unwrap().bytes().await.unwrap(), big);
-    assert_eq!(place.store.get_range(&key("big"), 7..2_000_000).await.unwrap(), big.slice(7..2_000_000));
-    let stale = GetOptions { if_match: Some("x".into()), ..GetOptions::default() };
-    assert!(matches!(place.store.get_opts(&key("big"), stale).await, Err(StoreError::Precondition { .. })));
 }
 
 #[tokio::test]

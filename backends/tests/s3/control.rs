@@ -1,35 +1,10 @@
-//! Copies, listings with raw keys, and versions.
+//! Large copies, and listings with raw keys. What every store does is in the conformance suite.
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
-use object_store::{GetOptions, ObjectStoreExt};
-use offsite_backends::s3::S3Backend;
-use offsite_backends::{Backend, Error, ErrorKind};
+use object_store::ObjectStoreExt;
+use offsite_backends::{Backend, ErrorKind};
 
-use super::{Server, bare, body, key, listing, sorted, unique};
-
-#[tokio::test]
-async fn copies_are_exact() {
-    let Some(server) = Server::find() else { return };
-    let backend = server.open("copy").await;
-    let store = backend.store();
-    let from = key("sü ß/a+b%20c'\"&?");
-    let put = store.put(&from, body("content")).await.unwrap();
-    for etag in [None, put.e_tag.as_deref(), bare(put.e_tag.as_deref())] {
-        let copy = backend.copy_exact(&from, &key("to/b"), 7, etag).await.unwrap();
-        assert_eq!(copy.e_tag, put.e_tag, "a copy answers the same form of etag as a put");
-        assert_eq!(copy.version, None);
-        assert_eq!(store.get(&key("to/b")).await.unwrap().bytes().await.unwrap(), "content");
-    }
-    let error = backend.copy_exact(&key("none"), &key("to/c"), 7, None).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
-    if server.make != "moto" {
-        let wrong = Some("\"0123456789abcdef0123456789abcdef\"");
-        let error = backend.copy_exact(&from, &key("to/d"), 7, wrong).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Precondition, "{error}");
-        assert!(store.head(&key("to/d")).await.is_err());
-    }
-}
+use super::{Server, body, key, listing, sorted, unique};
 
 #[tokio::test]
 async fn large_copies_are_made_in_parts() {
@@ -97,33 +72,4 @@ async fn keys_that_object_store_cannot_parse_are_listed() {
     }
     let listed: Vec<String> = listing(&backend).await.into_keys().collect();
     assert_eq!(listed, sorted(&names));
-}
-
-#[tokio::test]
-async fn versions_are_read_and_deleted_one_by_one() {
-    let Some(server) = Server::find() else { return };
-    let backend = server.open_in(&server.versioned, &format!("v-{}", unique()), "").await;
-    let store = backend.store();
-    let at = key("a b/ü");
-    let first = store.put(&at, body("one")).await.unwrap().version.unwrap();
-    let second = store.put(&at, body("two")).await.unwrap().version.unwrap();
-    assert_eq!(read(&backend, &at, &first).await.unwrap(), "one");
-    store.delete(&at).await.unwrap();
-    assert!(store.head(&at).await.is_err());
-    assert_eq!(read(&backend, &at, &second).await.unwrap(), "two");
-    let copied = backend.copy_exact(&at, &key("copy"), 3, None).await;
-    assert_eq!(copied.unwrap_err().kind, ErrorKind::NotFound, "a deleted object is no source");
-
-    backend.delete_versions(vec![(at.clone(), first.clone()), (at.clone(), second.clone())]).await.unwrap();
-    backend.delete_versions(vec![(at.clone(), first.clone())]).await.unwrap();
-    let error = read(&backend, &at, &first).await.unwrap_err();
-    assert_eq!(Error::from_store(backend.location(), "a", &error).kind, ErrorKind::NotFound, "{error}");
-    store.put(&at, body("three")).await.unwrap();
-    let copy = backend.copy_exact(&at, &key("copy"), 5, None).await.unwrap();
-    assert_eq!(read(&backend, &key("copy"), &copy.version.unwrap()).await.unwrap(), "three");
-}
-
-async fn read(backend: &S3Backend, at: &Path, version: &str) -> object_store::Result<bytes::Bytes> {
-    let options = GetOptions { version: Some(version.to_owned()), ..GetOptions::default() };
-    backend.store().get_opts(at, options).await?.bytes().await
 }

@@ -78,7 +78,3 @@ pub fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
     names.sort_unstable();
     names
 }
-
-pub fn bare(etag: Option<&str>) -> Option<&str> {
-    etag.map(|etag| etag.trim_matches('"'))
-}

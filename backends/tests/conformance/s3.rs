@@ -1,0 +1,68 @@
+//! S3 on the server that `OFFSITE_TEST_S3_ENDPOINT` names (see `integration/servers`).
+
+use std::env::var;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::s3::S3Backend;
+use offsite_backends::{Backend, Location, Result};
+
+use super::{is_promised, judge};
+
+struct Bucket {
+    endpoint: String,
+    make: String,
+    name: String,
+}
+
+#[async_trait]
+impl Place for Bucket {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+        let bucket = |variable: &str, default: &str| var(variable).unwrap_or_else(|_| default.to_owned());
+        let (plain, versioned) = ("OFFSITE_TEST_S3_BUCKET", "OFFSITE_TEST_S3_VERSIONED_BUCKET");
+        let (bucket, more) = match kind {
+            Kind::Plain => (bucket(plain, "offsite-test"), ""),
+            Kind::Versioned => (bucket(versioned, "offsite-versioned"), ""),
+            Kind::Missing => ("offsite-is-not-there".to_owned(), ""),
+            Kind::Unmade => (name.to_owned(), ""),
+            Kind::WrongCredentials => (bucket(plain, "offsite-test"), "&profile=offsite-wrong-secret"),
+        };
+        let url = format!("s3://{bucket}/{name}?endpoint={}{more}", self.endpoint);
+        Ok(Some(Arc::new(S3Backend::open(Location::parse(&url)?).await?)))
+    }
+
+    fn not_here(&self) -> Vec<(&'static str, &'static str)> {
+        match self.make.as_str() {
+            "seaweedfs" => vec![
+                ("a backslash in a key", "it stores `a\\b` as `a/b`; offsite finds that out and keeps such names under `.offsite/odd`"),
+                ("initialize: every wish has its row", "only the bucket itself is made so far"),
+            ],
+            "moto" => vec![
+                ("an upload that is aborted leaves nothing", "it answers 500 to the end of an upload that was aborted"),
+                ("a copy of another etag is refused", "it ignores the condition on the source and copies"),
+                ("initialize: every wish has its row", "only the bucket itself is made so far"),
+            ],
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_conforms() {
+    let Ok(endpoint) = var("OFFSITE_TEST_S3_ENDPOINT") else {
+        assert!(!is_promised("s3"), "an S3 server was promised and OFFSITE_TEST_S3_ENDPOINT is not set");
+        return;
+    };
+    let make = var("OFFSITE_TEST_S3_MAKE").unwrap_or_else(|_| "other".into());
+    let name = match make.as_str() {
+        "seaweedfs" => "S3 (SeaweedFS 4.48)".to_owned(),
+        "moto" => "S3 (moto 5.2.5)".to_owned(),
+        other => format!("S3 ({other})"),
+    };
+    judge(Arc::new(Bucket { endpoint, make, name })).await;
+}
