@@ -5,7 +5,7 @@
 //! Invariants: looking never changes anything; what is already as wished is not written again; a
 //! setting that cannot be had is a row that says why, never silence, and never stops the next.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -27,6 +27,37 @@ pub struct Initialize {
     pub region: Option<String>,
 }
 
+impl Initialize {
+    /// What is wished beside the bucket or directory itself: the settings' names and the words for what
+    /// shall be, in the order in which they are settled.
+    pub fn wished(&self) -> Vec<(&'static str, String)> {
+        let mut wished = Vec::new();
+        wished.extend(self.region.clone().map(|region| ("region", region)));
+        wished.extend(self.versioning.map(|on| ("versioning", on_off(on).to_owned())));
+        wished.extend(self.abort_uploads_after_days.map(|days| ("abort unfinished uploads", after(days))));
+        wished.extend(self.expire_old_versions_after_days.map(|days| ("expire old versions", after(days))));
+        wished.extend(self.block_public.then(|| ("block public access", on_off(true).to_owned())));
+        wished.extend(self.lock.map(|lock| ("object lock", lock.to_string())));
+        wished
+    }
+}
+
+/// The word for a setting that is on or off.
+pub(crate) fn on_off(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+/// The words for what happens after so many days.
+pub(crate) fn after(days: u32) -> String {
+    format!("after {}", counted(days, "day"))
+}
+
+/// So many of something, in words: `1 day`, `30 days`.
+pub(crate) fn counted(number: u32, what: &str) -> String {
+    let many = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{many}")
+}
+
 /// Object lock with a default retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lock {
@@ -42,6 +73,16 @@ pub enum LockMode {
     Governance,
     /// Nobody, its owner included.
     Compliance,
+}
+
+impl Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            LockMode::Governance => "governance",
+            LockMode::Compliance => "compliance",
+        };
+        write!(f, "{mode}, {}", counted(self.days, "day"))
+    }
 }
 
 /// Whether to change things or only to look.
@@ -137,29 +178,13 @@ fn refused(error: &Error, right: &str) -> Did {
 
 /// The rows of what a real directory tree has not, here or behind SFTP.
 pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
-    let mut rows = Vec::new();
-    let mut cannot = |name, wanted: String, why| rows.push(Setting::cannot(name, wanted, why));
-    if let Some(on) = want.versioning {
-        cannot(
-            "versioning",
-            if on { "on" } else { "off" }.into(),
-            "a directory keeps no versions; offsite keeps what is replaced under .offsite/kept",
-        );
-    }
-    if let Some(days) = want.abort_uploads_after_days {
-        cannot("abort unfinished uploads", format!("after {days} days"), "nothing unfinished lasts here: the next run clears it away");
-    }
-    if let Some(days) = want.expire_old_versions_after_days {
-        cannot("expire old versions", format!("after {days} days"), "use `offsite prune --keep-within`");
-    }
-    if want.block_public {
-        cannot("block public access", "on".into(), "whoever can log in there and read the files can read them");
-    }
-    if let Some(lock) = want.lock {
-        cannot("object lock", format!("{} days", lock.days), "a directory has none; a file system with snapshots can do the same");
-    }
-    if let Some(region) = &want.region {
-        cannot("region", region.clone(), "a directory is where it is");
-    }
-    rows
+    let why = |name| match name {
+        "region" => "a directory is where it is",
+        "versioning" => "a directory keeps no versions; offsite keeps what is replaced under .offsite/kept",
+        "abort unfinished uploads" => "nothing unfinished lasts here: the next run clears it away",
+        "expire old versions" => "use `offsite prune --keep-within`",
+        "block public access" => "whoever can log in there and read the files can read them",
+        _ => "a directory has none; a file system with snapshots can do the same",
+    };
+    want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))).collect()
 }

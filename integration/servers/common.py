@@ -60,6 +60,10 @@ class Server:
     def credentials(self):
         """Called once it serves; may set `key` and `secret`."""
 
+    def limited(self):
+        """Key and secret of one who may read, write and list, and change no setting of a bucket."""
+        raise NotImplementedError
+
     def forget(self):
         """What the server leaves outside its data directory."""
 
@@ -151,11 +155,14 @@ class Server:
         return f"http://127.0.0.1:{self.ports[0]}"
 
     def write_profiles(self):
-        """Profiles that must be refused: a key nobody knows, and a known one with another secret."""
-        profiles = {"offsite-wrong-key": secrets.token_hex(10).upper(), "offsite-wrong-secret": self.key}
+        """Profiles that must be refused: a key nobody knows, a known one with another secret, a limited one."""
+        profiles = [
+            ("offsite-wrong-key", secrets.token_hex(10).upper(), secrets.token_urlsafe(30)),
+            ("offsite-wrong-secret", self.key, secrets.token_urlsafe(30)),
+            ("offsite-limited", *self.limited()),
+        ]
         with (self.data.parent / "aws-config").open("w") as file:
-            for name, key in profiles.items():
-                secret = secrets.token_urlsafe(30)
+            for name, key, secret in profiles:
                 file.write(f"[profile {name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
 
     def exports(self):

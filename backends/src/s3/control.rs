@@ -88,6 +88,12 @@ impl Control {
         Self { client: Client::from_conf(config), location: location.clone(), bucket: settings.bucket.clone(), prefix: prefix.clone() }
     }
 
+    /// The same, asking another region.
+    pub(super) fn in_region(&self, region: &str) -> Self {
+        let config = self.client.config().to_builder().region(Region::new(region.to_owned())).build();
+        Self { client: Client::from_conf(config), ..self.clone() }
+    }
+
     /// The whole key of a path under the prefix.
     fn key(&self, path: &Path) -> String {
         match (self.prefix.as_ref(), path.as_ref()) {

@@ -222,7 +222,7 @@ fn server(request: &str) -> &str {
 }
 
 /// The text of the first XML element of that name; enough for the flat `<Error>` documents of S3.
-fn tag(body: &str, name: &str) -> Option<String> {
+pub(super) fn tag(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let plain = text.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">");

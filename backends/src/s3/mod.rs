@@ -9,6 +9,7 @@ mod control;
 mod credentials;
 mod error;
 mod init;
+mod lifecycle;
 mod list;
 mod settings;
 mod wire;
@@ -219,7 +220,12 @@ impl Backend for S3Backend {
     }
 
     async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
-        Ok(init::initialize(self.control(), want, mode).await)
+        let control = match &want.region {
+            // Where a bucket is to be made, the request must go there too.
+            Some(region) if *region != self.settings.region => self.control().in_region(region),
+            _ => self.control().clone(),
+        };
+        Ok(init::initialize(&control, want, mode).await)
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {

@@ -18,7 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
 use super::memory_store::MemoryStore;
-use crate::initialize::{Did, Mode, Rights, Setting, for_directories, settle};
+use crate::initialize::{Did, Mode, Rights, Setting, for_directories, on_off, settle};
 use crate::meter::Class;
 use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space, State};
 
@@ -358,13 +358,12 @@ impl Backend for MemoryBackend {
         let rights = Rights { look: "the right to look", make: "the right to change" };
         let mut rows = vec![settle("bucket", mode, &rights, Ok("there"), "there", |_| true, async || Ok(())).await];
         if let Some(on) = want.versioning {
-            let word = |on| if on { "on" } else { "off" };
             let make = async || {
                 self.versions(on);
                 Ok(())
             };
-            let was = Ok(word(self.shared.options().versions));
-            rows.push(settle("versioning", mode, &rights, was, word(on), |was| *was == word(on), make).await);
+            let was = Ok(on_off(self.shared.options().versions));
+            rows.push(settle("versioning", mode, &rights, was, on_off(on), |was| *was == on_off(on), make).await);
         }
         let others = for_directories(&Initialize { versioning: None, ..want.clone() });
         rows.extend(others.into_iter().map(|row| Setting { did: Did::Cannot("this bucket is only in memory".into()), ..row }));

@@ -5,6 +5,8 @@
 
 mod control;
 mod data;
+mod fake;
+mod init;
 mod refusals;
 
 use std::collections::BTreeMap;
