@@ -63,6 +63,8 @@ pub enum Verb {
     History(verbs::history::HistoryArgs),
     /// Write a file's content to standard output
     Cat(verbs::cat::CatArgs),
+    /// Make a destination ready as declared, or say where it is not
+    Init(verbs::init::InitArgs),
     /// Let old snapshots go, and the contents only they hold
     Prune(verbs::prune::PruneArgs),
     /// Print the completion script for a shell
@@ -76,7 +78,7 @@ pub enum Verb {
 const GROUPS: &[(&str, &[&str])] = &[
     ("Move", &["sync", "pull", "plan", "apply"]),
     ("Look", &["snapshots", "ls", "diff", "history", "cat"]),
-    ("Keep", &["prune"]),
+    ("Keep", &["init", "prune"]),
     ("Set up", &["completions"]),
 ];
 

@@ -3,13 +3,13 @@
 //! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
 //! what [`of`] gives, and a test compares the two.
 
-use offsite::engine::{PruneOutcome, PullOutcome, SyncOutcome};
+use offsite::engine::{InitOutcome, PruneOutcome, PullOutcome, SyncOutcome};
 use schemars::{Schema, schema_for};
 
 use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
 
 /// Verbs with a document, and `error`, which any of them prints when it fails.
-pub const NAMES: &[&str] = &["apply", "cat", "diff", "error", "history", "ls", "plan", "prune", "pull", "snapshots", "sync"];
+pub const NAMES: &[&str] = &["apply", "cat", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "snapshots", "sync"];
 
 /// The schema of one.
 pub fn of(name: &str) -> Option<Schema> {
@@ -17,6 +17,7 @@ pub fn of(name: &str) -> Option<Schema> {
         "sync" | "apply" => schema_for!(SyncOutcome),
         "plan" => schema_for!(PlanDocument<'_>),
         "pull" => schema_for!(PullOutcome),
+        "init" => schema_for!(InitOutcome),
         "prune" => schema_for!(PruneOutcome),
         "snapshots" => schema_for!(SnapshotsDocument<'_>),
         "ls" => schema_for!(LsDocument<'_>),

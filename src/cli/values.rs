@@ -3,6 +3,8 @@
 //! Owns the value parsers of the command line. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
 //! without `B` or `iB`). Invariant: what cannot be meant is refused with an example, never guessed.
 
+use offsite_backends::initialize::{Lock, LockMode};
+
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no size; write 512, 4K, 10M or 1.5G");
@@ -44,6 +46,34 @@ pub fn duration(text: &str) -> Result<u64, String> {
         rest = &rest[end + 1..];
     }
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+/// Whole days: `7d`, `2w`; what stores count in.
+pub fn days(text: &str) -> Result<u32, String> {
+    const DAY: u64 = 86_400;
+    let secs = duration(text)?;
+    let days = u32::try_from(secs / DAY).ok().filter(|days| (1..=36_500).contains(days) && secs.is_multiple_of(DAY));
+    days.ok_or_else(|| format!("`{text}` is no number of whole days; write 7d or 12w"))
+}
+
+/// `on` or `off`.
+pub fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither `on` nor `off`")),
+    }
+}
+
+/// A retention: `governance:30d`, `compliance:1w`.
+pub fn lock(text: &str) -> Result<Lock, String> {
+    let (mode, time) = text.split_once(':').ok_or_else(|| format!("`{text}` is no lock; write governance:30d or compliance:30d"))?;
+    let mode = match mode {
+        "governance" => LockMode::Governance,
+        "compliance" => LockMode::Compliance,
+        _ => return Err(format!("`{mode}` is no mode of a lock; known are governance and compliance")),
+    };
+    Ok(Lock { mode, days: days(time)? })
 }
 
 /// A share: `25%` or `0.25`.
@@ -121,6 +151,19 @@ mod tests {
         for text in ["", "30", "d", "1y", "-1d", "1d2", "ä", "1é"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn days_and_locks() {
+        assert_eq!([days("7d"), days("2w"), days("24h")], [Ok(7), Ok(14), Ok(1)]);
+        assert_eq!(lock("compliance:1w"), Ok(Lock { mode: LockMode::Compliance, days: 7 }));
+        for text in ["0", "12h", "7", "36h", "200000d", ""] {
+            assert!(days(text).is_err(), "{text}");
+        }
+        for text in ["30d", "governance", "governance:", "legal:30d", "Governance:30d"] {
+            assert!(lock(text).is_err(), "{text}");
+        }
+        assert!(on_off("yes").is_err());
     }
 
     #[test]

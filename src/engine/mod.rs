@@ -13,6 +13,7 @@ mod apply;
 mod commit;
 mod compare;
 mod destination;
+mod initialize;
 mod lease;
 mod look;
 mod occupied;
@@ -30,6 +31,7 @@ mod sync;
 mod tidy;
 
 pub use destination::Destination;
+pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize};
 pub use look::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, diff, history, ls, resolve_at, snapshots};
 pub use outcome::{Bytes, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
 pub use plan_file::{ApplyOptions, apply};

@@ -7,7 +7,8 @@ fn help_shows_every_verb_in_its_group() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
     let at = |word: &str| help.find(word).unwrap_or_else(|| panic!("no {word} in {help}"));
-    let order = ["Move:", "  sync ", "  apply ", "Look:", "  snapshots ", "  cat ", "Keep:", "  prune ", "Set up:", "  completions "];
+    let order =
+        ["Move:", "  sync ", "  apply ", "Look:", "  snapshots ", "  cat ", "Keep:", "  init ", "  prune ", "Set up:", "  completions "];
     assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{help}");
     assert!(help.contains("offsite sync ./site /mnt/backup/site s3://acme/site"), "{help}");
     assert!(!help.contains("  schema "), "{help}");
@@ -16,7 +17,7 @@ fn help_shows_every_verb_in_its_group() {
 #[test]
 fn every_verb_has_help() {
     let place = Place::new();
-    for verb in ["sync", "plan", "apply", "pull", "snapshots", "ls", "diff", "history", "cat", "prune", "completions"] {
+    for verb in ["sync", "plan", "apply", "pull", "snapshots", "ls", "diff", "history", "cat", "init", "prune", "completions"] {
         assert!(place.ok(&[verb, "--help"]).contains("Usage:"), "{verb}");
     }
     assert!(place.ok(&["--version"]).starts_with("offsite "));

@@ -6,6 +6,7 @@
 mod exits;
 mod filters;
 mod help;
+mod init;
 mod output;
 mod schema;
 

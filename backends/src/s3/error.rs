@@ -133,7 +133,9 @@ impl Refusal {
     fn advice(&self) -> Option<String> {
         const LOOK: &str = "look at AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials";
         Some(match self.code.as_deref() {
-            Some("NoSuchBucket") => "no such bucket: create it first, or check the name, region and endpoint".to_owned(),
+            Some("NoSuchBucket") => {
+                "no such bucket: create it first (`offsite init` does), or check the name, region and endpoint".to_owned()
+            }
             Some("InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken") => {
                 format!("the server does not know this access key: {LOOK}")
             }

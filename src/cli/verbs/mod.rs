@@ -9,6 +9,7 @@ pub mod cat;
 pub mod completions;
 pub mod diff;
 pub mod history;
+pub mod init;
 pub mod ls;
 pub mod plan;
 pub mod prune;
@@ -34,6 +35,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Diff(args) => diff::run(args, context).await,
         Verb::History(args) => history::run(args, context).await,
         Verb::Cat(args) => cat::run(args, context).await,
+        Verb::Init(args) => init::run(args, context).await,
         Verb::Prune(args) => prune::run(args, context).await,
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),

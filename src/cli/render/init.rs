@@ -1,0 +1,61 @@
+//! What init prints: one table a destination, and below it why something is not as wanted.
+//!
+//! Owns columns and words. With `--quiet` only destinations that are not as wanted are printed.
+
+use std::fmt::Write as _;
+
+use offsite::engine::{Deed, InitOutcome, InitReport, InitRow};
+use offsite::error::Result;
+
+use super::units::table;
+use super::{Out, clean};
+
+impl Out {
+    /// The tables of all destinations.
+    pub fn initialized(&self, outcome: &InitOutcome) -> Result<()> {
+        if self.json {
+            return self.document(outcome);
+        }
+        let shown = outcome.destinations.iter().filter(|report| !self.quiet || report.exit != 0);
+        let texts: Vec<String> = shown.map(text).collect();
+        self.print(&texts.join("\n"))?;
+        for report in outcome.destinations.iter().filter(|report| report.exit != 0) {
+            let wrong = report.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed)).count();
+            let then = match (&report.error, outcome.check) {
+                (Some(error), _) => clean(error),
+                (None, true) => {
+                    format!("{} is not as declared in {wrong} of {}; nothing was changed", clean(&report.url), report.settings.len())
+                }
+                (None, false) => format!("{} is not as declared in {wrong} of {}", clean(&report.url), report.settings.len()),
+            };
+            self.note(&then);
+        }
+        Ok(())
+    }
+}
+
+fn text(report: &InitReport) -> String {
+    if report.settings.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = report.settings.iter().map(cells).collect();
+    let mut text = format!("{}\n{}", clean(&report.url), table(&["setting", "was", "wanted", "did"], &rows));
+    for row in &report.settings {
+        if let Some(why) = &row.why {
+            let _ = writeln!(text, "  {}: {}", row.setting, clean(why));
+        }
+    }
+    text
+}
+
+fn cells(row: &InitRow) -> Vec<String> {
+    let did = match row.did {
+        Deed::Nothing => "nothing",
+        Deed::Changed => "changed",
+        Deed::WouldChange => "would change",
+        Deed::Cannot => "cannot",
+        Deed::Denied => "denied",
+        Deed::Failed => "failed",
+    };
+    vec![row.setting.to_owned(), clean(&row.was), clean(&row.wanted), did.to_owned()]
+}

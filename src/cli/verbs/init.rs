@@ -1,0 +1,68 @@
+//! `offsite init URL… [--check] [--versioning …]`
+
+use clap::Args;
+use offsite::engine;
+use offsite::error::{Error, Result};
+use offsite_backends::Initialize;
+use offsite_backends::initialize::Lock;
+
+use super::super::Context;
+use super::super::values;
+
+const CODES: &str = "\
+Exit codes: 0 everything is as wanted now; 1 something is not: with --check it has drifted, else it
+could not be made, whether it went wrong, was denied, or the store has no such thing; 2 usage.";
+
+/// Arguments of `init`. What is not named is neither looked at nor changed.
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub struct InitArgs {
+    /// Where it is to be synced to: s3://bucket/prefix, a path
+    #[arg(value_name = "URL", required = true)]
+    urls: Vec<String>,
+    /// Change nothing; say where a destination is not as declared
+    #[arg(long)]
+    check: bool,
+    /// Keep what is replaced and removed as versions, or with =off no longer
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = values::on_off)]
+    versioning: Option<bool>,
+    /// Let the store remove uploads that were begun so long ago and never ended: 7d
+    #[arg(long, value_name = "DAYS", value_parser = values::days)]
+    abort_uploads_after: Option<u32>,
+    /// Let the store remove versions that were replaced or removed so long ago: 90d. Longer than snapshots
+    /// are kept, or those lose contents
+    #[arg(long, value_name = "DAYS", value_parser = values::days)]
+    expire_old_versions_after: Option<u32>,
+    /// Nobody reads it without credentials, whatever is set on single objects
+    #[arg(long)]
+    block_public: bool,
+    /// What is written cannot be removed for so long: governance:30d (some may still) or compliance:30d
+    /// (nobody may, the owner included; it cannot be taken back)
+    #[arg(long, value_name = "MODE:DAYS", value_parser = values::lock)]
+    lock: Option<Lock>,
+    /// Where a bucket that has to be made is to lie, in the store's own word: eu-west-1
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+}
+
+impl InitArgs {
+    fn wishes(&self) -> Result<Initialize> {
+        if self.lock.is_some() && self.versioning == Some(false) {
+            return Err(Error::Usage("--lock needs versions: leave out --versioning=off".into()));
+        }
+        Ok(Initialize {
+            versioning: self.versioning,
+            abort_uploads_after_days: self.abort_uploads_after,
+            expire_old_versions_after_days: self.expire_old_versions_after,
+            block_public: self.block_public,
+            lock: self.lock,
+            region: self.region.clone(),
+        })
+    }
+}
+
+pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
+    let outcome = engine::initialize(&args.urls, &args.wishes()?, args.check).await?;
+    context.out.initialized(&outcome)?;
+    Ok(outcome.exit)
+}

@@ -1,0 +1,110 @@
+//! `init`: destinations made as declared, or looked at.
+//!
+//! Owns the order (all URLs are taken apart before the first store is touched, then one destination
+//! after the other, because two prefixes of a bucket share its settings) and the exit code. What a
+//! setting means is the backend's. Invariant: the code is 0 only where everything is as wanted now.
+
+use std::sync::Arc;
+
+use offsite_backends::initialize::{Did, Initialize, Mode, Setting};
+use offsite_backends::{self as backends, Backend};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// What came of all destinations.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct InitOutcome {
+    /// Nothing was changed, only looked at.
+    pub check: bool,
+    pub destinations: Vec<InitReport>,
+    /// The worst of the destinations' exit codes.
+    pub exit: u8,
+}
+
+/// One destination.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct InitReport {
+    pub url: String,
+    pub settings: Vec<InitRow>,
+    /// Why nothing at all can be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// 0: all is as wanted; 1: something is not.
+    pub exit: u8,
+}
+
+/// One setting.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct InitRow {
+    /// `bucket`, `directory`, `region`, `versioning`, `abort unfinished uploads`, `expire old versions`,
+    /// `block public access`, `object lock`.
+    pub setting: &'static str,
+    /// As it was found, in words; `unknown` where it could not be read.
+    pub was: String,
+    pub wanted: String,
+    pub did: Deed,
+    /// Why it is not as wanted, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What was done about a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// It was as wanted.
+    Nothing,
+    Changed,
+    /// It is not as wanted, and `--check` changes nothing.
+    WouldChange,
+    /// The store has no such thing.
+    Cannot,
+    /// The credentials may not.
+    Denied,
+    Failed,
+}
+
+/// Makes every destination as declared, or only looks (`check`). Several with one set of wishes.
+///
+/// # Errors
+/// For a URL that cannot be one; then no store was touched. What goes wrong at a store is in its report.
+pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Result<InitOutcome> {
+    let mode = if check { Mode::Check } else { Mode::Make };
+    let mut opened = Vec::new();
+    for url in urls {
+        opened.push(backends::open(url).await?);
+    }
+    let mut destinations = Vec::new();
+    for backend in &opened {
+        destinations.push(one(backend, want, mode).await);
+    }
+    let exit = destinations.iter().map(|report| report.exit).max().unwrap_or(0);
+    Ok(InitOutcome { check, destinations, exit })
+}
+
+async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: Mode) -> InitReport {
+    let url = backend.location().to_string();
+    match backend.initialize(want, mode).await {
+        Ok(settings) => {
+            let exit = u8::from(!settings.iter().all(|setting| setting.did.is_as_wanted()));
+            InitReport { url, settings: settings.into_iter().map(row).collect(), error: None, exit }
+        }
+        Err(error) => {
+            let error = Error::from(error);
+            InitReport { url, settings: Vec::new(), error: Some(error.to_string()), exit: error.exit_code() }
+        }
+    }
+}
+
+fn row(setting: Setting) -> InitRow {
+    let (did, why) = match setting.did {
+        Did::Nothing => (Deed::Nothing, None),
+        Did::Changed => (Deed::Changed, None),
+        Did::Would => (Deed::WouldChange, None),
+        Did::Cannot(why) => (Deed::Cannot, Some(why)),
+        Did::Denied(why) => (Deed::Denied, Some(why)),
+        Did::Failed(why) => (Deed::Failed, Some(why)),
+    };
+    InitRow { setting: setting.name, was: setting.was, wanted: setting.wanted, did, why }
+}
