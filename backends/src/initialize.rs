@@ -184,7 +184,7 @@ pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
         "abort unfinished uploads" => "nothing unfinished lasts here: the next run clears it away",
         "expire old versions" => "use `offsite prune --keep-within`",
         "block public access" => "whoever can log in there and read the files can read them",
-        _ => "a directory has none; a file system with snapshots can do the same",
+        _ => "a directory has none; a file system that keeps its own states can do the same",
     };
     want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))).collect()
 }
