@@ -15,6 +15,7 @@ pub mod meter;
 pub mod s3;
 pub mod testing;
 mod tree;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use listing::{Depth, Listed, Scope, Space, State};
 pub use location::{Location, Settings};
 pub use meter::{Meter, Requests};
 pub use tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree};
+pub use usage::{Gaps, Usage};
 
 /// What a store can do. The engine asks these and nothing else about the kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,8 @@ pub trait Backend: Send + Sync {
 
     /// What lies there, with raw keys, in whatever order the store lists it; the order is not to be
     /// relied on. The stream ends in an error or is complete. Costs one LIST a page (uploads that have
-    /// not ended are listed apart, where asked for).
+    /// not ended are listed apart, where asked for). If nothing but those cannot be listed, the error stands
+    /// at the end and begins with [`usage::NO_UPLOADS`].
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>>;
 
     /// Every object under the prefix that a reader sees.

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use super::control::Control;
 use super::error::from_sdk;
+use crate::usage::NO_UPLOADS;
 use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
 
 /// Which listing, and where it stands.
@@ -103,7 +104,10 @@ impl Pages {
             .set_version_id_marker(version.flatten())
             .send()
             .await
-            .map_err(|error| from_sdk(&self.control.location, "", &error))?;
+            .map_err(|error| {
+                let error = from_sdk(&self.control.location, "", &error);
+                Error { message: format!("versions cannot be listed (s3:ListBucketVersions): {}", error.message), ..error }
+            })?;
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Vec::with_capacity(answer.versions().len() + answer.delete_markers().len());
         for object in answer.versions() {
@@ -149,7 +153,10 @@ impl Pages {
             .set_upload_id_marker(upload.flatten())
             .send()
             .await
-            .map_err(|error| from_sdk(&self.control.location, "", &error))?;
+            .map_err(|error| {
+                let error = from_sdk(&self.control.location, "", &error);
+                Error { message: format!("{NO_UPLOADS} (s3:ListBucketMultipartUploads): {}", error.message), ..error }
+            })?;
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Vec::with_capacity(answer.uploads().len());
         for upload in answer.uploads() {
@@ -216,9 +223,10 @@ struct What<'a> {
 }
 
 /// Keys come form-encoded: a blank as `+`, a plus as `%2B`. A server that does not know the wish sends
-/// them as they are and does not repeat it.
+/// them as they are and does not repeat it; one repeats it all the same for uploads, and is found out by
+/// what is never left as it is.
 fn decode(key: &str, encoded: bool) -> Vec<u8> {
-    match encoded {
+    match encoded && key.bytes().all(|b| b.is_ascii_graphic()) {
         true => percent_decode_str(&key.replace('+', " ")).collect(),
         false => key.as_bytes().to_vec(),
     }

@@ -8,6 +8,7 @@ mod data;
 mod fake;
 mod init;
 mod refusals;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::env::var;
