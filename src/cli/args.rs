@@ -53,6 +53,8 @@ pub enum Verb {
     Plan(verbs::plan::PlanArgs),
     /// Carry out a saved plan, if everything is still as it was planned
     Apply(verbs::apply::ApplyArgs),
+    /// Say what destinations and buckets hold, how they grow and what they cost
+    Report(verbs::report::ReportArgs),
     /// List the snapshots of a destination
     Snapshots(verbs::snapshots::SnapshotsArgs),
     /// List what a snapshot holds
@@ -77,7 +79,7 @@ pub enum Verb {
 /// The help page shows the verbs in this order.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Move", &["sync", "pull", "plan", "apply"]),
-    ("Look", &["snapshots", "ls", "diff", "history", "cat"]),
+    ("Look", &["report", "snapshots", "ls", "diff", "history", "cat"]),
     ("Keep", &["init", "prune"]),
     ("Set up", &["completions"]),
 ];

@@ -9,7 +9,7 @@ use clap::Args;
 use offsite::engine::SyncOptions;
 use offsite::error::{Error, Result};
 use offsite::model::KeepRules;
-use offsite::plan::{Limits, Prices};
+use offsite::plan::Limits;
 use offsite::scan::WalkOptions;
 
 use super::args_filter::FilterArgs;
@@ -56,8 +56,8 @@ pub struct RunArgs {
     keep_within: u64,
     #[command(flatten)]
     guard: GuardArgs,
-    /// The row of the price table that requests are priced by (default: aws/s3-standard for s3:// without
-    /// an endpoint of your own, else none)
+    /// The row of the price table that requests are priced by (default: the one that fits the first destination
+    /// that costs anything; none for directories and servers of your own)
     #[arg(long, value_name = "NAME", help_heading = "Cost")]
     price: Option<String>,
     /// A price table of your own, in the form of the shipped one
@@ -100,13 +100,7 @@ impl GuardArgs {
 impl RunArgs {
     /// The engine's options. Reads the files that the flags name.
     pub fn options(&self) -> Result<SyncOptions> {
-        let prices = match &self.prices {
-            None => Prices::shipped(),
-            Some(file) => {
-                std::fs::read_to_string(file).map_err(|e| format!("--prices {}: {e}", file.display())).and_then(|text| Prices::parse(&text))
-            }
-        };
-        let prices = prices.map_err(Error::Usage)?;
+        let prices = values::prices(self.prices.as_deref())?;
         let price_name = self.price.clone().unwrap_or_else(|| offsite::config::default_price(&self.destinations).to_owned());
         Ok(SyncOptions {
             walk: WalkOptions {

@@ -3,13 +3,14 @@
 //! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
 //! what [`of`] gives, and a test compares the two.
 
-use offsite::engine::{InitOutcome, PruneOutcome, PullOutcome, SyncOutcome};
+use offsite::engine::{InitOutcome, PruneOutcome, PullOutcome, ReportOutcome, SyncOutcome};
 use schemars::{Schema, schema_for};
 
 use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
 
 /// Verbs with a document, and `error`, which any of them prints when it fails.
-pub const NAMES: &[&str] = &["apply", "cat", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "snapshots", "sync"];
+pub const NAMES: &[&str] =
+    &["apply", "cat", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "report", "snapshots", "sync"];
 
 /// The schema of one.
 pub fn of(name: &str) -> Option<Schema> {
@@ -19,6 +20,7 @@ pub fn of(name: &str) -> Option<Schema> {
         "pull" => schema_for!(PullOutcome),
         "init" => schema_for!(InitOutcome),
         "prune" => schema_for!(PruneOutcome),
+        "report" => schema_for!(ReportOutcome),
         "snapshots" => schema_for!(SnapshotsDocument<'_>),
         "ls" => schema_for!(LsDocument<'_>),
         "diff" => schema_for!(DiffDocument),

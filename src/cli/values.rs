@@ -3,7 +3,23 @@
 //! Owns the value parsers of the command line. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
 //! without `B` or `iB`). Invariant: what cannot be meant is refused with an example, never guessed.
 
+use std::path::Path;
+
+use offsite::error::Error;
+use offsite::plan::Prices;
 use offsite_backends::initialize::{Lock, LockMode};
+
+/// The price table in a file, or the shipped one.
+pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
+    let prices = match file {
+        None => Prices::shipped(),
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|e| e.to_string())
+            .and_then(|text| Prices::parse(&text))
+            .map_err(|e| format!("--prices {}: {e}", file.display())),
+    };
+    prices.map_err(Error::Usage)
+}
 
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
 pub fn size(text: &str) -> Result<u64, String> {

@@ -6,4 +6,4 @@
 
 mod resolve;
 
-pub use resolve::{default_price, machine};
+pub use resolve::{default_price, is_utf8, machine};

@@ -31,12 +31,47 @@ fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsStri
         .unwrap_or_else(|| PathBuf::from("/var/cache/offsite"))
 }
 
-/// The row of the price table that fits these destinations: Amazon's where one of them is a bucket of
-/// Amazon's, and `none` where all are directories or servers of the user's own.
+/// The row of the price table that fits these destinations: that of the first that costs anything, and
+/// `none` where all are directories or servers of the user's own.
 pub fn default_price(urls: &[String]) -> &'static str {
-    let elsewhere = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
-    let amazon = |url: &String| Location::parse(url).is_ok_and(|l| l.scheme() == "s3" && !l.settings().contains_key("endpoint"));
-    if !elsewhere && urls.iter().any(amazon) { "aws/s3-standard" } else { "none" }
+    let elsewhere = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    urls.iter().map(|url| price_of(url, elsewhere.as_deref())).find(|name| *name != "none").unwrap_or("none")
+}
+
+/// The row for one destination, by its scheme and, for S3, by the server that serves it.
+fn price_of(url: &str, elsewhere: Option<&str>) -> &'static str {
+    const SERVERS: [(&str, &str); 5] = [
+        (".amazonaws.com", "aws/s3-standard"),
+        (".r2.cloudflarestorage.com", "cloudflare/r2"),
+        (".backblazeb2.com", "backblaze/b2"),
+        (".wasabisys.com", "wasabi"),
+        ("storage.googleapis.com", "gcs/standard"),
+    ];
+    let Ok(location) = Location::parse(url) else { return "none" };
+    let endpoint = location.settings().get("endpoint").map(String::as_str);
+    match (location.scheme(), endpoint) {
+        ("s3", own) => match own.or(elsewhere) {
+            None => "aws/s3-standard",
+            Some(server) => {
+                let host = server.split("://").last().unwrap_or(server).split(['/', ':']).next().unwrap_or_default();
+                SERVERS.iter().find(|(end, _)| host.ends_with(end)).map_or("none", |(_, price)| price)
+            }
+        },
+        ("gs", None) => "gcs/standard",
+        ("b2", None) => "backblaze/b2",
+        _ => "none",
+    }
+}
+
+/// Whether the terminal's character set is UTF-8, by the variables that say so.
+pub fn is_utf8() -> bool {
+    is_utf8_by(|name| std::env::var_os(name))
+}
+
+fn is_utf8_by(lookup: impl Fn(&str) -> Option<OsString>) -> bool {
+    let said = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()));
+    let name = said.map(|value| value.to_string_lossy().to_ascii_lowercase().replace('-', ""));
+    name.is_some_and(|name| name.contains("utf8"))
 }
 
 #[cfg(test)]
@@ -55,5 +90,23 @@ mod tests {
         assert_eq!(resolved(None, &all[1..]), PathBuf::from("/x/offsite"));
         assert_eq!(resolved(None, &all[2..]), PathBuf::from("/h/.cache/offsite"));
         assert_eq!(resolved(None, &[("HOME", "")]), PathBuf::from("/var/cache/offsite"));
+    }
+
+    #[test]
+    fn a_price_is_found_by_the_server() {
+        assert_eq!(price_of("s3://a/b", None), "aws/s3-standard");
+        assert_eq!(price_of("s3://a/b", Some("https://x.r2.cloudflarestorage.com")), "cloudflare/r2");
+        assert_eq!(price_of("s3://a/b?endpoint=https://s3.eu-central-1.wasabisys.com:443/", None), "wasabi");
+        assert_eq!(price_of("s3://a/b?endpoint=http://127.0.0.1:8333", None), "none");
+        assert_eq!([price_of("gs://a", None), price_of("b2://a", None)], ["gcs/standard", "backblaze/b2"]);
+        assert_eq!([price_of("/mnt/x", None), price_of("sftp://nas/x", None)], ["none", "none"]);
+        assert_eq!(default_price(&["/mnt/x".into(), "b2://a".into()]), "backblaze/b2");
+    }
+
+    #[test]
+    fn the_first_variable_says_the_character_set() {
+        let by = |variables: &[(&str, &str)]| is_utf8_by(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
+        assert!(by(&[("LANG", "de_DE.UTF-8")]) && by(&[("LC_ALL", "C.utf8"), ("LANG", "C")]));
+        assert!(!by(&[]) && !by(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
     }
 }

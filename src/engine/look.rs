@@ -14,11 +14,13 @@ mod listing;
 mod ls;
 mod spot;
 
+pub(super) use at::newest;
 pub use at::resolve_at;
 pub use cat::cat;
 pub use diff::{DiffLine, DiffTotals, diff};
 pub use history::{HistoryLine, history};
 pub use listing::{Listing, SnapshotRow, snapshots};
+pub(super) use ls::ls_in;
 pub use ls::{LsLine, LsTotals, ls};
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -28,7 +30,7 @@ use crate::error::Error;
 use crate::model::{Entry, Snapshot};
 
 /// How times are shown and written: UTC, whole seconds.
-fn shown(time: DateTime<Utc>) -> String {
+pub(super) fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -47,7 +49,7 @@ fn change(old: Option<&Entry>, new: Option<&Entry>) -> Option<&'static str> {
 
 /// Whether it is one object that is broken, so that others may still be looked at; not that the store
 /// cannot be reached or refuses.
-fn is_damage(error: &Error) -> bool {
+pub(super) fn is_damage(error: &Error) -> bool {
     match error {
         Error::Damaged { .. } => true,
         Error::Store(error) => matches!(error.kind, ErrorKind::NotFound | ErrorKind::Precondition | ErrorKind::Other),

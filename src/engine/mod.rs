@@ -24,6 +24,7 @@ mod prune;
 mod pull;
 mod pull_compare;
 mod renames;
+mod report;
 mod settle;
 mod strays;
 mod suspects;
@@ -37,6 +38,10 @@ pub use outcome::{Bytes, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOut
 pub use plan_file::{ApplyOptions, apply};
 pub use prune::{prune, prune_over};
 pub use pull::{PullOptions, pull, pull_over};
+pub use report::{
+    Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
+    report, report_over,
+};
 pub use sync::{Report, SyncOptions, plan, sync, sync_over, worst};
 
 use std::path::PathBuf;

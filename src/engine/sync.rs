@@ -456,7 +456,7 @@ pub fn worst(codes: impl Iterator<Item = u8>) -> u8 {
 }
 
 /// A URL that may be wrong, without what does not belong in a log.
-fn shown_url(url: &str) -> String {
+pub(super) fn shown_url(url: &str) -> String {
     backends::error::scrub(url.split('?').next().unwrap_or(url))
 }
 

@@ -1,10 +1,17 @@
 //! What requests and storage cost, by a dated table that ships with the program.
+//!
+//! Owns the table's shape and the sums. A row is one storage class of one store in one place, first tier,
+//! without what is free; what else it bills is a note. Invariant: every price has a date and a source.
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use serde::Deserialize;
 
 use super::Estimate;
+
+/// A price that was read longer ago is said to be old.
+const STALE_DAYS: i64 = 180;
 
 /// Prices in US dollars.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,14 +20,27 @@ pub struct Price {
     pub put_per_1k: f64,
     /// 1,000 requests that read.
     pub get_per_1k: f64,
-    /// A GB (10⁹ bytes) for a month.
+    /// A GB for a month.
     pub storage_gb_month: f64,
+    /// Bytes of a GB as it is billed there: 10⁹, or 2³⁰.
+    #[serde(default = "decimal")]
+    pub gb: u64,
     /// A GB sent to the internet.
     pub egress_gb: f64,
     /// When it was read, and where.
     pub as_of: String,
     pub source: String,
     pub confidence: String,
+    /// The storage class, in the store's own word, where it has several.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// What else is billed and is not in the figures.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+fn decimal() -> u64 {
+    1_000_000_000
 }
 
 impl Price {
@@ -31,7 +51,13 @@ impl Price {
 
     /// What so many bytes cost a month.
     pub fn storage(&self, bytes: u64) -> f64 {
-        bytes as f64 / 1e9 * self.storage_gb_month
+        bytes as f64 / self.gb.max(1) as f64 * self.storage_gb_month
+    }
+
+    /// How many days ago it was read, if that is long ago; a date that cannot be read says nothing.
+    pub fn is_stale(&self, today: NaiveDate) -> Option<i64> {
+        let read: NaiveDate = self.as_of.parse().ok()?;
+        Some((today - read).num_days()).filter(|days| *days > STALE_DAYS && self.storage_gb_month > 0.0)
     }
 }
 
@@ -57,6 +83,17 @@ impl Prices {
         let known = || self.prices.keys().cloned().collect::<Vec<_>>().join(", ");
         self.prices.get(name).ok_or_else(|| format!("no price `{name}`; known are {}", known()))
     }
+
+    /// Of these storage classes those that have a row of their own at the same provider: class and row.
+    pub fn classes_apart<'a>(&self, name: &str, classes: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+        let provider = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        let own = self.prices.get(name).and_then(|price| price.class.as_deref());
+        let row = |class: &str| {
+            let mut rows = self.prices.iter().filter(|(row, _)| provider(row) == provider(name));
+            rows.find(|(_, price)| price.class.as_deref() == Some(class)).map(|(row, _)| (class.to_owned(), row.clone()))
+        };
+        classes.filter(|class| Some(*class) != own).filter_map(row).collect()
+    }
 }
 
 #[cfg(test)]
@@ -70,5 +107,28 @@ mod tests {
         let million = Estimate { put: 1_000_000, ..Estimate::default() };
         assert!((s3.requests(&million) - 5.0).abs() < 1e-9);
         assert!(prices.get("aws/nothing").unwrap_err().contains("aws/s3-standard"));
+        assert!((s3.storage(1 << 40) - 1024.0 * 0.023).abs() < 1e-9 && s3.storage(0) == 0.0);
+        for (name, price) in &prices.prices {
+            assert!(price.as_of.parse::<NaiveDate>().is_ok() && !price.source.is_empty(), "{name}");
+            assert!(["high", "medium", "low"].contains(&price.confidence.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_old_price_is_said_to_be_old() {
+        let prices = Prices::shipped().unwrap();
+        let s3 = prices.get("aws/s3-standard").unwrap();
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        assert_eq!(s3.is_stale(day("2026-12-01")), None);
+        assert_eq!(s3.is_stale(day("2027-09-01")), Some(365));
+    }
+
+    #[test]
+    fn other_classes_of_the_same_store_are_found() {
+        let prices = Prices::shipped().unwrap();
+        let apart = |name: &str, classes: &[&str]| prices.classes_apart(name, classes.iter().copied());
+        assert_eq!(apart("aws/s3-standard", &["STANDARD", "GLACIER", "ODD"]), [("GLACIER".into(), "aws/s3-glacier-flexible".into())]);
+        assert_eq!(apart("gcs/nearline", &["STANDARD"]), [("STANDARD".into(), "gcs/standard".into())]);
+        assert_eq!(apart("wasabi", &["STANDARD"]), []);
     }
 }

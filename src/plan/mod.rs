@@ -6,11 +6,13 @@
 mod cost;
 mod diff;
 mod facts;
+mod growth;
 mod guard;
 mod retain;
 
 pub use cost::{Price, Prices};
 pub use diff::{Before, Memory, Seen, Verdict, compare};
 pub use facts::{Estimate, Facts};
+pub use growth::{Sample, Slope, grown, slope};
 pub use guard::{Limits, judge};
 pub use retain::{Point, keep};

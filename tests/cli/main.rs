@@ -8,6 +8,7 @@ mod filters;
 mod help;
 mod init;
 mod output;
+mod report;
 mod schema;
 
 use std::fs;

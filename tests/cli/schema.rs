@@ -50,12 +50,13 @@ fn the_schemas_are_current() {
 #[test]
 fn the_documents_are_as_the_schemas_say() {
     let place = Place::new();
-    let verbs: [&[&str]; 11] = [
+    let verbs: [&[&str]; 12] = [
         &["init", "copy", "second"],
         &["plan", "site", "copy", "--out", "x.plan"],
         &["apply", "x.plan"],
         &["sync", "site", "copy", "second"],
         &["snapshots", "copy"],
+        &["report", "copy", "--by-directory", "--price", "aws/s3-standard"],
         &["ls", "copy"],
         &["diff", "copy", "1"],
         &["history", "copy", "docs/a.txt"],

@@ -9,6 +9,7 @@ mod history;
 mod kinds;
 mod names;
 mod order;
+mod report;
 mod requests;
 mod round_trip;
 mod several;

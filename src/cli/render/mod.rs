@@ -8,6 +8,7 @@ mod documents;
 mod init;
 mod look;
 mod moves;
+mod report;
 mod stream;
 mod units;
 

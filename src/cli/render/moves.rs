@@ -32,7 +32,7 @@ impl Out {
         if self.json { self.document(outcome) } else { Ok(()) }
     }
 
-    fn destination_failed(&self, url: &str, error: &str, exit: u8) {
+    pub(super) fn destination_failed(&self, url: &str, error: &str, exit: u8) {
         let (url, error) = (clean(url), clean(error));
         // A URL with a password in it is named by its error, blotted out.
         if error.starts_with(&url) || error.contains("://…") || url.is_empty() {

@@ -37,6 +37,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `$1.23`; four places below a dollar, where they matter.
+pub fn dollars(sum: f64) -> String {
+    if sum < 1.0 { format!("${sum:.4}") } else { format!("${sum:.2}") }
+}
+
 /// `3.1 s`, `2 min 5 s`, `1 h 3 min`.
 pub fn seconds(seconds: f64) -> String {
     let whole = seconds.round() as u64;
@@ -125,6 +130,7 @@ mod tests {
             [size(0), size(1023), size(1024), size(4_718_592), size(1 << 30), size(u64::MAX)].join("|"),
             "0 B|1023 B|1.0 KiB|4.5 MiB|1.0 GiB|16.0 EiB"
         );
+        assert_eq!([dollars(0.0), dollars(0.01234), dollars(12.345)].join("|"), "$0.0000|$0.0123|$12.35");
         assert_eq!(size((1 << 20) - 1), "1.0 MiB");
         assert_eq!([count(0), count(999), count(10_233), count(1_000_000)].join("|"), "0|999|10,233|1,000,000");
         assert_eq!([seconds(3.12), seconds(125.0), seconds(3780.0)].join("|"), "3.1 s|2 min 5 s|1 h 3 min");

@@ -14,6 +14,7 @@ pub mod ls;
 pub mod plan;
 pub mod prune;
 pub mod pull;
+pub mod report;
 pub mod schema;
 pub mod snapshots;
 pub mod sync;
@@ -30,6 +31,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Pull(args) => pull::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Apply(args) => apply::run(args, context).await,
+        Verb::Report(args) => report::run(args, context).await,
         Verb::Snapshots(args) => snapshots::run(args, context).await,
         Verb::Ls(args) => ls::run(args, context).await,
         Verb::Diff(args) => diff::run(args, context).await,

@@ -32,6 +32,12 @@ pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot
         let (snapshot, hash) = records.snapshot(number).await?;
         return Ok((snapshot, hash, list));
     }
+    let (snapshot, hash) = newest(records, number).await?;
+    Ok((snapshot, hash, list))
+}
+
+/// The snapshot with which a listing ends, after a look that it is the newest: two requests.
+pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> {
     let (newest, more) = futures::join!(records.snapshot(number), records.has_snapshot(number + 1));
     if more? {
         return Err(Error::Busy(format!(
@@ -40,8 +46,7 @@ pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot
             number + 1
         )));
     }
-    let (snapshot, hash) = newest?;
-    Ok((snapshot, hash, list))
+    newest
 }
 
 /// Two snapshots, with one listing.

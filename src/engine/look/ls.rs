@@ -13,7 +13,7 @@ use super::{not_there, resolve_at};
 use crate::engine::{Destination, Machine};
 use crate::error::Result;
 use crate::manifest::{PageSource, Records};
-use crate::model::{Entry, Kind, PageRef, RelPath, Time};
+use crate::model::{Entry, Kind, PageRef, RelPath, Snapshot, Time};
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -62,10 +62,15 @@ pub async fn ls(machine: &Machine, url: &str, path: &str, at: Option<&str>, recu
 
 /// The same over records that are open.
 pub async fn ls_over(records: &Records, path: &str, at: Option<&str>, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
-    let spot = Spot::new(path);
     let (snapshot, ..) = resolve_at(records, at).await?;
+    ls_in(records, &snapshot, path, recursive, sink).await
+}
+
+/// The same of a snapshot that is known.
+pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
+    let spot = Spot::new(path);
     let source = PageSource::new(records.clone());
-    let (leaves, _, lost) = source.leaves(&snapshot, |first, end| spot.any_page(first, end)).await?;
+    let (leaves, _, lost) = source.leaves(snapshot, |first, end| spot.any_page(first, end)).await?;
     if let Some(lost) = lost.into_iter().next() {
         return Err(lost.error);
     }
@@ -86,7 +91,7 @@ pub async fn ls_over(records: &Records, path: &str, at: Option<&str>, recursive:
     view.end_child()?;
     let (found, entries, bytes) = (view.found, view.entries, view.bytes);
     let url = records.url("");
-    if found { Ok(LsTotals { url, snapshot: snapshot.number, entries, bytes }) } else { Err(not_there(path, &snapshot, &url)) }
+    if found { Ok(LsTotals { url, snapshot: snapshot.number, entries, bytes }) } else { Err(not_there(path, snapshot, &url)) }
 }
 
 /// Pages that lie inside one child, and those that must be read.

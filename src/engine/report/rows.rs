@@ -1,0 +1,155 @@
+//! What a report says, as plain data: printed, and the `--json` document.
+
+use std::collections::BTreeMap;
+
+use offsite_backends::usage::Sum;
+use offsite_backends::{Requests, Space};
+use serde::Serialize;
+
+use crate::model::RelPath;
+
+/// What all the places hold.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct ReportOutcome {
+    /// One for each URL, in the order given.
+    pub destinations: Vec<DestinationReport>,
+    /// The worst of the destinations' exit codes.
+    pub exit: u8,
+}
+
+/// Where figures are from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Counted {
+    /// The newest snapshot: what the last run left there.
+    #[default]
+    Manifest,
+    /// The store's own listing: everything that takes up room now.
+    Listing,
+}
+
+/// What one URL holds.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct DestinationReport {
+    pub url: String,
+    pub counted: Counted,
+    /// As of when, by the store's clock, RFC 3339, UTC: when the snapshot was committed, or when the listing began.
+    pub as_of: Option<String>,
+    /// One for each destination found there, and one for what is nobody's.
+    pub rows: Vec<ReportRow>,
+    /// Room of the whole file system or quota, where the store knows it.
+    pub space: Option<Room>,
+    #[schemars(with = "BTreeMap<String, u64>")]
+    pub requests: Requests,
+    /// What limits the figures.
+    pub notes: Vec<String>,
+    pub error: Option<String>,
+    pub exit: u8,
+}
+
+/// Objects and bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Total {
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl From<Sum> for Total {
+    fn from(sum: Sum) -> Self {
+        Self { objects: sum.objects, bytes: sum.bytes }
+    }
+}
+
+/// Bytes of room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Room {
+    pub total: u64,
+    /// What this user may still fill.
+    pub free: u64,
+}
+
+impl From<Space> for Room {
+    fn from(space: Space) -> Self {
+        Self { total: space.total, free: space.free }
+    }
+}
+
+/// One destination, or what is in none. What is null was not counted.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct ReportRow {
+    /// The destination; the URL that was asked for where it is nobody's.
+    pub url: String,
+    /// What lies there and belongs to no destination of offsite's.
+    pub nobodys: bool,
+    /// Number of the newest snapshot.
+    pub snapshot: Option<u64>,
+    /// When it was committed by the store's clock, RFC 3339, UTC.
+    pub snapshot_time: Option<String>,
+    /// Current contents, offsite's own objects left out.
+    pub content: Total,
+    /// Replaced and removed contents that are kept as objects of their own.
+    pub kept: Option<Total>,
+    /// Manifest, snapshots and what else offsite writes for itself.
+    pub manifest: Option<Total>,
+    /// Versions that were replaced or removed and that the store keeps.
+    pub old_versions: Option<Total>,
+    pub delete_markers: Option<u64>,
+    /// Uploads in parts that have not ended. Bytes as far as the store says them without being asked for each.
+    pub unfinished_uploads: Option<Total>,
+    /// Current objects and old versions by storage class, where the listing says it.
+    pub classes: BTreeMap<String, Total>,
+    /// By first directory, the largest 1,000, if asked for.
+    pub directories: Option<Vec<DirectorySum>>,
+    /// All other directories.
+    pub other_directories: Option<Total>,
+    /// The totals of earlier snapshots, oldest first, 60 at the most; only from the manifest.
+    pub trend: Vec<TrendPoint>,
+    pub growth: Option<Growth>,
+    pub cost: Option<Costs>,
+}
+
+/// What is below one directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct DirectorySum {
+    /// Empty for what lies at the top itself.
+    pub path: RelPath,
+    /// Objects, when listed; entries of the manifest (directories and links too) otherwise.
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+/// One snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct TrendPoint {
+    pub snapshot: u64,
+    /// When it was committed by the store's clock, RFC 3339, UTC.
+    pub time: String,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// How fast the content grows: the slope of least squares through the trend.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Growth {
+    /// Negative where it shrinks.
+    pub bytes_per_day: f64,
+    /// Over how many days it was seen.
+    pub days: f64,
+}
+
+/// What storing it costs, in US dollars.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Costs {
+    /// Row of the price table.
+    pub price: String,
+    /// When that price was read, and where.
+    pub price_as_of: String,
+    pub price_source: String,
+    pub confidence: String,
+    /// The bytes that were priced.
+    pub bytes: u64,
+    /// A month, now.
+    pub month: f64,
+    /// A month, in 12 months, if the content goes on growing as it did; none where no growth is known.
+    pub month_in_a_year: Option<f64>,
+}
