@@ -56,3 +56,23 @@ def a_report_takes_few_requests(case):
     proxy.reset()
     case.json("report", url)
     check(proxy.counts()["total"] <= 4, f"from the manifest: {proxy.counts()['requests']}")
+
+
+@test("seaweedfs")
+def a_plan_costs_what_it_says(case):
+    """The figure of a plan, and the requests of the run that applies it, at the same prices."""
+    many(case.source, 200)
+
+    def applied(what):
+        plan = case.json("plan", case.source, case.url(), "--price", "aws/s3-standard", "--out", case.dir / "a.plan")["destinations"][0]
+        spent = case.json("apply", case.dir / "a.plan")["destinations"][0]["requests"]
+        paid = (spent["put"] + spent["list"] + spent["copy"] + spent["multipart"]) * 0.005e-3 + (spent["get"] + spent["head"]) * 0.0004e-3
+        check(abs(plan["cost"] - paid) <= 0.05 * paid, f"{what}: planned {plan['cost']}, paid {paid}: {plan['requests']}, {spent}")
+
+    applied("a first sync")
+    for number in (1, 2):
+        write(case.source, f"dir-000/file-{number:05}.txt", b"changed and longer than it was before, so that nobody has to read it")
+    applied("1 % changed")
+    os.rename(case.source / "dir-000", case.source / "dir-zzz")
+    applied("a renamed directory")
+    applied("no change")

@@ -42,7 +42,7 @@ pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,
 };
-pub use sync::{Report, SyncOptions, plan, sync, sync_over, worst};
+pub use sync::{Report, SyncOptions, plan, plan_over, sync, sync_over, worst};
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::manifest::CacheReader;
 use crate::model::Problem;
-use crate::plan::{Estimate, Facts, Limits, Price, judge};
+use crate::plan::{Estimate, Facts, Limits, Price, Way, judge};
 use crate::scan::Root;
 use crate::transfer::Stop;
 
@@ -13,8 +13,8 @@ use super::{renames, suspects};
 pub struct Judging<'a> {
     pub limits: &'a Limits,
     pub price: &'a Price,
-    /// Replaced contents are copied aside at this destination.
-    pub keeps: bool,
+    /// What the destination is like.
+    pub way: Way,
     /// Decide about suspects in any case.
     pub exact: bool,
 }
@@ -42,7 +42,7 @@ pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec
     let Draft { root, path, base, facts, parts } = draft;
     let mut facts = renames::find(root, path, base, facts, parts, stop)?;
     let judged = |facts: &Facts| {
-        let estimate = facts.estimate(how.keeps);
+        let estimate = facts.estimate(how.way);
         let cost = how.price.requests(&estimate);
         (estimate, cost, judge(facts, how.limits, cost))
     };

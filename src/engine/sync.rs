@@ -19,7 +19,7 @@ use super::planning::{self, Draft, Judging, Planned};
 use super::{Machine, occupied};
 use crate::error::{Error, Result};
 use crate::model::{Change, KeepRules, Problem, Time, TreeRoot};
-use crate::plan::{Limits, Price};
+use crate::plan::{Limits, Price, Way};
 use crate::scan::{Names, Root, WalkOptions};
 use crate::spool::Reader;
 use crate::transfer::{Hub, Limit, Line, Phase, Progress, Stop, part_size};
@@ -139,6 +139,19 @@ pub async fn plan(
 ) -> Vec<PlanReport> {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
     let opened = urls.iter().cloned().zip(opened.into_iter().map(|r| r.map_err(Error::from))).collect();
+    plan_over(machine, source, opened, options, report, keep).await
+}
+
+/// The same over backends that are open already; a plan that is kept names them as they stand here.
+pub async fn plan_over(
+    machine: &Machine,
+    source: &Path,
+    opened: Vec<(String, Result<Arc<dyn Backend>>)>,
+    options: &SyncOptions,
+    report: &Report,
+    keep: Option<&Path>,
+) -> Vec<PlanReport> {
+    let urls: Vec<String> = opened.iter().map(|(url, _)| url.clone()).collect();
     let asked = Asked { machine, source, options, report, started: Instant::now() };
     let Compared { destinations, outcomes, errors, seen, scan_start } = compared(asked, opened).await;
     let mut reports: Vec<PlanReport> = outcomes.iter().zip(&errors).map(|(o, e)| empty_report(o, e.as_ref(), options)).collect();
@@ -343,7 +356,7 @@ fn decide(
     let how = Judging {
         limits: &options.limits,
         price: &options.price,
-        keeps: keeps(&options.keep) && destination.backend.tree().is_none(),
+        way: Way { keeps: keeps(&options.keep), first: destination.head.is_none(), tree: destination.backend.tree().is_some() },
         exact: exact || options.limits.max_bytes.is_some() || options.limits.max_cost.is_some(),
     };
     let mut unread = Vec::new();

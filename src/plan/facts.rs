@@ -72,21 +72,47 @@ impl Facts {
         }
     }
 
-    /// The requests a run of this plan takes on an object store; `keeps`: replaced contents are copied aside.
-    pub fn estimate(&self, keeps: bool) -> Estimate {
-        let kept = if keeps { self.copies } else { self.counts.renamed };
-        if !self.counts.any() {
-            return Estimate { put: 1, get: 0, list: 1, copy: 0, delete: 0, multipart: 0 };
+    /// The requests that a run of this plan takes, its own look included. Not in it: the once-a-day look for old
+    /// snapshots, and what is tried again.
+    pub fn estimate(&self, way: Way) -> Estimate {
+        if !self.counts.any() && !way.first {
+            return Estimate { put: 1, list: 1, ..Estimate::default() };
         }
-        Estimate {
-            put: self.uploads - self.in_parts + 3,
-            get: u64::from(self.deletes > 0),
-            list: 2,
-            copy: kept,
-            delete: self.deletes.div_ceil(1000) + 1,
-            multipart: self.parts + 2 * self.in_parts,
+        // Lease, pages, snapshot; the look, and the one under the lease; the lease goes again.
+        let mut sum = Estimate { put: 3, list: 2, delete: 1, ..Estimate::default() };
+        if way.first {
+            sum.put += 1; // format.json
+            sum.get += 1; // which was looked for
         }
+        let replaced = self.counts.removed + self.counts.renamed;
+        if way.tree {
+            // What is done to the tree itself is no request.
+            sum.get += u64::from(replaced + self.counts.changed > 0);
+            return sum;
+        }
+        if way.first {
+            // The probe: three conditions, four names, their listing, and away with them.
+            sum = Estimate { put: sum.put + 7, list: sum.list + 1, delete: sum.delete + 1, ..sum };
+        }
+        sum.put += self.uploads - self.in_parts;
+        sum.multipart += self.parts + 2 * self.in_parts;
+        sum.copy += if way.keeps { self.copies } else { self.counts.renamed };
+        // Before anything is deleted the lease is looked at.
+        sum.get += u64::from(self.deletes > 0);
+        sum.delete += self.deletes.div_ceil(1000);
+        sum
     }
+}
+
+/// What the destination of a plan is like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Replaced contents are copied aside.
+    pub keeps: bool,
+    /// Nothing was ever written there.
+    pub first: bool,
+    /// It is a real directory tree.
+    pub tree: bool,
 }
 
 /// Whether a replaced content has to be copied aside to stay.

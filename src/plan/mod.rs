@@ -12,7 +12,7 @@ mod retain;
 
 pub use cost::{Price, Prices};
 pub use diff::{Before, Memory, Seen, Verdict, compare};
-pub use facts::{Estimate, Facts};
+pub use facts::{Estimate, Facts, Way};
 pub use growth::{Sample, Slope, grown, slope};
 pub use guard::{Limits, judge};
 pub use retain::{Point, keep};

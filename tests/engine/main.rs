@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod estimates;
 mod foreign;
 mod guard;
 mod harness;

@@ -1,0 +1,113 @@
+//! A plan's figures against the requests of the run that carries it out: what is shown is what is paid.
+
+use std::sync::Arc;
+
+use offsite::engine::{self, PlanReport, Report};
+use offsite::model::KeepRules;
+use offsite::plan::Estimate;
+use offsite_backends::testing::MemoryOptions;
+use offsite_backends::{Backend, Requests};
+
+use crate::harness::*;
+
+async fn planned(world: &World, backend: &Arc<dyn Backend>) -> PlanReport {
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    let opened = vec![(backend.location().to_string(), Ok(Arc::clone(backend)))];
+    let plans = engine::plan_over(&world.machine, &world.source(), opened, &world.options, &Report::new(1), None).await;
+    assert_eq!((plans[0].exit, &plans[0].error), (0, &None));
+    plans.into_iter().next().unwrap()
+}
+
+/// What the requests of a run cost, by the same price.
+fn paid(world: &World, seen: Requests) -> f64 {
+    let Requests { put, get, head, list, copy, delete, multipart } = seen;
+    world.options.price.requests(&Estimate { put, get: get + head, list, copy, delete, multipart })
+}
+
+/// Plans, runs, and compares: to 5 % of the cost, and `most` requests of looking (a sync looks at an empty place's
+/// top names, which the run of a saved plan does not).
+async fn as_planned(world: &World, backend: &Arc<dyn Backend>, what: &str, most: u64) -> PlanReport {
+    let plan = planned(world, backend).await;
+    let before = backend.meter().requests();
+    world.synced(backend).await;
+    let after = backend.meter().requests();
+    let minus = |a: u64, b: u64| a - b;
+    let spent = Requests {
+        put: minus(after.put, before.put),
+        get: minus(after.get, before.get),
+        head: minus(after.head, before.head),
+        list: minus(after.list, before.list) - most,
+        copy: minus(after.copy, before.copy),
+        delete: minus(after.delete, before.delete),
+        multipart: minus(after.multipart, before.multipart),
+    };
+    let (cost, paid) = (plan.cost, paid(world, spent));
+    assert!((cost - paid).abs() <= paid * 0.05, "{what}: planned {cost}, paid {paid}: {:?}, {spent:?}", plan.requests);
+    let (planned, counted) = (plan.requests, [spent.put, spent.get + spent.head, spent.list, spent.copy, spent.multipart]);
+    assert_eq!([planned.put, planned.get, planned.list, planned.copy, planned.multipart], counted, "{what}");
+    plan
+}
+
+fn many(world: &World, files: usize) {
+    for i in 0..files {
+        world.write(&format!("{:02}/{i:04}", i % 20), format!("content of {i}").as_bytes());
+    }
+}
+
+async fn a_life(world: &World, backend: &Arc<dyn Backend>) {
+    many(world, 300);
+    as_planned(world, backend, "a first sync", 1).await;
+    as_planned(world, backend, "no change", 0).await;
+    for i in 0..3 {
+        world.write(&format!("00/{:04}", i * 20), b"something else altogether");
+    }
+    as_planned(world, backend, "1 % changed", 0).await;
+    std::fs::rename(world.source().join("01"), world.source().join("zz")).unwrap();
+    let plan = as_planned(world, backend, "a renamed directory", 0).await;
+    assert_eq!(plan.changes.renamed, 15);
+    let touched = std::fs::File::options().write(true).open(world.source().join("05/0005")).unwrap();
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    as_planned(world, backend, "a touched file", 0).await;
+    for i in 0..10 {
+        world.remove(&format!("02/{:04}", i * 20 + 2));
+    }
+    as_planned(world, backend, "removed files", 0).await;
+    std::fs::remove_dir_all(world.source().join("03")).unwrap();
+    world.write("03", b"a file where a directory was");
+    as_planned(world, backend, "another kind", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_without_versions() {
+    let world = World::new();
+    a_life(&world, &memory("plain").1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_with_versions() {
+    let world = World::new();
+    let options = MemoryOptions { versions: true, ..MemoryOptions::default() };
+    a_life(&world, &memory_with("versions", options).1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_kept() {
+    let mut world = World::new();
+    world.options.keep = KeepRules { within: Some(0), ..KeepRules::default() };
+    a_life(&world, &memory("nothing-kept").1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory() {
+    let world = World::new();
+    a_life(&world, &world.file("directory")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_in_parts() {
+    let world = World::new();
+    let (_, backend) = memory("parts");
+    world.write("large", &vec![7; 40 << 20]);
+    let plan = as_planned(&world, &backend, "a large file", 1).await;
+    assert!(plan.requests.multipart > 3, "{:?}", plan.requests);
+}
