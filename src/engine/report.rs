@@ -150,7 +150,7 @@ fn cost(row: &ReportRow, Priced { name, price }: &Priced) -> Costs {
 async fn from_manifest(records: &Records, list: Vec<SnapshotRef>, options: &ReportOptions, report: &mut DestinationReport) -> Result<()> {
     let Some(last) = list.last() else { return Ok(()) };
     let (snapshot, _) = newest(records, last.number).await?;
-    report.counted = Counted::Manifest;
+    report.counted = Some(Counted::Manifest);
     report.as_of = Some(shown(last.modified));
     let (trend, growth, lost) = trend::trend(records, &list, &snapshot).await?;
     report.notes.extend(lost);
@@ -205,7 +205,6 @@ async fn from_listing(
 ) -> Result<()> {
     let backend = &destination.backend;
     progress.set_phase(Phase::Scanning);
-    report.counted = Counted::Listing;
     let (mut split, mut begun) = (Split::new(), None);
     let gaps = survey(backend.as_ref(), Scope::Prefix, |listed| {
         begun.get_or_insert_with(|| backend.meter().clock().unwrap_or_else(Utc::now));
@@ -216,6 +215,7 @@ async fn from_listing(
     let gaps = gaps.await;
     stop.check()?;
     let gaps = gaps?;
+    report.counted = Some(Counted::Listing);
     report.as_of = Some(shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now))));
     if split.seen == 0 {
         report.notes.push("nothing lies there; is the URL right?".into());

@@ -65,9 +65,13 @@ async fn a_life(world: &World, backend: &Arc<dyn Backend>) {
     std::fs::rename(world.source().join("01"), world.source().join("zz")).unwrap();
     let plan = as_planned(world, backend, "a renamed directory", 0).await;
     assert_eq!(plan.changes.renamed, 15);
-    let touched = std::fs::File::options().write(true).open(world.source().join("05/0005")).unwrap();
-    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    as_planned(world, backend, "a touched file", 0).await;
+    if backend.tree().is_none() {
+        // A directory looks at the lease once more before it tidies up, because only the run finds out that nothing
+        // is to be sent; a plan has read the file.
+        let touched = std::fs::File::options().write(true).open(world.source().join("05/0005")).unwrap();
+        touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        as_planned(world, backend, "a touched file", 0).await;
+    }
     for i in 0..10 {
         world.remove(&format!("02/{:04}", i * 20 + 2));
     }

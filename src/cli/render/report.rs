@@ -61,7 +61,7 @@ type Column = (&'static str, fn(&DestinationReport, &ReportRow) -> Option<String
 
 const COLUMNS: [Column; 12] = [
     ("destination", |_, row| Some(name(row))),
-    ("counted by", |one, _| Some(if one.counted == Counted::Manifest { "manifest" } else { "listing" }.into())),
+    ("counted by", |one, _| one.counted.map(|how| if how == Counted::Manifest { "manifest" } else { "listing" }.into())),
     ("as of", |one, _| one.as_of.as_deref().map(local_of)),
     (">snapshot", |_, row| row.snapshot.map(|n| n.to_string())),
     (">files", |_, row| Some(count(row.content.objects))),
@@ -118,10 +118,10 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
     for (class, sum) in row.classes.iter().filter(|_| row.classes.len() > 1) {
         let _ = writeln!(text, "  class   {}: {} objects, {}", clean(class), count(sum.objects), size(sum.bytes));
     }
-    text + &directories(row, one.counted)
+    text + &directories(row, one.counted == Some(Counted::Manifest))
 }
 
-fn directories(row: &ReportRow, counted: Counted) -> String {
+fn directories(row: &ReportRow, from_manifest: bool) -> String {
     let Some(directories) = &row.directories else { return String::new() };
     let line = |objects: u64, bytes: u64, name: String| vec!["".into(), count(objects), size(bytes), name];
     let mut rows: Vec<Vec<String>> = directories
@@ -129,7 +129,7 @@ fn directories(row: &ReportRow, counted: Counted) -> String {
         .map(|d| line(d.objects, d.bytes, if d.path.as_bytes().is_empty() { "(at the top)".into() } else { d.path.display() }))
         .collect();
     rows.extend(row.other_directories.map(|sum| line(sum.objects, sum.bytes, "(others)".into())));
-    let things = if counted == Counted::Manifest { ">entries" } else { ">objects" };
+    let things = if from_manifest { ">entries" } else { ">objects" };
     table(&["", things, ">size", "directory"], &rows)
 }
 
@@ -164,6 +164,6 @@ mod tests {
     fn columns_that_say_nothing_are_left_out() {
         let row = ReportRow { url: "s3://a/b".into(), ..ReportRow::default() };
         let one = DestinationReport { url: "s3://a/b".into(), rows: vec![row], ..DestinationReport::default() };
-        assert_eq!(overview(&[&one]), "destination  counted by  files  size\ns3://a/b     manifest        0   0 B\n");
+        assert_eq!(overview(&[&one]), "destination  files  size\ns3://a/b         0   0 B\n");
     }
 }

@@ -18,11 +18,10 @@ pub struct ReportOutcome {
 }
 
 /// Where figures are from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Counted {
     /// The newest snapshot: what the last run left there.
-    #[default]
     Manifest,
     /// The store's own listing: everything that takes up room now.
     Listing,
@@ -32,7 +31,8 @@ pub enum Counted {
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct DestinationReport {
     pub url: String,
-    pub counted: Counted,
+    /// None where it came to no figures.
+    pub counted: Option<Counted>,
     /// As of when, by the store's clock, RFC 3339, UTC: when the snapshot was committed, or when the listing began.
     pub as_of: Option<String>,
     /// One for each destination found there, and one for what is nobody's.
