@@ -40,7 +40,7 @@ pub fn slope(samples: &[Sample]) -> Option<Slope> {
 
 /// So many bytes at that growth after so many days; never less than nothing.
 pub fn grown(bytes: u64, slope: &Slope, days: f64) -> u64 {
-    (bytes as f64 + slope.bytes_per_day * days).max(0.0) as u64
+    (bytes as f64 + slope.bytes_per_day * days).max(0.0).round() as u64
 }
 
 #[cfg(test)]
