@@ -139,6 +139,12 @@ pub trait Tree: Send + Sync {
     /// what should be a directory on the way is something else. A missing root is an error.
     async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>>;
 
+    /// The target of the symlink at `path`; `None` when there is no symlink, or when asking for it would cost more
+    /// than [`Tree::stat`] does.
+    async fn read_link(&self, _path: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
     /// Removes what earlier, interrupted runs left in the staging area. Only to be called by the one writer.
     async fn clear_staging(&self) -> Result<()>;
 }

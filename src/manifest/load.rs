@@ -39,6 +39,8 @@ pub struct Lost {
     pub first: RelPath,
     /// How many entries are.
     pub entries: u64,
+    /// The object that the page lies in.
+    pub object: Option<Hash>,
     pub error: Error,
 }
 
@@ -73,7 +75,7 @@ impl PageSource {
                 for (page, raw) in group {
                     match raw.and_then(|raw| self.children(&page, &raw)) {
                         Ok(children) => next.extend(children),
-                        Err(error) => lost.push(Lost { first: page.first.clone(), entries: page.entries, error }),
+                        Err(error) => lost.push(Lost { first: page.first.clone(), entries: page.entries, object: page.object, error }),
                     }
                     inner.push(page);
                 }
@@ -98,7 +100,7 @@ impl PageSource {
                         }
                         sink(Ok(Leaf { page, entries }))?
                     }
-                    Err(error) => sink(Err(Lost { first: page.first.clone(), entries: page.entries, error }))?,
+                    Err(error) => sink(Err(Lost { first: page.first.clone(), entries: page.entries, object: page.object, error }))?,
                 };
                 if flow.is_break() {
                     return Ok(());

@@ -1,8 +1,8 @@
 //! The way back: contents from a destination into a directory, each checked before it gets its name.
 //!
-//! Owns where a content is looked for (under its own key first, then among the kept versions) and the
-//! check: nothing gets a name in the target before its BLAKE3 is the manifest's. A content that is
-//! missing or damaged is noted and the rest goes on.
+//! Owns where a content is looked for (under its own key first, then among the kept versions, then whatever has
+//! its key now) and the check: nothing gets a name in the target before its BLAKE3 is the manifest's. A content
+//! that is missing or damaged is noted and the rest goes on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +42,9 @@ pub fn locate(rules: &KeyRules, entry: &Entry) -> Vec<Place> {
     let Some(content) = &entry.content else { return Vec::new() };
     let current = Place { key: KeyRules::current_key(entry), etag: content.etag.clone(), version: content.version.clone() };
     let kept = Place { key: rules.kept_key(entry.path.as_bytes(), content), etag: None, version: None };
-    vec![current, kept]
+    // Sent again by a repair, or copied by another tool: the tag is new, and the hash tells.
+    let retagged = (content.etag.is_some() || content.version.is_some()).then(|| Place { etag: None, version: None, ..current.clone() });
+    [Some(current), Some(kept), retagged].into_iter().flatten().collect()
 }
 
 /// A stream of a content from one place; `NotFound` or `Precondition` if it is not (any more) there.
@@ -114,19 +116,30 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
             Err(error) => return Err(error),
         };
         sink.restart().await?;
-        let mut hasher = blake3::Hasher::new();
-        while let Some(block) = body.next().await {
-            let block = block?;
-            hasher.update(&block);
-            sink.write(block).await?;
-        }
-        if *hasher.finalize().as_bytes() == content.hash.0 {
+        if drain(&mut body, sink).await? == content.hash {
             return Ok(());
         }
         let url = records.url(&String::from_utf8_lossy(&place.key));
         missing = Some(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs)"));
     }
     Err(missing.unwrap_or_else(|| Error::damaged(entry.path.display(), "its content is nowhere to be found")))
+}
+
+/// The hash of a content of this length in this one place, block by block through `sink`; `NotFound` or
+/// `Precondition` if it is not (any more) there.
+pub async fn hash_at(records: &Records, place: &Place, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
+    let mut body = open(records, place, size, true).await?;
+    drain(&mut body, sink).await
+}
+
+async fn drain(body: &mut BoxStream<'static, Result<Bytes>>, sink: &mut dyn Sink) -> Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    while let Some(block) = body.next().await {
+        let block = block?;
+        hasher.update(&block);
+        sink.write(block).await?;
+    }
+    Ok(Hash(*hasher.finalize().as_bytes()))
 }
 
 /// A pull in progress: from where, into what.

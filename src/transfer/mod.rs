@@ -23,7 +23,7 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
-pub use fetch::{Fetch, Fetched, Sink, locate, read_content};
+pub use fetch::{Fetch, Fetched, Place, Sink, hash_at, locate, read_content};
 pub use hub::Hub;
 pub use journal::{Done, Header, Journal, Resumed, Upload};
 pub use limit::Limit;

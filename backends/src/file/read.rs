@@ -60,6 +60,18 @@ pub(super) fn stat(dirs: &Dirs, path: &[u8]) -> Result<Option<FileStat>> {
     }
 }
 
+/// Where the symlink at `path` points, if it is one.
+pub(super) fn link(dirs: &Dirs, path: &[u8]) -> Result<Option<Vec<u8>>> {
+    let found = dirs.at(path, Make::No, |dir, name| match rustix::fs::readlinkat(dir, name, Vec::new()) {
+        Err(Errno::INVAL) => Ok(None),
+        target => target.map(|target| Some(target.into_bytes())),
+    });
+    match found {
+        Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => Ok(None),
+        found => found,
+    }
+}
+
 fn file_stat(stat: &Stat) -> FileStat {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => FileKind::File,

@@ -130,6 +130,10 @@ impl Tree for LocalTree {
         self.run(path, |area, path| read::stat(&area.dirs, path)).await
     }
 
+    async fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.run(path, |area, path| read::link(&area.dirs, path)).await
+    }
+
     async fn clear_staging(&self) -> Result<()> {
         self.run(b"", |area, _| area.clear()).await
     }

@@ -130,6 +130,10 @@ impl Tree for FaultyTree {
         self.call("stat", path, self.inner.stat(path)).await
     }
 
+    async fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.call("read_link", path, self.inner.read_link(path)).await
+    }
+
     async fn clear_staging(&self) -> Result<()> {
         self.call("clear_staging", b"", self.inner.clear_staging()).await
     }

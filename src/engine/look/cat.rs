@@ -119,7 +119,7 @@ impl Sink for Through<'_, '_> {
 /// Where a real tree keeps this content, if it does. On a tree a newer content of the same length can lie
 /// under the file's own name, and only reading it would tell; then bytes of it would have been written.
 async fn kept_copy(records: &Records, rules: &KeyRules, entry: &Entry) -> Result<Option<(Arc<dyn Tree>, Vec<u8>)>> {
-    let (Some(tree), Some(kept)) = (records.backend().tree(), locate(rules, entry).pop()) else { return Ok(None) };
+    let (Some(tree), Some(kept)) = (records.backend().tree(), locate(rules, entry).into_iter().nth(1)) else { return Ok(None) };
     let stat = tree.stat(&kept.key).await?;
     let there = stat.is_some_and(|s| s.kind == FileKind::File && s.size == entry.size);
     Ok(there.then_some((tree, kept.key)))
