@@ -65,6 +65,10 @@ pub enum Verb {
     History(verbs::history::HistoryArgs),
     /// Write a file's content to standard output
     Cat(verbs::cat::CatArgs),
+    /// Compare what lies at a destination with its manifests
+    Check(verbs::check::CheckArgs),
+    /// Send again what a check found missing or damaged, as far as the source has it
+    Repair(verbs::repair::RepairArgs),
     /// Make a destination ready as declared, or say where it is not
     Init(verbs::init::InitArgs),
     /// Let old snapshots go, and the contents only they hold
@@ -80,6 +84,7 @@ pub enum Verb {
 const GROUPS: &[(&str, &[&str])] = &[
     ("Move", &["sync", "pull", "plan", "apply"]),
     ("Look", &["report", "snapshots", "ls", "diff", "history", "cat"]),
+    ("Trust", &["check", "repair"]),
     ("Keep", &["init", "prune"]),
     ("Set up", &["completions"]),
 ];

@@ -3,14 +3,14 @@
 //! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
 //! what [`of`] gives, and a test compares the two.
 
-use offsite::engine::{InitOutcome, PruneOutcome, PullOutcome, ReportOutcome, SyncOutcome};
+use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, SyncOutcome};
 use schemars::{Schema, schema_for};
 
 use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
 
 /// Verbs with a document, and `error`, which any of them prints when it fails.
 pub const NAMES: &[&str] =
-    &["apply", "cat", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "report", "snapshots", "sync"];
+    &["apply", "cat", "check", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "repair", "report", "snapshots", "sync"];
 
 /// The schema of one.
 pub fn of(name: &str) -> Option<Schema> {
@@ -21,6 +21,8 @@ pub fn of(name: &str) -> Option<Schema> {
         "init" => schema_for!(InitOutcome),
         "prune" => schema_for!(PruneOutcome),
         "report" => schema_for!(ReportOutcome),
+        "check" => schema_for!(CheckOutcome),
+        "repair" => schema_for!(RepairOutcome),
         "snapshots" => schema_for!(SnapshotsDocument<'_>),
         "ls" => schema_for!(LsDocument<'_>),
         "diff" => schema_for!(DiffDocument),

@@ -102,6 +102,14 @@ pub fn share(text: &str) -> Result<f64, String> {
     parsed.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(wrong)
 }
 
+/// A share of which there must be something: `5%` or `0.05`.
+pub fn sample(text: &str) -> Result<f64, String> {
+    match share(text)? {
+        none if none <= 0.0 => Err("nothing would be read; leave the flag out, or write 5%".into()),
+        share => Ok(share),
+    }
+}
+
 /// US dollars: `5`, `0.50` or `$5`.
 pub fn dollars(text: &str) -> Result<f64, String> {
     let sum = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok().filter(|sum| sum.is_finite() && *sum >= 0.0);
@@ -193,5 +201,7 @@ mod tests {
         assert_eq!(dollars("$0.50"), Ok(0.5));
         assert!(dollars("inf").is_err());
         assert!(count("0").is_err());
+        assert_eq!(sample("5%"), Ok(0.05));
+        assert!(sample("0%").is_err());
     }
 }

@@ -180,7 +180,7 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
 }
 
 /// A commit that another writer made between our look and our lease would be overwritten unseen.
-async fn still_newest(destination: &Destination) -> Result<()> {
+pub(super) async fn still_newest(destination: &Destination) -> Result<()> {
     let number = destination.number();
     match destination.records.snapshots((number > 0).then_some(number)).await?.last() {
         Some(newer) if newer.number > number => Err(Error::Busy(format!(

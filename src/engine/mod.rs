@@ -10,6 +10,7 @@
 
 mod adopt;
 mod apply;
+mod check;
 mod commit;
 mod compare;
 mod destination;
@@ -24,6 +25,7 @@ mod prune;
 mod pull;
 mod pull_compare;
 mod renames;
+mod repair;
 mod report;
 mod settle;
 mod strays;
@@ -31,13 +33,17 @@ mod suspects;
 mod sync;
 mod tidy;
 
+pub use check::{CheckOptions, check, check_over};
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize};
 pub use look::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, diff, history, ls, resolve_at, snapshots};
-pub use outcome::{Bytes, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
+pub use outcome::{
+    Bytes, CheckOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome, SyncOutcome,
+};
 pub use plan_file::{ApplyOptions, apply};
 pub use prune::{prune, prune_over};
 pub use pull::{PullOptions, pull, pull_over};
+pub use repair::{RepairOptions, repair, repair_over};
 pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,

@@ -121,3 +121,118 @@ pub struct PruneOutcome {
     pub requests: Requests,
     pub dry_run: bool,
 }
+
+/// What is wrong with something that must be at a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Flaw {
+    /// It is not there.
+    Missing,
+    /// Something else is there: another size, tag, version, kind or link target.
+    Changed,
+    /// It was read, and is not what was stored.
+    Damaged,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Finding {
+    pub flaw: Flaw,
+    /// A path of the tree; for offsite's own objects the key.
+    pub path: RelPath,
+    pub problem: String,
+    /// The oldest and the newest snapshot that it hurts.
+    pub first_snapshot: u64,
+    pub last_snapshot: u64,
+}
+
+/// An object that no snapshot names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Foreign {
+    pub key: RelPath,
+    pub size: u64,
+    /// It lies where offsite keeps its own: left by a run that was cut off.
+    pub stray: bool,
+}
+
+/// How many contents were read and compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct ReadBack {
+    /// The share that was asked for: 0.05 is 5 %.
+    pub share: f64,
+    pub files: u64,
+    pub bytes: u64,
+    /// How far the round has come: 0 is its beginning, 1 its end.
+    pub round: f64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct CheckOutcome {
+    pub url: String,
+    /// The snapshot that was checked.
+    pub snapshot: u64,
+    /// So many snapshots were read, older ones included.
+    pub snapshots: u64,
+    /// Contents that must be there, and their bytes; those of older snapshots included.
+    pub contents: u64,
+    pub bytes: u64,
+    /// Objects that the store listed.
+    pub listed: u64,
+    pub missing: u64,
+    pub changed: u64,
+    pub damaged: u64,
+    /// Objects that no snapshot names, and their bytes. They are never touched.
+    pub foreign: u64,
+    pub foreign_bytes: u64,
+    /// How many of these a run that was cut off left.
+    pub strays: u64,
+    /// Contents that lie where a run puts what it is about to replace: one is under way, or was cut off.
+    pub aside: u64,
+    /// Files in a directory whose time is not the one that was set, and whose content is the one that was stored.
+    pub touched: u64,
+    pub read: Option<ReadBack>,
+    /// What is wrong, by path, unless there is too much to list.
+    pub findings: Vec<Finding>,
+    /// The foreign objects, unless there are too many to list.
+    pub foreign_listed: Vec<Foreign>,
+    /// Could not be looked at.
+    pub unread: Vec<Problem>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+    /// The record of the check was left at the destination.
+    pub recorded: bool,
+    #[schemars(with = "std::collections::BTreeMap<String, u64>")]
+    pub requests: Requests,
+    pub seconds: f64,
+    pub exit: u8,
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct RepairOutcome {
+    pub url: String,
+    /// The snapshot that was repaired.
+    pub base: u64,
+    /// The one that names what was repaired; none if nothing in the manifest had to change.
+    pub snapshot: Option<u64>,
+    /// How many things the check before it found wrong.
+    pub wrong: u64,
+    /// Sent again, or made again: files, links and directories.
+    pub repaired: u64,
+    /// Content bytes sent (on a dry run: to send).
+    pub sent: u64,
+    /// Found to have the right content under another tag; the manifest names the new one.
+    pub taken_over: u64,
+    /// The manifest's pages were written again from this machine's copy.
+    pub pages: bool,
+    /// What could not be repaired, and why.
+    pub lost: Vec<Finding>,
+    pub unread: Vec<Problem>,
+    pub notes: Vec<String>,
+    pub dry_run: bool,
+    #[schemars(with = "std::collections::BTreeMap<String, u64>")]
+    pub requests: Requests,
+    pub seconds: f64,
+    pub exit: u8,
+}

@@ -59,7 +59,7 @@ pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOpt
 /// The same over a destination that is open.
 pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
     let started = Instant::now();
-    let scratch = Scratch::new(&destination)?;
+    let scratch = Scratch::new(&destination, "pull")?;
     let progress = report.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     let (snapshot, ..) = resolve_at(&destination.records, options.at.as_deref()).await?;
@@ -110,12 +110,12 @@ pub async fn pull_over(destination: Destination, target: &Path, options: &PullOp
     Ok(outcome)
 }
 
-/// A local directory that is gone when the pull is over, however it ends.
-struct Scratch(PathBuf);
+/// A local directory that is gone when the verb is over, however it ends.
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new(destination: &Destination) -> Result<Self> {
-        let path = destination.local(&format!("pull-{:016x}", crate::random()));
+    pub fn new(destination: &Destination, verb: &str) -> Result<Self> {
+        let path = destination.local(&format!("{verb}-{:016x}", crate::random()));
         std::fs::create_dir(&path).map_err(|e| Error::local(&path, e))?;
         Ok(Self(path))
     }

@@ -291,7 +291,7 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, optio
 }
 
 /// A destination inside its source would hold itself, and a source inside its destination would be mixed with it.
-fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
+pub(super) fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
     let Some(root) = backend.tree().and_then(|t| t.local_root()) else { return Ok(()) };
     let real = |path: &Path| -> PathBuf {
         path.ancestors().find_map(|a| Some(a.canonicalize().ok()?.join(path.strip_prefix(a).ok()?))).unwrap_or_else(|| path.to_path_buf())
@@ -474,7 +474,7 @@ pub(super) fn shown_url(url: &str) -> String {
 }
 
 /// The clock that the kernel stamps files with.
-fn coarse_now() -> Time {
+pub(super) fn coarse_now() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     Time { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
 }

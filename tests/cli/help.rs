@@ -7,8 +7,22 @@ fn help_shows_every_verb_in_its_group() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
     let at = |word: &str| help.find(word).unwrap_or_else(|| panic!("no {word} in {help}"));
-    let order =
-        ["Move:", "  sync ", "  apply ", "Look:", "  snapshots ", "  cat ", "Keep:", "  init ", "  prune ", "Set up:", "  completions "];
+    let order = [
+        "Move:",
+        "  sync ",
+        "  apply ",
+        "Look:",
+        "  snapshots ",
+        "  cat ",
+        "Trust:",
+        "  check ",
+        "  repair ",
+        "Keep:",
+        "  init ",
+        "  prune ",
+        "Set up:",
+        "  completions ",
+    ];
     assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{help}");
     assert!(help.contains("offsite sync ./site /mnt/backup/site s3://acme/site"), "{help}");
     assert!(!help.contains("  schema "), "{help}");
@@ -17,7 +31,23 @@ fn help_shows_every_verb_in_its_group() {
 #[test]
 fn every_verb_has_help() {
     let place = Place::new();
-    for verb in ["sync", "plan", "apply", "pull", "snapshots", "ls", "diff", "history", "cat", "init", "prune", "completions"] {
+    for verb in [
+        "sync",
+        "plan",
+        "apply",
+        "pull",
+        "snapshots",
+        "ls",
+        "diff",
+        "history",
+        "cat",
+        "report",
+        "check",
+        "repair",
+        "init",
+        "prune",
+        "completions",
+    ] {
         assert!(place.ok(&[verb, "--help"]).contains("Usage:"), "{verb}");
     }
     assert!(place.ok(&["--version"]).starts_with("offsite "));
@@ -26,7 +56,7 @@ fn every_verb_has_help() {
 #[test]
 fn wrong_arguments_are_usage_errors() {
     let place = Place::new();
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["sync", "site"],
         &["sync", "site", "copy", "--no-such-flag"],
@@ -34,6 +64,9 @@ fn wrong_arguments_are_usage_errors() {
         &["sync", "site", "copy", "--limit-upload", "fast"],
         &["sync", "site", "copy", "--quiet", "--verbose"],
         &["prune", "copy"],
+        &["check", "copy", "--read-data=0%"],
+        &["check", "copy", "--read-data=5"],
+        &["repair", "copy"],
         &["plan", "site", "a", "b", "--out", "x.plan"],
     ];
     for args in wrong {

@@ -10,6 +10,7 @@ mod init;
 mod output;
 mod report;
 mod schema;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

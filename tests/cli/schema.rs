@@ -50,7 +50,7 @@ fn the_schemas_are_current() {
 #[test]
 fn the_documents_are_as_the_schemas_say() {
     let place = Place::new();
-    let verbs: [&[&str]; 12] = [
+    let verbs: [&[&str]; 14] = [
         &["init", "copy", "second"],
         &["plan", "site", "copy", "--out", "x.plan"],
         &["apply", "x.plan"],
@@ -62,6 +62,8 @@ fn the_documents_are_as_the_schemas_say() {
         &["history", "copy", "docs/a.txt"],
         &["cat", "copy", "docs/a.txt"],
         &["pull", "copy", "back"],
+        &["check", "copy", "--read-data"],
+        &["repair", "site", "copy"],
         &["prune", "copy", "--keep-last", "1"],
     ];
     for args in verbs {

@@ -1,5 +1,6 @@
 //! The engine over hermetic stores: round trips, faults, damage, request counts.
 
+mod check;
 mod crash;
 mod damage;
 mod estimates;
@@ -10,6 +11,7 @@ mod history;
 mod kinds;
 mod names;
 mod order;
+mod repair;
 mod report;
 mod requests;
 mod round_trip;

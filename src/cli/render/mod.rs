@@ -10,6 +10,7 @@ mod look;
 mod moves;
 mod report;
 mod stream;
+mod trust;
 mod units;
 
 use std::io::{self, Write};

@@ -174,7 +174,7 @@ impl Out {
         text
     }
 
-    fn more(&self, all: u64, shown: u64) -> String {
+    pub(super) fn more(&self, all: u64, shown: u64) -> String {
         let rest = all.saturating_sub(shown);
         match (rest, self.verbose) {
             (0, _) => String::new(),

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod cat;
+pub mod check;
 pub mod completions;
 pub mod diff;
 pub mod history;
@@ -14,6 +15,7 @@ pub mod ls;
 pub mod plan;
 pub mod prune;
 pub mod pull;
+pub mod repair;
 pub mod report;
 pub mod schema;
 pub mod snapshots;
@@ -38,6 +40,8 @@ pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
         Verb::History(args) => history::run(args, context).await,
         Verb::Cat(args) => cat::run(args, context).await,
         Verb::Init(args) => init::run(args, context).await,
+        Verb::Check(args) => check::run(args, context).await,
+        Verb::Repair(args) => repair::run(args, context).await,
         Verb::Prune(args) => prune::run(args, context).await,
         Verb::Completions(args) => completions::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),

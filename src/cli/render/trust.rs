@@ -1,0 +1,143 @@
+//! What check and repair print.
+//!
+//! Owns the blocks of text. What is wrong is listed line by line, worst first within a path; with `--quiet` it is
+//! all that is said, and on standard error. Invariant: what a check found wrong is never left out of the counts.
+
+use std::fmt::Write as _;
+
+use offsite::engine::{CheckOutcome, Finding, Flaw, Foreign, RepairOutcome};
+use offsite::error::Result;
+use offsite::model::Problem;
+
+use super::units::{count, requests, seconds, size};
+use super::{Out, SOME, clean};
+
+impl Out {
+    /// What a check found.
+    pub fn checked(&self, o: &CheckOutcome) -> Result<()> {
+        if self.json {
+            return self.document(o);
+        }
+        let mut text = self.check_counts(o);
+        text.push_str(&self.findings("wrong", &o.findings, o.snapshot, o.missing + o.changed + o.damaged));
+        text.push_str(&self.unread(&o.unread));
+        if !self.quiet {
+            let line =
+                |f: &Foreign| format!("{}  {}{}", f.key, size(f.size), if f.stray { "  (left by a run that was cut off)" } else { "" });
+            text.push_str(&self.list("foreign, left alone", &o.foreign_listed, o.foreign, line));
+        }
+        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
+        if o.exit == 1 {
+            text.push_str("  `offsite repair SOURCE DESTINATION` sends again what the source still has\n");
+        }
+        self.said(&text, o.exit)
+    }
+
+    fn check_counts(&self, o: &CheckOutcome) -> String {
+        let verdict = match o.exit {
+            0 => "is as it must be",
+            1 => "is not as it must be",
+            _ => "could not be looked at whole",
+        };
+        let mut text = format!("{}  snapshot {} {verdict}  {}\n", clean(&o.url), o.snapshot, seconds(o.seconds));
+        let _ = writeln!(
+            text,
+            "  missing {}  changed {}  damaged {}  foreign {} ({})",
+            count(o.missing),
+            count(o.changed),
+            count(o.damaged),
+            count(o.foreign),
+            size(o.foreign_bytes)
+        );
+        let snapshots = if o.snapshots == 1 { "1 snapshot".to_owned() } else { format!("{} snapshots", count(o.snapshots)) };
+        let _ = write!(text, "  {} contents, {}, of {snapshots}", count(o.contents), size(o.bytes));
+        let _ = writeln!(text, "; listed {}, requests: {}", count(o.listed), requests(&o.requests));
+        if let Some(read) = &o.read {
+            let _ = write!(text, "  read back {} contents, {}", count(read.files), size(read.bytes));
+            if read.share < 1.0 {
+                let _ = write!(text, "; {:.0} % of this round", read.round * 100.0);
+            }
+            text.push('\n');
+        }
+        for (number, what) in
+            [(o.aside, "put aside by a run that was cut off or is under way"), (o.touched, "only touched, their contents are right")]
+        {
+            if number > 0 {
+                let _ = writeln!(text, "  {what}: {}", count(number));
+            }
+        }
+        text
+    }
+
+    /// What a repair did, or would do.
+    pub fn repaired(&self, o: &RepairOutcome) -> Result<()> {
+        if self.json {
+            return self.document(o);
+        }
+        let mut text = clean(&o.url);
+        match (o.snapshot, o.dry_run) {
+            (Some(number), _) => _ = write!(text, "  snapshot {number} (repaired {})", o.base),
+            (None, true) => _ = write!(text, "  snapshot {} would be repaired", o.base),
+            (None, false) => _ = write!(text, "  snapshot {}", o.base),
+        }
+        let _ = writeln!(text, "  {}", seconds(o.seconds));
+        let [made, sent] = if o.dry_run { ["to make again", "to send"] } else { ["made again", "sent"] };
+        let _ = write!(text, "  wrong {}  {made} {}  taken over {}", count(o.wrong), count(o.repaired), count(o.taken_over));
+        let _ = writeln!(text, "  lost {}", count(o.lost.len() as u64));
+        let _ = writeln!(text, "  {sent} {}, requests: {}", size(o.sent), requests(&o.requests));
+        if o.pages {
+            let written = if o.dry_run { "would be written" } else { "were written" };
+            let _ = writeln!(text, "  pages of the manifest {written} again from this machine's copy");
+        }
+        text.push_str(&self.findings("lost", &o.lost, o.base, o.lost.len() as u64));
+        text.push_str(&self.unread(&o.unread));
+        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
+        self.said(&text, o.exit)
+    }
+
+    /// With `--quiet` only what went wrong is said.
+    fn said(&self, text: &str, exit: u8) -> Result<()> {
+        match (self.quiet, exit) {
+            (false, _) => self.print(text),
+            (true, 0) => Ok(()),
+            (true, _) => {
+                self.note(text.trim_end());
+                Ok(())
+            }
+        }
+    }
+
+    fn findings(&self, what: &str, findings: &[Finding], newest: u64, all: u64) -> String {
+        self.list(what, findings, all, |f| finding(f, newest))
+    }
+
+    fn unread(&self, unread: &[Problem]) -> String {
+        self.list("could not be looked at", unread, unread.len() as u64, |p| format!("{}: {}", p.path, clean(&p.problem)))
+    }
+
+    /// A list under a heading, cut unless `--verbose`; it may hold fewer than there are.
+    fn list<T>(&self, what: &str, items: &[T], all: u64, line: impl Fn(&T) -> String) -> String {
+        if all == 0 {
+            return String::new();
+        }
+        let shown = if self.verbose { items.len() } else { SOME.min(items.len()) };
+        let mut text = format!("  {what} ({}):\n", count(all));
+        items.iter().take(shown).for_each(|item| _ = writeln!(text, "    {}", line(item)));
+        text.push_str(&self.more(all, shown as u64));
+        text
+    }
+}
+
+fn finding(f: &Finding, newest: u64) -> String {
+    let flaw = match f.flaw {
+        Flaw::Missing => "missing",
+        Flaw::Changed => "changed",
+        Flaw::Damaged => "damaged",
+    };
+    let of = match (f.first_snapshot, f.last_snapshot) {
+        (_, last) if last == newest => String::new(),
+        (first, last) if first == last => format!(" (snapshot {last})"),
+        (first, last) => format!(" (snapshots {first}–{last})"),
+    };
+    format!("{flaw:<8} {}: {}{of}", f.path, clean(&f.problem))
+}

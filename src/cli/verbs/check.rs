@@ -1,0 +1,57 @@
+//! `offsite check URL [--read-data[=N%]]`
+
+use clap::Args;
+use offsite::engine::{self, CheckOptions};
+use offsite::error::Result;
+
+use super::super::Context;
+use super::super::values;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 everything is there (foreign objects alone are no fault); 1 something is missing, changed or
+damaged, or the check could not be made at all; 3 nothing was found wrong, but not everything could be looked at.
+`offsite repair SOURCE URL` sends again what the source still has.";
+
+/// Arguments of `check`. Without --read-data nothing is read but the manifests: names, sizes, tags and versions are
+/// compared with the store's listing.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CheckArgs {
+    /// A URL or path that was synced to
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Read contents back and compare their hashes: all, or this share, a part of all that moves on with every
+    /// check and so covers everything in its turn (default: read none)
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = values::sample)]
+    read_data: Option<f64>,
+    /// Only what this snapshot needs: its number, a date (2026-11-01), or how long ago (3d); leaves no record
+    /// (default: what any snapshot needs)
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+    /// Leave no record of the check at the destination (default: .offsite/check.json)
+    #[arg(long)]
+    no_record: bool,
+    /// Read at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    limit_download: Option<u64>,
+    /// Contents read at a time (default: what suits the store)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    transfers: Option<usize>,
+}
+
+pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
+    let options = CheckOptions {
+        at: args.at,
+        read_data: args.read_data,
+        no_record: args.no_record,
+        transfers: args.transfers,
+        limit_download: args.limit_download,
+    };
+    let machine = context.machine()?;
+    let (report, bars) = context.report(std::slice::from_ref(&args.url));
+    let outcome = engine::check(&machine, &args.url, &options, &report).await;
+    drop(bars);
+    let outcome = outcome?;
+    context.out.checked(&outcome)?;
+    Ok(outcome.exit)
+}

@@ -1,0 +1,262 @@
+//! A second look at what the listing has not, or has otherwise.
+//!
+//! Owns the rule that nothing is said to be missing before it was asked for by name: some servers list wrongly.
+//! And that a content may have been put aside by a run that is about to replace it. The number of questions is
+//! bounded; what is beyond it is judged by the listing alone. Directories and links of a real tree, which no
+//! listing has, are looked at here, too.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use offsite_backends::{ErrorKind, FileKind, Tree};
+
+use super::expect::Expect;
+use super::found::{Fault, Found};
+use super::merge::{Doubt, difference};
+use super::read::Reading;
+use crate::engine::outcome::Flaw;
+use crate::error::{Error, Result};
+use crate::manifest::{CacheReader, KeyRules, Records, object_path};
+use crate::model::{Entry, Kind};
+use crate::spool::Reader;
+use crate::transfer::{Stop, place};
+
+/// So many are asked for by name.
+const ASKED: u64 = 1_000;
+/// Questions at once.
+const AT_ONCE: usize = 16;
+
+/// What a look by name says.
+enum Look {
+    /// It is there as it must be.
+    There,
+    /// A run put it aside.
+    Aside,
+    Is(Fault),
+    /// Nobody can tell.
+    Unread(Error),
+}
+
+pub struct Confirm<'a> {
+    pub records: &'a Records,
+    pub rules: &'a KeyRules,
+    pub tree: Option<Arc<dyn Tree>>,
+    pub found: &'a mut Found,
+    pub reading: &'a mut Reading,
+    pub stop: &'a Stop,
+}
+
+impl Confirm<'_> {
+    /// Judges what the merge left over.
+    pub async fn run(&mut self, missed: &Path, changed: &Path) -> Result<()> {
+        let mut asked = 0;
+        let mut missed = Reader::<Expect>::open(missed)?;
+        loop {
+            let batch = take(|| Ok(missed.next_line()?.map(|expect| Doubt { expect, there: None })))?;
+            if batch.is_empty() {
+                break;
+            }
+            self.batch(batch, &mut asked).await?;
+        }
+        let mut changed = Reader::<Doubt>::open(changed)?;
+        loop {
+            let batch = take(|| changed.next_line())?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.batch(batch, &mut asked).await?;
+        }
+    }
+
+    async fn batch(&mut self, batch: Vec<Doubt>, asked: &mut u64) -> Result<()> {
+        self.stop.check()?;
+        let ask = *asked < ASKED;
+        *asked += batch.len() as u64;
+        let looks: Vec<Look> = stream::iter(&batch).map(|doubt| self.look(doubt, ask)).buffered(AT_ONCE).collect().await;
+        for (Doubt { expect, .. }, look) in batch.into_iter().zip(looks) {
+            match look {
+                Look::There => {
+                    self.found.unlisted += 1;
+                    self.reading.sample(expect)?;
+                }
+                Look::Aside => self.found.aside += 1,
+                Look::Is(fault) => self.found.content(expect, fault)?,
+                Look::Unread(error) if fatal(&error) => return Err(error),
+                Look::Unread(error) => self.found.unread(&expect.entry.path, error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&self, doubt: &Doubt, ask: bool) -> Look {
+        let fault = match (&doubt.there, ask) {
+            (Some(there), _) => {
+                let mut fault = Fault::new(Flaw::Changed, difference(&doubt.expect, there).unwrap_or_default());
+                fault.there = (there.size == doubt.expect.entry.size).then(|| (there.etag.clone(), there.version.clone()));
+                Ok(Some(fault))
+            }
+            (None, true) => self.by_name(&doubt.expect).await,
+            (None, false) => Ok(Some(Fault::new(Flaw::Missing, "it is not listed (too many are missing to ask for each by name)"))),
+        };
+        let fault = match fault {
+            Ok(Some(fault)) => fault,
+            Ok(None) => return Look::There,
+            Err(error) => return Look::Unread(error),
+        };
+        if !ask || doubt.expect.old.is_some() || doubt.expect.version().is_some() {
+            return Look::Is(fault);
+        }
+        match self.is_aside(&doubt.expect.entry).await {
+            Ok(true) => Look::Aside,
+            Ok(false) => Look::Is(fault),
+            Err(error) => Look::Unread(error),
+        }
+    }
+
+    /// What is wrong with a content that was not listed; none if it is there.
+    async fn by_name(&self, expect: &Expect) -> Result<Option<Fault>> {
+        let Some(tree) = &self.tree else { return self.object(expect).await };
+        let Some(stat) = tree.stat(expect.key.as_bytes()).await? else { return Ok(Some(Fault::new(Flaw::Missing, "it is not there"))) };
+        Ok(match stat.kind {
+            FileKind::File if stat.size == expect.entry.size => None,
+            FileKind::File => Some(Fault::new(Flaw::Changed, format!("it has {} bytes, not {}", stat.size, expect.entry.size))),
+            kind => {
+                let mut fault = Fault::new(Flaw::Changed, format!("{} stands in its place", named(kind)));
+                fault.blocked = kind == FileKind::Dir;
+                Some(fault)
+            }
+        })
+    }
+
+    async fn object(&self, expect: &Expect) -> Result<Option<Fault>> {
+        // Of the newest snapshot's contents what counts is what a reader sees under the name.
+        let version = expect.version().map(str::to_owned);
+        let missing = match self.head(expect, version.clone().filter(|_| expect.old.is_some())).await? {
+            Some(there) => return Ok(otherwise(expect, there)),
+            None if expect.old.is_none() && version.is_some() && self.head(expect, version.clone()).await?.is_some() => {
+                "it was deleted; the store still has the version, so a pull finds it"
+            }
+            None if version.is_some() => "that version of it is not there",
+            None => "it is not there",
+        };
+        Ok(Some(Fault::new(Flaw::Missing, missing)))
+    }
+
+    /// What a look at one object, or at one version of it, says.
+    async fn head(&self, expect: &Expect, version: Option<String>) -> Result<Option<ObjectMeta>> {
+        let key = object_path(expect.key.as_bytes())?;
+        let mut options = GetOptions { head: true, ..GetOptions::default() };
+        options.version = version;
+        match self.records.backend().store().get_opts(&key, options).await {
+            Ok(got) => Ok(Some(got.meta)),
+            Err(error) => match self.records.error(key.as_ref(), &error) {
+                error if error.kind() == Some(ErrorKind::NotFound) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Whether a run put this content aside, as the first step of replacing it.
+    async fn is_aside(&self, entry: &Entry) -> Result<bool> {
+        let Some(content) = &entry.content else { return Ok(false) };
+        let kept = self.rules.kept_key(entry.path.as_bytes(), content);
+        if let Some(tree) = &self.tree {
+            return Ok(tree.stat(&kept).await?.is_some_and(|s| s.kind == FileKind::File && s.size == entry.size));
+        }
+        let key = object_path(&kept)?;
+        match self.records.backend().store().get_opts(&key, GetOptions { head: true, ..GetOptions::default() }).await {
+            Ok(got) => Ok(got.meta.size == entry.size),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.records.error(key.as_ref(), &error)),
+        }
+    }
+
+    /// Directories and links of a real tree: one look each.
+    pub async fn others(&mut self, mut manifest: CacheReader) -> Result<()> {
+        let Some(tree) = self.tree.clone() else { return Ok(()) };
+        loop {
+            self.stop.check()?;
+            let batch = take(|| next_other(&mut manifest, self.rules))?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let looks: Vec<_> = stream::iter(&batch).map(|entry| other(&*tree, entry)).buffered(AT_ONCE).collect().await;
+            for (entry, look) in batch.into_iter().zip(looks) {
+                match look {
+                    Ok(None) => {}
+                    Ok(Some(fault)) => self.found.other(entry, fault)?,
+                    Err(error) if fatal(&error) => return Err(error),
+                    Err(error) => self.found.unread(&entry.path, error),
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with an object that is there, if anything is.
+fn otherwise(expect: &Expect, there: ObjectMeta) -> Option<Fault> {
+    if there.size != expect.entry.size {
+        return Some(Fault::new(Flaw::Changed, format!("it has {} bytes, not {}", there.size, expect.entry.size)));
+    }
+    let etag = there.e_tag.map(|e| e.trim_matches('"').to_owned());
+    let same = expect.etag().is_none_or(|want| etag.as_deref().is_none_or(|is| is == want));
+    let mut fault = Fault::new(Flaw::Changed, "its tag is another one: it was written again by something else");
+    fault.there = Some((etag, there.version.filter(|v| v != "null")));
+    (!same).then_some(fault)
+}
+
+/// Up to as many as are looked at together.
+fn take<T>(mut next: impl FnMut() -> Result<Option<T>>) -> Result<Vec<T>> {
+    let mut batch = Vec::new();
+    while batch.len() < AT_ONCE {
+        match next()? {
+            Some(one) => batch.push(one),
+            None => break,
+        }
+    }
+    Ok(batch)
+}
+
+/// What would befall the others as well.
+fn fatal(error: &Error) -> bool {
+    matches!(error, Error::Interrupted | Error::Local { .. }) || error.kind() == Some(ErrorKind::Transient)
+}
+
+/// The next directory or link that lies in the tree.
+fn next_other(manifest: &mut CacheReader, rules: &KeyRules) -> Result<Option<Entry>> {
+    while let Some(known) = manifest.peek()? {
+        let entry = if known.kind() == Kind::File { None } else { Some(known.entry()?) };
+        manifest.advance();
+        if let Some(entry) = entry.filter(|e| place(rules, e).is_some()) {
+            return Ok(Some(entry));
+        }
+    }
+    Ok(None)
+}
+
+async fn other(tree: &dyn Tree, entry: &Entry) -> Result<Option<Fault>> {
+    let path = entry.path.bare();
+    let Some(stat) = tree.stat(path).await? else { return Ok(Some(Fault::new(Flaw::Missing, "it is not there"))) };
+    let want = if entry.kind == Kind::Dir { FileKind::Dir } else { FileKind::Symlink };
+    if stat.kind != want {
+        let mut fault = Fault::new(Flaw::Changed, format!("{} stands in its place", named(stat.kind)));
+        fault.blocked = want == FileKind::Dir || stat.kind == FileKind::Dir;
+        return Ok(Some(fault));
+    }
+    let Some(link) = &entry.link else { return Ok(None) };
+    let target = tree.read_link(path).await?;
+    let same = target.as_ref().map_or(stat.size == link.0.len() as u64, |target| *target == link.0);
+    let points = target.map_or_else(|| "elsewhere".into(), |target| format!("to {}", crate::model::RelPath(target)));
+    Ok((!same).then(|| Fault::new(Flaw::Changed, format!("it points {points}, not to {link}"))))
+}
+
+fn named(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "a file",
+        FileKind::Dir => "a directory",
+        FileKind::Symlink => "a symlink",
+        FileKind::Other => "something that is neither file nor directory",
+    }
+}

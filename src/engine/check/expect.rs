@@ -1,0 +1,165 @@
+//! What must lie at a destination, in the order of its keys.
+//!
+//! Owns the stream of expectations: the newest manifest's contents as they come, and between them those whose
+//! keys are out of its order (odd and kept ones), sorted by spilling. Memory is flat.
+//! Invariant: [`Expected::take`] gives every expectation once, and keys only ascend.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::manifest::CacheReader;
+use crate::model::{Content, Entry, Hash, KeyRules, Kind, RelPath};
+use crate::spool::{Reader, Sorted};
+
+/// One content that must be somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Key, then a NUL and what tells several of one key apart.
+    order: RelPath,
+    pub key: RelPath,
+    pub entry: Entry,
+    /// The snapshots that need it, if the newest does not: the oldest and the newest of them.
+    pub old: Option<(u64, u64)>,
+}
+
+impl Expect {
+    /// A content that the newest manifest names.
+    pub fn current(entry: Entry) -> Self {
+        let key = RelPath(KeyRules::current_key(&entry));
+        Self { order: key.clone(), key, entry, old: None }
+    }
+
+    /// A content that only older snapshots name.
+    pub fn kept(entry: Entry, content: &Content, rules: &KeyRules, first: u64, last: u64) -> Self {
+        let key = match content.version {
+            Some(_) => KeyRules::current_key(&entry),
+            None => rules.kept_key(entry.path.as_bytes(), content),
+        };
+        let order = [&key[..], b"\0", &last.to_be_bytes()].concat();
+        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)) }
+    }
+
+    pub fn order(&self) -> &[u8] {
+        self.order.as_bytes()
+    }
+
+    /// The store's version that it must be, if it must be one.
+    pub fn version(&self) -> Option<&str> {
+        self.entry.content.as_ref()?.version.as_deref()
+    }
+
+    /// The tag that it must have. A kept copy has one of its own.
+    pub fn etag(&self) -> Option<&str> {
+        let content = self.entry.content.as_ref()?;
+        content.etag.as_deref().filter(|_| self.old.is_none() || content.version.is_some())
+    }
+
+    pub fn hash(&self) -> Option<Hash> {
+        self.entry.content.as_ref().map(|c| c.hash)
+    }
+}
+
+/// All expectations, in order.
+pub struct Expected {
+    /// Those that an earlier pass did not find; all of them come before the rest.
+    again: Option<Reader<Expect>>,
+    again_next: Option<Expect>,
+    manifest: CacheReader,
+    manifest_next: Option<Expect>,
+    aside: Sorted<Expect>,
+    aside_next: Option<Expect>,
+    only: Option<CacheReader>,
+}
+
+impl Expected {
+    /// `aside` are those that are not under their paths. With `only`, of the manifest's contents those count that it names too.
+    pub fn new(manifest: CacheReader, mut aside: Sorted<Expect>, only: Option<CacheReader>) -> Result<Self> {
+        let aside_next = aside.next_sorted()?;
+        let mut expected = Self { again: None, again_next: None, manifest, manifest_next: None, aside, aside_next, only };
+        expected.next_of_manifest()?;
+        Ok(expected)
+    }
+
+    /// Puts what was not found before what is still to come.
+    pub fn look_again(&mut self, mut missed: Reader<Expect>) -> Result<()> {
+        self.again_next = missed.next_line()?;
+        self.again = Some(missed);
+        Ok(())
+    }
+
+    /// Whether what comes next was not found by an earlier pass.
+    pub fn is_again(&self) -> bool {
+        self.again_next.is_some()
+    }
+
+    fn next_of_manifest(&mut self) -> Result<()> {
+        self.manifest_next = None;
+        while let Some(known) = self.manifest.peek()? {
+            let entry = if known.kind() == Kind::File { Some(known.entry()?) } else { None };
+            self.manifest.advance();
+            let Some(entry) = entry.filter(|e| e.content.as_ref().is_some_and(|c| c.key.is_none())) else { continue };
+            if self.only.as_mut().map_or(Ok(true), |only| names(only, &entry))? {
+                self.manifest_next = Some(Expect::current(entry));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The key that comes next; none at the end.
+    pub fn peek(&self) -> Option<&RelPath> {
+        [&self.again_next, &self.manifest_next, &self.aside_next].into_iter().flatten().map(|e| &e.key).min()
+    }
+
+    /// All expectations of the next key.
+    pub fn take(&mut self) -> Result<Vec<Expect>> {
+        let mut group: Vec<Expect> = Vec::new();
+        let Some(key) = self.peek().cloned() else { return Ok(group) };
+        while let Some(expect) = self.again_next.take_if(|e| e.key == key) {
+            join(&mut group, expect);
+            self.again_next = self.again.as_mut().map_or(Ok(None), Reader::next_line)?;
+        }
+        while let Some(expect) = self.manifest_next.take_if(|e| e.key == key) {
+            join(&mut group, expect);
+            self.next_of_manifest()?;
+        }
+        while let Some(expect) = self.aside_next.take_if(|e| e.key == key) {
+            join(&mut group, expect);
+            self.aside_next = self.aside.next_sorted()?;
+        }
+        Ok(group)
+    }
+}
+
+/// One content that several pages of older snapshots name is one expectation.
+fn join(group: &mut Vec<Expect>, expect: Expect) {
+    let same = group.iter_mut().find(|e| e.old.is_some() == expect.old.is_some() && e.version() == expect.version());
+    match (same.and_then(|e| e.old.as_mut()), expect.old) {
+        (Some((first, last)), Some((other_first, other_last))) => {
+            *first = other_first.min(*first);
+            *last = other_last.max(*last);
+        }
+        _ => group.push(expect),
+    }
+}
+
+/// Whether a manifest names this very content under this path; asked with ascending paths.
+pub fn names(manifest: &mut CacheReader, entry: &Entry) -> Result<bool> {
+    loop {
+        // Whole pages before the path are passed over unread.
+        if manifest.block().is_some_and(|(head, _)| head.last < entry.path) {
+            if manifest.next_block()?.is_none() {
+                return Ok(false);
+            }
+            continue;
+        }
+        match manifest.peek()? {
+            Some(known) if known.path.as_slice() < entry.path.as_bytes() => manifest.advance(),
+            Some(known) if known.path == entry.path.as_bytes() && known.kind() == Kind::File => {
+                let there = known.entry()?.content.map(|c| (c.hash, c.since));
+                return Ok(there == entry.content.as_ref().map(|c| (c.hash, c.since)));
+            }
+            _ => return Ok(false),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What a check has found so far.
+//!
+//! Owns the counts, the lists for people (bounded) and the list for a repair (a local file, whole).
+//! Invariant: everything is counted; what is not listed only is too much to list.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::expect::Expect;
+use crate::engine::outcome::{Finding, Flaw, Foreign};
+use crate::error::Result;
+use crate::model::{Entry, Problem, RelPath};
+use crate::spool::Writer;
+
+/// So many findings are listed.
+const LISTED: usize = 10_000;
+/// So many foreign objects are.
+const FOREIGN: usize = 1_000;
+
+/// What is to be repaired.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wrong {
+    pub entry: Entry,
+    pub problem: String,
+    /// Tag and version of what lies there now, if it has the right length.
+    pub there: Option<(Option<String>, Option<String>)>,
+    /// Something that has to be moved out of the way by hand stands in its place.
+    pub blocked: bool,
+    /// Only its time is wrong.
+    pub touched: bool,
+}
+
+/// One thing that is wrong with a content, before it is noted.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub flaw: Flaw,
+    pub problem: String,
+    pub there: Option<(Option<String>, Option<String>)>,
+    pub blocked: bool,
+}
+
+impl Fault {
+    pub fn new(flaw: Flaw, problem: impl Into<String>) -> Self {
+        Self { flaw, problem: problem.into(), there: None, blocked: false }
+    }
+}
+
+#[derive(Debug)]
+pub struct Found {
+    /// The snapshot that is checked.
+    pub newest: u64,
+    pub missing: u64,
+    pub changed: u64,
+    pub damaged: u64,
+    pub foreign: u64,
+    pub foreign_bytes: u64,
+    pub strays: u64,
+    pub aside: u64,
+    pub touched: u64,
+    /// Objects that are there and that the listing has not.
+    pub unlisted: u64,
+    pub findings: Vec<Finding>,
+    pub foreign_listed: Vec<Foreign>,
+    pub unread: Vec<Problem>,
+    /// Keys whose content was read and is not right.
+    pub rotten: Vec<RelPath>,
+    wrong: Writer<Wrong>,
+}
+
+impl Found {
+    /// `wrong` is the local file for a repair.
+    pub fn new(newest: u64, wrong: &Path) -> Result<Self> {
+        Ok(Self {
+            newest,
+            missing: 0,
+            changed: 0,
+            damaged: 0,
+            foreign: 0,
+            foreign_bytes: 0,
+            strays: 0,
+            aside: 0,
+            touched: 0,
+            unlisted: 0,
+            findings: Vec::new(),
+            foreign_listed: Vec::new(),
+            unread: Vec::new(),
+            rotten: Vec::new(),
+            wrong: Writer::create(wrong)?,
+        })
+    }
+
+    /// Whether anything is wrong.
+    pub fn any(&self) -> bool {
+        self.missing + self.changed + self.damaged > 0
+    }
+
+    /// Counts and lists something that is wrong.
+    pub fn flaw(&mut self, flaw: Flaw, path: RelPath, problem: String, (first, last): (u64, u64)) {
+        // A page that several snapshots share is damaged once.
+        let same = |f: &&mut Finding| flaw == Flaw::Damaged && f.flaw == flaw && f.path == path && f.problem == problem;
+        if let Some(known) = self.findings.iter_mut().rev().take(64).find(same) {
+            known.first_snapshot = known.first_snapshot.min(first);
+            known.last_snapshot = known.last_snapshot.max(last);
+            return;
+        }
+        *match flaw {
+            Flaw::Missing => &mut self.missing,
+            Flaw::Changed => &mut self.changed,
+            Flaw::Damaged => &mut self.damaged,
+        } += 1;
+        if self.findings.len() < LISTED {
+            self.findings.push(Finding { flaw, path, problem, first_snapshot: first, last_snapshot: last });
+        }
+    }
+
+    /// A content is not as it must be.
+    pub fn content(&mut self, expect: Expect, fault: Fault) -> Result<()> {
+        let snapshots = expect.old.unwrap_or((self.newest, self.newest));
+        self.flaw(fault.flaw, expect.entry.path.clone(), fault.problem.clone(), snapshots);
+        if expect.old.is_some() {
+            return Ok(());
+        }
+        let Fault { problem, there, blocked, .. } = fault;
+        self.wrong.push(&Wrong { entry: expect.entry, problem, there, blocked, touched: false })
+    }
+
+    /// A directory or link of the newest manifest is not as it must be.
+    pub fn other(&mut self, entry: Entry, fault: Fault) -> Result<()> {
+        self.flaw(fault.flaw, entry.path.clone(), fault.problem.clone(), (self.newest, self.newest));
+        self.wrong.push(&Wrong { entry, problem: fault.problem, there: None, blocked: fault.blocked, touched: false })
+    }
+
+    /// Only the time of a file in a directory was changed.
+    pub fn touched(&mut self, entry: Entry) -> Result<()> {
+        self.touched += 1;
+        self.wrong.push(&Wrong { entry, problem: String::new(), there: None, blocked: false, touched: true })
+    }
+
+    pub fn foreign(&mut self, key: &RelPath, size: u64, stray: bool) {
+        self.foreign += 1;
+        self.foreign_bytes += size;
+        self.strays += u64::from(stray);
+        if self.foreign_listed.len() < FOREIGN {
+            self.foreign_listed.push(Foreign { key: key.clone(), size, stray });
+        }
+    }
+
+    pub fn unread(&mut self, path: &RelPath, problem: impl ToString) {
+        self.unread.push(Problem { path: path.clone(), problem: problem.to_string() });
+    }
+
+    /// The list for a repair is whole when this returns.
+    pub fn flush(&mut self) -> Result<()> {
+        self.findings.sort_by(|a, b| (&a.path, a.flaw, a.first_snapshot).cmp(&(&b.path, b.flaw, b.first_snapshot)));
+        self.wrong.flush()
+    }
+}

@@ -1,0 +1,291 @@
+//! The merge of a listing with what must be there.
+//!
+//! Owns how a listing's order is (not) trusted: it is merged as it comes while its keys ascend. At the first step
+//! back the rest of it is sorted by spilling and merged with what was not found so far and what is still to come.
+//! Invariant: what is not found is written down, never said to be missing yet; `confirm.rs` asks for it by name.
+
+use std::path::Path;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use offsite_backends::{Listed, State};
+use serde::{Deserialize, Serialize};
+
+use super::expect::{Expect, Expected};
+use super::found::{Fault, Found};
+use super::read::{Reading, Why};
+use crate::engine::outcome::Flaw;
+use crate::error::Result;
+use crate::model::{Hash, RelPath, Time};
+use crate::spool::{Reader, Sorted, Sorter, Writer};
+use crate::transfer::{Progress, Stop};
+
+/// Times may differ by so much where a file system keeps them coarsely.
+const COARSE: i64 = 2;
+/// So many listed things are held in memory when they are sorted.
+const HELD: usize = 50_000;
+
+/// One listed thing, as far as it counts here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct There {
+    order: RelPath,
+    pub key: RelPath,
+    pub size: u64,
+    pub etag: Option<String>,
+    pub version: Option<String>,
+    pub mtime: Time,
+    /// A version that is no longer what a reader sees.
+    old: bool,
+}
+
+impl There {
+    /// None for what holds no content.
+    fn new(listed: Listed) -> Option<Self> {
+        let old = match listed.state {
+            State::Current => false,
+            State::Old => true,
+            State::Marker | State::Unfinished => return None,
+        };
+        let version = listed.version.filter(|v| v != "null");
+        let mtime = Time { secs: listed.modified.timestamp(), nanos: listed.modified.timestamp_subsec_nanos() };
+        let order = [&listed.key[..], b"\0", version.as_deref().unwrap_or_default().as_bytes()].concat();
+        let key = RelPath(listed.key);
+        Some(Self { order: RelPath(order), key, size: listed.size, etag: listed.etag, version, mtime, old })
+    }
+}
+
+/// An expectation that was not met, with what is wrong if that is known.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Doubt {
+    pub expect: Expect,
+    pub there: Option<There>,
+}
+
+/// A merge under way.
+pub struct Merge<'a> {
+    pub expected: Expected,
+    pub found: &'a mut Found,
+    pub reading: &'a mut Reading,
+    /// Files have times that were set.
+    pub tree: bool,
+    /// Which objects of pages are needed; none: nothing is judged to be foreign.
+    pub pages: Option<&'a std::collections::HashSet<Hash>>,
+    pub stop: &'a Stop,
+    pub progress: &'a Progress,
+    /// Local files for what was not found, and for what is another.
+    pub missed: &'a Path,
+    pub changed: &'a Path,
+    pub spill: &'a Path,
+}
+
+/// What the listing was like.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub listed: u64,
+    pub contents: u64,
+    pub bytes: u64,
+    /// It was out of order.
+    pub sorted: bool,
+    /// There is a lease.
+    pub lease: bool,
+    /// The store's `format.json` was listed.
+    pub format: bool,
+}
+
+/// Everything listed under one key.
+struct Group {
+    key: RelPath,
+    expects: Vec<Expect>,
+    current: Option<There>,
+}
+
+impl Merge<'_> {
+    /// Merges; `missed` and `changed` are whole afterwards.
+    pub async fn run(mut self, mut listing: BoxStream<'static, offsite_backends::Result<Listed>>) -> Result<Seen> {
+        let mut seen = Seen::default();
+        let mut changed = Writer::create(self.changed)?;
+        let mut out = Out { missed: Writer::create(self.missed)?, changed: &mut changed };
+        let mut group: Option<Group> = None;
+        let mut late = None;
+        while let Some(listed) = listing.next().await {
+            let Some(there) = self.listed(listed?, &mut seen)? else { continue };
+            if group.as_ref().is_some_and(|g| there.key < g.key) {
+                late = Some(there);
+                break;
+            }
+            self.meet(there, &mut group, &mut out, &mut seen)?;
+        }
+        if let Some(group) = group.take() {
+            self.close(group, &mut out)?;
+        }
+        if let Some(there) = late {
+            seen.sorted = true;
+            let sorted = self.sorted(there, listing, &mut seen).await?;
+            self.second(sorted, &mut out, &mut seen)?;
+        }
+        self.catch_up(None, &mut out, &mut seen)?;
+        out.missed.flush()?;
+        changed.flush()?;
+        Ok(seen)
+    }
+
+    fn listed(&self, listed: Listed, seen: &mut Seen) -> Result<Option<There>> {
+        seen.listed += 1;
+        if seen.listed.is_multiple_of(1024) {
+            self.stop.check()?;
+            self.progress.scanned.store(seen.listed, std::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(There::new(listed))
+    }
+
+    /// The rest of a listing that is out of order.
+    async fn sorted(
+        &self,
+        first: There,
+        mut listing: BoxStream<'static, offsite_backends::Result<Listed>>,
+        seen: &mut Seen,
+    ) -> Result<Sorted<There>> {
+        let mut sorter = Sorter::new(self.spill, HELD, |t: &There| t.order.as_bytes());
+        sorter.push(first)?;
+        while let Some(listed) = listing.next().await {
+            if let Some(there) = self.listed(listed?, seen)? {
+                sorter.push(there)?;
+            }
+        }
+        sorter.finish()
+    }
+
+    /// Merges what is sorted with what was not found so far, and with what is still to come.
+    fn second(&mut self, mut sorted: Sorted<There>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+        out.missed.flush()?;
+        let earlier = self.missed.with_extension("earlier");
+        std::fs::rename(self.missed, &earlier).map_err(|e| crate::error::Error::local(self.missed, e))?;
+        out.missed = Writer::create(self.missed)?;
+        self.expected.look_again(Reader::open(&earlier)?)?;
+        let mut group = None;
+        while let Some(there) = sorted.next_sorted()? {
+            self.meet(there, &mut group, out, seen)?;
+        }
+        group.map_or(Ok(()), |group| self.close(group, out))
+    }
+
+    /// Takes the next listed thing.
+    fn meet(&mut self, there: There, group: &mut Option<Group>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+        if group.as_ref().is_none_or(|g| g.key != there.key) {
+            if let Some(done) = group.take() {
+                self.close(done, out)?;
+            }
+            self.catch_up(Some(&there.key), out, seen)?;
+            let here = self.expected.peek() == Some(&there.key);
+            let expects = if here { self.take(seen)? } else { Vec::new() };
+            if expects.is_empty() && !there.old {
+                self.unexpected(&there, seen);
+            }
+            *group = Some(Group { key: there.key.clone(), expects, current: None });
+        }
+        let Some(group) = group else { return Ok(()) };
+        let met = group.expects.iter().position(|e| e.old.is_some() && e.version().is_some() && e.version() == there.version.as_deref());
+        if let Some(index) = met {
+            let expect = group.expects.swap_remove(index);
+            self.compare(expect, there.clone(), out)?;
+        }
+        if !there.old {
+            group.current = Some(there);
+        }
+        Ok(())
+    }
+
+    /// All expectations before a key (all that are left, if none) were not found.
+    fn catch_up(&mut self, key: Option<&RelPath>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+        while self.expected.peek().is_some_and(|next| key.is_none_or(|key| next < key)) {
+            for expect in self.take(seen)? {
+                out.missed.push(&expect)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, seen: &mut Seen) -> Result<Vec<Expect>> {
+        // In a second pass what was not found in the first is taken again.
+        let again = self.expected.is_again();
+        let taken = self.expected.take()?;
+        if !again {
+            seen.contents += taken.len() as u64;
+            seen.bytes += taken.iter().map(|e| e.entry.size).sum::<u64>();
+        }
+        Ok(taken)
+    }
+
+    /// Nothing more is listed under a key, as far as can be told.
+    fn close(&mut self, group: Group, out: &mut Out<'_>) -> Result<()> {
+        for expect in group.expects {
+            match &group.current {
+                // What older snapshots have as a version is looked for among the versions.
+                Some(there) if expect.old.is_none() || expect.version().is_none() => self.compare(expect, there.clone(), out)?,
+                _ => out.missed.push(&expect)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, expect: Expect, there: There, out: &mut Out<'_>) -> Result<()> {
+        if difference(&expect, &there).is_some() {
+            return out.changed.push(&Doubt { expect, there: Some(there) });
+        }
+        let touched = self.tree && expect.old.is_none() && (there.mtime.secs - expect.entry.mtime.secs).abs() >= COARSE;
+        if !touched {
+            return self.reading.sample(expect);
+        }
+        if self.reading.add(expect.clone(), Why::Touched)? {
+            return Ok(());
+        }
+        let fault = Fault::new(Flaw::Changed, "its time is not the one that was set; too many such files to read them all");
+        self.found.content(expect, fault)
+    }
+
+    /// Something that no snapshot names.
+    fn unexpected(&mut self, there: &There, seen: &mut Seen) {
+        let key = there.key.as_bytes();
+        seen.lease |= key == b".offsite/lease.json";
+        seen.format |= key == b".offsite/format.json";
+        let Some(pages) = self.pages else { return };
+        let own = match key.strip_prefix(b".offsite/") {
+            None => false,
+            Some(b"format.json" | b"lease.json" | b"check.json") => return,
+            // One that was committed since is no stray.
+            Some(rest) if rest.starts_with(b"snapshots/") => return,
+            Some(rest) => {
+                let page = rest.strip_prefix(b"pages/").and_then(|n| n.strip_suffix(b".jsonl.zst"));
+                let hash = page.and_then(|name| blake3::Hash::from_hex(name).ok()).map(|h| Hash(*h.as_bytes()));
+                if hash.is_some_and(|h| pages.contains(&h)) {
+                    return;
+                }
+                [&b"pages/"[..], b"kept/", b"odd/", b"probe/", b"tmp/"].iter().any(|own| rest.starts_with(own))
+            }
+        };
+        self.found.foreign(&there.key, there.size, own);
+    }
+}
+
+struct Out<'a> {
+    missed: Writer<Expect>,
+    changed: &'a mut Writer<Doubt>,
+}
+
+/// In what something that is there is not what must be there.
+pub fn difference(expect: &Expect, there: &There) -> Option<String> {
+    if there.size != expect.entry.size {
+        return Some(format!("it has {} bytes, not {}", there.size, expect.entry.size));
+    }
+    if let (Some(want), Some(is)) = (expect.version(), there.version.as_deref())
+        && want != is
+    {
+        return Some(format!("it is version {is}, not {want}"));
+    }
+    if let (Some(want), Some(is)) = (expect.etag(), there.etag.as_deref())
+        && want != is
+    {
+        return Some(format!("its tag is {is}, not {want}: it was written again by something else"));
+    }
+    None
+}

@@ -1,0 +1,233 @@
+//! Reading contents back and comparing their hashes.
+//!
+//! Owns which contents a run reads and the reading, several at once and bounded in bytes. A content is in the
+//! sample if the hash of its key falls between where the last run stopped and a share further on, so every key
+//! has its turn once a round whatever the shares are, and a new file moves no other one.
+//! Invariant: a content is compared at the place where the manifest says it is, and at no other.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use offsite_backends::ErrorKind;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::expect::Expect;
+use super::found::{Fault, Found};
+use crate::engine::outcome::Flaw;
+use crate::error::{Error, Result};
+use crate::manifest::Records;
+use crate::model::{Hash, RelPath};
+use crate::spool::{Reader, Writer};
+use crate::transfer::{Limit, Phase, Place, Progress, Sink, Stop, hash_at};
+
+/// One round: hashes are spread over so many points.
+const ROUND: u64 = 1 << 32;
+/// Files of another time are read up to so many.
+const TOUCHED: u64 = 1_000;
+/// Content bytes in flight, in permits of [`PERMIT`].
+const WINDOW: u32 = (48 << 20) / PERMIT;
+const PERMIT: u32 = 16 << 10;
+/// A content takes no more of the window than this.
+const MOST: u64 = 32 << 20;
+
+/// Why a content is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// It is in the sample, or was damaged the last time.
+    Asked,
+    /// Its time is not the one that was set.
+    Touched,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ToRead {
+    expect: Expect,
+    why: Why,
+}
+
+/// What is to be read back.
+pub struct Reading {
+    /// Where the last run stopped.
+    from: u64,
+    /// How far this one goes.
+    width: u64,
+    /// Keys that were damaged the last time.
+    known: HashSet<RelPath>,
+    spool: Writer<ToRead>,
+    touched: u64,
+    bytes: u64,
+}
+
+impl Reading {
+    /// `share` of everything from the point `from` on, and the keys in `known`. The list goes to a local file.
+    pub fn new(from: u32, share: f64, known: HashSet<RelPath>, spool: &Path) -> Result<Self> {
+        let width = ((share * ROUND as f64).ceil() as u64).min(ROUND);
+        Ok(Self { from: u64::from(from), width, known, spool: Writer::create(spool)?, touched: 0, bytes: 0 })
+    }
+
+    /// Where the next run goes on, and how far this one has come in its round.
+    pub fn next(&self) -> (u32, f64) {
+        let end = self.from + self.width;
+        ((end % ROUND) as u32, if end >= ROUND { 1.0 } else { end as f64 / ROUND as f64 })
+    }
+
+    fn wants(&self, key: &RelPath) -> bool {
+        let [a, b, c, d, ..] = Hash::of(key.as_bytes()).0;
+        let point = u64::from(u32::from_be_bytes([a, b, c, d]));
+        (point + ROUND - self.from) % ROUND < self.width || self.known.contains(key)
+    }
+
+    /// A content that is there: to be read if its turn has come.
+    pub fn sample(&mut self, expect: Expect) -> Result<()> {
+        if self.width == 0 && self.known.is_empty() || !self.wants(&expect.key) {
+            return Ok(());
+        }
+        self.add(expect, Why::Asked).map(drop)
+    }
+
+    /// A content that is to be read; false if there are too many of its kind.
+    pub fn add(&mut self, expect: Expect, why: Why) -> Result<bool> {
+        if why == Why::Touched && !self.wants(&expect.key) {
+            if self.touched == TOUCHED {
+                return Ok(false);
+            }
+            self.touched += 1;
+        }
+        self.bytes += expect.entry.size;
+        self.spool.push(&ToRead { expect, why })?;
+        Ok(true)
+    }
+
+    /// Reads all of it: how many files and bytes.
+    pub async fn run(&mut self, how: &How, found: &mut Found, spool: &Path) -> Result<(u64, u64)> {
+        self.spool.flush()?;
+        let count = self.spool.count();
+        if count == 0 {
+            return Ok((0, 0));
+        }
+        how.progress.files_total.store(count, Relaxed);
+        how.progress.bytes_total.store(self.bytes, Relaxed);
+        how.progress.set_phase(Phase::Transfer);
+        let (slots, window) = (Arc::new(Semaphore::new(how.transfers)), Arc::new(Semaphore::new(WINDOW as usize)));
+        let mut tasks: JoinSet<(ToRead, Result<Hash>)> = JoinSet::new();
+        let mut lines = Reader::<ToRead>::open(spool)?;
+        while let Some(one) = lines.next_line()? {
+            how.stop.check()?;
+            let permits = ((one.expect.entry.size.min(MOST) / u64::from(PERMIT)) as u32).clamp(1, WINDOW);
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            let room = Arc::clone(&window).acquire_many_owned(permits).await;
+            let how = how.clone();
+            tasks.spawn(async move {
+                let _held = (slot, room);
+                let hash = how.hash(&one.expect).await;
+                (one, hash)
+            });
+            while let Some(done) = tasks.try_join_next() {
+                settle(done, found)?;
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            settle(done, found)?;
+        }
+        Ok((count, self.bytes))
+    }
+}
+
+fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &mut Found) -> Result<()> {
+    let (ToRead { expect, why }, read) = done.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
+    match read {
+        Ok(hash) if Some(hash) == expect.hash() => match why {
+            Why::Asked => Ok(()),
+            Why::Touched => found.touched(expect.entry),
+        },
+        Ok(_) => {
+            found.rotten.push(expect.key.clone());
+            found.content(expect, Fault::new(Flaw::Damaged, "it was read, and its BLAKE3 is not the one that was stored"))
+        }
+        Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition)) => {
+            found.content(expect, Fault::new(Flaw::Changed, format!("it was replaced or removed while the check went on ({error})")))
+        }
+        // What would befall every content ends the check.
+        Err(error @ (Error::Interrupted | Error::Local { .. })) => Err(error),
+        Err(error) if error.kind() == Some(ErrorKind::Transient) => Err(error),
+        Err(error) => {
+            found.unread(&expect.entry.path, error);
+            Ok(())
+        }
+    }
+}
+
+/// How to read.
+#[derive(Clone)]
+pub struct How {
+    pub records: Records,
+    pub transfers: usize,
+    pub limit: Arc<Limit>,
+    pub progress: Arc<Progress>,
+    pub stop: Arc<Stop>,
+}
+
+impl How {
+    /// The hash of what lies where this content must be.
+    async fn hash(&self, expect: &Expect) -> Result<Hash> {
+        self.progress.set_current(&expect.entry.path);
+        self.progress.files.fetch_add(1, Relaxed);
+        if expect.entry.size == 0 {
+            return Ok(Hash::of(b""));
+        }
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        let place = Place { key: expect.key.0.clone(), etag: own(expect.etag()), version: own(expect.version()) };
+        self.hash_at(&place, expect.entry.size).await
+    }
+
+    /// The hash of what lies in one place.
+    pub async fn hash_at(&self, place: &Place, size: u64) -> Result<Hash> {
+        hash_at(&self.records, place, size, &mut Nowhere(self)).await
+    }
+}
+
+/// Only the hash is wanted.
+struct Nowhere<'a>(&'a How);
+
+#[async_trait]
+impl Sink for Nowhere<'_> {
+    async fn restart(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.0.stop.check()?;
+        self.0.limit.take(bytes.len() as u64).await;
+        self.0.progress.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shares may differ from run to run: every key still has its turn once the round is over.
+    #[test]
+    fn a_round_reads_every_key_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for shares in [vec![0.05; 20], vec![0.07; 15], vec![0.5, 0.3, 0.1, 0.1], vec![1.0], vec![0.333, 0.333, 0.333, 0.01]] {
+            let keys: Vec<RelPath> = (0..2000).map(|i| RelPath::from(format!("dir/{i}").as_str())).collect();
+            let mut from = 7;
+            let mut met = vec![0; keys.len()];
+            for share in shares {
+                let reading = Reading::new(from, share, HashSet::new(), &dir.path().join("spool")).unwrap();
+                keys.iter().enumerate().for_each(|(i, key)| met[i] += usize::from(reading.wants(key)));
+                from = reading.next().0;
+            }
+            assert!(met.iter().all(|n| *n >= 1), "{met:?}");
+            assert!(met.iter().filter(|n| **n > 1).count() < keys.len() / 10);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What of that which is wrong can be made right: the plan of a repair.
+//!
+//! Owns the proof that the source still has a content: same length, then same BLAKE3, read now. Where the source
+//! has not, and something of that length lies at the destination under another tag, that is read back: if its hash
+//! is right it is the content, written again by another tool. Paths ascend in every list made here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use offsite_backends::ErrorKind;
+
+use super::fix::Fix;
+use super::local;
+use crate::engine::check::{How, Wrong};
+use crate::engine::destination::Destination;
+use crate::engine::outcome::{Finding, Flaw};
+use crate::error::{Error, Result};
+use crate::manifest::KeyRules;
+use crate::model::{Change, Content, Entry, Kind, Problem, Stamps};
+use crate::scan::{Names, ReadError, Root, hash_file, read_metadata};
+use crate::spool::{Reader, Sorter, Writer};
+use crate::transfer::{Line, Place};
+
+/// What is to be done.
+pub struct Planned {
+    /// What is to be sent or made, as the transfer takes it.
+    pub lines: PathBuf,
+    /// What the manifest is to say, or this machine is to look at again.
+    pub changes: PathBuf,
+    /// Files whose time is to be set.
+    pub touched: PathBuf,
+    pub files: u64,
+    pub bytes: u64,
+    /// Directories, links and times.
+    pub others: u64,
+    pub taken_over: u64,
+    /// Lines in `changes`.
+    pub fixes: u64,
+    pub lost: Vec<Finding>,
+    pub unread: Vec<Problem>,
+}
+
+impl Planned {
+    /// Nothing of the newest snapshot is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.is_idle() && self.fixes == 0
+    }
+
+    /// Nothing can be done at the destination.
+    pub fn is_idle(&self) -> bool {
+        self.files + self.others + self.taken_over == 0
+    }
+}
+
+struct Planning<'a> {
+    root: &'a Arc<Root>,
+    names: Names,
+    how: &'a How,
+    newest: u64,
+    lines: Writer<Line>,
+    changes: Writer<Fix>,
+    touched: Writer<Fix>,
+    planned: Planned,
+}
+
+/// Goes through what a check found wrong.
+pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &How, scratch: &Path) -> Result<Planned> {
+    let mut sorter = Sorter::new(scratch, 20_000, |w: &Wrong| w.entry.path.as_bytes());
+    let mut wrong = Reader::<Wrong>::open(&scratch.join("wrong"))?;
+    while let Some(one) = wrong.next_line()? {
+        sorter.push(one)?;
+    }
+    let [lines, changes, touched] = ["lines", "changes", "touched"].map(|name| local(scratch, name));
+    let mut planning = Planning {
+        root,
+        names: Names::default(),
+        how,
+        newest: destination.number(),
+        lines: Writer::create(&lines)?,
+        changes: Writer::create(&changes)?,
+        touched: Writer::create(&touched)?,
+        planned: Planned {
+            lines,
+            changes,
+            touched,
+            files: 0,
+            bytes: 0,
+            others: 0,
+            taken_over: 0,
+            fixes: 0,
+            lost: Vec::new(),
+            unread: Vec::new(),
+        },
+    };
+    let mut sorted = sorter.finish()?;
+    while let Some(wrong) = sorted.next_sorted()? {
+        how.stop.check()?;
+        planning.one(wrong).await?;
+    }
+    planning.lines.flush()?;
+    planning.changes.flush()?;
+    planning.touched.flush()?;
+    planning.planned.fixes = planning.changes.count();
+    Ok(planning.planned)
+}
+
+impl Planning<'_> {
+    async fn one(&mut self, wrong: Wrong) -> Result<()> {
+        if wrong.touched {
+            self.planned.others += 1;
+            return self.touched.push(&Fix::set(wrong.entry, None));
+        }
+        if wrong.blocked {
+            let what = format!("{}; move that away and run again", wrong.problem);
+            return self.lost(wrong.entry, &what);
+        }
+        if wrong.entry.kind != Kind::File {
+            self.planned.others += 1;
+            return self.lines.push(&Line { step: Change::Added { entry: wrong.entry, stamps: Stamps::default() }, readers: 1 });
+        }
+        let why = match self.in_source(&wrong.entry).await? {
+            Ok((entry, stamps)) => {
+                self.planned.files += 1;
+                self.planned.bytes += entry.size;
+                return self.lines.push(&Line { step: Change::Added { entry, stamps }, readers: 1 });
+            }
+            Err(why) => why,
+        };
+        if let Some(entry) = self.under_another_tag(&wrong).await? {
+            self.planned.taken_over += 1;
+            return self.changes.push(&Fix::set(entry, None));
+        }
+        let what = format!("{}, and {why}", wrong.problem);
+        self.lost(wrong.entry, &what)
+    }
+
+    fn lost(&mut self, entry: Entry, problem: &str) -> Result<()> {
+        let path = entry.path.clone();
+        let (first_snapshot, last_snapshot) = (self.newest, self.newest);
+        self.planned.lost.push(Finding { flaw: Flaw::Missing, path, problem: problem.into(), first_snapshot, last_snapshot });
+        if entry.kind == Kind::File { self.changes.push(&Fix::look_again(entry.path)) } else { Ok(()) }
+    }
+
+    /// The file as the source has it now, if that is the very content; else why not.
+    async fn in_source(&mut self, entry: &Entry) -> Result<Result<(Entry, Stamps), String>> {
+        let path = entry.path.as_bytes();
+        let stat = match self.root.stat_at(path) {
+            Ok(stat) if stat.kind() == Some(Kind::File) && stat.size == entry.size => stat,
+            Ok(_) => return Ok(Err("the source has another content now".into())),
+            Err(error) => return self.unreadable(entry, ReadError::from(error)),
+        };
+        let (root, owned) = (Arc::clone(self.root), path.to_vec());
+        let read = tokio::task::spawn_blocking(move || hash_file(&root, &owned)).await;
+        let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
+        match read {
+            Ok((hash, ..)) if entry.content.as_ref().is_none_or(|c| c.hash != hash) => Ok(Err("the source has another content now".into())),
+            Ok(_) => match read_metadata(self.root, path, &stat, &self.names, true) {
+                Ok(now) => Ok(Ok((now, stat.stamps()))),
+                Err(error) => self.unreadable(entry, error),
+            },
+            Err(error) => self.unreadable(entry, error),
+        }
+    }
+
+    fn unreadable(&mut self, entry: &Entry, error: ReadError) -> Result<Result<(Entry, Stamps), String>> {
+        if matches!(error, ReadError::Vanished) {
+            return Ok(Err("the source has it no more".into()));
+        }
+        self.planned.unread.push(Problem { path: entry.path.clone(), problem: error.to_string() });
+        Ok(Err(format!("in the source it cannot be read ({error})")))
+    }
+
+    /// The entry with the tag and version of what lies there, if that is the content.
+    async fn under_another_tag(&self, wrong: &Wrong) -> Result<Option<Entry>> {
+        let (Some((etag, version)), Some(content)) = (&wrong.there, &wrong.entry.content) else { return Ok(None) };
+        let place = Place { key: KeyRules::current_key(&wrong.entry), etag: etag.clone(), version: version.clone() };
+        match self.how.hash_at(&place, wrong.entry.size).await {
+            Ok(hash) if hash == content.hash => {
+                let content = Content { etag: etag.clone(), version: version.clone(), ..content.clone() };
+                Ok(Some(Entry { content: Some(content), ..wrong.entry.clone() }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
