@@ -5,6 +5,7 @@
 //! snapshots: the engine is built on this crate, never the other way round.
 //! Invariant: what differs between stores is said by [`Capabilities`], never asked by scheme.
 
+pub mod b2;
 pub mod conformance;
 pub mod error;
 pub mod file;
@@ -94,7 +95,8 @@ pub trait Backend: Send + Sync {
     async fn prepare(&self) -> Result<()>;
 
     /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of
-    /// exactly that content and answers [`ErrorKind::Precondition`] otherwise; without a source it
+    /// exactly that content, even if it was replaced and is kept as a version, and answers
+    /// [`ErrorKind::Precondition`] where that cannot be had any more; without a source it
     /// answers [`ErrorKind::NotFound`]. `size` is what the manifest says, in bytes, so that large
     /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult>;
@@ -138,8 +140,10 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
     match location.scheme() {
         "file" => Ok(Arc::new(file::FileBackend::open(location)?)),
         "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
-        other => {
-            Err(Error::invalid(&location, format!("no backend for `{other}://`; known are s3:// and directories (file:// or a bare path)")))
-        }
+        "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
+        other => Err(Error::invalid(
+            &location,
+            format!("no backend for `{other}://`; known are s3://, b2:// and directories (file:// or a bare path)"),
+        )),
     }
 }

@@ -147,6 +147,10 @@ fn bytes(size: u64) -> String {
     if size >= i64::MAX as u64 {
         return "what the file system takes".into();
     }
+    const TERABYTE: u64 = 1_000_000_000_000;
+    if size >= TERABYTE && size.is_multiple_of(TERABYTE) {
+        return format!("{} TB", size / TERABYTE);
+    }
     let whole = |(shift, _): &(u32, &str)| size >= 1 << shift && size.is_multiple_of(1 << shift);
     match UNITS.iter().find(|unit| whole(unit)) {
         Some((shift, unit)) => format!("{} {unit}", size >> shift),
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn sizes_are_in_the_largest_whole_unit() {
         assert_eq!(bytes(5 << 40), "5 TiB");
-        assert_eq!(bytes(10_000_000_000_000), "9765625000 KiB");
+        assert_eq!(bytes(10_000_000_000_000), "10 TB");
         assert_eq!(bytes(1), "1 bytes");
     }
 }

@@ -4,6 +4,7 @@
 //! `OFFSITE_CONFORMANCE_CASE` runs only the cases whose name contains it. `OFFSITE_STORES_MD` names the
 //! page whose rows are brought up to date with what was found (`integration/conformance --write` does that for all).
 
+mod b2;
 mod file;
 mod memory;
 mod s3;

@@ -1,0 +1,248 @@
+//! Create-only and compare-and-swap on a store that has neither: who wins, and what a reader sees.
+//!
+//! Owns the mark that such an upload carries, and the rules (normative in `docs/format.md`, "Backblaze
+//! B2"). Pure: no request is made here. Invariants: of several writers at most one wins, whatever the
+//! order in which their uploads are stamped and become visible, because a writer wins only when a look
+//! after its own upload shows no rival, and no rival that wins ever takes its upload back; a version
+//! that a loser left behind changes nothing for a reader.
+
+use super::versions::Version;
+use crate::State;
+
+/// The file info that holds a mark.
+pub(super) const MARK: &str = "offsite-put";
+
+/// On what condition a version was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// None: it replaces whatever is older.
+    Plain,
+    /// Only if nothing is there. `put` is the upload's own random name.
+    Create { put: String },
+    /// Only if the version `after` is current.
+    Swap { put: String, after: String },
+}
+
+impl Mark {
+    /// Takes what [`Self::text`] gives; anything else counts as no mark.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut words = text.splitn(3, ' ').map(str::to_owned);
+        match (words.next().as_deref(), words.next(), words.next()) {
+            (Some("create"), Some(put), None) => Self::Create { put },
+            (Some("swap"), Some(put), Some(after)) => Self::Swap { put, after },
+            _ => Self::Plain,
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Plain => None,
+            Self::Create { put } => Some(format!("create {put}")),
+            Self::Swap { put, after } => Some(format!("swap {put} {after}")),
+        }
+    }
+
+    fn put(&self) -> Option<&str> {
+        match self {
+            Self::Plain => None,
+            Self::Create { put } | Self::Swap { put, .. } => Some(put),
+        }
+    }
+
+    fn is_after(&self, id: &str) -> bool {
+        matches!(self, Self::Swap { after, .. } if after == id)
+    }
+}
+
+/// How it stands with an upload of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It counts, under this id; `dead` may be deleted, in this order.
+    Won { id: String, dead: Vec<String> },
+    /// It does not: ours (a retried upload may have landed twice) must go.
+    Lost { ours: Vec<String> },
+    /// Nothing is there and ours does not count either: the name was removed after the upload, or the
+    /// mark of its removal is stamped later than it is. It must go, and may be tried again.
+    Hidden,
+    /// It is the oldest, but a rival is there. One that has not decided yet will see ours and go; one
+    /// that has won will stay. Look again.
+    Wait { ours: Vec<String> },
+}
+
+/// What counts of the versions of one name (newest first, as listed): oldest first, without what a hide
+/// marker or an unconditional upload made past.
+pub(super) fn live(listed: &[Version]) -> Vec<&Version> {
+    let mut marked = Vec::new();
+    let mut base = None;
+    for version in listed {
+        match (version.state(), version.mark()) {
+            (Some(State::Marker), _) => break,
+            (Some(State::Current), Mark::Plain) => {
+                base = Some(version);
+                break;
+            }
+            (Some(State::Current), _) => marked.push(version),
+            _ => {}
+        }
+    }
+    marked.sort_by_key(|version| (version.upload_timestamp, version.id()));
+    base.into_iter().chain(marked).collect()
+}
+
+/// The version that a reader takes.
+pub(super) fn current<'a>(live: &[&'a Version]) -> Option<&'a Version> {
+    let mut current: Option<&Version> = None;
+    for version in live {
+        let takes = match (current, version.mark()) {
+            (None, _) | (_, Mark::Plain) => true,
+            (Some(_), Mark::Create { .. }) => false,
+            (Some(there), mark) => mark.is_after(there.id()),
+        };
+        if takes {
+            current = Some(version);
+        }
+    }
+    current
+}
+
+/// How it stands with the upload that carries `mark`, after a look that began when it had ended.
+pub(super) fn judge(live: &[&Version], mark: &Mark) -> Verdict {
+    let (ours, others): (Vec<&Version>, Vec<&Version>) = live.iter().partition(|version| version.mark().put() == mark.put());
+    let ids = || ours.iter().map(|version| version.id().to_owned()).collect::<Vec<_>>();
+    let Some(first) = ours.first() else {
+        let is_free = others.is_empty() && matches!(mark, Mark::Create { .. });
+        return if is_free { Verdict::Hidden } else { Verdict::Lost { ours: Vec::new() } };
+    };
+    let (rivals, rest): (Vec<&Version>, Vec<&Version>) = match mark {
+        Mark::Swap { after, .. } => others.iter().partition(|version| version.mark().is_after(after)),
+        _ => (others, Vec::new()),
+    };
+    if let Mark::Swap { after, .. } = mark
+        && current(&rest).is_none_or(|there| there.id() != after)
+    {
+        return Verdict::Lost { ours: ids() };
+    }
+    let place = |version: &Version| (version.upload_timestamp, version.id().to_owned());
+    match rivals.iter().map(|rival| place(rival)).min() {
+        None => Verdict::Won { id: first.id().to_owned(), dead: dead(&rest, &ours) },
+        Some(oldest) if oldest < place(first) => Verdict::Lost { ours: ids() },
+        Some(_) => Verdict::Wait { ours: ids() },
+    }
+}
+
+/// What a winner made past, in the order in which it can go so that a reader never sees anything but the
+/// old value or the new one: our own second copies and what others left, then the old values, oldest first.
+fn dead(rest: &[&Version], ours: &[&Version]) -> Vec<String> {
+    let mut chain: Vec<&str> = Vec::new();
+    let mut left: Vec<&str> = ours.iter().skip(1).map(|version| version.id()).collect();
+    for (index, version) in rest.iter().enumerate() {
+        let is_value = current(&rest[..=index]).is_some_and(|there| there.id() == version.id());
+        if version.mark() != Mark::Plain {
+            if is_value { &mut chain } else { &mut left }.push(version.id());
+        }
+    }
+    left.into_iter().chain(chain).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(id: &str, at: i64, action: &str, mark: &Mark) -> Version {
+        Version {
+            file_id: Some(id.into()),
+            file_name: "lease".into(),
+            action: action.into(),
+            content_length: Some(1),
+            content_sha1: None,
+            content_type: None,
+            upload_timestamp: at,
+            file_info: mark.text().map(|text| [(MARK.to_owned(), text)].into()),
+        }
+    }
+
+    fn create(id: &str, at: i64) -> Version {
+        version(id, at, "upload", &Mark::Create { put: format!("put-{id}") })
+    }
+
+    fn swap(id: &str, at: i64, after: &str) -> Version {
+        version(id, at, "upload", &Mark::Swap { put: format!("put-{id}"), after: after.into() })
+    }
+
+    /// Newest first, as a server lists.
+    fn listed(mut versions: Vec<Version>) -> Vec<Version> {
+        versions.sort_by_key(|v| std::cmp::Reverse((v.upload_timestamp, v.file_id.clone())));
+        versions
+    }
+
+    fn seen(versions: Vec<Version>) -> Option<String> {
+        let versions = listed(versions);
+        current(&live(&versions)).map(|v| v.id().to_owned())
+    }
+
+    fn verdict(versions: Vec<Version>, mine: &Version) -> Verdict {
+        let versions = listed(versions);
+        judge(&live(&versions), &mine.mark())
+    }
+
+    #[test]
+    fn marks_come_back() {
+        for mark in [Mark::Create { put: "a1".into() }, Mark::Swap { put: "a1".into(), after: "4_z27_x".into() }] {
+            assert_eq!(Mark::parse(&mark.text().unwrap()), mark);
+        }
+        assert_eq!(Mark::parse("else"), Mark::Plain);
+    }
+
+    #[test]
+    fn a_reader_sees_the_oldest_of_several_creators_and_what_was_swapped_in_after_it() {
+        assert_eq!(seen(vec![create("a", 1), create("b", 2)]).as_deref(), Some("a"));
+        assert_eq!(seen(vec![create("b", 1), create("a", 1)]).as_deref(), Some("a"), "one moment: the id decides");
+        let all = vec![create("a", 1), create("b", 2), swap("c", 3, "a"), swap("d", 4, "a"), swap("e", 5, "c")];
+        assert_eq!(seen(all).as_deref(), Some("e"));
+        // A value that was let go after it had been replaced.
+        assert_eq!(seen(vec![swap("c", 3, "a"), swap("d", 4, "a")]).as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_marker_or_an_unconditional_upload_makes_an_end_of_what_is_older() {
+        let marker = |at| version("h", at, "hide", &Mark::Plain);
+        assert_eq!(seen(vec![create("a", 1), marker(2)]), None);
+        assert_eq!(seen(vec![create("a", 1), marker(2), create("b", 3), create("c", 4)]).as_deref(), Some("b"));
+        let plain = version("p", 3, "upload", &Mark::Plain);
+        assert_eq!(seen(vec![create("a", 1), plain.clone(), create("b", 4)]).as_deref(), Some("p"));
+        let unfinished = version("u", 9, "start", &Mark::Plain);
+        assert_eq!(seen(vec![create("a", 1), unfinished]).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_creator_wins_alone_waits_when_it_is_oldest_and_loses_otherwise() {
+        let (a, b) = (create("a", 1), create("b", 2));
+        assert_eq!(verdict(vec![a.clone()], &a), Verdict::Won { id: "a".into(), dead: vec![] });
+        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), Verdict::Lost { ours: vec!["b".into()] });
+        assert_eq!(verdict(vec![a.clone(), b], &a), Verdict::Wait { ours: vec!["a".into()] });
+        let hidden = version("h", 5, "hide", &Mark::Plain);
+        assert_eq!(verdict(vec![a.clone(), hidden.clone()], &a), Verdict::Hidden);
+        assert_eq!(verdict(vec![a.clone(), hidden, create("c", 6)], &a), Verdict::Lost { ours: vec![] });
+    }
+
+    #[test]
+    fn a_retried_upload_that_landed_twice_is_one() {
+        let (a, mut twice) = (create("a", 1), create("a", 2));
+        twice.file_id = Some("a2".into());
+        assert_eq!(verdict(vec![a.clone(), twice], &a), Verdict::Won { id: "a".into(), dead: vec!["a2".into()] });
+    }
+
+    #[test]
+    fn a_swap_wins_only_over_the_version_it_names() {
+        let (a, b, c) = (create("a", 1), swap("b", 2, "a"), swap("c", 3, "a"));
+        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), Verdict::Won { id: "b".into(), dead: vec!["a".into()] });
+        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &c), Verdict::Lost { ours: vec!["c".into()] });
+        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &b), Verdict::Wait { ours: vec!["b".into()] });
+        assert_eq!(verdict(vec![c.clone()], &c), Verdict::Lost { ours: vec!["c".into()] });
+        // What a crashed creator left goes before the value it would otherwise be taken for.
+        let crashed = create("x", 2);
+        let next = swap("n", 9, "a");
+        let dead = vec!["x".into(), "a".into()];
+        assert_eq!(verdict(vec![a, crashed, next.clone()], &next), Verdict::Won { id: "n".into(), dead });
+    }
+}

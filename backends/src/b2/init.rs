@@ -1,0 +1,329 @@
+//! The initialize hook of a bucket.
+//!
+//! Owns what each setting means at Backblaze and which capability it takes. Two rules must not both
+//! apply to a file there, so a rule is changed where it is exactly for our names, made where none
+//! applies to them, and left alone elsewhere. Invariants: rules that others made stay; a change is made
+//! only of the revision that was looked at.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::Failure;
+use super::session::{Account, no_bucket};
+use crate::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
+use crate::meter::Class;
+use crate::{Error, ErrorKind, Result};
+
+/// Tries of a change that somebody else's came before.
+const CHANGES: usize = 5;
+
+const BUCKETS: Rights = Rights { look: "listBuckets", make: "writeBuckets" };
+const LOCKS: Rights = Rights { look: "readBucketRetentions", make: "writeBucketRetentions" };
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bucket {
+    bucket_id: String,
+    bucket_type: String,
+    #[serde(default)]
+    lifecycle_rules: Vec<Rule>,
+    #[serde(default)]
+    file_lock_configuration: Option<LockAnswer>,
+    revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    file_name_prefix: String,
+    #[serde(default)]
+    days_from_hiding_to_deleting: Option<u32>,
+    #[serde(default)]
+    days_from_uploading_to_hiding: Option<u32>,
+    #[serde(default)]
+    days_from_starting_to_canceling_unfinished_large_files: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LockAnswer {
+    is_client_authorized_to_read: bool,
+    #[serde(default)]
+    value: Option<LockValue>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LockValue {
+    is_file_lock_enabled: bool,
+    #[serde(default)]
+    default_retention: Option<Retention>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Retention {
+    mode: Option<String>,
+    #[serde(default)]
+    period: Option<Period>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Period {
+    duration: u32,
+    unit: String,
+}
+
+/// One of the two things that a lifecycle rule can say for us.
+#[derive(Clone, Copy)]
+enum Wish {
+    Abort,
+    Expire,
+}
+
+impl Wish {
+    fn of(self, rule: &Rule) -> Option<u32> {
+        match self {
+            Self::Abort => rule.days_from_starting_to_canceling_unfinished_large_files,
+            Self::Expire => rule.days_from_hiding_to_deleting,
+        }
+    }
+
+    fn set(self, rule: &mut Rule, days: u32) {
+        match self {
+            Self::Abort => rule.days_from_starting_to_canceling_unfinished_large_files = Some(days),
+            Self::Expire => rule.days_from_hiding_to_deleting = Some(days),
+        }
+    }
+}
+
+pub(super) async fn initialize(account: &Account, want: &Initialize, mode: Mode) -> Vec<Setting> {
+    let mut rows = vec![bucket(account, want, mode).await];
+    let there = account.there().await;
+    if let Some(region) = &want.region {
+        rows.push(Setting::cannot("region", region, "Backblaze chooses the region with the account, not with the bucket"));
+    }
+    rows.extend(want.versioning.map(versioning));
+    if let Some(days) = want.abort_uploads_after_days {
+        rows.push(rule(account, "abort unfinished uploads", Wish::Abort, days, &there, mode).await);
+    }
+    if let Some(days) = want.expire_old_versions_after_days {
+        rows.push(rule(account, "expire old versions", Wish::Expire, days, &there, mode).await);
+    }
+    if want.block_public {
+        rows.push(private(account, &there, mode).await);
+    }
+    if let Some(wanted) = want.lock {
+        rows.push(lock(account, wanted, &there, mode).await);
+    }
+    // Without a bucket a look finds nothing else to go wrong: all of it is yet to be made.
+    if mode == Mode::Check && there.is_err_and(|error| error.kind == ErrorKind::NotFound) {
+        for row in rows.iter_mut().filter(|row| matches!(row.did, Did::Failed(_))) {
+            row.was = "no bucket".into();
+            row.did = Did::Would;
+        }
+    }
+    rows
+}
+
+async fn bucket(account: &Account, want: &Initialize, mode: Mode) -> Setting {
+    let found = account.found().await.map(|found| if found.is_some() { "there" } else { "missing" });
+    settle("bucket", mode, &BUCKETS, found, "there", |was| *was == "there", async || account.create(want.lock.is_some()).await).await
+}
+
+/// It is not a setting there: every version is kept until something deletes it.
+fn versioning(on: bool) -> Setting {
+    match on {
+        true => Setting { name: "versioning", was: "on".into(), wanted: "on".into(), did: Did::Nothing },
+        false => {
+            let why = "Backblaze B2 always keeps versions; let old ones go with `--expire-old-versions-after`";
+            Setting { was: "on".into(), ..Setting::cannot("versioning", "off", why) }
+        }
+    }
+}
+
+async fn private(account: &Account, there: &Result<Bucket>, mode: Mode) -> Setting {
+    let shown = |bucket: &Bucket| match bucket.bucket_type.as_str() {
+        "allPublic" => "off",
+        _ => "on",
+    };
+    let found = there.as_ref().map(shown).map_err(Error::clone);
+    let make = async || account.change(|_| Ok(json!({"bucketType": "allPrivate"}))).await;
+    settle("block public access", mode, &BUCKETS, found, "on", |was| *was == "on", make).await
+}
+
+async fn rule(account: &Account, name: &'static str, wish: Wish, days: u32, there: &Result<Bucket>, mode: Mode) -> Setting {
+    let ours = account.ours();
+    let found = there.as_ref().map(|bucket| Days(wish, covering(&bucket.lifecycle_rules, &ours))).map_err(Error::clone);
+    let same = |was: &Days| was.1.as_ref().is_some_and(|rule| wish.of(rule) == Some(days));
+    let make = async || {
+        account
+            .change(|bucket| {
+                let rules = merged(&bucket.lifecycle_rules, &ours, wish, days).map_err(|why| Failure::new(ErrorKind::Unsupported, why))?;
+                Ok(json!({"lifecycleRules": rules}))
+            })
+            .await
+    };
+    settle(name, mode, &BUCKETS, found, format!("after {}", counted(days)), same, make).await
+}
+
+/// What a rule says of our names, in words.
+struct Days(Wish, Option<Rule>);
+
+impl fmt::Display for Days {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1.as_ref().and_then(|rule| self.0.of(rule)) {
+            Some(days) => write!(f, "after {}", counted(days)),
+            None => f.write_str("never"),
+        }
+    }
+}
+
+fn counted(days: u32) -> String {
+    if days == 1 { "1 day".into() } else { format!("{days} days") }
+}
+
+/// The rule that applies to all of our names; at most one can.
+fn covering(rules: &[Rule], ours: &str) -> Option<Rule> {
+    rules.iter().find(|rule| ours.starts_with(&rule.file_name_prefix)).cloned()
+}
+
+/// The rules with our wish in them; or why that cannot be.
+fn merged(rules: &[Rule], ours: &str, wish: Wish, days: u32) -> Result<Vec<Rule>, String> {
+    let mut rules = rules.to_vec();
+    if let Some(rule) = rules.iter_mut().find(|rule| rule.file_name_prefix == ours) {
+        wish.set(rule, days);
+        return Ok(rules);
+    }
+    let clash = |rule: &&Rule| ours.starts_with(&rule.file_name_prefix) || rule.file_name_prefix.starts_with(ours);
+    if let Some(rule) = rules.iter().find(clash) {
+        return Err(format!(
+            "the bucket has a lifecycle rule for names that begin with `{}`, and Backblaze lets no second rule apply to the same files; \
+             change that rule, or use a bucket of its own",
+            rule.file_name_prefix
+        ));
+    }
+    let mut rule = Rule {
+        file_name_prefix: ours.to_owned(),
+        days_from_hiding_to_deleting: None,
+        days_from_uploading_to_hiding: None,
+        days_from_starting_to_canceling_unfinished_large_files: None,
+    };
+    wish.set(&mut rule, days);
+    rules.push(rule);
+    Ok(rules)
+}
+
+async fn lock(account: &Account, wanted: Lock, there: &Result<Bucket>, mode: Mode) -> Setting {
+    let name = match wanted.mode {
+        LockMode::Governance => "governance",
+        LockMode::Compliance => "compliance",
+    };
+    let text = format!("{name}, {}", counted(wanted.days));
+    let found = there.as_ref().map_err(Error::clone).and_then(|bucket| locked(account, bucket));
+    let retention = json!({"mode": name, "period": {"duration": wanted.days, "unit": "days"}});
+    let make = async || account.change(|_| Ok(json!({"fileLockEnabled": true, "defaultRetention": retention}))).await;
+    settle("object lock", mode, &LOCKS, found, &text, |was| *was == text, make).await
+}
+
+/// The lock as it is, in words.
+fn locked(account: &Account, bucket: &Bucket) -> Result<String> {
+    let value = match &bucket.file_lock_configuration {
+        Some(LockAnswer { is_client_authorized_to_read: false, .. }) => {
+            return Err(Error::new(ErrorKind::Denied, &account.location, "the answer leaves it out"));
+        }
+        Some(LockAnswer { value: Some(value), .. }) if value.is_file_lock_enabled => value,
+        _ => return Ok("off".into()),
+    };
+    let retention = value.default_retention.as_ref().and_then(|r| r.mode.as_ref().zip(r.period.as_ref()));
+    Ok(match retention {
+        None => "on, without a default retention".into(),
+        Some((mode, period)) if period.unit == "years" => format!("{mode}, {} years", period.duration),
+        Some((mode, period)) => format!("{mode}, {}", counted(period.duration)),
+    })
+}
+
+impl Account {
+    /// What all names of this destination begin with.
+    fn ours(&self) -> String {
+        if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) }
+    }
+
+    fn about(&self, failure: Failure) -> Error {
+        failure.about(&self.location, "")
+    }
+
+    async fn found(&self) -> Result<Option<Bucket>> {
+        self.find_bucket().await.map_err(|failure| self.about(failure))
+    }
+
+    async fn there(&self) -> Result<Bucket> {
+        self.found().await?.ok_or_else(|| self.about(no_bucket(self.location.host())))
+    }
+
+    async fn create(&self, lock: bool) -> Result<()> {
+        let session = self.session(None).await.map_err(|failure| self.about(failure))?;
+        let body = json!({
+            "accountId": session.account, "bucketName": self.location.host(), "bucketType": "allPrivate", "fileLockEnabled": lock,
+        });
+        match self.call::<Value>(Class::Put, "b2_create_bucket", &body).await {
+            Ok(_) => Ok(()),
+            // Ours, made by a try whose answer was lost; or the name is taken, which only the account's owner can tell.
+            Err(failure) if failure.kind == ErrorKind::Exists => match self.found().await? {
+                Some(_) => Ok(()),
+                None => Err(self.about(Failure { message: "somebody else has a bucket of that name; choose another".into(), ..failure })),
+            },
+            Err(failure) => Err(self.about(failure)),
+        }
+    }
+
+    /// Changes the bucket as it is now; looked at again when somebody else's change came first.
+    async fn change(&self, what: impl Fn(&Bucket) -> Result<Value, Failure>) -> Result<()> {
+        for _ in 0..CHANGES {
+            let bucket = self.there().await?;
+            let mut body = what(&bucket).map_err(|failure| self.about(failure))?;
+            let account = self.session(None).await.map_err(|failure| self.about(failure))?.account.clone();
+            body["accountId"] = account.into();
+            body["bucketId"] = bucket.bucket_id.into();
+            body["ifRevisionIs"] = bucket.revision.into();
+            match self.call::<Value>(Class::Put, "b2_update_bucket", &body).await {
+                Ok(_) => return Ok(()),
+                Err(failure) if failure.kind == ErrorKind::Precondition => {}
+                Err(failure) => return Err(self.about(failure)),
+            }
+        }
+        Err(Error::new(ErrorKind::Transient, &self.location, "somebody else keeps changing the bucket's settings; run again"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule_for(prefix: &str) -> Rule {
+        Rule {
+            file_name_prefix: prefix.into(),
+            days_from_hiding_to_deleting: Some(30),
+            days_from_uploading_to_hiding: None,
+            days_from_starting_to_canceling_unfinished_large_files: None,
+        }
+    }
+
+    #[test]
+    fn rules_of_others_stay_and_ours_is_merged() {
+        let there = [rule_for("logs/"), rule_for("site/")];
+        let merged_rules = merged(&there, "site/", Wish::Abort, 7).unwrap();
+        assert_eq!(merged_rules[0], there[0]);
+        assert_eq!(merged_rules[1].days_from_hiding_to_deleting, Some(30));
+        assert_eq!(merged_rules[1].days_from_starting_to_canceling_unfinished_large_files, Some(7));
+        assert_eq!(merged(&there, "new/", Wish::Expire, 9).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_rule_that_would_apply_twice_is_not_made() {
+        for (there, ours) in [("", "site/"), ("site/logs/", "site/"), ("site/", "")] {
+            assert!(merged(&[rule_for(there)], ours, Wish::Abort, 7).unwrap_err().contains(there));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Large files: started, sent in parts, finished; and copies on the server, in parts where they must be.
+//!
+//! Owns the calls around a large file. Its id outlives the process, and so do its parts: a later run
+//! goes on with both. Invariant: the sha1 of each part is in its own request and again in the one that
+//! finishes the file, so a part that is not what was sent is refused by the server.
+
+use std::collections::BTreeMap;
+
+use object_store::PutResult;
+use object_store::multipart::PartId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::claim::Mark;
+use super::error::Failure;
+use super::put::{AUTO, result};
+use super::session::Account;
+use super::upload::{Body, Pool, What};
+use super::versions::{Version, Written};
+use crate::ErrorKind;
+use crate::meter::Class;
+
+/// When a copy is made in parts, and of which size; in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopyLimits {
+    pub whole: u64,
+    pub part: u64,
+}
+
+impl Account {
+    /// Starts a large file: its id.
+    pub(super) async fn start(&self, name: &str, content_type: &str, info: &BTreeMap<String, String>) -> Result<String, Failure> {
+        let body = json!({"bucketId": self.bucket().await?, "fileName": name, "contentType": content_type, "fileInfo": info});
+        let started: Written = self.call(Class::Multipart, "b2_start_large_file", &body).await?;
+        Ok(started.file_id)
+    }
+
+    /// Sends one part; `index` counts from 0. The part's name is its sha1.
+    pub(super) async fn part(&self, pool: &Pool, file: &str, index: usize, body: &Body) -> Result<PartId, Failure> {
+        let sent = self.upload(pool, What::Part { file, number: index + 1 }, body).await;
+        sent.map_err(forgotten)?;
+        Ok(PartId { content_id: body.sha1.clone() })
+    }
+
+    /// Makes a file of its parts. An answer that got lost is found again.
+    pub(super) async fn finish(&self, pool: &Pool, file: &str, sha1s: &[String]) -> Result<PutResult, Failure> {
+        let body = json!({"fileId": file, "partSha1Array": sha1s});
+        let finished = self.call::<Written>(Class::Multipart, "b2_finish_large_file", &body).await;
+        let id = match finished {
+            Ok(written) => written.file_id,
+            Err(failure) if failure.kind == ErrorKind::Invalid || failure.kind == ErrorKind::NotFound => {
+                let info = self.call::<Value>(Class::Head, "b2_get_file_info", &json!({"fileId": file})).await;
+                match info {
+                    Ok(info) if info["action"] == "upload" => file.to_owned(),
+                    _ => return Err(forgotten(failure)),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
+        pool.forget(Some(file));
+        Ok(result(&id))
+    }
+
+    /// Lets go of a large file and its parts.
+    pub(super) async fn cancel(&self, pool: &Pool, file: &str) -> Result<(), Failure> {
+        pool.forget(Some(file));
+        self.call::<Value>(Class::Multipart, "b2_cancel_large_file", &json!({"fileId": file})).await.map(drop).map_err(forgotten)
+    }
+
+    /// Copies one version to a name.
+    pub(super) async fn copy(&self, pool: &Pool, from: &str, to: &str, size: u64, limits: CopyLimits) -> Result<PutResult, Failure> {
+        if size > limits.whole {
+            return self.copy_in_parts(pool, from, to, size, limits.part).await;
+        }
+        let body = json!({"sourceFileId": from, "fileName": to, "metadataDirective": "COPY"});
+        let copied: Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
+        if copied.mark() == Mark::Plain {
+            return Ok(result(copied.id()));
+        }
+        // The condition that the source was put on is not the copy's.
+        let body = json!({"sourceFileId": from, "fileName": to, "metadataDirective": "REPLACE", "contentType": AUTO, "fileInfo": {}});
+        let again: Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
+        let _ = self.delete_version(to, copied.id()).await;
+        Ok(result(again.id()))
+    }
+
+    async fn copy_in_parts(&self, pool: &Pool, from: &str, to: &str, size: u64, part: u64) -> Result<PutResult, Failure> {
+        let file = self.start(to, AUTO, &BTreeMap::new()).await?;
+        let copied = self.copy_parts(from, &file, size, part).await;
+        let finished = match copied {
+            Ok(sha1s) => self.finish(pool, &file, &sha1s).await,
+            Err(failure) => Err(failure),
+        };
+        if finished.is_err() {
+            // It would lie there, and be billed, for ever.
+            let _ = self.cancel(pool, &file).await;
+        }
+        finished
+    }
+
+    async fn copy_parts(&self, from: &str, file: &str, size: u64, part: u64) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Part {
+            content_sha1: String,
+        }
+        let mut sha1s = Vec::new();
+        let mut start = 0;
+        while start < size {
+            let end = (start + part).min(size);
+            let body = json!({
+                "sourceFileId": from, "largeFileId": file, "partNumber": sha1s.len() + 1,
+                "range": format!("bytes={start}-{}", end - 1),
+            });
+            let part: Part = self.call(Class::Copy, "b2_copy_part", &body).await?;
+            sha1s.push(part.content_sha1);
+            start = end;
+        }
+        Ok(sha1s)
+    }
+}
+
+/// A large file that the server does not know (any more).
+fn forgotten(failure: Failure) -> Failure {
+    let text = failure.message.to_ascii_lowercase();
+    let unknown =
+        failure.status == 400 && (text.contains("no active upload") || text.contains("bad fileid") || text.contains("file_state"));
+    match unknown {
+        true => Failure { kind: ErrorKind::NotFound, ..failure },
+        false => failure,
+    }
+}

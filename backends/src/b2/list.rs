@@ -1,0 +1,195 @@
+//! Listings, page by page: everything with raw names, and the small ones of the data plane.
+//!
+//! Owns the paging, and telling the current version of a name from its older ones across pages.
+//! Invariants: the stream gives every name under the prefix or ends in an error; a server that goes
+//! round in circles is an error.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ListResult, ObjectMeta};
+
+use super::claim::{self, Mark};
+use super::error::Failure;
+use super::put::tag;
+use super::session::Account;
+use super::store::{Store, refused};
+use super::versions::{Page, Version};
+use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
+
+/// Names a page; Backblaze bills each thousand as one LIST.
+const PAGE: usize = 1000;
+
+/// Where a listing stands: the name and version to go on from. None at its end.
+type Place = Option<(String, Option<String>)>;
+
+fn circles() -> Failure {
+    Failure::new(ErrorKind::Other, "the server's listing goes round in circles")
+}
+
+/// Where the page after this one begins.
+fn after(page: &Page, from: &(String, Option<String>)) -> Result<Place, Failure> {
+    let next = page.next_file_name.clone().map(|name| (name, page.next_file_id.clone()));
+    if next.as_ref() == Some(from) { Err(circles()) } else { Ok(next) }
+}
+
+/// What lies there; see [`crate::Backend::list`]. Of a name that several writers tried to create at
+/// once, what a crashed loser left can stand for the whole until the next write: readers are not fooled
+/// by it, but a listing does not look behind each name.
+pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+    let prefix = match (scope, account.prefix.as_str()) {
+        (Scope::Bucket, _) | (_, "") => String::new(),
+        (Scope::Prefix, prefix) => format!("{prefix}/"),
+    };
+    let first = Some((prefix.clone(), None));
+    stream::try_unfold((account, prefix, first, None::<String>), move |(account, prefix, place, mut seen)| async move {
+        let Some(place) = place else { return Ok(None) };
+        let page = match depth {
+            Depth::Current => account.names(&prefix, Some(&place.0), false, PAGE).await,
+            Depth::Everything => account.versions(&prefix, Some(&place), PAGE).await,
+        };
+        let fail = |failure: Failure| failure.about(&account.location, "");
+        let page = page.map_err(fail)?;
+        let next = after(&page, &place).map_err(fail)?;
+        let listed: Vec<Listed> = page.files.into_iter().filter_map(|version| listed(version, &prefix, &mut seen)).collect();
+        Ok::<_, Error>(Some((listed, (account, prefix, next, seen))))
+    })
+    .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+/// `seen` is the last name whose newest finished version went by.
+fn listed(version: Version, prefix: &str, seen: &mut Option<String>) -> Option<Listed> {
+    let key = version.file_name.strip_prefix(prefix).filter(|key| !key.is_empty())?.as_bytes().to_vec();
+    let state = match version.state()? {
+        State::Current if seen.as_deref() == Some(&version.file_name) => State::Old,
+        state => state,
+    };
+    if state != State::Unfinished && seen.as_deref() != Some(&version.file_name) {
+        *seen = Some(version.file_name.clone());
+    }
+    let has_content = matches!(state, State::Current | State::Old);
+    Some(Listed {
+        key,
+        size: version.content_length.filter(|_| has_content).unwrap_or(0),
+        etag: version.file_id.clone().filter(|_| has_content),
+        modified: version.modified(),
+        state,
+        version: version.file_id,
+        class: None,
+    })
+}
+
+/// The objects of the data plane under a path, and after `offset` in byte order, as readers see them.
+/// Goes through all versions, so that no loser of a race is taken for what is there. Names that are no
+/// path (`a//b`) are left out.
+pub(super) fn objects(
+    account: Arc<Account>,
+    prefix: Option<&Path>,
+    offset: Option<&Path>,
+) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    let (root, below) = roots(&account, prefix);
+    let offset = offset.map(|offset| format!("{root}{offset}"));
+    let first = offset.clone().filter(|offset| *offset > below).unwrap_or_else(|| below.clone());
+    let walk = Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new() };
+    stream::try_unfold(walk, |mut walk| async move {
+        let Some(place) = walk.place.take() else { return Ok(None) };
+        let location = walk.account.location.clone();
+        let found = walk.page(place).await.map_err(|failure| refused(&location, "", failure))?;
+        Ok::<_, object_store::Error>(Some((found, walk)))
+    })
+    .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+struct Walk {
+    account: Arc<Account>,
+    root: String,
+    below: String,
+    offset: Option<String>,
+    place: Place,
+    /// The versions of the name that the last page ended in.
+    held: Vec<Version>,
+}
+
+impl Walk {
+    async fn page(&mut self, place: (String, Option<String>)) -> Result<Vec<ObjectMeta>, Failure> {
+        let page = self.account.versions(&self.below, Some(&place), PAGE).await?;
+        self.place = after(&page, &place)?;
+        let mut found = Vec::new();
+        for version in page.files {
+            if self.held.first().is_some_and(|held| held.file_name != version.file_name) {
+                found.extend(self.seen());
+            }
+            self.held.push(version);
+        }
+        if self.place.is_none() {
+            found.extend(self.seen());
+        }
+        Ok(found)
+    }
+
+    /// What a reader sees of the versions that are held, which are all of their name.
+    fn seen(&mut self) -> Option<ObjectMeta> {
+        let held = std::mem::take(&mut self.held);
+        let current = claim::current(&claim::live(&held))?;
+        let is_after = self.offset.as_ref().is_none_or(|offset| current.file_name > *offset);
+        if is_after { meta(current, &self.root) } else { None }
+    }
+}
+
+fn meta(version: &Version, root: &str) -> Option<ObjectMeta> {
+    let key = version.file_name.strip_prefix(root)?;
+    Some(ObjectMeta {
+        location: Path::parse(key).ok().filter(|path| path.as_ref() == key)?,
+        last_modified: version.modified(),
+        size: version.content_length.unwrap_or(0),
+        e_tag: Some(tag(version.id())),
+        version: Some(version.id().to_owned()),
+    })
+}
+
+/// Objects and folders right under a path, without what is in the folders; one LIST a page.
+pub(super) async fn folder(store: &Store, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+    let account = &store.account;
+    let (root, below) = roots(account, prefix);
+    let fail = |failure: Failure| refused(&account.location, "", failure);
+    let (mut objects, mut common_prefixes) = (Vec::new(), Vec::new());
+    let mut place = Some((below.clone(), None));
+    while let Some(from) = place {
+        let page = account.names(&below, Some(&from.0), true, PAGE).await.map_err(fail)?;
+        place = after(&page, &from).map_err(fail)?;
+        for version in page.files {
+            if version.action == "folder" {
+                let key = version.file_name.strip_prefix(&root).map(|key| key.trim_end_matches('/'));
+                common_prefixes.extend(key.and_then(|key| Path::parse(key).ok().filter(|path| path.as_ref() == key)));
+                continue;
+            }
+            let Some(found) = meta(&version, &root) else { continue };
+            // Several writers may have been at it: what is listed can be a loser's.
+            objects.extend(match version.mark() {
+                Mark::Plain => Some(found),
+                _ => match store.look(&found.location).await {
+                    Ok(seen) => meta(&seen, &root),
+                    Err(failure) if failure.kind == ErrorKind::NotFound => None,
+                    Err(failure) => return Err(fail(failure)),
+                },
+            });
+        }
+    }
+    Ok(ListResult { objects, common_prefixes, extensions: Default::default() })
+}
+
+/// The destination's root in the bucket, and where names below a path begin.
+fn roots(account: &Account, prefix: Option<&Path>) -> (String, String) {
+    let root = if account.prefix.is_empty() { String::new() } else { format!("{}/", account.prefix) };
+    let below = match prefix.map(Path::as_ref) {
+        None | Some("") => root.clone(),
+        Some(prefix) => format!("{root}{prefix}/"),
+    };
+    (root, below)
+}

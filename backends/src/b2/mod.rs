@@ -1,0 +1,219 @@
+//! Backblaze B2, by its native API.
+//!
+//! Owns [`B2Backend`]. One account (`session.rs`) under everything; contents in `upload.rs`, `put.rs`,
+//! `large.rs` and `read.rs`; two writers told apart by `claim.rs`; the traits in `store.rs`. A file id
+//! is both the tag and the version of a content: it names one upload, which a sha1 does not, and there
+//! is one for large files too.
+//! Invariants: opening sends nothing and reads no key; only a full, exact name is ever acted upon.
+
+mod claim;
+mod credentials;
+mod error;
+mod init;
+mod large;
+mod list;
+mod parts;
+mod put;
+mod read;
+mod session;
+mod store;
+mod upload;
+mod versions;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+use url::Url;
+
+use self::error::Failure;
+use self::large::CopyLimits;
+use self::put::untagged;
+use self::session::{Account, HOME};
+use self::store::Store;
+use self::wire::Wire;
+use crate::initialize::{Mode, Setting};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
+
+/// The largest copy that is one request, and the parts of a larger one, in bytes.
+const COPY: CopyLimits = CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
+
+/// Deletes of versions under way at once; Backblaze has no call for several.
+const DELETES: usize = 16;
+
+/// A bucket, or a prefix in one.
+///
+/// Errors name `b2://bucket/prefix/key`, what the server said, and what to do about it.
+pub struct B2Backend {
+    location: Location,
+    store: Store,
+}
+
+impl B2Backend {
+    /// Opens a bucket by its URL. Settings in the query: `endpoint` (a server other than Backblaze's
+    /// own, else `B2_ENVIRONMENT`) and `key_file`; without one the key is in `B2_APPLICATION_KEY_ID` and
+    /// `B2_APPLICATION_KEY`. Sends no request and reads no key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    pub fn open(location: Location) -> Result<Self> {
+        location.only_settings(&["endpoint", "key_file"])?;
+        let prefix = parse_prefix(&location)?;
+        check_bucket(&location)?;
+        let asked = location.settings().get("endpoint").filter(|text| !text.is_empty()).cloned().or_else(credentials::environment);
+        let home = asked.map(|text| endpoint(&location, &text)).transpose()?;
+        let location = location.served_by(home.as_deref().unwrap_or_default());
+        let wire = Wire::new().map_err(|error| Error::new(ErrorKind::Other, &location, crate::error::chain(&error)))?;
+        let account = Account::new(location.clone(), prefix, wire, home.unwrap_or_else(|| HOME.into()));
+        let store = Store { account: Arc::new(account), pool: Arc::default(), copy: COPY };
+        Ok(Self { location, store })
+    }
+
+    /// Copies in parts from another size on than Backblaze's own 5 GB, with parts of another size than
+    /// 1 GiB; both in bytes. For tests.
+    #[must_use]
+    pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
+        self.store.copy = CopyLimits { whole, part: part.max(1) };
+        self
+    }
+
+    fn about(&self, key: &str, failure: Failure) -> Error {
+        failure.about(&self.location, key)
+    }
+}
+
+/// The place only.
+impl fmt::Debug for B2Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "B2Backend({})", self.location)
+    }
+}
+
+/// The prefix, refused where Backblaze would not have it.
+fn parse_prefix(location: &Location) -> Result<String> {
+    let bad = |why: &str| Error::invalid(location, format!("this prefix cannot be one: {why}"));
+    let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
+    let path = Path::parse(text).map_err(|error| bad(&crate::error::chain(&error)))?;
+    match path.as_ref() == text && !text.contains('\\') {
+        true => Ok(text.to_owned()),
+        false => Err(bad("Backblaze takes no backslash, `.` or `..` in a name")),
+    }
+}
+
+fn check_bucket(location: &Location) -> Result<()> {
+    let name = location.host();
+    let fits = (6..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match fits {
+        true => Ok(()),
+        false => Err(Error::invalid(location, format!("`{name}` cannot be a bucket's name: 6 to 63 letters, digits and hyphens"))),
+    }
+}
+
+fn endpoint(location: &Location, text: &str) -> Result<String> {
+    let bad = || Error::invalid(location, format!("endpoint `{text}` is no URL; it begins with https:// or http://"));
+    let url = Url::parse(text).map_err(|_| bad())?;
+    match matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty() {
+        true => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        false => Err(bad()),
+    }
+}
+
+#[async_trait]
+impl Backend for B2Backend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: false,
+            max_key: 1024,
+            min_part: 5_000_000,
+            max_parts: 10_000,
+            max_object: 10_000_000_000_000,
+            transfers: 32,
+            versions: true,
+            checksum: Some("sha1"),
+            control: true,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.store.clone())
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        Some(Arc::new(self.store.clone()))
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.store.account.wire.meter
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        if self.meter().clock().is_none() {
+            self.store.account.session(None).await.map_err(|failure| self.about("", failure))?;
+        }
+        let unknown = || Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown");
+        self.meter().clock().ok_or_else(unknown)
+    }
+
+    /// Sends nothing: the first request to a bucket that is not there says so.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+        let fail = |failure| self.about(from.as_ref(), failure);
+        let (id, size) = match etag {
+            Some(etag) => (untagged(etag).to_owned(), size),
+            None => {
+                let seen = self.store.look(from).await.map_err(fail)?;
+                (seen.id().to_owned(), seen.content_length.unwrap_or(size))
+            }
+        };
+        let copied = self.store.account.copy(&self.store.pool, &id, &self.store.name(to), size, self.store.copy).await;
+        match copied {
+            // An id that is gone, or never was one: something else may be there.
+            Err(failure) if etag.is_some() && matches!(failure.kind, ErrorKind::NotFound | ErrorKind::Invalid) => {
+                let seen = self.store.look(from).await.map_err(fail)?;
+                if untagged(etag.unwrap_or_default()) == seen.id() {
+                    return Err(fail(failure));
+                }
+                Err(fail(Failure::new(ErrorKind::Precondition, "it is not the version that was to be copied")))
+            }
+            copied => copied.map_err(fail),
+        }
+    }
+
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        list::list(self.store.account.clone(), scope, depth)
+    }
+
+    /// A bucket has no end, and what the account's cap leaves is not told.
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        Ok(init::initialize(&self.store.account, want, mode).await)
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        let delete = |(path, id): (Path, String)| async move {
+            let gone = self.store.account.delete_version(&self.store.name(&path), &id).await;
+            gone.map_err(|failure| self.about(path.as_ref(), failure))
+        };
+        stream::iter(versions).map(delete).buffer_unordered(DELETES).try_collect().await
+    }
+}

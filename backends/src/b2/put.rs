@@ -1,0 +1,157 @@
+//! Writing one whole object: unconditionally, create-only, or in the place of one version.
+//!
+//! Owns the requests of the rules in `claim.rs`: upload, look, and take back what lost. A plain put is
+//! one upload; a conditional one is an upload and one LIST, and a delete for what it replaced or lost.
+//! Invariant: an upload that did not win is deleted by its own id before the caller hears of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use object_store::{Attribute, Attributes, PutMode, PutOptions, PutPayload, PutResult};
+
+use super::claim::{self, MARK, Mark, Verdict};
+use super::error::Failure;
+use super::session::Account;
+use super::upload::{Body, Pool, What};
+use super::wire::random;
+use crate::ErrorKind;
+
+/// How long the oldest of several writers waits for the others to go, in looks and from one to the next.
+const LOOKS: u32 = 8;
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
+/// Uploads of one create-only put, each hidden by a removal that is stamped later.
+const HIDDEN: usize = 5;
+
+/// The type that Backblaze gives by the name's ending.
+pub(super) const AUTO: &str = "b2/x-auto";
+
+/// How an id stands in the data plane: as a tag, and as a version.
+pub(super) fn result(id: &str) -> PutResult {
+    PutResult { e_tag: Some(tag(id)), version: Some(id.to_owned()), extensions: Default::default() }
+}
+
+pub(super) fn tag(id: &str) -> String {
+    format!("\"{id}\"")
+}
+
+pub(super) fn untagged(tag: &str) -> &str {
+    tag.trim_matches('"')
+}
+
+/// Content type and file infos for what an object is to be called and read as.
+pub(super) fn described(attributes: &Attributes) -> (String, BTreeMap<String, String>) {
+    let (mut content_type, mut info) = (AUTO.to_owned(), BTreeMap::new());
+    for (attribute, value) in attributes {
+        let key = match attribute {
+            Attribute::ContentType => {
+                content_type = value.to_string();
+                continue;
+            }
+            Attribute::ContentDisposition => "b2-content-disposition",
+            Attribute::ContentEncoding => "b2-content-encoding",
+            Attribute::ContentLanguage => "b2-content-language",
+            Attribute::CacheControl => "b2-cache-control",
+            Attribute::Metadata(key) => key,
+            _ => continue,
+        };
+        info.insert(key.to_ascii_lowercase(), value.to_string());
+    }
+    (content_type, info)
+}
+
+impl Account {
+    /// Puts one object under its full name.
+    pub(super) async fn put(&self, pool: &Pool, name: &str, payload: PutPayload, options: PutOptions) -> Result<PutResult, Failure> {
+        let put = format!("{:016x}{:016x}", random(), random());
+        let mark = match options.mode {
+            PutMode::Overwrite => Mark::Plain,
+            PutMode::Create => Mark::Create { put },
+            PutMode::Update(wanted) => {
+                let after = wanted.version.or_else(|| wanted.e_tag.map(|tag| untagged(&tag).to_owned()));
+                let after = after.ok_or_else(|| Failure::new(ErrorKind::Precondition, "the version to replace is not named"))?;
+                Mark::Swap { put, after }
+            }
+        };
+        if mark != Mark::Plain && !self.session(None).await?.can("deleteFiles") {
+            let text = "the application key lacks the capability `deleteFiles`, without which two writers cannot be told apart";
+            return Err(Failure::new(ErrorKind::Denied, text));
+        }
+        let (content_type, mut info) = described(&options.attributes);
+        info.extend(mark.text().map(|text| (MARK.to_owned(), text)));
+        let body = Body::of(payload).await?;
+        let mut wait = FIRST_LOOK;
+        for _ in 0..HIDDEN {
+            let written = self.upload(pool, What::File { name, content_type: &content_type, info: &info }, &body).await?;
+            if mark == Mark::Plain {
+                return Ok(result(&written.file_id));
+            }
+            if let Some(put) = self.settle(name, &mark, &written.file_id).await? {
+                return Ok(put);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(Failure::new(ErrorKind::Exists, "it is removed and made again too fast"))
+    }
+
+    /// Whether the upload that carries `mark` counts; none where a removal hides it and nothing is there.
+    async fn settle(&self, name: &str, mark: &Mark, uploaded: &str) -> Result<Option<PutResult>, Failure> {
+        let mut wait = FIRST_LOOK;
+        for look in 1..=LOOKS {
+            let listed = match self.versions_of(name).await {
+                Ok(listed) => listed,
+                Err(failure) => {
+                    // Nobody may take it for a value whose writer does not know whether it is one.
+                    let _ = self.delete_version(name, uploaded).await;
+                    return Err(failure);
+                }
+            };
+            match claim::judge(&claim::live(&listed), mark) {
+                Verdict::Won { id, dead } => {
+                    self.bury(name, dead).await;
+                    return Ok(Some(result(&id)));
+                }
+                Verdict::Hidden => {
+                    self.take_back(name, Vec::new(), uploaded).await?;
+                    return Ok(None);
+                }
+                Verdict::Wait { .. } if look < LOOKS => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(1));
+                }
+                Verdict::Lost { ours } | Verdict::Wait { ours } => {
+                    self.take_back(name, ours, uploaded).await?;
+                    break;
+                }
+            }
+        }
+        Err(match mark {
+            Mark::Swap { .. } => Failure::new(ErrorKind::Precondition, "it is not the version it was when it was read"),
+            _ => Failure::new(ErrorKind::Exists, "it is there already"),
+        })
+    }
+
+    async fn take_back(&self, name: &str, mut ours: Vec<String>, uploaded: &str) -> Result<(), Failure> {
+        if !ours.iter().any(|id| id == uploaded) {
+            ours.push(uploaded.to_owned());
+        }
+        for id in ours.iter().rev() {
+            match self.delete_version(name, id).await {
+                // A bucket with a default retention keeps it; its mark says that it is none.
+                Err(failure) if failure.kind == ErrorKind::Denied => {}
+                answer => answer?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what a winner made past, in order; what does not work out is left to the next one.
+    async fn bury(&self, name: &str, dead: Vec<String>) {
+        for id in dead {
+            if self.delete_version(name, &id).await.is_err() {
+                return;
+            }
+        }
+    }
+}

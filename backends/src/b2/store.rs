@@ -1,0 +1,168 @@
+//! The data plane: Backblaze's own calls behind the `object_store` traits, rooted at the prefix.
+//!
+//! Owns the way from a relative path to a full name, and from failures to the traits' errors. Nothing
+//! is decided here. Invariant: a path is sent as it is; its tag and its version are both the file id.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use super::error::Failure;
+use super::large::CopyLimits;
+use super::parts::Parts;
+use super::put::{described, untagged};
+use super::session::Account;
+use super::upload::{Body, Pool};
+use super::versions::Version;
+use super::{claim, list};
+use crate::{ErrorKind, Location};
+
+/// Deletes under way at once; Backblaze has no call for several.
+const DELETES: usize = 16;
+
+#[derive(Clone)]
+pub(super) struct Store {
+    pub account: Arc<Account>,
+    pub pool: Arc<Pool>,
+    pub copy: CopyLimits,
+}
+
+impl Store {
+    /// The full name of what lies at a path.
+    pub(super) fn name(&self, path: &Path) -> String {
+        match self.account.prefix.as_str() {
+            "" => path.as_ref().to_owned(),
+            prefix => format!("{prefix}/{path}"),
+        }
+    }
+
+    fn refused(&self, path: &Path, failure: Failure) -> Error {
+        refused(&self.account.location, path.as_ref(), failure)
+    }
+
+    /// The version that a reader sees now; one LIST.
+    pub(super) async fn look(&self, path: &Path) -> Result<Version, Failure> {
+        let listed = self.account.versions_of(&self.name(path)).await?;
+        match claim::current(&claim::live(&listed)) {
+            Some(seen) => Ok(seen.clone()),
+            None => Err(Failure::new(ErrorKind::NotFound, "it is not there")),
+        }
+    }
+}
+
+/// A failure as the traits have it. The error of this crate is inside, for whoever asks for its kind.
+pub(super) fn refused(location: &Location, key: &str, failure: Failure) -> Error {
+    let (kind, path) = (failure.kind, key.to_owned());
+    let source = Box::new(failure.about(location, key));
+    match kind {
+        ErrorKind::NotFound => Error::NotFound { path, source },
+        ErrorKind::Exists => Error::AlreadyExists { path, source },
+        ErrorKind::Precondition => Error::Precondition { path, source },
+        ErrorKind::Denied => Error::PermissionDenied { path, source },
+        ErrorKind::Unsupported => Error::NotSupported { source },
+        _ => Error::Generic { store: "b2", source },
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Store {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let put = self.account.put(&self.pool, &self.name(location), payload, opts).await;
+        put.map_err(|failure| self.refused(location, failure))
+    }
+
+    /// Nothing is started before a second part comes: Backblaze's large files have at least two.
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Ok(Box::new(Parts::new(self.clone(), location.clone(), opts.attributes)))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.account.get(location, &self.name(location), options).await
+    }
+
+    /// Hides; the versions stay. One request each.
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |path: Path| {
+            let store = store.clone();
+            async move {
+                match store.account.hide(&store.name(&path)).await {
+                    Ok(()) => Ok(path),
+                    Err(failure) => Err(store.refused(&path, failure)),
+                }
+            }
+        };
+        locations.map_ok(delete).try_buffered(DELETES).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        list::objects(self.account.clone(), prefix, None)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        list::objects(self.account.clone(), prefix, Some(offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        list::folder(self, prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        if options.mode == CopyMode::Create {
+            return Err(Error::NotSupported { source: "Backblaze B2 copies without a condition only".into() });
+        }
+        let seen = self.look(from).await.map_err(|failure| self.refused(from, failure))?;
+        let size = seen.content_length.unwrap_or(0);
+        let copied = self.account.copy(&self.pool, seen.id(), &self.name(to), size, self.copy).await;
+        copied.map(drop).map_err(|failure| self.refused(from, failure))
+    }
+}
+
+#[async_trait]
+impl MultipartStore for Store {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.create_multipart_opts(path, PutMultipartOptions::default()).await
+    }
+
+    async fn create_multipart_opts(&self, path: &Path, opts: PutMultipartOptions) -> Result<MultipartId> {
+        let (content_type, info) = described(&opts.attributes);
+        let started = self.account.start(&self.name(path), &content_type, &info).await;
+        started.map_err(|failure| self.refused(path, failure))
+    }
+
+    async fn put_part(&self, path: &Path, id: &MultipartId, part_idx: usize, data: PutPayload) -> Result<PartId> {
+        let fail = |failure| self.refused(path, failure);
+        let body = Body::of(data).await.map_err(fail)?;
+        self.account.part(&self.pool, id, part_idx, &body).await.map_err(fail)
+    }
+
+    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        let sha1s: Vec<String> = parts.into_iter().map(|part| untagged(&part.content_id).to_owned()).collect();
+        self.account.finish(&self.pool, id, &sha1s).await.map_err(|failure| self.refused(path, failure))
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.account.cancel(&self.pool, id).await.map_err(|failure| self.refused(path, failure))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "B2({})", self.account.location)
+    }
+}

@@ -1,0 +1,161 @@
+//! The versions of names as the server lists them, and the calls on one of them.
+//!
+//! Owns the shape of a listed version and the exact name: Backblaze lists from a name on, so whatever
+//! is not that very name is not an answer. Invariant: names are sent and taken as they are.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::claim::{MARK, Mark};
+use super::error::Failure;
+use super::session::Account;
+use crate::meter::Class;
+use crate::{ErrorKind, State};
+
+/// Versions asked for at once when only one name counts: its newest ones decide.
+const FEW: usize = 100;
+
+/// One version of a name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Version {
+    #[serde(default)]
+    pub file_id: Option<String>,
+    pub file_name: String,
+    pub action: String,
+    #[serde(default)]
+    pub content_length: Option<u64>,
+    #[serde(default)]
+    pub content_sha1: Option<String>,
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// Milliseconds since 1970, by the store's clock.
+    #[serde(default)]
+    pub upload_timestamp: i64,
+    #[serde(default)]
+    pub file_info: Option<BTreeMap<String, String>>,
+}
+
+impl Version {
+    pub(super) fn id(&self) -> &str {
+        self.file_id.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        self.file_info.as_ref().and_then(|info| info.get(MARK)).map_or(Mark::Plain, |text| Mark::parse(text))
+    }
+
+    pub(super) fn modified(&self) -> DateTime<Utc> {
+        time(self.upload_timestamp)
+    }
+
+    /// What it is, by itself; whether a newer one hides it depends on its place in the list.
+    pub(super) fn state(&self) -> Option<State> {
+        match self.action.as_str() {
+            "upload" | "copy" => Some(State::Current),
+            "hide" => Some(State::Marker),
+            "start" => Some(State::Unfinished),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn time(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A page of a listing.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page {
+    pub files: Vec<Version>,
+    #[serde(default)]
+    pub next_file_name: Option<String>,
+    #[serde(default)]
+    pub next_file_id: Option<String>,
+}
+
+/// What `b2_upload_file`, `b2_copy_file` and `b2_finish_large_file` answer, as far as it counts.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Written {
+    pub file_id: String,
+    #[serde(default)]
+    pub content_length: Option<u64>,
+    #[serde(default)]
+    pub content_sha1: Option<String>,
+}
+
+impl Account {
+    /// One page of all versions whose names begin with `prefix`, from a place on; one LIST.
+    pub(super) async fn versions(&self, prefix: &str, from: Option<&(String, Option<String>)>, most: usize) -> Result<Page, Failure> {
+        // Where the prefix begins is where a listing begins by itself, and it need not be a proper name.
+        let from = from.filter(|(name, id)| name != prefix || id.is_some());
+        let (name, id) = from.map_or((None, None), |(name, id)| (Some(name), id.as_ref()));
+        let body =
+            json!({"bucketId": self.bucket().await?, "prefix": prefix, "startFileName": name, "startFileId": id, "maxFileCount": most});
+        self.call(Class::List, "b2_list_file_versions", &without_nulls(body)).await
+    }
+
+    /// One page of what a reader sees of names that begin with `prefix`; one LIST.
+    /// With `folded`, what lies below a further slash is one entry each.
+    pub(super) async fn names(&self, prefix: &str, from: Option<&str>, folded: bool, most: usize) -> Result<Page, Failure> {
+        let from = from.filter(|name| *name != prefix);
+        let delimiter = folded.then_some("/");
+        let body = json!({"bucketId": self.bucket().await?, "prefix": prefix, "startFileName": from, "delimiter": delimiter, "maxFileCount": most});
+        self.call(Class::List, "b2_list_file_names", &without_nulls(body)).await
+    }
+
+    /// The versions of exactly this name, newest first, down to the first one that hides what is older.
+    pub(super) async fn versions_of(&self, name: &str) -> Result<Vec<Version>, Failure> {
+        let mut found: Vec<Version> = Vec::new();
+        let mut from = Some((name.to_owned(), None));
+        while let Some(place) = from {
+            let page = self.versions(name, Some(&place), FEW).await?;
+            for version in page.files {
+                if version.file_name != name {
+                    return Ok(found);
+                }
+                let last = matches!(version.state(), Some(State::Current)) && version.mark() == Mark::Plain || version.action == "hide";
+                found.push(version);
+                if last {
+                    return Ok(found);
+                }
+            }
+            from = page.next_file_name.filter(|next| next == name).map(|next| (next, page.next_file_id));
+            if from.as_ref() == Some(&place) {
+                return Err(Failure::new(ErrorKind::Other, "the server's listing goes round in circles"));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Hides a name; what is older stays. What is not there is no error.
+    pub(super) async fn hide(&self, name: &str) -> Result<(), Failure> {
+        let body = json!({"bucketId": self.bucket().await?, "fileName": name});
+        match self.call::<Value>(Class::Delete, "b2_hide_file", &body).await {
+            Err(failure) if failure.code == "already_hidden" => Ok(()),
+            Err(failure) if failure.kind == ErrorKind::NotFound && !failure.is_bucket => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Deletes one version for good. What is not there is no error.
+    pub(super) async fn delete_version(&self, name: &str, id: &str) -> Result<(), Failure> {
+        let body = json!({"fileName": name, "fileId": id});
+        match self.call::<Value>(Class::Delete, "b2_delete_file_version", &body).await {
+            Err(failure) if failure.kind == ErrorKind::NotFound => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+}
+
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, value| !value.is_null());
+    }
+    value
+}

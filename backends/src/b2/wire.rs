@@ -1,0 +1,145 @@
+//! One HTTP request on the wire: counted, timed, its answer's `Date` noted.
+//!
+//! Owns the HTTP client, the clocks that notice a server that went silent, and the pauses between
+//! tries. Knows nothing of tokens. Invariant: one call of [`Wire::send`] is one request, so retries count.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response};
+use tokio::time::timeout;
+
+use super::error::Failure;
+use crate::error::chain;
+use crate::meter::Class;
+use crate::{ErrorKind, Meter};
+
+/// Longest wait for an answer's head after the request went out, and for the next piece of its body.
+pub(super) const SILENCE: Duration = Duration::from_secs(120);
+
+/// Slowest upload that is still waited for, in bytes a second; many uploads may share one thin line.
+const SLOWEST: u64 = 1024;
+
+/// Tries of one request before its error is given up to.
+pub(super) const TRIES: u32 = 8;
+
+/// An error's text longer than this is not read to its end.
+const MAX_REFUSAL: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub http: Client,
+    pub meter: Meter,
+    /// When the store's clock was last looked at, in our seconds since 1970.
+    looked: AtomicI64,
+}
+
+impl Wire {
+    pub(super) fn new() -> Result<Self, reqwest::Error> {
+        let http = Client::builder()
+            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .connect_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(256)
+            .pool_idle_timeout(Duration::from_secs(15))
+            .tcp_keepalive(Duration::from_secs(15))
+            // Contents are bytes, whatever encoding they are said to have.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            // A token is for the server that gave it.
+            .redirect(Policy::none())
+            .build()?;
+        Ok(Self { http, meter: Meter::default(), looked: AtomicI64::new(0) })
+    }
+
+    /// Sends one request with a body of `length` bytes; answers that are no success are failures.
+    pub(super) async fn send(&self, class: Class, request: RequestBuilder, length: u64) -> Result<Response, Failure> {
+        self.meter.count(class);
+        let patience = SILENCE + Duration::from_secs(length / SLOWEST);
+        let response = match timeout(patience, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(no_answer(&error)),
+            Err(_) => return Err(silent("no answer", patience)),
+        };
+        self.note_date(response.headers().get("date").and_then(|v| v.to_str().ok()));
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = read_some(response).await;
+        Err(Failure::refused(status, &headers, &body))
+    }
+
+    /// Notes the store's clock from a `Date` header, at most once a second.
+    fn note_date(&self, date: Option<&str>) {
+        let now = Utc::now().timestamp();
+        if self.looked.load(Relaxed) == now {
+            return;
+        }
+        if let Some(date) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            self.meter.note_clock(date.with_timezone(&Utc));
+            self.looked.store(now, Relaxed);
+        }
+    }
+}
+
+/// What an error says, as far as it is sane to read.
+async fn read_some(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < MAX_REFUSAL
+        && let Ok(Ok(Some(chunk))) = timeout(Duration::from_secs(10), response.chunk()).await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body
+}
+
+/// A whole answer of JSON.
+pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, Failure> {
+    let body = match timeout(SILENCE, response.bytes()).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err(no_answer(&error)),
+        Err(_) => return Err(silent("nothing more came", SILENCE)),
+    };
+    serde_json::from_slice(&body).map_err(|error| Failure::new(ErrorKind::Other, format!("the server's answer cannot be read: {error}")))
+}
+
+/// The text leaves the URL out: an upload's is as good as a credential.
+pub(super) fn no_answer(error: &reqwest::Error) -> Failure {
+    let host = error.url().and_then(|url| url.host_str().map(|host| (host.to_owned(), url.port()))).map(|(host, port)| match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    });
+    let text = std::error::Error::source(error).map_or_else(|| "the connection broke".into(), chain);
+    let text = match host {
+        Some(host) => format!("cannot talk to {host}: {text}"),
+        None => text,
+    };
+    let kind = match text.contains("invalid peer certificate") {
+        _ if error.is_builder() => ErrorKind::Invalid,
+        true => ErrorKind::Other,
+        false => ErrorKind::Transient,
+    };
+    Failure::new(kind, text)
+}
+
+pub(super) fn silent(what: &str, patience: Duration) -> Failure {
+    Failure::new(ErrorKind::Transient, format!("timed out: {what} within {} s", patience.as_secs()))
+}
+
+/// Waits before try number `tried` + 1: as long as the server said, else twice as long each time.
+pub(super) async fn pause(tried: u32, failure: &Failure) {
+    let step = Duration::from_millis(100 << tried.min(7)).min(Duration::from_secs(10));
+    let wait = failure.retry_after.unwrap_or(step).min(Duration::from_secs(120));
+    tokio::time::sleep(wait + step.mul_f64(random() as f64 / u64::MAX as f64 / 2.0)).await;
+}
+
+/// A number nobody else comes by; not for keys.
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one((std::process::id(), std::time::Instant::now()))
+}
