@@ -61,7 +61,8 @@ class Case:
     def url(self, name: str = "d", port: int | None = None, bucket: str | None = None, **settings: str) -> str:
         endpoint = f"http://127.0.0.1:{port}" if port else self.server.endpoint
         query = "&".join(f"{k}={v}" for k, v in {"endpoint": endpoint, **settings}.items())
-        return f"s3://{bucket or self.server.bucket}/{self.prefix(name)}?{query}"
+        scheme = "b2" if self.server.make == "b2" else "s3"
+        return f"{scheme}://{bucket or self.server.bucket}/{self.prefix(name)}?{query}"
 
     def prefix(self, name: str = "d") -> str:
         return f"{RUN}/{self.name}/{name}"
