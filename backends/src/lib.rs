@@ -17,6 +17,7 @@ pub mod s3;
 pub mod testing;
 mod tree;
 pub mod usage;
+mod wire;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use object_store::path::Path as Prefix;
 use percent_encoding::percent_decode_str;
 
 use crate::{Error, Result};
@@ -88,6 +89,20 @@ impl Location {
     /// The prefix in a bucket (no slash at its ends), or the absolute path of a directory.
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// The prefix as `object_store` takes it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] where it would have to be changed for that.
+    pub fn prefix(&self) -> Result<Prefix> {
+        let bad = |why: &str| Error::invalid(self, format!("this prefix cannot be one: {why}"));
+        let text = std::str::from_utf8(&self.path).map_err(|_| bad("it is not UTF-8"))?;
+        let path = Prefix::parse(text).map_err(|error| bad(&crate::error::chain(&error)))?;
+        match path.as_ref() == text {
+            true => Ok(path),
+            false => Err(bad("it would be stored under another name")),
+        }
     }
 
     /// A directory's path on this machine.

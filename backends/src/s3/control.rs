@@ -25,7 +25,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::credentials::Chain;
 use super::error::{from_bulk, from_sdk};
 use super::settings::Settings;
-use super::wire::{Probe, classify};
+use super::wire::classify;
+use crate::wire::Probe;
 use crate::{Error, ErrorKind, Location, Result};
 
 /// What stands for itself in `x-amz-copy-source`.

@@ -16,7 +16,6 @@ mod wire;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -25,14 +24,14 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, HeaderValue, ObjectStore, ObjectStoreExt, PutResult, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt, PutResult};
 
 use self::control::{Control, CopyLimits};
 use self::credentials::Chain;
 pub(crate) use self::error::Refusal;
 use self::settings::Settings;
-use self::wire::{MeteredConnector, Probe};
 use crate::initialize::{Mode, Setting};
+use crate::wire::{MeteredConnector, Probe, client_options, retries};
 use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
 
 const GIB: u64 = 1 << 30;
@@ -63,7 +62,7 @@ impl S3Backend {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
     pub async fn open(location: Location) -> Result<Self> {
-        let prefix = parse_prefix(&location)?;
+        let prefix = location.prefix()?;
         let settings = Settings::load(&location).await?;
         let chain = Arc::new(Chain::new(settings.sdk.credentials_provider()));
         let probe = Arc::new(Probe::default());
@@ -96,17 +95,6 @@ impl fmt::Debug for S3Backend {
     }
 }
 
-/// The prefix as the data plane takes it, refused where it would have to be changed.
-fn parse_prefix(location: &Location) -> Result<Path> {
-    let bad = |why: &str| Error::invalid(location, format!("this prefix cannot be one: {why}"));
-    let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
-    let path = Path::parse(text).map_err(|error| bad(&crate::error::chain(&error)))?;
-    match path.as_ref() == text {
-        true => Ok(path),
-        false => Err(bad("it would be stored under another name")),
-    }
-}
-
 fn data_plane(settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> object_store::Result<AmazonS3> {
     let https = settings.is_https();
     let mut builder = AmazonS3Builder::new()
@@ -120,35 +108,13 @@ fn data_plane(settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> ob
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
         .with_unsigned_payload(https)
-        .with_retry(RetryConfig {
-            backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 },
-            max_retries: 8,
-            // Counts the first try too: with less, a part that a thin link lost late would get no second
-            // one. Not more, because tries share a signature, which AWS takes for 15 minutes.
-            retry_timeout: Duration::from_secs(300),
-        })
+        .with_retry(retries())
         .with_client_options(client_options(https))
-        .with_http_connector(MeteredConnector(probe.clone()));
+        .with_http_connector(MeteredConnector(probe.clone(), wire::DIALECT));
     if let Some(checksum) = settings.checksum {
         builder = builder.with_checksum_algorithm(checksum);
     }
     builder.build()
-}
-
-fn client_options(https: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_user_agent(HeaderValue::from_static(concat!("offsite/", env!("CARGO_PKG_VERSION"))))
-        .with_allow_http(!https)
-        // Reading the system's certificates takes longer than a small run without TLS.
-        .with_no_system_certificates(!https)
-        .with_http1_only()
-        .with_connect_timeout(Duration::from_secs(10))
-        // A limit on a whole request would kill large uploads on thin links; `wire.rs` watches for
-        // silence instead, and TCP for dead peers.
-        .with_timeout_disabled()
-        .with_pool_max_idle_per_host(256)
-        // S3 closes what is idle for about 20 s; a connection closed under a request costs a retry.
-        .with_pool_idle_timeout(Duration::from_secs(15))
 }
 
 #[async_trait]
