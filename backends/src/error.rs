@@ -72,7 +72,7 @@ impl Error {
             _ => said.unwrap_or_else(|| kind_of_text(&text)),
         };
         let place = if refusal.as_ref().is_some_and(Refusal::is_no_bucket) { location.to_string() } else { location.at(key) };
-        Self::new(kind, place, refusal.and_then(|r| r.sentence()).unwrap_or(text))
+        Self::new(kind, place, refusal.and_then(|r| r.sentence(location.scheme())).unwrap_or(text))
     }
 
     /// An error of ours that a library wrapped on its way through.
@@ -163,7 +163,8 @@ pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
 
 /// Blots out what could be a secret in a library's text: user parts of URLs, signatures, tokens.
 pub fn scrub(text: &str) -> String {
-    const MARKS: [&str; 8] = [
+    const MARKS: [&str; 9] = [
+        "Bearer ",
         "X-Amz-Signature=",
         "X-Amz-Credential=",
         "X-Amz-Security-Token=",

@@ -9,6 +9,7 @@ pub mod b2;
 pub mod conformance;
 pub mod error;
 pub mod file;
+pub mod gcs;
 pub mod initialize;
 mod listing;
 pub mod location;
@@ -95,6 +96,13 @@ pub trait Backend: Send + Sync {
     /// parents, a bucket must exist. Idempotent.
     async fn prepare(&self) -> Result<()>;
 
+    /// Whether what is replaced or removed from now on stays readable by the version that its put was
+    /// answered with. Most stores keep that promise once it was given; where it hangs on a setting of the
+    /// bucket that can be taken back, this asks, with at most one request in the life of the value.
+    async fn keeps_versions(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of
     /// exactly that content, even if it was replaced and is kept as a version, and answers
     /// [`ErrorKind::Precondition`] where that cannot be had any more; without a source it
@@ -140,11 +148,12 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
     let location = Location::parse(text)?;
     match location.scheme() {
         "file" => Ok(Arc::new(file::FileBackend::open(location)?)),
+        "gs" => Ok(Arc::new(gcs::GcsBackend::open(location)?)),
         "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
         "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
         other => Err(Error::invalid(
             &location,
-            format!("no backend for `{other}://`; known are s3://, b2:// and directories (file:// or a bare path)"),
+            format!("no backend for `{other}://`; known are s3://, gs://, b2:// and directories (file:// or a bare path)"),
         )),
     }
 }

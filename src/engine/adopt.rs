@@ -103,8 +103,9 @@ impl One {
         let etag = object.etag.clone().filter(|_| self.target.backend.tree().is_none());
         entry.xattrs = xattrs;
         entry.content = Some(Content { hash, since: self.target.number, key: None, etag, version: None });
-        let is_md5 = object.etag.as_ref().is_some_and(|e| e.len() == 32 && e.bytes().all(|b| b.is_ascii_hexdigit()));
-        let same = is_md5 && object.etag.as_deref() == Some(&md5) || self.same_content(&entry).await?;
+        // A store may say more after the MD5, as S3 does for what went in parts: then it is one of something else.
+        let said = object.etag.as_deref().and_then(|tag| tag.split('-').next());
+        let same = said == Some(md5.as_str()) || self.same_content(&entry).await?;
         if !same {
             return Ok(false);
         }

@@ -227,6 +227,7 @@ async fn contents(
         }
     };
     let mine = leaves(snapshot.clone()).await?;
+    let keeps = destination.backend.keeps_versions().await?;
     let mine_hashes: HashSet<Hash> = mine.iter().map(|p| p.hash).collect();
     let mut known: HashSet<Hash> = before.unwrap_or_default().iter().map(|p| p.hash).collect();
     let mut others = Vec::new();
@@ -251,7 +252,7 @@ async fn contents(
             needed |= holds(other, &entry, content)?;
         }
         if !needed {
-            push(&snapshot.keys, &entry, content, goes)?;
+            push(&snapshot.keys, &entry, content, keeps, goes)?;
         }
     }
     Ok(mine)
@@ -277,12 +278,14 @@ fn holds(other: &mut CacheReader, entry: &Entry, content: &Content) -> Result<bo
     Ok(false)
 }
 
-fn push(rules: &KeyRules, entry: &Entry, content: &Content, goes: &mut Writer<Goes>) -> Result<()> {
-    let (key, version) = match &content.version {
-        Some(version) => (KeyRules::current_key(entry), Some(version.clone())),
-        None => (rules.kept_key(entry.path.as_bytes(), content), None),
-    };
-    goes.push(&Goes { key: key.into(), version, bytes: entry.size })
+/// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
+fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, goes: &mut Writer<Goes>) -> Result<()> {
+    let kept = || Goes { key: rules.kept_key(entry.path.as_bytes(), content).into(), version: None, bytes: entry.size };
+    let Some(version) = &content.version else { return goes.push(&kept()) };
+    if !keeps {
+        goes.push(&Goes { bytes: 0, ..kept() })?;
+    }
+    goes.push(&Goes { key: KeyRules::current_key(entry).into(), version: Some(version.clone()), bytes: entry.size })
 }
 
 /// Deletes what is on the list, and the list.

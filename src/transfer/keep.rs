@@ -1,7 +1,7 @@
 //! Kept versions: a content that is about to be replaced or removed is copied aside first.
 //!
 //! Owns that copy on object stores (a tree moves files instead, see `tree.rs`). Where the store keeps
-//! versions of its own nothing is copied. The copy is made of exactly the content the manifest names:
+//! versions of its own, and still does, nothing is copied. The copy is made of exactly the content the manifest names:
 //! if something else lies there, an earlier run has already made the copy and replaced the content.
 
 use object_store::ObjectStoreExt;
@@ -14,7 +14,10 @@ use crate::model::Entry;
 
 /// Makes sure the content of `old` stays reachable once its key is written over or deleted.
 pub(super) async fn keep_old(target: &Target, old: &Entry) -> Result<()> {
-    let Some(content) = old.content.as_ref().filter(|c| target.keeps && c.version.is_none()) else { return Ok(()) };
+    let Some(content) = old.content.as_ref().filter(|_| target.keeps) else { return Ok(()) };
+    if content.version.is_some() && target.backend.keeps_versions().await? {
+        return Ok(());
+    }
     let from = object_path(&KeyRules::current_key(old))?;
     let to = object_path(&target.rules.kept_key(old.path.as_bytes(), content))?;
     if target.careful {

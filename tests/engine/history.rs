@@ -52,6 +52,29 @@ async fn every_state_comes_back_from_a_bucket_with_versions_and_nothing_is_copie
     assert_eq!(backend.meter().requests().copy, 0);
 }
 
+/// On GCS a bucket that is told to keep no more versions also forgets what is replaced from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_with_a_version_is_copied_once_the_bucket_keeps_none() {
+    let world = World::new();
+    let (bucket, backend) = memory_with("turned-off", MemoryOptions { versions: true, ..MemoryOptions::default() });
+    world.write("f", b"one");
+    world.write("g", b"gone");
+    world.synced(&backend).await;
+    bucket.versions(false);
+    world.write("f", b"two");
+    world.remove("g");
+    world.synced(&backend).await;
+    let first = PullOptions { at: Some("1".into()), ..PullOptions::default() };
+    let pulled = world.pull(&backend, "first", &first).await.unwrap();
+    assert_eq!(pulled.problems, vec![]);
+    assert_eq!(std::fs::read(world.path("first/f")).unwrap(), b"one");
+    assert_eq!(std::fs::read(world.path("first/g")).unwrap(), b"gone");
+    let rules = KeepRules { last: 1, ..KeepRules::default() };
+    let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();
+    engine::prune_over(destination, &world.machine, &rules, false, &Report::new(1)).await.unwrap();
+    assert!(!bucket.keys().iter().any(|k| k.contains("/kept/")), "{:?}", bucket.keys());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_comes_back_from_a_directory() {
     let world = World::new();

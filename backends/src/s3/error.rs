@@ -1,4 +1,4 @@
-//! What S3 servers say when they refuse, turned into kinds and into advice.
+//! What S3 servers say when they refuse, and others in the same form, turned into kinds and into advice.
 //!
 //! Owns the table of S3 error codes and the reading of them out of `object_store`'s texts and the
 //! SDK's errors. Invariants: the code decides before the HTTP status does, because servers disagree
@@ -111,7 +111,8 @@ impl Refusal {
     }
 
     /// One sentence: the server's own words, then what to do; none where the server gave no words.
-    pub(crate) fn sentence(&self) -> Option<String> {
+    /// Whose words the advice uses, the scheme tells.
+    pub(crate) fn sentence(&self, scheme: &str) -> Option<String> {
         if self.unreachable.is_some() {
             return self.unreachable.clone();
         }
@@ -124,7 +125,11 @@ impl Refusal {
             (None, _, None, Some(status)) => format!("the server answered {status}"),
             _ => return None,
         };
-        Some(match self.advice() {
+        let advice = match scheme {
+            "gs" => crate::gcs::advice(self.code.as_deref(), self.status).map(str::to_owned),
+            _ => self.advice(),
+        };
+        Some(match advice {
             Some(advice) => format!("{advice} ({said})"),
             None => said,
         })
@@ -187,7 +192,7 @@ where
         unreachable: None,
     };
     let kind = refusal.kind().unwrap_or_else(|| kind_of_text(&text));
-    Error::new(kind, location.at(key), refusal.sentence().unwrap_or(text))
+    Error::new(kind, location.at(key), refusal.sentence(location.scheme()).unwrap_or(text))
 }
 
 /// One key's refusal out of a bulk delete.
@@ -195,7 +200,7 @@ pub(super) fn from_bulk(location: &Location, key: &str, code: Option<&str>, mess
     let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let refusal = Refusal { code: own(code), message: own(message), ..Refusal::default() };
     let kind = refusal.kind().unwrap_or(ErrorKind::Other);
-    Error::new(kind, location.at(key), refusal.sentence().unwrap_or_else(|| "the server did not delete it".to_owned()))
+    Error::new(kind, location.at(key), refusal.sentence(location.scheme()).unwrap_or_else(|| "the server did not delete it".to_owned()))
 }
 
 fn kind_of_status(status: u16) -> Option<ErrorKind> {

@@ -104,6 +104,10 @@ impl Backend for Faulty {
         broken_stream(&self.script, entered, self.inner.list(scope, depth), |e| e)
     }
 
+    async fn keeps_versions(&self) -> Result<bool> {
+        call(&self.script, "keeps_versions", "", self.inner.keeps_versions()).await
+    }
+
     async fn space(&self) -> Result<Option<Space>> {
         call(&self.script, "space", "", self.inner.space()).await
     }

@@ -349,6 +349,11 @@ impl Backend for MemoryBackend {
         stream::iter(listed.into_iter().map(Ok)).boxed()
     }
 
+    /// As on GCS: what is replaced while this is off is gone, whatever was on before.
+    async fn keeps_versions(&self) -> Result<bool> {
+        Ok(self.shared.options().versions)
+    }
+
     async fn space(&self) -> Result<Option<Space>> {
         Ok(None)
     }

@@ -6,6 +6,7 @@
 
 mod b2;
 mod file;
+mod gcs;
 mod memory;
 mod s3;
 

@@ -1,0 +1,223 @@
+//! The control plane: Google's gRPC client for what the data plane cannot say.
+//!
+//! Owns that client, exact copies, deletes by generation, and whether the bucket keeps versions. Not the
+//! data plane, nor listings and settings, which use it. Invariants: every request is counted in the same
+//! meter as the data plane's, retries too; and every request ends, also with a server that speaks no gRPC.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use google_cloud_gax::error::Error as RpcError;
+use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
+use google_cloud_gax::options::RequestOptionsBuilder;
+use google_cloud_gax::retry_policy::{RetryPolicy, RetryPolicyExt};
+use google_cloud_gax::retry_result::RetryResult;
+use google_cloud_gax::retry_state::RetryState;
+use google_cloud_storage::client::StorageControl;
+use google_cloud_storage::model::{Bucket, Object};
+use google_cloud_storage::retry_policy::RetryableErrors;
+use object_store::PutResult;
+use object_store::path::Path;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::error::{from_rpc, speaks_no_grpc};
+use super::settings::Settings;
+use super::tag::{Tag, quoted};
+use super::tokens::Tokens;
+use crate::meter::Class;
+use crate::wire::Probe;
+use crate::{Error, ErrorKind, Location, Result};
+
+/// How long nobody asks again what could not be found out: the many puts in flight would wait one after
+/// the other.
+const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+
+/// Deletes in flight.
+const DELETES: usize = 16;
+
+/// The gRPC client with what it needs to name things.
+pub(super) struct Control {
+    pub location: Location,
+    pub settings: Settings,
+    pub prefix: Path,
+    pub tokens: Arc<Tokens>,
+    pub probe: Arc<Probe>,
+    client: OnceCell<StorageControl>,
+    keeps: OnceCell<bool>,
+    /// When it last could not be found out, and why.
+    unknown: Mutex<Option<(Instant, Error)>>,
+}
+
+impl Control {
+    pub(super) fn new(location: Location, settings: Settings, prefix: Path, tokens: Arc<Tokens>, probe: Arc<Probe>) -> Self {
+        Self { location, settings, prefix, tokens, probe, client: OnceCell::new(), keeps: OnceCell::new(), unknown: Mutex::new(None) }
+    }
+
+    /// The client, made when it is first needed: many runs never do.
+    pub(super) async fn client(&self) -> Result<&StorageControl> {
+        self.client
+            .get_or_try_init(|| async {
+                let backoff = ExponentialBackoffBuilder::new()
+                    .with_initial_delay(Duration::from_millis(100))
+                    .with_maximum_delay(Duration::from_secs(10))
+                    .clamp();
+                let mut builder = StorageControl::builder()
+                    .with_credentials(self.tokens.credentials().await?)
+                    .with_backoff_policy(backoff)
+                    // A copy of much answers in steps, each well within this.
+                    .with_attempt_timeout(Duration::from_secs(120));
+                if let Some(endpoint) = &self.settings.control {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                builder.build().await.map_err(|error| Error::new(ErrorKind::Other, &self.location, crate::error::chain(&error)))
+            })
+            .await
+    }
+
+    /// Counts a request and those that repeat it, and says that it may be repeated.
+    pub(super) fn counted<B: RequestOptionsBuilder>(&self, class: Class, request: B) -> B {
+        self.probe.meter.count(class);
+        request.with_retry_policy(Counted { probe: self.probe.clone(), class }).with_idempotency(true)
+    }
+
+    pub(super) fn error(&self, key: &str, error: &RpcError) -> Error {
+        from_rpc(&self.location, key, error)
+    }
+
+    /// The bucket's name as the API has it.
+    pub(super) fn bucket(&self) -> String {
+        format!("projects/_/buckets/{}", self.settings.bucket)
+    }
+
+    /// The whole key of a path under the prefix.
+    fn key(&self, path: &Path) -> String {
+        match (self.prefix.as_ref(), path.as_ref()) {
+            ("", path) => path.to_owned(),
+            (prefix, path) => format!("{prefix}/{path}"),
+        }
+    }
+
+    /// What the bucket is like. Takes `storage.buckets.get`.
+    pub(super) async fn get_bucket(&self) -> Result<Bucket> {
+        let request = self.client().await?.get_bucket().set_name(self.bucket());
+        self.counted(Class::Get, request).send().await.map_err(|error| self.error("", &error))
+    }
+
+    /// Whether what is replaced stays as a version. Asked once; who may not ask is told no, which costs
+    /// copies and loses nothing. What soft deletion keeps cannot be read, so it does not count.
+    pub(super) async fn keeps_versions(&self) -> Result<bool> {
+        let asked = self.keeps.get_or_try_init(|| async {
+            let mut unknown = self.unknown.lock().await;
+            if let Some((at, error)) = &*unknown
+                && at.elapsed() < UNKNOWN_FOR
+            {
+                return Err(error.clone());
+            }
+            match self.get_bucket().await {
+                Ok(bucket) => Ok(bucket.versioning.is_some_and(|versioning| versioning.enabled)),
+                Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Unsupported) => Ok(false),
+                Err(error) => {
+                    *unknown = Some((Instant::now(), error.clone()));
+                    Err(error)
+                }
+            }
+        });
+        asked.await.copied()
+    }
+
+    /// The same without asking; no where nobody asked yet.
+    pub(super) fn keeps_versions_as_known(&self) -> bool {
+        self.keeps.get().copied().unwrap_or(false)
+    }
+
+    /// Copies on the server; see [`crate::Backend::copy_exact`]. An object that was copied here from another
+    /// bucket has a generation of its own: then its MD5 tells whether it is the content that is meant.
+    pub(super) async fn copy(&self, from: &Path, to: &Path, etag: Option<&str>) -> Result<PutResult> {
+        let wanted = etag.map(Tag::parse);
+        let Some(Tag { md5, generation }) = wanted else { return self.rewrite(from, to, None).await };
+        let refused = match generation {
+            Some(generation) => match self.rewrite(from, to, Some(generation)).await {
+                Err(error) if error.kind == ErrorKind::Precondition => error,
+                other => return other,
+            },
+            None => Error::new(ErrorKind::Precondition, self.location.at(from.as_ref()), "it is not the content that was meant"),
+        };
+        let Some(md5) = md5 else { return Err(refused) };
+        let request = self.client().await?.get_object().set_bucket(self.bucket()).set_object(self.key(from));
+        let there = self.counted(Class::Head, request).send().await.map_err(|error| self.error(from.as_ref(), &error))?;
+        match md5_of(&there).as_deref() == Some(md5) {
+            true => self.rewrite(from, to, Some(there.generation)).await,
+            false => Err(refused),
+        }
+    }
+
+    /// One copy, in as many steps as the server wants. Nothing appears at `to` before the last.
+    async fn rewrite(&self, from: &Path, to: &Path, generation: Option<i64>) -> Result<PutResult> {
+        let (source, target) = (self.key(from), self.key(to));
+        let mut token = String::new();
+        loop {
+            let request = self
+                .client()
+                .await?
+                .rewrite_object()
+                .set_destination_bucket(self.bucket())
+                .set_destination_name(&target)
+                .set_source_bucket(self.bucket())
+                .set_source_object(&source)
+                .set_or_clear_if_source_generation_match(generation)
+                .set_rewrite_token(&token);
+            let answer = self.counted(Class::Copy, request).send().await.map_err(|error| self.error(from.as_ref(), &error))?;
+            if answer.done {
+                let made = answer.resource.map(|object| (object.generation.to_string(), md5_of(&object)));
+                let e_tag = made.as_ref().map(|(generation, md5)| quoted(md5.as_deref(), generation));
+                let kept = self.keeps_versions().await.unwrap_or(false);
+                let version = made.map(|(generation, _)| generation).filter(|_| kept);
+                return Ok(PutResult { e_tag, version, extensions: Default::default() });
+            }
+            token = answer.rewrite_token;
+        }
+    }
+
+    /// Deletes generations for good; see [`crate::Backend::delete_versions`].
+    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        let delete = async |(path, version): (Path, String)| {
+            let at = || self.location.at(path.as_ref());
+            let generation: i64 = version.parse().map_err(|_| Error::invalid(at(), format_args!("`{version}` is no generation")))?;
+            let request = self.client().await?.delete_object().set_bucket(self.bucket());
+            let request = request.set_object(self.key(&path)).set_generation(generation);
+            match self.counted(Class::Delete, request).send().await.map_err(|error| self.error(path.as_ref(), &error)) {
+                Err(error) if error.kind == ErrorKind::NotFound && error.url != self.location.to_string() => Ok(()),
+                other => other,
+            }
+        };
+        stream::iter(versions.into_iter().map(delete)).buffer_unordered(DELETES).try_collect().await
+    }
+}
+
+/// The MD5 of an object in hex, which ones put in parts do not have.
+pub(super) fn md5_of(object: &Object) -> Option<String> {
+    let md5 = &object.checksums.as_ref()?.md5_hash;
+    (md5.len() == 16).then(|| md5.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Repeats what Google says is worth it, a few times, and counts it.
+#[derive(Debug)]
+struct Counted {
+    probe: Arc<Probe>,
+    class: Class,
+}
+
+impl RetryPolicy for Counted {
+    fn on_error(&self, state: &RetryState, error: RpcError) -> RetryResult {
+        if speaks_no_grpc(&error) {
+            return RetryResult::Permanent(error);
+        }
+        let limited = RetryableErrors.with_attempt_limit(6).with_time_limit(Duration::from_secs(180));
+        let result = limited.on_error(state, error);
+        if matches!(result, RetryResult::Continue(_)) {
+            self.probe.meter.count(self.class);
+        }
+        result
+    }
+}

@@ -1,0 +1,123 @@
+//! Listings with raw keys, page by page: objects and generations by gRPC, unfinished uploads by XML.
+//!
+//! Owns the paging and what a listed thing is. `object_store` lists too, but one key it cannot parse breaks
+//! its whole listing. Invariant: the stream gives everything under the prefix or ends in an error; a server
+//! that goes round in circles is an error.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use google_cloud_storage::model::Object;
+
+use super::control::{Control, md5_of};
+use super::tag::tag;
+use super::uploads::Uploads;
+use crate::meter::Class;
+use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
+
+/// Most of one page; what the server gives at most.
+const PAGE: i32 = 1000;
+
+/// Which listing, and where it stands.
+enum Turn {
+    Objects(String),
+    /// Key and upload after which to go on.
+    Uploads(Option<(String, String)>),
+    End,
+}
+
+/// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as some
+/// tools make to show a folder, has no relative key and is left out.
+pub(super) fn list(control: Arc<Control>, uploads: Arc<Uploads>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+    let prefix = match (scope, control.prefix.as_ref()) {
+        (Scope::Bucket, _) | (_, "") => String::new(),
+        (Scope::Prefix, prefix) => format!("{prefix}/"),
+    };
+    let pages = Pages { control, uploads, prefix, all: depth == Depth::Everything };
+    stream::try_unfold((pages, Turn::Objects(String::new())), |(pages, turn)| async move {
+        let (page, turn) = match turn {
+            Turn::End => return Ok(None),
+            Turn::Objects(token) => pages.objects(token).await?,
+            Turn::Uploads(after) => pages.uploads(after).await?,
+        };
+        Ok::<_, Error>(Some((page, (pages, turn))))
+    })
+    .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+struct Pages {
+    control: Arc<Control>,
+    uploads: Arc<Uploads>,
+    prefix: String,
+    all: bool,
+}
+
+type Page = (Vec<Listed>, Turn);
+
+impl Pages {
+    async fn objects(&self, token: String) -> Result<Page> {
+        let request = self
+            .control
+            .client()
+            .await?
+            .list_objects()
+            .set_parent(self.control.bucket())
+            .set_prefix(&self.prefix)
+            .set_versions(self.all)
+            .set_page_size(PAGE)
+            .set_page_token(&token);
+        let answer = self.control.counted(Class::List, request).send().await.map_err(|error| self.control.error("", &error))?;
+        let page = answer.objects.iter().filter_map(|object| self.listed(object)).collect();
+        let next = answer.next_page_token;
+        let turn = match next.is_empty() {
+            true if self.all => Turn::Uploads(None),
+            true => Turn::End,
+            false if next == token => return Err(self.circle()),
+            false => Turn::Objects(next),
+        };
+        Ok((page, turn))
+    }
+
+    fn listed(&self, object: &Object) -> Option<Listed> {
+        let key = object.name.strip_prefix(&self.prefix).filter(|key| !key.is_empty())?;
+        let made = object.create_time.as_ref();
+        let generation = object.generation.to_string();
+        Some(Listed {
+            key: key.as_bytes().to_vec(),
+            size: u64::try_from(object.size).unwrap_or(0),
+            etag: Some(tag(md5_of(object).as_deref(), &generation)),
+            modified: made.and_then(|at| moment(at.seconds(), at.nanos())).unwrap_or_default(),
+            state: if object.delete_time.is_none() { State::Current } else { State::Old },
+            version: Some(generation),
+            class: Some(object.storage_class.clone()).filter(|class| !class.is_empty()),
+        })
+    }
+
+    /// Uploads in parts that have not ended. Their sizes would take a request each.
+    async fn uploads(&self, after: Option<(String, String)>) -> Result<Page> {
+        let found = self.uploads.page(&self.prefix, after.as_ref()).await?;
+        let listed = found.uploads.into_iter().filter_map(|upload| {
+            let key = upload.key.strip_prefix(&self.prefix).filter(|key| !key.is_empty())?.as_bytes().to_vec();
+            let (size, etag, state) = (0, None, State::Unfinished);
+            Some(Listed { key, size, etag, modified: upload.begun, state, version: Some(upload.id), class: upload.class })
+        });
+        let turn = match found.next {
+            None => Turn::End,
+            next if next == after => return Err(self.circle()),
+            next => Turn::Uploads(next),
+        };
+        Ok((listed.collect(), turn))
+    }
+
+    fn circle(&self) -> Error {
+        Error::new(ErrorKind::Other, &self.control.location, "the server's listing goes round in circles")
+    }
+}
+
+fn moment(seconds: i64, nanos: i32) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(seconds, u32::try_from(nanos).ok()?)
+}

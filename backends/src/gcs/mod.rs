@@ -1,0 +1,184 @@
+//! Google Cloud Storage.
+//!
+//! Owns [`GcsBackend`] and the data plane's client. Contents go through `object_store` over the XML API
+//! (`store.rs`); what that cannot say goes through Google's gRPC client (`control.rs`, `list.rs`, `init.rs`). Both share one
+//! configuration (`settings.rs`), one source of tokens (`tokens.rs`) and one meter (`crate::wire`).
+//! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
+
+mod control;
+mod error;
+mod init;
+mod lifecycle;
+mod list;
+mod settings;
+mod store;
+mod tag;
+mod tokens;
+mod uploads;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutResult};
+
+use self::control::Control;
+pub(crate) use self::error::advice;
+use self::settings::{Settings, Source};
+use self::store::GcsStore;
+use self::tokens::Tokens;
+use self::uploads::Uploads;
+use self::wire::Connector;
+use crate::initialize::{Mode, Setting};
+use crate::wire::{Probe, client_options, retries};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
+
+const TIB: u64 = 1 << 40;
+
+/// What is asked for when only the answer's `Date` matters; it lies in most prefixes.
+const CLOCK_KEY: &str = ".offsite/format.json";
+
+/// A bucket, or a prefix in one.
+///
+/// Errors name `gs://bucket/prefix/key`, what the server said, and what to do about it. The entity tag of
+/// an object is its generation, with the MD5 before it where there is one. A put answers with a version only where
+/// the bucket keeps what is replaced, and only a put without a condition: finding that out takes one request
+/// in the life of the value, and `storage.buckets.get`; without that right no version is ever answered.
+pub struct GcsBackend {
+    location: Location,
+    control: Arc<Control>,
+    uploads: Arc<Uploads>,
+    store: Arc<GcsStore>,
+}
+
+impl GcsBackend {
+    /// Opens a bucket by its URL. Settings in the query: `endpoint` (an emulator or a private endpoint),
+    /// `control_endpoint` (the same for gRPC; default: `endpoint`), `credentials` (a file), `anonymous`
+    /// (`true`), `project` (in which a bucket is made); all else comes from Google's own variables and
+    /// files. Sends no request and reads no credential.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    pub fn open(location: Location) -> Result<Self> {
+        let prefix = location.prefix()?;
+        let settings = Settings::load(&location)?;
+        let tokens = Arc::new(Tokens::new(settings.source.clone()));
+        let probe = Arc::new(Probe::default());
+        let connector = || Connector { probe: probe.clone(), anonymous: settings.source == Source::Anonymous };
+        let bad = |error: object_store::Error| Error::new(ErrorKind::Invalid, &location, crate::error::chain(&error));
+        let plain = data_plane(&settings, &tokens, connector()).map_err(bad)?;
+        let served = location.clone().served_by(&settings.endpoint);
+        let control = Arc::new(Control::new(location.clone(), settings.clone(), prefix.clone(), tokens, probe.clone()));
+        let uploads = Arc::new(Uploads::new(control.clone(), &connector()).map_err(bad)?);
+        let store = Arc::new(GcsStore::new(PrefixStore::new(plain, prefix), control.clone()));
+        Ok(Self { location: served, control, uploads, store })
+    }
+}
+
+/// The place only: the libraries' own texts are not sure to leave credentials out.
+impl fmt::Debug for GcsBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GcsBackend({})", self.location)
+    }
+}
+
+fn data_plane(settings: &Settings, tokens: &Arc<Tokens>, connector: Connector) -> object_store::Result<GoogleCloudStorage> {
+    GoogleCloudStorageBuilder::new()
+        .with_bucket_name(&settings.bucket)
+        .with_base_url(&settings.endpoint)
+        .with_credentials(tokens.clone())
+        .with_skip_signature(connector.anonymous)
+        .with_retry(retries())
+        .with_client_options(client_options(settings.is_https()))
+        .with_http_connector(connector)
+        .build()
+}
+
+#[async_trait]
+impl Backend for GcsBackend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create_only: true,
+            compare_and_swap: true,
+            server_copy: true,
+            any_name: false,
+            max_key: 1024,
+            min_part: 5 << 20,
+            max_parts: 10_000,
+            max_object: 5 * TIB,
+            transfers: 64,
+            versions: true,
+            checksum: Some("crc32c"),
+            control: true,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        Some(self.store.clone())
+    }
+
+    fn meter(&self) -> &Meter {
+        &self.control.probe.meter
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        if let Some(now) = self.meter().clock() {
+            return Ok(now);
+        }
+        // Any answer tells the time, a refusal too.
+        let key = Path::parse(CLOCK_KEY).map_err(|error| Error::invalid(&self.location, error))?;
+        let answer = self.store.head(&key).await;
+        match (self.meter().clock(), answer) {
+            (Some(now), _) => Ok(now),
+            (None, Err(error)) => Err(Error::from_store(&self.location, CLOCK_KEY, &error)),
+            (None, Ok(_)) => {
+                Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown"))
+            }
+        }
+    }
+
+    /// Sends nothing: the first write to a bucket that is not there says so.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn keeps_versions(&self) -> Result<bool> {
+        self.control.keeps_versions().await
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+        self.control.copy(from, to, etag).await
+    }
+
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        list::list(self.control.clone(), self.uploads.clone(), scope, depth)
+    }
+
+    /// A bucket has no end.
+    async fn space(&self) -> Result<Option<Space>> {
+        Ok(None)
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        Ok(init::initialize(&self.control, want, mode).await)
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        self.control.delete_versions(versions).await
+    }
+}
