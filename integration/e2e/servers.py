@@ -1,8 +1,9 @@
-"""The S3 servers: started and stopped by `integration/servers`, named by what those print.
+"""The servers: started and stopped by `integration/servers`, named by what those print.
 
 A server that runs already is used and left running. Invariant: one that cannot be started ends the
 whole run with its reason; no test is ever skipped for it.
 """
+import json
 import os
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import boto3
 from botocore.config import Config
@@ -28,6 +30,9 @@ class Server:
             sys.exit(f"{make}: cannot be started")
         words = [shlex.split(line)[1] for line in started.stdout.splitlines() if line.startswith("export ")]
         self.env = dict(word.split("=", 1) for word in words)
+        self.known()
+
+    def known(self) -> None:
         self.endpoint = self.env["OFFSITE_TEST_S3_ENDPOINT"]
         self.port = urlsplit(self.endpoint).port
         self.bucket = self.env["OFFSITE_TEST_S3_BUCKET"]
@@ -47,9 +52,32 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         """The variables a user of this server would have set, and none of the user who runs the tests."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "OFFSITE_", "XDG_", "RUST_"))}
-        return {**clean, **{k: v for k, v in self.env.items() if k.startswith("AWS_")}}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "GOOGLE_", "OFFSITE_", "XDG_", "RUST_"))}
+        return {**clean, **{k: v for k, v in self.env.items() if k.startswith(("AWS_", "GOOGLE_"))}}
 
     def stop(self) -> None:
         if not self.ran_before:
             subprocess.run([self.script, "stop"], check=False)
+
+
+class Gcs(Server):
+    """The fake Google Cloud Storage."""
+
+    def known(self) -> None:
+        self.endpoint, self.control = self.env["OFFSITE_TEST_GCS_ENDPOINT"], self.env["OFFSITE_TEST_GCS_CONTROL"]
+        self.port = urlsplit(self.endpoint).port
+        self.bucket, self.versioned = self.env["OFFSITE_TEST_GCS_BUCKET"], self.env["OFFSITE_TEST_GCS_VERSIONED_BUCKET"]
+        self.keys = Path(self.env["OFFSITE_TEST_GCS_KEYS"])
+        key = json.loads((self.keys / "admin.json").read_text())["private_key"]
+        self.secret = key.splitlines()[2]
+        self.token = json.loads(self.ask("computeMetadata/v1/instance/service-accounts/default/token"))["access_token"]
+
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> bytes:
+        """A request of somebody who is not offsite."""
+        headers = {"Metadata-Flavor": "Google", **({"Authorization": f"Bearer {self.token}"} if hasattr(self, "token") else {})}
+        with urlopen(Request(f"{self.endpoint}/{path}", body, headers, method=method), timeout=30) as answer:
+            return answer.read()
+
+
+def server(make: str) -> Server:
+    return Gcs(make) if make == "gcs" else Server(make)
