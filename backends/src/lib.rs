@@ -15,6 +15,7 @@ mod listing;
 pub mod location;
 pub mod meter;
 pub mod s3;
+pub mod sftp;
 pub mod testing;
 mod tree;
 pub mod usage;
@@ -149,11 +150,12 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
     match location.scheme() {
         "file" => Ok(Arc::new(file::FileBackend::open(location)?)),
         "gs" => Ok(Arc::new(gcs::GcsBackend::open(location)?)),
+        "sftp" => Ok(Arc::new(sftp::SftpBackend::open(location)?)),
         "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
         "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
         other => Err(Error::invalid(
             &location,
-            format!("no backend for `{other}://`; known are s3://, gs://, b2:// and directories (file:// or a bare path)"),
+            format!("no backend for `{other}://`; known are s3://, gs://, b2://, sftp:// and directories (file:// or a bare path)"),
         )),
     }
 }

@@ -1,6 +1,6 @@
-//! A destination that is a real directory tree (a directory here; SFTP later), and the target of a pull.
+//! A destination that is a real directory tree (a directory here or behind SFTP), and the target of a pull.
 //!
-//! Owns the contract only; `file/tree.rs` is the local one. Invariants every implementation keeps:
+//! Owns the contract only; `file/tree.rs` is the local one, `sftp/tree.rs` the other. Invariants every implementation keeps:
 //! nothing outside the root is ever read, written or followed, whatever the paths say or whatever
 //! symlinks lie in the tree; a file appears under its own name whole or not at all.
 
@@ -72,7 +72,7 @@ pub struct FileStat {
     /// Length in bytes; of no meaning for a directory.
     pub size: u64,
     pub mtime: Stamp,
-    /// The inode's number, which tells a replaced file from the one it replaced.
+    /// The inode's number, which tells a replaced file from the one it replaced; 0 where it is not known.
     pub ino: u64,
 }
 
@@ -84,8 +84,13 @@ pub trait Tree: Send + Sync {
     /// Where the root is on this machine, if it is; for messages and for reading back.
     fn local_root(&self) -> Option<PathBuf>;
 
+    /// The mtime that [`Tree::stat`] answers once this one was set: some trees keep whole seconds only.
+    fn kept_stamp(&self, stamp: Stamp) -> Stamp {
+        stamp
+    }
+
     /// Writes one content to a temporary file with its metadata (owner, mode, xattrs, mtime), not
-    /// yet durable, not yet visible under a name of the tree.
+    /// yet durable (it may be), not yet visible under a name of the tree.
     async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged>;
 
     /// The same for a content of any size that arrives in order, block by block.
@@ -95,7 +100,8 @@ pub trait Tree: Send + Sync {
     async fn discard(&self, staged: Staged) -> Result<()>;
 
     /// Gives staged contents their names. With `durable`, all of them are on stable storage before
-    /// the first gets its name. Each is replaced atomically (hard link to `keep` first, then
+    /// the first gets its name, as far as the tree has calls for that (SFTP: only large files, unless
+    /// its settings say more). Each is replaced atomically (hard link to `keep` first, then
     /// rename), parent directories are made as needed (mode 0700 until [`Tree::set_meta`] says
     /// otherwise). Answers item by item, in order; one that failed is discarded and does not stop
     /// the others. An empty directory makes way; one that holds something answers

@@ -268,7 +268,7 @@ fn is_gone(fd: &OwnedFd) -> bool {
 }
 
 /// Says what is wrong with a path that may not be used.
-pub(super) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
+pub(crate) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
     if path.contains(&0) {
         return Err("a name cannot hold a NUL byte");
     }
@@ -283,7 +283,7 @@ pub(super) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
 }
 
 /// Parent (empty for the root) and last component.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"", path),

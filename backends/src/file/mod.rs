@@ -5,7 +5,7 @@
 //! between writers, `store.rs` speaks the data plane, `tree.rs` the tree.
 //! Invariant: nothing outside the root is touched and no symlink below it is followed.
 
-mod dirs;
+pub(crate) mod dirs;
 mod init;
 mod meta;
 mod publish;

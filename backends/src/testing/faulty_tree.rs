@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use super::faulty::call;
 use super::faulty_store::broken_body;
 use super::script::{Script, injected};
-use crate::tree::{FileStat, StageBlocks};
+use crate::tree::{FileStat, StageBlocks, Stamp};
 use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree};
 
 pub(super) struct FaultyTree {
@@ -37,6 +37,10 @@ impl FaultyTree {
 impl Tree for FaultyTree {
     fn local_root(&self) -> Option<PathBuf> {
         self.inner.local_root()
+    }
+
+    fn kept_stamp(&self, stamp: Stamp) -> Stamp {
+        self.inner.kept_stamp(stamp)
     }
 
     async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {

@@ -9,6 +9,7 @@ mod file;
 mod gcs;
 mod memory;
 mod s3;
+mod sftp;
 
 use std::env::var;
 use std::sync::{Arc, Mutex, PoisonError};

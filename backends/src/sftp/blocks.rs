@@ -1,0 +1,108 @@
+//! A content that is staged block by block.
+//!
+//! Owns how many blocks are on the way, and going on after a lost connection: what the server has not
+//! confirmed is still here and is sent again to the same temporary file. Invariant: a file is finished
+//! only if every block was confirmed; a server that lost what it had confirmed (it was restarted) shows
+//! a shorter file, and the content is refused.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::ops::Handle;
+use super::session::{Fault, Pending};
+use super::staging::{Area, Temp, is_zero, pieces};
+use crate::tree::StageBlocks;
+use crate::{Error, ErrorKind, FileMeta, Result, Staged};
+
+/// Bytes of one content that may wait for their confirmation.
+const WINDOW: u64 = 4 << 20;
+
+pub(super) struct Blocks {
+    area: Arc<Area>,
+    temp: Temp,
+    handle: Handle,
+    meta: FileMeta,
+    /// Up to where it was written, and up to where that was confirmed.
+    offset: u64,
+    confirmed: u64,
+    under_way: VecDeque<(u64, Bytes, Pending)>,
+}
+
+impl Blocks {
+    pub async fn new(area: &Arc<Area>, meta: FileMeta) -> Result<Self> {
+        let (temp, handle) = area.create().await?;
+        Ok(Self { area: Arc::clone(area), temp, handle, meta, offset: 0, confirmed: 0, under_way: VecDeque::new() })
+    }
+
+    pub async fn append(&mut self, block: &Bytes) -> Result<()> {
+        for piece in pieces(block, self.handle.session.write_size) {
+            let at = self.offset;
+            self.offset += piece.len() as u64;
+            if !(self.meta.sparse && is_zero(&piece)) {
+                let pending = self.handle.write(at, piece.clone()).await;
+                self.under_way.push_back((at, piece, pending));
+            }
+        }
+        self.settle(WINDOW).await
+    }
+
+    /// Waits until no more than so many bytes are unconfirmed.
+    async fn settle(&mut self, most: u64) -> Result<()> {
+        while let Some((at, piece, _)) = self.under_way.front() {
+            let end = at + piece.len() as u64;
+            if self.offset - at <= most {
+                break;
+            }
+            // Taken out only when it is answered, so that a cancelled call loses no block.
+            match self.under_way[0].2.wait().await {
+                Ok(()) => {
+                    self.under_way.pop_front();
+                    self.confirmed = end;
+                }
+                Err(Fault::Lost) => self.go_on().await?,
+                Err(fault) => return Err(self.area.fault(&self.temp.path, &fault, WINDOW).await),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the file again over a new connection and sends again what was not confirmed.
+    async fn go_on(&mut self) -> Result<()> {
+        let (handle, size) = self.area.reopen(&self.temp.path).await?;
+        if size < self.confirmed && !self.meta.sparse {
+            let what = "the server lost what it had confirmed (was it restarted?); the file is to be sent again";
+            return Err(Error::new(ErrorKind::Transient, self.area.dirs.link.shown(&self.temp.path), what));
+        }
+        self.handle = handle;
+        for (at, piece, pending) in &mut self.under_way {
+            *pending = self.handle.write(*at, piece.clone()).await;
+        }
+        Ok(())
+    }
+
+    /// Ends it; with `durable` it is on the server's disk then.
+    pub async fn end(mut self, durable: bool) -> Result<Temp> {
+        loop {
+            self.settle(0).await?;
+            match self.area.finish(self.handle, &self.meta, self.offset, durable).await {
+                Ok(()) => return Ok(self.temp),
+                Err(Fault::Lost) => self.handle = self.area.reopen(&self.temp.path).await?.0,
+                Err(fault) => return Err(self.area.fault(&self.temp.path, &fault, 0).await),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl StageBlocks for Blocks {
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        self.append(&block).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Staged> {
+        Ok(self.end(false).await?.into_staged())
+    }
+}

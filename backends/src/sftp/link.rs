@@ -1,0 +1,133 @@
+//! The connection as the rest sees it: there when it is needed, made again when it was lost.
+//!
+//! Owns when to connect, how long to wait between tries, and which requests are made again: those that
+//! may be made twice. Also the texts of errors. Invariant: an error that no further try can mend (a host
+//! key, a login) ends the trying at once.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::address::Address;
+use super::packet::{self, Status};
+use super::session::{Fault, Session};
+use super::ssh;
+use crate::meter::Meter;
+use crate::{Error, ErrorKind, Location, Result};
+
+/// Waits before each further try to connect, in seconds. Two minutes in all: as long as a lease lives.
+const WAITS: [u64; 9] = [0, 1, 2, 4, 8, 15, 30, 30, 30];
+/// How often one call is made when the connection breaks under it.
+const TRIES: usize = 6;
+
+/// One server, connected to at most once at a time.
+pub(super) struct Link {
+    pub location: Location,
+    pub address: Address,
+    pub meter: Arc<Meter>,
+    /// Requests that went out, in packets.
+    pub packets: Arc<AtomicU64>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Link {
+    pub fn new(location: Location, address: Address, meter: Arc<Meter>) -> Self {
+        Self { location, address, meter, packets: Arc::default(), session: Mutex::new(None) }
+    }
+
+    /// The connection. The first one is tried for once; one that was lost is made again with patience.
+    pub async fn session(&self) -> Result<Arc<Session>> {
+        let mut slot = self.session.lock().await;
+        let Some(old) = slot.as_ref() else {
+            let new = Arc::new(self.connect().await?);
+            *slot = Some(Arc::clone(&new));
+            return Ok(new);
+        };
+        if old.is_up() {
+            return Ok(Arc::clone(old));
+        }
+        let mut last = None;
+        for wait in WAITS {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            match self.connect().await {
+                Ok(new) => {
+                    let new = Arc::new(new);
+                    *slot = Some(Arc::clone(&new));
+                    return Ok(new);
+                }
+                Err(error) if error.kind == ErrorKind::Transient => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| ssh::explain(&self.address, &self.location, "")))
+    }
+
+    /// The connection, if it is up and nobody is making it.
+    pub fn current(&self) -> Option<Arc<Session>> {
+        self.session.try_lock().ok()?.clone()
+    }
+
+    async fn connect(&self) -> Result<Session> {
+        Session::open(&self.address, &self.location, Arc::clone(&self.meter), Arc::clone(&self.packets)).await
+    }
+
+    /// Makes a call that may be made twice; `again` tells it that the one before it may have been done.
+    /// `shown` names in errors what it is about.
+    pub async fn run<T, F>(&self, shown: &[u8], mut call: impl FnMut(Arc<Session>, bool) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Fault>>,
+    {
+        for again in 0..TRIES {
+            match call(self.session().await?, again > 0).await {
+                Err(Fault::Lost) => {}
+                done => return done.map_err(|fault| self.error(shown, &fault)),
+            }
+        }
+        Err(self.error(shown, &Fault::Lost))
+    }
+
+    /// A fault as an error about a path below the root.
+    pub fn error(&self, path: &[u8], fault: &Fault) -> Error {
+        let url = self.shown(path);
+        let Status { code, message } = match fault {
+            Fault::Refused(status) => status,
+            Fault::Lost => return Error::new(ErrorKind::Transient, url, "the connection was lost"),
+        };
+        let (kind, what) = match *code {
+            packet::NO_SUCH_FILE => (ErrorKind::NotFound, "no such file or directory"),
+            packet::DENIED => (ErrorKind::Denied, "the server does not allow it (permission denied)"),
+            packet::BAD_MESSAGE => (ErrorKind::Invalid, "the server takes no such name or value (longer than 255 bytes?)"),
+            packet::UNSUPPORTED => (ErrorKind::Unsupported, "the server has no such operation"),
+            packet::FAILURE => (ErrorKind::Other, "the server could not do it and does not say why"),
+            _ => (ErrorKind::Other, "the server refused it"),
+        };
+        // OpenSSH only says the code in words again.
+        let plain =
+            matches!(message.as_str(), "" | "Failure" | "No such file" | "Permission denied" | "Bad message" | "Operation unsupported");
+        match plain {
+            true => Error::new(kind, url, what),
+            false => Error::new(kind, url, format!("{what}: {}", printable(message.as_bytes()))),
+        }
+    }
+
+    /// The printable URL of a path below the root.
+    pub fn shown(&self, path: &[u8]) -> String {
+        self.location.at(&printable(path))
+    }
+}
+
+/// A name as text: what is not UTF-8 is replaced and control characters are escaped, so that a name
+/// cannot forge lines in a log or drive a terminal.
+pub(super) fn printable(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in String::from_utf8_lossy(name).chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}

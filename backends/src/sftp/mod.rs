@@ -1,0 +1,192 @@
+//! Directories behind SFTP: the backend, the tree and the object store over it.
+//!
+//! Owns [`SftpBackend`], which ties the parts together: `address.rs` reads the URL, `ssh.rs` runs `ssh`,
+//! `packet.rs`, `session.rs` and `ops.rs` speak version 3, `link.rs` connects again, `dirs.rs` finds
+//! directories, `staging.rs` and `blocks.rs` write, `publish.rs` and `links.rs` name, `read.rs` and
+//! `walk.rs` read, `put.rs` decides between writers, `store.rs` speaks the data plane, `tree.rs` the tree.
+//! Invariant: what can be trusted of the server's side is what a login by `ssh` vouches for; no symlink
+//! below the root is followed.
+
+mod address;
+mod blocks;
+mod dirs;
+mod init;
+mod link;
+mod links;
+mod meta;
+mod ops;
+mod packet;
+mod publish;
+mod put;
+mod read;
+mod session;
+mod ssh;
+mod staging;
+mod store;
+mod tree;
+mod walk;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+
+use crate::file::STAGING;
+use crate::initialize::{Mode, Setting};
+use crate::meter::Class;
+use crate::{
+    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Result, Scope, Space, State, Tree,
+};
+use address::Address;
+use dirs::Dirs;
+use link::Link;
+use staging::Area;
+
+/// A destination that is a directory of an SFTP server.
+pub struct SftpBackend {
+    location: Location,
+    area: Arc<Area>,
+    meter: Arc<Meter>,
+}
+
+impl SftpBackend {
+    /// The directory that `location` names. Touches nothing; `ssh` is started by the first operation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a user, host, port or setting that cannot be.
+    pub fn open(location: Location) -> Result<Self> {
+        let meter = Arc::new(Meter::default());
+        let address = Address::new(&location)?;
+        let link = Arc::new(Link::new(location.clone(), address, Arc::clone(&meter)));
+        Ok(Self { location, area: Arc::new(Area::new(Dirs::new(link), STAGING)), meter })
+    }
+
+    /// Requests that went over the wire so far; several answer one call.
+    pub fn packets(&self) -> u64 {
+        self.area.dirs.link.packets.load(Relaxed)
+    }
+}
+
+#[async_trait]
+impl Backend for SftpBackend {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            create_only: true,
+            compare_and_swap: false,
+            server_copy: true,
+            any_name: true,
+            max_key: usize::MAX,
+            min_part: 1,
+            max_parts: u64::MAX / 2,
+            max_object: i64::MAX as u64,
+            transfers: 64,
+            versions: false,
+            checksum: None,
+            control: true,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(store::SftpStore(Arc::clone(&self.area)))
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        None
+    }
+
+    /// Counts calls, of which each is some packets; see [`SftpBackend::packets`].
+    fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// The clock by which the server stamps a file that is made. Where nothing can be written (no such
+    /// directory yet, read-only), this machine's.
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        self.meter.count(Class::Head);
+        let touched = async {
+            self.area.dirs.root().await?;
+            let (temp, handle) = self.area.create().await?;
+            match ops::attrs(handle.stat()).await {
+                Ok(found) => Ok(found.unwrap_or_default()),
+                Err(fault) => Err(self.area.dirs.link.error(&temp.path, &fault)),
+            }
+        };
+        match touched.await {
+            Ok(attrs) => {
+                let now = meta::modified(&attrs);
+                self.meter.note_clock(now);
+                Ok(now)
+            }
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Denied) && self.area.dirs.link.current().is_some() => {
+                Ok(Utc::now())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.area.dirs.make_root().await
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+        self.meter.count(Class::Copy);
+        let (from, to) = (from.as_ref().as_bytes(), to.as_ref().as_bytes());
+        let found = read::File::open(&self.area, from).await?;
+        put::expect(&self.area, from, &found.attrs, etag)?;
+        let temp = self.area.stage_copy(from, &FileMeta::default(), true).await?;
+        put::name(&self.area, temp, to, put::Mode::Overwrite).await
+    }
+
+    /// As the directories answer, in no order. Ends in an error at a directory that cannot be read.
+    fn list(&self, _: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
+        self.meter.count(Class::List);
+        let listed = |found: Result<walk::Found>| {
+            let (key, attrs) = found?;
+            Ok(Listed {
+                key,
+                size: attrs.size.unwrap_or_default(),
+                etag: Some(meta::etag(&attrs)),
+                modified: meta::modified(&attrs),
+                state: State::Current,
+                version: None,
+                class: None,
+            })
+        };
+        walk::files(Arc::clone(&self.area), Vec::new()).map(listed).boxed()
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.meter.count(Class::Head);
+        let root = self.area.dirs.full(b"");
+        let asked = self.area.dirs.link.run(b"", |session, _| {
+            let root = &root;
+            async move { session.space(root).await }
+        });
+        asked.await
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        init::initialize(self, want, mode).await
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+        match versions.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unsupported, &self.location, "a directory keeps no versions of its own")),
+        }
+    }
+
+    fn tree(&self) -> Option<Arc<dyn Tree>> {
+        Some(Arc::new(tree::SftpTree(Arc::clone(&self.area))))
+    }
+}

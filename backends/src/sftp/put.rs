@@ -1,0 +1,188 @@
+//! Writing objects: who wins, and uploads in parts.
+//!
+//! Owns the two ways to name an object (overwrite, create-only) and uploads in parts. Invariants: an object
+//! is on the server's disk before it has its name, where the server can say so; of several writers of one
+//! name, in this process or another, exactly one creates. A retried creation may meet its own first try.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
+use tokio::sync::{Mutex, oneshot};
+
+use super::blocks::Blocks;
+use super::links::{Linked, claim, exclusive_rename, link, rename_new};
+use super::ops::attrs;
+use super::packet::Attrs;
+use super::read::lstat;
+use super::staging::{Area, Temp};
+use super::{meta, publish};
+use crate::file::store_error;
+use crate::meter::Class;
+use crate::{Error, ErrorKind, FileMeta, Result};
+
+/// How an object gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Overwrite,
+    Create,
+}
+
+/// A claim of a writer that died is passed over after so many seconds by the server's clock.
+const CLAIM: i64 = 120;
+
+/// Gives a staged file the name `key`.
+pub(super) async fn name(area: &Arc<Area>, temp: Temp, key: &[u8], mode: Mode) -> Result<PutResult> {
+    let (parent, _) = area.dirs.split(key)?;
+    let attrs = make_unique(area, &temp.path).await?;
+    match mode {
+        Mode::Overwrite => publish::rename(area, &temp.path, key).await?,
+        Mode::Create => {
+            area.dirs.dir(parent, true).await?;
+            create(area, &temp, key).await?;
+        }
+    }
+    // The guard of a name that is gone would only ask for nothing.
+    if mode == Mode::Overwrite {
+        temp.release();
+    }
+    Ok(result(&attrs))
+}
+
+/// Gives a staged file a tag that no other one has.
+async fn make_unique(area: &Area, temp: &[u8]) -> Result<Attrs> {
+    let full = area.dirs.full(temp);
+    let made = area.dirs.link.run(temp, |session, _| {
+        let full = &full;
+        async move {
+            let found = attrs(session.lstat(full)).await?.unwrap_or_default();
+            let set = session.set(full, &meta::unique(&found));
+            // As the server keeps it, which may be less.
+            let kept = session.lstat(full);
+            set.done().await?;
+            Ok(attrs(kept).await?.unwrap_or_default())
+        }
+    });
+    made.await
+}
+
+async fn create(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<()> {
+    let won = match link(area, &temp.path, key).await? {
+        Linked::Yes => true,
+        Linked::Taken => false,
+        Linked::Cannot if exclusive_rename(area).await? => rename_new(area, &temp.path, key).await?,
+        Linked::Cannot => create_claimed(area, temp, key).await?,
+    };
+    match won {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Exists, area.dirs.link.shown(key), "it is there already")),
+    }
+}
+
+/// Where the server has nothing that refuses to replace but the making of an empty file: whoever makes the
+/// claim of a name may look and rename.
+async fn create_claimed(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<bool> {
+    let name = key.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let claimed = [area.staging(), b"/claim-", &name.as_bytes()[name.len().saturating_sub(200)..]].concat();
+    if !claim(area, &claimed).await? {
+        let (left, now) = (lstat(area, &claimed).await?, lstat(area, &temp.path).await?);
+        let age = now.zip(left).map_or(0, |(now, left)| meta::stamp(&now).secs - meta::stamp(&left).secs);
+        if age < CLAIM {
+            return Ok(false);
+        }
+        area.discard(&claimed).await?;
+        if !claim(area, &claimed).await? {
+            return Ok(false);
+        }
+    }
+    let won = match lstat(area, key).await {
+        Ok(None) => publish::rename(area, &temp.path, key).await.map(|()| true),
+        found => found.map(|_| false),
+    };
+    area.discard(&claimed).await?;
+    won
+}
+
+pub(super) fn result(attrs: &Attrs) -> PutResult {
+    PutResult { e_tag: Some(meta::etag(attrs)), version: None, extensions: Default::default() }
+}
+
+/// Answers `Precondition` unless the file has the tag that is asked for, if one is.
+pub(super) fn expect(area: &Area, key: &[u8], attrs: &Attrs, wanted: Option<&str>) -> Result<()> {
+    let found = meta::etag(attrs);
+    match wanted.map(|tag| tag.trim_matches('"')) {
+        Some(wanted) if wanted != found => {
+            Err(Error::new(ErrorKind::Precondition, area.dirs.link.shown(key), format!("it is {found} and not {wanted}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An upload in parts: one temporary file, written in the order of the parts.
+pub(super) struct Upload {
+    area: Arc<Area>,
+    key: Vec<u8>,
+    /// None once it is finished, aborted or has failed.
+    blocks: Arc<Mutex<Option<Blocks>>>,
+    /// Ready when the part before is written.
+    before: Option<oneshot::Receiver<()>>,
+}
+
+impl Upload {
+    pub async fn new(area: Arc<Area>, key: &[u8]) -> Result<Self> {
+        area.dirs.split(key)?;
+        let blocks = Blocks::new(&area, FileMeta::default()).await?;
+        Ok(Self { area, key: key.to_vec(), blocks: Arc::new(Mutex::new(Some(blocks))), before: None })
+    }
+
+    fn ended(&self) -> object_store::Error {
+        let what = "the upload has ended already, or a part of it failed";
+        store_error(Error::new(ErrorKind::Invalid, self.area.dirs.link.shown(&self.key), what))
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({})", self.area.dirs.link.shown(&self.key))
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.area.dirs.link.meter.count(Class::Multipart);
+        let (blocks, ended) = (Arc::clone(&self.blocks), self.ended());
+        let (written, ready) = oneshot::channel();
+        let before = self.before.replace(ready);
+        let part: BoxFuture<'static, object_store::Result<()>> = async move {
+            // An error of the part before has ended the upload, which is seen below.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let mut slot = blocks.lock().await;
+            let Some(mut upload) = slot.take() else { return Err(ended) };
+            for chunk in data.iter() {
+                upload.append(chunk).await.map_err(store_error)?;
+            }
+            *slot = Some(upload);
+            let _ = written.send(());
+            Ok(())
+        }
+        .boxed();
+        part
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let Some(blocks) = self.blocks.lock().await.take() else { return Err(self.ended()) };
+        let temp = blocks.end(true).await.map_err(store_error)?;
+        name(&self.area, temp, &self.key, Mode::Overwrite).await.map_err(store_error)
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        drop(self.blocks.lock().await.take());
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading contents: what counts as a file, and several requests on the way for each.
+//!
+//! Owns opening without following, reading ranges, and going on after a lost connection with the same
+//! file. Invariant: all bytes of one value come from one file: after a lost connection it is opened again
+//! only if length and time are as they were, and a file that ends early is an error.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use tokio::sync::Mutex;
+
+use super::dirs::kind;
+use super::meta::{is_file, stamp};
+use super::ops::{Handle, Open, attrs, data};
+use super::packet::{self, Attrs, Status};
+use super::session::Fault;
+use super::staging::Area;
+use crate::{Error, ErrorKind, FileKind, FileStat, Result, Stamp};
+
+/// Bytes of one block of a stream.
+pub(super) const BLOCK: u64 = 1 << 20;
+/// Blocks of one stream that are asked for at once.
+const AHEAD: usize = 4;
+
+/// A regular file that is open for reading.
+pub(super) struct File {
+    area: Arc<Area>,
+    path: Vec<u8>,
+    pub size: u64,
+    mtime: Stamp,
+    pub attrs: Attrs,
+    handle: Mutex<Arc<Handle>>,
+}
+
+impl File {
+    /// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
+    pub async fn open(area: &Arc<Area>, path: &[u8]) -> Result<Self> {
+        let found = look_file(area, path).await?;
+        let (handle, attrs) = Self::open_as(area, path, found).await?;
+        let size = attrs.size.unwrap_or_default();
+        Ok(Self { area: Arc::clone(area), path: path.to_vec(), size, mtime: stamp(&attrs), attrs, handle: Mutex::new(Arc::new(handle)) })
+    }
+
+    async fn open_as(area: &Area, path: &[u8], found: Attrs) -> Result<(Handle, Attrs)> {
+        let full = area.dirs.full(path);
+        let opened = area.dirs.link.run(path, |session, _| {
+            let full = &full;
+            async move { session.open_file(full, Open::Read).await }
+        });
+        Ok((opened.await?, found))
+    }
+
+    pub async fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&*self.handle.lock().await)
+    }
+
+    /// Opens it again if `broken` is still the handle in use.
+    async fn again(&self, broken: &Arc<Handle>) -> Result<()> {
+        let mut slot = self.handle.lock().await;
+        if !Arc::ptr_eq(&slot, broken) {
+            return Ok(());
+        }
+        let found = look_file(&self.area, &self.path).await?;
+        if (found.size, stamp(&found)) != (Some(self.size), self.mtime) {
+            let what = "the connection broke while it was read, and it is another file now";
+            return Err(Error::new(ErrorKind::Transient, self.area.dirs.link.shown(&self.path), what));
+        }
+        *slot = Arc::new(Self::open_as(&self.area, &self.path, found).await?.0);
+        Ok(())
+    }
+
+    /// Exactly these bytes, whatever happens to the connection.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        for _ in 0..6 {
+            let handle = self.handle().await;
+            match self.pieces(&handle, range.clone()).await {
+                Err(Fault::Lost) => self.again(&handle).await?,
+                done => return done.map_err(|fault| self.area.dirs.link.error(&self.path, &fault)),
+            }
+        }
+        Err(self.area.dirs.link.error(&self.path, &Fault::Lost))
+    }
+
+    /// All pieces of a range are asked for at once.
+    async fn pieces(&self, handle: &Handle, range: Range<u64>) -> Result<Bytes, Fault> {
+        let length = range.end.saturating_sub(range.start);
+        let count = length.div_ceil(u64::from(handle.session.read_size)).max(1);
+        let size = length.div_ceil(count).max(1);
+        let starts = (range.start..range.end).step_by(size as usize);
+        let asked: Vec<_> =
+            starts.map(|at| (at, size.min(range.end - at))).map(|(at, length)| (at, length, handle.read(at, length as u32))).collect();
+        let mut whole = BytesMut::with_capacity(if count > 1 { length as usize } else { 0 });
+        for (at, length, pending) in asked {
+            let mut piece = data(pending).await?;
+            if (piece.len() as u64) < length {
+                // A server may answer with less than it was asked for.
+                piece = self.rest(handle, at, length, piece).await?;
+            }
+            handle.session.meter().add_received(piece.len() as u64);
+            if count == 1 {
+                return Ok(piece);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Exactly these bytes over this handle.
+    pub async fn exactly(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, Fault> {
+        self.pieces(handle, offset..offset + length).await
+    }
+
+    async fn rest(&self, handle: &Handle, at: u64, length: u64, first: Bytes) -> Result<Bytes, Fault> {
+        let mut whole = BytesMut::from(&first[..]);
+        while (whole.len() as u64) < length {
+            let done = whole.len() as u64;
+            let more = data(handle.read(at + done, (length - done) as u32)).await?;
+            if more.is_empty() {
+                let message = "the file became shorter while it was read".to_owned();
+                return Err(Fault::Refused(Status { code: packet::FAILURE, message }));
+            }
+            whole.extend_from_slice(&more);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// A range of it in blocks of 1 MiB, of which only the last is shorter.
+    pub fn blocks(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        let file = Arc::new(self);
+        let starts = (range.start..range.end).step_by(BLOCK as usize);
+        let block = move |start: u64| {
+            let file = Arc::clone(&file);
+            async move { file.read(start..(start + BLOCK).min(range.end)).await }
+        };
+        stream::iter(starts).map(block).buffered(AHEAD).boxed()
+    }
+}
+
+/// What is at `path`, itself; none when nothing is, also because what should be a directory on the way
+/// is something else.
+pub(super) async fn look(area: &Area, path: &[u8]) -> Result<Option<Attrs>> {
+    if path.is_empty() {
+        area.dirs.root().await?;
+        return ask(area, path, true).await;
+    }
+    let (parent, _) = area.dirs.split(path)?;
+    match area.dirs.dir(parent, false).await {
+        Ok(()) => ask(area, path, false).await,
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) => {
+            // A root that is missing is an error.
+            area.dirs.root().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask(area: &Area, path: &[u8], follow: bool) -> Result<Option<Attrs>> {
+    let full = area.dirs.full(path);
+    let found = area.dirs.link.run(path, |session, _| {
+        let asked = if follow { session.stat(&full) } else { session.lstat(&full) };
+        attrs(asked)
+    });
+    found.await
+}
+
+async fn look_file(area: &Area, path: &[u8]) -> Result<Attrs> {
+    let no_file = |what| Error::new(ErrorKind::NotFound, area.dirs.link.shown(path), what);
+    match look(area, path).await? {
+        Some(attrs) if is_file(&attrs) => Ok(attrs),
+        Some(_) => Err(no_file("something that is no regular file is there")),
+        None => Err(no_file("no such file")),
+    }
+}
+
+/// What [`crate::Tree::stat`] answers.
+pub(super) async fn stat(area: &Area, path: &[u8]) -> Result<Option<FileStat>> {
+    Ok(look(area, path).await?.map(|attrs| super::meta::file_stat(&attrs)))
+}
+
+pub(super) fn is_dir(attrs: &Attrs) -> bool {
+    kind(attrs) == FileKind::Dir
+}
+
+/// What is at a path of which the parents are known.
+pub(super) async fn lstat(area: &Area, path: &[u8]) -> Result<Option<Attrs>> {
+    ask(area, path, false).await
+}

@@ -1,0 +1,379 @@
+//! One connection: requests go out as they come, replies find whoever waits for them.
+//!
+//! Owns the two tasks that write and read, the ids, what the server offers, and how many content bytes
+//! are on the way at once. Any number of requests can be under way; they leave in the order of the calls.
+//! Invariant: once the connection is gone every request that waits, and every later one, answers
+//! [`Fault::Lost`]; nobody waits for ever.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::address::Address;
+use super::packet::{self, Packet, Reply, Status};
+use super::ssh::{Ssh, explain};
+use crate::meter::Meter;
+use crate::{Error, ErrorKind, Location, Result};
+
+/// Content bytes of writes that may be on the way at once: more than any link holds, and little enough
+/// that a renewal of the lease does not wait behind them for long.
+const ON_THE_WAY: usize = 8 << 20;
+/// Bodies up to this are copied together, larger ones go out as they are.
+const SMALL: usize = 16 << 10;
+/// Read and write sizes where the server does not say.
+const USUAL: u32 = 32 << 10;
+/// The largest piece that is asked for or sent, whatever the server offers.
+const LARGEST: u64 = 256 << 10;
+
+/// Why a request has no good answer.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// The connection is gone; whether the server did it is not known.
+    Lost,
+    /// The server said no.
+    Refused(Status),
+}
+
+/// What the server offers beyond version 3.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Offers {
+    pub posix_rename: bool,
+    pub hardlink: bool,
+    pub fsync: bool,
+    pub statvfs: bool,
+    pub lsetstat: bool,
+    pub copy_data: bool,
+    limits: bool,
+}
+
+/// Whoever waits for a reply, and the room its content takes until then.
+struct Waiter {
+    sender: oneshot::Sender<Reply>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+type Waiters = HashMap<u32, Waiter>;
+
+/// A connection that is up, or was.
+pub(super) struct Session {
+    queue: mpsc::UnboundedSender<Packet>,
+    /// None once the connection is gone.
+    waiting: Arc<Mutex<Option<Waiters>>>,
+    next: AtomicU32,
+    room: Arc<Semaphore>,
+    meter: Arc<Meter>,
+    packets: Arc<AtomicU64>,
+    /// What `ssh` said when it ended.
+    last_words: watch::Receiver<Option<String>>,
+    pub offers: Offers,
+    /// Bytes of one read or write.
+    pub read_size: u32,
+    pub write_size: u32,
+}
+
+/// A request that is under way. Dropping it does not call it back.
+pub(super) struct Pending(Option<oneshot::Receiver<Reply>>);
+
+impl Pending {
+    pub async fn reply(self) -> Result<Reply, Fault> {
+        match self.0 {
+            Some(receiver) => receiver.await.map_err(|_| Fault::Lost),
+            None => Err(Fault::Lost),
+        }
+    }
+
+    /// For requests that answer with a status and nothing else.
+    pub async fn done(mut self) -> Result<(), Fault> {
+        self.wait().await
+    }
+
+    /// The same without giving it up; not to be called again after an answer.
+    pub async fn wait(&mut self) -> Result<(), Fault> {
+        let receiver = self.0.as_mut().ok_or(Fault::Lost)?;
+        match receiver.await.map_err(|_| Fault::Lost)? {
+            Reply::Status(Status { code: packet::OK, .. }) => Ok(()),
+            other => Err(Fault::unexpected(other)),
+        }
+    }
+}
+
+impl Fault {
+    /// A refusal, or an answer to something else than what was asked.
+    pub fn unexpected(reply: Reply) -> Self {
+        Self::Refused(match reply {
+            Reply::Status(status) => status,
+            _ => Status { code: packet::BAD_MESSAGE, message: "the server answered something else than what was asked".into() },
+        })
+    }
+
+    pub fn is(&self, code: u32) -> bool {
+        matches!(self, Self::Refused(status) if status.code == code)
+    }
+}
+
+impl Session {
+    /// Starts `ssh` and greets the server.
+    pub async fn open(address: &Address, location: &Location, meter: Arc<Meter>, packets: Arc<AtomicU64>) -> Result<Self> {
+        let (ssh, stream) = Ssh::start(address, location)?;
+        let (read, write) = stream.into_split();
+        let (queue, queued) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Mutex::new(Some(Waiters::new())));
+        let (hello, greeted) = oneshot::channel();
+        let (say, last_words) = watch::channel(None);
+        tokio::spawn(send_all(write, queued));
+        let waiters = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            let _ = receive_all(read, &waiters, hello).await;
+            // Dropping the waiters tells them.
+            lock(&waiters).take();
+            let _ = say.send(Some(ssh.end().await));
+        });
+        let mut session = Self {
+            queue,
+            waiting,
+            next: AtomicU32::new(0),
+            room: Arc::new(Semaphore::new(ON_THE_WAY)),
+            meter,
+            packets,
+            last_words,
+            offers: Offers::default(),
+            read_size: USUAL,
+            write_size: USUAL,
+        };
+        // The greeting has the version where other packets have their id.
+        let _ = session.queue.send(Packet::new(packet::INIT).seal(3));
+        match greeted.await {
+            Ok(Some(offers)) => session.offers = offers,
+            Ok(None) => {
+                let what =
+                    "what answers there is no SFTP server of version 3; if the account's login script prints something, make it silent";
+                return Err(Error::new(ErrorKind::Unsupported, location, what));
+            }
+            Err(_) => return Err(explain(address, location, &session.why().await)),
+        }
+        session.read_limits().await;
+        Ok(session)
+    }
+
+    async fn read_limits(&mut self) {
+        if !self.offers.limits {
+            return;
+        }
+        let asked = self.send(Packet::extended("limits@openssh.com")).reply().await;
+        if let Ok(Reply::Extended(mut body)) = asked
+            && let (Ok(_), Ok(read), Ok(write)) = (body.try_get_u64(), body.try_get_u64(), body.try_get_u64())
+        {
+            let size = |limit: u64| if limit == 0 { USUAL } else { limit.min(LARGEST) as u32 };
+            (self.read_size, self.write_size) = (size(read), size(write));
+        }
+    }
+
+    /// What `ssh` said in the end, once it has ended.
+    pub async fn why(&self) -> String {
+        let mut words = self.last_words.clone();
+        match words.wait_for(Option::is_some).await {
+            Ok(said) => said.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        lock(&self.waiting).is_some()
+    }
+
+    /// Sends a request at once; it is under way when this returns, whether anybody waits or not.
+    pub fn send(&self, packet: Packet) -> Pending {
+        self.send_with(packet, None)
+    }
+
+    /// The same with content, once there is room for it on the way.
+    pub async fn send_content(&self, packet: Packet) -> Pending {
+        let length = packet.body.as_ref().map_or(0, Bytes::len).min(ON_THE_WAY);
+        let room = Arc::clone(&self.room).acquire_many_owned(length as u32).await.ok();
+        self.send_with(packet, room)
+    }
+
+    fn send_with(&self, packet: Packet, room: Option<OwnedSemaphorePermit>) -> Pending {
+        let (sender, receiver) = oneshot::channel();
+        let id = {
+            let mut waiting = lock(&self.waiting);
+            let Some(waiters) = waiting.as_mut() else { return Pending(None) };
+            let mut id = self.next.fetch_add(1, Relaxed);
+            while waiters.contains_key(&id) {
+                id = self.next.fetch_add(1, Relaxed);
+            }
+            waiters.insert(id, Waiter { sender, _room: room });
+            id
+        };
+        self.packets.fetch_add(1, Relaxed);
+        self.meter.add_sent(packet.body.as_ref().map_or(0, |body| body.len() as u64));
+        // If the writer is gone, the reader is about to be, and takes the waiters along.
+        let _ = self.queue.send(packet.seal(id));
+        Pending(Some(receiver))
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+fn lock(waiting: &Mutex<Option<Waiters>>) -> MutexGuard<'_, Option<Waiters>> {
+    // Whole at every step, so a panic elsewhere does not spoil it.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes packets as they come, many with one call; ends, and closes, when nobody can send any more.
+async fn send_all(mut stream: OwnedWriteHalf, mut packets: mpsc::UnboundedReceiver<Packet>) {
+    let (mut batch, mut buffer) = (Vec::new(), Vec::with_capacity(64 << 10));
+    while packets.recv_many(&mut batch, 256).await > 0 {
+        for packet in batch.drain(..) {
+            buffer.extend(&packet.head);
+            let written = match packet.body {
+                Some(body) if body.len() > SMALL => {
+                    let written = write_both(&mut stream, &buffer, &body).await;
+                    buffer.clear();
+                    written
+                }
+                Some(body) => {
+                    buffer.extend(&body);
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+        if stream.write_all(&buffer).await.is_err() {
+            return;
+        }
+        buffer.clear();
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// Writes one after the other, with as few calls as it takes.
+async fn write_both(stream: &mut OwnedWriteHalf, mut first: &[u8], mut second: &[u8]) -> std::io::Result<()> {
+    while !first.is_empty() {
+        let written = stream.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]).await?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        let of_first = written.min(first.len());
+        first = &first[of_first..];
+        second = &second[written - of_first..];
+    }
+    stream.write_all(second).await
+}
+
+/// Reads replies and hands them out, until the connection ends or what comes is none.
+async fn receive_all(
+    mut stream: OwnedReadHalf,
+    waiting: &Mutex<Option<Waiters>>,
+    hello: oneshot::Sender<Option<Offers>>,
+) -> std::io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(LARGEST as usize + 1024);
+    let mut hello = Some(hello);
+    loop {
+        let Some(packet) = next_packet(&mut stream, &mut buffer).await? else {
+            // A login script that prints something, most often.
+            if let Some(hello) = hello.take().filter(|_| buffer.len() >= 4) {
+                let _ = hello.send(None);
+            }
+            return Ok(());
+        };
+        if let Some(hello) = hello.take() {
+            let offers = greeting(packet);
+            let known = offers.is_some();
+            let _ = hello.send(offers);
+            if !known {
+                return Ok(());
+            }
+            continue;
+        }
+        let Some((id, reply)) = Reply::parse(packet) else { return Ok(()) };
+        let waiter = lock(waiting).as_mut().and_then(|waiters| waiters.remove(&id));
+        if let Some(waiter) = waiter {
+            let _ = waiter.sender.send(reply);
+        }
+    }
+}
+
+/// One packet without its length; none where the stream ends, or goes on with something else.
+async fn next_packet(stream: &mut OwnedReadHalf, buffer: &mut BytesMut) -> std::io::Result<Option<Bytes>> {
+    loop {
+        if buffer.len() >= 4 {
+            let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
+            if length > packet::MAX_PACKET {
+                return Ok(None);
+            }
+            if buffer.len() >= 4 + length {
+                buffer.advance(4);
+                return Ok(Some(buffer.split_to(length).freeze()));
+            }
+            buffer.reserve(4 + length - buffer.len());
+        }
+        if buffer.capacity() - buffer.len() < 4096 {
+            buffer.reserve(LARGEST as usize);
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            buffer.clear();
+            return Ok(None);
+        }
+    }
+}
+
+/// What the server offers, if it speaks version 3.
+fn greeting(mut packet: Bytes) -> Option<Offers> {
+    if packet.try_get_u8().ok()? != packet::VERSION || packet.try_get_u32().ok()? < 3 {
+        return None;
+    }
+    let mut offers = Offers::default();
+    while let Some(name) = packet::string(&mut packet) {
+        let data = packet::string(&mut packet)?;
+        let place = match (&name[..], &data[..]) {
+            (b"posix-rename@openssh.com", b"1") => &mut offers.posix_rename,
+            (b"hardlink@openssh.com", b"1") => &mut offers.hardlink,
+            (b"fsync@openssh.com", b"1") => &mut offers.fsync,
+            (b"statvfs@openssh.com", b"2") => &mut offers.statvfs,
+            (b"lsetstat@openssh.com", b"1") => &mut offers.lsetstat,
+            (b"copy-data", b"1") => &mut offers.copy_data,
+            (b"limits@openssh.com", b"1") => &mut offers.limits,
+            _ => continue,
+        };
+        *place = true;
+    }
+    Some(offers)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    async fn heard(bytes: &[u8]) -> Option<Option<Offers>> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let waiting = Mutex::new(Some(Waiters::new()));
+        let (hello, greeted) = oneshot::channel();
+        theirs.write_all(bytes).await.unwrap();
+        drop(theirs);
+        receive_all(ours.into_split().0, &waiting, hello).await.unwrap();
+        greeted.await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_greeting_is_told_from_a_chatty_login_script() {
+        let hello = Packet::new(packet::VERSION).bytes(b"fsync@openssh.com").bytes(b"1").seal(3);
+        let offers = heard(&hello.head).await.flatten().unwrap();
+        assert!(offers.fsync && !offers.hardlink);
+        assert!(matches!(heard(b"Welcome to nas, dear user!\n").await, Some(None)));
+        assert!(heard(b"").await.is_none());
+    }
+}

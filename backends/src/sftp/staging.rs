@@ -1,0 +1,326 @@
+//! The staging area: contents that are written and have no name in the tree yet.
+//!
+//! Owns temporary names, writing whole contents, copying within the tree and throwing away. Contents that
+//! come block by block are `blocks.rs`; naming what was staged is `publish.rs` and `put.rs`.
+//! Invariant: a temporary file is made exclusively, mode 0600, in a directory only its owner can enter;
+//! what a lost connection left half written is never used, it is written again under another name.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::address::Fsync;
+use super::dirs::Dirs;
+use super::meta::{self, Owners};
+use super::ops::{Handle, Open, attrs};
+use super::packet;
+use super::session::Fault;
+use super::{read, walk};
+use crate::{Error, ErrorKind, FileMeta, Result, Staged};
+
+/// Directories that the staging area consists of, in turn, as for a directory of this machine.
+const SHARDS: u64 = 16;
+/// A file that is this large is brought to the disk before it gets its name: there it costs little.
+const LARGE: u64 = 1 << 20;
+/// The server copies so much with one request, which keeps it from everything else meanwhile.
+const COPY: u64 = 64 << 20;
+/// Tries over broken connections and taken names.
+const TRIES: usize = 6;
+
+/// One destination's directories and its staging area.
+pub(super) struct Area {
+    pub dirs: Dirs,
+    pub owners: Owners,
+    staging: &'static [u8],
+    /// Random, so that two processes that share a staging area do not meet.
+    prefix: u64,
+    next: AtomicU64,
+    /// Whether version 3's rename refuses to replace, once that was tried out.
+    pub exclusive_rename: OnceCell<bool>,
+}
+
+impl Area {
+    pub fn new(dirs: Dirs, staging: &'static [u8]) -> Self {
+        let prefix = RandomState::new().build_hasher().finish();
+        Self { dirs, owners: Owners::default(), staging, prefix, next: AtomicU64::new(0), exclusive_rename: OnceCell::new() }
+    }
+
+    /// The staging directory, relative to the root.
+    pub fn staging(&self) -> &'static [u8] {
+        self.staging
+    }
+
+    /// Whether a path is the staging directory or lies in it.
+    pub fn is_staging(&self, path: &[u8]) -> bool {
+        path.strip_prefix(self.staging).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    }
+
+    /// A name in the staging directory that is not in use, its directory made.
+    pub async fn temp_name(self: &Arc<Self>) -> Result<Temp> {
+        let number = self.next.fetch_add(1, Relaxed);
+        let shard = [self.staging, format!("/{:x}", number % SHARDS).as_bytes()].concat();
+        self.dirs.dir(&shard, true).await?;
+        let path = [&shard, format!("/{:016x}-{number:x}", self.prefix).as_bytes()].concat();
+        Ok(Temp { area: Arc::clone(self), path, armed: true })
+    }
+
+    /// Makes an empty temporary file.
+    pub async fn create(self: &Arc<Self>) -> Result<(Temp, Handle)> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            let mut temp = self.temp_name().await?;
+            let full = self.dirs.full(&temp.path);
+            match self.dirs.link.session().await?.open_file(&full, Open::New).await {
+                Ok(handle) => return Ok((temp, handle)),
+                // Taken, or the connection broke: another name.
+                Err(fault) => {
+                    temp.armed = false;
+                    if fault.is(packet::NO_SUCH_FILE) {
+                        self.dirs.forget_all();
+                    }
+                    let failed = self.fault(&temp.path, &fault, 0).await;
+                    if matches!(failed.kind, ErrorKind::Denied | ErrorKind::Full) {
+                        return Err(failed);
+                    }
+                    last = Some(failed);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| self.dirs.link.error(self.staging, &Fault::Lost)))
+    }
+
+    /// Opens a temporary file once more, to write on; and how long it is.
+    pub async fn reopen(&self, temp: &[u8]) -> Result<(Handle, u64)> {
+        let full = self.dirs.full(temp);
+        let opened = self.dirs.link.run(temp, |session, _| {
+            let full = &full;
+            async move {
+                let found = attrs(session.lstat(full)).await?;
+                let handle = session.open_file(full, Open::Again).await?;
+                Ok((handle, found.and_then(|attrs| attrs.size).unwrap_or_default()))
+            }
+        });
+        opened.await
+    }
+
+    async fn learn_owner(&self, handle: &Handle) {
+        if self.owners.own.get().is_none()
+            && let Ok(Some(attrs)) = attrs(handle.stat()).await
+            && let Some(owner) = attrs.owner
+        {
+            let _ = self.owners.own.set(owner);
+        }
+    }
+
+    /// Writes a whole content with its metadata; with `durable` it is on the server's disk then, where
+    /// the server can say so. `chunks` are its bytes in order.
+    pub async fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta, durable: bool) -> Result<Temp> {
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        for _ in 0..TRIES {
+            let (temp, handle) = self.create().await?;
+            if meta.owner.is_some() {
+                self.learn_owner(&handle).await;
+            }
+            match self.write(handle, chunks, length, meta, durable).await {
+                Ok(()) => return Ok(temp),
+                Err(Fault::Lost) => {}
+                Err(fault) => return Err(self.fault(&temp.path, &fault, length).await),
+            }
+        }
+        Err(self.dirs.link.error(self.staging, &Fault::Lost))
+    }
+
+    async fn write(&self, handle: Handle, chunks: &[Bytes], length: u64, meta: &FileMeta, durable: bool) -> Result<(), Fault> {
+        let (mut offset, mut writes) = (0, Vec::new());
+        for chunk in chunks {
+            for piece in pieces(chunk, handle.session.write_size) {
+                let at = offset;
+                offset += piece.len() as u64;
+                if !(meta.sparse && is_zero(&piece)) {
+                    writes.push(handle.write(at, piece).await);
+                }
+            }
+        }
+        // Sent along without waiting for the writes; asked for in order.
+        let finished = self.finish(handle, meta, length, durable);
+        for write in writes {
+            write.done().await?;
+        }
+        finished.await
+    }
+
+    /// Sets metadata of a file that is written, and closes it. What is to be sent is sent by the call.
+    pub fn finish(&self, handle: Handle, meta: &FileMeta, length: u64, durable: bool) -> impl Future<Output = Result<(), Fault>> {
+        let owner = self.owners.wanted_new(meta).map(|attrs| handle.set(&attrs));
+        let mut wanted = meta::to_set(meta, false);
+        wanted.size = meta.sparse.then_some(length);
+        let set = (wanted != packet::Attrs::default()).then(|| handle.set(&wanted));
+        let fsync = match (self.dirs.link.address.fsync, durable) {
+            (Fsync::All, _) | (Fsync::Large, true) => handle.fsync(),
+            (Fsync::Large, false) if length >= LARGE => handle.fsync(),
+            _ => None,
+        };
+        let close = handle.close();
+        async move {
+            if let Some(owner) = owner {
+                self.owners.settle(owner.done().await)?;
+            }
+            if let Some(set) = set {
+                match set.done().await {
+                    // The file is ours, so a refusal means that the file system has no such modes.
+                    Err(fault) if fault.is(packet::DENIED) => {}
+                    done => done?,
+                }
+            }
+            if let Some(fsync) = fsync {
+                fsync.done().await?;
+            }
+            close.done().await
+        }
+    }
+
+    /// Copies the regular file `from` to a temporary one: on the server where it can, else through here.
+    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], meta: &FileMeta, durable: bool) -> Result<Temp> {
+        for _ in 0..TRIES {
+            let source = read::File::open(self, from).await?;
+            let (temp, handle) = self.create().await?;
+            match self.copy(&source, handle, meta, durable).await {
+                Ok(()) => return Ok(temp),
+                Err(Fault::Lost) => {}
+                Err(fault) => return Err(self.fault(from, &fault, source.size).await),
+            }
+        }
+        Err(self.dirs.link.error(from, &Fault::Lost))
+    }
+
+    async fn copy(&self, source: &read::File, handle: Handle, meta: &FileMeta, durable: bool) -> Result<(), Fault> {
+        let from = source.handle().await;
+        let same = Arc::ptr_eq(&from.session, &handle.session);
+        let mut offset = 0;
+        if !same || !handle.session.offers.copy_data {
+            let step = u64::from(handle.session.read_size.min(handle.session.write_size));
+            let mut writes = Vec::new();
+            while offset < source.size {
+                let bytes = source.exactly(&from, offset, step.min(source.size - offset)).await?;
+                writes.push(handle.write(offset, bytes.clone()).await);
+                offset += bytes.len() as u64;
+            }
+            for write in writes {
+                write.done().await?;
+            }
+        }
+        while offset < source.size {
+            let length = COPY.min(source.size - offset);
+            from.copy_to(&handle, offset, length).await?;
+            offset += length;
+        }
+        self.finish(handle, meta, source.size, durable).await
+    }
+
+    /// Removes a temporary file; one that is gone is no error.
+    pub async fn discard(&self, temp: &[u8]) -> Result<()> {
+        let full = self.dirs.full(temp);
+        let removed = self.dirs.link.run(temp, |session, _| {
+            let asked = session.remove(&full);
+            async move { missing_is_fine(asked.done().await) }
+        });
+        removed.await
+    }
+
+    /// Empties the staging area of files and symlinks. Directories stay, and what is in those that are
+    /// not ours.
+    pub async fn clear(&self) -> Result<()> {
+        for shard in 0..SHARDS {
+            let dir = [self.staging, format!("/{shard:x}").as_bytes()].concat();
+            for (path, _) in walk::entries(self, &dir).await?.into_iter().filter(|(_, attrs)| meta::is_file(attrs)) {
+                self.discard(&path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A fault as an error; a server that does not say why a write failed may have no room left.
+    pub async fn fault(&self, path: &[u8], fault: &Fault, length: u64) -> Error {
+        let error = self.dirs.link.error(path, fault);
+        if !fault.is(packet::FAILURE) {
+            return error;
+        }
+        let base = self.dirs.full(b"");
+        let Ok(session) = self.dirs.link.session().await else { return error };
+        match session.space(&base).await {
+            Ok(Some(space)) if space.free < length.max(64 << 10) => {
+                Error::new(ErrorKind::Full, error.url, format!("no space left on the server ({} bytes are free)", space.free))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A temporary file that is removed when this is dropped, unless it was handed on.
+pub(super) struct Temp {
+    pub area: Arc<Area>,
+    pub path: Vec<u8>,
+    armed: bool,
+}
+
+impl Temp {
+    /// Looks after a name that was handed on before.
+    pub fn of(area: &Arc<Area>, staged: Staged) -> Self {
+        Self { area: Arc::clone(area), path: staged.temp, armed: true }
+    }
+
+    /// Lets the name stand: it has been renamed away, or somebody else looks after it now.
+    pub fn release(mut self) -> Vec<u8> {
+        self.armed = false;
+        std::mem::take(&mut self.path)
+    }
+
+    pub fn into_staged(self) -> Staged {
+        Staged { temp: self.release() }
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        // Asked for and not waited for; what stays all the same is found by `clear`.
+        if self.armed
+            && let Some(session) = self.area.dirs.link.current()
+        {
+            drop(session.remove(&self.area.dirs.full(&self.path)));
+        }
+    }
+}
+
+pub(super) fn missing_is_fine(done: Result<(), Fault>) -> Result<(), Fault> {
+    done.or_else(|fault| if fault.is(packet::NO_SUCH_FILE) { Ok(()) } else { Err(fault) })
+}
+
+/// A content in even pieces of up to `most` bytes, none of them copied.
+pub(super) fn pieces(content: &Bytes, most: u32) -> impl Iterator<Item = Bytes> + '_ {
+    let count = content.len().div_ceil(most.max(1) as usize);
+    let size = content.len().div_ceil(count.max(1));
+    (0..count).map(move |n| content.slice(n * size..((n + 1) * size).min(content.len())))
+}
+
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_even_and_whole() {
+        let content = Bytes::from((0..10_u8).collect::<Vec<_>>());
+        let lengths = |most| pieces(&content, most).map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!((lengths(4), lengths(10), lengths(100)), (vec![4, 4, 2], vec![10], vec![10]));
+        assert_eq!(pieces(&content, 3).flatten().collect::<Vec<u8>>(), content);
+        assert_eq!(pieces(&Bytes::new(), 4).count(), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! The tree behind SFTP as an [`ObjectStore`]: offsite's own objects, and contents by key.
+//!
+//! Owns the translation between the data plane's calls and the tree. Keys are the paths themselves,
+//! nothing is escaped; names that no key can express are left out of listings here and read through
+//! [`crate::Tree`] instead. Invariant: only regular files are objects; no symlink is followed or listed.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{
+    CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode,
+};
+
+use super::packet::Attrs;
+use super::put::{self, Mode, Upload};
+use super::read::{File, is_dir, look};
+use super::staging::Area;
+use super::{links, meta, publish, walk};
+use crate::file::store_error as error;
+use crate::meter::Class;
+use crate::{Error, ErrorKind, FileMeta, Result};
+
+type StoreResult<T> = object_store::Result<T>;
+
+/// Deletes under way at once.
+const DELETES: usize = 64;
+
+/// The data plane of a server's directory.
+pub(super) struct SftpStore(pub Arc<Area>);
+
+#[async_trait]
+impl ObjectStore for SftpStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
+        self.count(Class::Put);
+        let mode = match opts.mode {
+            PutMode::Overwrite => Mode::Overwrite,
+            PutMode::Create => Mode::Create,
+            PutMode::Update(_) => return Err(unsupported("to compare and swap over SFTP")),
+        };
+        let chunks: Vec<_> = payload.into_iter().collect();
+        let temp = self.0.stage(&chunks, &FileMeta::default(), true).await.map_err(error)?;
+        put::name(&self.0, temp, key(location), mode).await.map_err(error)
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.count(Class::Multipart);
+        Ok(Box::new(Upload::new(Arc::clone(&self.0), key(location)).await.map_err(error)?))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.count(if options.head { Class::Head } else { Class::Get });
+        if options.version.is_some() {
+            return Err(unsupported("a version of an object over SFTP"));
+        }
+        let shown = || self.0.dirs.link.shown(key(location));
+        let (attrs, file) = match options.head {
+            true => (self.look(location).await.map_err(error)?, None),
+            false => {
+                let file = File::open(&self.0, key(location)).await.map_err(error)?;
+                (file.attrs, Some(file))
+            }
+        };
+        let meta = object_meta(location.clone(), &attrs);
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            Some(range) => range.as_range(meta.size).map_err(|why| error(Error::invalid(shown(), why)))?,
+            None => 0..meta.size,
+        };
+        let body = match file {
+            Some(file) => self.body(file, range.clone()).await.map_err(error)?,
+            None => stream::empty().boxed(),
+        };
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(body),
+            meta,
+            range,
+            attributes: Default::default(),
+            extensions: Default::default(),
+        })
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        let area = Arc::clone(&self.0);
+        let delete = move |location: StoreResult<Path>| {
+            let area = Arc::clone(&area);
+            async move {
+                let location = location?;
+                area.dirs.link.meter.count(Class::Delete);
+                match publish::remove_file(&area, key(&location), None).await {
+                    // A directory of that name is no object.
+                    Err(e) if e.kind != ErrorKind::Exists => Err(error(e)),
+                    _ => Ok(location),
+                }
+            }
+        };
+        locations.map(delete).buffered(DELETES).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.count(Class::List);
+        let start = prefix.map_or(Vec::new(), |prefix| key(prefix).to_vec());
+        let found = walk::files(Arc::clone(&self.0), start);
+        found.map_err(error).try_filter_map(|(path, attrs)| async move { Ok(object(&path, &attrs)) }).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.count(Class::List);
+        let start = prefix.map_or(&b""[..], key);
+        let mut found = walk::entries(&self.0, start).await.map_err(error)?;
+        found.retain(|(path, _)| !self.0.is_staging(path));
+        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let dirs = found.iter().filter(|(_, attrs)| is_dir(attrs));
+        Ok(ListResult {
+            common_prefixes: dirs.filter_map(|(path, _)| parse(path)).collect(),
+            objects: found.iter().filter(|(_, attrs)| meta::is_file(attrs)).filter_map(|(path, attrs)| object(path, attrs)).collect(),
+            extensions: Default::default(),
+        })
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.count(Class::Copy);
+        let mode = match options.mode {
+            CopyMode::Overwrite => Mode::Overwrite,
+            CopyMode::Create => Mode::Create,
+        };
+        let temp = self.0.stage_copy(key(from), &FileMeta::default(), true).await.map_err(error)?;
+        put::name(&self.0, temp, key(to), mode).await.map(drop).map_err(error)
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
+        self.count(Class::Copy);
+        self.rename(from, to, options.target_mode == RenameTargetMode::Create).await.map_err(error)
+    }
+}
+
+impl SftpStore {
+    fn count(&self, class: Class) {
+        self.0.dirs.link.meter.count(class);
+    }
+
+    async fn look(&self, location: &Path) -> Result<Attrs> {
+        match look(&self.0, key(location)).await? {
+            Some(attrs) if meta::is_file(&attrs) => Ok(attrs),
+            _ => Err(Error::new(ErrorKind::NotFound, self.0.dirs.link.shown(key(location)), "no such file")),
+        }
+    }
+
+    /// A range of a file; a small one is read at once, so that its handle does not stay open.
+    async fn body(&self, file: File, range: Range<u64>) -> Result<BoxStream<'static, StoreResult<Bytes>>> {
+        if range.end - range.start <= super::read::BLOCK {
+            let bytes = file.read(range).await?;
+            return Ok(stream::once(async { Ok(bytes) }).boxed());
+        }
+        Ok(file.blocks(range).map_err(error).boxed())
+    }
+
+    async fn rename(&self, from: &Path, to: &Path, create: bool) -> Result<()> {
+        self.look(from).await?;
+        if !create {
+            return publish::rename(&self.0, key(from), key(to)).await;
+        }
+        match links::rename_new(&self.0, key(from), key(to)).await? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Exists, self.0.dirs.link.shown(key(to)), "it is there already")),
+        }
+    }
+}
+
+fn key(path: &Path) -> &[u8] {
+    path.as_ref().as_bytes()
+}
+
+/// A raw name as a key, if it is one unchanged.
+fn parse(raw: &[u8]) -> Option<Path> {
+    let text = std::str::from_utf8(raw).ok()?;
+    Path::parse(text).ok().filter(|path| path.as_ref() == text)
+}
+
+fn object(path: &[u8], attrs: &Attrs) -> Option<ObjectMeta> {
+    parse(path).map(|path| object_meta(path, attrs))
+}
+
+fn object_meta(location: Path, attrs: &Attrs) -> ObjectMeta {
+    ObjectMeta {
+        location,
+        last_modified: meta::modified(attrs),
+        size: attrs.size.unwrap_or_default(),
+        e_tag: Some(meta::etag(attrs)),
+        version: None,
+    }
+}
+
+fn unsupported(what: &str) -> object_store::Error {
+    object_store::Error::NotSupported { source: what.to_owned().into() }
+}
+
+impl fmt::Debug for SftpStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SftpStore({})", self.0.dirs.link.location)
+    }
+}
+
+impl fmt::Display for SftpStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.dirs.link.location)
+    }
+}

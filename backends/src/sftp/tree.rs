@@ -1,0 +1,125 @@
+//! A directory of an SFTP server as a [`Tree`].
+//!
+//! Owns nothing but the trait: what is promised is held by `staging.rs`, `blocks.rs`, `publish.rs`,
+//! `links.rs` and `read.rs`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use super::blocks::Blocks;
+use super::staging::Area;
+use super::{links, meta, publish, read};
+use crate::meter::Class;
+use crate::tree::{FileStat, StageBlocks, Stamp};
+use crate::{FileMeta, Publish, Result, Staged, Tree};
+
+pub(super) struct SftpTree(pub Arc<Area>);
+
+impl SftpTree {
+    fn count(&self, class: Class) {
+        self.0.dirs.link.meter.count(class);
+    }
+}
+
+#[async_trait]
+impl Tree for SftpTree {
+    fn local_root(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn kept_stamp(&self, stamp: Stamp) -> Stamp {
+        meta::kept(stamp)
+    }
+
+    async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {
+        self.count(Class::Put);
+        Ok(self.0.stage(&[content], &meta, false).await?.into_staged())
+    }
+
+    async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
+        self.count(Class::Put);
+        Ok(Box::new(Blocks::new(&self.0, meta).await?))
+    }
+
+    async fn discard(&self, staged: Staged) -> Result<()> {
+        self.0.discard(&staged.temp).await
+    }
+
+    async fn publish(&self, items: Vec<Publish>, _durable: bool) -> Vec<Result<()>> {
+        publish::publish(&self.0, items).await
+    }
+
+    async fn make_dir(&self, path: &[u8]) -> Result<()> {
+        self.count(Class::Put);
+        if path.is_empty() {
+            return self.0.dirs.root().await;
+        }
+        let (parent, _) = self.0.dirs.split(path)?;
+        if self.0.dirs.knows(path) {
+            return Ok(());
+        }
+        self.0.dirs.dir(parent, true).await?;
+        self.0.dirs.make_one(path).await
+    }
+
+    async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
+        self.count(Class::Put);
+        publish::symlink(&self.0, path, target, &meta).await
+    }
+
+    async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
+        self.count(Class::Put);
+        links::hard_link(&self.0, existing, path).await
+    }
+
+    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
+        self.count(Class::Copy);
+        Ok(self.0.stage_copy(from, &meta, false).await?.into_staged())
+    }
+
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+        self.count(Class::Put);
+        publish::set_meta(&self.0, path, &meta).await
+    }
+
+    async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+        self.count(Class::Delete);
+        publish::remove_file(&self.0, path, keep).await
+    }
+
+    async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
+        self.count(Class::Delete);
+        publish::remove_dir(&self.0, path).await
+    }
+
+    /// Nothing is left to do: what is to be on the disk was brought there when it was staged, and the
+    /// protocol has no call for a whole file system.
+    async fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.count(Class::Get);
+        let file = read::File::open(&self.0, path).await?;
+        let size = file.size;
+        Ok(file.blocks(0..size))
+    }
+
+    async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {
+        self.count(Class::Head);
+        read::stat(&self.0, path).await
+    }
+
+    async fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.count(Class::Head);
+        links::read_link(&self.0, path).await
+    }
+
+    async fn clear_staging(&self) -> Result<()> {
+        self.0.clear().await
+    }
+}
