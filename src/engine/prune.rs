@@ -9,12 +9,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
+use offsite_backends::Tree;
+
 use super::Machine;
 use super::destination::{Destination, Head, fetch_leaves};
 use super::lease::{Claim, Lease};
 use super::outcome::PruneOutcome;
 use super::sync::Report;
-use super::tidy::remove_empty;
+use super::tidy::remove_empty_all;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
 use crate::model::{Content, Entry, Hash, KeepRules, KeyRules, PageRef, Snapshot};
@@ -298,22 +301,19 @@ async fn carry_out(destination: &Destination, todo: &Path, outcome: &mut PruneOu
         let next = list.next_line()?;
         let last = next.is_none();
         if let Some(goes) = next {
-            let page = goes.key.as_bytes().starts_with(b".offsite/pages/");
-            outcome.contents += u64::from(!page);
+            outcome.contents += u64::from(!is_page(goes.key.as_bytes()));
             outcome.bytes += goes.bytes;
-            match (&tree, goes.version) {
-                (Some(tree), _) => {
-                    tree.remove_file(goes.key.as_bytes(), None).await?;
-                    if !page {
-                        remove_empty(tree, goes.key.as_bytes()).await?;
-                    }
-                }
-                (None, Some(version)) => versions.push((object_path(goes.key.as_bytes())?, version)),
-                (None, None) => keys.push(goes.key.0),
+            match goes.version.filter(|_| tree.is_none()) {
+                Some(version) => versions.push((object_path(goes.key.as_bytes())?, version)),
+                None => keys.push(goes.key.0),
             }
         }
         if !keys.is_empty() && (last || keys.len() >= BATCH) {
-            destination.records.delete(std::mem::take(&mut keys)).await?;
+            let keys = std::mem::take(&mut keys);
+            match &tree {
+                Some(tree) => remove_from_tree(tree, &keys).await?,
+                None => destination.records.delete(keys).await?,
+            }
         }
         if !versions.is_empty() && (last || versions.len() >= BATCH) {
             destination.backend.delete_versions(std::mem::take(&mut versions)).await?;
@@ -323,4 +323,16 @@ async fn carry_out(destination: &Destination, todo: &Path, outcome: &mut PruneOu
         }
     }
     std::fs::remove_file(todo).map_err(|e| Error::local(todo, e))
+}
+
+fn is_page(key: &[u8]) -> bool {
+    key.starts_with(b".offsite/pages/")
+}
+
+/// Many at once, as a server far away takes a round trip for each; then the directories that this left empty.
+async fn remove_from_tree(tree: &Arc<dyn Tree>, keys: &[Vec<u8>]) -> Result<()> {
+    const AT_ONCE: usize = 64;
+    let removals: Vec<_> = keys.iter().map(|key| tree.remove_file(key, None)).collect();
+    stream::iter(removals).buffered(AT_ONCE).try_collect::<()>().await?;
+    remove_empty_all(tree, keys.iter().filter(|key| !is_page(key))).await
 }

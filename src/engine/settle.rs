@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use offsite_backends::{FileMeta, Tree};
 
 use crate::error::Result;
@@ -30,6 +31,7 @@ pub async fn settle(
 ) -> Result<()> {
     let mut lines = Reader::<Line>::open(plan)?;
     let mut stack: Vec<Open> = Vec::new();
+    let mut setter = Setter { tree, waiting: Vec::new() };
     let mut next_dir = next_directory(&mut entries, &skip)?;
     while let Some(line) = lines.next_line()? {
         let change = line.step;
@@ -41,12 +43,12 @@ pub async fn settle(
         while next_dir.as_ref().is_some_and(|d| d.path <= *path) {
             let Some(entry) = next_dir.take() else { break };
             if path.as_bytes().starts_with(entry.path.as_bytes()) {
-                close(tree, &mut stack, &entry.path, &meta).await?;
+                close(&mut setter, &mut stack, &entry.path, &meta).await?;
                 stack.push(Open { entry, dirty: false });
             }
             next_dir = next_directory(&mut entries, &skip)?;
         }
-        close(tree, &mut stack, path, &meta).await?;
+        close(&mut setter, &mut stack, path, &meta).await?;
         let own = matches!(&change, Change::Added { .. } | Change::Changed { .. } | Change::Metadata { .. }) && path.is_dir();
         let content = !matches!(change, Change::Metadata { .. });
         for open in &mut stack {
@@ -55,7 +57,36 @@ pub async fn settle(
             open.dirty |= is_self && own || is_parent && content;
         }
     }
-    close(tree, &mut stack, &RelPath::new(vec![0xff]), &meta).await
+    close(&mut setter, &mut stack, &RelPath::new(vec![0xff]), &meta).await?;
+    setter.flush().await
+}
+
+/// Directories that are set at once: on a server far away each would take a round trip.
+const AT_ONCE: usize = 64;
+
+/// Sets metadata of many directories, inner ones first where it matters.
+struct Setter<'a> {
+    tree: &'a Arc<dyn Tree>,
+    waiting: Vec<(Vec<u8>, FileMeta)>,
+}
+
+impl Setter<'_> {
+    async fn push(&mut self, path: &[u8], meta: FileMeta) -> Result<()> {
+        // A directory that its owner cannot enter any more is closed after what lies below it.
+        let shuts = meta.mode.is_some_and(|mode| mode & 0o300 != 0o300);
+        if shuts || self.waiting.len() >= 4 * AT_ONCE {
+            self.flush().await?;
+        }
+        self.waiting.push((path.to_vec(), meta));
+        if shuts { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let tree = self.tree;
+        let set = self.waiting.drain(..).map(|(path, meta)| async move { tree.set_meta(&path, meta).await });
+        stream::iter(set.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect::<()>().await?;
+        Ok(())
+    }
 }
 
 fn next_directory(entries: &mut CacheReader, skip: &impl Fn(&Entry) -> bool) -> Result<Option<Entry>> {
@@ -74,10 +105,10 @@ fn next_directory(entries: &mut CacheReader, skip: &impl Fn(&Entry) -> bool) -> 
 }
 
 /// Leaves the directories that `path` does not lie in.
-async fn close(tree: &Arc<dyn Tree>, stack: &mut Vec<Open>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
+async fn close(setter: &mut Setter<'_>, stack: &mut Vec<Open>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
     while let Some(open) = stack.pop_if(|open| !path.as_bytes().starts_with(open.entry.path.as_bytes())) {
         if open.dirty {
-            tree.set_meta(open.entry.path.bare(), meta(&open.entry)).await?;
+            setter.push(open.entry.path.bare(), meta(&open.entry)).await?;
         }
     }
     Ok(())

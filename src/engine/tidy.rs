@@ -3,9 +3,11 @@
 //! Owns deletes of current objects. Runs only after a commit and only while the lease is ours. What is to
 //! be done is in a local file until it is done, so a run that was killed here is finished by the next.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use offsite_backends::Tree;
 
 use super::destination::Destination;
@@ -87,6 +89,7 @@ fn gone(change: &Change) -> Option<&Entry> {
 /// kind now was made way for already.
 pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool) -> Result<()> {
     let mut open: Vec<Vec<u8>> = Vec::new();
+    let mut removals = Removals { tree, rules, keeps, waiting: Vec::new() };
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
         match &line.step {
@@ -94,23 +97,64 @@ pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bo
                 let Some(place) = place(rules, old) else { continue };
                 if old.kind == Kind::Dir {
                     while let Some(dir) = open.pop_if(|dir| !place.starts_with(&[dir, &b"/"[..]].concat())) {
+                        removals.flush().await?;
                         tree.remove_dir(&dir).await.or_else(other_kind)?;
                     }
                     open.push(place);
                     continue;
                 }
-                let keep = kept_place(rules, old).filter(|_| keeps);
-                tree.remove_file(&place, keep.as_deref()).await.or_else(other_kind)?;
-                drop_kept(tree, rules, old, keeps).await?;
+                removals.push(Some(place), old).await?;
             }
-            Change::Changed { old, .. } => drop_kept(tree, rules, old, keeps).await?,
+            Change::Changed { old, .. } => removals.push(None, old).await?,
             _ => {}
         }
     }
+    removals.flush().await?;
     while let Some(dir) = open.pop() {
         tree.remove_dir(&dir).await.or_else(other_kind)?;
     }
     Ok(())
+}
+
+/// Files that are removed at once: on a server far away each would take a round trip.
+const AT_ONCE: usize = 64;
+
+/// Where a file lies, if it is to go, and where its content was put aside.
+type Removal = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Files that are to go, and kept contents that nobody wants.
+struct Removals<'a> {
+    tree: &'a Arc<dyn Tree>,
+    rules: &'a KeyRules,
+    keeps: bool,
+    waiting: Vec<Removal>,
+}
+
+impl Removals<'_> {
+    async fn push(&mut self, place: Option<Vec<u8>>, old: &Entry) -> Result<()> {
+        let kept = kept_place(self.rules, old);
+        if place.is_some() || !self.keeps && kept.is_some() {
+            self.waiting.push((place, kept));
+        }
+        if self.waiting.len() >= 4 * AT_ONCE { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let (tree, keeps) = (self.tree, self.keeps);
+        let remove = |(place, kept): Removal| async move {
+            if let Some(place) = place {
+                tree.remove_file(&place, kept.as_deref().filter(|_| keeps)).await.or_else(other_kind)?;
+            }
+            // Where nothing is kept, what was put aside until the commit goes now.
+            match kept.filter(|_| !keeps) {
+                Some(kept) => tree.remove_file(&kept, None).await.map(|()| Some(kept)),
+                None => Ok(None),
+            }
+        };
+        let gone = stream::iter(self.waiting.drain(..).map(remove).collect::<Vec<_>>()).buffered(AT_ONCE);
+        let gone: Vec<Option<Vec<u8>>> = gone.try_collect().await?;
+        remove_empty_all(tree, gone.iter().flatten()).await
+    }
 }
 
 /// Something of another kind stands there now: that is the new entry.
@@ -118,19 +162,17 @@ fn other_kind<T: Default>(error: offsite_backends::Error) -> Result<T, offsite_b
     if error.kind == offsite_backends::ErrorKind::Exists { Ok(T::default()) } else { Err(error) }
 }
 
-/// Where nothing is kept, what was put aside until the commit goes now.
-async fn drop_kept(tree: &Arc<dyn Tree>, rules: &KeyRules, old: &Entry, keeps: bool) -> Result<()> {
-    match kept_place(rules, old) {
-        Some(kept) if !keeps => {
-            tree.remove_file(&kept, None).await?;
-            remove_empty(tree, &kept).await
-        }
-        _ => Ok(()),
+/// Removes the directories of `kept/` that these removals left empty.
+pub async fn remove_empty_all(tree: &Arc<dyn Tree>, paths: impl Iterator<Item = &Vec<u8>>) -> Result<()> {
+    let dirs: BTreeSet<&[u8]> = paths.filter_map(|path| Some(&path[..=path.iter().rposition(|b| *b == b'/')?])).collect();
+    for dir in dirs.into_iter().rev() {
+        remove_empty(tree, dir).await?;
     }
+    Ok(())
 }
 
-/// Removes the directories of `kept/` that a removal left empty.
-pub async fn remove_empty(tree: &Arc<dyn Tree>, path: &[u8]) -> Result<()> {
+/// Removes the directories that `path` lies in as long as they are empty, up to `.offsite`.
+async fn remove_empty(tree: &Arc<dyn Tree>, path: &[u8]) -> Result<()> {
     let mut dir = path;
     while let Some(cut) = dir.iter().rposition(|b| *b == b'/') {
         dir = &dir[..cut];

@@ -30,7 +30,7 @@ pub(super) async fn is_there(target: &Target, old: &Entry, now: &Entry) -> Resul
 
 async fn in_tree(target: &Target, tree: &dyn Tree, old: &Entry, now: &Entry) -> Result<bool> {
     let Some(path) = place(&target.rules, old) else { return Ok(false) };
-    let stamp = |entry: &Entry| Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos };
+    let stamp = |entry: &Entry| tree.kept_stamp(Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos });
     let stat = tree.stat(&path).await?;
     Ok(stat.is_some_and(|s| s.kind == FileKind::File && s.size == old.size && [stamp(old), stamp(now)].contains(&s.mtime)))
 }

@@ -206,7 +206,7 @@ impl Sender {
     /// A copy of what is there already, under its name or where `make_way` moved it; none if that is not what the
     /// last snapshot names.
     async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<Ready>> {
-        let mtime = Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos };
+        let mtime = self.tree.kept_stamp(Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos });
         let mut found = None;
         for place in [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)].into_iter().flatten() {
             let stat = self.tree.stat(&place).await?;
