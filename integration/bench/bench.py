@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import check
@@ -22,7 +22,7 @@ from measure import Sample, median, run
 from proxy import Proxy
 from s3 import S3
 from scenarios import Scenario
-from tools import Place, Work
+from tools import Place, Ssh, Work
 
 
 def say(text: str) -> None:
@@ -43,6 +43,7 @@ class Setting:
     env: dict[str, str] = field(default_factory=dict)
     s3: S3 | None = None
     upstream: int = 0
+    ssh: Ssh | None = None  # the SFTP server, without a proxy
     tidy: bool = False  # the server stays: leave nothing on it
 
 
@@ -76,6 +77,7 @@ class Bench:
         self.trees: dict[tuple[str, int], Tree] = {}
         self.kept: dict[tuple, tuple[Place, int]] = {}
         self.proxies: list[Proxy] = []
+        self.ssh: Ssh | None = None  # behind a proxy
         self.number = 0
         self.prefix = f"bench-{time.time_ns() // 1000000}"
         shutil.rmtree(setting.work / "run", ignore_errors=True)
@@ -84,6 +86,9 @@ class Bench:
     def __enter__(self) -> "Bench":
         if self.setting.s3:
             self.proxies = [Proxy(self.setting.upstream).start() for _ in range(3)]
+        if self.setting.ssh:
+            self.proxies.append(Proxy(self.setting.ssh.port).start())
+            self.ssh = replace(self.setting.ssh, port=self.proxies[-1].port)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,11 +116,11 @@ class Bench:
         path = self.fresh_path(f"{scenario.name}-{tool.replace('+', '-')}")
         cache = path / "cache"
         cache.mkdir(parents=True)
-        if scenario.store == "dir":
+        if scenario.store in ("dir", "sftp"):
             directory = path / "copy"
             if tool != "offsite":
                 directory.mkdir()
-            return Place(cache, directory)
+            return Place(cache, directory, ssh=self.ssh if scenario.store == "sftp" else None)
         links = range(3) if scenario.links else range(1)
         if "-" in tool:  # offsite-2: only the second of several destinations
             links = range(int(tool[-1]) - 1, int(tool[-1]))
@@ -194,8 +199,9 @@ class Bench:
         for tool in present:
             if tool == "find" or any(sample.problem for sample in outcome.samples.get(tool, [])):
                 continue
-            if tool == "rsync" and scenario.verb == "pull":
-                places[tool] = Place(tree.path, tree.path)  # it reads the tree itself
+            if tool in ("rsync", "sftp") and scenario.verb == "pull":
+                ssh = self.ssh if scenario.store == "sftp" else None
+                places[tool] = Place(tree.path, tree.path, ssh=ssh)  # it reads the tree itself
                 continue
             try:
                 places[tool] = self.set_up(scenario, tool, tree)
@@ -218,7 +224,7 @@ class Bench:
             place = self.place(scenario, tool)
             self.prepare(tool, place)
         local, changed = self.target(scenario, tool, tree, number)
-        cache = self.fresh_path("cache") if tool == "rsync" and scenario.verb == "pull" else place.cache
+        cache = self.fresh_path("cache") if tool in ("rsync", "sftp") and scenario.verb == "pull" else place.cache
         cache.mkdir(parents=True, exist_ok=True)
         work = Work(scenario.verb, local, Place(**{**vars(place), "cache": cache}),
                     scenario.fresh or scenario.target == "empty", self.flags(scenario))
@@ -253,7 +259,7 @@ class Bench:
             os.sync()  # what an earlier run left dirty is not charged to this one
         for number, proxy in enumerate(self.proxies):
             proxy.set_latency(latency)
-            proxy.set_rate(scenario.links[number] if scenario.links else 0)
+            proxy.set_rate(scenario.links[number] if number < len(scenario.links) else 0)
 
     def target(self, scenario: Scenario, tool: str, tree: Tree, number: int) -> tuple[Path, int]:
         """What the command works on: the tree, an empty directory, or a copy of the tree with differences."""

@@ -44,7 +44,7 @@ class Scenario:
     about: str
     tree: str
     size: int
-    store: str  # s3, dir
+    store: str  # s3, dir, sftp
     tools: tuple[str, ...]
     marks: tuple[Mark, ...]
     verb: str = "sync"
@@ -94,6 +94,11 @@ def overhead(around: Around) -> float | None:
 def slowest_alone(around: Around) -> float | None:
     walls = [around.median(f"offsite-{number}", "wall") for number in (1, 2, 3)]
     return None if None in walls else 1.3 * max(walls)
+
+
+def quiet_by_sftp(around: Around) -> float | None:
+    rsync = around.median("rsync", "wall")
+    return None if rsync is None else rsync / (4 if around.rtt else 3)
 
 
 RSS = at_most("peak RSS <= 128 MiB", "rss", 128 * MIB)
@@ -155,6 +160,20 @@ SCENARIOS = (
         mutation="rename", flags=NO_HISTORY,
         marks=(exactly("content bytes sent = 0", "content_up", 0),
                exactly("COPY = files renamed", "requests.COPY", changed(0)), RSS)),
+    Scenario(
+        "first-many-sftp", "first sync of many small files, by SFTP", "many", 20_000, "sftp",
+        ("offsite", "rsync", "rclone"), fresh=True, marks=(faster(1.0, "rsync"), faster(3, "rclone"), RSS)),
+    Scenario(
+        "first-one-sftp", "first sync of one file of 1 GiB, by SFTP", "one", 1024 * MIB, "sftp",
+        ("offsite", "sftp", "rsync"), fresh=True, marks=(faster(0.9, "sftp"), RSS)),
+    Scenario(
+        "pull-one-sftp", "one file of 1 GiB back, by SFTP", "one", 1024 * MIB, "sftp",
+        ("offsite", "sftp", "rsync"), verb="pull", target="empty", marks=(faster(0.9, "sftp"), RSS)),
+    Scenario(
+        "no-change-sftp", "nothing changed, by SFTP", "many", 100_000, "sftp",
+        ("offsite", "find", "rsync"), latencies=(0, 20),
+        marks=(Mark(">= 3 x the speed of rsync at 0 ms, 4 x at 20 ms", "wall", "at-most", quiet_by_sftp),
+               exactly("requests said = 2", "requests_said", 2), RSS)),
     Scenario(
         "site", "first sync of a web site with odd names and dangling links, to S3", "site", 40_000, "s3",
         ("offsite", "rclone", "s5cmd"), fresh=True,

@@ -13,6 +13,21 @@ PASSWORD = "bench"
 RCLONE_WIDE = ["--transfers", "32", "--checkers", "32"]
 
 
+@dataclass(frozen=True)
+class Ssh:
+    """How to log in to the SFTP server, which sees the same directories as this machine."""
+
+    user: str
+    port: int  # of the proxy before it
+    config: str  # settings for `ssh`; its keys lie beside it
+
+    def command(self) -> str:
+        return f"ssh -F {self.config} -p {self.port}"
+
+    def host(self) -> str:
+        return f"{self.user}@127.0.0.1"
+
+
 @dataclass
 class Place:
     """Where one tool keeps its copies: prefixes behind proxies, or a directory; with a cache of its own."""
@@ -23,12 +38,15 @@ class Place:
     region: str = ""
     prefixes: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()  # of the proxy before each prefix
+    ssh: Ssh | None = None  # the directory is reached through it
 
     def endpoint(self, number: int = 0) -> str:
         return f"http://127.0.0.1:{self.ports[number]}"
 
     def urls(self) -> list[str]:
         """The destinations as offsite wants them."""
+        if self.ssh:
+            return [f"sftp://{self.ssh.host()}:{self.ssh.port}{quote(str(self.directory))}?ssh_config={quote(self.ssh.config)}"]
         if self.directory:
             return [str(self.directory)]
         return [f"s3://{self.bucket}/{quote(prefix)}?endpoint={self.endpoint(number)}&region={self.region}"
@@ -54,7 +72,11 @@ def offsite(program: str, work: Work) -> list[str]:
 
 def rclone(program: str, work: Work) -> list[str]:
     place = work.place
-    if place.directory:
+    if place.ssh:
+        # Without that flag it runs a command on the server for each file.
+        ends = [str(work.local), f"bench:{place.directory}"]
+        flags = [*RCLONE_WIDE, "--sftp-disable-hashcheck"]
+    elif place.directory:
         ends = [str(work.local), str(place.directory)]
         flags: list[str] = []
     else:
@@ -96,10 +118,20 @@ def repository(place: Place) -> str:
 
 
 def rsync(program: str, work: Work) -> list[str]:
-    ends = [f"{work.local}/", f"{work.place.directory}/"]
+    ssh = work.place.ssh
+    remote = f"{ssh.host()}:{work.place.directory}/" if ssh else f"{work.place.directory}/"
+    ends = [f"{work.local}/", remote]
     if work.verb == "pull":
         ends.reverse()
-    return [program, "-a", "--delete", *ends]
+    return [program, "-a", "--delete", *(["-e", ssh.command()] if ssh else []), *ends]
+
+
+def sftp(program: str, work: Work) -> list[str]:
+    """OpenSSH's own client: the whole tree with one command."""
+    ssh, place = work.place.ssh, work.place
+    line = f"put -rp {work.local}/. {place.directory}" if work.verb == "sync" else f"get -rp {place.directory}/. {work.local}"
+    talk = 'printf "%s\\n" "$1" | "$2" -q -b - -F "$3" -P "$4" "$5"'
+    return ["sh", "-c", talk, "sh", line, program, ssh.config, str(ssh.port), ssh.host()]
 
 
 def copy(program: str, work: Work) -> list[str]:
@@ -117,9 +149,9 @@ def find(program: str, work: Work) -> list[str]:
 
 
 COMMANDS = {"offsite": offsite, "rclone": rclone, "s5cmd": s5cmd, "aws": aws, "restic": restic, "rsync": rsync,
-            "cp": copy, "cp+sync": copy_and_sync, "find": find}
-ORDINARY = {"cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
-KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync"}  # the copy can be compared file by file
+            "cp": copy, "cp+sync": copy_and_sync, "find": find, "sftp": sftp}
+ORDINARY = {"sftp": "sftp", "cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
+KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync", "sftp"}  # the copy can be compared file by file
 
 
 def command(tool: str, program: str, work: Work) -> list[str]:
@@ -145,4 +177,8 @@ def environment(base: dict[str, str], place: Place) -> dict[str, str]:
         env |= {"RCLONE_CONFIG_BENCH_TYPE": "s3", "RCLONE_CONFIG_BENCH_PROVIDER": "SeaweedFS",
                 "RCLONE_CONFIG_BENCH_ENV_AUTH": "true", "RCLONE_CONFIG_BENCH_ENDPOINT": place.endpoint(),
                 "RCLONE_CONFIG_BENCH_REGION": place.region, "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true"}
+    if place.ssh:
+        key = str(Path(place.ssh.config).parent / "user")
+        env |= {"RCLONE_CONFIG_BENCH_TYPE": "sftp", "RCLONE_CONFIG_BENCH_HOST": "127.0.0.1", "RCLONE_CONFIG_BENCH_USER": place.ssh.user,
+                "RCLONE_CONFIG_BENCH_PORT": str(place.ssh.port), "RCLONE_CONFIG_BENCH_KEY_FILE": key}
     return {name: value for name, value in env.items() if value}

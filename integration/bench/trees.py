@@ -167,7 +167,15 @@ def site_links(tree: Path, rng: random.Random, made: list[str], links: int, dang
         os.symlink(target, tree / "links" / f"link-{number:03}")
 
 
-KINDS = {"many": make_many, "big": make_big, "million": make_million, "site": make_site}
+def make_one(tree: Path, size: int) -> None:
+    """One file that nothing can compress."""
+    rng = random.Random(5)
+    with open(tree / "one.bin", "wb") as file:
+        for _ in range(size >> 20):
+            file.write(rng.randbytes(1 << 20))
+
+
+KINDS = {"many": make_many, "one": make_one, "big": make_big, "million": make_million, "site": make_site}
 
 
 # Mutations: each changes the tree in place, and returns the paths it touched.
