@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jsonschema
 from registry import Wrong, check
+from servers import Sftp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = os.environ.get("OFFSITE_BIN") or str(ROOT / "target" / "release" / "offsite")
@@ -59,6 +60,8 @@ class Case:
 
     # --- places ---
     def url(self, name: str = "d", port: int | None = None, bucket: str | None = None, **settings: str) -> str:
+        if isinstance(self.server, Sftp):
+            return self.server.place(self.prefix(name), **settings)
         endpoint = f"http://127.0.0.1:{port}" if port else self.server.endpoint
         query = "&".join(f"{k}={v}" for k, v in {"endpoint": endpoint, **settings}.items())
         scheme = "b2" if self.server.make == "b2" else "s3"

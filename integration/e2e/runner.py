@@ -14,11 +14,11 @@ from pathlib import Path
 from b2 import B2
 from case import PROGRAM, Case
 from registry import TESTS, Test, Wrong
-from servers import Server, server
+from servers import Server, open_server
 
 # In this order; a module's tests in the order in which they stand there.
 TOPICS = ["t_round_trip", "t_requests", "t_report", "t_history", "t_adopt", "t_guard", "t_plan", "t_several", "t_init", "t_refusals", "t_faults", "t_interrupt", "t_writers",
-          "t_damage", "t_check", "t_here", "t_output", "t_b2", "t_gcs"]
+          "t_damage", "t_check", "t_here", "t_output", "t_b2", "t_gcs", "t_sftp"]
 NEEDED = ["rsync", "setpriv", "faketime", "mount"]
 
 
@@ -38,7 +38,7 @@ def main() -> int:
     servers: dict[str, Server] = {}
     try:
         for make in sorted({t.make for t in chosen if t.make}):
-            servers[make] = B2() if make == "b2" else server(make)
+            servers[make] = B2() if make == "b2" else open_server(make)
         return run_all(chosen, servers, options)
     finally:
         for one in servers.values():

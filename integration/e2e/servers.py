@@ -1,4 +1,4 @@
-"""The servers: started and stopped by `integration/servers`, named by what those print.
+"""The servers, S3, Google's and SFTP: started and stopped by `integration/servers`, named by what those print.
 
 A server that runs already is used and left running. Invariant: one that cannot be started ends the
 whole run with its reason; no test is ever skipped for it.
@@ -79,5 +79,38 @@ class Gcs(Server):
             return answer.read()
 
 
-def server(make: str) -> Server:
+class Sftp:
+    """The OpenSSH server, as a test sees it."""
+
+    make, secret = "openssh", None
+
+    def __init__(self) -> None:
+        self.script = str(SCRIPTS / self.make)
+        self.ran_before = subprocess.run([self.script, "status"], stdout=subprocess.DEVNULL).returncode == 0
+        started = subprocess.run([self.script, "start"], stdout=subprocess.PIPE, text=True)
+        if started.returncode != 0:
+            sys.exit(f"{self.make}: cannot be started")
+        words = [shlex.split(line)[1] for line in started.stdout.splitlines() if line.startswith("export ")]
+        self.env = dict(word.split("=", 1) for word in words)
+        self.directory = Path(self.env["OFFSITE_TEST_SFTP_DIR"])
+
+    def place(self, path: str, config: str = "") -> str:
+        """The URL of a directory; another settings file for `ssh` where one is named."""
+        settings = self.env["OFFSITE_TEST_SFTP_CONFIG"] + (config and f"-{config}")
+        return f"{self.env['OFFSITE_TEST_SFTP_URL']}/{path}?ssh_config={settings}"
+
+    def confined(self, path: str) -> str:
+        return f"{self.env['OFFSITE_TEST_SFTP_CONFINED_URL']}/{path}?ssh_config={self.env['OFFSITE_TEST_SFTP_CONFIG']}"
+
+    def environment(self) -> dict[str, str]:
+        return {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "OFFSITE_", "XDG_", "RUST_", "SSH_"))}
+
+    def stop(self) -> None:
+        if not self.ran_before:
+            subprocess.run([self.script, "stop"], check=False)
+
+
+def open_server(make: str) -> Server | Sftp:
+    if make == Sftp.make:
+        return Sftp()
     return Gcs(make) if make == "gcs" else Server(make)
