@@ -81,7 +81,7 @@ class Rules:
         self.tokens, self.uploads = {}, {}
         self.buckets = {}  # id -> bucket; its "files": name -> versions, in the order in which they became visible
         self.ids = {}  # file id -> (bucket id, version)
-        self.faults, self.counts, self.races = [], {}, {}
+        self.faults, self.counts, self.races, self.stamps = [], {}, {}, {}
         self.serial = 0
 
     # --- keys and tokens ---
@@ -188,6 +188,9 @@ class Rules:
             self.serial += 1
             race = self.races.get(key_id, {})
             stamp = int(time.time() * 1000) + random.randint(-race.get("skew_ms", 0), race.get("skew_ms", 0))
+            if not race:
+                # What is uploaded after the answer to another upload of the name is later, also within one millisecond.
+                stamp = self.stamps[name] = max(stamp, self.stamps.get(name, 0) + 1)
             day = time.strftime("d%Y%m%d_m%H%M%S", time.gmtime(stamp / 1000))
             kind = "f2" if action == "start" else "f1"
             file_id = f"4_z{bucket['id']}_{kind}{secrets.token_hex(8)}_{day}_c001_v0001{self.serial:07d}_t0000_u{stamp:014d}"
