@@ -13,6 +13,7 @@ mod apply;
 mod check;
 mod commit;
 mod compare;
+mod compared;
 mod destination;
 mod initialize;
 mod lease;

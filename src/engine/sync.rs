@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
-use offsite_backends::{self as backends, Backend};
+use offsite_backends as backends;
 
 use super::apply::{self, Common, Part, keeps};
-use super::compare::{Comparing, Scanned, Side, compare_all, shown, tree_root};
+use super::compare::{Side, shown};
+use super::compared::{Asked, Compared, Opened, Seen, compared, parts_of};
 use super::destination::Destination;
 use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::plan_file::{Saving, save_plan};
 use super::planning::{self, Draft, Judging, Planned};
 use super::{Machine, occupied};
 use crate::error::{Error, Result};
-use crate::model::{Change, KeepRules, Problem, Time, TreeRoot};
+use crate::model::{Change, KeepRules, Problem, Time};
 use crate::plan::{Limits, Price, Way};
-use crate::scan::{Names, Root, WalkOptions};
+use crate::scan::WalkOptions;
 use crate::spool::Reader;
-use crate::transfer::{Hub, Limit, Line, Phase, Progress, Stop, part_size};
+use crate::transfer::{Hub, Limit, Line, Phase, Progress, Stop};
 
 /// Content bytes in flight, all destinations together.
 pub(super) const WINDOW: u64 = 48 << 20;
@@ -63,36 +64,6 @@ impl Report {
     }
 }
 
-/// What was asked for.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    machine: &'a Machine,
-    source: &'a Path,
-    options: &'a SyncOptions,
-    report: &'a Report,
-    started: Instant,
-}
-
-/// What the scan saw.
-struct Seen {
-    root: Arc<Root>,
-    scanned: Scanned,
-    tree_root: TreeRoot,
-    /// One for each destination that could be loaded, in the same order.
-    sides: Vec<Side>,
-}
-
-/// A scan that was compared with its destinations.
-struct Compared {
-    /// Those that could be loaded, with their place on the command line.
-    destinations: Vec<(usize, Destination)>,
-    outcomes: Vec<Outcome>,
-    /// What went wrong so far, by destination.
-    errors: Vec<Option<Error>>,
-    seen: Option<Seen>,
-    scan_start: Time,
-}
-
 /// Syncs a directory with each destination.
 pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &SyncOptions, report: &Report) -> SyncOutcome {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
@@ -101,13 +72,7 @@ pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &S
 }
 
 /// The same over backends that are open already.
-pub async fn sync_over(
-    machine: &Machine,
-    source: &Path,
-    opened: Vec<(String, Result<Arc<dyn Backend>>)>,
-    options: &SyncOptions,
-    report: &Report,
-) -> SyncOutcome {
+pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options: &SyncOptions, report: &Report) -> SyncOutcome {
     let asked = Asked { machine, source, options, report, started: Instant::now() };
     let Compared { destinations, mut outcomes, mut errors, seen, scan_start } = compared(asked, opened).await;
     if let Some(seen) = seen {
@@ -146,7 +111,7 @@ pub async fn plan(
 pub async fn plan_over(
     machine: &Machine,
     source: &Path,
-    opened: Vec<(String, Result<Arc<dyn Backend>>)>,
+    opened: Opened,
     options: &SyncOptions,
     report: &Report,
     keep: Option<&Path>,
@@ -229,116 +194,6 @@ fn planned_change(change: &Change) -> Option<PlannedChange> {
         Change::Removed { .. } | Change::Stamped { .. } => return None,
     };
     Some(PlannedChange { change: name, path: path.clone(), from, size })
-}
-
-/// Opens, loads, scans and compares.
-async fn compared(asked: Asked<'_>, opened: Vec<(String, Result<Arc<dyn Backend>>)>) -> Compared {
-    let Asked { machine, source, options, report, .. } = asked;
-    let scan_start = coarse_now();
-    let mut outcomes: Vec<Outcome> = opened.iter().map(|(url, _)| Outcome { url: shown_url(url), ..Outcome::default() }).collect();
-    let mut errors: Vec<Option<Error>> = opened.iter().map(|_| None).collect();
-    report.progress.iter().for_each(|p| p.set_phase(Phase::Loading));
-    let loads = once_each(opened).into_iter().map(|(_, backend)| async move { load(machine, source, backend?, options).await });
-    let (mut destinations, mut sides) = (Vec::new(), Vec::new());
-    for (index, loaded) in join_all(loads).await.into_iter().enumerate() {
-        match loaded.and_then(|destination| Ok((side(sides.len(), &destination)?, destination))) {
-            Ok((side, destination)) => {
-                outcomes[index].url = destination.backend.location().to_string();
-                outcomes[index].base = Some(destination.number()).filter(|n| *n > 0);
-                destinations.push((index, destination));
-                sides.push(side);
-            }
-            Err(error) => errors[index] = Some(error),
-        }
-    }
-    for (progress, error) in report.progress.iter().zip(&errors) {
-        progress.set_phase(if error.is_none() { Phase::Scanning } else { Phase::Failed });
-    }
-    let scanned = if sides.is_empty() { None } else { Some(scan(source, options, report, sides).await) };
-    let seen = match scanned {
-        None => None,
-        Some(Ok(seen)) => Some(seen),
-        Some(Err(error)) => {
-            for (index, destination) in destinations.drain(..) {
-                errors[index] = Some(missing_source(&error, &destination));
-            }
-            None
-        }
-    };
-    Compared { destinations, outcomes, errors, seen, scan_start }
-}
-
-/// One place that is named twice would only be in its own way.
-fn once_each(mut opened: Vec<(String, Result<Arc<dyn Backend>>)>) -> Vec<(String, Result<Arc<dyn Backend>>)> {
-    let mut met = std::collections::HashSet::new();
-    for (url, backend) in &mut opened {
-        if backend.as_ref().is_ok_and(|b| !met.insert(b.location().identity())) {
-            *backend = Err(Error::Usage(format!("{}: this destination is named twice", shown_url(url))));
-        }
-    }
-    opened
-}
-
-async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, options: &SyncOptions) -> Result<Destination> {
-    apart(source, &backend)?;
-    let mut destination = Destination::over(backend, machine)?;
-    destination.lock()?;
-    destination.load(options.adopt, options.start_over).await?;
-    if !options.adopt {
-        destination.foreign = occupied::top_names(&destination).await?;
-    }
-    Ok(destination)
-}
-
-/// A destination inside its source would hold itself, and a source inside its destination would be mixed with it.
-pub(super) fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
-    let Some(root) = backend.tree().and_then(|t| t.local_root()) else { return Ok(()) };
-    let real = |path: &Path| -> PathBuf {
-        path.ancestors().find_map(|a| Some(a.canonicalize().ok()?.join(path.strip_prefix(a).ok()?))).unwrap_or_else(|| path.to_path_buf())
-    };
-    let (source, root) = (real(source), real(&root));
-    if root.starts_with(&source) || source.starts_with(&root) {
-        return Err(Error::Usage(format!("{}: source and destination lie one inside the other; choose a place apart", root.display())));
-    }
-    Ok(())
-}
-
-fn side(index: usize, destination: &Destination) -> Result<Side> {
-    let totals = destination.snapshot().map(|(s, _)| s.totals);
-    let plan = destination.local(&format!("plan-{index}"));
-    Side::new(destination.base()?, totals, plan, parts_of(destination))
-}
-
-/// In how many parts a file goes there.
-pub fn parts_of(destination: &Destination) -> Box<dyn Fn(u64) -> u64 + Send> {
-    let capabilities = destination.backend.capabilities();
-    let whole = destination.backend.tree().is_some();
-    Box::new(move |size| if whole { 1 } else { size.div_ceil(part_size(size, &capabilities)).max(1) })
-}
-
-async fn scan(source: &Path, options: &SyncOptions, report: &Report, mut sides: Vec<Side>) -> Result<Seen> {
-    let (source, walk, checksum) = (source.to_path_buf(), options.walk.clone(), options.checksum);
-    let report = report.clone();
-    let scan = move || -> Result<Seen> {
-        let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
-        let names = Names::default();
-        let how = Comparing { root: &root, names: &names, walk, checksum, progress: &report.progress, stop: &report.stop };
-        let scanned = compare_all(&how, &mut sides)?;
-        let tree_root = tree_root(&root, &names)?;
-        Ok(Seen { root, scanned, tree_root, sides })
-    };
-    tokio::task::spawn_blocking(scan).await.map_err(|e| Error::local("the scan", std::io::Error::other(e)))?
-}
-
-/// A source that is not there is refused where there is something to lose, and an error where there is not.
-fn missing_source(error: &Error, destination: &Destination) -> Error {
-    match error {
-        Error::Interrupted => Error::Interrupted,
-        _ if destination.snapshot().is_some_and(|(s, _)| s.totals.entries > 0) => {
-            Error::Refused(vec![format!("the source cannot be read ({error}); nothing at the destination was touched")])
-        }
-        _ => Error::Usage(format!("the source cannot be read: {error}")),
-    }
 }
 
 /// Finishes one destination's plan.

@@ -21,6 +21,25 @@ async fn a_destination_made_anew_is_not_taken_for_the_one_that_was_known() {
     same_trees(&one.source(), &one.path("destination"));
 }
 
+/// What a machine remembers is compared with at once; another machine's later snapshot makes that void.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_machine_is_compared_with_and_not_the_remembered_one() {
+    for place in ["directory", "bucket"] {
+        let one = World::new();
+        one.write("same", b"of both");
+        one.write("mine", b"of the first");
+        let backend = if place == "bucket" { memory("turns").1 } else { one.file("destination") };
+        one.synced(&backend).await;
+        let two = World { machine: one.elsewhere("two"), ..World::new() };
+        two.write("same", b"OF BOTH");
+        two.write("theirs", b"of the second");
+        two.synced(&backend).await;
+        let outcome = one.synced(&backend).await;
+        assert_eq!((outcome.changes.added, outcome.changes.removed, outcome.changes.changed), (1, 1, 1), "{place}: {outcome:?}");
+        one.comes_back(&backend).await;
+    }
+}
+
 /// A file loses its name to a directory and goes on under another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_whose_old_name_becomes_a_directory() {
