@@ -165,7 +165,7 @@ SCENARIOS = (
         ("offsite", "rsync", "rclone"), fresh=True, marks=(faster(1.0, "rsync"), faster(3, "rclone"), RSS)),
     Scenario(
         "first-one-sftp", "first sync of one file of 1 GiB, by SFTP", "one", 1024 * MIB, "sftp",
-        ("offsite", "sftp", "rsync"), fresh=True, marks=(faster(0.9, "sftp"), RSS)),
+        ("offsite", "sftp", "sftp+sync", "rsync"), fresh=True, marks=(faster(0.9, "sftp"), RSS)),
     Scenario(
         "pull-one-sftp", "one file of 1 GiB back, by SFTP", "one", 1024 * MIB, "sftp",
         ("offsite", "sftp", "rsync"), verb="pull", target="empty", marks=(faster(0.9, "sftp"), RSS)),

@@ -126,10 +126,15 @@ def rsync(program: str, work: Work) -> list[str]:
     return [program, "-a", "--delete", *(["-e", ssh.command()] if ssh else []), *ends]
 
 
-def sftp(program: str, work: Work) -> list[str]:
+def sftp_and_sync(program: str, work: Work) -> list[str]:
+    """The same with each file brought to the server's disk, as offsite does with large ones."""
+    return sftp(program, work, "-rpf")
+
+
+def sftp(program: str, work: Work, flags: str = "-rp") -> list[str]:
     """OpenSSH's own client: the whole tree with one command."""
     ssh, place = work.place.ssh, work.place
-    line = f"put -rp {work.local}/. {place.directory}" if work.verb == "sync" else f"get -rp {place.directory}/. {work.local}"
+    line = f"put {flags} {work.local}/. {place.directory}" if work.verb == "sync" else f"get -rp {place.directory}/. {work.local}"
     talk = 'printf "%s\\n" "$1" | "$2" -q -b - -F "$3" -P "$4" "$5"'
     return ["sh", "-c", talk, "sh", line, program, ssh.config, str(ssh.port), ssh.host()]
 
@@ -149,9 +154,9 @@ def find(program: str, work: Work) -> list[str]:
 
 
 COMMANDS = {"offsite": offsite, "rclone": rclone, "s5cmd": s5cmd, "aws": aws, "restic": restic, "rsync": rsync,
-            "cp": copy, "cp+sync": copy_and_sync, "find": find, "sftp": sftp}
-ORDINARY = {"sftp": "sftp", "cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
-KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync", "sftp"}  # the copy can be compared file by file
+            "cp": copy, "cp+sync": copy_and_sync, "find": find, "sftp": sftp, "sftp+sync": sftp_and_sync}
+ORDINARY = {"sftp": "sftp", "sftp+sync": "sftp", "cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
+KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync", "sftp", "sftp+sync"}  # the copy can be compared file by file
 
 
 def command(tool: str, program: str, work: Work) -> list[str]:
