@@ -70,17 +70,22 @@ pub enum Deed {
 /// # Errors
 /// For a URL that cannot be one; then no store was touched. What goes wrong at a store is in its report.
 pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Result<InitOutcome> {
-    let mode = if check { Mode::Check } else { Mode::Make };
     let mut opened = Vec::new();
     for url in urls {
         opened.push(backends::open(url).await?);
     }
+    Ok(initialize_over(&opened, want, check).await)
+}
+
+/// The same over backends that are open already.
+pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, check: bool) -> InitOutcome {
+    let mode = if check { Mode::Check } else { Mode::Make };
     let mut destinations = Vec::new();
-    for backend in &opened {
+    for backend in opened {
         destinations.push(one(backend, want, mode).await);
     }
     let exit = destinations.iter().map(|report| report.exit).max().unwrap_or(0);
-    Ok(InitOutcome { check, destinations, exit })
+    InitOutcome { check, destinations, exit }
 }
 
 async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: Mode) -> InitReport {

@@ -16,12 +16,12 @@ mod spot;
 
 pub(super) use at::newest;
 pub use at::resolve_at;
-pub use cat::cat;
-pub use diff::{DiffLine, DiffTotals, diff};
-pub use history::{HistoryLine, history};
-pub use listing::{Listing, SnapshotRow, snapshots};
+pub use cat::{cat, cat_over};
+pub use diff::{DiffLine, DiffTotals, diff, diff_over};
+pub use history::{HistoryLine, history, history_over};
+pub use listing::{Listing, SnapshotRow, snapshots, snapshots_over};
 pub(super) use ls::ls_in;
-pub use ls::{LsLine, LsTotals, ls};
+pub use ls::{LsLine, LsTotals, ls, ls_over};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use offsite_backends::ErrorKind;

@@ -36,8 +36,11 @@ mod tidy;
 
 pub use check::{CheckOptions, check, check_over};
 pub use destination::Destination;
-pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize};
-pub use look::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, diff, history, ls, resolve_at, snapshots};
+pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
+pub use look::{
+    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, cat_over, diff, diff_over, history, history_over, ls,
+    ls_over, resolve_at, snapshots, snapshots_over,
+};
 pub use outcome::{
     Bytes, CheckOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome, SyncOutcome,
 };

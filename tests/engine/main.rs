@@ -4,6 +4,7 @@ mod check;
 mod crash;
 mod damage;
 mod estimates;
+mod every_verb;
 mod foreign;
 mod guard;
 mod harness;
