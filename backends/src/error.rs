@@ -75,6 +75,21 @@ impl Error {
         Self::new(kind, place, refusal.and_then(|r| r.sentence(location.scheme())).unwrap_or(text))
     }
 
+    /// The same as the data plane's traits want it; what it says and its kind are kept.
+    pub(crate) fn into_store(self) -> object_store::Error {
+        use object_store::Error as E;
+        let (kind, path) = (self.kind, self.url.clone());
+        let source = Box::new(self);
+        match kind {
+            ErrorKind::NotFound => E::NotFound { path, source },
+            ErrorKind::Exists => E::AlreadyExists { path, source },
+            ErrorKind::Precondition => E::Precondition { path, source },
+            ErrorKind::Denied => E::PermissionDenied { path, source },
+            ErrorKind::Unsupported => E::NotSupported { source },
+            _ => E::Generic { store: "offsite", source },
+        }
+    }
+
     /// An error of ours that a library wrapped on its way through.
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);

@@ -59,6 +59,9 @@ const ALL: [Verb; 18] = [
     Verb::Repair,
 ];
 
+/// How a script is told what goes wrong.
+type Fault<'a> = &'a dyn Fn(&Script);
+
 /// What a verb says, without times and counts of requests, and its exit code.
 type Said = Result<(String, u8)>;
 
@@ -220,7 +223,7 @@ async fn every_fault(place: &'static str, verb: Verb) {
     assert!(calls > 0, "{verb:?} asks the store nothing");
     let mut failed = 0;
     for n in 1..=calls + 6 {
-        let faults: [(&str, &dyn Fn(&Script)); 4] = [
+        let faults: [(&str, Fault); 4] = [
             ("a call that fails", &|script| _ = script.fail_at(n, ErrorKind::Transient)),
             ("a call that is refused", &|script| _ = script.fail_at(n, ErrorKind::Denied)),
             ("a listing that ends early", &|script| _ = script.end_listing_early(n)),

@@ -27,7 +27,6 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
 pub use put::etag;
-pub(crate) use store::error as store_error;
 pub use tree::LocalTree;
 
 pub use crate::tree::{FileKind, FileStat, StageBlocks};

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::dirs::{self, Make};
 use super::staging::{self, Area, Temp};
-use super::{meta, publish, read, store};
+use super::{meta, publish, read};
 use crate::meter::{Class, Meter};
 use crate::{Error, ErrorKind, Result, Stamp};
 
@@ -191,20 +191,20 @@ impl MultipartUpload for Upload {
                 Ok(())
             })
             .await
-            .map_err(store::error)
+            .map_err(Error::into_store)
         })
     }
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
         let done = "the upload is finished already";
         let (area, key, fd) = (self.area.clone(), self.key.clone(), self.fd.clone());
-        let temp = self.temp.take().ok_or_else(|| store::error(Error::new(ErrorKind::Invalid, area.dirs.shown(&key), done)))?;
+        let temp = self.temp.take().ok_or_else(|| Error::new(ErrorKind::Invalid, area.dirs.shown(&key), done).into_store())?;
         super::blocking(move || {
             let fd = fd.try_clone().map_err(|e| Error::from_io(area.dirs.shown(&key), &e))?;
             name(&area, (temp, fd), &key, &Mode::Overwrite)
         })
         .await
-        .map_err(store::error)
+        .map_err(Error::into_store)
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {
@@ -214,6 +214,6 @@ impl MultipartUpload for Upload {
             Ok(())
         })
         .await
-        .map_err(store::error)
+        .map_err(Error::into_store)
     }
 }

@@ -47,7 +47,10 @@ impl FileStore {
     fn list_from(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         self.meter.count(Class::List);
         let start = key(prefix.unwrap_or(&Path::default())).to_vec();
-        walk::list(self.area.clone(), start, Order::Bytes).map_err(error).try_filter_map(|found| async move { Ok(object(found)) }).boxed()
+        walk::list(self.area.clone(), start, Order::Bytes)
+            .map_err(Error::into_store)
+            .try_filter_map(|found| async move { Ok(object(found)) })
+            .boxed()
     }
 
     async fn copy(&self, from: &Path, to: &Path, mode: Mode) -> StoreResult<()> {
@@ -59,7 +62,7 @@ impl FileStore {
         })
         .await
         .map(drop)
-        .map_err(error)
+        .map_err(Error::into_store)
     }
 }
 
@@ -83,7 +86,7 @@ impl ObjectStore for FileStore {
             put::name(&area, staged, key(&location), &mode)
         })
         .await
-        .map_err(error)?;
+        .map_err(Error::into_store)?;
         self.meter.add_sent(length);
         Ok(done)
     }
@@ -92,7 +95,7 @@ impl ObjectStore for FileStore {
         let (area, meter) = (self.area.clone(), self.meter.clone());
         let location = location.clone();
         let upload = blocking(move || put::Upload::new(area, meter, key(&location))).await;
-        Ok(Box::new(upload.map_err(error)?))
+        Ok(Box::new(upload.map_err(Error::into_store)?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -103,7 +106,7 @@ impl ObjectStore for FileStore {
         }
         let (area, at) = (self.area.clone(), location.clone());
         let opened = blocking(move || Ok(open(&area, &at, &options))).await;
-        let (meta, range, body) = opened.map_err(error)??;
+        let (meta, range, body) = opened.map_err(Error::into_store)??;
         let body = match body {
             Body::None => stream::empty().boxed(),
             Body::Whole(bytes) => {
@@ -130,7 +133,7 @@ impl ObjectStore for FileStore {
                     let location = location?;
                     meter.count(Class::Delete);
                     let at = location.clone();
-                    blocking(move || delete(&area, key(&at))).await.map_err(error)?;
+                    blocking(move || delete(&area, key(&at))).await.map_err(Error::into_store)?;
                     Ok(location)
                 }
             })
@@ -145,7 +148,7 @@ impl ObjectStore for FileStore {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
         self.meter.count(Class::List);
         let (area, prefix) = (self.area.clone(), prefix.cloned().unwrap_or_default());
-        let (files, dirs) = blocking(move || walk::level(&area, key(&prefix))).await.map_err(error)?;
+        let (files, dirs) = blocking(move || walk::level(&area, key(&prefix))).await.map_err(Error::into_store)?;
         Ok(ListResult {
             common_prefixes: dirs.iter().filter_map(|dir| parse(dir)).collect(),
             objects: files.into_iter().filter_map(object).collect(),
@@ -165,7 +168,7 @@ impl ObjectStore for FileStore {
         self.meter.count(Class::Copy);
         let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
         let create = options.target_mode == RenameTargetMode::Create;
-        blocking(move || rename(&area, key(&from), key(&to), create)).await.map_err(error)
+        blocking(move || rename(&area, key(&from), key(&to), create)).await.map_err(Error::into_store)
     }
 }
 
@@ -175,7 +178,7 @@ impl FileStore {
         let meter = self.meter.clone();
         read::blocks(fd, range, true, self.area.dirs.shown(key(location)))
             .inspect_ok(move |block| meter.add_received(block.len() as u64))
-            .map_err(error)
+            .map_err(Error::into_store)
             .boxed()
     }
 }
@@ -188,11 +191,11 @@ enum Body {
 
 /// Opens an object, looks whether it is what is asked for, and reads it at once if it is small.
 fn open(area: &Area, location: &Path, options: &GetOptions) -> StoreResult<(ObjectMeta, Range<u64>, Body)> {
-    let (fd, stat) = read::open_file(&area.dirs, key(location)).map_err(error)?;
+    let (fd, stat) = read::open_file(&area.dirs, key(location)).map_err(Error::into_store)?;
     let meta = object_meta(location.clone(), &stat);
     options.check_preconditions(&meta)?;
     let range = match &options.range {
-        Some(range) => range.as_range(meta.size).map_err(|why| error(Error::invalid(area.dirs.shown(key(location)), why)))?,
+        Some(range) => range.as_range(meta.size).map_err(|why| Error::invalid(area.dirs.shown(key(location)), why).into_store())?,
         None => 0..meta.size,
     };
     let length = range.end - range.start;
@@ -202,10 +205,10 @@ fn open(area: &Area, location: &Path, options: &GetOptions) -> StoreResult<(Obje
     if length > read::BLOCK {
         return Ok((meta, range, Body::File(fd)));
     }
-    let bytes = read::read_block(&fd, range.start, length).map_err(|errno| error(area.dirs.error(key(location), errno)))?;
+    let bytes = read::read_block(&fd, range.start, length).map_err(|errno| area.dirs.error(key(location), errno).into_store())?;
     if bytes.len() as u64 != length {
         let shown = area.dirs.shown(key(location));
-        return Err(error(Error::new(ErrorKind::Other, shown, read::SHORTER)));
+        return Err(Error::new(ErrorKind::Other, shown, read::SHORTER).into_store());
     }
     Ok((meta, range, Body::Whole(bytes)))
 }
@@ -261,21 +264,6 @@ fn object_meta(location: Path, stat: &Stat) -> ObjectMeta {
 
 fn unsupported(what: &str) -> object_store::Error {
     object_store::Error::NotSupported { source: what.to_owned().into() }
-}
-
-/// Our error as the data plane's, its kind kept; ours is the source.
-pub(crate) fn error(error: Error) -> object_store::Error {
-    use object_store::Error as E;
-    let (kind, path) = (error.kind, error.url.clone());
-    let source = Box::new(error);
-    match kind {
-        ErrorKind::NotFound => E::NotFound { path, source },
-        ErrorKind::Exists => E::AlreadyExists { path, source },
-        ErrorKind::Precondition => E::Precondition { path, source },
-        ErrorKind::Denied => E::PermissionDenied { path, source },
-        ErrorKind::Unsupported => E::NotSupported { source },
-        _ => E::Generic { store: "file", source },
-    }
 }
 
 impl fmt::Debug for FileStore {

@@ -20,7 +20,6 @@ use super::packet::Attrs;
 use super::read::lstat;
 use super::staging::{Area, Temp};
 use super::{meta, publish};
-use crate::file::store_error;
 use crate::meter::Class;
 use crate::{Error, ErrorKind, FileMeta, Result};
 
@@ -140,7 +139,7 @@ impl Upload {
 
     fn ended(&self) -> object_store::Error {
         let what = "the upload has ended already, or a part of it failed";
-        store_error(Error::new(ErrorKind::Invalid, self.area.dirs.link.shown(&self.key), what))
+        Error::new(ErrorKind::Invalid, self.area.dirs.link.shown(&self.key), what).into_store()
     }
 }
 
@@ -165,7 +164,7 @@ impl MultipartUpload for Upload {
             let mut slot = blocks.lock().await;
             let Some(mut upload) = slot.take() else { return Err(ended) };
             for chunk in data.iter() {
-                upload.append(chunk).await.map_err(store_error)?;
+                upload.append(chunk).await.map_err(Error::into_store)?;
             }
             *slot = Some(upload);
             let _ = written.send(());
@@ -177,8 +176,8 @@ impl MultipartUpload for Upload {
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
         let Some(blocks) = self.blocks.lock().await.take() else { return Err(self.ended()) };
-        let temp = blocks.end(true).await.map_err(store_error)?;
-        name(&self.area, temp, &self.key, Mode::Overwrite).await.map_err(store_error)
+        let temp = blocks.end(true).await.map_err(Error::into_store)?;
+        name(&self.area, temp, &self.key, Mode::Overwrite).await.map_err(Error::into_store)
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {

@@ -23,7 +23,6 @@ use super::put::{self, Mode, Upload};
 use super::read::{File, is_dir, look};
 use super::staging::Area;
 use super::{links, meta, publish, walk};
-use crate::file::store_error as error;
 use crate::meter::Class;
 use crate::{Error, ErrorKind, FileMeta, Result};
 
@@ -45,13 +44,13 @@ impl ObjectStore for SftpStore {
             PutMode::Update(_) => return Err(unsupported("to compare and swap over SFTP")),
         };
         let chunks: Vec<_> = payload.into_iter().collect();
-        let temp = self.0.stage(&chunks, &FileMeta::default(), true).await.map_err(error)?;
-        put::name(&self.0, temp, key(location), mode).await.map_err(error)
+        let temp = self.0.stage(&chunks, &FileMeta::default(), true).await.map_err(Error::into_store)?;
+        put::name(&self.0, temp, key(location), mode).await.map_err(Error::into_store)
     }
 
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
         self.count(Class::Multipart);
-        Ok(Box::new(Upload::new(Arc::clone(&self.0), key(location)).await.map_err(error)?))
+        Ok(Box::new(Upload::new(Arc::clone(&self.0), key(location)).await.map_err(Error::into_store)?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -61,20 +60,20 @@ impl ObjectStore for SftpStore {
         }
         let shown = || self.0.dirs.link.shown(key(location));
         let (attrs, file) = match options.head {
-            true => (self.look(location).await.map_err(error)?, None),
+            true => (self.look(location).await.map_err(Error::into_store)?, None),
             false => {
-                let file = File::open(&self.0, key(location)).await.map_err(error)?;
+                let file = File::open(&self.0, key(location)).await.map_err(Error::into_store)?;
                 (file.attrs, Some(file))
             }
         };
         let meta = object_meta(location.clone(), &attrs);
         options.check_preconditions(&meta)?;
         let range = match &options.range {
-            Some(range) => range.as_range(meta.size).map_err(|why| error(Error::invalid(shown(), why)))?,
+            Some(range) => range.as_range(meta.size).map_err(|why| Error::invalid(shown(), why).into_store())?,
             None => 0..meta.size,
         };
         let body = match file {
-            Some(file) => self.body(file, range.clone()).await.map_err(error)?,
+            Some(file) => self.body(file, range.clone()).await.map_err(Error::into_store)?,
             None => stream::empty().boxed(),
         };
         Ok(GetResult {
@@ -95,7 +94,7 @@ impl ObjectStore for SftpStore {
                 area.dirs.link.meter.count(Class::Delete);
                 match publish::remove_file(&area, key(&location), None).await {
                     // A directory of that name is no object.
-                    Err(e) if e.kind != ErrorKind::Exists => Err(error(e)),
+                    Err(e) if e.kind != ErrorKind::Exists => Err(e.into_store()),
                     _ => Ok(location),
                 }
             }
@@ -107,13 +106,13 @@ impl ObjectStore for SftpStore {
         self.count(Class::List);
         let start = prefix.map_or(Vec::new(), |prefix| key(prefix).to_vec());
         let found = walk::files(Arc::clone(&self.0), start);
-        found.map_err(error).try_filter_map(|(path, attrs)| async move { Ok(object(&path, &attrs)) }).boxed()
+        found.map_err(Error::into_store).try_filter_map(|(path, attrs)| async move { Ok(object(&path, &attrs)) }).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
         self.count(Class::List);
         let start = prefix.map_or(&b""[..], key);
-        let mut found = walk::entries(&self.0, start).await.map_err(error)?;
+        let mut found = walk::entries(&self.0, start).await.map_err(Error::into_store)?;
         found.retain(|(path, _)| !self.0.is_staging(path));
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let dirs = found.iter().filter(|(_, attrs)| is_dir(attrs));
@@ -130,13 +129,13 @@ impl ObjectStore for SftpStore {
             CopyMode::Overwrite => Mode::Overwrite,
             CopyMode::Create => Mode::Create,
         };
-        let temp = self.0.stage_copy(key(from), &FileMeta::default(), true).await.map_err(error)?;
-        put::name(&self.0, temp, key(to), mode).await.map(drop).map_err(error)
+        let temp = self.0.stage_copy(key(from), &FileMeta::default(), true).await.map_err(Error::into_store)?;
+        put::name(&self.0, temp, key(to), mode).await.map(drop).map_err(Error::into_store)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
         self.count(Class::Copy);
-        self.rename(from, to, options.target_mode == RenameTargetMode::Create).await.map_err(error)
+        self.rename(from, to, options.target_mode == RenameTargetMode::Create).await.map_err(Error::into_store)
     }
 }
 
@@ -158,7 +157,7 @@ impl SftpStore {
             let bytes = file.read(range).await?;
             return Ok(stream::once(async { Ok(bytes) }).boxed());
         }
-        Ok(file.blocks(range).map_err(error).boxed())
+        Ok(file.blocks(range).map_err(Error::into_store).boxed())
     }
 
     async fn rename(&self, from: &Path, to: &Path, create: bool) -> Result<()> {

@@ -18,15 +18,14 @@ use object_store::{
 };
 
 use super::script::{Pass, Script, injected};
-use crate::file::store_error;
 use crate::{Error, ErrorKind};
 
 /// Runs one call of the data plane under a script.
 async fn call<T>(script: &Script, verb: &'static str, key: &Path, run: impl Future<Output = Result<T>>) -> Result<T> {
-    let pass = script.enter_slowly(verb, key.as_ref()).await.map_err(store_error)?;
+    let pass = script.enter_slowly(verb, key.as_ref()).await.map_err(Error::into_store)?;
     let done = run.await;
     match pass.lose {
-        Some(kind) => Err(store_error(injected(kind, key.as_ref()))),
+        Some(kind) => Err(injected(kind, key.as_ref()).into_store()),
         None => done,
     }
 }
@@ -132,7 +131,7 @@ impl ObjectStore for FaultyStore {
         let mut found = call(&self.script, verb, location, run).await?;
         if verb == "get" {
             let GetResultPayload::Stream(body) = found.payload;
-            let body = broken_body(&self.script, body, store_error);
+            let body = broken_body(&self.script, body, Error::into_store);
             found.payload = GetResultPayload::Stream(body);
         }
         Ok(found)
@@ -155,13 +154,13 @@ impl ObjectStore for FaultyStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let entered = self.script.enter("list", prefix.map_or("", Path::as_ref));
-        broken_stream(&self.script, entered, self.inner.list(prefix), store_error)
+        broken_stream(&self.script, entered, self.inner.list(prefix), Error::into_store)
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         let entered = self.script.enter("list", prefix.map_or("", Path::as_ref));
         let inner = self.inner.list_with_offset(prefix, offset);
-        broken_stream(&self.script, entered, inner, store_error)
+        broken_stream(&self.script, entered, inner, Error::into_store)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -227,14 +226,14 @@ impl MultipartUpload for FaultyUpload {
         let entered = self.script.enter("put_part", self.path.as_ref());
         let part = match entered {
             Ok(_) => self.inner.put_part(data),
-            Err(error) => return Box::pin(async { Err(store_error(error)) }),
+            Err(error) => return Box::pin(async { Err(error.into_store()) }),
         };
         let (script, path) = (self.script.clone(), self.path.clone());
         Box::pin(async move {
             script.wait().await;
             part.await?;
             match entered.ok().and_then(|pass| pass.lose) {
-                Some(kind) => Err(store_error(injected(kind, path.as_ref()))),
+                Some(kind) => Err(injected(kind, path.as_ref()).into_store()),
                 None => Ok(()),
             }
         })
