@@ -72,7 +72,8 @@ impl PageSource {
             let mut next = rest;
             let mut fetched = stream::iter(stretches(upper)).map(|group| self.stretch(group)).buffered(AHEAD);
             while let Some(group) = fetched.next().await {
-                for (page, raw) in group {
+                for page in group.pages {
+                    let raw = self.unpack(&page, &group.body, group.start);
                     match raw.and_then(|raw| self.children(&page, &raw)) {
                         Ok(children) => next.extend(children),
                         Err(error) => lost.push(Lost { first: page.first.clone(), entries: page.entries, object: page.object, error }),
@@ -91,7 +92,9 @@ impl PageSource {
         let mut last = RelPath::default();
         let mut fetched = stream::iter(stretches(leaves)).map(|group| self.stretch(group)).buffered(AHEAD);
         while let Some(group) = fetched.next().await {
-            for (page, raw) in group {
+            for page in group.pages {
+                // One at a time: a page may be a hundred times what it was packed into.
+                let raw = self.unpack(&page, &group.body, group.start);
                 let leaf = raw.and_then(|raw| self.entries(&page, &raw, &last));
                 let flow = match leaf {
                     Ok(entries) => {
@@ -126,24 +129,22 @@ impl PageSource {
     }
 
     /// Fetches neighbouring pages with one request.
-    async fn stretch(&self, group: Vec<PageRef>) -> Vec<(PageRef, Result<Vec<u8>>)> {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Vec::new() };
-        let (Some(object), start) = (first.object, first.offset) else { return Vec::new() };
-        let body = self.records.page_bytes(&object, start..last.offset + last.length).await;
-        group
-            .into_iter()
-            .map(|page| {
-                let raw = match &body {
-                    Ok(body) => self.unpack(&page, body, start),
-                    Err(Error::Store(error)) => Err(Error::Store(error.clone())),
-                    Err(error) => Err(Error::damaged(self.url(&page), error)),
-                };
-                (page, raw)
-            })
-            .collect()
+    async fn stretch(&self, pages: Vec<PageRef>) -> Stretch {
+        let (object, start) = pages.first().map_or((None, 0), |first| (first.object, first.offset));
+        let end = pages.last().map_or(start, |last| last.offset + last.length);
+        let body = match object {
+            Some(object) => self.records.page_bytes(&object, start..end).await,
+            None => Err(Error::damaged("a page", "no object is named for it")),
+        };
+        Stretch { pages, body, start }
     }
 
-    fn unpack(&self, page: &PageRef, body: &Bytes, start: u64) -> Result<Vec<u8>> {
+    fn unpack(&self, page: &PageRef, body: &Result<Bytes>, start: u64) -> Result<Vec<u8>> {
+        let body = match body {
+            Ok(body) => body,
+            Err(Error::Store(error)) => return Err(Error::Store(error.clone())),
+            Err(error) => return Err(Error::damaged(self.url(page), error)),
+        };
         let from = usize::try_from(page.offset - start).unwrap_or(usize::MAX);
         let frame = from.checked_add(page.length as usize).and_then(|to| body.get(from..to));
         let Some(frame) = frame else { return Err(Error::damaged(self.url(page), "it is cut short")) };
@@ -189,6 +190,14 @@ impl PageSource {
         }
         Ok(entries)
     }
+}
+
+/// Neighbouring pages, packed as they came.
+struct Stretch {
+    pages: Vec<PageRef>,
+    body: Result<Bytes>,
+    /// Where the body begins in its object.
+    start: u64,
 }
 
 fn choose(refs: Vec<PageRef>, wanted: &impl Fn(&[u8], Option<&[u8]>) -> bool) -> Vec<PageRef> {
