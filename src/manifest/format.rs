@@ -83,9 +83,13 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
     let max_key = records.backend().capabilities().max_key.saturating_sub(if prefix == 0 { 0 } else { prefix + 1 });
     let base = format!(".offsite/probe/{id}/");
     let long = format!("{}x", "segment/".repeat(3)).replace("segment", &"s".repeat(256));
-    let names = [MARKS.trim_matches([' ', '.']), " edge.", "back\\slash", &long];
+    let names = [MARKS.trim_matches([' ', '.']), " edge.", "back\\slash", &long, ".edge"];
     let mut sizes = HashMap::new();
     for (index, name) in names.iter().enumerate() {
+        // Only a store that refuses the second has to say whether it is about the dot at the first.
+        if index == 4 && sizes.contains_key(&1) {
+            break;
+        }
         let body = Bytes::from(vec![b'p'; index + 1]);
         match records.put(&format!("{base}{name}"), body, PutMode::Overwrite).await {
             Ok(_) => drop(sizes.insert(index, index + 1)),
@@ -111,7 +115,8 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
             (true, false) => "\\".into(),
             (false, _) => MARKS.chars().filter(|c| !c.is_alphanumeric() && !matches!(c, ' ' | '.')).chain(['\\']).collect(),
         },
-        trims: !kept(1),
+        trims: !kept(1) && !kept(4),
+        edges: !kept(1) && kept(4),
     };
     records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
     Ok(rules)

@@ -15,7 +15,7 @@ pub const OWN: &[u8] = b".offsite";
 impl KeyRules {
     /// For a real directory tree.
     pub fn any() -> Self {
-        Self { any_name: true, max_key: usize::MAX, max_segment: usize::MAX, changed: String::new(), trims: false }
+        Self { any_name: true, max_key: usize::MAX, max_segment: usize::MAX, changed: String::new(), trims: false, edges: false }
     }
 
     fn fits(&self, key: &[u8]) -> bool {
@@ -24,7 +24,7 @@ impl KeyRules {
         }
         let Ok(text) = std::str::from_utf8(key) else { return false };
         text.len() <= self.max_key
-            && text.split('/').all(|part| part.len() <= self.max_segment && !(self.trims && trimmed(part)))
+            && text.split('/').all(|part| part.len() <= self.max_segment && !(self.trims && trimmed(part) || self.edges && edged(part)))
             && !text.chars().any(|c| self.changed.contains(c))
             && Path::parse(text).is_ok_and(|path| path.as_ref() == text)
     }
@@ -55,12 +55,16 @@ fn trimmed(part: &str) -> bool {
     part.starts_with([' ', '.']) && part != ".offsite" || part.ends_with([' ', '.'])
 }
 
+fn edged(part: &str) -> bool {
+    part.trim() != part || part.ends_with('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn s3() -> KeyRules {
-        KeyRules { any_name: false, max_key: 900, max_segment: 1024, changed: "\\".into(), trims: false }
+        KeyRules { any_name: false, max_key: 900, max_segment: 1024, changed: "\\".into(), trims: false, edges: false }
     }
 
     #[test]
@@ -79,6 +83,17 @@ mod tests {
         assert!(s3().odd_key(b"\xff").is_some());
         assert_eq!(KeyRules::any().odd_key(b"\xff\n\\"), None);
         assert!(KeyRules::any().odd_key(b".offsite/x").is_some());
+    }
+
+    #[test]
+    fn a_dot_at_the_first_is_kept_where_only_edges_are_changed() {
+        let rules = KeyRules { edges: true, ..s3() };
+        for path in [".htaccess", "a/.well-known/b", "a b/c"] {
+            assert_eq!(rules.odd_key(path.as_bytes()), None, "{path}");
+        }
+        for path in ["a.", "d./e", " a", "a ", "d /e", "\u{a0}a"] {
+            assert!(rules.odd_key(path.as_bytes()).is_some(), "{path:?}");
+        }
     }
 
     #[test]

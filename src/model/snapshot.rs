@@ -69,6 +69,9 @@ pub struct KeyRules {
     pub changed: String,
     /// It refuses or changes parts with spaces or dots at their ends.
     pub trims: bool,
+    /// It refuses or changes parts with white space at an end or a dot at the last; a dot at the first is kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edges: bool,
 }
 
 /// Which snapshots stay. All that any rule names stay; the newest always does.

@@ -70,7 +70,7 @@ fn snapshot(number: u64, woven: &Woven) -> Snapshot {
         program: "test".into(),
         run: "r".into(),
         root: woven.packed.root.clone(),
-        keys: KeyRules { any_name: false, max_key: 900, max_segment: 250, changed: String::new(), trims: false },
+        keys: KeyRules { any_name: false, max_key: 900, max_segment: 250, changed: String::new(), trims: false, edges: false },
         objects: woven.objects.clone(),
         tree: TreeRoot { mode: 0o755, mtime: Time::default(), uid: 0, gid: 0, xattrs: Vec::new() },
         totals: woven.totals,
