@@ -102,6 +102,7 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
     };
     let key = uploads.target.rules.odd_key(path.as_bytes());
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
+    let goes_on = job.part.is_some();
     let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
     let (id, there) = (going.upload.id.clone(), going.arrived());
     let sent = match send(uploads, &going, &file, job.readers).await {
@@ -115,8 +116,8 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
         }
     };
     match sent {
-        // The store gave up what an earlier run began, by a rule of the bucket or by hand: from the start.
-        Err(Trouble::Store(error)) if there > 0 && error.kind() == Some(ErrorKind::NotFound) => {
+        // The store gave up what an earlier run began, by a rule of the bucket or by hand, or never kept it: from the start.
+        Err(Trouble::Store(error)) if goes_on && error.kind() == Some(ErrorKind::NotFound) => {
             uploads.journal(|j| j.closed(&id))?;
             uploads.target.progress.bytes.fetch_sub(there, Relaxed);
             Box::pin(once(uploads, job, last_try)).await

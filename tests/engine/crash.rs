@@ -258,6 +258,24 @@ async fn an_upload_that_the_store_gave_up_is_begun_anew() {
     world.comes_back(&inner).await;
 }
 
+/// The same where none of its parts had arrived: it is not waited for for ever either.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_without_parts_that_the_store_gave_up_is_begun_anew() {
+    let world = World::new();
+    let (bucket, inner) = memory("given up at once");
+    world.write("big", &vec![3; 9 << 20]);
+    let (script, backend) = faulty(&inner);
+    for part in [1, 2] {
+        script.script().fail_verb("put_part", part, ErrorKind::Transient);
+    }
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    assert_eq!(bucket.unfinished_uploads(), 1);
+    bucket.lose_uploads();
+    let done = world.synced(&inner).await;
+    assert_eq!((done.bytes.sent, bucket.unfinished_uploads()), (9 << 20, 0));
+    world.comes_back(&inner).await;
+}
+
 /// A file that changed since is not pieced together from two states, and its old parts go.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_file_that_changed_are_thrown_away() {
