@@ -14,6 +14,8 @@ pub mod initialize;
 mod listing;
 pub mod location;
 pub mod meter;
+#[cfg(feature = "opendal")]
+pub mod opendal;
 pub mod s3;
 pub mod sftp;
 pub mod testing;
@@ -153,9 +155,18 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
         "sftp" => Ok(Arc::new(sftp::SftpBackend::open(location)?)),
         "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
         "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
+        #[cfg(feature = "opendal")]
+        "azblob" | "webdav" => Ok(Arc::new(opendal::OpendalBackend::open(location)?)),
+        #[cfg(not(feature = "opendal"))]
+        other @ ("azblob" | "webdav") => Err(Error::invalid(
+            &location,
+            format!("this build has no `{other}://`; one made with `cargo build --release --features opendal` has (see docs/opendal.md)"),
+        )),
         other => Err(Error::invalid(
             &location,
-            format!("no backend for `{other}://`; known are s3://, gs://, b2://, sftp:// and directories (file:// or a bare path)"),
+            format!(
+                "no backend for `{other}://`; known are s3://, gs://, b2://, sftp://, webdav://, azblob:// and directories (file:// or a bare path)"
+            ),
         )),
     }
 }

@@ -25,12 +25,12 @@ use crate::Meter;
 use crate::meter::Class;
 
 /// Longest wait for an answer's head after the request went out, and for the next piece of its body.
-const SILENCE: Duration = Duration::from_secs(120);
+pub(crate) const SILENCE: Duration = Duration::from_secs(120);
 
 /// Slowest upload that is still waited for, in bytes a second. A dead connection is noticed by TCP
 /// within half a minute; this only bounds a server that takes everything and never answers. It is low
 /// because many uploads may share one thin line.
-const SLOWEST: u64 = 1024;
+pub(crate) const SLOWEST: u64 = 1024;
 
 /// What the stores do differently on the wire.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,16 @@
 //! `OFFSITE_CONFORMANCE_CASE` runs only the cases whose name contains it. `OFFSITE_STORES_MD` names the
 //! page whose rows are brought up to date with what was found (`integration/conformance --write` does that for all).
 
+#[cfg(feature = "opendal")]
+mod azure;
 mod b2;
 mod file;
 mod gcs;
 mod memory;
 mod s3;
 mod sftp;
+#[cfg(feature = "opendal")]
+mod webdav;
 
 use std::env::var;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,209 @@
+//! A service made from a URL.
+//!
+//! Owns which part of a URL says what: the scheme names the service, the host its container (for WebDAV the
+//! server, with the user before an `@`), the path the prefix, the query the rest. Secrets come from
+//! variables, `OFFSITE_<SCHEME>_<SETTING>`, and from nowhere else.
+//! Invariants: no secret gets into a [`Location`] or an error; none goes to another machine without TLS
+//! unless that was asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opendal::layers::RetryLayer;
+use opendal::{HttpTransporter, Operator};
+use url::{Host, Url};
+
+use super::wire::Metered;
+use crate::wire::Probe;
+use crate::{Error, Location, Result};
+
+/// What a service is called and takes, by OpenDAL's names.
+#[derive(Debug)]
+pub(super) struct Service {
+    scheme: &'static str,
+    /// The setting that the URL's host is.
+    host: &'static str,
+    settings: &'static [&'static str],
+    secrets: &'static [&'static str],
+    /// Directories are made before what lies in them, and a name is a file's or a directory's.
+    pub is_tree: bool,
+}
+
+const SERVICES: [Service; 2] = [
+    Service {
+        scheme: "azblob",
+        host: "container",
+        settings: &["endpoint", "account_name"],
+        secrets: &["account_key", "sas_token"],
+        is_tree: false,
+    },
+    Service { scheme: "webdav", host: "endpoint", settings: &["endpoint", "username"], secrets: &["password", "token"], is_tree: true },
+];
+
+/// Our own setting: credentials may go over a network in the clear.
+const PLAIN: &str = "plain_http";
+
+/// What a URL came to.
+pub(super) struct Made {
+    /// The service at the prefix.
+    pub rooted: Operator,
+    /// The same at its top.
+    pub top: Operator,
+    /// Which server it is, as far as the settings say.
+    pub server: String,
+    pub service: &'static Service,
+    /// The server can copy by itself. Azure must be allowed to read the source of a copy, and takes that
+    /// from the account's key only.
+    pub copies: bool,
+}
+
+/// Makes the service of a URL; sends nothing.
+pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
+    let service = find(location.scheme()).ok_or_else(|| Error::invalid(location, "no such service"))?;
+    let prefix = location.prefix()?;
+    if prefix.as_ref().split('/').any(|part| part.trim() != part || part.ends_with('.')) {
+        return Err(Error::invalid(location, "this prefix would be stored under another name"));
+    }
+    let mut settings = settings(location, service, |name| std::env::var(name).ok())?;
+    if service.is_tree {
+        // `dirs.rs` remembers which are there; OpenDAL would ask before every write.
+        settings.insert("disable_create_dir".to_owned(), "true".to_owned());
+    }
+    let https = settings.get("endpoint").is_none_or(|endpoint| endpoint.starts_with("https://"));
+    let server = settings.get("endpoint").cloned().unwrap_or_default();
+    let copies = service.is_tree || settings.contains_key("account_key");
+    opendal::init_default_registry();
+    let build = |root: String| {
+        let all = settings.clone().into_iter().chain([("root".to_owned(), root)]);
+        let operator = Operator::via_iter(service.scheme, all).map_err(|e| Error::invalid(location, e.message()))?;
+        let transport = Metered::new(probe.clone(), https).map_err(|e| Error::invalid(location, crate::error::chain(&e)))?;
+        let retry = RetryLayer::new().with_max_times(7).with_min_delay(Duration::from_millis(100)).with_max_delay(Duration::from_secs(10));
+        let context = operator.context().with_http_transport(HttpTransporter::new(transport));
+        Ok(operator.with_context(context).layer(retry.with_jitter()))
+    };
+    Ok(Made { rooted: build(format!("/{prefix}"))?, top: build("/".to_owned())?, server, service, copies })
+}
+
+/// The settings of a service as OpenDAL takes them: from the URL, then from variables, then what follows.
+fn settings(location: &Location, service: &Service, env: impl Fn(&str) -> Option<String>) -> Result<HashMap<String, String>> {
+    let scheme = service.scheme;
+    let mut settings = HashMap::new();
+    for (name, value) in location.settings() {
+        let name = name.as_str();
+        if service.secrets.contains(&name) {
+            let message =
+                format!("`{name}` does not belong in a URL (it shows in `ps` and in logs); set {} instead", variable(scheme, name));
+            return Err(Error::invalid(location, message));
+        }
+        if name != PLAIN && !service.settings.contains(&name) {
+            let known = [service.settings, &[PLAIN]].concat().join(", ");
+            return Err(Error::invalid(location, format!("no setting `{name}`; known are {known}")));
+        }
+        settings.insert(name.to_owned(), value.clone());
+    }
+    let plain = match settings.remove(PLAIN).as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(Error::invalid(location, format!("{PLAIN} is `true` or `false`, not `{other}`"))),
+    };
+    let (user, host) = location.host().split_once('@').map_or((None, location.host()), |(user, host)| (Some(user), host));
+    if let Some(user) = user {
+        if !service.settings.contains(&"username") {
+            return Err(Error::invalid(location, "a user does not belong in this URL"));
+        }
+        settings.insert("username".to_owned(), user.to_owned());
+    }
+    for name in service.settings.iter().chain(service.secrets) {
+        if let Some(value) = env(&variable(scheme, name)).filter(|value| !value.is_empty()) {
+            settings.entry((*name).to_owned()).or_insert(value);
+        }
+    }
+    let of_host = if service.host == "endpoint" { format!("https://{host}") } else { host.to_owned() };
+    settings.entry(service.host.to_owned()).or_insert(of_host);
+    if let (false, Some(account)) = (settings.contains_key("endpoint"), settings.get("account_name")) {
+        let endpoint = format!("https://{account}.blob.core.windows.net");
+        settings.insert("endpoint".to_owned(), endpoint);
+    }
+    check_endpoint(location, settings.get("endpoint").map(String::as_str), plain)?;
+    Ok(settings)
+}
+
+fn check_endpoint(location: &Location, endpoint: Option<&str>, plain: bool) -> Result<()> {
+    let Some(text) = endpoint else { return Err(Error::invalid(location, "it takes `account_name` or `endpoint`")) };
+    let bad = |why: &str| {
+        let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        Error::invalid(location, format!("endpoint `{shown}`: {why}"))
+    };
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or_else(|| bad("it must begin with http:// or https:// and name a host"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("it must be a host with its port and path, without user, password or query"));
+    }
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() == "https" || is_here || plain {
+        true => Ok(()),
+        false => Err(bad("without TLS the password can be read on the way; use https://, or say `plain_http=true`")),
+    }
+}
+
+fn variable(scheme: &str, name: &str) -> String {
+    format!("OFFSITE_{}_{}", scheme.to_uppercase(), name.to_uppercase())
+}
+
+fn find(scheme: &str) -> Option<&'static Service> {
+    const FOUND: &[Service] = &SERVICES;
+    FOUND.iter().find(|service| service.scheme == scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: &str, env: &[(&str, &str)]) -> Result<HashMap<String, String>> {
+        let location = Location::parse(url)?;
+        let service = find(location.scheme()).unwrap();
+        settings(&location, service, |name| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_refused_and_not_repeated() {
+        let error = of("azblob://box/site?account_name=acme&account_key=hush", &[]).unwrap_err().to_string();
+        assert!(error.contains("OFFSITE_AZBLOB_ACCOUNT_KEY") && !error.contains("hush"), "{error}");
+        let error = of("webdav://me:hush@nas/site", &[]).unwrap_err().to_string();
+        assert!(error.contains("password") && !error.contains("hush"), "{error}");
+        let error = of("webdav://nas/site?endpoint=https://me:hush@nas", &[]).unwrap_err().to_string();
+        assert!(!error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn the_host_is_the_container_or_the_server() {
+        let azure = of("azblob://box/site?account_name=acme", &[("OFFSITE_AZBLOB_ACCOUNT_KEY", "a2V5")]).unwrap();
+        assert_eq!((azure["container"].as_str(), azure["account_key"].as_str()), ("box", "a2V5"));
+        assert_eq!(azure["endpoint"], "https://acme.blob.core.windows.net");
+        let dav = of("webdav://me@dav.example:8443/backup", &[]).unwrap();
+        assert_eq!((dav["endpoint"].as_str(), dav["username"].as_str()), ("https://dav.example:8443", "me"));
+        let here = of("webdav://nas/backup?endpoint=http://127.0.0.1:80", &[("OFFSITE_WEBDAV_USERNAME", "me")]).unwrap();
+        assert_eq!((here["endpoint"].as_str(), here["username"].as_str()), ("http://127.0.0.1:80", "me"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_way_out() {
+        for (url, word) in [
+            ("webdav://nas/x?endpoint=http://nas.example", "plain_http=true"),
+            ("webdav://nas/x?pasword=x", "known are endpoint, username, plain_http"),
+            ("azblob://box/x", "account_name"),
+            ("azblob://me@box/x?account_name=acme", "user"),
+            ("webdav://nas/x?plain_http=yes", "true"),
+        ] {
+            let error = of(url, &[]).unwrap_err().to_string();
+            assert!(error.contains(word), "{url}: {error}");
+        }
+        assert!(of("webdav://nas/x?endpoint=http://nas.example&plain_http=true", &[]).is_ok());
+    }
+}

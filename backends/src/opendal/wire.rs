@@ -1,0 +1,173 @@
+//! What every request of a service passes through: the meter, the store's clock, and the clocks that
+//! notice a server that went silent.
+//!
+//! Owns the HTTP client, the classes of requests, and the statuses that OpenDAL has no word for.
+//! Invariant: one call here is one request on the wire, so retries count.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use http::{Method, Request, Response, StatusCode};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use tokio::time::{Sleep, sleep, timeout};
+
+use crate::meter::Class;
+use crate::wire::{Probe, SILENCE, SLOWEST};
+
+type Pieces = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
+
+/// A client that counts.
+pub(super) struct Metered {
+    inner: ReqwestTransport,
+    probe: Arc<Probe>,
+}
+
+impl Metered {
+    /// A client whose requests `probe` counts. Redirects are not followed: credentials are for the server
+    /// that was named.
+    pub fn new(probe: Arc<Probe>, https: bool) -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .connect_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(256)
+            .pool_idle_timeout(Duration::from_secs(15))
+            .tcp_keepalive(Duration::from_secs(15))
+            // Contents are bytes, whatever encoding they are said to have.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .redirect(reqwest::redirect::Policy::none());
+        // Reading the system's certificates takes longer than a small run without TLS.
+        let client = if https { client } else { client.tls_certs_only([]) };
+        Ok(Self { inner: ReqwestTransport::new(client.build()?), probe })
+    }
+}
+
+impl HttpTransport for Metered {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let class = class_of(&request);
+        let length = request.body().len() as u64;
+        self.probe.meter.count(class);
+        if matches!(class, Class::Put | Class::Multipart) {
+            self.probe.meter.add_sent(length);
+        }
+        let patience = SILENCE + Duration::from_secs(length / SLOWEST);
+        let response = match timeout(patience, self.inner.fetch(request)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(silent("no answer", patience)),
+        };
+        self.probe.note_date(response.headers().get("date").and_then(|date| date.to_str().ok()));
+        if let Some(error) = refusal(response.status()) {
+            return Err(error);
+        }
+        let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
+        let watch = |body| Box::new(Watched { body, counted, silence: None }) as Pieces;
+        Ok(response.map(|body| body.map_inner(watch)))
+    }
+}
+
+/// Statuses that services' errors fold into `Unexpected`, and what they mean.
+fn refusal(status: StatusCode) -> Option<Error> {
+    let words = status.to_string();
+    match status {
+        StatusCode::UNAUTHORIZED => Some(Error::new(ErrorKind::PermissionDenied, format!("{words}: the credentials are missing or wrong"))),
+        StatusCode::INSUFFICIENT_STORAGE => Some(Error::new(ErrorKind::Unexpected, words)),
+        StatusCode::TOO_MANY_REQUESTS => Some(Error::new(ErrorKind::RateLimited, words).set_temporary()),
+        // Tried again as OpenDAL would; said by name, because its retries forget that it was worth trying.
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Some(Error::new(ErrorKind::Unexpected, words).set_temporary())
+        }
+        _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
+            Some(Error::new(ErrorKind::ConfigInvalid, format!("{words}: the server is elsewhere; name the URL that it redirects to")))
+        }
+        _ => None,
+    }
+}
+
+fn silent(what: &str, patience: Duration) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("timed out: {what} within {} s", patience.as_secs())).set_temporary()
+}
+
+/// A response body that counts contents and does not wait for ever for the next piece.
+struct Watched {
+    body: Pieces,
+    counted: Option<Arc<Probe>>,
+    /// Runs while we wait for a piece.
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Watched {
+    type Item = opendal::Result<Buffer>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_next(cx) {
+            Poll::Ready(piece) => {
+                this.silence = None;
+                if let (Some(probe), Some(Ok(data))) = (&this.counted, &piece) {
+                    probe.meter.add_received(data.len() as u64);
+                }
+                Poll::Ready(piece)
+            }
+            Poll::Pending => match this.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE))).as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(silent("nothing more came", SILENCE)))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+fn class_of(request: &Request<Buffer>) -> Class {
+    let depth = request.headers().get("depth").and_then(|depth| depth.to_str().ok());
+    let copies = request.headers().keys().any(|name| name.as_str().ends_with("copy-source"));
+    classify(request.method(), request.uri().query().unwrap_or(""), depth, copies)
+}
+
+fn classify(method: &Method, query: &str, depth: Option<&str>, copies: bool) -> Class {
+    let asks = |pair: &str| query.split('&').any(|one| one == pair);
+    match method.as_str() {
+        _ if copies => Class::Copy,
+        "COPY" | "MOVE" => Class::Copy,
+        "HEAD" => Class::Head,
+        "PROPFIND" if depth == Some("0") => Class::Head,
+        "PROPFIND" => Class::List,
+        "DELETE" => Class::Delete,
+        "GET" if asks("comp=list") => Class::List,
+        "GET" => Class::Get,
+        _ if asks("comp=block") || asks("comp=blocklist") => Class::Multipart,
+        _ => Class::Put,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart() {
+        let propfind = Method::from_bytes(b"PROPFIND").unwrap();
+        assert_eq!(classify(&propfind, "", Some("0"), false), Class::Head);
+        assert_eq!(classify(&propfind, "", Some("1"), false), Class::List);
+        assert_eq!(classify(&Method::GET, "restype=container&comp=list", None, false), Class::List);
+        assert_eq!(classify(&Method::PUT, "comp=block&blockid=x", None, false), Class::Multipart);
+        assert_eq!(classify(&Method::PUT, "", None, true), Class::Copy);
+        assert_eq!(classify(&Method::PUT, "", None, false), Class::Put);
+    }
+
+    #[test]
+    fn a_status_without_a_word_of_opendals_is_named() {
+        assert_eq!(refusal(StatusCode::UNAUTHORIZED).unwrap().kind(), ErrorKind::PermissionDenied);
+        assert!(refusal(StatusCode::INSUFFICIENT_STORAGE).unwrap().message().contains("507 Insufficient Storage"));
+        assert!(refusal(StatusCode::TOO_MANY_REQUESTS).unwrap().is_temporary());
+        assert!(refusal(StatusCode::FOUND).is_some());
+        for fine in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::NOT_MODIFIED] {
+            assert!(refusal(fine).is_none(), "{fine}");
+        }
+    }
+}
