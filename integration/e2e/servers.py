@@ -1,4 +1,4 @@
-"""The servers, S3, Google's and SFTP: started and stopped by `integration/servers`, named by what those print.
+"""The servers, S3, Google's, SFTP, WebDAV and Azure's: started and stopped by `integration/servers`, named by what those print.
 
 A server that runs already is used and left running. Invariant: one that cannot be started ends the
 whole run with its reason; no test is ever skipped for it.
@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import Request, urlopen
+from xml.etree import ElementTree
 
 import boto3
 from botocore.config import Config
@@ -110,7 +111,52 @@ class Sftp:
             subprocess.run([self.script, "stop"], check=False)
 
 
+class Opendal(Server):
+    """A server that offsite speaks with through OpenDAL: WsgiDAV or Azurite. Tests look at it past offsite."""
+
+    def __init__(self, make: str) -> None:
+        super().__init__("azurite" if make == "azure" else make)
+        self.make = make
+
+    def known(self) -> None:
+        self.is_tree = "OFFSITE_TEST_WEBDAV_URL" in self.env
+        self.place, query = self.env["OFFSITE_TEST_WEBDAV_URL" if self.is_tree else "OFFSITE_TEST_AZURE_URL"].split("?")
+        self.query = dict(pair.split("=", 1) for pair in query.split("&"))
+        self.endpoint = self.query["endpoint"]
+        self.port = urlsplit(self.endpoint).port
+        self.secret = self.env["OFFSITE_WEBDAV_PASSWORD" if self.is_tree else "OFFSITE_AZBLOB_ACCOUNT_KEY"]
+
+    def keys(self, prefix: str) -> dict[str, int]:
+        """Files below a prefix and their sizes, without the prefix."""
+        if self.is_tree:
+            root = Path(self.env["OFFSITE_TEST_WEBDAV_DIR"]) / "offsite-test" / prefix
+            return {str(p.relative_to(root)): p.stat().st_size for p in root.rglob("*") if p.is_file()}
+        whole, marker, found = f"offsite-test/{prefix}/", "", {}
+        while True:
+            query = urlencode({"restype": "container", "comp": "list", "prefix": whole, "marker": marker})
+            page = ElementTree.fromstring(self.ask(f"offsite-test?{query}"))
+            found.update((b.findtext("Name")[len(whole):], int(b.findtext("Properties/Content-Length"))) for b in page.iter("Blob"))
+            marker = page.findtext("NextMarker")
+            if not marker:
+                return found
+
+    def object(self, prefix: str, key: str) -> bytes:
+        if self.is_tree:
+            return (Path(self.env["OFFSITE_TEST_WEBDAV_DIR"]) / "offsite-test" / prefix / key).read_bytes()
+        return self.ask(f"offsite-test/offsite-test/{quote(prefix)}/{quote(key)}")
+
+    def ask(self, path: str) -> bytes:
+        with urlopen(Request(f"{self.endpoint}/{path}", headers={"x-ms-version": "2022-11-02"}), timeout=30) as answer:
+            return answer.read()
+
+    def environment(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "AZURE_", "OFFSITE_", "XDG_", "RUST_"))}
+        return {**clean, **{k: v for k, v in self.env.items() if k.startswith(("OFFSITE_WEBDAV_", "OFFSITE_AZBLOB_"))}}
+
+
 def open_server(make: str) -> Server | Sftp:
     if make == Sftp.make:
         return Sftp()
+    if make in ("webdav", "azure"):
+        return Opendal(make)
     return Gcs(make) if make == "gcs" else Server(make)
