@@ -156,17 +156,16 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
         "s3" => Ok(Arc::new(s3::S3Backend::open(location).await?)),
         "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
         #[cfg(feature = "opendal")]
-        "azblob" | "webdav" => Ok(Arc::new(opendal::OpendalBackend::open(location)?)),
-        #[cfg(not(feature = "opendal"))]
-        other @ ("azblob" | "webdav") => Err(Error::invalid(
-            &location,
-            format!("this build has no `{other}://`; one made with `cargo build --release --features opendal` has (see docs/opendal.md)"),
-        )),
-        other => Err(Error::invalid(
-            &location,
-            format!(
-                "no backend for `{other}://`; known are s3://, gs://, b2://, sftp://, webdav://, azblob:// and directories (file:// or a bare path)"
-            ),
-        )),
+        scheme if opendal::speaks(scheme) => Ok(Arc::new(opendal::OpendalBackend::open(location)?)),
+        other => Err(Error::invalid(&location, format!("no backend for `{other}://`; known are {}", known()))),
     }
+}
+
+/// What can be opened, for messages.
+fn known() -> String {
+    let own = "directories (a path or file://), s3://, gs://, b2://, sftp://";
+    #[cfg(feature = "opendal")]
+    return format!("{own}, {}", opendal::schemes());
+    #[cfg(not(feature = "opendal"))]
+    format!("{own}; webdav://, azblob:// and others are in a build with `cargo build --release --features opendal` (see docs/opendal.md)")
 }

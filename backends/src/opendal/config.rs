@@ -18,28 +18,64 @@ use super::wire::Metered;
 use crate::wire::Probe;
 use crate::{Error, Location, Result};
 
+/// What the host of a service's URL is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostIs {
+    /// The server.
+    Endpoint,
+    /// This setting.
+    Setting(&'static str),
+    /// The first directory of the path.
+    Directory,
+}
+
 /// What a service is called and takes, by OpenDAL's names.
 #[derive(Debug)]
 pub(super) struct Service {
     scheme: &'static str,
-    /// The setting that the URL's host is.
-    host: &'static str,
+    host: HostIs,
+    /// Where it is if nobody says; `*` is the account. Empty: the service has one place, which OpenDAL knows.
+    endpoint: Option<&'static str>,
     settings: &'static [&'static str],
     secrets: &'static [&'static str],
     /// Directories are made before what lies in them, and a name is a file's or a directory's.
     pub is_tree: bool,
 }
 
-const SERVICES: [Service; 2] = [
-    Service {
-        scheme: "azblob",
-        host: "container",
-        settings: &["endpoint", "account_name"],
-        secrets: &["account_key", "sas_token"],
-        is_tree: false,
-    },
-    Service { scheme: "webdav", host: "endpoint", settings: &["endpoint", "username"], secrets: &["password", "token"], is_tree: true },
+const AZURE: (&[&str], &[&str]) = (&["endpoint", "account_name"], &["account_key", "sas_token"]);
+const OAUTH: (&[&str], &[&str]) = (&["client_id"], &["access_token", "refresh_token", "client_secret"]);
+
+const fn service(
+    scheme: &'static str,
+    host: HostIs,
+    endpoint: Option<&'static str>,
+    (settings, secrets): (&'static [&'static str], &'static [&'static str]),
+    is_tree: bool,
+) -> Service {
+    Service { scheme, host, endpoint, settings, secrets, is_tree }
+}
+
+/// `azblob` and `webdav` are tried on servers by tests; of the others only that they can be made from a URL.
+const SERVICES: [Service; 13] = [
+    service("azblob", HostIs::Setting("container"), Some("https://*.blob.core.windows.net"), AZURE, false),
+    service("azdls", HostIs::Setting("filesystem"), Some("https://*.dfs.core.windows.net"), AZURE, true),
+    service("azfile", HostIs::Setting("share_name"), Some("https://*.file.core.windows.net"), AZURE, true),
+    service("cos", HostIs::Setting("bucket"), None, (&["endpoint"], &["secret_id", "secret_key", "security_token"]), false),
+    service("dropbox", HostIs::Directory, Some(""), OAUTH, true),
+    service("gdrive", HostIs::Directory, Some(""), OAUTH, true),
+    service("obs", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "secret_access_key"]), false),
+    service("onedrive", HostIs::Directory, Some(""), OAUTH, true),
+    service("oss", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "access_key_secret", "security_token"]), false),
+    service("pcloud", HostIs::Directory, Some("https://api.pcloud.com"), (&["endpoint", "username"], &["password"]), true),
+    service("swift", HostIs::Setting("container"), None, (&["endpoint"], &["token"]), false),
+    service("upyun", HostIs::Setting("bucket"), Some(""), (&["operator"], &["password"]), true),
+    service("webdav", HostIs::Endpoint, None, (&["endpoint", "username"], &["password", "token"]), true),
 ];
+
+/// Their schemes, for messages.
+pub(crate) fn schemes() -> String {
+    SERVICES.iter().map(|service| format!("{}://", service.scheme)).collect::<Vec<_>>().join(", ")
+}
 
 /// Our own setting: credentials may go over a network in the clear.
 const PLAIN: &str = "plain_http";
@@ -66,13 +102,14 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
         return Err(Error::invalid(location, "this prefix would be stored under another name"));
     }
     let mut settings = settings(location, service, |name| std::env::var(name).ok())?;
-    if service.is_tree {
+    let dir = if service.host == HostIs::Directory { format!("/{}", location.host()) } else { String::new() };
+    if service.scheme == "webdav" {
         // `dirs.rs` remembers which are there; OpenDAL would ask before every write.
         settings.insert("disable_create_dir".to_owned(), "true".to_owned());
     }
     let https = settings.get("endpoint").is_none_or(|endpoint| endpoint.starts_with("https://"));
     let server = settings.get("endpoint").cloned().unwrap_or_default();
-    let copies = service.is_tree || settings.contains_key("account_key");
+    let copies = !service.secrets.contains(&"account_key") || settings.contains_key("account_key");
     opendal::init_default_registry();
     let build = |root: String| {
         let all = settings.clone().into_iter().chain([("root".to_owned(), root)]);
@@ -82,7 +119,7 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
         let context = operator.context().with_http_transport(HttpTransporter::new(transport));
         Ok(operator.with_context(context).layer(retry.with_jitter()))
     };
-    Ok(Made { rooted: build(format!("/{prefix}"))?, top: build("/".to_owned())?, server, service, copies })
+    Ok(Made { rooted: build(format!("{dir}/{prefix}"))?, top: build(format!("{dir}/"))?, server, service, copies })
 }
 
 /// The settings of a service as OpenDAL takes them: from the URL, then from variables, then what follows.
@@ -119,18 +156,33 @@ fn settings(location: &Location, service: &Service, env: impl Fn(&str) -> Option
             settings.entry((*name).to_owned()).or_insert(value);
         }
     }
-    let of_host = if service.host == "endpoint" { format!("https://{host}") } else { host.to_owned() };
-    settings.entry(service.host.to_owned()).or_insert(of_host);
-    if let (false, Some(account)) = (settings.contains_key("endpoint"), settings.get("account_name")) {
-        let endpoint = format!("https://{account}.blob.core.windows.net");
-        settings.insert("endpoint".to_owned(), endpoint);
+    match service.host {
+        HostIs::Endpoint => drop(settings.entry("endpoint".to_owned()).or_insert_with(|| format!("https://{host}"))),
+        HostIs::Setting(name) => drop(settings.entry(name.to_owned()).or_insert_with(|| host.to_owned())),
+        HostIs::Directory => {}
     }
-    check_endpoint(location, settings.get("endpoint").map(String::as_str), plain)?;
+    if !settings.contains_key("endpoint")
+        && let Some(place) = service.endpoint
+    {
+        if place.is_empty() {
+            return Ok(settings);
+        }
+        if let Some(account) = settings.get("account_name").filter(|_| place.contains('*')) {
+            let endpoint = place.replace('*', account);
+            settings.insert("endpoint".to_owned(), endpoint);
+        } else if !place.contains('*') {
+            settings.insert("endpoint".to_owned(), place.to_owned());
+        }
+    }
+    check_endpoint(location, service.settings, settings.get("endpoint").map(String::as_str), plain)?;
     Ok(settings)
 }
 
-fn check_endpoint(location: &Location, endpoint: Option<&str>, plain: bool) -> Result<()> {
-    let Some(text) = endpoint else { return Err(Error::invalid(location, "it takes `account_name` or `endpoint`")) };
+fn check_endpoint(location: &Location, known: &[&str], endpoint: Option<&str>, plain: bool) -> Result<()> {
+    let Some(text) = endpoint else {
+        let wants = if known.contains(&"account_name") { "`account_name` or `endpoint`" } else { "`endpoint`" };
+        return Err(Error::invalid(location, format!("it takes {wants} in the URL's query, or as a variable")));
+    };
     let bad = |why: &str| {
         let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
         Error::invalid(location, format!("endpoint `{shown}`: {why}"))
@@ -154,6 +206,11 @@ fn check_endpoint(location: &Location, endpoint: Option<&str>, plain: bool) -> R
 
 fn variable(scheme: &str, name: &str) -> String {
     format!("OFFSITE_{}_{}", scheme.to_uppercase(), name.to_uppercase())
+}
+
+/// Whether a scheme is one of OpenDAL's.
+pub(crate) fn speaks(scheme: &str) -> bool {
+    find(scheme).is_some()
 }
 
 fn find(scheme: &str) -> Option<&'static Service> {
@@ -190,6 +247,39 @@ mod tests {
         assert_eq!((dav["endpoint"].as_str(), dav["username"].as_str()), ("https://dav.example:8443", "me"));
         let here = of("webdav://nas/backup?endpoint=http://127.0.0.1:80", &[("OFFSITE_WEBDAV_USERNAME", "me")]).unwrap();
         assert_eq!((here["endpoint"].as_str(), here["username"].as_str()), ("http://127.0.0.1:80", "me"));
+    }
+
+    /// OpenDAL takes what is made of a URL; nothing is sent.
+    #[test]
+    fn every_service_can_be_made() {
+        let urls = [
+            "azdls://files/site?account_name=acme",
+            "azfile://share/site?account_name=acme",
+            "cos://box/site?endpoint=https://cos.example",
+            "dropbox://backups/site",
+            "gdrive://backups/site",
+            "obs://box/site?endpoint=https://obs.example",
+            "onedrive://backups/site",
+            "oss://box/site?endpoint=https://oss.example",
+            "pcloud://backups/site?username=me",
+            "swift://box/site?endpoint=https://swift.example/v1/me",
+            "upyun://box/site?operator=me",
+        ];
+        let secrets = ["key", "secret", "token", "password"];
+        for url in urls {
+            let location = Location::parse(url).unwrap();
+            let service = find(location.scheme()).unwrap_or_else(|| panic!("{url}"));
+            let mut all = settings(&location, service, |name| {
+                let name = name.to_lowercase();
+                secrets.iter().any(|word| name.contains(word)).then(|| "c2VjcmV0".to_owned())
+            })
+            .unwrap_or_else(|e| panic!("{url}: {e}"));
+            all.remove("refresh_token");
+            all.insert("root".into(), "/backups/site".into());
+            opendal::init_default_registry();
+            Operator::via_iter(service.scheme, all).unwrap_or_else(|e| panic!("{url}: {e}"));
+        }
+        assert_eq!(urls.len() + 2, SERVICES.len());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! WebDAV and Azure Blob Storage, through OpenDAL: a build with the feature `opendal` has them.
+//! WebDAV, Azure Blob Storage and more, through OpenDAL: a build with the feature `opendal` has them.
 //!
 //! Owns [`OpendalBackend`], a data plane and marked so in its [`Capabilities`]: `config.rs` makes a service
 //! from a URL, `wire.rs` counts what it sends, `store.rs`, `list.rs`, `dirs.rs` and `parts.rs` are the data
@@ -28,6 +28,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutResult};
 use opendal::Operator;
 
 use self::config::Service;
+pub(crate) use self::config::{schemes, speaks};
 use self::parts::{PartStore, WHOLE};
 use self::store::OpendalStore;
 use crate::initialize::{Initialize, Mode, Rights, Setting, settle};
@@ -185,7 +186,7 @@ impl Backend for OpendalBackend {
         let make = async || match self.service.is_tree {
             true => self.store.operator.create_dir("/").await.map_err(|e| error::error(&self.location, "", e)),
             false => {
-                let message = "offsite makes no container; `az storage container create` does";
+                let message = "offsite makes no container here; the store's own tools do (such as `az storage container create`)";
                 Err(Error::new(ErrorKind::Unsupported, &self.location, message))
             }
         };

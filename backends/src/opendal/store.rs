@@ -87,7 +87,7 @@ impl OpendalStore {
         };
         let write = async || {
             dirs.make(&self.operator, key).await?;
-            match is_record(key) {
+            match is_record(key) && self.operator.info().capability().rename {
                 true => self.beside(dirs, key, body.clone()).await,
                 false => self.operator.write_options(key, body.clone(), how.clone()).await,
             }
@@ -289,7 +289,7 @@ impl ObjectStore for OpendalStore {
         if options.mode == CopyMode::Create {
             return Err(unsupported("a copy under a condition"));
         }
-        if !self.copies {
+        if !self.copies || !self.operator.info().capability().copy {
             return self.copy_through(from, to).await.map_err(|e| self.error(from, e));
         }
         // Directories above `to` are made by the service's own copy.
