@@ -107,9 +107,14 @@ def opendal_large_and_killed(case):
     write(case.source, "big.bin", os.urandom(40 << 20))
     many(case.source, 200)
     to = url(case)
-    for after in (0.6, 1.5, 2.5):
+    # At the beginning, and when some of it has arrived: on a busy machine that takes its time.
+    for arrived in (0, 0, 20):
         process = case.start("sync", case.source, to, "--limit-upload", "12MiB")
-        time.sleep(after)
+        until = time.monotonic() + 60
+        time.sleep(0.6)
+        while sum(name.startswith("dir-") for name in contents(case)) < arrived and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.6)
         if process.poll() is not None:
             raise Wrong(f"ended before it was killed: {case.end(process)}")
         os.killpg(process.pid, signal.SIGKILL)
