@@ -28,6 +28,8 @@ pub enum Error {
     Refused(Vec<String>),
     /// Another writer has the destination, or was faster.
     Busy(String),
+    /// A command of the user's failed.
+    Command(String),
     /// What was asked for cannot be.
     Usage(String),
     /// The destination or the source moved since a plan was made.
@@ -84,7 +86,7 @@ impl fmt::Display for Error {
             Self::Local { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Damaged { object, what } => write!(f, "{object} is damaged: {what}"),
             Self::Refused(reasons) => write!(f, "refused, nothing was written: {}", reasons.join("; ")),
-            Self::Busy(text) | Self::Usage(text) => f.write_str(text),
+            Self::Busy(text) | Self::Usage(text) | Self::Command(text) => f.write_str(text),
             Self::Moved(what) => write!(f, "the plan no longer fits: {}", what.join("; ")),
             Self::Interrupted => f.write_str("interrupted; run the same command again to go on"),
         }

@@ -6,10 +6,12 @@
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod jobs;
 pub mod manifest;
 pub mod model;
 pub mod plan;
 pub mod scan;
+pub mod schedule;
 pub mod spool;
 pub mod transfer;
 

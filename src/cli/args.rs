@@ -47,6 +47,8 @@ pub struct Global {
 pub enum Verb {
     /// Bring one or more destinations up to date with a directory
     Sync(verbs::sync::SyncArgs),
+    /// Run the jobs of the config
+    Run(verbs::run::RunJobsArgs),
     /// Bring a snapshot, or a part of it, into a directory
     Pull(verbs::pull::PullArgs),
     /// Say what a sync would do, send and cost; write nothing there
@@ -55,6 +57,8 @@ pub enum Verb {
     Apply(verbs::apply::ApplyArgs),
     /// Say what destinations and buckets hold, how they grow and what they cost
     Report(verbs::report::ReportArgs),
+    /// Say how old the last run of each job is and how it ended
+    Status(verbs::status::StatusArgs),
     /// List the snapshots of a destination
     Snapshots(verbs::snapshots::SnapshotsArgs),
     /// List what a snapshot holds
@@ -73,6 +77,10 @@ pub enum Verb {
     Init(verbs::init::InitArgs),
     /// Let old snapshots go, and the contents only they hold
     Prune(verbs::prune::PruneArgs),
+    /// Check the config, or print its schema
+    Config(verbs::config::ConfigVerbArgs),
+    /// Have the jobs run by a timer: install, show, remove
+    Schedule(verbs::schedule::ScheduleArgs),
     /// Print the completion script for a shell
     Completions(verbs::completions::CompletionsArgs),
     /// Print the JSON Schema of a verb's --json document
@@ -82,11 +90,11 @@ pub enum Verb {
 
 /// The help page shows the verbs in this order.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Move", &["sync", "pull", "plan", "apply"]),
-    ("Look", &["report", "snapshots", "ls", "diff", "history", "cat"]),
+    ("Move", &["sync", "run", "pull", "plan", "apply"]),
+    ("Look", &["report", "status", "snapshots", "ls", "diff", "history", "cat"]),
     ("Trust", &["check", "repair"]),
     ("Keep", &["init", "prune"]),
-    ("Set up", &["completions"]),
+    ("Set up", &["config", "schedule", "completions"]),
 ];
 
 const EXAMPLE: &str = "\

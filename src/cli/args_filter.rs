@@ -40,24 +40,21 @@ pub struct FilterArgs {
 impl FilterArgs {
     /// The filter; `only` are rules as [`only_rule`] makes them.
     pub fn filter(&self, only: &[String]) -> Result<Filter> {
-        let mut lines = Vec::new();
+        self.filter_after(&[], only)
+    }
+
+    /// The same with rules that stand before those of the command line.
+    pub fn filter_after(&self, before: &[String], only: &[String]) -> Result<Filter> {
+        let mut lines = before.to_vec();
         for rule in &self.rules {
             match rule {
-                Rule::Exclude(pattern) => lines.push(given(pattern)),
-                // `--include '!x'` asks for the opposite of the opposite.
-                Rule::Include(pattern) => {
-                    lines.push(pattern.strip_prefix('!').map_or_else(|| format!("!{}", given(pattern)), str::to_owned))
-                }
+                Rule::Exclude(pattern) => lines.push(Filter::leaving_out(pattern)),
+                Rule::Include(pattern) => lines.push(Filter::taking(pattern)),
                 Rule::From(file) => lines.extend(read(file)?),
             }
         }
         Filter::new(&lines, only).map_err(Error::Usage)
     }
-}
-
-/// A pattern of the command line is a pattern, never a comment.
-fn given(pattern: &str) -> String {
-    if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern.to_owned() }
 }
 
 fn read(file: &Path) -> Result<Vec<String>> {
@@ -112,7 +109,7 @@ impl Only {
             }
             if value.contains(['*', '?', '[', '\\', '{']) {
                 anywhere = true;
-                only.rules.push(given(value));
+                only.rules.push(Filter::leaving_out(value));
             } else {
                 // gitignore drops a trailing blank unless it is escaped.
                 let rule = path.strip_suffix(' ').map_or_else(|| format!("/{path}"), |rest| format!("/{rest}\\ "));

@@ -13,7 +13,7 @@ use offsite::plan::Limits;
 use offsite::scan::WalkOptions;
 
 use super::args_filter::FilterArgs;
-use super::values;
+use offsite::config::values;
 
 /// Source, destinations and how.
 #[derive(Debug, Args)]
@@ -119,6 +119,8 @@ impl RunArgs {
             transfers: self.transfers,
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
+            job: None,
+            kind: None,
         })
     }
 }

@@ -5,13 +5,13 @@
 //! document on standard output, also when the verb fails.
 
 mod args;
+mod args_config;
 mod args_filter;
 mod args_run;
 mod interrupt;
 mod progress;
 mod render;
 mod schema;
-mod values;
 mod verbs;
 
 use std::ffi::OsString;
@@ -39,10 +39,15 @@ impl Context {
         offsite::config::machine(self.global.cache_dir.clone())
     }
 
+    /// From now on Ctrl-C stops this run.
+    pub fn watch(&self, report: &Report) {
+        self.interrupt.watch(report);
+    }
+
     /// A report with one place a name, shown until the second value is dropped; Ctrl-C stops it.
     pub fn report(&self, names: &[String]) -> (Report, Bars) {
         let report = Report::new(names.len());
-        self.interrupt.watch(&report);
+        self.watch(&report);
         let bars = Bars::start(&self.screen, &self.global, names, &report);
         (report, bars)
     }

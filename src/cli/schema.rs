@@ -3,14 +3,34 @@
 //! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
 //! what [`of`] gives, and a test compares the two.
 
-use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, SyncOutcome};
+use offsite::config::ConfigFile;
+use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome};
+use offsite::jobs::RunOutcome;
 use schemars::{Schema, schema_for};
 
 use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
 
 /// Verbs with a document, and `error`, which any of them prints when it fails.
-pub const NAMES: &[&str] =
-    &["apply", "cat", "check", "diff", "error", "history", "init", "ls", "plan", "prune", "pull", "repair", "report", "snapshots", "sync"];
+pub const NAMES: &[&str] = &[
+    "apply",
+    "cat",
+    "check",
+    "config",
+    "diff",
+    "error",
+    "history",
+    "init",
+    "ls",
+    "plan",
+    "prune",
+    "pull",
+    "repair",
+    "report",
+    "run",
+    "snapshots",
+    "status",
+    "sync",
+];
 
 /// The schema of one.
 pub fn of(name: &str) -> Option<Schema> {
@@ -28,6 +48,9 @@ pub fn of(name: &str) -> Option<Schema> {
         "diff" => schema_for!(DiffDocument),
         "history" => schema_for!(HistoryDocument<'_>),
         "cat" => schema_for!(CatDocument<'_>),
+        "run" => schema_for!(RunOutcome),
+        "status" => schema_for!(StatusOutcome),
+        "config" => schema_for!(ConfigFile),
         "error" => schema_for!(ErrorDocument),
         _ => return None,
     })

@@ -1,9 +1,26 @@
-//! What the machine and, in time, the config file say: resolved into plain data.
+//! What the machine and the config file say: resolved into plain data.
 //!
-//! Owns the way from the environment to [`crate::engine::Machine`]. The file `offsite.json` and the jobs in
-//! it will be read here as well: shape → resolve → `Job`. Only `resolve` looks at the environment, and
-//! nothing here knows of the command line. Invariant: what leaves this module needs no further lookup.
+//! Owns the way from `offsite.json` and the environment to [`Plan`] and [`crate::engine::Machine`]:
+//! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolving.rs` makes a [`Job`] of each pair
+//! of job and type. Only `resolve.rs` looks at the environment, and nothing here knows of the command line.
+//! Invariant: what leaves this module needs no further lookup.
 
+mod expand;
+mod job;
+mod lines;
+mod parse;
+mod places;
+mod reading;
 mod resolve;
+mod resolving;
+mod shape;
+pub mod values;
+mod words;
 
-pub use resolve::{default_price, is_utf8, machine};
+pub use expand::is_name;
+pub use job::{Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
+pub use parse::Parsed;
+pub use reading::{Chosen, load, plan, plans};
+pub use resolve::{default_price, host, is_utf8, machine, unit_dir};
+pub use shape::ConfigFile;
+pub use words::Command;

@@ -5,7 +5,7 @@
 //! as unset. The vendors' SDKs read their own credentials; nothing secret passes through here.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use offsite_backends::Location;
 
@@ -16,8 +16,42 @@ use crate::error::Error;
 pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
     let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
     let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok(Machine { cache_dir, host })
+    Ok(Machine { cache_dir, host: host() })
+}
+
+/// This machine's name.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Where units of systemd's go: the system's for root, else the user's own; and whether it is those.
+pub fn unit_dir() -> (Option<PathBuf>, bool) {
+    if rustix::process::geteuid().is_root() {
+        return (Some("/etc/systemd/system".into()), false);
+    }
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own = set("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
+    (own.map(|dir| dir.join("systemd/user")), true)
+}
+
+/// A variable of the environment, where it is text.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The config file that was asked for, or the places to look for one, the first one first.
+pub fn config_places(asked: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
+    places_from(asked, |name| std::env::var_os(name))
+}
+
+fn places_from(asked: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Vec<PathBuf>> {
+    let set = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = asked.map(Path::to_path_buf).or_else(|| set("OFFSITE_CONFIG")) {
+        return Ok(path);
+    }
+    let own = set("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
+    let own = own.map(|dir| dir.join("offsite/offsite.json"));
+    Err([Some("offsite.json".into()), own, Some("/etc/offsite/offsite.json".into())].into_iter().flatten().collect())
 }
 
 fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
@@ -90,6 +124,18 @@ mod tests {
         assert_eq!(resolved(None, &all[1..]), PathBuf::from("/x/offsite"));
         assert_eq!(resolved(None, &all[2..]), PathBuf::from("/h/.cache/offsite"));
         assert_eq!(resolved(None, &[("HOME", "")]), PathBuf::from("/var/cache/offsite"));
+    }
+
+    #[test]
+    fn a_config_is_looked_for_near_first() {
+        let by = |asked: Option<&str>, variables: &[(&str, &str)]| {
+            places_from(asked.map(Path::new), |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
+        };
+        assert_eq!(by(Some("x.json"), &[("OFFSITE_CONFIG", "/c")]), Ok("x.json".into()));
+        assert_eq!(by(None, &[("OFFSITE_CONFIG", "/c"), ("HOME", "/h")]), Ok("/c".into()));
+        let places = by(None, &[("HOME", "/h")]).unwrap_err();
+        let wanted = ["offsite.json", "/h/.config/offsite/offsite.json", "/etc/offsite/offsite.json"];
+        assert_eq!(places, wanted.map(PathBuf::from));
     }
 
     #[test]

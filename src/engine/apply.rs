@@ -37,6 +37,8 @@ pub struct Common {
     pub limit_download: Arc<Limit>,
     /// Content bytes in flight a destination.
     pub window: u64,
+    pub job: Option<String>,
+    pub kind: Option<String>,
 }
 
 /// One destination's part of a run.
@@ -267,6 +269,7 @@ async fn finish_commit(
     cache: Option<String>,
 ) -> Result<()> {
     let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
+    (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
     outcome.unread = common.unread.iter().cloned().chain(findings.unread).collect();
     outcome.unstable = findings.unstable;
     outcome.vanished = findings.vanished;

@@ -27,6 +27,7 @@ use self::history::{History, lost_problem};
 use self::merge::{Merge, Seen};
 pub(super) use self::read::How;
 use self::read::Reading;
+pub(super) use self::record::Record as CheckRecord;
 use self::record::{DAMAGED, Record, keep_here, where_to};
 use super::destination::{Destination, download};
 use super::look::resolve_at;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 /// What came of all destinations.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitOutcome {
     /// Nothing was changed, only looked at.
     pub check: bool,
@@ -23,7 +23,7 @@ pub struct InitOutcome {
 }
 
 /// One destination.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitReport {
     pub url: String,
     pub settings: Vec<InitRow>,
@@ -35,7 +35,7 @@ pub struct InitReport {
 }
 
 /// One setting.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitRow {
     /// `bucket`, `directory`, `region`, `versioning`, `abort unfinished uploads`, `expire old versions`,
     /// `block public access`, `object lock`.

@@ -29,6 +29,7 @@ mod renames;
 mod repair;
 mod report;
 mod settle;
+mod status;
 mod strays;
 mod suspects;
 mod sync;
@@ -52,6 +53,7 @@ pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,
 };
+pub use status::{RunRecord, StatusOutcome, StatusRow, status};
 pub use sync::{Report, SyncOptions, plan, plan_over, sync, sync_over, worst};
 
 use std::path::PathBuf;

@@ -160,6 +160,8 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         limit: Arc::new(Limit::new(options.limit_upload)),
         limit_download: Arc::new(Limit::new(None)),
         window: super::sync::WINDOW,
+        job: None,
+        kind: None,
     };
     let progress = report.progress.first().cloned().unwrap_or_default();
     let mut part = Part { destination, index: 0, plan, facts: heading.facts, progress };

@@ -17,7 +17,7 @@ use super::destination::Destination;
 use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::plan_file::{Saving, save_plan};
 use super::planning::{self, Draft, Judging, Planned};
-use super::{Machine, occupied};
+use super::{Machine, occupied, status};
 use crate::error::{Error, Result};
 use crate::model::{Change, KeepRules, Problem, Time};
 use crate::plan::{Limits, Price, Way};
@@ -48,6 +48,9 @@ pub struct SyncOptions {
     pub limit_upload: Option<u64>,
     /// Bytes a second of what is read back to be adopted, all destinations together.
     pub limit_download: Option<u64>,
+    /// The job and type that a snapshot names, where a config has them.
+    pub job: Option<String>,
+    pub kind: Option<String>,
 }
 
 /// Where a run says how far it is, and is told to stop.
@@ -239,6 +242,8 @@ fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Comm
         limit: Arc::new(Limit::new(options.limit_upload)),
         limit_download: Arc::new(Limit::new(options.limit_download)),
         window: WINDOW / count.max(1) as u64,
+        job: options.job.clone(),
+        kind: options.kind.clone(),
     }
 }
 
@@ -264,6 +269,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
                     progress.set_phase(Phase::Failed);
                 }
                 ends.outcomes[index].requests = destination.backend.meter().requests();
+                told(&common, &destination, &mut ends.outcomes[index], Some(&error)).await;
                 ends.errors[index] = Some(error);
                 continue;
             }
@@ -280,6 +286,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             outcome.requests = part.destination.backend.meter().requests();
             outcome.seconds = started.elapsed().as_secs_f64();
             part.progress.set_phase(if result.is_ok() { Phase::Finished } else { Phase::Failed });
+            told(&common, &part.destination, &mut outcome, result.as_ref().err()).await;
             (index, outcome, result)
         }));
     }
@@ -297,6 +304,16 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         }
     }
     ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.hub.bytes_read());
+}
+
+/// Leaves word of how a job ended there.
+async fn told(common: &Common, destination: &Destination, outcome: &mut Outcome, error: Option<&Error>) {
+    let Some(job) = &common.job else { return };
+    let mut ended = outcome.clone();
+    finish(&mut ended, error);
+    if let Err(error) = status::leave(destination, &common.machine, job, common.kind.as_deref(), &ended).await {
+        outcome.warnings.push(format!("how it ended could not be left there for `offsite status`: {error}"));
+    }
 }
 
 /// How each destination ended.

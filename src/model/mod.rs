@@ -13,4 +13,4 @@ pub use change::{Change, Counts, Stamps, Suspicion};
 pub use entry::{Content, Entry, Hash, Kind, Xattr};
 pub use path::RelPath;
 pub use snapshot::{KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot};
-pub use time::Time;
+pub use time::{Time, span};

@@ -56,3 +56,13 @@ impl<'de> Deserialize<'de> for Time {
         d.deserialize_str(Visitor)
     }
 }
+
+/// A stretch of time in words: `26 h`, `3 d`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

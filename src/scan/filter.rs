@@ -30,6 +30,16 @@ impl Filter {
         Ok(Self { exclude: build(rules)?, only: build(only)? })
     }
 
+    /// The rule that leaves out what a pattern matches: a pattern is a pattern, never a comment.
+    pub fn leaving_out(pattern: &str) -> String {
+        if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern.to_owned() }
+    }
+
+    /// The rule that takes what a pattern matches; of `!x` the opposite of the opposite.
+    pub fn taking(pattern: &str) -> String {
+        pattern.strip_prefix('!').map_or_else(|| format!("!{}", Self::leaving_out(pattern)), str::to_owned)
+    }
+
     /// Whether a name in a directory (its path with slash; empty for the top) is kept.
     pub fn keeps(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
         if self.exclude.is_none() && self.only.is_none() {

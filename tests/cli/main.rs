@@ -7,8 +7,10 @@ mod exits;
 mod filters;
 mod help;
 mod init;
+mod jobs;
 mod output;
 mod report;
+mod schedule;
 mod schema;
 mod trust;
 

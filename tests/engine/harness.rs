@@ -108,6 +108,8 @@ pub fn options() -> SyncOptions {
         transfers: None,
         limit_upload: None,
         limit_download: None,
+        job: None,
+        kind: None,
     }
 }
 

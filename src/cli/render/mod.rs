@@ -6,9 +6,12 @@
 
 mod documents;
 mod init;
+mod jobs;
 mod look;
 mod moves;
 mod report;
+mod schedule;
+mod status;
 mod stream;
 mod trust;
 mod units;

@@ -45,7 +45,7 @@ impl Out {
         }
     }
 
-    fn sync_block(&self, o: &Outcome) -> String {
+    pub(super) fn sync_block(&self, o: &Outcome) -> String {
         let mut text = clean(&o.url);
         match (o.snapshot, o.base) {
             (Some(number), Some(base)) => _ = write!(text, "  snapshot {number} (base {base})"),
@@ -89,7 +89,7 @@ impl Out {
         if self.json { self.document(&PlanDocument { destinations: plans, exit }) } else { Ok(()) }
     }
 
-    fn plan_block(&self, plan: &PlanReport) -> String {
+    pub(super) fn plan_block(&self, plan: &PlanReport) -> String {
         let base = plan.base.map_or_else(|| "for the first time".into(), |base| format!("on base {base}"));
         let mut text = format!("{}  plan {base}\n  {}\n", clean(&plan.url), counts(&plan.changes));
         let _ = write!(text, "  to send {}, requests: {}", size(plan.bytes), estimate(&plan.requests));

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use offsite::config::values;
 use offsite::engine::{self, ApplyOptions};
 use offsite::error::Result;
 
 use super::super::Context;
 use super::super::args_run::GuardArgs;
-use super::super::values;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]

@@ -1,11 +1,11 @@
 //! `offsite check URL [--read-data[=N%]]`
 
 use clap::Args;
+use offsite::config::values;
 use offsite::engine::{self, CheckOptions};
 use offsite::error::Result;
 
 use super::super::Context;
-use super::super::values;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything is there (foreign objects alone are no fault); 1 something is missing, changed or

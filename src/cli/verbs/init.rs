@@ -1,13 +1,16 @@
 //! `offsite init URL… [--check] [--versioning …]`
 
 use clap::Args;
-use offsite::engine;
+use offsite::config::{Made, values};
+use offsite::engine::{self, InitOutcome};
 use offsite::error::{Error, Result};
+use offsite::jobs::run_command;
+use offsite::transfer::Stop;
 use offsite_backends::Initialize;
 use offsite_backends::initialize::Lock;
 
 use super::super::Context;
-use super::super::values;
+use super::super::args_config::ConfigArgs;
 
 const CODES: &str = "\
 Exit codes: 0 everything is as wanted now; 1 something is not: with --check it has drifted, else it
@@ -17,8 +20,9 @@ could not be made, whether it went wrong, was denied, or the store has no such t
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct InitArgs {
-    /// Where it is to be synced to: s3://bucket/prefix, a path
-    #[arg(value_name = "URL", required = true)]
+    /// Where it is to be synced to: s3://bucket/prefix, a path (default: every destination of the config, as
+    /// it is declared there)
+    #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// Change nothing; say where a destination is not as declared
     #[arg(long)]
@@ -43,6 +47,8 @@ pub struct InitArgs {
     /// Where a bucket that has to be made is to lie, in the store's own word: eu-west-1
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl InitArgs {
@@ -62,7 +68,44 @@ impl InitArgs {
 }
 
 pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
-    let outcome = engine::initialize(&args.urls, &args.wishes()?, args.check).await?;
+    let wishes = args.wishes()?;
+    let outcome = match args.urls.is_empty() {
+        false => engine::initialize(&args.urls, &wishes, args.check).await?,
+        true if wishes != Initialize::default() => {
+            return Err(Error::Usage("these settings are for a URL; name one, or write them below `initialize` in the config".into()));
+        }
+        true => declared(&args, context).await?,
+    };
     context.out.initialized(&outcome)?;
     Ok(outcome.exit)
+}
+
+/// Every destination of the config, as it is declared there.
+async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
+    let plans = args.config.plans(&args.config.parsed()?, &[])?;
+    let mut all = InitOutcome { check: args.check, destinations: Vec::new(), exit: 0 };
+    for (job, place) in
+        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
+    {
+        let want = match &place.initialize {
+            Made::AsNeeded => Initialize::default(),
+            Made::Declared(want) => want.clone(),
+            Made::By(_) if args.check => {
+                context.out.info(&format!("{}: a command of the config's makes it; what it did cannot be looked at", place.url));
+                continue;
+            }
+            Made::By(command) => {
+                let mut variables = job.variables.clone();
+                variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
+                let hook = run_command("initialize", command, &variables, job.hooks.timeout, &Stop::default()).await;
+                context.out.hook_ran(&job.shown(), &hook);
+                all.exit = all.exit.max(u8::from(hook.error.is_some()));
+                continue;
+            }
+        };
+        let outcome = engine::initialize(std::slice::from_ref(&place.url), &want, args.check).await?;
+        all.destinations.extend(outcome.destinations);
+        all.exit = all.exit.max(outcome.exit);
+    }
+    Ok(all)
 }

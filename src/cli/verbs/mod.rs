@@ -8,6 +8,7 @@ pub mod apply;
 pub mod cat;
 pub mod check;
 pub mod completions;
+pub mod config;
 pub mod diff;
 pub mod history;
 pub mod init;
@@ -17,8 +18,11 @@ pub mod prune;
 pub mod pull;
 pub mod repair;
 pub mod report;
+pub mod run;
+pub mod schedule;
 pub mod schema;
 pub mod snapshots;
+pub mod status;
 pub mod sync;
 
 use offsite::error::Result;
@@ -29,11 +33,15 @@ use super::args::Verb;
 /// Carries one out, to its exit code.
 pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
     match verb {
+        Verb::Run(args) => run::run(args, context).await,
+        Verb::Config(args) => config::run(args, context),
+        Verb::Schedule(args) => schedule::run(args, context),
         Verb::Sync(args) => sync::run(args, context).await,
         Verb::Pull(args) => pull::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Apply(args) => apply::run(args, context).await,
         Verb::Report(args) => report::run(args, context).await,
+        Verb::Status(args) => status::run(args, context).await,
         Verb::Snapshots(args) => snapshots::run(args, context).await,
         Verb::Ls(args) => ls::run(args, context).await,
         Verb::Diff(args) => diff::run(args, context).await,

@@ -1,12 +1,12 @@
 //! `offsite prune URL --keep-…`
 
 use clap::{ArgGroup, Args};
+use offsite::config::values;
 use offsite::engine;
 use offsite::error::Result;
 use offsite::model::KeepRules;
 
 use super::super::Context;
-use super::super::values;
 
 /// Arguments of `prune`. What any rule names stays; the newest snapshot always does.
 #[derive(Debug, Args)]

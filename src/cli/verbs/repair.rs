@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use offsite::config::values;
 use offsite::engine::{self, RepairOptions};
 use offsite::error::Result;
 use offsite::plan::Limits;
 
 use super::super::Context;
-use super::super::values;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything is there again; 1 something is lost: the source has it no more, or only older snapshots

@@ -3,17 +3,21 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::engine::{self, Priced, ReportOptions};
+use offsite::config::{Told, values};
+use offsite::engine::{self, DestinationReport, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
+use offsite::jobs::run_command;
+use offsite::transfer::Stop;
 
 use super::super::Context;
-use super::super::values;
+use super::super::args_config::ConfigArgs;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// What to report on: a destination, a bucket or a directory with several in it
-    #[arg(value_name = "URL", required = true)]
+    /// What to report on: a destination, a bucket or a directory with several in it (default: every destination
+    /// of the config)
+    #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// Count what the store lists: everything that takes up room there now (default: the newest manifest, as of the
     /// last run; where there is none, the listing)
@@ -29,21 +33,69 @@ pub struct ReportArgs {
     /// A price table of your own, in the form of the shipped one
     #[arg(long, value_name = "FILE", help_heading = "Cost")]
     prices: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What is reported on, and how.
+#[derive(Default)]
+struct Wanted {
+    urls: Vec<String>,
+    /// The price that is named for each, if one is.
+    prices: Vec<Option<String>>,
+    list: bool,
+    /// Reports of commands of the user's.
+    told: Vec<DestinationReport>,
 }
 
 pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let prices = values::prices(args.prices.as_deref())?;
-    let priced = |url: &String| {
-        let name = args.price.clone().unwrap_or_else(|| offsite::config::default_price(std::slice::from_ref(url)).to_owned());
+    let wanted = match args.urls.is_empty() {
+        false => Wanted { prices: vec![None; args.urls.len()], urls: args.urls.clone(), ..Wanted::default() },
+        true => from_config(&args, context).await?,
+    };
+    let priced = |(url, named): (&String, &Option<String>)| {
+        let name = args.price.clone().or_else(|| named.clone());
+        let name = name.unwrap_or_else(|| offsite::config::default_price(std::slice::from_ref(url)).to_owned());
         let price = prices.get(&name).map_err(Error::Usage)?.clone();
         Ok((url.clone(), (name != "none").then_some(Priced { name, price })))
     };
-    let urls = args.urls.iter().map(priced).collect::<Result<Vec<_>>>()?;
-    let options = ReportOptions { list: args.list, by_directory: args.by_directory, prices: prices.clone() };
+    let urls = wanted.urls.iter().zip(&wanted.prices).map(priced).collect::<Result<Vec<_>>>()?;
+    let options = ReportOptions { list: args.list || wanted.list, by_directory: args.by_directory, prices: prices.clone() };
     let machine = context.machine()?;
-    let (run, bars) = context.report(&args.urls);
-    let outcome = engine::report(&machine, &urls, &options, &run).await;
+    let (run, bars) = context.report(&wanted.urls);
+    let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
+    outcome.exit = worst([outcome.exit].into_iter().chain(wanted.told.iter().map(|report| u8::from(report.error.is_some()))));
+    outcome.destinations.extend(wanted.told);
     context.out.reported(&outcome)?;
     Ok(outcome.exit)
+}
+
+/// Every destination of every job, once.
+async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
+    let plans = args.config.plans(&args.config.parsed()?, &[])?;
+    let mut wanted = Wanted::default();
+    for (job, place) in
+        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
+    {
+        match &place.report {
+            Told::Built if !wanted.urls.contains(&place.url) => {
+                wanted.urls.push(place.url.clone());
+                wanted.prices.push(place.price.clone());
+                wanted.list |= place.list;
+            }
+            Told::Built => {}
+            Told::By(command) => {
+                let mut variables = job.variables.clone();
+                variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
+                let hook = run_command("report", command, &variables, job.hooks.timeout, &Stop::default()).await;
+                context.out.hook_ran(&job.shown(), &hook);
+                let notes = hook.output.lines().map(str::to_owned).collect();
+                let url = super::super::render::place(&place.url);
+                wanted.told.push(DestinationReport { url, notes, error: hook.error, ..DestinationReport::default() });
+            }
+        }
+    }
+    Ok(wanted)
 }

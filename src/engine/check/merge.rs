@@ -251,7 +251,7 @@ impl Merge<'_> {
         let Some(pages) = self.pages else { return };
         let own = match key.strip_prefix(b".offsite/") {
             None => false,
-            Some(b"format.json" | b"lease.json" | b"check.json") => return,
+            Some(b"format.json" | b"lease.json" | b"check.json" | b"run.json") => return,
             // One that was committed since is no stray.
             Some(rest) if rest.starts_with(b"snapshots/") => return,
             Some(rest) => {

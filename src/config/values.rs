@@ -1,12 +1,12 @@
 //! Sizes, rates, durations, shares and sums of money as people write them.
 //!
-//! Owns the value parsers of the command line. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
+//! Owns the value parsers of the command line and of the config. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
 //! without `B` or `iB`). Invariant: what cannot be meant is refused with an example, never guessed.
 
 use std::path::Path;
 
-use offsite::error::Error;
-use offsite::plan::Prices;
+use crate::error::Error;
+use crate::plan::Prices;
 use offsite_backends::initialize::{Lock, LockMode};
 
 /// The price table in a file, or the shipped one.

@@ -1,0 +1,65 @@
+//! What every verb takes that works on jobs: which config, which type, which variables.
+//!
+//! Owns the flags and reading the config by them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use offsite::config::{self, Chosen, Parsed, Plan};
+use offsite::error::Result;
+
+/// Which config, and what is filled in.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Config")]
+pub struct ConfigArgs {
+    /// The config file (default: $OFFSITE_CONFIG, else ./offsite.json, ~/.config/offsite/offsite.json,
+    /// /etc/offsite/offsite.json)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The type, for jobs that tell types apart
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// A value for $NAME in the config; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    set: Vec<(String, String)>,
+}
+
+impl ConfigArgs {
+    /// Whether anything was said that only a config can answer.
+    pub fn is_asked_for(&self) -> bool {
+        self.config.is_some() || self.kind.is_some() || !self.set.is_empty()
+    }
+
+    /// The config file.
+    pub fn parsed(&self) -> Result<Parsed> {
+        config::load(self.config.as_deref())
+    }
+
+    /// These jobs of it, or all, resolved.
+    pub fn plan(&self, jobs: &[String]) -> Result<Plan> {
+        config::plan(&self.parsed()?, &self.chosen(jobs))
+    }
+
+    /// These jobs, or all, with the type that was asked for, or with every type.
+    pub fn plans(&self, parsed: &Parsed, jobs: &[String]) -> Result<Vec<Plan>> {
+        config::plans(parsed, &self.chosen(jobs))
+    }
+
+    /// The flags that say the same again, but for the file.
+    pub fn again(&self) -> Vec<String> {
+        let kind = self.kind.iter().flat_map(|kind| ["--type".to_owned(), kind.clone()]);
+        let set = self.set.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
+        kind.chain(set).collect()
+    }
+
+    fn chosen(&self, jobs: &[String]) -> Chosen {
+        Chosen { jobs: jobs.to_vec(), kind: self.kind.clone(), set: self.set.clone() }
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if config::is_name(name) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is no NAME=VALUE")),
+    }
+}

@@ -1,0 +1,134 @@
+//! What `run` and `config check` print.
+//!
+//! Owns a line for each job and the blocks of its destinations below it. With `--quiet` only what needs attention is said.
+
+use std::fmt::Write as _;
+
+use offsite::config::{Command, Job, Made, Plan};
+use offsite::error::{Error, Result};
+use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
+use serde_json::{Value, json};
+
+use super::units::seconds;
+use super::{Out, clean, place};
+
+impl Out {
+    /// One job has ended.
+    pub fn job_ran(&self, job: &JobOutcome, dry_run: bool) -> Result<()> {
+        let name = clean(&job.kind.as_ref().map_or_else(|| job.job.clone(), |kind| format!("{} ({kind})", job.job)));
+        if !self.json && !self.quiet {
+            let what = if dry_run && job.result.is_well() && job.result == Ended::Done { "planned" } else { job.result.word() };
+            let why = job.message.as_ref().map_or(String::new(), |why| format!(": {}", clean(why)));
+            let said = if job.result.is_well() { why } else { String::new() };
+            self.print(&format!("{name}  {what}{said}  {}\n", seconds(job.seconds)))?;
+            for made in job.initialized.iter().filter(|made| made.settings.iter().any(|row| row.was != row.wanted)) {
+                self.print(&format!("  {}: made as declared, or told below\n", clean(&made.url)))?;
+            }
+            self.print(&indented(
+                &job.destinations
+                    .iter()
+                    .filter(|o| o.error.is_none() || o.snapshot.is_some())
+                    .map(|o| self.sync_block(o))
+                    .collect::<String>(),
+            ))?;
+            self.print(&indented(&job.plans.iter().filter(|p| p.error.is_none()).map(|p| self.plan_block(p)).collect::<String>()))?;
+        }
+        let failed =
+            job.destinations.iter().map(|o| (&o.url, &o.error, o.exit)).chain(job.plans.iter().map(|p| (&p.url, &p.error, p.exit)));
+        for (url, error, exit) in failed {
+            if let Some(error) = error {
+                self.destination_failed(url, error, exit);
+            }
+        }
+        for one in &job.destinations {
+            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(warning))));
+        }
+        if let Some(why) = job.message.as_ref().filter(|_| !job.result.is_well()) {
+            self.note(&format!("{name}: {}", clean(why)));
+        }
+        job.warnings.iter().for_each(|warning| self.note(&format!("{name}: {}", clean(warning))));
+        job.hooks.iter().for_each(|hook| self.hook_ran(&name, hook));
+        Ok(())
+    }
+
+    /// One copy could not be had; the next one is tried.
+    pub fn failed_over(&self, error: &Error) {
+        self.note(&format!("{}; trying the job's next destination", clean(&error.to_string())));
+    }
+
+    /// What a command that failed said last.
+    pub fn hook_ran(&self, name: &str, hook: &HookOutcome) {
+        if let Some(error) = &hook.error {
+            self.note(&format!("{name}: {} `{}`: {}", hook.hook, clean(&hook.command), clean(error)));
+            let lines: Vec<&str> = hook.output.lines().collect();
+            lines.iter().skip(lines.len().saturating_sub(5)).for_each(|line| self.note(&format!("  {}", clean(line))));
+        }
+    }
+
+    /// All of them have.
+    pub fn jobs_ran(&self, outcome: &RunOutcome) -> Result<()> {
+        outcome.hooks.iter().for_each(|hook| self.hook_ran("run", hook));
+        outcome.warnings.iter().for_each(|warning| self.note(&clean(warning)));
+        if self.json {
+            return self.document(outcome);
+        }
+        let bad = outcome.jobs.iter().filter(|job| !job.result.is_well()).count();
+        if bad > 0 {
+            self.note(&format!("{bad} of {} jobs did not do all they were to do", outcome.jobs.len()));
+        }
+        Ok(())
+    }
+
+    /// What would run, for each type.
+    pub fn config_checked(&self, file: &str, plans: &[Plan]) -> Result<()> {
+        if self.json {
+            let jobs: Vec<Value> = plans.iter().flat_map(|plan| &plan.jobs).map(document).collect();
+            return self.document(&json!({ "file": file, "jobs": jobs }));
+        }
+        let mut text = format!("{}: as it must be\n", clean(file));
+        for job in plans.iter().flat_map(|plan| &plan.jobs) {
+            let _ = write!(text, "{}  ", clean(&job.shown()));
+            if job.ignored {
+                text.push_str("ignored\n");
+                continue;
+            }
+            let there = if job.source.is_dir() { "" } else { "  (not there now)" };
+            let _ = writeln!(text, "{}{there}", clean(&job.source.display().to_string()));
+            for to in &job.places {
+                let name = to.name.as_ref().map_or(String::new(), |name| format!("{}: ", clean(name)));
+                let made = match &to.initialize {
+                    Made::AsNeeded => String::new(),
+                    Made::Declared(_) => "  (made as declared)".to_owned(),
+                    Made::By(command) => format!("  (made by `{}`)", command_text(command)),
+                };
+                let _ = writeln!(text, "  to {name}{}{made}", place(&to.url));
+            }
+            for (when, commands) in [
+                ("before", &job.hooks.before),
+                ("after", &job.hooks.after),
+                ("on failure", &job.hooks.on_failure),
+                ("finally", &job.hooks.finally),
+            ] {
+                commands.iter().for_each(|command| _ = writeln!(text, "  {when}: {}", command_text(command)));
+            }
+        }
+        self.print(&text)
+    }
+}
+
+fn document(job: &Job) -> Value {
+    let places: Vec<Value> = job.places.iter().map(|to| json!({ "name": to.name, "url": place(&to.url) })).collect();
+    json!({ "job": job.name, "type": job.kind, "source": job.source.display().to_string(), "ignored": job.ignored, "destinations": places })
+}
+
+fn command_text(command: &Command) -> String {
+    let text = match command {
+        Command::Shell(line) => line.clone(),
+        Command::Program(words) => words.join(" "),
+    };
+    clean(&offsite_backends::error::scrub(&text))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

@@ -1,0 +1,168 @@
+//! `offsite schedule install|show|remove`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use offsite::config::{self, Plan, values};
+use offsite::error::{Error, Result};
+use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Way};
+use offsite_backends::Location;
+
+use super::super::Context;
+use super::super::args_config::ConfigArgs;
+
+/// Arguments of `schedule`.
+#[derive(Debug, Args)]
+pub struct ScheduleArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Have `offsite run` called from now on: by a timer of systemd's, or by cron where there is no systemd
+    Install(InstallArgs),
+    /// Say what is installed
+    Show(WhichArgs),
+    /// Take it away again
+    Remove(WhichArgs),
+}
+
+/// Which schedule, and how it is kept.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// A name that tells several schedules of one machine apart
+    #[arg(long, value_name = "NAME", default_value = "offsite", value_parser = name)]
+    name: String,
+    /// Write units of systemd's (default: where systemd runs)
+    #[arg(long, conflicts_with = "cron")]
+    systemd: bool,
+    /// Write a line into the crontab of whoever runs this (default: where no systemd runs)
+    #[arg(long)]
+    cron: bool,
+    /// A directory for the units; no systemd is told (default: /etc/systemd/system, for others than root
+    /// ~/.config/systemd/user)
+    #[arg(long, value_name = "DIR", conflicts_with = "cron")]
+    units: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct InstallArgs {
+    /// Which jobs (default: all)
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+    /// Every day at this time: 03:00
+    #[arg(long, value_name = "HH:MM", value_parser = schedule::time_of_day, group = "rhythm", required_unless_present_any = ["hourly", "weekly"])]
+    daily: Option<(u32, u32)>,
+    /// Every hour at this minute: 5
+    #[arg(long, value_name = "MINUTE", value_parser = clap::value_parser!(u32).range(0..60), group = "rhythm")]
+    hourly: Option<u32>,
+    /// Every week: 'Sun 03:00'
+    #[arg(long, value_name = "DAY HH:MM", value_parser = Rhythm::weekly, group = "rhythm")]
+    weekly: Option<Rhythm>,
+    /// Begin up to so much later, so that not all machines come at once: 30m
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
+    jitter: u64,
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub fn run(args: ScheduleArgs, context: &Context) -> Result<u8> {
+    match args.what {
+        What::Install(args) => {
+            let way = args.which.way()?;
+            let done = schedule::install(&args.schedule(&way)?, &way)?;
+            context.out.scheduled("installed", &args.which.name, &done)?;
+        }
+        What::Show(which) => {
+            let found = schedule::show(&which.name, &which.way()?)?;
+            context.out.scheduled("there", &which.name, &found)?;
+            return Ok(u8::from(found.parts.is_empty()));
+        }
+        What::Remove(which) => {
+            let gone = schedule::remove(&which.name, &which.way()?)?;
+            context.out.scheduled("removed", &which.name, &gone)?;
+        }
+    }
+    Ok(0)
+}
+
+impl WhichArgs {
+    fn way(&self) -> Result<Way> {
+        if let Some(dir) = &self.units {
+            return Ok(Way::Systemd { dir: dir.clone(), enable: false, of_user: false });
+        }
+        let runs = Path::new("/run/systemd/system").is_dir();
+        if self.cron || !(runs || self.systemd) {
+            return Ok(Way::Cron);
+        }
+        match config::unit_dir() {
+            (Some(dir), of_user) => Ok(Way::Systemd { dir, enable: runs, of_user }),
+            (None, _) => Err(Error::Usage("there is no home directory for units of your own; name a directory with --units".into())),
+        }
+    }
+}
+
+impl InstallArgs {
+    fn schedule(&self, way: &Way) -> Result<Schedule> {
+        let parsed = self.config.parsed()?;
+        // What cannot be resolved now cannot be at night.
+        let plan = self.config.plan(&self.jobs)?;
+        let program = std::env::current_exe().map_err(|e| Error::local("offsite", e))?;
+        let file = std::path::absolute(parsed.name()).map_err(|e| Error::local(parsed.name(), e))?;
+        let mut command = vec![text(&program)?, "run".to_owned(), "--no-progress".to_owned(), "--config".to_owned(), text(&file)?];
+        command.extend(self.config.again());
+        command.extend(self.jobs.iter().cloned());
+        let rhythm = match (self.daily, self.hourly, self.weekly) {
+            (Some((hour, minute)), ..) => Rhythm::Daily(hour, minute),
+            (_, Some(minute), _) => Rhythm::Hourly(minute),
+            (.., Some(weekly)) => weekly,
+            _ => return Err(Error::Usage("say when: --daily 03:00, --hourly 5 or --weekly 'Sun 03:00'".into())),
+        };
+        let of_user = matches!(way, Way::Systemd { of_user: true, .. });
+        Ok(Schedule {
+            name: self.which.name.clone(),
+            command,
+            rhythm,
+            jitter: self.jitter,
+            sandbox: sandbox(&plan, of_user),
+            host: config::host(),
+        })
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Usage(format!("{}: this path is not UTF-8, so it cannot stand in a schedule", path.display())))
+}
+
+/// What the jobs of a plan need on this machine.
+fn sandbox(plan: &Plan, of_user: bool) -> Sandbox {
+    let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
+    let locations = jobs().flat_map(|job| &job.places).filter_map(|place| Location::parse(&place.url).ok());
+    let mut writes: Vec<PathBuf> =
+        locations.filter(|location| location.scheme() == "file").map(|location| nearest(&location.dir())).collect();
+    writes.extend(plan.metrics.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf));
+    writes.sort();
+    writes.dedup();
+    let in_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
+    let shares_tmp = writes.iter().any(|path| in_tmp(path)) || jobs().any(|job| in_tmp(&job.source));
+    Sandbox { writes, shares_tmp, of_user }
+}
+
+/// The directory itself, or the nearest one above it that is there: the first run has to make it.
+fn nearest(dir: &Path) -> PathBuf {
+    dir.ancestors().find(|above| above.is_dir()).unwrap_or(dir).to_path_buf()
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fine = text.starts_with("offsite") && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no name of a schedule; it begins with `offsite` and has letters, digits and `-`"))
+    }
+}

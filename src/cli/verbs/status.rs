@@ -1,0 +1,43 @@
+//! `offsite status [URL…] [--max-age 26h]`
+
+use clap::Args;
+use offsite::config::values;
+use offsite::engine;
+use offsite::error::Result;
+
+use super::super::Context;
+use super::super::args_config::ConfigArgs;
+
+const CODES: &str = "\
+Exit codes: 0 every last run was well; 1 one is older than --max-age, was never, failed, was refused
+or cannot be looked at, or the last check found something wrong; 2 usage or config.";
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = CODES)]
+pub struct StatusArgs {
+    /// Destinations (default: every destination of the config)
+    #[arg(value_name = "URL")]
+    urls: Vec<String>,
+    /// How long ago the last run may be: 26h (default: any time)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    max_age: Option<u64>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub async fn run(args: StatusArgs, context: &Context) -> Result<u8> {
+    let mut urls = args.urls.clone();
+    if urls.is_empty() {
+        let plans = args.config.plans(&args.config.parsed()?, &[])?;
+        let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
+        for place in jobs.flat_map(|job| &job.places) {
+            if !urls.contains(&place.url) {
+                urls.push(place.url.clone());
+            }
+        }
+    }
+    let outcome = engine::status(&context.machine()?, &urls, args.max_age).await;
+    context.out.statuses(&outcome)?;
+    Ok(outcome.exit)
+}

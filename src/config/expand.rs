@@ -1,0 +1,110 @@
+//! `$NAME`, `${NAME}`, `${NAME:-default}` and `$$` in a text.
+//!
+//! Owns the syntax. Where values come from is `resolve.rs`'. Invariant: a name without a value and without
+//! a default is an error; an empty value is a value, but not for `:-`, as in a shell.
+
+/// A text with everything expanded. Of values nothing is expanded again.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some(inner) = rest.strip_prefix('{') {
+            let end = closing(inner).ok_or_else(|| format!("`${{` is not closed in `{text}`"))?;
+            out.push_str(&braced(&inner[..end], lookup)?);
+            rest = &inner[end + 1..];
+        } else {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            if !is_name(&rest[..end]) {
+                return Err(format!("a `$` without a name in `{text}`; write `$$` for the sign itself"));
+            }
+            out.push_str(&value(&rest[..end], lookup)?);
+            rest = &rest[end..];
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn braced(inner: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
+    if !is_name(name) {
+        return Err(format!("`{name}` is no name of a variable; in braces go NAME or NAME:-default"));
+    }
+    match (lookup(name).filter(|value| default.is_none() || !value.is_empty()), default) {
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => expand(default, lookup),
+        (None, None) => value(name, lookup),
+    }
+}
+
+fn value(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    lookup(name).ok_or_else(|| format!("${name} is not set; give it with --set {name}=…, in the environment, or below `variables`"))
+}
+
+/// Where the brace closes that was opened before `text`.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => return Some(at),
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a text can be the name of a variable.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Result<String, String> {
+        let known = [("VOLUME", "acme"), ("EMPTY", ""), ("ODD", "a b\"c'$VOLUME\nd")];
+        expand(text, &|name| known.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn names_defaults_and_the_sign_itself() {
+        let expanded = [
+            ("/srv/$VOLUME/x", "/srv/acme/x"),
+            ("${VOLUME}s", "acmes"),
+            ("$VOLUME-1", "acme-1"),
+            ("${NO:-d}${EMPTY:-e}[$EMPTY]", "de[]"),
+            ("${NO:-/x/${VOLUME}}", "/x/acme"),
+            ("$$VOLUME 5$$", "$VOLUME 5$"),
+            ("$ODD", "a b\"c'$VOLUME\nd"),
+            ("plain", "plain"),
+        ];
+        for (text, wanted) in expanded {
+            assert_eq!(said(text).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_not_set_or_not_closed_is_an_error() {
+        for (text, wanted) in [
+            ("$NO", "$NO is not set"),
+            ("${NO}", "$NO is not set"),
+            ("${VOLUME", "not closed"),
+            ("5$ each", "`$$`"),
+            ("${a b}", "no name"),
+            ("$1", "`$$`"),
+        ] {
+            let error = said(text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+}

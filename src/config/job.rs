@@ -1,0 +1,124 @@
+//! A job as it is carried out: everything expanded, every value parsed, nothing left to look up.
+//!
+//! Owns the plain data, and what may not be: two pairs of job and type at one place, a job name that cannot be
+//! a file name. How it comes about is `resolving.rs`.
+
+use std::path::PathBuf;
+
+use offsite_backends::Initialize;
+
+use super::words::Command;
+use crate::model::KeepRules;
+use crate::plan::Limits;
+use crate::scan::Filter;
+
+/// Everything that `offsite run` does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub jobs: Vec<Job>,
+    pub hooks: Hooks,
+    pub notify: Notify,
+    pub metrics: Option<PathBuf>,
+    /// What commands are given besides their job's own variables.
+    pub variables: Vec<(String, String)>,
+}
+
+/// One pair of job and type.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub name: String,
+    pub kind: Option<String>,
+    pub source: PathBuf,
+    /// A source that is not there fails the job.
+    pub must_exist: bool,
+    /// `"ignore"`: left out of every verb.
+    pub ignored: bool,
+    pub places: Vec<Place>,
+    pub settings: Settings,
+    pub hooks: Hooks,
+    pub notify: Notify,
+    pub profiles: Vec<(String, Profile)>,
+    /// What its commands find in their environment: `OFFSITE_JOB`, …
+    pub variables: Vec<(String, String)>,
+}
+
+/// One destination of a job.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its name in the config; none for a URL that stands in the job.
+    pub name: Option<String>,
+    pub url: String,
+    pub initialize: Made,
+    pub report: Told,
+    pub price: Option<String>,
+    pub list: bool,
+}
+
+/// How a destination is made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Made {
+    /// A first run makes what it needs.
+    AsNeeded,
+    Declared(Initialize),
+    By(Command),
+}
+
+/// How a destination is reported on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    Built,
+    By(Command),
+}
+
+/// How a job is synced.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub filter: Filter,
+    pub exclude_caches: bool,
+    pub one_file_system: bool,
+    pub checksum: bool,
+    pub adopt: bool,
+    pub keep: KeepRules,
+    pub limits: Limits,
+    /// Bytes a second.
+    pub limit_upload: Option<u64>,
+    pub limit_download: Option<u64>,
+    pub transfers: Option<usize>,
+}
+
+/// Commands around something.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hooks {
+    pub before: Vec<Command>,
+    pub after: Vec<Command>,
+    pub on_failure: Vec<Command>,
+    pub finally: Vec<Command>,
+    /// Seconds that one of them may take.
+    pub timeout: u64,
+}
+
+/// Who is told how something ended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Notify {
+    pub ping: Option<String>,
+    pub webhook: Option<String>,
+    pub mail: Vec<String>,
+    pub only_failures: bool,
+}
+
+/// A part that is pulled for staging.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    pub only: Vec<String>,
+    pub rules: Vec<String>,
+    pub max_size: Option<u64>,
+    pub delete: bool,
+    pub after: Vec<Command>,
+}
+
+impl Job {
+    /// As it is named in messages: `files`, `files (vdrupal)`.
+    pub fn shown(&self) -> String {
+        self.kind.as_ref().map_or_else(|| self.name.clone(), |kind| format!("{} ({kind})", self.name))
+    }
+}

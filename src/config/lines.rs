@@ -1,0 +1,150 @@
+//! Where in a JSON text a key stands, and whether one stands there twice.
+//!
+//! Owns nothing but the positions: whether the text is JSON at all is the parser's to say, before this.
+//! Keys that name the same thing twice are found at any depth; JSON parsers keep silent about them.
+
+use std::collections::HashMap;
+
+/// The lines of the keys of one text, by path: `["jobs", "files", "keep"]`.
+#[derive(Debug, Default)]
+pub struct Lines {
+    at: HashMap<Vec<String>, usize>,
+    /// The first key that stands in its object twice: its path, and its second line.
+    pub twice: Option<(Vec<String>, usize)>,
+}
+
+impl Lines {
+    /// Looks through a text that a JSON parser took.
+    pub fn of(text: &str) -> Self {
+        let mut lines = Self::default();
+        Scan { bytes: text.as_bytes(), at: 0, line: 1, lines: &mut lines }.value(&mut Vec::new());
+        lines
+    }
+
+    /// The line of a path, or of the nearest thing around it.
+    pub fn line(&self, path: &[String]) -> usize {
+        (0..=path.len()).rev().find_map(|n| self.at.get(&path[..n]).copied()).unwrap_or(1)
+    }
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: usize,
+    lines: &'a mut Lines,
+}
+
+impl Scan<'_> {
+    /// The next byte that is no space; 0 at the end.
+    fn next(&mut self) -> u8 {
+        while let Some(byte) = self.bytes.get(self.at) {
+            match byte {
+                b'\n' => self.line += 1,
+                b' ' | b'\t' | b'\r' => {}
+                byte => return *byte,
+            }
+            self.at += 1;
+        }
+        0
+    }
+
+    fn value(&mut self, path: &mut Vec<String>) {
+        match self.next() {
+            b'{' => self.object(path),
+            b'[' => self.array(path),
+            b'"' => drop(self.text()),
+            _ => {
+                while self.bytes.get(self.at).is_some_and(|b| !b",]} \t\r\n".contains(b)) {
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, path: &mut Vec<String>) {
+        self.at += 1;
+        loop {
+            match self.next() {
+                b'"' => {}
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => break,
+            }
+            let line = self.line;
+            path.push(self.text());
+            if self.lines.at.insert(path.clone(), line).is_some() && self.lines.twice.is_none() {
+                self.lines.twice = Some((path.clone(), line));
+            }
+            if self.next() == b':' {
+                self.at += 1;
+            }
+            self.value(path);
+            path.pop();
+        }
+        self.at += 1;
+    }
+
+    fn array(&mut self, path: &mut Vec<String>) {
+        self.at += 1;
+        let mut index = 0;
+        loop {
+            match self.next() {
+                b']' | 0 => break,
+                b',' => self.at += 1,
+                _ => {
+                    path.push(index.to_string());
+                    index += 1;
+                    self.lines.at.insert(path.clone(), self.line);
+                    let before = self.at;
+                    self.value(path);
+                    path.pop();
+                    if self.at == before {
+                        break;
+                    }
+                }
+            }
+        }
+        self.at += 1;
+    }
+
+    /// A string, its escapes undone by the JSON parser.
+    fn text(&mut self) -> String {
+        let start = self.at;
+        self.at += 1;
+        while let Some(byte) = self.bytes.get(self.at) {
+            self.at += match byte {
+                b'\\' => 2,
+                b'"' => break,
+                _ => 1,
+            };
+        }
+        self.at = (self.at + 1).min(self.bytes.len());
+        serde_json::from_slice(&self.bytes[start..self.at]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn keys_have_their_lines() {
+        let lines = Lines::of("{\n \"a\": 1,\n \"b\": { \"c\\n\": [\n  true,\n  { \"d\": \"}\" } ] },\n \"e\": null\n}");
+        assert_eq!(["a", "b", "b.c\n.1.d", "e"].map(|p| lines.line(&path(p))), [2, 3, 5, 6]);
+        assert_eq!((lines.line(&path("b.nowhere")), lines.line(&path("nowhere"))), (3, 1));
+        assert_eq!(lines.twice, None);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_found_however_it_is_written() {
+        let lines = Lines::of("{\"x\": {\"a\": 1,\n\"b\": 2,\n\"\\u0061\": 3}}");
+        assert_eq!(lines.twice, Some((path("x.a"), 3)));
+        assert_eq!(Lines::of("{\"x\": {\"a\": 1}, \"y\": {\"a\": 1}}").twice, None);
+    }
+}

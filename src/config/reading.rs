@@ -1,0 +1,134 @@
+//! Which config file, and whether it may be as it is.
+//!
+//! Owns the order of places to look at (`resolve.rs` names them) and one refusal: a file that holds a secret and
+//! that others can read.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::job::Plan;
+use super::parse::Parsed;
+use super::resolve;
+use super::resolving::{Asked, known_types, resolve};
+use super::shape::JobShape;
+use crate::error::{Error, Result};
+
+/// Rights of group and others to read.
+const OTHERS_READ: u32 = 0o044;
+
+/// What of a config is to be carried out.
+#[derive(Debug, Clone, Default)]
+pub struct Chosen {
+    /// Names of jobs; all if there are none.
+    pub jobs: Vec<String>,
+    pub kind: Option<String>,
+    /// `--set NAME=VALUE`.
+    pub set: Vec<(String, String)>,
+}
+
+/// Reads the config file: the one that was asked for, else the first that is there.
+///
+/// # Errors
+/// [`Error::Usage`] where there is none, where it is none, and where it shows a secret to others.
+pub fn load(asked: Option<&Path>) -> Result<Parsed> {
+    let path = match resolve::config_places(asked) {
+        Ok(path) => path,
+        Err(places) => {
+            let found = places.iter().find(|path| path.is_file()).cloned();
+            found.ok_or_else(|| {
+                let shown: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+                Error::Usage(format!("there is no config file; looked for {}; --config names one", shown.join(", ")))
+            })?
+        }
+    };
+    let fail = |e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(&path).map_err(fail)?;
+    let mode = std::fs::metadata(&path).map_err(fail)?.permissions().mode();
+    if mode & OTHERS_READ != 0 && holds_secret(&text) {
+        return Err(Error::Usage(format!(
+            "{0}: it holds a password or a key and others on this machine can read it; `chmod 600 {0}`, or better take the secret out: a hook finds it in its environment or in a file",
+            path.display()
+        )));
+    }
+    Parsed::from_text(&text, &path)
+}
+
+/// The jobs that were asked for, resolved on this machine.
+pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
+    let host = resolve::host();
+    let asked = Asked { jobs: &chosen.jobs, kind: chosen.kind.as_deref(), set: &chosen.set, env: &resolve::variable, host: &host };
+    resolve(parsed, &asked)
+}
+
+/// The jobs that were asked for with the type that was asked for, or, if none was, with every type there is.
+pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<Plan>> {
+    let jobs = &parsed.file.jobs.0;
+    let goes_without = |(_, job): &(String, JobShape)| job.subdirectories.0.is_empty();
+    let mut kinds: Vec<Option<String>> = known_types(parsed).into_iter().map(Some).collect();
+    if jobs.iter().any(goes_without) {
+        kinds.insert(0, None);
+    }
+    if chosen.kind.is_some() {
+        kinds = vec![chosen.kind.clone()];
+    }
+    let mut plans = Vec::new();
+    for kind in kinds {
+        let fits = |job: &&(String, JobShape)| match &kind {
+            None => goes_without(job),
+            Some(kind) => chosen.kind.is_some() || job.1.subdirectories.get(kind).is_some() || job.1.options.get(kind).is_some(),
+        };
+        let wanted = |job: &&(String, JobShape)| chosen.jobs.is_empty() || chosen.jobs.contains(&job.0);
+        let names: Vec<String> = jobs.iter().filter(fits).filter(wanted).map(|(name, _)| name.clone()).collect();
+        if !names.is_empty() {
+            plans.push(plan(parsed, &Chosen { jobs: names, kind, set: chosen.set.clone() })?);
+        }
+    }
+    Ok(plans)
+}
+
+/// Whether a text looks as if a secret stood in it.
+fn holds_secret(text: &str) -> bool {
+    const MARKS: [&str; 6] = ["PASSWORD=", "PASSWD=", "SECRET_ACCESS_KEY=", "PGPASSWORD", "-----BEGIN", "_TOKEN="];
+    let named = MARKS.iter().any(|mark| {
+        text.match_indices(mark).any(|(at, mark)| {
+            let rest = text[at + mark.len()..].trim_start_matches(['=', ' ']);
+            !rest.starts_with('$') && !rest.starts_with('"')
+        })
+    });
+    named || offsite_backends::error::scrub(text) != text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_seen_and_variables_are_none() {
+        for text in [
+            "pg_dump postgres://me:hush@db/x",
+            "MYSQL_PASSWORD=hush mysqldump",
+            "PGPASSWORD=hush pg_dump",
+            "curl -H 'Authorization: Basic x'",
+        ] {
+            assert!(holds_secret(text), "{text}");
+        }
+        for text in ["pg_dump --dbname=$DATABASE_URL", "PGPASSWORD=$DB_PASSWORD pg_dump", "s3://acme/site?region=x"] {
+            assert!(!holds_secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path: PathBuf = dir.path().join("c.json");
+        let secret = r#"{"jobs": {}, "finally": ["curl https://me:hush@x/"]}"#;
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("chmod 600") && !error.contains("hush"), "{error}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        load(Some(&path)).unwrap();
+    }
+}

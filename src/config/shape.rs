@@ -1,0 +1,220 @@
+//! The config file as it is written: one struct an object, nothing expanded, nothing looked up.
+//!
+//! Owns the keys, their documentation, and with both the JSON Schema (`offsite config schema`).
+//! Invariant: a key that is not here is an error.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::words::{Command, Comment, Either, Named, Several, Word};
+
+/// `offsite.json`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// For editors; passed over
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    pub comment: Option<Comment>,
+    /// What `$NAME` is where neither --set nor the environment says
+    pub variables: Named<String>,
+    /// Places by name; a job names those it goes to
+    pub destinations: Named<Either<String, DestinationShape>>,
+    /// What is kept, in the order in which `offsite run` does it
+    pub jobs: Named<JobShape>,
+    /// Commands around the whole run
+    pub before: Vec<Command>,
+    /// After a run in which every job did well
+    pub after: Vec<Command>,
+    /// After a run in which one did not
+    pub on_failure: Vec<Command>,
+    /// After every run, last of all
+    pub finally: Vec<Command>,
+    /// How long one hook may take: `"10m"` (default: 1h)
+    pub hook_timeout: Option<Word>,
+    /// Who is told how a run ended
+    pub notify: Option<NotifyShape>,
+    /// A file for Prometheus' textfile collector, written after each run
+    pub metrics: Option<String>,
+}
+
+/// A place that is synced to
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationShape {
+    #[serde(default)]
+    pub comment: Option<Comment>,
+    /// `s3://bucket/prefix`, `gs://…`, `b2://…`, `sftp://user@host/path`, a directory
+    pub url: String,
+    /// How it is to be made before the first run, or a command of your own that makes it (before each run)
+    #[serde(default)]
+    pub initialize: Option<Either<Command, InitializeShape>>,
+    /// What a report says of it, or a command of your own that says it
+    #[serde(default)]
+    pub report: Option<Either<Command, ReportShape>>,
+}
+
+/// What `offsite init` makes
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InitializeShape {
+    pub comment: Option<Comment>,
+    /// Keep what is replaced and removed as versions
+    pub versioning: Option<bool>,
+    /// Let the store remove uploads that never ended after so many days: `"7d"`
+    pub abort_uploads_after: Option<Word>,
+    /// Let the store remove replaced and removed versions after so many days: `"90d"`
+    pub expire_old_versions_after: Option<Word>,
+    /// Nobody reads it without credentials
+    pub block_public: bool,
+    /// `"governance:30d"` or `"compliance:30d"`
+    pub lock: Option<Word>,
+    /// Where a bucket that has to be made is to lie
+    pub region: Option<Word>,
+}
+
+/// How `offsite report` looks at it
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportShape {
+    pub comment: Option<Comment>,
+    /// The row of the price table (default: the one that fits the URL)
+    pub price: Option<Word>,
+    /// Count what the store lists instead of asking the manifest
+    pub list: bool,
+}
+
+/// One thing that is kept
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobShape {
+    #[serde(default)]
+    pub comment: Option<Comment>,
+    /// The directory to keep
+    pub source: String,
+    /// Names of destinations, or URLs
+    pub destinations: Vec<String>,
+    /// Below the source and below each destination, by type
+    #[serde(default)]
+    pub subdirectories: Named<String>,
+    /// Settings by type; `"*"` is for all of them, `"ignore"` leaves the pair of job and type out
+    #[serde(default)]
+    pub options: Named<Either<Ignore, OptionsShape>>,
+    /// A source that is not there: `"skip"` says so and goes on, `"fail"` fails the job (default: skip)
+    #[serde(default)]
+    pub missing: Missing,
+    /// Which snapshots stay (default: those of the last 30 days)
+    #[serde(default)]
+    pub keep: Option<KeepShape>,
+    /// Commands before the job; one that fails fails the job, and nothing is sent
+    #[serde(default)]
+    pub before: Vec<Command>,
+    /// Commands after a job that did well
+    #[serde(default)]
+    pub after: Vec<Command>,
+    /// Commands after a job that did not
+    #[serde(default)]
+    pub on_failure: Vec<Command>,
+    /// Commands after the job, however it ended
+    #[serde(default)]
+    pub finally: Vec<Command>,
+    /// Who is told how this job ended
+    #[serde(default)]
+    pub notify: Option<NotifyShape>,
+    /// Parts to be pulled for staging, by name: `offsite pull JOB DIR --profile NAME`
+    #[serde(default)]
+    pub profiles: Named<ProfileShape>,
+}
+
+/// The word `ignore`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ignore {
+    Ignore,
+}
+
+/// What becomes of a job whose source is not there
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    #[default]
+    Skip,
+    Fail,
+}
+
+/// How a job is synced; the same words as the flags of `offsite sync`
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptionsShape {
+    pub comment: Option<Comment>,
+    /// Leave out what matches, in gitignore's syntax
+    pub exclude: Several<String>,
+    /// Take what matches after all
+    pub include: Several<String>,
+    /// Read such rules from these files as well
+    pub exclude_from: Several<String>,
+    pub exclude_caches: Option<bool>,
+    pub one_file_system: Option<bool>,
+    pub checksum: Option<bool>,
+    /// Take over what lies there already and is the same
+    pub adopt: Option<bool>,
+    pub keep: Option<KeepShape>,
+    /// Refuse a run that removes more than this share: `"25%"`
+    pub max_removals: Option<Word>,
+    /// Refuse a run that rewrites more than this share: `"50%"`
+    pub max_rewrites: Option<Word>,
+    pub allow_empty: Option<bool>,
+    /// Refuse a run that sends more than this: `"10G"`
+    pub max_bytes: Option<Word>,
+    /// Refuse a run whose requests cost more US dollars than this
+    pub max_cost: Option<Word>,
+    /// Bytes a second: `"10M"`
+    pub limit_upload: Option<Word>,
+    pub limit_download: Option<Word>,
+    pub transfers: Option<Word>,
+}
+
+/// Which snapshots stay; all that any of these names do, and the newest always
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepShape {
+    pub comment: Option<Comment>,
+    pub last: Option<Word>,
+    pub daily: Option<Word>,
+    pub weekly: Option<Word>,
+    pub monthly: Option<Word>,
+    /// All of this time: `"30d"`
+    pub within: Option<Word>,
+}
+
+/// What a pull for staging brings over
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileShape {
+    pub comment: Option<Comment>,
+    /// Only these paths or patterns
+    pub only: Several<String>,
+    pub exclude: Several<String>,
+    pub include: Several<String>,
+    /// Leave out larger files: `"10M"`
+    pub max_size: Option<Word>,
+    /// Remove from the directory what the snapshot does not have
+    pub delete: Option<bool>,
+    /// Commands after it, in the directory: such as one that scrubs personal data
+    pub after: Vec<Command>,
+}
+
+/// Who is told how it ended
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifyShape {
+    pub comment: Option<Comment>,
+    /// Fetched at the start (`/start`), at a good end, and at a bad one (`/fail`), as healthchecks takes it
+    pub ping: Option<String>,
+    /// The JSON outcome is posted there
+    pub webhook: Option<String>,
+    /// Mailed to through the local `sendmail`
+    pub mail: Several<String>,
+    /// Only when something went wrong; the pings stay (default: always)
+    pub only_failures: bool,
+}

@@ -1,0 +1,206 @@
+//! How the last run of a job ended: left at the destination by each run, read from any host by `status`.
+//!
+//! Owns `.offsite/run.json` and what is concluded from it. A plain `sync` leaves none; there the newest snapshot says
+//! when it was. Ages are by the store's clock. Invariant: looking costs one small request for the run and one for
+//! the check, and writes nothing; what cannot be read is not taken for well.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures::{StreamExt, stream};
+use object_store::PutMode;
+use offsite_backends as backends;
+use serde::{Deserialize, Serialize};
+
+use super::check::CheckRecord;
+use super::destination::Destination;
+use super::look::newest;
+use super::outcome::Outcome;
+use super::{Machine, PROGRAM};
+use crate::error::{Error, Result};
+use crate::manifest::Records;
+use crate::model::span;
+
+/// Destinations that are looked at at a time.
+const AT_A_TIME: usize = 8;
+
+/// What a run of a job leaves behind.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub job: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    pub kind: Option<String>,
+    pub host: String,
+    pub program: String,
+    /// RFC 3339, by the writer's clock; for people. The age is by the store's time of the object.
+    pub time: String,
+    /// `done`, `partly`, `refused`, `failed` or `interrupted`.
+    pub result: String,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The newest snapshot afterwards, and what it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<u64>,
+    #[serde(default)]
+    pub files: u64,
+    #[serde(default)]
+    pub bytes: u64,
+    /// Paths that could not be read, or kept changing.
+    #[serde(default)]
+    pub unread: u64,
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl RunRecord {
+    pub const KEY: &str = ".offsite/run.json";
+}
+
+/// Leaves a record of how it ended at this destination. It may fail without the run having failed.
+pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind: Option<&str>, outcome: &Outcome) -> Result<()> {
+    let result = match outcome.exit {
+        0 => "done",
+        3 => "partly",
+        4 => "refused",
+        130 => "interrupted",
+        _ => "failed",
+    };
+    let totals = destination.snapshot().map(|(snapshot, _)| snapshot.totals).unwrap_or_default();
+    let record = RunRecord {
+        job: job.to_owned(),
+        kind: kind.map(str::to_owned),
+        host: machine.host.clone(),
+        program: PROGRAM.to_owned(),
+        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        result: result.to_owned(),
+        message: outcome.error.clone(),
+        snapshot: outcome.snapshot.or(outcome.base),
+        files: totals.files,
+        bytes: totals.bytes,
+        unread: (outcome.unread.len() + outcome.unstable.len()) as u64,
+        seconds: outcome.seconds,
+    };
+    let body = serde_json::to_vec(&record).map_err(|e| Error::damaged(RunRecord::KEY, e))?;
+    destination.records.put(RunRecord::KEY, body.into(), PutMode::Overwrite).await.map(drop)
+}
+
+/// What is known of the last run at one destination.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct StatusRow {
+    pub url: String,
+    /// The job whose run it was, where it was one.
+    pub job: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The host that ran it.
+    pub host: Option<String>,
+    /// When the last run ended, by the store's clock, and how long ago that is, in seconds.
+    pub ran: Option<String>,
+    pub age: Option<u64>,
+    /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`.
+    pub result: Option<String>,
+    pub message: Option<String>,
+    pub snapshot: Option<u64>,
+    pub files: u64,
+    pub bytes: u64,
+    /// Paths that the last run could not read.
+    pub unread: u64,
+    /// When it was last checked, how long ago, and what was found: `good`, `wrong`, `partly`.
+    pub checked: Option<String>,
+    pub check_age: Option<u64>,
+    pub check_result: Option<String>,
+    /// Why this is not well; none if it is.
+    pub bad: Option<String>,
+    pub exit: u8,
+}
+
+/// What is known of all of them.
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
+pub struct StatusOutcome {
+    pub destinations: Vec<StatusRow>,
+    pub exit: u8,
+}
+
+/// Looks at each destination. `max_age`, in seconds, is how old the last run may be.
+pub async fn status(machine: &Machine, urls: &[String], max_age: Option<u64>) -> StatusOutcome {
+    let rows = stream::iter(urls).map(|url| one(machine, url, max_age)).buffered(AT_A_TIME);
+    let destinations: Vec<StatusRow> = rows.collect().await;
+    let exit = destinations.iter().map(|row| row.exit).max().unwrap_or(0);
+    StatusOutcome { destinations, exit }
+}
+
+async fn one(machine: &Machine, url: &str, max_age: Option<u64>) -> StatusRow {
+    let mut row = StatusRow { url: super::sync::shown_url(url), ..StatusRow::default() };
+    let looked = async {
+        let destination = Destination::over(backends::open(url).await?, machine)?;
+        row.url = destination.backend.location().to_string();
+        look(&destination.records, &mut row).await
+    };
+    row.bad = match looked.await {
+        Err(error) => Some(error.to_string()),
+        Ok(()) => verdict(&row, max_age),
+    };
+    row.exit = u8::from(row.bad.is_some());
+    row
+}
+
+async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
+    let (run, check) = futures::join!(records.get(RunRecord::KEY), records.get(CheckRecord::KEY));
+    let (run, check) = (run?, check?);
+    let now = records.backend().meter().clock().unwrap_or_else(Utc::now);
+    let age = |time: DateTime<Utc>| u64::try_from((now - time).num_seconds()).unwrap_or(0);
+    let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if let Some((body, time, _)) = check
+        && let Ok(check) = serde_json::from_slice::<CheckRecord>(&body)
+    {
+        (row.checked, row.check_age, row.check_result) = (Some(shown(time)), Some(age(time)), Some(check.result));
+    }
+    if let Some((body, time, _)) = run {
+        let run: RunRecord = serde_json::from_slice(&body).map_err(|e| Error::damaged(records.url(RunRecord::KEY), e))?;
+        (row.ran, row.age) = (Some(shown(time)), Some(age(time)));
+        (row.job, row.kind, row.host) = (Some(run.job), run.kind, Some(run.host));
+        (row.result, row.message, row.snapshot) = (Some(run.result), run.message, run.snapshot);
+        (row.files, row.bytes, row.unread) = (run.files, run.bytes, run.unread);
+        return Ok(());
+    }
+    // No job ran there: what the last sync committed.
+    let list = records.snapshots(None).await?;
+    if let Some(last) = list.last() {
+        let (snapshot, _) = newest(records, last.number).await?;
+        (row.ran, row.age) = (Some(shown(last.modified)), Some(age(last.modified)));
+        let unread = snapshot.unread.len() + snapshot.unstable.len();
+        row.result = Some(if unread == 0 { "done" } else { "partly" }.to_owned());
+        (row.job, row.kind, row.host) = (snapshot.job, snapshot.kind, Some(snapshot.host));
+        (row.snapshot, row.files, row.bytes, row.unread) = (Some(last.number), snapshot.totals.files, snapshot.totals.bytes, unread as u64);
+    }
+    Ok(())
+}
+
+/// Why it is not well.
+fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
+    let Some(result) = row.result.as_deref() else { return Some("nothing ever ran there".into()) };
+    if !matches!(result, "done" | "partly") {
+        let why = row.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        return Some(format!("the last run was {result}{why}"));
+    }
+    if let (Some(age), Some(max)) = (row.age, max_age)
+        && age > max
+    {
+        return Some(format!("the last run is {} old, the limit is {}", span(age), span(max)));
+    }
+    (row.check_result.as_deref() == Some("wrong")).then(|| "the last check found something wrong; `offsite check` says what".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_failed_and_never_are_told_apart() {
+        let row = |result: Option<&str>, age| StatusRow { result: result.map(Into::into), age: Some(age), ..StatusRow::default() };
+        assert_eq!(verdict(&row(Some("done"), 90_000), Some(93_600)), None);
+        assert_eq!(verdict(&row(Some("done"), 100_000), Some(93_600)).unwrap(), "the last run is 27 h old, the limit is 26 h");
+        assert_eq!(verdict(&row(Some("partly"), 1), None), None);
+        assert_eq!(verdict(&row(Some("refused"), 1), None).unwrap(), "the last run was refused");
+        assert_eq!(verdict(&row(None, 0), None).unwrap(), "nothing ever ran there");
+    }
+}

@@ -1,0 +1,195 @@
+//! Commands of the user's: run, waited for, ended, and what they said.
+//!
+//! Owns the child processes. Values reach a command through its environment and never through its text.
+//! Invariants: a command that takes too long, or that the user does not want to wait for, is ended with all
+//! that it started; of what it says the last [`KEPT`] bytes are kept, with what looks like a secret blotted out.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command as Process};
+
+use crate::config::Command;
+use crate::transfer::Stop;
+
+/// So much of what a command says is kept, in bytes.
+const KEPT: usize = 16 << 10;
+/// How long a command may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a command did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct HookOutcome {
+    /// When it ran: `before`, `after`, `on_failure`, `finally`, `initialize`, `report`.
+    pub hook: String,
+    /// The command as the config has it.
+    pub command: String,
+    /// Its exit code; none if it could not be started or was ended by a signal.
+    pub code: Option<i32>,
+    /// The end of what it said, on both of its outputs.
+    pub output: String,
+    pub seconds: f64,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Runs one command to its end, in the directory of this process. `seconds` is how long it may take.
+pub async fn run(hook: &str, command: &Command, variables: &[(String, String)], seconds: u64, stop: &Stop) -> HookOutcome {
+    run_in(None, hook, command, variables, seconds, stop).await
+}
+
+/// The same in another directory.
+pub async fn run_in(
+    dir: Option<&Path>,
+    hook: &str,
+    command: &Command,
+    variables: &[(String, String)],
+    seconds: u64,
+    stop: &Stop,
+) -> HookOutcome {
+    let began = Instant::now();
+    let mut outcome = HookOutcome { hook: hook.to_owned(), command: shown(command), ..HookOutcome::default() };
+    let mut process = process(command);
+    dir.map(|dir| process.current_dir(dir));
+    process.envs(variables.iter().map(|(name, value)| (name, value)));
+    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    match process.spawn() {
+        Err(error) => outcome.error = Some(format!("it cannot be started: {error}")),
+        Ok(mut child) => {
+            let said = Arc::new(Mutex::new(Vec::new()));
+            let listening = listen(&mut child, &said);
+            let limit = Duration::from_secs(seconds.max(1));
+            let ended = tokio::select! {
+                status = child.wait() => Ok(status),
+                () = tokio::time::sleep(limit) => Err(format!("it took longer than {seconds} s and was ended; hook_timeout allows more")),
+                () = stop.wait() => Err("it was ended because the run was interrupted".to_owned()),
+            };
+            match ended {
+                Ok(Ok(status)) => {
+                    outcome.code = status.code();
+                    outcome.error = (!status.success()).then(|| match status.code() {
+                        Some(code) => format!("it ended with exit code {code}"),
+                        None => "it was ended by a signal".to_owned(),
+                    });
+                }
+                Ok(Err(error)) => outcome.error = Some(format!("it was lost sight of: {error}")),
+                Err(why) => {
+                    end(&mut child).await;
+                    outcome.error = Some(why);
+                }
+            }
+            // Something that it left in the background may hold its outputs for ever.
+            let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
+            let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            outcome.output = offsite_backends::error::scrub(&String::from_utf8_lossy(&said));
+        }
+    }
+    outcome.seconds = began.elapsed().as_secs_f64();
+    outcome
+}
+
+fn process(command: &Command) -> Process {
+    match command {
+        Command::Shell(line) => {
+            let mut process = Process::new("/bin/sh");
+            process.arg("-c").arg(line);
+            process
+        }
+        Command::Program(words) => {
+            let mut process = Process::new(words.first().map_or("", String::as_str));
+            process.args(words.iter().skip(1));
+            process
+        }
+    }
+}
+
+/// A command as text, for people; secrets in it are blotted out.
+pub fn shown(command: &Command) -> String {
+    let text = match command {
+        Command::Shell(line) => line.clone(),
+        Command::Program(words) => words.join(" "),
+    };
+    offsite_backends::error::scrub(&text)
+}
+
+/// Asks a command and all that it started to end, and makes them.
+async fn end(child: &mut Child) {
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let signal = |signal| group.map(|group| kill_process_group(group, signal));
+    signal(Signal::TERM);
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        signal(Signal::KILL);
+        let _ = child.wait().await;
+    }
+    // What it started may have outlived it.
+    signal(Signal::KILL);
+}
+
+fn listen(child: &mut Child, said: &Arc<Mutex<Vec<u8>>>) -> impl Future<Output = ()> + use<> {
+    let out = child.stdout.take().map(|out| tokio::spawn(keep(out, Arc::clone(said))));
+    let err = child.stderr.take().map(|err| tokio::spawn(keep(err, Arc::clone(said))));
+    async move {
+        for task in [out, err].into_iter().flatten() {
+            let _ = task.await;
+        }
+    }
+}
+
+async fn keep(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 8 << 10];
+    while let Ok(got @ 1..) = from.read(&mut buffer).await {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend(&buffer[..got]);
+        if said.len() > 2 * KEPT {
+            let from = said.len() - KEPT;
+            said.drain(..from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ran(line: &str, seconds: u64) -> HookOutcome {
+        let variables = [("OFFSITE_JOB".to_owned(), "a b'c\"d\n$HOME".to_owned())];
+        run("before", &Command::Shell(line.into()), &variables, seconds, &Stop::default()).await
+    }
+
+    #[tokio::test]
+    async fn values_come_through_the_environment_and_codes_are_told() {
+        let outcome = ran("printf %s \"$OFFSITE_JOB\"; echo oh >&2; exit 3", 10).await;
+        assert_eq!((outcome.code, outcome.error.as_deref()), (Some(3), Some("it ended with exit code 3")));
+        assert!(outcome.output.contains("a b'c\"d\n$HOME") && outcome.output.contains("oh"), "{outcome:?}");
+        let missing = run("before", &Command::Program(vec!["no-such-program".into()]), &[], 5, &Stop::default()).await;
+        assert!(missing.error.unwrap().contains("cannot be started"));
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_ended_with_what_it_started() {
+        let began = Instant::now();
+        let outcome = ran("echo begun; sleep 100 & sleep 100", 1).await;
+        assert!(outcome.error.unwrap().contains("longer than 1 s") && began.elapsed().as_secs() < 8);
+        assert_eq!(outcome.output, "begun\n");
+    }
+
+    #[tokio::test]
+    async fn megabytes_are_cut_and_secrets_blotted_out() {
+        let outcome = ran("yes | head -c 5000000; echo; echo 'see postgres://me:hush@db/x'", 20).await;
+        assert!(outcome.output.len() <= 2 * KEPT + (8 << 10), "{}", outcome.output.len());
+        assert!(outcome.output.contains("postgres://***@db/x") && !outcome.output.contains("hush"));
+    }
+
+    #[tokio::test]
+    async fn something_left_in_the_background_does_not_hold_the_run() {
+        let began = Instant::now();
+        assert_eq!(ran("sleep 30 & echo on", 20).await.error, None);
+        assert!(began.elapsed().as_secs() < 5);
+    }
+}

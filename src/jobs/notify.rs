@@ -1,0 +1,125 @@
+//! Who is told how a job or a run ended: a ping, a webhook, a mail.
+//!
+//! Owns the messages and how often they are tried. Nothing here fails a job: who could not be told is a warning.
+//! Invariant: a URL to tell is a secret of its own; of it only the host is named.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::config::Notify;
+
+/// How long one message may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is tried.
+const TRIES: u32 = 3;
+
+/// When a ping is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Start,
+    Well,
+    Failed,
+}
+
+/// Tells everybody of an end; answers who could not be told and why.
+pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(url) = &notify.ping {
+        warnings.extend(ping(url, moment, text).await);
+    }
+    if moment == Moment::Start || (notify.only_failures && moment == Moment::Well) {
+        return warnings;
+    }
+    if let Some(url) = &notify.webhook {
+        let body = serde_json::to_vec(outcome).unwrap_or_default();
+        warnings.extend(sent(url, "application/json", body).await.err().map(|why| format!("the webhook at {}: {why}", host(url))));
+    }
+    if !notify.mail.is_empty() {
+        warnings.extend(mail(&notify.mail, subject, text).await.err().map(|why| format!("mail to {}: {why}", notify.mail.join(", "))));
+    }
+    warnings
+}
+
+/// As healthchecks takes it: the URL for a good end, with `/start` or `/fail` behind its path for the others.
+async fn ping(url: &str, moment: Moment, text: &str) -> Option<String> {
+    let (path, query) = url.split_once('?').map_or((url, ""), |(path, query)| (path, query));
+    let end = match moment {
+        Moment::Start => "/start",
+        Moment::Well => "",
+        Moment::Failed => "/fail",
+    };
+    let mark = if query.is_empty() { "" } else { "?" };
+    let url = format!("{}{end}{mark}{query}", path.trim_end_matches('/'));
+    let body = text.chars().take(10_000).collect::<String>().into_bytes();
+    sent(&url, "text/plain; charset=utf-8", body).await.err().map(|why| format!("the ping to {}: {why}", host(&url)))
+}
+
+async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(|_| "no client could be made".to_owned())?;
+    let mut why = String::new();
+    for again in 0..TRIES {
+        if again > 0 {
+            tokio::time::sleep(Duration::from_secs(u64::from(again))).await;
+        }
+        match client.post(url).header("content-type", kind).body(body.clone()).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) if answer.status().is_client_error() => return Err(format!("it answered {}", answer.status())),
+            Ok(answer) => why = format!("it answered {}", answer.status()),
+            Err(error) => why = offsite_backends::error::chain(&error.without_url()),
+        }
+    }
+    Err(why)
+}
+
+/// The host of a URL: what follows it may be a secret.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    host.rsplit('@').next().unwrap_or(host)
+}
+
+async fn mail(to: &[String], subject: &str, text: &str) -> Result<(), String> {
+    let one_line = |text: &str| text.replace(['\r', '\n'], " ");
+    let message = format!(
+        "To: {}\nSubject: {}\nContent-Type: text/plain; charset=utf-8\nAuto-Submitted: auto-generated\n\n{text}\n",
+        one_line(&to.join(", ")),
+        one_line(subject)
+    );
+    let places = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
+    let program = places.into_iter().find(|place| std::path::Path::new(place).exists()).unwrap_or("sendmail");
+    let mut child = Command::new(program)
+        .args(["-t", "-i"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| format!("`{program}` cannot be started ({e}); install a mail transfer agent, or leave `mail` out"))?;
+    let sending = async {
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(message.as_bytes()).await?;
+        }
+        child.wait().await
+    };
+    match tokio::time::timeout(3 * PATIENCE, sending).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("`{program}` ended with {status}")),
+        Ok(Err(error)) => Err(format!("`{program}`: {error}")),
+        Err(_) => Err(format!("`{program}` took too long")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_only_the_host_is_named() {
+        assert_eq!(host("https://hooks.example/T0/secret?x=y"), "hooks.example");
+        assert_eq!(host("https://me:hush@hooks.example:8443?token=1"), "hooks.example:8443");
+    }
+}

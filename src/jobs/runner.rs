@@ -1,0 +1,280 @@
+//! One run of `offsite run`, job by job.
+//!
+//! Owns the order of things:
+//!
+//! ```text
+//! before ─▶ [ lock ─▶ before ─▶ initialize ─▶ sync ─▶ after | on_failure ─▶ finally ─▶ tell ] for each job
+//!        ─▶ after | on_failure ─▶ finally ─▶ metrics ─▶ tell
+//! ```
+//!
+//! Invariants: a `before` that fails keeps what is inside it from running, and nothing else; `finally` runs whatever
+//! happened; on a dry run no command runs, nothing is made, and nobody is told.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::hooks;
+use super::notify::{Moment, tell};
+use super::outcome::{Ended, JobOutcome, RunOutcome};
+use super::{lock, metrics, prepare};
+use crate::config::{Command, Hooks, Job, Place, Plan, default_price};
+use crate::engine::{self, Machine, Report, SyncOptions, worst};
+use crate::error::{Error, Result};
+use crate::plan::Prices;
+use crate::scan::WalkOptions;
+use crate::transfer::Stop;
+
+/// How a run is done.
+#[derive(Debug, Clone)]
+pub struct How {
+    pub dry_run: bool,
+    pub prices: Prices,
+}
+
+/// A run that is under way.
+pub struct Runner<'a> {
+    machine: &'a Machine,
+    plan: &'a Plan,
+    how: How,
+    began: Instant,
+    outcome: RunOutcome,
+    /// Why no job may run.
+    barred: Option<String>,
+}
+
+impl<'a> Runner<'a> {
+    /// Begins a run: those who want to know are told, and the commands before it run.
+    pub async fn begin(machine: &'a Machine, plan: &'a Plan, how: How, stop: &Stop) -> Runner<'a> {
+        let outcome = RunOutcome { dry_run: how.dry_run, ..RunOutcome::default() };
+        let mut runner = Self { machine, plan, how, began: Instant::now(), outcome, barred: None };
+        if !runner.how.dry_run {
+            runner.outcome.warnings = tell(&plan.notify, Moment::Start, "", "", &()).await;
+            let around = Around { hooks: &plan.hooks, variables: &plan.variables, stop };
+            runner.barred = around.before(&mut runner.outcome.hooks).await;
+        }
+        runner
+    }
+
+    /// Runs one job; it stands in the run's outcome afterwards as well.
+    pub async fn job(&mut self, job: &Job, report: &Report) -> JobOutcome {
+        let began = Instant::now();
+        let mut outcome = JobOutcome {
+            job: job.name.clone(),
+            kind: job.kind.clone(),
+            source: job.source.display().to_string(),
+            began: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            ..JobOutcome::default()
+        };
+        if let Err(error) = self.one(job, report, &mut outcome).await {
+            outcome.exit = error.exit_code();
+            outcome.message = Some(error.to_string());
+            outcome.result = Ended::of(outcome.exit);
+        }
+        outcome.seconds = began.elapsed().as_secs_f64();
+        if !self.how.dry_run && outcome.result != Ended::Ignored {
+            let text = sentence(&outcome);
+            let moment = if outcome.result.is_well() { Moment::Well } else { Moment::Failed };
+            let subject = format!("offsite: job {} {}", job.shown(), outcome.result.word());
+            outcome.warnings.extend(tell(&job.notify, moment, &subject, &text, &outcome).await);
+        }
+        self.outcome.jobs.push(outcome.clone());
+        outcome
+    }
+
+    /// Ends the run: the commands after it, the metrics, and those who want to know.
+    pub async fn end(mut self, stop: &Stop) -> RunOutcome {
+        self.outcome.exit = if self.outcome.jobs.is_empty() { 0 } else { worst(self.outcome.jobs.iter().map(|job| job.exit)) };
+        if self.barred.is_some() && self.outcome.exit == 0 {
+            self.outcome.exit = 1;
+        }
+        self.outcome.seconds = self.began.elapsed().as_secs_f64();
+        if self.how.dry_run {
+            return self.outcome;
+        }
+        let ended = Ended::of(self.outcome.exit);
+        let mut hooks = std::mem::take(&mut self.outcome.hooks);
+        let variables = with_result(&self.plan.variables, ended, self.outcome.exit, &self.keep("run", &self.outcome));
+        let around = Around { hooks: &self.plan.hooks, variables: &variables, stop };
+        let failed = around.after(ended.is_well(), &mut hooks).await;
+        self.outcome.hooks = hooks;
+        self.outcome.warnings.extend(failed);
+        if let Some(path) = &self.plan.metrics {
+            self.outcome.warnings.extend(metrics::write(path, &self.outcome).err().map(|e| format!("metrics: {e}")));
+        }
+        let text = self.outcome.jobs.iter().map(sentence).collect::<Vec<_>>().join("\n");
+        let moment = if ended.is_well() { Moment::Well } else { Moment::Failed };
+        let subject = format!("offsite: run {} on {}", ended.word(), self.machine.host);
+        let warnings = tell(&self.plan.notify, moment, &subject, &text, &self.outcome).await;
+        self.outcome.warnings.extend(warnings);
+        self.outcome
+    }
+
+    async fn one(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
+        if job.ignored {
+            outcome.result = Ended::Ignored;
+            outcome.message = Some("the config says \"ignore\" for this type".into());
+            return Ok(());
+        }
+        report.stop.check()?;
+        if let Some(why) = &self.barred {
+            return Err(Error::Command(format!("the commands before the run failed: {why}")));
+        }
+        if !job.source.is_dir() {
+            let what = format!("the source {} is not there", job.source.display());
+            if job.must_exist {
+                return Err(Error::Command(what));
+            }
+            outcome.result = Ended::Skipped;
+            outcome.message = Some(what);
+            return Ok(());
+        }
+        let _lock = lock::take(self.machine, job)?;
+        if self.how.dry_run {
+            return self.planned(job, report, outcome).await;
+        }
+        outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
+        let around = Around { hooks: &job.hooks, variables: &job.variables, stop: &report.stop };
+        match around.before(&mut outcome.hooks).await {
+            None => self.synced(job, report, outcome).await?,
+            Some(why) => {
+                outcome.exit = if report.stop.check().is_err() { 130 } else { 1 };
+                outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));
+            }
+        }
+        outcome.result = Ended::of(outcome.exit);
+        let variables = with_result(&job.variables, outcome.result, outcome.exit, &self.keep(&job.shown(), outcome));
+        let around = Around { variables: &variables, ..around };
+        // What was sent is sent: a command after it that fails is told apart from that.
+        if let Some(why) = around.after(outcome.result.is_well(), &mut outcome.hooks).await {
+            outcome.warnings.push(format!("a command after the job failed: {why}"));
+            outcome.exit = outcome.exit.max(1);
+            outcome.result = Ended::of(outcome.exit);
+        }
+        Ok(())
+    }
+
+    async fn synced(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
+        let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
+        if !ready.is_empty() {
+            let (urls, options) = (urls(&ready), self.options(job, &ready)?);
+            outcome.destinations.extend(engine::sync(self.machine, &job.source, &urls, &options, report).await.destinations);
+        }
+        outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
+        Ok(())
+    }
+
+    async fn planned(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
+        let places: Vec<&Place> = job.places.iter().collect();
+        let (urls, options) = (urls(&places), self.options(job, &places)?);
+        outcome.plans = engine::plan(self.machine, &job.source, &urls, &options, report, None).await;
+        outcome.exit = worst(outcome.plans.iter().map(|plan| plan.exit));
+        outcome.result = Ended::of(outcome.exit);
+        Ok(())
+    }
+
+    fn options(&self, job: &Job, places: &[&Place]) -> Result<SyncOptions> {
+        let settings = job.settings.clone();
+        let named = places.iter().find_map(|place| place.price.clone());
+        let price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
+        Ok(SyncOptions {
+            walk: WalkOptions {
+                filter: settings.filter,
+                one_file_system: settings.one_file_system,
+                exclude_caches: settings.exclude_caches,
+                ..WalkOptions::default()
+            },
+            checksum: settings.checksum,
+            adopt: settings.adopt,
+            start_over: false,
+            keep: settings.keep,
+            limits: settings.limits,
+            price: self.how.prices.get(&price_name).map_err(Error::Usage)?.clone(),
+            price_name,
+            transfers: settings.transfers,
+            limit_upload: settings.limit_upload,
+            limit_download: settings.limit_download,
+            job: Some(job.name.clone()),
+            kind: job.kind.clone(),
+        })
+    }
+
+    /// Writes an outcome where commands find it, for them alone.
+    fn keep(&self, name: &str, outcome: &impl Serialize) -> PathBuf {
+        use std::os::unix::fs::OpenOptionsExt;
+        let name: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+        let path = self.machine.cache_dir.join("jobs").join(format!("{name}.json"));
+        let body = serde_json::to_vec_pretty(outcome).unwrap_or_default();
+        let _ = path.parent().map(std::fs::create_dir_all);
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        // A disk that is full must not keep the user's own command from running.
+        let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, &body));
+        path
+    }
+}
+
+fn urls(places: &[&Place]) -> Vec<String> {
+    places.iter().map(|place| place.url.clone()).collect()
+}
+
+fn with_result(variables: &[(String, String)], ended: Ended, exit: u8, outcome: &Path) -> Vec<(String, String)> {
+    let own = [("RESULT", ended.word().to_owned()), ("EXIT", exit.to_string()), ("OUTCOME", outcome.display().to_string())];
+    variables.iter().cloned().chain(own.map(|(name, value)| (format!("OFFSITE_{name}"), value))).collect()
+}
+
+/// One job in a sentence, for whoever is told.
+fn sentence(job: &JobOutcome) -> String {
+    let name = job.kind.as_ref().map_or_else(|| job.job.clone(), |kind| format!("{} ({kind})", job.job));
+    let mut text = format!("{name}: {} in {:.0} s", job.result.word(), job.seconds);
+    let said = job.destinations.iter().map(|d| match (&d.error, d.snapshot) {
+        (Some(error), _) => format!("{}: {error}", d.url),
+        (None, Some(number)) => format!("{}: snapshot {number}", d.url),
+        (None, None) => d.url.clone(),
+    });
+    for line in job.message.iter().cloned().chain(said).chain(job.warnings.iter().cloned()) {
+        text.push_str("\n  ");
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Commands around a job or a run.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    hooks: &'a Hooks,
+    variables: &'a [(String, String)],
+    stop: &'a Stop,
+}
+
+impl Around<'_> {
+    /// Answers why what is inside may not run.
+    async fn before(&self, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+        self.all("before", &self.hooks.before, true, outcomes).await
+    }
+
+    /// `after` or `on_failure`, and then `finally`; answers the first thing that went wrong.
+    async fn after(&self, well: bool, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+        let (name, commands) = if well { ("after", &self.hooks.after) } else { ("on_failure", &self.hooks.on_failure) };
+        // An interrupted run still cleans up after itself: only a fresh interrupt ends these.
+        let calm = Stop::default();
+        let around = Around { stop: &calm, ..*self };
+        let first = around.all(name, commands, true, outcomes).await;
+        let last = around.all("finally", &self.hooks.finally, false, outcomes).await;
+        first.or(last)
+    }
+
+    async fn all(&self, name: &str, commands: &[Command], until_one_fails: bool, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+        let mut failed = None;
+        for command in commands {
+            let outcome = hooks::run(name, command, self.variables, self.hooks.timeout, self.stop).await;
+            let why = outcome.error.as_ref().map(|why| format!("`{}`: {why}", outcome.command));
+            outcomes.push(outcome);
+            failed = failed.or(why);
+            if until_one_fails && failed.is_some() {
+                break;
+            }
+        }
+        failed
+    }
+}

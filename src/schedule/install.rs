@@ -1,0 +1,182 @@
+//! Where a schedule goes, and taking it away again.
+//!
+//! Owns the unit files and the calls of `systemctl`, `systemd-analyze` and `crontab`. Files are written beside and
+//! renamed. Invariant: units that `systemd-analyze verify` does not take are not installed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Schedule, cron, units};
+use crate::error::{Error, Result};
+
+/// How a schedule is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Units in this directory; with `enable` the running systemd is told as well.
+    Systemd { dir: PathBuf, enable: bool, of_user: bool },
+    /// A line in the crontab of whoever runs this.
+    Cron,
+}
+
+/// What there is now.
+#[derive(Debug, Clone, Default, serde::Serialize, schemars::JsonSchema)]
+pub struct Installed {
+    /// Files and their texts; for cron the line, under the name `crontab`.
+    pub parts: Vec<(String, String)>,
+    /// What to know besides.
+    pub notes: Vec<String>,
+}
+
+/// Installs a schedule, in place of the one of that name.
+pub fn install(schedule: &Schedule, way: &Way) -> Result<Installed> {
+    let mut done = Installed::default();
+    match way {
+        Way::Cron => {
+            let all = cron::with(&crontab()?, schedule);
+            write_crontab(&all)?;
+            done.parts.push(("crontab".into(), cron::line(schedule)));
+        }
+        Way::Systemd { dir, enable, of_user } => {
+            let parts = [("service", units::service(schedule)), ("timer", units::timer(schedule))];
+            let parts = parts.map(|(kind, text)| (dir.join(format!("{}.{kind}", schedule.name)), text));
+            done.notes.extend(verify(&parts, *of_user)?);
+            std::fs::create_dir_all(dir).map_err(|e| Error::local(dir, e))?;
+            for (path, text) in &parts {
+                write(path, text)?;
+                done.parts.push((path.display().to_string(), text.clone()));
+            }
+            if *enable {
+                systemctl(*of_user, &["daemon-reload"])?;
+                systemctl(*of_user, &["enable", "--now", &format!("{}.timer", schedule.name)])?;
+            } else {
+                done.notes.push(format!("no systemd was told; on a machine with one: systemctl enable --now {}.timer", schedule.name));
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// What is installed under a name.
+pub fn show(name: &str, way: &Way) -> Result<Installed> {
+    let mut found = Installed::default();
+    match way {
+        Way::Cron => found.parts.extend(cron::find(&crontab()?, name).map(|line| ("crontab".into(), line.to_owned()))),
+        Way::Systemd { dir, enable, of_user } => {
+            for path in files(dir, name) {
+                if let Ok(text) = std::fs::read_to_string(&path) {
+                    found.parts.push((path.display().to_string(), text));
+                }
+            }
+            if *enable && !found.parts.is_empty() {
+                let next = output(
+                    systemctl_command(*of_user).args(["show", "-p", "NextElapseUSecRealtime", "--value"]).arg(format!("{name}.timer")),
+                );
+                found.notes.extend(
+                    next.ok().map(|next| next.trim().to_owned()).filter(|next| !next.is_empty()).map(|next| format!("next run: {next}")),
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Takes a schedule away; answers what was there.
+pub fn remove(name: &str, way: &Way) -> Result<Installed> {
+    let found = show(name, way)?;
+    match way {
+        _ if found.parts.is_empty() => {}
+        Way::Cron => write_crontab(&cron::without(&crontab()?, name))?,
+        Way::Systemd { dir, enable, of_user } => {
+            if *enable {
+                systemctl(*of_user, &["disable", "--now", &format!("{name}.timer")])?;
+            }
+            for path in files(dir, name) {
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::local(&path, error)),
+                    _ => {}
+                }
+            }
+            if *enable {
+                systemctl(*of_user, &["daemon-reload"])?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn files(dir: &Path, name: &str) -> [PathBuf; 2] {
+    ["timer", "service"].map(|kind| dir.join(format!("{name}.{kind}")))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let temp = path.with_extension(format!("{:016x}.tmp", crate::random()));
+    std::fs::write(&temp, text).and_then(|()| std::fs::rename(&temp, path)).map_err(|e| {
+        let _ = std::fs::remove_file(&temp);
+        Error::local(path, e)
+    })
+}
+
+/// Has the units looked at where there is something that can; what it said besides.
+fn verify(parts: &[(PathBuf, String)], of_user: bool) -> Result<Vec<String>> {
+    let dir = std::env::temp_dir().join(format!("offsite-units-{:016x}", crate::random()));
+    std::fs::create_dir_all(&dir).map_err(|e| Error::local(&dir, e))?;
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", if of_user { "--user" } else { "--system" }, "--man=no"]);
+    for (path, text) in parts {
+        let copy = dir.join(path.file_name().unwrap_or_default());
+        std::fs::write(&copy, text).map_err(|e| Error::local(&copy, e))?;
+        command.arg(copy);
+    }
+    let ran = command.stdin(Stdio::null()).output();
+    let _ = std::fs::remove_dir_all(&dir);
+    let Ok(ran) = ran else { return Ok(vec!["there is no systemd-analyze here, so the units were not verified".into()]) };
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    match ran.status.success() {
+        true => Ok(Vec::new()),
+        false => Err(Error::Command(format!("systemd does not take the units, nothing was installed: {}", said.trim()))),
+    }
+}
+
+fn systemctl_command(of_user: bool) -> Command {
+    let mut command = Command::new("systemctl");
+    if of_user {
+        command.arg("--user");
+    }
+    command
+}
+
+fn systemctl(of_user: bool, args: &[&str]) -> Result<()> {
+    output(systemctl_command(of_user).args(args)).map(drop).map_err(|why| Error::Command(format!("systemctl {}: {why}", args.join(" "))))
+}
+
+/// The crontab of whoever runs this; none is an empty one.
+fn crontab() -> Result<String> {
+    let ran = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
+    let ran = ran.map_err(|e| Error::Command(format!("`crontab` cannot be started ({e}); install cron, or use --systemd")))?;
+    match ran.status.success() {
+        true => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
+        false if String::from_utf8_lossy(&ran.stderr).contains("no crontab") => Ok(String::new()),
+        false => Err(Error::Command(format!("crontab -l: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
+    }
+}
+
+fn write_crontab(text: &str) -> Result<()> {
+    let fail = |e: std::io::Error| Error::Command(format!("crontab: {e}"));
+    let mut child = Command::new("crontab").arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(fail)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        std::io::Write::write_all(&mut stdin, text.as_bytes()).map_err(fail)?;
+    }
+    let ran = child.wait_with_output().map_err(fail)?;
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(Error::Command(format!("crontab does not take it: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
+    }
+}
+
+fn output(command: &mut Command) -> Result<String, String> {
+    let ran = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+    match ran.status.success() {
+        true => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&ran.stderr).trim().to_owned()),
+    }
+}

@@ -1,0 +1,137 @@
+//! The two units of systemd's: a service that may do little, and the timer that starts it.
+//!
+//! Owns their text. Invariant: what stands in a command line reaches the program as it is: nothing of it is a
+//! specifier, a variable or a second word to systemd.
+
+use std::path::PathBuf;
+
+use super::Schedule;
+
+/// What the service may write to; everything else is read-only.
+#[derive(Debug, Clone, Default)]
+pub struct Sandbox {
+    /// Directories that jobs write to: destinations on this machine, the metrics' directory.
+    pub writes: Vec<PathBuf>,
+    /// Something that jobs read or write lies below /tmp, so the service cannot have one of its own.
+    pub shares_tmp: bool,
+    /// The units are a user's own, not the system's.
+    pub of_user: bool,
+}
+
+/// The service.
+pub fn service(schedule: &Schedule) -> String {
+    let Sandbox { writes, shares_tmp, of_user } = &schedule.sandbox;
+    let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let mut text = format!(
+        "[Unit]\nDescription=offsite: {}\nDocumentation=man:offsite(1)\nWants=network-online.target\nAfter=network-online.target\n\n\
+         [Service]\nType=oneshot\nExecStart={command}\n",
+        percent(&schedule.name)
+    )
+    .replace("Documentation=man:offsite(1)\n", "");
+    // 3: committed, but some files could not be read. It is told by `offsite status`, and is no reason to stop.
+    text.push_str("SuccessExitStatus=3\nNice=10\nIOSchedulingClass=idle\nUMask=0077\nKillMode=mixed\nTimeoutStopSec=2min\n");
+    if *of_user {
+        // A user's own manager may not set up most of what follows.
+        text.push_str("NoNewPrivileges=yes\n");
+        return text;
+    }
+    text.push_str("EnvironmentFile=-/etc/offsite/environment\nCacheDirectory=offsite\nEnvironment=OFFSITE_CACHE_DIR=/var/cache/offsite\n");
+    text.push_str("NoNewPrivileges=yes\nProtectSystem=strict\nProtectHome=read-only\n");
+    text.push_str(if *shares_tmp { "PrivateTmp=no\n" } else { "PrivateTmp=yes\n" });
+    for path in writes {
+        text.push_str(&format!("ReadWritePaths={}\n", quoted(&format!("-{}", path.display()))));
+    }
+    for line in [
+        "PrivateDevices=yes",
+        "ProtectClock=yes",
+        "ProtectControlGroups=yes",
+        "ProtectHostname=yes",
+        "ProtectKernelLogs=yes",
+        "ProtectKernelModules=yes",
+        "ProtectKernelTunables=yes",
+        "LockPersonality=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+        "RestrictNamespaces=yes",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "SystemCallArchitectures=native",
+    ] {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The timer.
+pub fn timer(schedule: &Schedule) -> String {
+    let mut text = format!(
+        "[Unit]\nDescription=offsite: {}, when it runs\n\n[Timer]\nOnCalendar={}\n",
+        percent(&schedule.name),
+        schedule.rhythm.calendar()
+    );
+    if schedule.jitter > 0 {
+        text.push_str(&format!("RandomizedDelaySec={}\n", schedule.jitter));
+    }
+    // A machine that was off at the time runs it when it is on again.
+    text.push_str("Persistent=true\n\n[Install]\nWantedBy=timers.target\n");
+    text
+}
+
+fn percent(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// One word, whatever stands in it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let mut out = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '%' => out.push_str("%%"),
+            '$' => out.push_str("$$"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rhythm;
+    use super::*;
+
+    fn schedule() -> Schedule {
+        Schedule {
+            name: "offsite".into(),
+            command: ["/usr/bin/offsite", "run", "--set", "A=it's 50% $HOME \"x\"\n\\"].map(str::to_owned).to_vec(),
+            rhythm: Rhythm::Daily(3, 0),
+            jitter: 1800,
+            sandbox: Sandbox { writes: vec!["/srv/my backup".into()], ..Sandbox::default() },
+            host: "h".into(),
+        }
+    }
+
+    #[test]
+    fn a_word_stays_one_word() {
+        let text = service(&schedule());
+        assert!(text.contains("ExecStart=/usr/bin/offsite run --set \"A=it's 50%% $$HOME \\\"x\\\"\\n\\\\\"\n"), "{text}");
+        assert!(
+            text.contains("ReadWritePaths=\"-/srv/my backup\"\n")
+                && text.contains("ProtectSystem=strict\n")
+                && text.contains("PrivateTmp=yes\n")
+        );
+    }
+
+    #[test]
+    fn a_timer_makes_up_for_what_was_missed() {
+        let text = timer(&schedule());
+        assert!(text.contains("OnCalendar=*-*-* 03:00:00\nRandomizedDelaySec=1800\nPersistent=true\n"), "{text}");
+    }
+}

@@ -1,0 +1,82 @@
+//! `offsite schedule`: units that systemd takes, a crontab that keeps its other lines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use super::{Place, Ran, read};
+
+/// A crontab of the test's own: the program of that name, as far as it is used.
+const CRONTAB: &str = "#!/bin/sh\nf=\"$(dirname \"$0\")/table\"\ncase \"$1\" in\n-l) [ -f \"$f\" ] && cat \"$f\" || { echo 'no crontab for me' >&2; exit 1; } ;;\n-) cat > \"$f\" ;;\nesac\n";
+
+impl Place {
+    fn scheduled(&self, args: &[&str]) -> Ran {
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));
+        command.arg("schedule").args(args).current_dir(self.dir.path()).env_clear().env("PATH", path).env("HOME", self.dir.path());
+        Ran::from(command.output().unwrap())
+    }
+
+    fn with_jobs(&self) {
+        let config = r#"{ "jobs": { "files": { "source": "site", "destinations": ["HERE/backup/files"] } }, "variables": { "X": "1" } }"#;
+        fs::write(self.path("offsite.json"), config.replace("HERE", &self.dir.path().display().to_string())).unwrap();
+        fs::create_dir_all(self.path("bin")).unwrap();
+        fs::write(self.path("bin/crontab"), CRONTAB).unwrap();
+        fs::set_permissions(self.path("bin/crontab"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn units_are_hardened_and_may_write_where_jobs_do() {
+    let place = Place::new();
+    place.with_jobs();
+    let args = ["install", "--daily", "03:00", "--jitter", "30m", "--units", "units", "--set", "X=50% $HOME"];
+    let ran = place.scheduled(&args);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let (service, timer) = (read(place.path("units/offsite.service")), read(place.path("units/offsite.timer")));
+    for line in ["ProtectSystem=strict", "NoNewPrivileges=yes", "--set \"X=50%% $$HOME\"", "SuccessExitStatus=3"] {
+        assert!(service.contains(line), "{line}: {service}");
+    }
+    assert!(service.contains(&format!("ReadWritePaths=-{}\n", place.dir.path().display())), "{service}");
+    assert!(service.contains(&format!("--config {}", place.path("offsite.json").display())), "{service}");
+    assert!(timer.contains("OnCalendar=*-*-* 03:00:00\nRandomizedDelaySec=1800\nPersistent=true\n"), "{timer}");
+    // The same again is the same; then it is shown, and taken away.
+    assert_eq!(place.scheduled(&args).code, 0);
+    assert!(place.scheduled(&["show", "--units", "units"]).out.contains("OnCalendar"));
+    assert_eq!(place.scheduled(&["remove", "--units", "units"]).code, 0);
+    assert_eq!(place.scheduled(&["show", "--units", "units"]).code, 1);
+    assert_eq!(fs::read_dir(place.path("units")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_crontab_keeps_its_other_lines() {
+    let place = Place::new();
+    place.with_jobs();
+    fs::write(place.path("bin/table"), "MAILTO=root\n5 5 * * * other\n").unwrap();
+    for _ in 0..2 {
+        let ran = place.scheduled(&["install", "files", "--weekly", "Sun 03:00", "--cron", "--name", "offsite-files"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    }
+    let table = read(place.path("bin/table"));
+    assert!(table.starts_with("MAILTO=root\n5 5 * * * other\n0 3 * * 0 ") && table.lines().count() == 3, "{table}");
+    assert!(table.ends_with(" files # offsite schedule: offsite-files\n"), "{table}");
+    assert_eq!(place.scheduled(&["remove", "--cron", "--name", "offsite-files"]).code, 0);
+    assert_eq!(read(place.path("bin/table")), "MAILTO=root\n5 5 * * * other\n");
+}
+
+#[test]
+fn what_cannot_run_is_not_scheduled() {
+    let place = Place::new();
+    place.with_jobs();
+    for (args, said) in [
+        (&["install", "--daily", "25:00", "--cron"][..], "no time of day"),
+        (&["install", "--cron"], "--daily"),
+        (&["install", "nope", "--daily", "3:00", "--cron"], "there is no job `nope`"),
+        (&["install", "--daily", "3:00", "--cron", "--name", "ssh"], "begins with `offsite`"),
+        (&["install", "--daily", "3:00", "--cron", "--config", "no.json"], "no.json"),
+    ] {
+        let ran = place.scheduled(args);
+        assert!(ran.code == 2 && ran.err.contains(said), "{args:?}: {} {}", ran.code, ran.err);
+    }
+    assert!(!place.path("bin/table").exists());
+}
