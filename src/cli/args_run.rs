@@ -121,6 +121,7 @@ impl RunArgs {
             limit_download: self.limit_download,
             job: None,
             kind: None,
+            dumps: Vec::new(),
         })
     }
 }

@@ -28,7 +28,9 @@ pub struct Plan {
 pub struct Job {
     pub name: String,
     pub kind: Option<String>,
-    pub source: PathBuf,
+    /// None for a job of dumps alone.
+    pub source: Option<PathBuf>,
+    pub dumps: Vec<Dump>,
     /// A source that is not there fails the job.
     pub must_exist: bool,
     /// `"ignore"`: left out of every verb.
@@ -40,6 +42,20 @@ pub struct Job {
     pub profiles: Vec<(String, Profile)>,
     /// What its commands find in their environment: `OFFSITE_JOB`, …
     pub variables: Vec<(String, String)>,
+}
+
+/// A file that is the output of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dump {
+    pub name: String,
+    pub command: Command,
+    /// The level of zstd.
+    pub compress: Option<i32>,
+    /// Bytes, as stored.
+    pub min_size: u64,
+    pub max_shrink: Option<f64>,
+    /// Seconds.
+    pub timeout: u64,
 }
 
 /// One destination of a job.
@@ -117,6 +133,11 @@ pub struct Profile {
 }
 
 impl Job {
+    /// Its source, for messages.
+    pub fn shown_source(&self) -> String {
+        self.source.as_ref().map_or_else(|| "dumps only".to_owned(), |source| source.display().to_string())
+    }
+
     /// As it is named in messages: `files`, `files (vdrupal)`.
     pub fn shown(&self) -> String {
         self.kind.as_ref().map_or_else(|| self.name.clone(), |kind| format!("{} ({kind})", self.name))

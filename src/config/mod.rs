@@ -18,7 +18,7 @@ pub mod values;
 mod words;
 
 pub use expand::is_name;
-pub use job::{Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
+pub use job::{Dump, Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
 pub use parse::Parsed;
 pub use reading::{Chosen, load, plan, plans};
 pub use resolve::{default_price, host, is_utf8, machine, unit_dir};

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use offsite_backends::Initialize;
 
 use super::expand::expand;
-use super::job::{Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
+use super::job::{Dump, Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
 use super::parse::{Parsed, nearest};
 use super::places;
-use super::shape::{DestinationShape, InitializeShape, JobShape, KeepShape, Missing, NotifyShape, OptionsShape, ProfileShape};
+use super::shape::{DestinationShape, DumpShape, InitializeShape, JobShape, KeepShape, Missing, NotifyShape, OptionsShape, ProfileShape};
 use super::values;
 use super::words::{Command, Either, Several, Word};
 use crate::error::{Error, Result};
@@ -22,6 +22,8 @@ use crate::scan::Filter;
 
 /// An hour: what a hook may take unless the config says something else.
 const HOOK_TIMEOUT: u64 = 3600;
+/// What a dump may take.
+const DUMP_TIMEOUT: u64 = 12 * 3600;
 /// What is kept where nothing is said, as with `offsite sync`.
 const KEPT: u64 = 30 * 86_400;
 /// The options of all types.
@@ -106,8 +108,12 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, timeout
         }
         None => String::new(),
     };
-    let source = below(&scope.text(&["jobs", name, "source"], &shape.source)?, &subdirectory);
-    own.extend([("SOURCE".to_owned(), source.clone()), ("SUBDIRECTORY".to_owned(), subdirectory.clone())]);
+    let source = match &shape.source {
+        Some(source) => Some(below(&scope.text(&["jobs", name, "source"], source)?, &subdirectory)),
+        None if shape.dumps.0.is_empty() => return Err(parsed.error(&at, "a job needs a `source`, or `dumps`, or both")),
+        None => None,
+    };
+    own.extend([("SOURCE".to_owned(), source.clone().unwrap_or_default()), ("SUBDIRECTORY".to_owned(), subdirectory.clone())]);
     let scope = Scope::new(parsed, asked, own);
     let mut places = Vec::new();
     for (index, place) in shape.destinations.iter().enumerate() {
@@ -119,7 +125,8 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, timeout
     Ok(Job {
         name: name.to_owned(),
         kind: asked.kind.map(str::to_owned),
-        source: PathBuf::from(source),
+        source: source.map(PathBuf::from),
+        dumps: scope.dumps(name, shape)?,
         must_exist: shape.missing == Missing::Fail,
         ignored,
         places,
@@ -371,6 +378,39 @@ impl<'a> Scope<'a> {
         rules.extend(self.texts(&at("exclude"), exclude)?.iter().map(|pattern| Filter::leaving_out(pattern)));
         rules.extend(self.texts(&at("include"), include)?.iter().map(|pattern| Filter::taking(pattern)));
         Ok(rules)
+    }
+
+    fn dumps(&self, name: &str, shape: &JobShape) -> Result<Vec<Dump>> {
+        let resolved = |(file, shape): &(String, Either<Command, DumpShape>)| {
+            let at = |key| ["jobs", name, "dumps", file.as_str(), key];
+            let file_name = self.text(&at("")[..4], file)?;
+            if file_name.is_empty() || file_name.contains('/') || file_name == ".offsite" || file_name == "." || file_name == ".." {
+                return Err(self.parsed.error(&at("")[..4], "a dump has the name of a file at the top of the snapshot, without a slash"));
+            }
+            let own = DumpShape {
+                comment: None,
+                command: Command::Shell(String::new()),
+                compress: None,
+                min_size: None,
+                max_shrink: None,
+                timeout: None,
+            };
+            let (command, shape) = match shape {
+                Either::Short(command) => (command, &own),
+                Either::Full(shape) => (&shape.command, shape),
+            };
+            Ok(Dump {
+                name: file_name,
+                command: self.command(&at("command"), command)?,
+                compress: self.value(&at("compress"), shape.compress.as_ref(), values::zstd)?,
+                min_size: self.value(&at("min_size"), shape.min_size.as_ref(), values::size)?.unwrap_or(1),
+                max_shrink: self.value(&at("max_shrink"), shape.max_shrink.as_ref(), values::share)?,
+                timeout: self.value(&at("timeout"), shape.timeout.as_ref(), values::duration)?.unwrap_or(DUMP_TIMEOUT),
+            })
+        };
+        let mut dumps = shape.dumps.0.iter().map(resolved).collect::<Result<Vec<_>>>()?;
+        dumps.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(dumps)
     }
 
     fn profiles(&self, name: &str, shape: &JobShape) -> Result<Vec<(String, Profile)>> {

@@ -90,8 +90,12 @@ pub struct ReportShape {
 pub struct JobShape {
     #[serde(default)]
     pub comment: Option<Comment>,
-    /// The directory to keep
-    pub source: String,
+    /// The directory to keep; may be left out of a job that has dumps
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Files at the top of the snapshot that are the output of a command: `"db.sql": "pg_dump --dbname=$DATABASE_URL"`
+    #[serde(default)]
+    pub dumps: Named<Either<Command, DumpShape>>,
     /// Names of destinations, or URLs
     pub destinations: Vec<String>,
     /// Below the source and below each destination, by type
@@ -124,6 +128,27 @@ pub struct JobShape {
     /// Parts to be pulled for staging, by name: `offsite pull JOB DIR --profile NAME`
     #[serde(default)]
     pub profiles: Named<ProfileShape>,
+}
+
+/// The output of a command as a file
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DumpShape {
+    #[serde(default)]
+    pub comment: Option<Comment>,
+    pub command: Command,
+    /// `"zstd"`, or with a level `"zstd:19"`; the name should end with `.zst` then
+    #[serde(default)]
+    pub compress: Option<Word>,
+    /// A dump that is smaller, as it is stored, is not taken: `"2M"` (default: one byte)
+    #[serde(default)]
+    pub min_size: Option<Word>,
+    /// A dump that is smaller than the last one by more than this share is not taken: `"20%"`
+    #[serde(default)]
+    pub max_shrink: Option<Word>,
+    /// How long the command may take: `"2h"` (default: 12h)
+    #[serde(default)]
+    pub timeout: Option<Word>,
 }
 
 /// The word `ignore`

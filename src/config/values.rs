@@ -72,6 +72,16 @@ pub fn days(text: &str) -> Result<u32, String> {
     days.ok_or_else(|| format!("`{text}` is no number of whole days; write 7d or 12w"))
 }
 
+/// A compression: `zstd`, or with a level `zstd:19`.
+pub fn zstd(text: &str) -> Result<i32, String> {
+    let level = match text.split_once(':') {
+        None if text == "zstd" => Some(3),
+        Some(("zstd", level)) => level.parse::<i32>().ok().filter(|level| (1..=22).contains(level)),
+        _ => None,
+    };
+    level.ok_or_else(|| format!("`{text}` is no compression; write zstd, or zstd:19 with a level from 1 to 22"))
+}
+
 /// `on` or `off`.
 pub fn on_off(text: &str) -> Result<bool, String> {
     match text {

@@ -11,14 +11,14 @@ use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
-use super::{Machine, PROGRAM, adopt, prune, settle, strays, tidy};
+use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
 use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
 use crate::plan::Facts;
 use crate::transfer::{
-    Done, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place, upload_objects,
-    upload_tree,
+    Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place,
+    upload_objects, upload_tree,
 };
 
 /// What all destinations of a run have in common.
@@ -39,6 +39,7 @@ pub struct Common {
     pub window: u64,
     pub job: Option<String>,
     pub kind: Option<String>,
+    pub feeds: Arc<Feeds>,
 }
 
 /// One destination's part of a run.
@@ -153,6 +154,9 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     part.progress.set_phase(Phase::Transfer);
     part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);
     part.progress.bytes_total.store(part.facts.bytes, Relaxed);
+    if !common.feeds.dumps().is_empty() {
+        outcome.dumps = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
+    }
     if common.adopt {
         outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal, &common.limit_download).await?;
     }

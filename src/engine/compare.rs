@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Known, KnownStamps};
-use crate::model::{Change, Entry, Kind, Problem, RelPath, Totals};
+use crate::model::{Change, Entry, Kind, Problem, RelPath, Stamps, Totals};
 use crate::plan::{Before, Facts, Memory, Seen, Verdict, compare};
 use crate::scan::{Event, Names, ReadError, Root, Stat, Walk, WalkOptions, read_metadata};
 use crate::spool::Writer;
@@ -64,7 +64,25 @@ impl Side {
 
     fn write(&mut self, change: Change, readers: u64) -> Result<()> {
         self.facts.add(&change, &self.parts);
-        self.plan.push(&Line { step: change, readers })
+        self.plan.push(&Line { step: change, readers, dump: false })
+    }
+
+    /// Takes in a file that is made while it is sent. Its size is guessed to be that of the last one.
+    fn dump(&mut self, entry: &Entry) -> Result<()> {
+        self.catch_up(Some(entry.path.as_bytes()))?;
+        let old = match self.base.peek()?.filter(|known| known.path == entry.path.as_bytes()) {
+            Some(known) => Some(known.entry()?),
+            None => None,
+        };
+        let step = match old {
+            Some(old) => {
+                self.base.advance();
+                Change::Changed { entry: Entry { size: old.size, ..entry.clone() }, stamps: Stamps::default(), old, suspicion: None }
+            }
+            None => Change::Added { entry: entry.clone(), stamps: Stamps::default() },
+        };
+        self.facts.add(&step, &self.parts);
+        self.plan.push(&Line { step, readers: 0, dump: true })
     }
 
     /// Compares one path; the change, if there is any to write.
@@ -166,6 +184,8 @@ pub struct Comparing<'a> {
     pub checksum: bool,
     pub progress: &'a [Arc<Progress>],
     pub stop: &'a Stop,
+    /// Files at the top that are made while they are sent, by path.
+    pub dumps: &'a [Entry],
 }
 
 /// Scans once and compares with every side.
@@ -175,7 +195,17 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
     let mut walk = Walk::start(Arc::clone(how.root), how.walk.clone(), threads).map_err(fail)?;
     let mut scanned = Scanned::default();
     let mut found: Vec<Option<Change>> = Vec::new();
+    let mut dumps = how.dumps.iter().peekable();
     while let Some(event) = walk.next_event() {
+        let (Event::Entry(path, _) | Event::Skipped(path, _) | Event::Unread(path, _)) = &event;
+        while let Some(dump) = dumps.next_if(|dump| dump.path.as_bytes() <= *path) {
+            each(sides, |side| side.dump(dump));
+        }
+        if how.dumps.iter().any(|dump| dump.path.as_bytes() == *path) {
+            let problem = "a dump of the job has this name, so the file in the source is not kept".to_owned();
+            scanned.skipped.push(Problem { path: (*path).into(), problem });
+            continue;
+        }
         match event {
             Event::Entry(path, stat) => {
                 scanned.entries += 1;
@@ -204,6 +234,7 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
     if std::os::unix::fs::MetadataExt::ino(&now) != then.ino || then.nlink == 0 {
         return Err(fail(std::io::Error::other("the source was replaced or removed while it was scanned; run again")));
     }
+    dumps.for_each(|dump| each(sides, |side| side.dump(dump)));
     each(sides, |side| {
         side.catch_up(None)?;
         side.facts.seen = scanned.entries;

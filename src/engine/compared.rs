@@ -194,11 +194,19 @@ impl Scan {
         let mut sides = sides.collect::<Result<Vec<_>>>()?;
         let (source, options) = (asked.source.to_path_buf(), asked.options.clone());
         let progress = asked.report.progress.clone();
+        let dumps = super::dumps::entries(&options.dumps);
         let scan = move || -> Result<Seen> {
             let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
             let names = Names::default();
-            let how =
-                Comparing { root: &root, names: &names, walk: options.walk, checksum: options.checksum, progress: &progress, stop: &stop };
+            let how = Comparing {
+                root: &root,
+                names: &names,
+                walk: options.walk,
+                checksum: options.checksum,
+                progress: &progress,
+                stop: &stop,
+                dumps: &dumps,
+            };
             let scanned = compare_all(&how, &mut sides)?;
             let tree_root = tree_root(&root, &names)?;
             Ok(Seen { root, scanned, tree_root, sides })

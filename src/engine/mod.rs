@@ -15,6 +15,7 @@ mod commit;
 mod compare;
 mod compared;
 mod destination;
+mod dumps;
 mod initialize;
 mod lease;
 mod look;
@@ -43,7 +44,8 @@ pub use look::{
     ls_over, resolve_at, snapshots, snapshots_over,
 };
 pub use outcome::{
-    Bytes, CheckOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome, SyncOutcome,
+    Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,
+    SyncOutcome,
 };
 pub use plan_file::{ApplyOptions, apply};
 pub use prune::{prune, prune_over};

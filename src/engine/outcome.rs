@@ -36,6 +36,8 @@ pub struct Outcome {
     pub vanished: Vec<RelPath>,
     /// Sockets, pipes and devices.
     pub skipped: Vec<Problem>,
+    /// Files that were made while they were sent.
+    pub dumps: Vec<DumpOutcome>,
     /// Objects that were there already and taken over (`--adopt`).
     pub adopted: u64,
     /// Files taken over from an interrupted run.
@@ -48,6 +50,17 @@ pub struct Outcome {
     /// After the commit: what was not tidied up. The next run does it.
     pub warnings: Vec<String>,
     pub exit: u8,
+}
+
+/// What became of a file that was made while it was sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct DumpOutcome {
+    pub path: RelPath,
+    /// Bytes of it that are there, as stored.
+    pub bytes: u64,
+    pub seconds: f64,
+    /// Why it was not taken; what was there before still is.
+    pub error: Option<String>,
 }
 
 /// What a sync did at all of them.

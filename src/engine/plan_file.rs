@@ -162,6 +162,7 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         window: super::sync::WINDOW,
         job: None,
         kind: None,
+        feeds: Arc::new(crate::transfer::Feeds::none()),
     };
     let progress = report.progress.first().cloned().unwrap_or_default();
     let mut part = Part { destination, index: 0, plan, facts: heading.facts, progress };
@@ -181,7 +182,7 @@ fn check_and_copy(root: &Root, mut rows: Reader<Row>, spool: &Path) -> Result<()
         if moved.len() < SHOWN {
             moved.extend(what_moved(root, &line.step));
         }
-        out.push(&Line { step: line.step, readers: 1 })?;
+        out.push(&Line { step: line.step, readers: 1, dump: false })?;
     }
     out.flush()?;
     if moved.is_empty() { Ok(()) } else { Err(Error::Moved(moved)) }

@@ -105,7 +105,7 @@ impl Work<'_> {
 
     fn write(&mut self, change: Change) -> Result<()> {
         self.compared.facts.add(&change, |_| 1);
-        self.plan.push(&Line { step: change, readers: 0 })
+        self.plan.push(&Line { step: change, readers: 0, dump: false })
     }
 
     /// Everything in the manifest before `path` is not here.

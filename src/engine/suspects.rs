@@ -25,23 +25,26 @@ pub fn decide(
     let mut lines = Reader::<Line>::open(plan)?;
     let mut out = Writer::<Line>::create(&temp)?;
     let mut sum = Facts { base: facts.base, seen: facts.seen, ..Facts::default() };
+    // The scan did not see them.
+    let mut dumps = 0;
     while let Some(line) = lines.next_line()? {
         stop.check()?;
-        let readers = line.readers;
+        let (readers, dump) = (line.readers, line.dump);
+        dumps += u64::from(dump);
         let step = match line.step {
             Change::Changed { entry, stamps, old, suspicion: Some(_) } => decided(root, entry, stamps, old, unread),
             other => Some(other),
         };
         if let Some(step) = step {
             sum.add(&step, parts);
-            out.push(&Line { step, readers })?;
+            out.push(&Line { step, readers, dump })?;
         }
     }
     out.flush()?;
     sum.counts.skipped = facts.counts.skipped;
     // Steps that only move stamps are counted as unchanged when they are added: do not count them twice.
     let listed = sum.counts.added + sum.counts.changed + sum.counts.metadata + sum.counts.renamed + sum.counts.unchanged;
-    sum.counts.unchanged += facts.seen.saturating_sub(listed);
+    sum.counts.unchanged += (facts.seen + dumps).saturating_sub(listed);
     std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::local(plan, e))?;
     Ok(sum)
 }

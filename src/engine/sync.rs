@@ -23,7 +23,7 @@ use crate::model::{Change, KeepRules, Problem, Time};
 use crate::plan::{Limits, Price, Way};
 use crate::scan::WalkOptions;
 use crate::spool::Reader;
-use crate::transfer::{Hub, Limit, Line, Phase, Progress, Stop};
+use crate::transfer::{Dump, Feeds, Hub, Limit, Line, Phase, Progress, Stop};
 
 /// Content bytes in flight, all destinations together.
 pub(super) const WINDOW: u64 = 48 << 20;
@@ -51,6 +51,8 @@ pub struct SyncOptions {
     /// The job and type that a snapshot names, where a config has them.
     pub job: Option<String>,
     pub kind: Option<String>,
+    /// Files that are made while they are sent.
+    pub dumps: Vec<Dump>,
 }
 
 /// Where a run says how far it is, and is told to stop.
@@ -244,6 +246,7 @@ fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Comm
         window: WINDOW / count.max(1) as u64,
         job: options.job.clone(),
         kind: options.kind.clone(),
+        feeds: Arc::new(Feeds::new(options.dumps.clone(), count, Arc::clone(&report.stop))),
     }
 }
 
@@ -265,6 +268,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             Ok(decided) => decided,
             Err(error) => {
                 common.hub.leave(place);
+                common.feeds.leave(place);
                 if let Some(progress) = report.progress.get(index) {
                     progress.set_phase(Phase::Failed);
                 }
@@ -281,6 +285,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         runs.push(tokio::spawn(async move {
             let result = apply::run(&common, &mut part, &mut outcome).await;
             common.hub.leave(place);
+            common.feeds.leave(place);
             outcome.unread.extend(unread);
             outcome.bytes.read = common.hub.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();
@@ -324,10 +329,13 @@ struct Ends<'a> {
 
 /// Exit code and error text.
 pub(super) fn finish(outcome: &mut Outcome, error: Option<&Error>) {
-    outcome.error = error.map(ToString::to_string);
+    let dump = outcome.dumps.iter().find_map(|dump| Some((&dump.path, dump.error.as_ref()?)));
+    let not_taken = dump.map(|(path, why)| format!("the dump {path} was not taken, the last good one stays: {why}"));
+    outcome.error = error.map(ToString::to_string).or(not_taken);
     let untidy = outcome.warnings.iter().any(|w| w.starts_with("committed, but"));
     outcome.exit = match error {
         Some(error) => error.exit_code(),
+        None if outcome.dumps.iter().any(|dump| dump.error.is_some()) => 1,
         None if !outcome.unread.is_empty() || !outcome.unstable.is_empty() || untidy => 3,
         None => 0,
     };

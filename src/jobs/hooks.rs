@@ -94,7 +94,8 @@ pub async fn run_in(
     outcome
 }
 
-fn process(command: &Command) -> Process {
+/// The process of a command, not started.
+pub fn process(command: &Command) -> Process {
     match command {
         Command::Shell(line) => {
             let mut process = Process::new("/bin/sh");
@@ -116,6 +117,27 @@ pub fn shown(command: &Command) -> String {
         Command::Program(words) => words.join(" "),
     };
     offsite_backends::error::scrub(&text)
+}
+
+/// A command and all that it started: killed when this is dropped, unless it was forgotten before.
+pub struct Group(Option<Pid>);
+
+impl Group {
+    pub fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// Asks a command and all that it started to end, and makes them.
@@ -141,7 +163,8 @@ fn listen(child: &mut Child, said: &Arc<Mutex<Vec<u8>>>) -> impl Future<Output =
     }
 }
 
-async fn keep(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
+/// Keeps the end of what comes.
+pub async fn keep(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = vec![0; 8 << 10];
     while let Ok(got @ 1..) = from.read(&mut buffer).await {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,7 @@ pub struct Lock(#[allow(dead_code)] File);
 /// # Errors
 /// [`Error::Busy`] while another process has it.
 pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
-    let id = Hash::of(format!("{}\0{:?}\0{}", job.name, job.kind, job.source.display()).as_bytes()).to_string();
+    let id = Hash::of(format!("{}\0{:?}\0{}", job.name, job.kind, job.shown_source()).as_bytes()).to_string();
     let dir = machine.cache_dir.join("jobs");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| Error::local(&dir, e))?;
     let path = dir.join(&id[..24]);

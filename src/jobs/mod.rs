@@ -4,6 +4,7 @@
 //! `engine`'s; what a job is was settled by `config`. Nothing here parses arguments, prints or reads the environment.
 //! Invariant: a job that fails stops no other, and whatever happens is in the outcome.
 
+mod dumps;
 mod hooks;
 mod lock;
 mod metrics;

@@ -68,11 +68,9 @@ pub struct JobOutcome {
     /// When it began, RFC 3339, by this machine's clock.
     pub began: String,
     /// What was found and made at destinations before the run, where that was looked at.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub initialized: Vec<InitReport>,
     pub destinations: Vec<Outcome>,
     /// On a dry run: what would be done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<PlanReport>,
     pub hooks: Vec<HookOutcome>,
     /// What went wrong beside the job: somebody could not be told, a command after it failed.

@@ -15,9 +15,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::hooks;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
+use super::{dumps, hooks};
 use super::{lock, metrics, prepare};
 use crate::config::{Command, Hooks, Job, Place, Plan, default_price};
 use crate::engine::{self, Machine, Report, SyncOptions, worst};
@@ -63,7 +63,7 @@ impl<'a> Runner<'a> {
         let mut outcome = JobOutcome {
             job: job.name.clone(),
             kind: job.kind.clone(),
-            source: job.source.display().to_string(),
+            source: job.shown_source(),
             began: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             ..JobOutcome::default()
         };
@@ -121,8 +121,8 @@ impl<'a> Runner<'a> {
         if let Some(why) = &self.barred {
             return Err(Error::Command(format!("the commands before the run failed: {why}")));
         }
-        if !job.source.is_dir() {
-            let what = format!("the source {} is not there", job.source.display());
+        if job.source.as_ref().is_some_and(|source| !source.is_dir()) {
+            let what = format!("the source {} is not there", job.shown_source());
             if job.must_exist {
                 return Err(Error::Command(what));
             }
@@ -159,7 +159,7 @@ impl<'a> Runner<'a> {
         let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
         if !ready.is_empty() {
             let (urls, options) = (urls(&ready), self.options(job, &ready)?);
-            outcome.destinations.extend(engine::sync(self.machine, &job.source, &urls, &options, report).await.destinations);
+            outcome.destinations.extend(engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await.destinations);
         }
         outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
         Ok(())
@@ -168,14 +168,25 @@ impl<'a> Runner<'a> {
     async fn planned(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
         let places: Vec<&Place> = job.places.iter().collect();
         let (urls, options) = (urls(&places), self.options(job, &places)?);
-        outcome.plans = engine::plan(self.machine, &job.source, &urls, &options, report, None).await;
+        outcome.plans = engine::plan(self.machine, &self.source(job)?, &urls, &options, report, None).await;
         outcome.exit = worst(outcome.plans.iter().map(|plan| plan.exit));
         outcome.result = Ended::of(outcome.exit);
         Ok(())
     }
 
+    /// The directory to read: for a job of dumps alone an empty one.
+    fn source(&self, job: &Job) -> Result<PathBuf> {
+        if let Some(source) = &job.source {
+            return Ok(source.clone());
+        }
+        let dir = self.machine.cache_dir.join("jobs/nothing");
+        std::fs::create_dir_all(&dir).map_err(|e| Error::local(&dir, e))?;
+        Ok(dir)
+    }
+
     fn options(&self, job: &Job, places: &[&Place]) -> Result<SyncOptions> {
-        let settings = job.settings.clone();
+        let mut settings = job.settings.clone();
+        settings.limits.allow_empty |= job.source.is_none();
         let named = places.iter().find_map(|place| place.price.clone());
         let price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
         Ok(SyncOptions {
@@ -197,6 +208,7 @@ impl<'a> Runner<'a> {
             limit_download: settings.limit_download,
             job: Some(job.name.clone()),
             kind: job.kind.clone(),
+            dumps: dumps::of(job),
         })
     }
 

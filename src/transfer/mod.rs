@@ -4,6 +4,8 @@
 //! nothing in a manifest; what it finished is in the journal, and the commit takes it from there.
 //! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
 
+mod dump;
+mod feed;
 mod fetch;
 mod hub;
 mod journal;
@@ -23,6 +25,8 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
+pub use dump::{Sent, send_dump};
+pub use feed::{Dump, Feeds, Piece, Source};
 pub use fetch::{Fetch, Fetched, Place, Sink, hash_at, locate, read_content};
 pub use hub::Hub;
 pub use journal::{Done, Header, Journal, Resumed, Upload};
@@ -43,6 +47,9 @@ pub struct Line {
     /// Which destinations read this file's content, as a bit mask.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub readers: u64,
+    /// The content is made while it is sent: see `dump.rs`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dump: bool,
 }
 
 fn is_zero(n: &u64) -> bool {

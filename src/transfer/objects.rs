@@ -78,7 +78,7 @@ pub async fn upload_objects(
     while let Some(line) = lines.next_line()? {
         let path = line.step.path().clone();
         let earlier = finished.meet(path.as_bytes())?;
-        if !is_work(&line.step, target.careful) {
+        if line.dump || !is_work(&line.step, target.careful) {
             continue;
         }
         let slot = tokio::select! {

@@ -92,6 +92,9 @@ pub async fn upload_tree(
     while let Some(line) = lines.next_line()? {
         let path = line.step.path().clone();
         let earlier = finished.meet(path.as_bytes())?;
+        if line.dump {
+            continue;
+        }
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot,
             () = target.stop.wait() => break,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Place, read};
 
 impl Place {
-    fn config(&self, text: &str) -> &Self {
+    pub(super) fn config(&self, text: &str) -> &Self {
         let path = self.path("offsite.json");
         fs::write(&path, text.replace("$HERE", &self.dir.path().display().to_string())).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

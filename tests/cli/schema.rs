@@ -50,8 +50,11 @@ fn the_schemas_are_current() {
 #[test]
 fn the_documents_are_as_the_schemas_say() {
     let place = Place::new();
-    let verbs: [&[&str]; 14] = [
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": ["$HERE/third"], "dumps": { "d": "echo d" }, "after": ["true"] } } }"#);
+    let verbs: [&[&str]; 16] = [
         &["init", "copy", "second"],
+        &["run"],
+        &["status", "third"],
         &["plan", "site", "copy", "--out", "x.plan"],
         &["apply", "x.plan"],
         &["sync", "site", "copy", "second"],

@@ -110,6 +110,7 @@ pub fn options() -> SyncOptions {
         limit_download: None,
         job: None,
         kind: None,
+        dumps: Vec::new(),
     }
 }
 

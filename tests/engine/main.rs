@@ -3,6 +3,7 @@
 mod check;
 mod crash;
 mod damage;
+mod dumps;
 mod estimates;
 mod every_verb;
 mod foreign;

@@ -92,8 +92,11 @@ impl Out {
                 text.push_str("ignored\n");
                 continue;
             }
-            let there = if job.source.is_dir() { "" } else { "  (not there now)" };
-            let _ = writeln!(text, "{}{there}", clean(&job.source.display().to_string()));
+            let there = if job.source.as_ref().is_none_or(|source| source.is_dir()) { "" } else { "  (not there now)" };
+            let _ = writeln!(text, "{}{there}", clean(&job.shown_source()));
+            for dump in &job.dumps {
+                let _ = writeln!(text, "  with {}: {}", clean(&dump.name), command_text(&dump.command));
+            }
             for to in &job.places {
                 let name = to.name.as_ref().map_or(String::new(), |name| format!("{}: ", clean(name)));
                 let made = match &to.initialize {
@@ -118,7 +121,7 @@ impl Out {
 
 fn document(job: &Job) -> Value {
     let places: Vec<Value> = job.places.iter().map(|to| json!({ "name": to.name, "url": place(&to.url) })).collect();
-    json!({ "job": job.name, "type": job.kind, "source": job.source.display().to_string(), "ignored": job.ignored, "destinations": places })
+    json!({ "job": job.name, "type": job.kind, "source": job.shown_source(), "ignored": job.ignored, "destinations": places })
 }
 
 fn command_text(command: &Command) -> String {

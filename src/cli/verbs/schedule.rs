@@ -149,7 +149,7 @@ fn sandbox(plan: &Plan, of_user: bool) -> Sandbox {
     writes.sort();
     writes.dedup();
     let in_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
-    let shares_tmp = writes.iter().any(|path| in_tmp(path)) || jobs().any(|job| in_tmp(&job.source));
+    let shares_tmp = writes.iter().any(|path| in_tmp(path)) || jobs().filter_map(|job| job.source.as_ref()).any(|source| in_tmp(source));
     Sandbox { writes, shares_tmp, of_user }
 }
 

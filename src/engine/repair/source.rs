@@ -116,13 +116,17 @@ impl Planning<'_> {
         }
         if wrong.entry.kind != Kind::File {
             self.planned.others += 1;
-            return self.lines.push(&Line { step: Change::Added { entry: wrong.entry, stamps: Stamps::default() }, readers: 1 });
+            return self.lines.push(&Line {
+                step: Change::Added { entry: wrong.entry, stamps: Stamps::default() },
+                readers: 1,
+                dump: false,
+            });
         }
         let why = match self.in_source(&wrong.entry).await? {
             Ok((entry, stamps)) => {
                 self.planned.files += 1;
                 self.planned.bytes += entry.size;
-                return self.lines.push(&Line { step: Change::Added { entry, stamps }, readers: 1 });
+                return self.lines.push(&Line { step: Change::Added { entry, stamps }, readers: 1, dump: false });
             }
             Err(why) => why,
         };

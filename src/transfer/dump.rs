@@ -1,0 +1,262 @@
+//! Sending a content whose length nobody knows before its end.
+//!
+//! Owns one dump at one destination. Until the word that it is whole nothing there has changed: an object store has
+//! parts of an upload, a tree a file in its staging area. Only then what it replaces is kept, and it gets its name.
+//! Memory: what is not a part yet, at most [`PART`] and the pieces on their way.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use offsite_backends::{Error as StoreError, Publish, Tree};
+use tokio::sync::mpsc::Receiver;
+
+use super::Target;
+use super::feed::{Dump, Piece};
+use super::journal::{Done, Journal, Upload};
+use super::keep::keep_old;
+use super::objects::tag;
+use super::tree::{file_meta, kept_place};
+use crate::error::{Error, Result};
+use crate::manifest::object_path;
+use crate::model::{Content, Entry, Hash, Stamps};
+
+/// Parts of this length: 10,000 of them are 156 GiB.
+const PART: usize = 16 << 20;
+
+/// How it ended at one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// It is there, so many bytes of it.
+    Whole(u64),
+    /// It was not whole, or not what it must be; what was there before still is.
+    Not(String),
+}
+
+/// Sends a dump. `entry` is what the plan has for it, `old` what the last snapshot has.
+pub async fn send_dump(
+    target: &Target,
+    tree: Option<&Arc<dyn Tree>>,
+    journal: &Mutex<Journal>,
+    dump: &Dump,
+    pieces: Receiver<Piece>,
+    (entry, old): (Entry, Option<Entry>),
+) -> Result<Sent> {
+    target.progress.set_current(&dump.path);
+    let mut got = Got { pieces, hasher: blake3::Hasher::new(), size: 0 };
+    let key = target.rules.odd_key(entry.path.as_bytes());
+    let sink = Sink { target, journal, entry: &entry, old: old.as_ref(), key: key.clone() };
+    let fits = |size: u64| verdict(dump, size, old.as_ref().map(|old| old.size));
+    let stored = match tree {
+        Some(tree) => sink.to_tree(tree, &mut got, fits).await?,
+        None => sink.to_store(&mut got, fits).await?,
+    };
+    let (etag, version) = match stored {
+        Ok(stored) => stored,
+        Err(why) => return Ok(Sent::Not(why)),
+    };
+    let hash = Hash(*got.hasher.finalize().as_bytes());
+    let content = Some(Content { hash, since: target.number, key, etag: tag(etag), version: target.version(version) });
+    let done = Done { entry: Entry { size: got.size, content, ..entry }, stamps: Stamps::default(), unstable: false };
+    target.progress.files.fetch_add(1, Relaxed);
+    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    journal.done(done)?;
+    journal.flush()?;
+    Ok(Sent::Whole(got.size))
+}
+
+/// Why a dump is not to be taken.
+fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
+    if size < dump.min_size {
+        return Err(format!("it has {size} bytes, min_size is {}", dump.min_size));
+    }
+    match (dump.max_shrink, before) {
+        (Some(share), Some(before)) if (size as f64) < before as f64 * (1.0 - share) => Err(format!(
+            "it has {size} bytes, the last one had {before}: it shrank by more than max_shrink allows ({:.0} %)",
+            share * 100.0
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What has come so far.
+struct Got {
+    pieces: Receiver<Piece>,
+    hasher: blake3::Hasher,
+    size: u64,
+}
+
+impl Got {
+    /// The next block; none at the end. The inner error is the source's.
+    async fn next(&mut self, target: &Target) -> Result<Result<Option<Bytes>, String>> {
+        let piece = tokio::select! {
+            piece = self.pieces.recv() => piece,
+            () = target.stop.wait() => return Err(target.stop.check().err().unwrap_or(Error::Interrupted)),
+        };
+        match piece {
+            Some(Piece::Block(block)) => {
+                target.limit.take(block.len() as u64).await;
+                self.hasher.update(&block);
+                self.size += block.len() as u64;
+                Ok(Ok(Some(block)))
+            }
+            Some(Piece::End(Ok(()))) => Ok(Ok(None)),
+            Some(Piece::End(Err(why))) => Ok(Err(why)),
+            None => Ok(Err("its source ended without a word".into())),
+        }
+    }
+}
+
+/// What the store says of a content that has its name: tag and version.
+type Stored = (Option<String>, Option<String>);
+
+struct Sink<'a> {
+    target: &'a Target,
+    journal: &'a Mutex<Journal>,
+    entry: &'a Entry,
+    old: Option<&'a Entry>,
+    key: Option<String>,
+}
+
+/// An upload in parts that was begun.
+struct Going {
+    store: Arc<dyn MultipartStore>,
+    id: String,
+    parts: Vec<PartId>,
+}
+
+impl Sink<'_> {
+    fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
+        write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn error(&self, to: &Path, error: &object_store::Error) -> Error {
+        StoreError::from_store(self.target.backend.location(), to.as_ref(), error).into()
+    }
+
+    async fn to_tree(
+        &self,
+        tree: &Arc<dyn Tree>,
+        got: &mut Got,
+        fits: impl Fn(u64) -> Result<(), String>,
+    ) -> Result<Result<Stored, String>> {
+        let mut out = tree.stage_blocks(file_meta(self.entry)).await?;
+        // Dropping what is staged throws it away.
+        loop {
+            match got.next(self.target).await? {
+                Ok(Some(block)) => {
+                    self.target.progress.bytes.fetch_add(block.len() as u64, Relaxed);
+                    out.write(block).await?;
+                }
+                Ok(None) => break,
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        if let Err(why) = fits(got.size) {
+            return Ok(Err(why));
+        }
+        let staged = out.finish().await?;
+        let path = self.key.clone().map_or_else(|| self.entry.path.0.clone(), String::into_bytes);
+        let keep = self.old.and_then(|old| kept_place(&self.target.rules, old));
+        for published in tree.publish(vec![Publish { staged, path, keep }], true).await {
+            published?;
+        }
+        Ok(Ok((None, None)))
+    }
+
+    async fn to_store(&self, got: &mut Got, fits: impl Fn(u64) -> Result<(), String>) -> Result<Result<Stored, String>> {
+        let to = object_path(self.key.as_ref().map_or(self.entry.path.as_bytes(), |key| key.as_bytes()))?;
+        let (mut buffer, mut going) = (BytesMut::new(), None::<Going>);
+        let ended = self.parts(&to, got, &mut buffer, &mut going).await;
+        let ended = match ended {
+            Ok(Ok(())) => fits(got.size),
+            Ok(why) => why,
+            Err(error) => {
+                self.give_up(&to, going).await;
+                return Err(error);
+            }
+        };
+        if let Err(why) = ended {
+            self.give_up(&to, going).await;
+            return Ok(Err(why));
+        }
+        if let Some(old) = self.old {
+            keep_old(self.target, old).await?;
+        }
+        let last = buffer.freeze();
+        self.target.progress.bytes.fetch_add(last.len() as u64, Relaxed);
+        let put = match going {
+            None => self.target.store.put(&to, PutPayload::from_bytes(last)).await,
+            Some(mut going) => {
+                if !last.is_empty() {
+                    let part = going.store.put_part(&to, &going.id, going.parts.len(), PutPayload::from_bytes(last)).await;
+                    going.parts.push(part.map_err(|e| self.error(&to, &e))?);
+                }
+                let put = going.store.complete_multipart(&to, &going.id, going.parts).await;
+                self.journal(|journal| journal.closed(&going.id))?;
+                put
+            }
+        };
+        let put = put.map_err(|e| self.error(&to, &e))?;
+        let etag = match put.e_tag {
+            None => self.target.store.head(&to).await.map_err(|e| self.error(&to, &e))?.e_tag,
+            etag => etag,
+        };
+        Ok(Ok((etag, put.version)))
+    }
+
+    /// Sends whole parts as they fill; what is left at the end is in `buffer`.
+    async fn parts(&self, to: &Path, got: &mut Got, buffer: &mut BytesMut, going: &mut Option<Going>) -> Result<Result<(), String>> {
+        loop {
+            let block = match got.next(self.target).await? {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(Ok(())),
+                Err(why) => return Ok(Err(why)),
+            };
+            buffer.extend_from_slice(&block);
+            while buffer.len() > PART {
+                let part = buffer.split_to(PART).freeze();
+                let upload = match going {
+                    Some(upload) => upload,
+                    None => going.insert(self.begin(to).await?),
+                };
+                let sent = upload.store.put_part(to, &upload.id, upload.parts.len(), PutPayload::from_bytes(part)).await;
+                upload.parts.push(sent.map_err(|e| self.error(to, &e))?);
+                self.target.progress.bytes.fetch_add(PART as u64, Relaxed);
+            }
+        }
+    }
+
+    /// Begins an upload; it stands in the journal, so that a run that was cut off leaves nothing behind for ever.
+    async fn begin(&self, to: &Path) -> Result<Going> {
+        let store = self.target.backend.multipart();
+        let store = store
+            .ok_or_else(|| Error::Usage(format!("{}: this store takes no content of unknown length", self.target.backend.location())))?;
+        let id = store.create_multipart(to).await.map_err(|e| self.error(to, &e))?;
+        self.journal(|journal| {
+            journal.upload(Upload {
+                path: self.entry.path.clone(),
+                key: to.to_string(),
+                id: id.clone(),
+                part_size: PART as u64,
+                size: 0,
+                mtime: self.entry.mtime,
+                stamps: Stamps::default(),
+                parts: Default::default(),
+            })
+        })?;
+        Ok(Going { store, id, parts: Vec::new() })
+    }
+
+    /// What cannot be given up now is so by the next run: it stands in the journal.
+    async fn give_up(&self, to: &Path, going: Option<Going>) {
+        if let Some(going) = going
+            && going.store.abort_multipart(to, &going.id).await.is_ok()
+        {
+            let _ = self.journal(|journal| journal.closed(&going.id));
+        }
+    }
+}
