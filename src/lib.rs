@@ -4,6 +4,7 @@
 //! scan → diff → plan → guard → transfer → commit → tidy (`engine/`), over the plain data of `model/`.
 
 pub mod config;
+pub mod containers;
 pub mod engine;
 pub mod error;
 pub mod jobs;

@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{self, Chosen, Parsed, Plan};
-use offsite::error::Result;
+use offsite::config::{self, Chosen, Lack, Parsed, Plan};
+use offsite::error::{Error, Result};
 
 /// Which config, and what is filled in.
 #[derive(Debug, Clone, Default, Args)]
@@ -43,6 +43,25 @@ impl ConfigArgs {
     /// These jobs, or all, with the type that was asked for, or with every type.
     pub fn plans(&self, parsed: &Parsed, jobs: &[String]) -> Result<Vec<Plan>> {
         config::plans(parsed, &self.chosen(jobs))
+    }
+
+    /// Those whose destinations are known, of all jobs.
+    ///
+    /// # Errors
+    /// Besides those of the config: volumes could not be looked for, so nobody knows their places.
+    pub fn known_plans(&self) -> Result<Vec<Plan>> {
+        let plans = self.plans(&self.parsed()?, &[])?;
+        for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
+            match job.unknown() {
+                Some(Lack::Unasked(why)) => {
+                    let advice = "; a volume's places are known without it: --set VOLUME=NAME, and --type";
+                    return Err(Error::Command(format!("job {}: {why}{advice}", job.shown())));
+                }
+                Some(Lack::Missing(why)) if job.must_exist => return Err(Error::Command(format!("job {}: {why}", job.shown()))),
+                _ => {}
+            }
+        }
+        Ok(plans)
     }
 
     /// The flags that say the same again, but for the file.

@@ -30,6 +30,10 @@ pub struct Job {
     pub kind: Option<String>,
     /// None for a job of dumps alone.
     pub source: Option<PathBuf>,
+    /// The container volume that was found by its label and made this a job.
+    pub volume: Option<String>,
+    /// Of a source that is a container volume: where the volume lies, or why there is none to read.
+    pub mounted: Option<Result<PathBuf, Lack>>,
     pub dumps: Vec<Dump>,
     /// A source that is not there fails the job.
     pub must_exist: bool,
@@ -56,6 +60,15 @@ pub struct Dump {
     pub max_shrink: Option<f64>,
     /// Seconds.
     pub timeout: u64,
+}
+
+/// Why a container volume cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// The engine could not be asked, so nobody knows.
+    Unasked(String),
+    /// It is not there, or not as a directory of this machine.
+    Missing(String),
 }
 
 /// One destination of a job.
@@ -138,8 +151,20 @@ impl Job {
         self.source.as_ref().map_or_else(|| "dumps only".to_owned(), |source| source.display().to_string())
     }
 
-    /// As it is named in messages: `files`, `files (vdrupal)`.
+    /// As it is named in messages: `files`, `files (vdrupal)`, `files/acme (vdrupal)` for a volume that was found.
     pub fn shown(&self) -> String {
-        self.kind.as_ref().map_or_else(|| self.name.clone(), |kind| format!("{} ({kind})", self.name))
+        shown(&self.name, self.volume.as_deref(), self.kind.as_deref())
     }
+
+    /// Why nothing is known of it but its name: no volume could be looked for, or there is none.
+    pub fn unknown(&self) -> Option<&Lack> {
+        self.mounted.as_ref().and_then(|mounted| mounted.as_ref().err()).filter(|_| self.places.is_empty())
+    }
+}
+
+/// A job's name with its volume and its type.
+pub fn shown(name: &str, volume: Option<&str>, kind: Option<&str>) -> String {
+    let volume = volume.map_or(String::new(), |volume| format!("/{volume}"));
+    let kind = kind.map_or(String::new(), |kind| format!(" ({kind})"));
+    format!("{name}{volume}{kind}")
 }

@@ -15,10 +15,11 @@ mod resolve;
 mod resolving;
 mod shape;
 pub mod values;
+mod volumes;
 mod words;
 
 pub use expand::is_name;
-pub use job::{Dump, Hooks, Job, Made, Notify, Place, Plan, Profile, Settings, Told};
+pub use job::{Dump, Hooks, Job, Lack, Made, Notify, Place, Plan, Profile, Settings, Told, shown};
 pub use parse::Parsed;
 pub use reading::{Chosen, load, plan, plans};
 pub use resolve::{default_price, host, is_utf8, machine, unit_dir};

@@ -23,7 +23,7 @@ pub fn apart(parsed: &Parsed, jobs: &[Job]) -> Result<()> {
             let other = met.iter().find(|(_, other)| overlap(&location, other));
             if let Some((other, there)) = other {
                 let what =
-                    format!("its destination {location} and {there}, where the job `{}` goes, lie at or inside one another", other.name);
+                    format!("its destination {location} and {there}, where the job `{}` goes, lie at or inside one another", other.shown());
                 return Err(parsed.error(&["jobs", &job.name, "destinations"], format!("{what}; give each a place apart")));
             }
             own.push((job, location));

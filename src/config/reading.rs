@@ -11,6 +11,8 @@ use super::parse::Parsed;
 use super::resolve;
 use super::resolving::{Asked, known_types, resolve};
 use super::shape::JobShape;
+use super::volumes;
+use crate::containers::Engine;
 use crate::error::{Error, Result};
 
 /// Rights of group and others to read.
@@ -56,14 +58,17 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
 /// The jobs that were asked for, resolved on this machine.
 pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
     let host = resolve::host();
-    let asked = Asked { jobs: &chosen.jobs, kind: chosen.kind.as_deref(), set: &chosen.set, env: &resolve::variable, host: &host };
-    resolve(parsed, &asked)
+    let engine = Engine::new(resolve::engine_sockets());
+    let (kind, env) = (chosen.kind.as_deref(), &resolve::variable);
+    resolve(parsed, &Asked { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
 }
 
 /// The jobs that were asked for with the type that was asked for, or, if none was, with every type there is.
 pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<Plan>> {
     let jobs = &parsed.file.jobs.0;
-    let goes_without = |(_, job): &(String, JobShape)| job.subdirectories.0.is_empty();
+    // Volumes that are looked for bring their types along.
+    let brings_types = |job: &JobShape| job.source.as_deref() == Some(volumes::ALL);
+    let goes_without = |(_, job): &(String, JobShape)| job.subdirectories.0.is_empty() || brings_types(job);
     let mut kinds: Vec<Option<String>> = known_types(parsed).into_iter().map(Some).collect();
     if jobs.iter().any(goes_without) {
         kinds.insert(0, None);
@@ -75,6 +80,7 @@ pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<Plan>> {
     for kind in kinds {
         let fits = |job: &&(String, JobShape)| match &kind {
             None => goes_without(job),
+            Some(_) if brings_types(&job.1) => chosen.kind.is_some(),
             Some(kind) => chosen.kind.is_some() || job.1.subdirectories.get(kind).is_some() || job.1.options.get(kind).is_some(),
         };
         let wanted = |job: &&(String, JobShape)| chosen.jobs.is_empty() || chosen.jobs.contains(&job.0);

@@ -34,6 +34,22 @@ pub fn unit_dir() -> (Option<PathBuf>, bool) {
     (own.map(|dir| dir.join("systemd/user")), true)
 }
 
+/// Sockets at which a container engine may be asked, the first one first.
+pub fn engine_sockets() -> Vec<PathBuf> {
+    sockets_from(|name| std::env::var_os(name))
+}
+
+/// `DOCKER_HOST` counts if it is a socket of this machine's: another machine's volumes are no directories here.
+fn sockets_from(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let said = lookup("DOCKER_HOST").and_then(|host| host.to_str()?.strip_prefix("unix://").map(PathBuf::from));
+    if let Some(socket) = said.filter(|path| path.is_absolute()) {
+        return vec![socket];
+    }
+    let own = lookup("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let of_all = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
+    of_all.into_iter().chain(own.map(|dir| dir.join("podman/podman.sock"))).collect()
+}
+
 /// A variable of the environment, where it is text.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -136,6 +152,15 @@ mod tests {
         let places = by(None, &[("HOME", "/h")]).unwrap_err();
         let wanted = ["offsite.json", "/h/.config/offsite/offsite.json", "/etc/offsite/offsite.json"];
         assert_eq!(places, wanted.map(PathBuf::from));
+    }
+
+    #[test]
+    fn an_engine_is_looked_for_where_it_says_and_then_where_they_are() {
+        let by = |variables: &[(&str, &str)]| sockets_from(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
+        assert_eq!(by(&[("DOCKER_HOST", "unix:///run/my.sock"), ("XDG_RUNTIME_DIR", "/r")]), [PathBuf::from("/run/my.sock")]);
+        let usual = ["/var/run/docker.sock", "/run/podman/podman.sock", "/r/podman/podman.sock"].map(PathBuf::from);
+        assert_eq!(by(&[("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("XDG_RUNTIME_DIR", "/r")]), usual);
+        assert_eq!(by(&[]), usual[..2]);
     }
 
     #[test]

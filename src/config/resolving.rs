@@ -4,7 +4,8 @@
 //! Reads nothing but the files that `exclude_from` names: variables come through a lookup.
 //! Invariant: it is all resolved before anything runs, and the first thing that is wrong is an error.
 
-use std::path::PathBuf;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 
 use offsite_backends::Initialize;
 
@@ -14,7 +15,9 @@ use super::parse::{Parsed, nearest};
 use super::places;
 use super::shape::{DestinationShape, DumpShape, InitializeShape, JobShape, KeepShape, Missing, NotifyShape, OptionsShape, ProfileShape};
 use super::values;
+use super::volumes::{self, Found};
 use super::words::{Command, Either, Several, Word};
+use crate::containers::Volumes;
 use crate::error::{Error, Result};
 use crate::model::KeepRules;
 use crate::plan::Limits;
@@ -38,6 +41,7 @@ pub struct Asked<'a> {
     pub set: &'a [(String, String)],
     pub env: &'a dyn Fn(&str) -> Option<String>,
     pub host: &'a str,
+    pub volumes: &'a dyn Volumes,
 }
 
 /// All jobs that were asked for, in file order.
@@ -51,16 +55,16 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
             return Err(unknown(parsed, "job", name, file.jobs.names()));
         }
     }
-    if let Some(kind) = asked.kind {
-        let known = known_types(parsed);
-        if !known.iter().any(|known| known == kind) {
-            return Err(unknown(parsed, "type", kind, known.iter().map(String::as_str)));
-        }
-    }
     let chosen = file.jobs.0.iter().filter(|(name, _)| asked.jobs.is_empty() || asked.jobs.contains(name));
     let whole = Scope::new(parsed, asked, Vec::new());
     let timeout = whole.value(&["hook_timeout"], file.hook_timeout.as_ref(), values::duration)?.unwrap_or(HOOK_TIMEOUT);
-    let jobs = chosen.map(|(name, shape)| job(parsed, asked, name, shape, timeout)).collect::<Result<Vec<_>>>()?;
+    let mut jobs = Vec::new();
+    for (name, shape) in chosen {
+        for found in found(parsed, asked, name, shape)? {
+            jobs.push(job(parsed, asked, name, shape, found, timeout)?);
+        }
+    }
+    type_is_known(parsed, asked, &jobs)?;
     places::apart(parsed, &jobs)?;
     let hooks = whole.hooks(&[], (&file.before, &file.after, &file.on_failure, &file.finally), timeout)?;
     let notify = whole.notify(&["notify"], file.notify.as_ref())?;
@@ -76,6 +80,16 @@ fn unknown<'a>(parsed: &Parsed, what: &str, name: &str, known: impl Iterator<Ite
     Error::Usage(format!("{}: there is no {what} `{name}`; {hint}", parsed.name()))
 }
 
+/// A type is one that a job tells apart, or that the label of a volume says.
+fn type_is_known(parsed: &Parsed, asked: &Asked<'_>, jobs: &[Job]) -> Result<()> {
+    let Some(kind) = asked.kind else { return Ok(()) };
+    let known = known_types(parsed);
+    if known.iter().any(|known| known == kind) || jobs.iter().any(|job| job.volume.is_some() || job.unknown().is_some()) {
+        return Ok(());
+    }
+    Err(unknown(parsed, "type", kind, known.iter().map(String::as_str)))
+}
+
 /// Types that any job tells apart.
 pub fn known_types(parsed: &Parsed) -> Vec<String> {
     let jobs = parsed.file.jobs.0.iter().map(|(_, job)| job);
@@ -86,51 +100,81 @@ pub fn known_types(parsed: &Parsed) -> Vec<String> {
     all
 }
 
-fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, timeout: u64) -> Result<Job> {
+/// `"ignore"` for a type, or for all of them.
+fn is_ignored(shape: &JobShape, kind: Option<&str>) -> bool {
+    let says = |kind| matches!(shape.options.get(kind), Some(Either::Short(_)));
+    says(ALL_TYPES) || kind.is_some_and(says)
+}
+
+/// What a job's source comes to; a pair of job and type that is left out is nothing to ask an engine about.
+fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Result<Vec<Found>> {
+    let kind = asked.kind.unwrap_or_default().to_owned();
+    let scope = Scope::new(parsed, asked, vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind)]);
+    let source = match &shape.source {
+        Some(source) => scope.text(&["jobs", name, "source"], source)?,
+        None if shape.dumps.0.is_empty() => {
+            return Err(parsed.error(&["jobs", name], "a job needs a `source`, or `dumps`, or both"));
+        }
+        None => String::new(),
+    };
+    if is_ignored(shape, asked.kind) {
+        return Ok(vec![Found { kind: asked.kind.map(str::to_owned), source, ..Found::default() }]);
+    }
+    let label = shape.label.as_ref().map(|label| scope.text(&["jobs", name, "label"], label)).transpose()?;
+    let root = parsed.file.volumes_root.as_ref().map(|root| scope.text(&["volumes_root"], root)).transpose()?;
+    volumes::find(&source, label.as_deref(), root.as_ref().map(Path::new), asked)
+        .map_err(|what| parsed.error(&["jobs", name, "source"], what))
+}
+
+fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: Found, timeout: u64) -> Result<Job> {
     let at = ["jobs", name];
+    let kind = found.kind.as_deref();
     let fine = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
     if name.is_empty() || name.starts_with(['-', '.', ' ']) || !name.chars().all(fine) {
         return Err(
             parsed.error(&at, "a job's name is of letters, digits, `-`, `_`, `.` and spaces, and begins with none of the last four")
         );
     }
-    let mut own = vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), asked.kind.unwrap_or_default().to_owned())];
+    let mut own = vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind.unwrap_or_default().to_owned())];
+    own.extend(found.volume.iter().map(|volume| (volumes::VARIABLE.to_owned(), volume.clone())));
     let scope = Scope::new(parsed, asked, own.clone());
-    let by_type = asked.kind.and_then(|kind| shape.options.get(kind));
-    if asked.kind.is_none() && !shape.subdirectories.0.is_empty() {
+    if kind.is_none() && !found.by_label && !shape.subdirectories.0.is_empty() {
         let types = shape.subdirectories.names().collect::<Vec<_>>().join(", ");
         return Err(parsed.error(&at, format!("this job has types ({types}); say which with --type")));
     }
-    let ignored = matches!(by_type, Some(Either::Short(_))) || matches!(shape.options.get(ALL_TYPES), Some(Either::Short(_)));
-    let subdirectory = match asked.kind.and_then(|kind| Some((kind, shape.subdirectories.get(kind)?))) {
+    let ignored = found.ignored || is_ignored(shape, kind);
+    let subdirectory = match kind.and_then(|kind| Some((kind, shape.subdirectories.get(kind)?))) {
         Some((kind, text)) => {
             inside(parsed, &scope.text(&["jobs", name, "subdirectories", kind], text)?, &[&at[..], &["subdirectories", kind]].concat())?
         }
         None => String::new(),
     };
-    let source = match &shape.source {
-        Some(source) => Some(below(&scope.text(&["jobs", name, "source"], source)?, &subdirectory)),
-        None if shape.dumps.0.is_empty() => return Err(parsed.error(&at, "a job needs a `source`, or `dumps`, or both")),
-        None => None,
-    };
+    let source = shape.source.as_ref().map(|_| below(&found.source, &subdirectory));
     own.extend([("SOURCE".to_owned(), source.clone().unwrap_or_default()), ("SUBDIRECTORY".to_owned(), subdirectory.clone())]);
     let scope = Scope::new(parsed, asked, own);
     let mut places = Vec::new();
-    for (index, place) in shape.destinations.iter().enumerate() {
-        places.push(scope.place(&["jobs", name, "destinations", &index.to_string()], place, &subdirectory)?);
+    for (index, place) in shape.destinations.iter().enumerate().filter(|_| !found.nowhere) {
+        let (index, is_found) = (index.to_string(), found.volume.is_some());
+        let at = [&at[..], &["destinations", &index]].concat();
+        if is_found && !scope.tells_apart(&at, place)? {
+            return Err(parsed.error(&at, format!("the volumes of `{}` each need a place apart; put $VOLUME into this URL", volumes::ALL)));
+        }
+        places.push(scope.place(&at, place, &subdirectory)?);
     }
-    if places.is_empty() && !ignored {
+    if shape.destinations.is_empty() && !ignored {
         return Err(parsed.error(&["jobs", name, "destinations"], "a job needs a destination"));
     }
     Ok(Job {
         name: name.to_owned(),
-        kind: asked.kind.map(str::to_owned),
+        settings: scope.settings(name, shape, kind)?,
+        volume: found.volume,
+        kind: found.kind,
         source: source.map(PathBuf::from),
         dumps: scope.dumps(name, shape)?,
+        mounted: found.mounted,
         must_exist: shape.missing == Missing::Fail,
         ignored,
         places,
-        settings: scope.settings(name, shape, asked.kind)?,
         hooks: scope.hooks(&at, (&shape.before, &shape.after, &shape.on_failure, &shape.finally), timeout)?,
         notify: scope.notify(&["jobs", name, "notify"], shape.notify.as_ref())?,
         profiles: scope.profiles(name, shape)?,
@@ -241,6 +285,22 @@ impl<'a> Scope<'a> {
             mail: self.texts(&[at, &["mail"]].concat(), &shape.mail)?,
             only_failures: shape.only_failures,
         })
+    }
+
+    /// Whether a place is another one for another volume.
+    fn tells_apart(&self, at: &[&str], text: &str) -> Result<bool> {
+        let asked_for = Cell::new(false);
+        let lookup = |name: &str| {
+            asked_for.set(asked_for.get() || name == volumes::VARIABLE);
+            self.lookup(name)
+        };
+        let expanded = |text: &str| expand(text, &lookup).map_err(|what| self.parsed.error(at, what));
+        match self.parsed.file.destinations.get(&expanded(text)?) {
+            Some(Either::Full(shape)) => drop(expanded(&shape.url)?),
+            Some(Either::Short(url)) => drop(expanded(url)?),
+            None => {}
+        }
+        Ok(asked_for.get())
     }
 
     fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<Place> {

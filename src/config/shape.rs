@@ -20,6 +20,8 @@ pub struct ConfigFile {
     pub variables: Named<String>,
     /// Places by name; a job names those it goes to
     pub destinations: Named<Either<String, DestinationShape>>,
+    /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: where the engine says)
+    pub volumes_root: Option<String>,
     /// What is kept, in the order in which `offsite run` does it
     pub jobs: Named<JobShape>,
     /// Commands around the whole run
@@ -90,9 +92,13 @@ pub struct ReportShape {
 pub struct JobShape {
     #[serde(default)]
     pub comment: Option<Comment>,
-    /// The directory to keep; may be left out of a job that has dumps
+    /// The directory to keep; `docker-volume:NAME` for a container volume, `docker-volumes` for all that have a label;
+    /// may be left out of a job that has dumps
     #[serde(default)]
     pub source: Option<String>,
+    /// The label of `docker-volumes`; what it says is the volume's type (default: `offsite.type`)
+    #[serde(default)]
+    pub label: Option<String>,
     /// Files at the top of the snapshot that are the output of a command: `"db.sql": "pg_dump --dbname=$DATABASE_URL"`
     #[serde(default)]
     pub dumps: Named<Either<Command, DumpShape>>,

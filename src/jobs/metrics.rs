@@ -27,12 +27,9 @@ fn text(outcome: &RunOutcome, now: i64) -> String {
         let _ = writeln!(out, "# HELP offsite_job_{name} {help}\n# TYPE offsite_job_{name} gauge");
         for job in ran() {
             if let Some(value) = value(job) {
-                let _ = writeln!(
-                    out,
-                    "offsite_job_{name}{{job=\"{}\",type=\"{}\"}} {value}",
-                    label(&job.job),
-                    label(job.kind.as_deref().unwrap_or(""))
-                );
+                let volume = job.volume.as_ref().map_or(String::new(), |volume| format!(",volume=\"{}\"", label(volume)));
+                let kind = label(job.kind.as_deref().unwrap_or(""));
+                let _ = writeln!(out, "offsite_job_{name}{{job=\"{}\",type=\"{kind}\"{volume}}} {value}", label(&job.job));
             }
         }
     };
@@ -60,8 +57,10 @@ mod tests {
     #[test]
     fn it_is_what_prometheus_reads() {
         let job = JobOutcome { job: "a\"b".into(), kind: Some("t".into()), seconds: 1.5, ..JobOutcome::default() };
-        let all = text(&RunOutcome { jobs: vec![job], ..RunOutcome::default() }, 1_700_000_000);
+        let found = JobOutcome { job: "v".into(), volume: Some("web".into()), ..JobOutcome::default() };
+        let all = text(&RunOutcome { jobs: vec![job, found], ..RunOutcome::default() }, 1_700_000_000);
         assert!(all.contains("# TYPE offsite_job_success gauge\noffsite_job_success{job=\"a\\\"b\",type=\"t\"} 1\n"), "{all}");
+        assert!(all.contains("offsite_job_success{job=\"v\",type=\"\",volume=\"web\"} 1\n"), "each volume is a series of its own: {all}");
         assert!(all.contains("offsite_job_last_run_timestamp_seconds{job=\"a\\\"b\",type=\"t\"} 1700000000\n"));
         assert!(all.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
     }

@@ -12,6 +12,7 @@ mod notify;
 mod outcome;
 mod prepare;
 mod runner;
+mod source;
 
 pub use hooks::{HookOutcome, run as run_command, run_in as run_command_in};
 pub use outcome::{Ended, JobOutcome, RunOutcome};

@@ -59,6 +59,9 @@ impl Ended {
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct JobOutcome {
     pub job: String,
+    /// The container volume, where the job is one that was found by its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub source: String,
@@ -77,6 +80,13 @@ pub struct JobOutcome {
     pub warnings: Vec<String>,
     pub seconds: f64,
     pub exit: u8,
+}
+
+impl JobOutcome {
+    /// The job as it is named in messages.
+    pub fn shown(&self) -> String {
+        crate::config::shown(&self.job, self.volume.as_deref(), self.kind.as_deref())
+    }
 }
 
 /// What became of all of them.

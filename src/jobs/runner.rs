@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::{dumps, hooks};
-use super::{lock, metrics, prepare};
+use super::{lock, metrics, prepare, source};
 use crate::config::{Command, Hooks, Job, Place, Plan, default_price};
 use crate::engine::{self, Machine, Report, SyncOptions, worst};
 use crate::error::{Error, Result};
@@ -62,6 +62,7 @@ impl<'a> Runner<'a> {
         let began = Instant::now();
         let mut outcome = JobOutcome {
             job: job.name.clone(),
+            volume: job.volume.clone(),
             kind: job.kind.clone(),
             source: job.shown_source(),
             began: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
@@ -114,20 +115,17 @@ impl<'a> Runner<'a> {
     async fn one(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
         if job.ignored {
             outcome.result = Ended::Ignored;
-            outcome.message = Some("the config says \"ignore\" for this type".into());
+            let who = if job.volume.is_some() { "its label or the config" } else { "the config" };
+            outcome.message = Some(format!("{who} says \"ignore\" for this type"));
             return Ok(());
         }
         report.stop.check()?;
         if let Some(why) = &self.barred {
             return Err(Error::Command(format!("the commands before the run failed: {why}")));
         }
-        if job.source.as_ref().is_some_and(|source| !source.is_dir()) {
-            let what = format!("the source {} is not there", job.shown_source());
-            if job.must_exist {
-                return Err(Error::Command(what));
-            }
+        if let Some(why) = source::absent(job)? {
             outcome.result = Ended::Skipped;
-            outcome.message = Some(what);
+            outcome.message = Some(why);
             return Ok(());
         }
         let _lock = lock::take(self.machine, job)?;
@@ -237,8 +235,7 @@ fn with_result(variables: &[(String, String)], ended: Ended, exit: u8, outcome: 
 
 /// One job in a sentence, for whoever is told.
 fn sentence(job: &JobOutcome) -> String {
-    let name = job.kind.as_ref().map_or_else(|| job.job.clone(), |kind| format!("{} ({kind})", job.job));
-    let mut text = format!("{name}: {} in {:.0} s", job.result.word(), job.seconds);
+    let mut text = format!("{}: {} in {:.0} s", job.shown(), job.result.word(), job.seconds);
     let said = job.destinations.iter().map(|d| match (&d.error, d.snapshot) {
         (Some(error), _) => format!("{}: {error}", d.url),
         (None, Some(number)) => format!("{}: snapshot {number}", d.url),

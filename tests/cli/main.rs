@@ -3,6 +3,7 @@
 //! Owns what only the whole binary can show; the engine has tests of its own. Hermetic: directories in
 //! a temporary place, a cache of its own, no network.
 
+mod containers;
 mod dumps;
 mod exits;
 mod filters;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, Job, Made, Plan};
+use offsite::config::{Command, Job, Lack, Made, Plan};
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::{Out, clean, place};
 impl Out {
     /// One job has ended.
     pub fn job_ran(&self, job: &JobOutcome, dry_run: bool) -> Result<()> {
-        let name = clean(&job.kind.as_ref().map_or_else(|| job.job.clone(), |kind| format!("{} ({kind})", job.job)));
+        let name = clean(&job.shown());
         if !self.json && !self.quiet {
             let what = if dry_run && job.result.is_well() && job.result == Ended::Done { "planned" } else { job.result.word() };
             let why = job.message.as_ref().map_or(String::new(), |why| format!(": {}", clean(why)));
@@ -92,7 +92,11 @@ impl Out {
                 text.push_str("ignored\n");
                 continue;
             }
-            let there = if job.source.as_ref().is_none_or(|source| source.is_dir()) { "" } else { "  (not there now)" };
+            let there = match &job.mounted {
+                Some(Err(Lack::Unasked(why) | Lack::Missing(why))) => format!("  ({})", clean(why)),
+                _ if job.source.as_ref().is_none_or(|source| source.is_dir()) => String::new(),
+                _ => "  (not there now)".to_owned(),
+            };
             let _ = writeln!(text, "{}{there}", clean(&job.shown_source()));
             for dump in &job.dumps {
                 let _ = writeln!(text, "  with {}: {}", clean(&dump.name), command_text(&dump.command));
@@ -121,7 +125,15 @@ impl Out {
 
 fn document(job: &Job) -> Value {
     let places: Vec<Value> = job.places.iter().map(|to| json!({ "name": to.name, "url": place(&to.url) })).collect();
-    json!({ "job": job.name, "type": job.kind, "source": job.shown_source(), "ignored": job.ignored, "destinations": places })
+    let mut document =
+        json!({ "job": job.name, "type": job.kind, "source": job.shown_source(), "ignored": job.ignored, "destinations": places });
+    if let Some(volume) = &job.volume {
+        document["volume"] = json!(volume);
+    }
+    if let Some(Err(Lack::Unasked(why) | Lack::Missing(why))) = &job.mounted {
+        document["lack"] = json!(why);
+    }
+    document
 }
 
 fn command_text(command: &Command) -> String {

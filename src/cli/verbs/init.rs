@@ -82,7 +82,7 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
 
 /// Every destination of the config, as it is declared there.
 async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
-    let plans = args.config.plans(&args.config.parsed()?, &[])?;
+    let plans = args.config.known_plans()?;
     let mut all = InitOutcome { check: args.check, destinations: Vec::new(), exit: 0 };
     for (job, place) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use offsite::config::{Profile, values};
+use offsite::config::{Lack, Profile, values};
 use offsite::engine::{self, PullOptions};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command_in;
@@ -89,7 +89,14 @@ impl PullArgs {
             return Ok(plain());
         }
         let plan = self.config.plan(&[job.to_owned()])?;
+        if plan.jobs.len() > 1 {
+            let volumes = plan.jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
+            return Err(Error::Usage(format!("job {job} is several volumes; say which with --set VOLUME=…: {volumes}")));
+        }
         let Some(job) = plan.jobs.into_iter().next() else { return Ok(plain()) };
+        if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
+            return Err(Error::Usage(format!("job {}: {why}; say which volume with --set VOLUME=…", job.shown())));
+        }
         let known = job.places.iter().filter_map(|place| place.name.clone()).collect::<Vec<_>>().join(", ");
         let chosen = job.places.iter().filter(|to| place.is_none_or(|name| to.name.as_deref() == Some(name)));
         let urls: Vec<String> = chosen.map(|place| place.url.clone()).collect();

@@ -74,7 +74,7 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
 
 /// Every destination of every job, once.
 async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
-    let plans = args.config.plans(&args.config.parsed()?, &[])?;
+    let plans = args.config.known_plans()?;
     let mut wanted = Wanted::default();
     for (job, place) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))

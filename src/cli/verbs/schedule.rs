@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use offsite::config::{self, Plan, values};
+use offsite::config::{self, Job, Lack, Plan, values};
 use offsite::error::{Error, Result};
 use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Way};
 use offsite_backends::Location;
@@ -110,6 +110,9 @@ impl InstallArgs {
         let parsed = self.config.parsed()?;
         // What cannot be resolved now cannot be at night.
         let plan = self.config.plan(&self.jobs)?;
+        if let Some((job, Lack::Unasked(why))) = plan.jobs.iter().find_map(|job| Some((job, job.unknown()?))) {
+            return Err(Error::Command(format!("job {}: {why}", job.shown())));
+        }
         let program = std::env::current_exe().map_err(|e| Error::local("offsite", e))?;
         let file = std::path::absolute(parsed.name()).map_err(|e| Error::local(parsed.name(), e))?;
         let mut command = vec![text(&program)?, "run".to_owned(), "--no-progress".to_owned(), "--config".to_owned(), text(&file)?];
@@ -142,15 +145,24 @@ fn text(path: &Path) -> Result<String> {
 /// What the jobs of a plan need on this machine.
 fn sandbox(plan: &Plan, of_user: bool) -> Sandbox {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
-    let locations = jobs().flat_map(|job| &job.places).filter_map(|place| Location::parse(&place.url).ok());
-    let mut writes: Vec<PathBuf> =
-        locations.filter(|location| location.scheme() == "file").map(|location| nearest(&location.dir())).collect();
+    let places = jobs().flat_map(|job| job.places.iter().map(move |place| (job, Location::parse(&place.url))));
+    let mut writes = Vec::new();
+    for (job, location) in places {
+        writes.extend(location.ok().filter(|location| location.scheme() == "file").map(|location| nearest(&of_all(job, &location.dir()))));
+    }
     writes.extend(plan.metrics.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf));
     writes.sort();
     writes.dedup();
     let in_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let shares_tmp = writes.iter().any(|path| in_tmp(path)) || jobs().filter_map(|job| job.source.as_ref()).any(|source| in_tmp(source));
     Sandbox { writes, shares_tmp, of_user }
+}
+
+/// For a volume that was found: the directory that holds those of all volumes, since tomorrow there may be another one.
+fn of_all(job: &Job, dir: &Path) -> PathBuf {
+    let own = |part: &std::path::Component<'_>| job.volume.as_ref().is_some_and(|volume| part.as_os_str() == volume.as_str());
+    let above: PathBuf = dir.components().take_while(|part| !own(part)).collect();
+    if above.parent().is_some() { above } else { dir.to_path_buf() }
 }
 
 /// The directory itself, or the nearest one above it that is there: the first run has to make it.

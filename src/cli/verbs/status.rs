@@ -29,7 +29,7 @@ pub struct StatusArgs {
 pub async fn run(args: StatusArgs, context: &Context) -> Result<u8> {
     let mut urls = args.urls.clone();
     if urls.is_empty() {
-        let plans = args.config.plans(&args.config.parsed()?, &[])?;
+        let plans = args.config.known_plans()?;
         let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
         for place in jobs.flat_map(|job| &job.places) {
             if !urls.contains(&place.url) {

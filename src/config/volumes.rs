@@ -1,0 +1,228 @@
+//! Sources that are container volumes: `docker-volume:NAME`, and `docker-volumes` for all that have a label.
+//!
+//! Owns what such a source comes to: one pair of job and type for each volume, or the reason why there is none to
+//! read. Asks through [`Volumes`] and nobody else, and only for a source that says so.
+//! Invariants: that an engine cannot be asked is said in the job and stops no other; what an engine says becomes a
+//! part of a path or URL only if it can be nothing else than one name.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::job::Lack;
+use super::resolving::Asked;
+use crate::containers::Volume;
+
+/// The source that is every volume with a label.
+pub const ALL: &str = "docker-volumes";
+/// The variable that is a found volume's name.
+pub const VARIABLE: &str = "VOLUME";
+const ONE: &str = "docker-volume:";
+const LABEL: &str = "offsite.type";
+/// What a label says that leaves its volume out.
+const IGNORE: &str = "ignore";
+
+/// One thing that a source comes to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// The volume, if it was looked for by its label.
+    pub volume: Option<String>,
+    pub kind: Option<String>,
+    /// The type is what the label says, and need not be one that the job knows.
+    pub by_label: bool,
+    pub source: String,
+    pub mounted: Option<Result<PathBuf, Lack>>,
+    pub ignored: bool,
+    /// No volume that could have a place at a destination.
+    pub nowhere: bool,
+}
+
+/// What a source comes to, its variables expanded; at least one thing.
+///
+/// # Errors
+/// What the config says wrong, in words.
+pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<Found>, String> {
+    if source == ALL {
+        return labelled(label.unwrap_or(LABEL), root, asked);
+    }
+    if label.is_some() {
+        return Err(format!("`label` is for the source `{ALL}`"));
+    }
+    let plain = Found { kind: asked.kind.map(str::to_owned), source: source.to_owned(), ..Found::default() };
+    let Some(name) = source.strip_prefix(ONE) else { return Ok(vec![plain]) };
+    if !is_name(name) {
+        return Err(format!("`{name}` is no name of a volume; those have letters, digits, `-`, `_` and `.`"));
+    }
+    let mounted = match asked.volumes.named(name) {
+        Ok(Some(volume)) => place(&volume, root),
+        Ok(None) => Err(Lack::Missing(format!(
+            "there is no volume `{name}` at {}; `docker volume ls` names those there are (one that compose made has its project in front: PROJECT_{name})",
+            asked.volumes.shown()
+        ))),
+        Err(why) => Err(Lack::Unasked(unasked(&why))),
+    };
+    let source = mounted.as_ref().map_or_else(|_| source.to_owned(), |path| path.to_string_lossy().into_owned());
+    Ok(vec![Found { source, mounted: Some(mounted), ..plain }])
+}
+
+fn labelled(label: &str, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<Found>, String> {
+    let wanted = asked.set.iter().find(|(name, _)| name == VARIABLE).map(|(_, value)| value.as_str());
+    if let Some(name) = wanted.filter(|name| !is_name(name)) {
+        return Err(format!("`{name}` is no name of a volume, and with `{ALL}` that is what ${VARIABLE} is"));
+    }
+    let lack = match asked.volumes.labelled(label) {
+        Err(why) => Lack::Unasked(unasked(&why)),
+        Ok(all) => {
+            let fits = |found: &Found| asked.kind.is_none() || found.kind.as_deref() == asked.kind;
+            let all = all.iter().filter(|volume| wanted.is_none_or(|name| volume.name == name));
+            let found: Vec<Found> = all.map(|volume| one(volume, label, root)).filter(fits).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            let (which, kind) =
+                (wanted.map_or("".into(), |name| format!(" `{name}`")), asked.kind.map_or("".into(), |kind| format!("={kind}")));
+            Lack::Missing(format!("no volume{which} at {} has the label `{label}{kind}`", asked.volumes.shown()))
+        }
+    };
+    // A volume that was named has its places at the destinations, whether it is here or not.
+    Ok(vec![Found {
+        volume: wanted.map(str::to_owned),
+        kind: asked.kind.map(str::to_owned),
+        by_label: wanted.is_none(),
+        source: wanted.map_or_else(|| ALL.to_owned(), |name| format!("{ONE}{name}")),
+        mounted: Some(Err(lack)),
+        ignored: false,
+        nowhere: wanted.is_none(),
+    }])
+}
+
+/// A volume that has the label.
+fn one(volume: &Volume, label: &str, root: Option<&Path>) -> Found {
+    let kind = volume.labels.get(label).map_or("", |kind| kind.trim());
+    let mut found = Found { by_label: true, source: format!("{ONE}{}", volume.name), ..Found::default() };
+    let refused =
+        |what: String| Some(Err(Lack::Missing(format!("{what}; only letters, digits, `-`, `_` and `.` can be in a place's name"))));
+    if !is_name(&volume.name) {
+        return Found { mounted: refused(format!("the volume `{}` is left out for its name", volume.name)), nowhere: true, ..found };
+    }
+    found.volume = Some(volume.name.clone());
+    if !kind.is_empty() && !is_name(kind) {
+        let what = format!("the volume `{}` is left out for its label `{label}={kind}`", volume.name);
+        return Found { mounted: refused(what), nowhere: true, ..found };
+    }
+    found.kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
+    found.ignored = kind == IGNORE;
+    let mounted = place(volume, root);
+    if let Ok(path) = &mounted {
+        found.source = path.to_string_lossy().into_owned();
+    }
+    Found { mounted: Some(mounted), ..found }
+}
+
+/// Where a volume lies on this machine.
+fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, Lack> {
+    let (name, path) = (&volume.name, Path::new(&volume.mountpoint));
+    if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+        let driver = &volume.driver;
+        return Err(Lack::Missing(format!("the volume `{name}` has no directory on this machine: its driver `{driver}` tells of none")));
+    }
+    let Some(root) = root else { return Ok(path.to_path_buf()) };
+    let own = [Path::new(name).join("_data"), PathBuf::from(name)];
+    own.iter().find(|own| path.ends_with(own)).map(|own| root.join(own)).ok_or_else(|| {
+        Lack::Missing(format!(
+            "the volume `{name}` lies at {}, which is not in the directory that `volumes_root` stands for",
+            path.display()
+        ))
+    })
+}
+
+/// As engines name volumes: nothing that could be more than one name in a path or URL.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+fn unasked(why: &str) -> String {
+    format!("the engine cannot be asked: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::Volumes;
+
+    struct Fake(Result<Vec<Volume>, String>);
+
+    impl Volumes for Fake {
+        fn named(&self, name: &str) -> Result<Option<Volume>, String> {
+            Ok(self.0.clone()?.into_iter().find(|volume| volume.name == name))
+        }
+
+        fn labelled(&self, label: &str) -> Result<Vec<Volume>, String> {
+            Ok(self.0.clone()?.into_iter().filter(|volume| volume.labels.contains_key(label)).collect())
+        }
+
+        fn shown(&self) -> String {
+            "/e.sock".into()
+        }
+    }
+
+    fn volume(name: &str, kind: &str, mountpoint: &str) -> Volume {
+        let labels = [(LABEL.to_owned(), kind.to_owned())].into();
+        Volume { name: name.into(), driver: "d".into(), mountpoint: mountpoint.into(), labels }
+    }
+
+    fn found(source: &str, root: Option<&str>, kind: Option<&str>, set: &[(String, String)], engine: &Fake) -> Result<Vec<Found>, String> {
+        find(source, None, root.map(Path::new), &Asked { jobs: &[], kind, set, env: &|_| None, host: "h", volumes: engine })
+    }
+
+    #[test]
+    fn names_that_could_lead_elsewhere_become_no_place() {
+        let engine =
+            Fake(Ok(["../../etc", "a?endpoint=x", "..", "a/b", "", "-x", "good.one_1"].map(|name| volume(name, "t", "/v")).to_vec()));
+        let all = found(ALL, None, None, &[], &engine).unwrap();
+        let places: Vec<_> = all.iter().filter(|found| !found.nowhere).map(|found| found.volume.clone().unwrap()).collect();
+        assert_eq!((all.len(), places), (7, vec!["good.one_1".to_owned()]));
+        let engine = Fake(Ok(["../x", "a b", "ok"].map(|kind| volume("v", kind, "/v")).to_vec()));
+        let all = found(ALL, None, None, &[], &engine).unwrap();
+        assert_eq!(all.iter().map(|found| found.nowhere).collect::<Vec<_>>(), [true, true, false]);
+        for source in ["docker-volume:", "docker-volume:../x", "docker-volume:a/b"] {
+            assert!(found(source, None, None, &[], &engine).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_root_stands_for_the_directory_of_volumes() {
+        let at = |name: &str, mountpoint: &str, root| place(&volume(name, "", mountpoint), root);
+        let root = Some(Path::new("/volumes"));
+        assert_eq!(at("web", "/var/lib/docker/volumes/web/_data", None), Ok("/var/lib/docker/volumes/web/_data".into()));
+        assert_eq!(at("web", "/var/lib/docker/volumes/web/_data", root), Ok("/volumes/web/_data".into()));
+        assert_eq!(at("_data", "/s/volumes/_data/_data", root), Ok("/volumes/_data/_data".into()));
+        assert_eq!(at("var", "/var/lib/volumes/var", root), Ok("/volumes/var".into()));
+        for (mountpoint, root) in [("/mnt/elsewhere", root), ("", None), ("relative", None), ("/v/../../etc", None)] {
+            assert!(matches!(at("web", mountpoint, root), Err(Lack::Missing(_))), "{mountpoint}");
+        }
+    }
+
+    #[test]
+    fn the_label_says_the_type_and_one_volume_can_be_picked() {
+        let engine =
+            Fake(Ok(vec![volume("a", "vwp", "/v/a"), volume("b", "ignore", "/v/b"), volume("c", "", "/v/c"), volume("n", "vwp", "")]));
+        let all = found(ALL, None, None, &[], &engine).unwrap();
+        let said: Vec<_> = all.iter().map(|f| (f.volume.as_deref().unwrap(), f.kind.as_deref(), f.ignored, f.source.as_str())).collect();
+        let wanted = [("a", Some("vwp"), false, "/v/a"), ("b", Some("ignore"), true, "/v/b"), ("c", None, false, "/v/c")];
+        assert_eq!(said[..3], wanted);
+        assert!(matches!(&all[3].mounted, Some(Err(Lack::Missing(why))) if why.contains("driver `d`")));
+        let of_type = found(ALL, None, Some("vwp"), &[], &engine).unwrap();
+        assert_eq!(of_type.len(), 2);
+        let set = [("VOLUME".to_owned(), "c".to_owned())];
+        assert_eq!(found(ALL, None, None, &set, &engine).unwrap()[0].source, "/v/c");
+    }
+
+    #[test]
+    fn a_volume_that_is_named_has_its_places_without_an_engine() {
+        let engine = Fake(Err("nobody".into()));
+        let none = found(ALL, None, None, &[], &engine).unwrap();
+        assert!(none[0].nowhere && matches!(&none[0].mounted, Some(Err(Lack::Unasked(why))) if why.contains("nobody")));
+        let set = [("VOLUME".to_owned(), "c".to_owned())];
+        let named = found(ALL, None, Some("t"), &set, &engine).unwrap();
+        assert_eq!((named[0].volume.as_deref(), named[0].kind.as_deref(), named[0].nowhere), (Some("c"), Some("t"), false));
+    }
+}

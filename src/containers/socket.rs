@@ -1,0 +1,131 @@
+//! The engine's API over its unix socket.
+//!
+//! Owns two requests, how long they may take, how long an answer may be, and what is said when there is none.
+//! An answer is somebody else's text: it is read up to a bound, and what is no volume is an error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use super::{Volume, Volumes, Written, WrittenList};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may be: that of some ten thousand volumes.
+const LONGEST: usize = 16 << 20;
+/// How much of an engine's own words is repeated.
+const REPEATED: usize = 200;
+
+/// An engine behind the first of some sockets that is there.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    sockets: Vec<PathBuf>,
+}
+
+impl Engine {
+    pub fn new(sockets: Vec<PathBuf>) -> Self {
+        Self { sockets }
+    }
+
+    /// One that cannot be looked at counts as there: why it cannot is worth more than the next one.
+    fn socket(&self) -> Option<&Path> {
+        self.sockets.iter().map(PathBuf::as_path).find(|path| path.try_exists().unwrap_or(true))
+    }
+
+    /// Asks, and waits for the answer; none for "no such thing".
+    fn ask<T: DeserializeOwned + Send>(&self, url: Url) -> Result<Option<T>, String> {
+        let Some(socket) = self.socket() else {
+            let places = self.sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+            return Err(format!("there is no socket at {places}; start the engine, or name its socket in DOCKER_HOST=unix:///…"));
+        };
+        // Whoever resolves a config does not wait on futures, and may do so on a thread of the runtime's: so this has its own.
+        let asking = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+            runtime.block_on(answer(socket, url))
+        };
+        let done = std::thread::scope(|scope| scope.spawn(asking).join());
+        let said = done.unwrap_or_else(|_| Err("asking it broke off".to_owned()));
+        said.map_err(|why| format!("{}: {why}", socket.display()))
+    }
+}
+
+impl Volumes for Engine {
+    fn named(&self, name: &str) -> Result<Option<Volume>, String> {
+        let mut url = url()?;
+        url.path_segments_mut().map_err(|()| "no URL".to_owned())?.push(name);
+        let found: Option<Written> = self.ask(url)?;
+        match found {
+            Some(found) if found.name != name => Err(format!("{}: asked for the volume `{name}` it told of another one", self.shown())),
+            found => Ok(found.map(Volume::from)),
+        }
+    }
+
+    fn labelled(&self, label: &str) -> Result<Vec<Volume>, String> {
+        let mut url = url()?;
+        url.query_pairs_mut().append_pair("filters", &serde_json::json!({ "label": [label] }).to_string());
+        let list: Option<WrittenList> = self.ask(url)?;
+        let all = list.and_then(|list| list.volumes).unwrap_or_default().into_iter().map(Volume::from);
+        let mut found: Vec<Volume> = all.filter(|volume| volume.labels.contains_key(label)).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.dedup_by(|a, b| a.name == b.name);
+        Ok(found)
+    }
+
+    fn shown(&self) -> String {
+        self.socket().map_or_else(|| "no socket".to_owned(), |socket| socket.display().to_string())
+    }
+}
+
+/// The host in it means nothing: the socket is the place.
+fn url() -> Result<Url, String> {
+    Url::parse("http://localhost/volumes").map_err(|e| e.to_string())
+}
+
+async fn answer<T: DeserializeOwned>(socket: &Path, url: Url) -> Result<Option<T>, String> {
+    // No TLS goes through this, so the machine's certificates need not be read.
+    let client = reqwest::Client::builder().unix_socket(socket).tls_certs_only([]).timeout(PATIENCE);
+    let client = client.redirect(reqwest::redirect::Policy::none()).build().map_err(|_| "no client could be made".to_owned())?;
+    let mut said = client.get(url).send().await.map_err(|e| why(&e))?;
+    let status = said.status();
+    let mut body = Vec::new();
+    while let Some(part) = said.chunk().await.map_err(|e| why(&e))? {
+        if body.len() + part.len() > LONGEST {
+            return Err("its answer does not end; is this an engine's socket?".to_owned());
+        }
+        body.extend_from_slice(&part);
+    }
+    match status {
+        StatusCode::OK => {
+            let parsed = serde_json::from_slice(&body);
+            parsed.map(Some).map_err(|_| "what it answered is not what an engine says of volumes; is this an engine's socket?".to_owned())
+        }
+        // An engine says what is not there; something else just does not know the path.
+        StatusCode::NOT_FOUND if message(&body).is_some() => Ok(None),
+        status => {
+            let words = message(&body).map_or(String::new(), |words| format!(": {words}"));
+            Err(format!("it answered {status}{words}; `docker volume ls` or the engine's log may say more"))
+        }
+    }
+}
+
+/// The engine's own words for what went wrong.
+fn message(body: &[u8]) -> Option<String> {
+    let parsed: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(parsed.get("message")?.as_str()?.chars().take(REPEATED).collect())
+}
+
+fn why(error: &reqwest::Error) -> String {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    let kind = chain.filter_map(|e| e.downcast_ref::<io::Error>()).map(io::Error::kind).next();
+    match kind {
+        _ if error.is_timeout() => format!("no answer within {} s; is the engine well?", PATIENCE.as_secs()),
+        Some(io::ErrorKind::PermissionDenied) => {
+            "permission denied; run offsite as root, or as a user who may ask the engine (for Docker: the group docker)".to_owned()
+        }
+        Some(io::ErrorKind::ConnectionRefused) => "nobody listens there; start the engine".to_owned(),
+        _ => format!("{}; is this an engine's socket?", offsite_backends::error::chain(error)),
+    }
+}
