@@ -214,13 +214,15 @@ fn those_who_want_to_know_are_told() {
                         "bad": {{ "source": "$HERE/nowhere", "missing": "fail", "destinations": ["$HERE/c2"], "notify": {{ "webhook": "{url}/bad" }} }} }} }}"#
     ));
     assert_eq!(place.run(&["run"]).code, 1);
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap().clone();
     let paths: Vec<_> = seen.iter().map(|request| request.split(' ').nth(1).unwrap()).collect();
     assert_eq!(paths, ["/run/start?key=k", "/good/start", "/good", "/bad", "/run/fail?key=k", "/hook"]);
     let body = seen[5].split_once("\r\n\r\n").unwrap().1;
     let outcome: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!((&outcome["exit"], &outcome["jobs"][0]["result"]), (&1.into(), &"done".into()));
     let metrics = read(place.path("offsite.prom"));
+    place.run(&["run", "good", "--metrics", "other.prom"]);
+    assert!(read(place.path("other.prom")).contains("offsite_job_success{job=\"good\",type=\"\"} 1\n"));
     assert!(
         metrics.contains("offsite_job_success{job=\"good\",type=\"\"} 1\n")
             && metrics.contains("offsite_job_success{job=\"bad\",type=\"\"} 0\n")

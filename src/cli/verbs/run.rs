@@ -1,5 +1,7 @@
 //! `offsite run [JOB…] [--type T] [--set NAME=VALUE]`
 
+use std::path::PathBuf;
+
 use clap::Args;
 use offsite::error::{Error, Result};
 use offsite::jobs::{How, Runner};
@@ -22,12 +24,16 @@ pub struct RunJobsArgs {
     /// Say what would be done; no command runs and nothing is made
     #[arg(long)]
     dry_run: bool,
+    /// Write figures of the run to this file, for Prometheus' textfile collector (default: what the config says)
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
-    let plan = args.config.plan(&args.jobs)?;
+    let mut plan = args.config.plan(&args.jobs)?;
+    plan.metrics = args.metrics.clone().or(plan.metrics);
     let machine = context.machine()?;
     let how = How { dry_run: args.dry_run, prices: Prices::shipped().map_err(Error::Usage)? };
     // Ctrl-C reaches what runs around the jobs as well.
