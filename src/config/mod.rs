@@ -2,10 +2,12 @@
 //!
 //! Owns the way from `offsite.json` and the environment to [`Plan`] and [`crate::engine::Machine`]:
 //! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolving.rs` makes a [`Job`] of each pair
-//! of job and type. Only `resolve.rs` looks at the environment, and nothing here knows of the command line.
+//! of job and type, and `import/` makes a config of another system's. Only `resolve.rs` looks at the environment,
+//! and nothing here knows of the command line.
 //! Invariant: what leaves this module needs no further lookup.
 
 mod expand;
+pub mod import;
 mod job;
 mod lines;
 mod parse;

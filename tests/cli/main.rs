@@ -8,6 +8,7 @@ mod dumps;
 mod exits;
 mod filters;
 mod help;
+mod import;
 mod init;
 mod jobs;
 mod output;

@@ -5,6 +5,7 @@
 //! file's name reaches a terminal; nothing is printed but through [`Out`].
 
 mod documents;
+mod import;
 mod init;
 mod jobs;
 mod look;

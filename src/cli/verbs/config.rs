@@ -1,8 +1,15 @@
-//! `offsite config check` and `offsite config schema`
+//! `offsite config check`, `config schema` and `config import`
+//!
+//! Owns the files that an import reads and writes; what becomes of them is the library's.
 
-use clap::{Args, Subcommand};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
 use offsite::config::ConfigFile;
-use offsite::error::Result;
+use offsite::config::import::{Old, System, import};
+use offsite::error::{Error, Result};
 use schemars::schema_for;
 
 use super::super::Context;
@@ -21,6 +28,8 @@ enum What {
     Check(CheckConfigArgs),
     /// Print the JSON Schema of the config file
     Schema,
+    /// Make a config of what another system has: backup-rsync, duply, phpbu, scripts with `aws s3 sync`
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -29,8 +38,46 @@ struct CheckConfigArgs {
     config: ConfigArgs,
 }
 
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// The old config: a file, the directory of a duply profile, or `-` for standard input
+    file: PathBuf,
+    /// Whose it is (default: told by what it is)
+    #[arg(long)]
+    from: Option<From>,
+    /// Write the config there instead of printing it; never over a file that is there
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum From {
+    BackupRsync,
+    Duply,
+    Phpbu,
+    Aws,
+}
+
+impl From {
+    fn system(self) -> System {
+        match self {
+            Self::BackupRsync => System::BackupRsync,
+            Self::Duply => System::Duply,
+            Self::Phpbu => System::Phpbu,
+            Self::Aws => System::Aws,
+        }
+    }
+}
+
 pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
     match args.what {
+        What::Import(args) => {
+            let imported = import(&old(&args.file)?, args.from.map(From::system))?;
+            if let Some(path) = &args.out {
+                write(path, &context.out.config_text(&imported.config)?)?;
+            }
+            context.out.config_imported(&imported, args.out.as_deref())?;
+        }
         What::Schema => context.out.schema(&schema_for!(ConfigFile))?,
         What::Check(args) => {
             let parsed = args.config.parsed()?;
@@ -39,4 +86,40 @@ pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// An old config, with what lies beside it.
+fn old(path: &Path) -> Result<Old> {
+    let fail = |path: &Path, e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|e| fail(Path::new("standard input"), e))?;
+        return Ok(Old { path: "standard input".to_owned(), text, beside: Vec::new() });
+    }
+    let path = std::path::absolute(path).map_err(|e| fail(path, e))?;
+    let path = if path.is_dir() { path.join("conf") } else { path };
+    let text = fs::read_to_string(&path).map_err(|e| fail(&path, e))?;
+    let mut beside = Vec::new();
+    if path.file_name().is_some_and(|name| name == "conf") {
+        for name in ["exclude", "pre", "post"] {
+            let path = path.with_file_name(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => beside.push((name.to_owned(), text)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(fail(&path, e)),
+            }
+        }
+    }
+    Ok(Old { path: path.display().to_string(), text, beside })
+}
+
+/// A new file; one that is there stays as it is.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::File::create_new(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::Usage(format!("{} is there already and stays as it is; name another file", path.display()))
+        }
+        _ => Error::local(path, e),
+    })?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| Error::local(path, e))
 }

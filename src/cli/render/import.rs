@@ -1,0 +1,50 @@
+//! What `config import` prints: the config on standard output, the notes on standard error.
+//!
+//! Owns the order of the notes: what is left to do stands last, where it is seen. Invariant: standard output is the
+//! config and nothing else, so it can go into a file.
+
+use std::path::Path;
+
+use offsite::config::import::{Imported, Kind, Node, Note};
+use offsite::error::Result;
+use serde::Serialize;
+
+use super::{Out, clean, stdout_error};
+
+/// `config import --json`
+#[derive(Serialize)]
+struct ImportDocument<'a> {
+    config: &'a Node,
+    notes: &'a [Note],
+}
+
+impl Out {
+    /// A config as it lies in a file.
+    pub fn config_text(&self, config: &Node) -> Result<String> {
+        serde_json::to_string_pretty(config).map(|text| format!("{text}\n")).map_err(|e| stdout_error(e.into()))
+    }
+
+    /// The config, unless it was written to a file, and what there is to know of it.
+    pub fn config_imported(&self, imported: &Imported, written: Option<&Path>) -> Result<()> {
+        if self.json {
+            return self.document(&ImportDocument { config: &imported.config, notes: &imported.notes });
+        }
+        if written.is_none() {
+            self.print(&self.config_text(&imported.config)?)?;
+        }
+        for (kind, word) in [(Kind::Mended, "mended"), (Kind::Different, "different"), (Kind::LeftOut, "left out"), (Kind::ToDo, "to do")] {
+            for note in imported.notes.iter().filter(|note| note.kind == kind) {
+                let at = if note.at.is_empty() { String::new() } else { format!("{}: ", note.at) };
+                self.note(&clean(&format!("{word}: {at}{}", note.text)));
+            }
+        }
+        if let Some(path) = written {
+            self.info(&clean(&format!(
+                "{} is written; `offsite config check --config {}` says what would run",
+                path.display(),
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+}

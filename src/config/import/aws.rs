@@ -1,0 +1,223 @@
+//! Scripts and crontabs with `aws s3 sync`.
+//!
+//! Owns what its lines and flags become, and which of a script's other lines belong to it: variables, dumps, a line's
+//! time in cron. Invariant: each sync from a directory to a bucket is a job of its own, in the order of the script.
+
+use super::document::{Document, plain, trimmed, with_settings};
+use super::dumps::{dump, line, without_secret};
+use super::flags::{Arg, parse};
+use super::notes::Notes;
+use super::rules::{Rules, from_aws};
+use super::tree::Node;
+use super::words::{assignment, commands};
+
+const VALUED: &str = "--exclude --include --storage-class --endpoint-url --region --profile --acl --grants --sse --sse-c --sse-c-key --sse-kms-key-id --sse-c-copy-source --sse-c-copy-source-key --metadata --metadata-directive --content-type --content-encoding --content-language --content-disposition --cache-control --expires --page-size --request-payer --source-region --checksum-mode --checksum-algorithm --website-redirect --copy-props --case-conflict --output --color --query --ca-bundle --cli-read-timeout --cli-connect-timeout";
+const PLAIN: &str = "--quiet --only-show-errors --no-progress --progress --no-follow-symlinks --page-size --delete --output --color --cli-read-timeout --cli-connect-timeout --checksum-algorithm --no-guess-mime-type --debug";
+const SECRET: [&str; 6] = ["KEY", "SECRET", "PASS", "TOKEN", "PWD", "DATABASE_URL"];
+
+pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
+    let mut document = Document::default();
+    let mut dumped: Vec<(String, Node)> = Vec::new();
+    let mut known: Vec<(String, String)> = Vec::new();
+    for words in commands(text)? {
+        let words = without_time(&words, notes);
+        let assigned = words.iter().skip_while(|word| *word == "export").map_while(|word| assignment(word));
+        known.extend(assigned.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        match syncs(words) {
+            Some(flags) => one(flags, &mut document, notes),
+            None => {
+                if let Some((name, entry)) = dumps(words, notes) {
+                    let taken = |name: &str| dumped.iter().any(|(known, _)| known == name);
+                    let other = |n: u32| name.replace(".sql", &format!("-{n}.sql"));
+                    let name = if taken(&name) { (2..).map(other).find(|name| !taken(name)).unwrap_or_default() } else { name };
+                    dumped.push((name, entry));
+                }
+            }
+        }
+    }
+    if let (Some((_, job)), false) = (document.jobs.first_mut(), dumped.is_empty()) {
+        job.put("dumps", Node::Map(dumped));
+        notes.different("", "dumps are streamed to the destinations; no file of them lies on this disk before. The store keeps the last good one if a dump fails, and `keep` says how many older ones; lines that rotated them are not needed");
+    }
+    variables(&known, &mut document, notes);
+    if !document.jobs.is_empty() {
+        notes.different("", "the first run takes over what lies in the bucket already (`adopt`); nothing that is the same is sent again");
+        notes.different("", "what is the same is told by size, time, inode and digest, not by size and time alone");
+    }
+    Ok(document)
+}
+
+/// A line of a crontab without its five fields and its user, of which a note says the schedule.
+fn without_time<'a>(words: &'a [String], notes: &mut Notes) -> &'a [String] {
+    let field = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || "*/,-".contains(c));
+    let behind = match words.first() {
+        Some(word) if word.starts_with('@') => 1,
+        Some(_) if words.len() > 5 && words[..5].iter().all(field) => 5,
+        _ => return words,
+    };
+    let number = |word: &String| word.parse::<u8>().ok();
+    let how = match (&words[..behind], behind) {
+        ([minute, hour, day, month, week], 5) => match (number(minute), number(hour)) {
+            (Some(minute), Some(hour)) if [day, month, week].iter().all(|field| *field == "*") => {
+                format!("`offsite schedule install --daily {hour:02}:{minute:02}`")
+            }
+            (Some(minute), None) if [hour, day, month, week].iter().all(|field| *field == "*") => {
+                format!("`offsite schedule install --hourly {minute}`")
+            }
+            _ => "`offsite schedule install` (--daily, --hourly, --weekly)".to_owned(),
+        },
+        _ => "`offsite schedule install` (--daily, --hourly, --weekly)".to_owned(),
+    };
+    notes.left_to_do("", format!("cron ran it at `{}`: {how} does that", words[..behind].join(" ")));
+    &words[behind..]
+}
+
+/// The words behind `aws … s3 sync`, those between `aws` and `s3` included.
+fn syncs(words: &[String]) -> Option<Vec<String>> {
+    let aws = words.iter().position(|word| word.rsplit('/').next() == Some("aws"))?;
+    let words = &words[aws + 1..];
+    let s3 = words.iter().zip(words.iter().skip(1)).position(|(a, b)| a == "s3" && b == "sync")?;
+    Some([&words[..s3], &words[s3 + 2..]].concat())
+}
+
+fn one(words: Vec<String>, document: &mut Document, notes: &mut Notes) {
+    let args = parse(&words, |name| VALUED.split(' ').any(|known| known == name));
+    let operands: Vec<&String> = args.iter().filter_map(|arg| if let Arg::Operand(word) = arg { Some(word) } else { None }).collect();
+    let (from, to) = match operands[..] {
+        [from, to] if to.starts_with("s3://") && !from.starts_with("s3://") => (from, to),
+        [from, to] if from.starts_with("s3://") && !to.starts_with("s3://") => {
+            return notes.left_to_do(
+                "",
+                format!("`aws s3 sync {from} {to}` brings a copy back: `offsite pull {from} {to}`, once offsite has written there"),
+            );
+        }
+        _ => return notes.left_out("", format!("`aws s3 sync {}`: offsite syncs a directory to a bucket", line(&words))),
+    };
+    let last = |text: &str| trimmed(text).rsplit('/').next().unwrap_or_default().trim_matches(['$', '{', '}', '.']).to_owned();
+    let name = document.name(&Some(last(from)).filter(|name| !name.is_empty()).unwrap_or_else(|| last(to)));
+    let (source, url) = (plain(from, &name, notes), plain(to, &name, notes));
+    let mut said = Said { options: Node::map().with("adopt", true), ..Said::default() };
+    for arg in &args {
+        if let Arg::Flag(flag, value) = arg {
+            said.flag(flag, value.as_deref().unwrap_or_default(), &name, notes);
+        }
+    }
+    if !said.deletes {
+        notes.different(
+            &name,
+            "there was no --delete, so the bucket grew for ever; offsite mirrors, and keeps what was removed for 30 days (`keep`)",
+        );
+    }
+    if !said.links {
+        notes.different(&name, "`aws s3 sync` followed symlinks; offsite keeps them as symlinks: what lies behind one and outside of the source needs a job of its own");
+    }
+    if !said.plain.is_empty() {
+        notes.different(&name, format!("no longer needed, offsite does so by itself: {}", said.plain.join(" ")));
+    }
+    said.rules.reach();
+    said.rules.put(&mut said.options);
+    let settings: Vec<(&str, String)> = said.settings.iter().map(|(key, value)| (*key, plain(value, &name, notes))).collect();
+    let url = with_settings(trimmed(&url), &settings);
+    document.destinations.push((name.clone(), Node::map().with("url", url)));
+    let job = Node::map().with("source", trimmed(&source)).with("destinations", Node::texts([name.clone()]));
+    document.jobs.push((name, job.with("options", Node::map().with("*", said.options))));
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    rules: Rules,
+    options: Node,
+    settings: Vec<(&'static str, String)>,
+    deletes: bool,
+    links: bool,
+    plain: Vec<String>,
+}
+
+impl Said {
+    fn flag(&mut self, name: &str, value: &str, at: &str, notes: &mut Notes) {
+        match name {
+            "--exclude" | "--include" => self.rules.0.extend(from_aws(value, name == "--include")),
+            "--endpoint-url" => self.settings.push(("endpoint", value.to_owned())),
+            "--region" => self.settings.push(("region", value.to_owned())),
+            "--profile" => self.settings.push(("profile", value.to_owned())),
+            "--dryrun" => notes.different(at, "--dryrun only tried; `offsite run --dry-run` does that, `offsite run` does it in earnest"),
+            "--size-only" | "--exact-timestamps" => {
+                notes.different(at, format!("{name} is not needed: files whose times moved and whose content did not are read, and not sent again"));
+            }
+            "--storage-class" => notes.left_out(at, format!("--storage-class {value}: offsite writes the bucket's default class; a lifecycle rule of the bucket moves objects to another one")),
+            "--sse" | "--sse-kms-key-id" => notes.left_to_do(at, format!("{name}: make it the bucket's default encryption; offsite's requests do not name one")),
+            "--follow-symlinks" => {}
+            _ => self.known(name, at, notes),
+        }
+    }
+
+    fn known(&mut self, name: &str, at: &str, notes: &mut Notes) {
+        self.deletes |= name == "--delete";
+        self.links |= name == "--no-follow-symlinks";
+        match PLAIN.split(' ').any(|known| known == name) {
+            true => self.plain.extend((name != "--delete").then(|| name.to_owned())),
+            false => notes.left_out(at, format!("{name} of `aws s3 sync` has no counterpart")),
+        }
+    }
+}
+
+/// A command that dumps a database, as an entry of `dumps`.
+fn dumps(words: &[String], notes: &mut Notes) -> Option<(String, Node)> {
+    let at = words.iter().position(|word| assignment(word).is_none())?;
+    let program = words[at].rsplit('/').next().unwrap_or_default();
+    if !["pg_dump", "pg_dumpall", "mysqldump", "mariadb-dump", "mongodump"].contains(&program) {
+        return None;
+    }
+    let mut command = vec![words[at].clone()];
+    let (mut user, mut secret) = (None, words[..at].iter().any(|word| is_secret(assignment(word).map_or("", |(name, _)| name))));
+    for word in &words[at + 1..] {
+        let password = word.starts_with("--password=") || program.starts_with("m") && word.starts_with("-p") && word.len() > 2;
+        match without_secret(word) {
+            _ if password => secret = true,
+            Some(instead) => {
+                secret = true;
+                command.push(instead);
+            }
+            None => command.push(plain(word, "dumps", notes)),
+        }
+        user = user.or_else(|| word.strip_prefix("--dbname=").map(str::to_owned));
+    }
+    if secret {
+        notes.left_to_do("dumps", format!("a secret stood in the call of {program}; it is not copied: give it as $DATABASE_URL, $PGPASSWORD or $MYSQL_PWD in the environment (docs/jobs.md), or in ~/.pgpass or ~/.my.cnf"));
+    }
+    let plain_name = |word: &&String| !word.starts_with('-') && !word.contains(['$', '/', '=', ':']);
+    let database = user.filter(|name| !name.contains(['$', '/', ':'])).or_else(|| words[at + 1..].iter().rev().find(plain_name).cloned());
+    let name = format!("{}.sql", database.unwrap_or_else(|| "database".to_owned()));
+    let entry = dump(&name, line(&command), true, None, None);
+    entry.entries().first().cloned()
+}
+
+fn is_secret(name: &str) -> bool {
+    SECRET.iter().any(|mark| name.contains(mark))
+}
+
+/// Those of the script's variables that the config uses.
+fn variables(known: &[(String, String)], document: &mut Document, notes: &mut Notes) {
+    let text = serde_json::to_string(&Node::Map([&document.destinations[..], &document.jobs].concat())).unwrap_or_default();
+    for (name, value) in known {
+        let used = text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+        let (plain, cut) = super::words::without_shell(value);
+        if is_secret(name) || without_secret(value).is_some() {
+            notes.left_to_do("", format!("{name} is a secret and not copied; keys of AWS belong into ~/.aws/credentials, others into the environment of the run (/etc/offsite/environment for a timer)"));
+        } else if name.starts_with("AWS_") {
+            notes.left_to_do(
+                "",
+                format!("{name}={value} was set for the AWS tools; give it to offsite in the same way, or in the URL (docs/s3.md)"),
+            );
+        } else if used && !cut && !document.variables.iter().any(|(known, _)| known == name) {
+            document.variables.push((name.clone(), unescaped(&plain).into()));
+        } else if used {
+            notes.left_to_do("", format!("${name} comes from a command of the script; give its value with --set {name}=…"));
+        }
+    }
+}
+
+/// Values of variables are not expanded again.
+fn unescaped(value: &str) -> String {
+    value.replace("$$", "$")
+}

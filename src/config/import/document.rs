@@ -1,0 +1,97 @@
+//! The config that comes of an import, while it is put together.
+//!
+//! Owns the order of the keys, names that offsite takes and that are there once, and URLs. Invariant: no two jobs
+//! and no two destinations have one name, whatever the old names were.
+
+use super::notes::Notes;
+use super::tree::Node;
+use super::words;
+
+/// A config under way.
+#[derive(Debug, Default)]
+pub struct Document {
+    pub variables: Vec<(String, Node)>,
+    pub destinations: Vec<(String, Node)>,
+    pub jobs: Vec<(String, Node)>,
+    /// `notify`, `metrics`, …
+    pub rest: Vec<(String, Node)>,
+}
+
+impl Document {
+    /// A name like the wanted one that no job or destination has yet.
+    pub fn name(&self, wanted: &str) -> String {
+        let fine = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        let name: String = wanted.chars().map(fine).collect();
+        let name = name.trim_start_matches(['-', '.', ' ']).trim_end_matches('-');
+        let name = if name.is_empty() || name == "comment" { "job" } else { name };
+        let taken = |name: &str| self.jobs.iter().chain(&self.destinations).any(|(known, _)| known == name);
+        match taken(name) {
+            false => name.to_owned(),
+            true => (2..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).unwrap_or_default(),
+        }
+    }
+
+    pub fn into_node(self) -> Node {
+        let mut all = Node::map();
+        for (key, entries) in [("variables", self.variables), ("destinations", self.destinations), ("jobs", self.jobs)] {
+            if !entries.is_empty() || key == "jobs" {
+                all.put(key, Node::Map(entries));
+            }
+        }
+        for (key, value) in self.rest {
+            all.put(&key, value);
+        }
+        all
+    }
+}
+
+/// What a shell's or a program's address of a place is as a URL of offsite's: `user@host:path`, a URL, a directory.
+pub fn url_of(place: &str, port: Option<&str>, at: &str, notes: &mut Notes) -> String {
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    let place = trimmed(place);
+    if place.starts_with("rsync://") || place.split('/').next().is_some_and(|host| host.contains("::")) {
+        notes.left_to_do(at, format!("`{place}` is an rsync daemon, which offsite does not speak; set $NEW_DESTINATION to a URL, such as sftp:// on the same host"));
+        return "$NEW_DESTINATION".to_owned();
+    }
+    if place.contains("://") {
+        return place.to_owned();
+    }
+    match place.split_once(':').filter(|(host, _)| !host.contains('/') && !host.ends_with('{') && !host.is_empty()) {
+        Some((host, path)) if path.starts_with('/') => format!("sftp://{host}{port}{}", percent(path)),
+        Some((host, path)) => format!("sftp://{host}{port}/~/{}", percent(path.trim_start_matches("~/"))),
+        None => place.to_owned(),
+    }
+}
+
+/// Without slashes at the end, but for the top.
+pub fn trimmed(place: &str) -> &str {
+    match place.trim_end_matches('/') {
+        "" => place,
+        trimmed => trimmed,
+    }
+}
+
+/// A path as a URL has it.
+pub fn percent(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace(' ', "%20")
+}
+
+/// A URL with settings behind it.
+pub fn with_settings(url: &str, settings: &[(&str, String)]) -> String {
+    let query: Vec<String> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if query.is_empty() { url.to_owned() } else { format!("{url}?{}", query.join("&")) }
+}
+
+/// A word of a script without what only its shell could say.
+pub fn plain(word: &str, at: &str, notes: &mut Notes) -> String {
+    let (mut text, cut) = words::without_shell(word);
+    if cut {
+        let (scheme, mut path) = text.split_once("://").map_or((String::new(), text.clone()), |(s, p)| (format!("{s}://"), p.to_owned()));
+        while path.contains("//") {
+            path = path.replace("//", "/");
+        }
+        text = format!("{scheme}{path}");
+        notes.different(at, format!("a part of `{word}` is the shell's to say; without it this is `{text}`: look whether that is right. A date needs no directory: snapshots keep older states"));
+    }
+    text
+}

@@ -1,0 +1,47 @@
+//! Commands that dump a database, as `dumps` of a job.
+//!
+//! Owns how a command is written so that no secret stands in it. Invariant: a password becomes the variable that the
+//! program itself reads, never an argument.
+
+use super::tree::Node;
+
+/// One word to the shell, as it was meant; `$NAME` stays the shell's.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let escaped: String = word.chars().flat_map(|c| if "\"\\`".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+    format!("\"{}\"", escaped.replace("$$", "\\$"))
+}
+
+/// A command's words as a line for the shell.
+pub fn line(words: &[String]) -> String {
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// `dumps` with one dump.
+pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String>, max_shrink: Option<String>) -> Node {
+    if !compress && min_size.is_none() && max_shrink.is_none() {
+        return Node::map().with(name, command);
+    }
+    let mut how = Node::map().with("command", command);
+    if compress {
+        how.put("compress", "zstd");
+    }
+    for (key, value) in [("min_size", min_size), ("max_shrink", max_shrink)] {
+        if let Some(value) = value {
+            how.put(key, value);
+        }
+    }
+    Node::map().with(name, how)
+}
+
+/// A word with a password in a URL or in an assignment, as a variable that stands for it.
+pub fn without_secret(word: &str) -> Option<String> {
+    if offsite_backends::error::scrub(word) != word || word.contains("password=") {
+        let (flag, _) = word.split_once('=').filter(|(flag, _)| flag.starts_with('-')).unwrap_or(("", ""));
+        return Some(if flag.is_empty() { "$DATABASE_URL".to_owned() } else { format!("{flag}=$DATABASE_URL") });
+    }
+    None
+}

@@ -1,0 +1,58 @@
+//! What there is to say of an import: what was mended, what is different, what was left out, what is yours to do.
+//!
+//! Owns the list. Invariant: no note holds the value of a secret, and none is said twice.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What a note is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A defect of the old set-up that the new one does not have.
+    Mended,
+    /// It is done, but not as before.
+    Different,
+    /// The old set-up had it and the config does not.
+    LeftOut,
+    /// Left for a person.
+    ToDo,
+}
+
+/// One thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Note {
+    pub kind: Kind,
+    /// The job, destination or option of the old config that it is about; empty for all of it.
+    pub at: String,
+    pub text: String,
+}
+
+/// Notes in the order in which they came up.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(pub Vec<Note>);
+
+impl Notes {
+    pub fn mended(&mut self, at: &str, text: impl Into<String>) {
+        self.add(Kind::Mended, at, text.into());
+    }
+
+    pub fn different(&mut self, at: &str, text: impl Into<String>) {
+        self.add(Kind::Different, at, text.into());
+    }
+
+    pub fn left_out(&mut self, at: &str, text: impl Into<String>) {
+        self.add(Kind::LeftOut, at, text.into());
+    }
+
+    pub fn left_to_do(&mut self, at: &str, text: impl Into<String>) {
+        self.add(Kind::ToDo, at, text.into());
+    }
+
+    fn add(&mut self, kind: Kind, at: &str, text: String) {
+        let note = Note { kind, at: at.to_owned(), text: offsite_backends::error::scrub(&text) };
+        if !self.0.contains(&note) {
+            self.0.push(note);
+        }
+    }
+}

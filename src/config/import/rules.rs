@@ -1,0 +1,356 @@
+//! Rules of other systems as rules of offsite's.
+//!
+//! Owns the translation of patterns (rsync's filters, gsutil's regular expressions, the globs of duplicity and the AWS CLI)
+//! into gitignore's syntax, and the order in which they decide: offsite's last rule wins, rsync's and duplicity's first one.
+//! Invariant: a pattern that cannot be said is an error with its text, never a pattern that says something else.
+
+use super::tree::Node;
+use crate::scan::Filter;
+
+/// One rule, in gitignore's syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub keep: bool,
+    pub pattern: String,
+}
+
+/// Rules in the order in which offsite has them: the last that matches decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules(pub Vec<Rule>);
+
+impl Rules {
+    /// Of rules of which the first that matches decides.
+    pub fn first_wins(mut rules: Vec<Rule>) -> Self {
+        rules.reverse();
+        Self(rules)
+    }
+
+    pub fn has_includes(&self) -> bool {
+        self.0.iter().any(|rule| rule.keep)
+    }
+
+    /// Lets includes below left-out directories take effect, by taking the directories above them and nothing else in them.
+    /// Returns the patterns that would have had none.
+    pub fn reach(&mut self) -> Vec<String> {
+        let mut mended = Vec::new();
+        for pattern in self.0.iter().filter(|rule| rule.keep).map(|rule| rule.pattern.clone()).collect::<Vec<_>>() {
+            let Some((root, path)) = ["/", "**/"].iter().find_map(|root| Some((*root, pattern.strip_prefix(root)?))) else { continue };
+            let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+            let plain = parts.iter().take_while(|part| !part.contains(['*', '?', '[', '\\'])).count();
+            let mut above = String::new();
+            for part in parts.iter().take(plain.min(parts.len() - 1)) {
+                if !self.keeps(&above, part) {
+                    self.push(true, format!("{root}{above}{part}/"));
+                    self.push(false, format!("{root}{above}{part}/*"));
+                    if !mended.contains(&pattern) {
+                        mended.push(pattern.clone());
+                    }
+                }
+                above = format!("{above}{part}/");
+            }
+            let hidden = parts.len() == plain && !self.keeps(&above, parts[plain - 1]);
+            if hidden || mended.contains(&pattern) {
+                self.push(true, pattern);
+            }
+        }
+        mended
+    }
+
+    fn push(&mut self, keep: bool, pattern: String) {
+        self.0.push(Rule { keep, pattern });
+    }
+
+    fn keeps(&self, above: &str, name: &str) -> bool {
+        let line = |rule: &Rule| if rule.keep { Filter::taking(&rule.pattern) } else { Filter::leaving_out(&rule.pattern) };
+        let lines: Vec<String> = self.0.iter().map(line).collect();
+        Filter::new(&lines, &[]).is_ok_and(|filter| filter.keeps(above.as_bytes(), name.as_bytes(), true))
+    }
+
+    /// Into `options`: as `exclude` and `include` where the excludes come first, else as one list with `!`.
+    pub fn put(&self, options: &mut Node) {
+        let of = |keep| Node::texts(self.0.iter().filter(|rule| rule.keep == keep).map(|rule| rule.pattern.clone()));
+        let apart = self.0.is_sorted_by_key(|rule| rule.keep);
+        if !apart {
+            let sign = |rule: &Rule| if rule.keep { format!("!{}", rule.pattern) } else { rule.pattern.clone() };
+            options.put("exclude", Node::texts(self.0.iter().map(sign)));
+            return;
+        }
+        for (key, keep) in [("exclude", false), ("include", true)] {
+            if !of(keep).is_empty() {
+                options.put(key, of(keep));
+            }
+        }
+    }
+}
+
+fn cannot(pattern: &str) -> String {
+    format!("the pattern `{pattern}` cannot be said in gitignore's syntax; write what it means into `exclude`")
+}
+
+/// A first character that would mean something else in a rule.
+fn guarded(pattern: String) -> String {
+    if pattern.starts_with('!') { format!("\\{pattern}") } else { pattern }
+}
+
+/// rsync: `/` in front anchors; any other slash matches at every depth; `***` is a directory with all below it.
+pub fn from_rsync(pattern: &str) -> Result<String, String> {
+    let (body, whole) = pattern.strip_suffix("/***").map_or((pattern, false), |body| (body, true));
+    let dir = whole || body.ends_with('/');
+    let inner = body.trim_end_matches('/').trim_start_matches('/');
+    if inner.is_empty() {
+        return Err(cannot(pattern));
+    }
+    let inner = stars(inner).ok_or_else(|| cannot(pattern))?;
+    let root = match (body.starts_with('/'), inner.contains('/')) {
+        (true, _) => "/",
+        (false, true) if !inner.starts_with("**/") => "**/",
+        _ => "",
+    };
+    Ok(guarded(format!("{root}{inner}{}", if dir { "/" } else { "" })))
+}
+
+/// `**` as whole names: `**.log` at any depth is `**/*.log`, or `*.log` if nothing stands before it.
+fn stars(inner: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in inner.split('/') {
+        match part.strip_prefix("**") {
+            None if part.contains("**") => return part.strip_suffix("**").filter(|p| !p.contains("**")).map(|_| inner.replace("**", "*")),
+            None => parts.push(part.to_owned()),
+            Some("") => parts.push("**".to_owned()),
+            Some(rest) => {
+                if !parts.is_empty() && parts.last().is_none_or(|last| last != "**") {
+                    parts.push("**".to_owned());
+                }
+                parts.push(format!("*{}", rest.trim_start_matches('*').replace("**", "*")));
+            }
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// duplicity: the pattern is one of whole paths that begin with the source; `**` crosses slashes.
+pub fn from_duplicity(pattern: &str, source: &str) -> Result<String, String> {
+    if pattern == "**" {
+        return Ok("/*".to_owned());
+    }
+    if pattern.starts_with("ignorecase:") || pattern.starts_with("regexp:") {
+        return Err(cannot(pattern));
+    }
+    let root = source.trim_end_matches('/');
+    if let Some(inner) = pattern.strip_prefix(root).filter(|inner| inner.starts_with('/')) {
+        return from_rsync(inner);
+    }
+    if pattern.starts_with("**") {
+        return from_rsync(pattern.strip_prefix("**/").unwrap_or(pattern));
+    }
+    Err(format!("`{pattern}` matches nothing below the source {source}"))
+}
+
+/// The AWS CLI: the pattern is one of whole paths from the source; `*` crosses slashes, directories are not looked at.
+pub fn from_aws(pattern: &str, keep: bool) -> Vec<Rule> {
+    let pattern = pattern.trim_start_matches("./");
+    let rule = |keep, pattern: String| Rule { keep, pattern: guarded(pattern) };
+    if pattern == "*" {
+        // Directories stay open: what is included below them is looked at.
+        return if keep { vec![rule(true, "*".into())] } else { vec![rule(false, "*".into()), rule(true, "*/".into())] };
+    }
+    let text = match pattern.strip_prefix('*') {
+        Some(rest) if !rest.contains('/') => format!("*{rest}"),
+        Some(rest) if rest.starts_with('/') => format!("**{rest}"),
+        Some(rest) => format!("**/*{rest}"),
+        None => format!("/{pattern}"),
+    };
+    // A star that ends a directory's name takes all below it; one inside crosses slashes.
+    let text = text.strip_suffix("/*").map_or(text.clone(), |dir| format!("{dir}/**"));
+    let text = match text.split_once("/*.") {
+        Some((dir, name)) if !name.contains('/') && !dir.is_empty() && !dir.ends_with("**") => format!("{dir}/**/*.{name}"),
+        _ => text,
+    };
+    vec![rule(keep, text)]
+}
+
+/// gsutil: a Python regular expression that is matched from the start of the path below the source.
+///
+/// # Errors
+/// What can be no list of patterns.
+pub fn from_regex(regex: &str) -> Result<Vec<String>, String> {
+    alternatives(regex).ok_or_else(|| cannot(regex))?.iter().map(|one| from_one(one).ok_or_else(|| cannot(regex))).collect()
+}
+
+/// What stands between the `|` of the top, and of one group around all of it.
+fn alternatives(regex: &str) -> Option<Vec<String>> {
+    let (mut all, mut depth, mut now, mut chars) = (Vec::new(), 0_i32, String::new(), regex.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                now.push(c);
+                now.push(chars.next()?);
+                continue;
+            }
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '|' if depth == 0 => {
+                all.push(std::mem::take(&mut now));
+                continue;
+            }
+            _ => {}
+        }
+        now.push(c);
+    }
+    all.push(now);
+    (depth == 0).then_some(all)
+}
+
+fn from_one(regex: &str) -> Option<String> {
+    let body = regex.trim_start_matches('^');
+    let (anywhere, body) = ["(^|.*/)", "(.*/)?", "(.*/|^)", "(^|/)", "(?:^|.*/)", "(?:.*/)?"]
+        .iter()
+        .find_map(|start| body.strip_prefix(start))
+        .map_or((false, body), |rest| (true, rest));
+    let exact = body.ends_with('$') && !body.ends_with("\\$");
+    let body = body.strip_suffix('$').filter(|_| exact).unwrap_or(body);
+    // Paths have no slash in front, so one there never matched; what was meant is the top.
+    let (body, meant) = body.strip_prefix('/').map_or((body, false), |rest| (rest, true));
+    let (body, below) = body.strip_suffix("/.*").or_else(|| body.strip_suffix('/')).map_or((body, false), |rest| (rest, true));
+    let glob = glob_of(body)?;
+    let closed = exact || below || meant || glob.ends_with('*');
+    let glob = format!("{glob}{}{}", if closed { "" } else { "*" }, if below { "/" } else { "" });
+    let inner = stars(&glob)?;
+    Some(match (anywhere, glob.starts_with("**"), inner.trim_end_matches('/').contains('/')) {
+        (true, _, true) => format!("**/{inner}"),
+        (true, ..) | (false, true, _) => inner,
+        _ => format!("/{inner}"),
+    })
+}
+
+/// The plain part of a regular expression as a glob: letters, `.`, `.*`, `[^/]*`, classes.
+fn glob_of(regex: &str) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), regex);
+    while let Some(c) = rest.chars().next() {
+        let many = [("[^/]*", "*"), ("[^/]+", "*"), (".*", "**"), (".+", "**")].iter().find(|(from, _)| rest.starts_with(from));
+        if let Some((from, to)) = many {
+            out.push_str(to);
+            rest = &rest[from.len()..];
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\\' => {
+                let next = rest.chars().next().filter(|c| !c.is_alphanumeric())?;
+                rest = &rest[next.len_utf8()..];
+                if "*?[\\".contains(next) {
+                    out.push('\\');
+                }
+                out.push(next);
+            }
+            '.' => out.push('?'),
+            '[' => {
+                let end = rest.find(']').filter(|end| !rest[..*end].contains(['\\', '/', '[']))?;
+                out.push('[');
+                out.push_str(&rest[..end].replacen('^', "!", usize::from(rest.starts_with('^'))));
+                out.push(']');
+                rest = &rest[end + 1..];
+            }
+            '*' | '+' | '?' | '(' | ')' | '{' | '}' | '|' | '^' | '$' => return None,
+            c => out.push(c),
+        }
+        if rest.starts_with(['*', '+', '?', '{']) {
+            return None;
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(keep: bool, pattern: &str) -> Rule {
+        Rule { keep, pattern: pattern.to_owned() }
+    }
+
+    #[test]
+    fn patterns_of_rsync() {
+        for (old, new) in [
+            ("/tmp", "/tmp"),
+            ("*.log", "*.log"),
+            ("cache/", "cache/"),
+            ("files/*", "**/files/*"),
+            ("/a/***", "/a/"),
+            ("**.log", "*.log"),
+            ("/a/**.log", "/a/**/*.log"),
+            ("!odd", "\\!odd"),
+        ] {
+            assert_eq!(from_rsync(old).as_deref(), Ok(new), "{old}");
+        }
+        assert!(from_rsync("/").is_err());
+    }
+
+    #[test]
+    fn patterns_of_gsutil() {
+        for (old, new) in [
+            ("/tmp", &["/tmp"][..]),
+            ("tmp", &["/tmp*"]),
+            ("^cache/.*$", &["/cache/"]),
+            (r".*\.log$", &["*.log"]),
+            (r"(^|.*/)\.git/", &[".git/"]),
+            (r"a/[^/]*\.tmp$|b$", &["/a/*.tmp", "/b"]),
+            ("(^|/)a/b$", &["**/a/b"]),
+        ] {
+            assert_eq!(from_regex(old).unwrap(), new, "{old}");
+        }
+        for odd in ["(?!keep).*", "a{2}", r"\d+", "(a|b", "x*"] {
+            assert!(from_regex(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_duplicity() {
+        for (old, new) in [("/srv/site/cache", "/cache"), ("**/node_modules", "node_modules"), ("**.pyc", "*.pyc"), ("**", "/*")] {
+            assert_eq!(from_duplicity(old, "/srv/site/").as_deref(), Ok(new), "{old}");
+        }
+        assert_eq!(from_duplicity("/home/me", "/").as_deref(), Ok("/home/me"));
+        assert!(from_duplicity("/elsewhere", "/srv").is_err());
+    }
+
+    /// As a scan asks: each directory on the way, then the file.
+    fn kept(rules: &Rules, path: &str) -> bool {
+        let line = |r: &Rule| if r.keep { Filter::taking(&r.pattern) } else { Filter::leaving_out(&r.pattern) };
+        let filter = Filter::new(&rules.0.iter().map(line).collect::<Vec<_>>(), &[]).unwrap();
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let mut parts =
+            ends.map(|end| path[..end].rsplit_once('/').map_or(("", &path[..end]), |(dir, _)| path[..end].split_at(dir.len() + 1)));
+        parts.all(|(dir, name)| filter.keeps(dir.as_bytes(), name.as_bytes(), dir.len() + name.len() < path.len()))
+    }
+
+    /// What `aws s3 sync` would send, and only that.
+    #[test]
+    fn patterns_of_aws() {
+        let of = |all: &[(bool, &str)]| Rules(all.iter().flat_map(|(keep, pattern)| from_aws(pattern, *keep)).collect());
+        let mut rules = of(&[(false, "*"), (true, "*.jpg"), (true, "docs/*"), (false, "docs/tmp/*")]);
+        rules.reach();
+        for (path, wanted) in [("a.jpg", true), ("x/y/b.jpg", true), ("a.txt", false), ("docs/a/b.txt", true), ("docs/tmp/x.txt", false)] {
+            assert_eq!(kept(&rules, path), wanted, "{path}: {rules:?}");
+        }
+        let rules = of(&[(false, ".git/*"), (false, "*cache/*"), (false, "logs/*.log")]);
+        for (path, wanted) in [(".git/x/y", false), ("a/.git/x", true), ("a/mycache/x", false), ("logs/a/b.log", false), ("b.log", true)] {
+            assert_eq!(kept(&rules, path), wanted, "{path}: {rules:?}");
+        }
+    }
+
+    #[test]
+    fn an_include_below_a_left_out_directory_is_reached() {
+        let mut rules = Rules::first_wins(vec![rule(true, "**/files/civicrm/ext/"), rule(false, "**/files/*")]);
+        assert!(!kept(&rules, "files/civicrm/ext/a"));
+        assert_eq!(rules.reach(), ["**/files/civicrm/ext/"]);
+        assert!(kept(&rules, "files/civicrm/ext/a"));
+        assert!(!kept(&rules, "files/civicrm/log") && !kept(&rules, "files/x"));
+        // Two below the same directory do not hide one another.
+        let mut rules = Rules::first_wins(vec![rule(true, "/a/x"), rule(true, "/a/y"), rule(false, "/*")]);
+        rules.reach();
+        assert!(kept(&rules, "a/x") && kept(&rules, "a/y") && !kept(&rules, "a/z") && !kept(&rules, "b"), "{rules:?}");
+        let mut node = Node::map();
+        rules.put(&mut node);
+        assert_eq!(node.entries().len(), 1);
+    }
+}
