@@ -135,7 +135,11 @@ impl<'a> Runner<'a> {
         outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
         let around = Around { hooks: &job.hooks, variables: &job.variables, stop: &report.stop };
         match around.before(&mut outcome.hooks).await {
-            None => self.synced(job, report, outcome).await?,
+            None => {
+                if let Err(error) = self.synced(job, report, outcome).await {
+                    (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
+                }
+            }
             Some(why) => {
                 outcome.exit = if report.stop.check().is_err() { 130 } else { 1 };
                 outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));

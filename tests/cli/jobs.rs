@@ -359,3 +359,17 @@ fn status_tells_well_from_failed_stale_and_never() {
     place.ok(&["sync", "cache", "plain"]);
     assert_eq!(place.json(&["status", "plain"]).1["destinations"][0]["result"], "done");
 }
+
+#[test]
+fn what_goes_wrong_after_before_still_reaches_on_failure_and_finally() {
+    let place = Place::new();
+    place.config(
+        r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
+             "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"], "before": ["touch $HERE/mounted"],
+                              "on_failure": ["echo $OFFSITE_RESULT > $HERE/told"], "finally": ["rm $HERE/mounted"] } } }"#,
+    );
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 2 && ran.err.contains("no/such"), "{}{}", ran.out, ran.err);
+    assert_eq!(read(place.path("told")), "failed\n");
+    assert!(!place.path("mounted").exists());
+}

@@ -156,6 +156,9 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     };
     context.out.pulled(&outcome, &args.target, args.dry_run)?;
     let commands = from.profile.as_ref().map_or(&[][..], |profile| &profile.after);
+    if outcome.exit != 0 && !commands.is_empty() && !args.dry_run {
+        context.out.note("not everything was brought over, so the profile's commands did not run: what they clean is not clean");
+    }
     for command in commands.iter().filter(|_| !args.dry_run && outcome.exit == 0) {
         let mut variables = from.variables.clone();
         variables.push(("OFFSITE_TARGET".to_owned(), args.target.display().to_string()));
