@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod error;
 pub mod file;
 pub mod gcs;
+mod held;
 pub mod initialize;
 mod listing;
 pub mod location;
@@ -29,9 +30,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult, multipart::MultipartStore};
+use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
 
 pub use error::{Error, ErrorKind, Result};
+pub use held::{Held, Refused};
 pub use initialize::Initialize;
 pub use listing::{Depth, Listed, Scope, Space, State};
 pub use location::{Location, Settings};
@@ -133,8 +135,19 @@ pub trait Backend: Send + Sync {
     /// the others. An error only where nothing at all can be said.
     async fn initialize(&self, want: &Initialize, mode: initialize::Mode) -> Result<Vec<initialize::Setting>>;
 
-    /// Deletes single versions for good, by key and version id. What is not there is no error.
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()>;
+    /// Deletes single versions for good, by key and version id. What is not there is no error. Those that the
+    /// store says may not be deleted come back, and the others are gone.
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>>;
+
+    /// What forbids to delete a version; without one, what is current. One request, two where a store has to be
+    /// asked for what is current. [`ErrorKind::NotFound`] if it is not there.
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        let Some(version) = version else {
+            let found = self.store().head(path).await.map_err(|error| Error::from_store(self.location(), path.as_ref(), &error))?;
+            return Ok(Held { version: found.version, ..Held::default() });
+        };
+        Ok(Held { version: Some(version.to_owned()), ..Held::default() })
+    }
 
     /// The destination as a real directory tree, where it is one.
     fn tree(&self) -> Option<Arc<dyn Tree>> {

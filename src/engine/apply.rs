@@ -120,6 +120,7 @@ async fn make_format(destination: &mut Destination) -> Result<Format> {
         own: None,
         file: None,
         pruned: destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp(),
+        locked: None,
     })?;
     Ok(format)
 }
@@ -338,7 +339,10 @@ pub fn root_meta(root: &TreeRoot) -> offsite_backends::FileMeta {
 /// Old snapshots go, if some are due. Trouble here does not make the run a failure.
 async fn let_go(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: Option<&Lease>) {
     match prune::let_go(&mut part.destination, &common.keep, lease, &common.machine, &common.stop).await {
-        Ok(pruned) => outcome.pruned = pruned,
+        Ok(gone) => {
+            outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);
+            outcome.locked = part.destination.head.as_ref().and_then(|head| head.locked.clone());
+        }
         Err(error) => outcome.warnings.push(format!("old snapshots were not let go ({error}); the next run tries again")),
     }
 }

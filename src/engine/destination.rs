@@ -14,6 +14,7 @@ use offsite_backends::{self as backends, Backend};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
+use super::prune::Locked;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, CacheWriter, Format, KnownStamps, Leaf, Lost, PageSource, Records, SnapshotRef};
 use crate::model::{Hash, PageRef, Snapshot};
@@ -51,6 +52,9 @@ pub struct Head {
     /// When old snapshots were last let go, by the store's clock.
     #[serde(default)]
     pub pruned: i64,
+    /// What was due to go then and was locked.
+    #[serde(default)]
+    pub locked: Option<Locked>,
 }
 
 /// A destination that is open.
@@ -212,6 +216,7 @@ impl Destination {
             own: None,
             file: None,
             pruned: self.head.as_ref().map_or(0, |h| h.pruned),
+            locked: self.head.as_ref().and_then(|h| h.locked.clone()),
         };
         self.lost.clear();
         if let Some((snapshot, _)) = &head.snapshot

@@ -48,7 +48,7 @@ pub use outcome::{
     SyncOutcome,
 };
 pub use plan_file::{ApplyOptions, apply};
-pub use prune::{prune, prune_over};
+pub use prune::{Locked, prune, prune_over};
 pub use pull::{PullOptions, pull, pull_over};
 pub use repair::{RepairOptions, repair, repair_over};
 pub use report::{

@@ -3,6 +3,7 @@
 use offsite_backends::Requests;
 use serde::Serialize;
 
+use super::prune::Locked;
 use crate::model::{Counts, Problem, RelPath};
 use crate::plan::Estimate;
 
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub resumed: u64,
     /// Snapshots let go after the run.
     pub pruned: u64,
+    /// What is due to go and the store's object lock forbids to delete, as of when that was last looked at.
+    pub locked: Option<Locked>,
     pub seconds: f64,
     /// What went wrong.
     pub error: Option<String>,
@@ -130,6 +133,8 @@ pub struct PruneOutcome {
     /// Kept contents that went with them.
     pub contents: u64,
     pub bytes: u64,
+    /// What is due to go and the store's object lock forbids to delete.
+    pub locked: Option<Locked>,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
     pub dry_run: bool,

@@ -1,73 +1,65 @@
 //! Letting old snapshots go, with the contents and pages that only they needed.
 //!
-//! Owns the proof that nothing else needs them. Contents and pages live for an unbroken run of snapshots,
-//! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does. Age is the
-//! store's. Order: a local list of what goes, then the snapshot objects, then what is on the list; a run
-//! that was killed in between is finished by the next.
+//! Owns when that is done and in which order: a local list of what goes (`needs.rs` has the proof that nothing
+//! else needs it), then the snapshot objects, then what is on the list (`gone.rs`); a run that was killed in
+//! between is finished by the next. Age is the store's, and what its object lock holds stays (`locked.rs`).
 
-use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
+mod gone;
+mod locked;
+mod needs;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use offsite_backends::Tree;
+use chrono::{DateTime, Utc};
 
+use self::gone::{Goes, Line};
+pub use self::locked::Locked;
 use super::Machine;
-use super::destination::{Destination, Head, fetch_leaves};
+use super::destination::{Destination, Head};
 use super::lease::{Claim, Lease};
 use super::outcome::PruneOutcome;
 use super::sync::Report;
-use super::tidy::remove_empty_all;
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
-use crate::model::{Content, Entry, Hash, KeepRules, KeyRules, PageRef, Snapshot};
+use crate::manifest::Records;
+use crate::model::{Hash, KeepRules};
 use crate::plan::{Point, keep};
-use crate::spool::{Reader, Writer};
+use crate::spool::Writer;
 use crate::transfer::Stop;
 
 /// After a run, old snapshots are looked for once a day, or when so many are due.
 const DAY: i64 = 86_400;
 const MANY: usize = 50;
-const TODO: &str = "prune-todo";
 
-/// One thing that goes.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Goes {
-    key: crate::model::RelPath,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    bytes: u64,
-}
-
-/// After a run: lets go what the rules let go. How many snapshots went.
+/// After a run: lets go what the rules let go, if it is time to. None if it was not looked for.
 pub async fn let_go(
     destination: &mut Destination,
     rules: &KeepRules,
     lease: Option<&Lease>,
     machine: &Machine,
     stop: &Arc<Stop>,
-) -> Result<u64> {
-    let Some(head) = &destination.head else { return Ok(0) };
-    let unfinished = destination.local(TODO).exists();
-    let now = destination.backend.meter().clock().map_or_else(|| chrono::Utc::now().timestamp(), |t| t.timestamp());
-    let due = due(&head.list, rules, now);
-    let soon = now - head.pruned < DAY && due.len() < MANY;
-    if !unfinished && (due.is_empty() || soon) {
-        return Ok(0);
+) -> Result<Option<PruneOutcome>> {
+    let Some(head) = &destination.head else { return Ok(None) };
+    let now = destination.backend.meter().clock().unwrap_or_else(Utc::now).timestamp();
+    let due = due(&head.list, rules, now).len();
+    let unfinished = gone::is_left(destination) || head.locked.as_ref().is_some_and(|locked| locked.ends_by(now));
+    // What is locked is due day after day: many of it are no reason to look again at once.
+    let soon = now - head.pruned < DAY && (due < MANY || head.locked.is_some());
+    if !unfinished && (due == 0 || soon) {
+        return Ok(None);
     }
     // What is deleted is decided by the store's own times, not by what this machine remembers of them.
     let (list, now) = fresh_list(destination).await?;
-    let due = self::due(&list, rules, now);
     let outcome = match lease {
-        Some(lease) => drop_snapshots(destination, list, &due, lease, now).await?,
+        Some(lease) => drop_snapshots(destination, list, rules, now, lease).await?,
         None => {
             let lease = take(destination, machine, stop).await?;
-            let outcome = drop_snapshots(destination, list, &due, &lease, now).await;
+            let outcome = drop_snapshots(destination, list, rules, now, &lease).await;
             lease.release(Vec::new()).await?;
             outcome?
         }
     };
-    Ok(outcome.removed.len() as u64)
+    Ok(Some(outcome))
 }
 
 /// Where nothing is kept: the objects of older snapshots and of pages only they had. Their contents went when
@@ -101,19 +93,21 @@ pub async fn prune_over(
     destination.lock()?;
     destination.load(false, false).await?;
     let (list, now) = fresh_list(&destination).await?;
-    let due = due(&list, rules, now);
+    let due = due(&list, rules, now.timestamp());
     let mut outcome = if dry_run {
-        PruneOutcome { removed: due.iter().copied().collect(), dry_run, ..PruneOutcome::default() }
-    } else if list.is_empty() || due.is_empty() && !destination.local(TODO).exists() {
+        let mut locked = Locked::default();
+        let free = locked::free(&destination, &due, now, &mut locked).await?;
+        PruneOutcome { removed: free.into_keys().collect(), dry_run, locked: locked.some(), ..PruneOutcome::default() }
+    } else if list.is_empty() || due.is_empty() && !gone::is_left_or_locked(&destination) {
         PruneOutcome::default()
     } else {
         let lease = take(&destination, machine, &report.stop).await?;
-        let outcome = drop_snapshots(&mut destination, list.clone(), &due, &lease, now).await;
+        let outcome = drop_snapshots(&mut destination, list.clone(), rules, now, &lease).await;
         lease.release(Vec::new()).await?;
         outcome?
     };
     outcome.url = destination.backend.location().to_string();
-    outcome.kept = list.iter().map(|s| s.number).filter(|n| !due.contains(n)).collect();
+    outcome.kept = list.iter().map(|s| s.number).filter(|n| !outcome.removed.contains(n)).collect();
     outcome.requests = destination.backend.meter().requests();
     Ok(outcome)
 }
@@ -121,9 +115,9 @@ pub async fn prune_over(
 type List = Vec<super::destination::Listed>;
 
 /// All snapshots with the store's times, and the time by the store's clock.
-async fn fresh_list(destination: &Destination) -> Result<(List, i64)> {
+async fn fresh_list(destination: &Destination) -> Result<(List, DateTime<Utc>)> {
     let list = destination.records.snapshots(None).await?.iter().map(Into::into).collect();
-    Ok((list, destination.backend.now().await?.timestamp()))
+    Ok((list, destination.backend.now().await?))
 }
 
 fn due(list: &List, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
@@ -146,28 +140,44 @@ async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) ->
     Lease::take(&destination.records, &head.format, claim, stop).await
 }
 
-async fn drop_snapshots(destination: &mut Destination, list: List, due: &BTreeSet<u64>, lease: &Lease, now: i64) -> Result<PruneOutcome> {
-    let todo = destination.local(TODO);
-    let mut outcome = PruneOutcome::default();
-    if todo.exists() {
+/// Lets go what is due and not locked. What an earlier run began is finished first.
+async fn drop_snapshots(
+    destination: &mut Destination,
+    mut list: List,
+    rules: &KeepRules,
+    now: DateTime<Utc>,
+    lease: &Lease,
+) -> Result<PruneOutcome> {
+    let (mut outcome, mut locked) = (PruneOutcome::default(), Locked::default());
+    let mut free = locked::free(destination, &due(&list, rules, now.timestamp()), now, &mut locked).await?;
+    if gone::is_left(destination) {
         lease.verify().await?;
-        carry_out(destination, &todo, &mut outcome).await?;
+        let there = list.iter().map(|s| s.number).collect();
+        outcome.removed = gone::resume(destination, &there, &free.keys().copied().collect()).await?.into_iter().collect();
+        gone::carry_out(destination, now, &mut outcome, &mut Locked::default()).await?;
+        free.retain(|number, _| !outcome.removed.contains(number));
+        list.retain(|s| !outcome.removed.contains(&s.number));
     }
-    let mut goes = Writer::<Goes>::create(&todo)?;
-    for (left, dropped, right) in groups(&list, due) {
-        collect(destination, left, &dropped, right, &mut goes).await?;
+    let numbers: BTreeSet<u64> = free.keys().copied().collect();
+    let mut goes = Writer::create(&gone::todo(destination))?;
+    goes.push(&Line::After { snapshots: numbers.iter().copied().collect() })?;
+    for (left, dropped, right) in groups(&list, &numbers) {
+        needs::collect(destination, left, &dropped, right, &mut goes).await?;
+    }
+    for (number, version) in &free {
+        if version.is_some() {
+            goes.push(&Line::Goes(Goes { version: version.clone(), ..Goes::at(Records::snapshot_object_key(*number).as_bytes(), 0) }))?;
+        }
     }
     goes.flush()?;
     lease.verify().await?;
-    let keys = due.iter().map(|n| Records::snapshot_object_key(*n).into_bytes()).collect::<Vec<_>>();
-    if !keys.is_empty() {
-        destination.records.delete(keys).await?;
-    }
-    outcome.removed = due.iter().copied().collect();
-    carry_out(destination, &todo, &mut outcome).await?;
+    gone::delete_snapshots(destination, &numbers).await?;
+    outcome.removed.extend(&numbers);
+    gone::carry_out(destination, now, &mut outcome, &mut locked).await?;
+    outcome.locked = locked.some();
     if let Some(head) = destination.head.clone() {
-        let list = list.into_iter().filter(|s| !due.contains(&s.number)).collect();
-        destination.keep_head(Head { list, pruned: now, ..head })?;
+        list.retain(|s| !numbers.contains(&s.number));
+        destination.keep_head(Head { list, pruned: now.timestamp(), locked: outcome.locked.clone(), ..head })?;
     }
     Ok(outcome)
 }
@@ -188,151 +198,4 @@ fn groups(list: &List, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64>, Optio
     }
     // The newest always stays, so nothing is left over here.
     out
-}
-
-/// Writes down what only these snapshots need.
-async fn collect(destination: &Destination, left: Option<u64>, dropped: &[u64], right: Option<u64>, goes: &mut Writer<Goes>) -> Result<()> {
-    let records = &destination.records;
-    let mut stay: Vec<Snapshot> = Vec::new();
-    for number in [left, right].into_iter().flatten() {
-        stay.push(records.snapshot(number).await?.0);
-    }
-    let mut seen_roots: HashSet<Option<Hash>> = stay.iter().map(|s| s.root.as_ref().map(|r| r.hash)).collect();
-    let mut gone_objects = BTreeSet::new();
-    let mut previous: Option<Vec<PageRef>> = None;
-    for number in dropped {
-        let (snapshot, _) = records.snapshot(*number).await?;
-        gone_objects.extend(snapshot.objects.iter().copied().filter(|o| !stay.iter().any(|s| s.objects.contains(o))));
-        if seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
-            previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), goes).await?);
-        }
-    }
-    for object in gone_objects {
-        goes.push(&Goes { key: Records::pages_object_key(&object).as_str().into(), version: None, bytes: 0 })?;
-    }
-    Ok(())
-}
-
-/// Contents that a dropped snapshot names and no surviving neighbour does; pages seen before are passed over.
-async fn contents(
-    destination: &Destination,
-    snapshot: &Snapshot,
-    stay: &[Snapshot],
-    before: Option<&[PageRef]>,
-    goes: &mut Writer<Goes>,
-) -> Result<Vec<PageRef>> {
-    let source = PageSource::new(destination.records.clone());
-    let leaves = |s: Snapshot| {
-        let source = source.clone();
-        async move {
-            let (leaves, _, mut lost) = source.leaves(&s, |_, _| true).await?;
-            if lost.is_empty() { Ok(leaves) } else { Err(lost.swap_remove(0).error) }
-        }
-    };
-    let mine = leaves(snapshot.clone()).await?;
-    let keeps = destination.backend.keeps_versions().await?;
-    let mine_hashes: HashSet<Hash> = mine.iter().map(|p| p.hash).collect();
-    let mut known: HashSet<Hash> = before.unwrap_or_default().iter().map(|p| p.hash).collect();
-    let mut others = Vec::new();
-    for (index, neighbour) in stay.iter().enumerate() {
-        let pages = leaves(neighbour.clone()).await?;
-        known.extend(pages.iter().map(|p| p.hash));
-        let unlike = pages.into_iter().filter(|p| !mine_hashes.contains(&p.hash)).collect();
-        others.push(local_pages(destination, unlike, &format!("prune-{index}")).await?);
-    }
-    if let Some(before) = before {
-        // What the dropped one before it had was written down with that one.
-        let unlike = before.iter().filter(|p| !mine_hashes.contains(&p.hash)).cloned().collect();
-        others.push(local_pages(destination, unlike, "prune-before").await?);
-    }
-    let unlike = mine.iter().filter(|p| !known.contains(&p.hash)).cloned().collect();
-    let mut own = local_pages(destination, unlike, "prune-own").await?;
-    while let Some(entry) = own.peek()?.map(Known::entry).transpose()? {
-        own.advance();
-        let Some(content) = &entry.content else { continue };
-        let mut needed = false;
-        for other in &mut others {
-            needed |= holds(other, &entry, content)?;
-        }
-        if !needed {
-            push(&snapshot.keys, &entry, content, keeps, goes)?;
-        }
-    }
-    Ok(mine)
-}
-
-async fn local_pages(destination: &Destination, pages: Vec<PageRef>, name: &str) -> Result<CacheReader> {
-    let path = destination.local(name);
-    fetch_leaves(&destination.records, pages, &path).await?;
-    let reader = CacheReader::open(&path, None);
-    // Open files live on without a name; nothing is left to clean up.
-    let _ = std::fs::remove_file(&path);
-    reader
-}
-
-fn holds(other: &mut CacheReader, entry: &Entry, content: &Content) -> Result<bool> {
-    while let Some(known) = other.peek()? {
-        if known.path.as_slice() < entry.path.as_bytes() {
-            other.advance();
-            continue;
-        }
-        return Ok(known.path == entry.path.as_bytes() && known.entry()?.content.as_ref().is_some_and(|c| c.since == content.since));
-    }
-    Ok(false)
-}
-
-/// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
-fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, goes: &mut Writer<Goes>) -> Result<()> {
-    let kept = || Goes { key: rules.kept_key(entry.path.as_bytes(), content).into(), version: None, bytes: entry.size };
-    let Some(version) = &content.version else { return goes.push(&kept()) };
-    if !keeps {
-        goes.push(&Goes { bytes: 0, ..kept() })?;
-    }
-    goes.push(&Goes { key: KeyRules::current_key(entry).into(), version: Some(version.clone()), bytes: entry.size })
-}
-
-/// Deletes what is on the list, and the list.
-async fn carry_out(destination: &Destination, todo: &Path, outcome: &mut PruneOutcome) -> Result<()> {
-    const BATCH: usize = 1000;
-    let tree = destination.backend.tree();
-    let (mut keys, mut versions) = (Vec::new(), Vec::new());
-    let mut list = Reader::<Goes>::open(todo)?;
-    loop {
-        let next = list.next_line()?;
-        let last = next.is_none();
-        if let Some(goes) = next {
-            outcome.contents += u64::from(!is_page(goes.key.as_bytes()));
-            outcome.bytes += goes.bytes;
-            match goes.version.filter(|_| tree.is_none()) {
-                Some(version) => versions.push((object_path(goes.key.as_bytes())?, version)),
-                None => keys.push(goes.key.0),
-            }
-        }
-        if !keys.is_empty() && (last || keys.len() >= BATCH) {
-            let keys = std::mem::take(&mut keys);
-            match &tree {
-                Some(tree) => remove_from_tree(tree, &keys).await?,
-                None => destination.records.delete(keys).await?,
-            }
-        }
-        if !versions.is_empty() && (last || versions.len() >= BATCH) {
-            destination.backend.delete_versions(std::mem::take(&mut versions)).await?;
-        }
-        if last {
-            break;
-        }
-    }
-    std::fs::remove_file(todo).map_err(|e| Error::local(todo, e))
-}
-
-fn is_page(key: &[u8]) -> bool {
-    key.starts_with(b".offsite/pages/")
-}
-
-/// Many at once, as a server far away takes a round trip for each; then the directories that this left empty.
-async fn remove_from_tree(tree: &Arc<dyn Tree>, keys: &[Vec<u8>]) -> Result<()> {
-    const AT_ONCE: usize = 64;
-    let removals: Vec<_> = keys.iter().map(|key| tree.remove_file(key, None)).collect();
-    stream::iter(removals).buffered(AT_ONCE).try_collect::<()>().await?;
-    remove_empty_all(tree, keys.iter().filter(|key| !is_page(key))).await
 }

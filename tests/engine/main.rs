@@ -11,6 +11,7 @@ mod guard;
 mod harness;
 mod history;
 mod kinds;
+mod locked;
 mod names;
 mod order;
 mod repair;

@@ -157,6 +157,8 @@ mod tests {
             content_sha1: None,
             content_type: None,
             upload_timestamp: at,
+            file_retention: None,
+            legal_hold: None,
             file_info: mark.text().map(|text| [(MARK.to_owned(), text)].into()),
         }
     }

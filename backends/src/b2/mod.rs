@@ -40,7 +40,7 @@ use self::session::{Account, HOME};
 use self::store::Store;
 use self::wire::Wire;
 use crate::initialize::{Mode, Setting};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
 
 /// The largest copy that is one request, and the parts of a larger one, in bytes.
 const COPY: CopyLimits = CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
@@ -209,11 +209,18 @@ impl Backend for B2Backend {
         Ok(init::initialize(&self.store.account, want, mode).await)
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
-        let delete = |(path, id): (Path, String)| async move {
-            let gone = self.store.account.delete_version(&self.store.name(&path), &id).await;
-            gone.map_err(|failure| self.about(path.as_ref(), failure))
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+        let delete = |(path, version): (Path, String)| async move {
+            let gone = self.store.account.delete_version(&self.store.name(&path), &version).await;
+            let Err(error) = gone.map_err(|failure| self.about(path.as_ref(), failure)) else { return Ok(None) };
+            if error.kind == ErrorKind::Denied { Ok(Some(Refused { path, version, error })) } else { Err(error) }
         };
-        stream::iter(versions).map(delete).buffer_unordered(DELETES).try_collect().await
+        let done = stream::iter(versions).map(delete).buffer_unordered(DELETES);
+        done.try_filter_map(|refused| async { Ok(refused) }).try_collect().await
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        let held = self.store.account.held(&self.store.name(path), version).await;
+        held.map_err(|failure| self.about(path.as_ref(), failure))
     }
 }

@@ -13,7 +13,7 @@ use super::claim::{MARK, Mark};
 use super::error::Failure;
 use super::session::Account;
 use crate::meter::Class;
-use crate::{ErrorKind, State};
+use crate::{ErrorKind, Held, State};
 
 /// Versions asked for at once when only one name counts: its newest ones decide.
 const FEW: usize = 100;
@@ -37,6 +37,30 @@ pub(super) struct Version {
     pub upload_timestamp: i64,
     #[serde(default)]
     pub file_info: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub file_retention: Option<Told<Retention>>,
+    #[serde(default)]
+    pub legal_hold: Option<Told<String>>,
+}
+
+/// Something about a lock; without a value where the key may not see it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Told<T> {
+    #[serde(default = "nothing")]
+    value: Option<T>,
+}
+
+fn nothing<T>() -> Option<T> {
+    None
+}
+
+/// Until when a version may not be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Retention {
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    retain_until_timestamp: Option<i64>,
 }
 
 impl Version {
@@ -50,6 +74,12 @@ impl Version {
 
     pub(super) fn modified(&self) -> DateTime<Utc> {
         time(self.upload_timestamp)
+    }
+
+    fn held(&self) -> Held {
+        let until = self.file_retention.as_ref().and_then(|told| told.value.as_ref()?.retain_until_timestamp);
+        let by_hand = self.legal_hold.as_ref().is_some_and(|told| told.value.as_deref() == Some("on"));
+        Held { version: self.file_id.clone(), until: until.map(time), by_hand }
     }
 
     /// What it is, by itself; whether a newer one hides it depends on its place in the list.
@@ -141,6 +171,17 @@ impl Account {
             Err(failure) if failure.kind == ErrorKind::NotFound && !failure.is_bucket => Ok(()),
             answer => answer.map(drop),
         }
+    }
+
+    /// What holds a version, or the newest that there is of a name.
+    pub(super) async fn held(&self, name: &str, id: Option<&str>) -> Result<Held, Failure> {
+        if let Some(id) = id {
+            let found: Version = self.call(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await?;
+            return Ok(found.held());
+        }
+        let newest = self.versions_of(name).await?.into_iter().find(|version| version.state() != Some(State::Unfinished));
+        let there = newest.filter(|version| version.state() == Some(State::Current));
+        there.map(|version| version.held()).ok_or_else(|| Failure::new(ErrorKind::NotFound, "it is not there"))
     }
 
     /// Deletes one version for good. What is not there is no error.

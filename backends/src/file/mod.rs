@@ -34,7 +34,8 @@ pub use crate::tree::{FileKind, FileStat, StageBlocks};
 use crate::initialize::{Mode, Setting};
 use crate::meter::Class;
 use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Result, Scope, Space, State, Tree,
+    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
+    Tree,
 };
 
 /// Where contents are staged, relative to the destination's root. Left out of every listing.
@@ -178,9 +179,9 @@ impl Backend for FileBackend {
         Ok(init::initialize(self, want, mode).await)
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         match versions.is_empty() {
-            true => Ok(()),
+            true => Ok(Vec::new()),
             false => Err(Error::new(ErrorKind::Unsupported, &self.location, "a directory keeps no versions of its own")),
         }
     }

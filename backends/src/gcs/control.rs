@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt, stream};
 use google_cloud_gax::error::Error as RpcError;
 use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
@@ -27,7 +28,7 @@ use super::tag::{Tag, quoted};
 use super::tokens::Tokens;
 use crate::meter::Class;
 use crate::wire::Probe;
-use crate::{Error, ErrorKind, Location, Result};
+use crate::{Error, ErrorKind, Held, Location, Refused, Result};
 
 /// How long nobody asks again what could not be found out: the many puts in flight would wait one after
 /// the other.
@@ -180,18 +181,36 @@ impl Control {
     }
 
     /// Deletes generations for good; see [`crate::Backend::delete_versions`].
-    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         let delete = async |(path, version): (Path, String)| {
-            let at = || self.location.at(path.as_ref());
-            let generation: i64 = version.parse().map_err(|_| Error::invalid(at(), format_args!("`{version}` is no generation")))?;
             let request = self.client().await?.delete_object().set_bucket(self.bucket());
-            let request = request.set_object(self.key(&path)).set_generation(generation);
+            let request = request.set_object(self.key(&path)).set_generation(self.generation(&path, &version)?);
             match self.counted(Class::Delete, request).send().await.map_err(|error| self.error(path.as_ref(), &error)) {
-                Err(error) if error.kind == ErrorKind::NotFound && error.url != self.location.to_string() => Ok(()),
-                other => other,
+                Err(error) if error.kind == ErrorKind::NotFound && error.url != self.location.to_string() => Ok(None),
+                Err(error) if error.kind == ErrorKind::Denied => Ok(Some(Refused { path, version, error })),
+                other => other.map(|()| None),
             }
         };
-        stream::iter(versions.into_iter().map(delete)).buffer_unordered(DELETES).try_collect().await
+        let done = stream::iter(versions.into_iter().map(delete)).buffer_unordered(DELETES);
+        done.try_filter_map(|refused| async { Ok(refused) }).try_collect().await
+    }
+
+    /// What holds a generation; see [`crate::Backend::held`].
+    pub(super) async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        let generation = version.map(|version| self.generation(path, version)).transpose()?;
+        let request = self.client().await?.get_object().set_bucket(self.bucket()).set_object(self.key(path));
+        let request = request.set_generation(generation.unwrap_or_default());
+        let found = self.counted(Class::Head, request).send().await.map_err(|error| self.error(path.as_ref(), &error))?;
+        // The bucket's policy and the object's own retention, whichever is longer.
+        let own = found.retention.and_then(|own| own.retain_until_time);
+        let until = [found.retention_expire_time, own].into_iter().flatten();
+        let until = until.filter_map(|until| DateTime::from_timestamp(until.seconds(), u32::try_from(until.nanos()).unwrap_or(0))).max();
+        let by_hand = found.temporary_hold || found.event_based_hold.unwrap_or(false);
+        Ok(Held { version: Some(found.generation.to_string()), until, by_hand })
+    }
+
+    fn generation(&self, path: &Path, version: &str) -> Result<i64> {
+        version.parse().map_err(|_| Error::invalid(self.location.at(path.as_ref()), format_args!("`{version}` is no generation")))
     }
 }
 

@@ -38,7 +38,7 @@ use self::uploads::Uploads;
 use self::wire::Connector;
 use crate::initialize::{Mode, Setting};
 use crate::wire::{Probe, client_options, retries};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
 
 const TIB: u64 = 1 << 40;
 
@@ -178,7 +178,11 @@ impl Backend for GcsBackend {
         Ok(init::initialize(&self.control, want, mode).await)
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         self.control.delete_versions(versions).await
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        self.control.held(path, version).await
     }
 }

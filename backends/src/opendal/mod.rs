@@ -33,7 +33,7 @@ use self::parts::{PartStore, WHOLE};
 use self::store::OpendalStore;
 use crate::initialize::{Initialize, Mode, Rights, Setting, settle};
 use crate::wire::Probe;
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Listed, Location, Meter, Result, Scope, Space};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Listed, Location, Meter, Refused, Result, Scope, Space};
 
 /// What is looked at where only the store's clock is asked for; whether it is there does not matter.
 const ANY: &str = ".offsite/format.json";
@@ -169,9 +169,9 @@ impl Backend for OpendalBackend {
         list::walk(operator, String::new()).map_ok(list::Found::listed).map_err(move |e| error::error(&location, "", e)).boxed()
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         match versions.is_empty() {
-            true => Ok(()),
+            true => Ok(Vec::new()),
             false => Err(Error::new(ErrorKind::Unsupported, &self.location, "offsite knows no versions at this kind of store")),
         }
     }

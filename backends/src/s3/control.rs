@@ -1,7 +1,7 @@
 //! The control plane: the vendor's SDK for what the data plane cannot say.
 //!
-//! Owns the SDK client, exact copies, listings with raw keys, and deletes by version. Not the data
-//! plane, nor the mapping of errors. Invariants: every request the SDK sends is counted in the same
+//! Owns the SDK client and exact copies. Not the data plane, listings and single versions, nor the mapping
+//! of errors. Invariants: every request the SDK sends is counted in the same
 //! meter as the data plane's; and a listing is complete or ends in an error.
 
 use std::sync::Arc;
@@ -16,27 +16,24 @@ use aws_sdk_s3::config::{
     RuntimeComponents, SharedCredentialsProvider,
 };
 use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutResult;
 use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::credentials::Chain;
-use super::error::{from_bulk, from_sdk};
+use super::error::from_sdk;
 use super::settings::Settings;
 use super::wire::classify;
 use crate::wire::Probe;
-use crate::{Error, ErrorKind, Location, Result};
+use crate::{Location, Result};
 
 /// What stands for itself in `x-amz-copy-source`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Copies of parts in flight; each moves up to [`CopyLimits::part`] on the server.
 const COPIES: usize = 8;
-
-/// Most keys that one bulk delete may name.
-const BULK: usize = 1000;
 
 /// From which size on a copy is made in parts, and how large the parts are; bytes.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +93,7 @@ impl Control {
     }
 
     /// The whole key of a path under the prefix.
-    fn key(&self, path: &Path) -> String {
+    pub(super) fn key(&self, path: &Path) -> String {
         match (self.prefix.as_ref(), path.as_ref()) {
             ("", path) => path.to_owned(),
             (prefix, path) => format!("{prefix}/{path}"),
@@ -190,33 +187,6 @@ impl Control {
         .try_collect()
         .await
     }
-
-    /// Deletes versions for good; see [`crate::Backend::delete_versions`].
-    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
-        for batch in versions.chunks(BULK) {
-            let objects = batch
-                .iter()
-                .map(|(path, version)| ObjectIdentifier::builder().key(self.key(path)).version_id(version).build())
-                .collect::<Result<Vec<_>, _>>();
-            let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
-            let delete = delete.map_err(|error| Error::new(ErrorKind::Other, &self.location, error))?;
-            let answer = self
-                .client
-                .delete_objects()
-                .bucket(&self.bucket)
-                .delete(delete)
-                .send()
-                .await
-                .map_err(|error| from_sdk(&self.location, "", &error))?;
-            let gone = |code: Option<&str>| matches!(code, Some("NoSuchKey" | "NoSuchVersion"));
-            if let Some(refused) = answer.errors().iter().find(|error| !gone(error.code())) {
-                let key = refused.key().unwrap_or_default();
-                let shown = key.strip_prefix(self.prefix.as_ref()).unwrap_or(key).trim_start_matches('/');
-                return Err(from_bulk(&self.location, shown, refused.code(), refused.message()));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Entity tags leave here as `object_store` gives them, in quotes, whatever form a server chose.
@@ -226,7 +196,7 @@ fn quoted(etag: &str) -> String {
 
 /// A version that lasts. `null` is the one of buckets whose versioning is off or suspended: the next
 /// write replaces it.
-fn version(id: Option<&str>) -> Option<String> {
+pub(super) fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned)
 }
 

@@ -12,6 +12,7 @@ mod init;
 mod lifecycle;
 mod list;
 mod settings;
+mod versions;
 mod wire;
 
 use std::fmt;
@@ -32,7 +33,7 @@ pub(crate) use self::error::Refusal;
 use self::settings::Settings;
 use crate::initialize::{Mode, Setting};
 use crate::wire::{MeteredConnector, Probe, client_options, retries};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space};
+use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
 
 const GIB: u64 = 1 << 30;
 
@@ -194,8 +195,12 @@ impl Backend for S3Backend {
         Ok(init::initialize(&control, want, mode).await)
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         self.control().delete_versions(versions).await
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        self.control().held(path, version).await
     }
 }
 

@@ -41,7 +41,8 @@ use crate::file::STAGING;
 use crate::initialize::{Mode, Setting};
 use crate::meter::Class;
 use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Result, Scope, Space, State, Tree,
+    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
+    Tree,
 };
 use address::Address;
 use dirs::Dirs;
@@ -179,9 +180,9 @@ impl Backend for SftpBackend {
         init::initialize(self, want, mode).await
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         match versions.is_empty() {
-            true => Ok(()),
+            true => Ok(Vec::new()),
             false => Err(Error::new(ErrorKind::Unsupported, &self.location, "a directory keeps no versions of its own")),
         }
     }

@@ -17,7 +17,7 @@ use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
 use super::script::{Call, Script, injected};
 use crate::initialize::{Mode, Setting};
-use crate::{Backend, Capabilities, Depth, Initialize, Listed, Location, Meter, Result, Scope, Space, Tree};
+use crate::{Backend, Capabilities, Depth, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, Tree};
 
 /// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
 pub struct Faulty {
@@ -116,10 +116,14 @@ impl Backend for Faulty {
         call(&self.script, "initialize", "", self.inner.initialize(want, mode)).await
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         let key = versions.first().map_or(String::new(), |(path, _)| path.to_string());
         let run = self.inner.delete_versions(versions);
         call(&self.script, "delete_versions", &key, run).await
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        call(&self.script, "held", path.as_ref(), self.inner.held(path, version)).await
     }
 
     fn tree(&self) -> Option<Arc<dyn Tree>> {

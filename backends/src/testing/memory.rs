@@ -4,7 +4,7 @@
 //! Invariant: every change is made under one lock, so puts are atomic and conditions are exact
 //! unless [`MemoryOptions::ignore_conditions`] says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +20,9 @@ use object_store::{ObjectStore, PutResult};
 use super::memory_store::MemoryStore;
 use crate::initialize::{Did, Mode, Rights, Setting, for_directories, on_off, settle};
 use crate::meter::Class;
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Result, Scope, Space, State};
+use crate::{
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
+};
 
 /// What the bucket is like.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,8 @@ pub struct MemoryOptions {
     pub unordered_listing: bool,
     /// Keeps what is replaced or deleted under its version id.
     pub versions: bool,
+    /// Object lock: no version may be deleted for so many seconds after it was made. Goes with `versions`.
+    pub locks: Option<i64>,
 }
 
 impl Default for MemoryOptions {
@@ -53,7 +57,7 @@ impl Default for MemoryOptions {
             checksum: None,
             control: true,
         };
-        Self { capabilities, ignore_conditions: false, change_keys: false, unordered_listing: false, versions: false }
+        Self { capabilities, ignore_conditions: false, change_keys: false, unordered_listing: false, versions: false, locks: None }
     }
 }
 
@@ -69,6 +73,13 @@ pub(super) struct Version {
     pub modified: DateTime<Utc>,
 }
 
+impl Version {
+    fn held(&self, locks: Option<i64>) -> Held {
+        let until = locks.filter(|_| self.data.is_some()).map(|seconds| self.modified + TimeDelta::seconds(seconds));
+        Held { version: self.id.clone(), until, by_hand: false }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     pub key: String,
@@ -81,6 +92,8 @@ pub(super) struct Bucket {
     /// The newest version last. Never empty.
     pub objects: BTreeMap<String, Vec<Version>>,
     pub uploads: BTreeMap<String, Upload>,
+    /// Keys under a legal hold.
+    pub held: BTreeSet<String>,
     pub serial: u64,
 }
 
@@ -238,6 +251,15 @@ impl MemoryBackend {
         self.shared.bucket().objects.get(key).map_or(0, Vec::len)
     }
 
+    /// Puts a legal hold on all versions of `key`, or takes it away.
+    pub fn hold(&self, key: &str, on: bool) {
+        let mut bucket = self.shared.bucket();
+        match on {
+            true => bucket.held.insert(key.to_owned()),
+            false => bucket.held.remove(key),
+        };
+    }
+
     /// Drops all uploads in parts, as a lifecycle rule of a bucket does.
     pub fn lose_uploads(&self) {
         self.shared.bucket().uploads.clear();
@@ -375,18 +397,38 @@ impl Backend for MemoryBackend {
         Ok(rows)
     }
 
-    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<()> {
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         self.shared.count(Class::Delete);
+        let (now, locks) = (self.shared.now(), self.shared.options().locks);
         let mut bucket = self.shared.bucket();
+        let mut refused = Vec::new();
         for (path, id) in versions {
             let key = self.shared.key(&path);
-            if let Some(all) = bucket.objects.get_mut(&key) {
-                all.retain(|version| version.id.as_deref() != Some(&id));
-                if all.is_empty() {
-                    bucket.objects.remove(&key);
-                }
+            let held = bucket.held.contains(&key);
+            let Some(all) = bucket.objects.get_mut(&key) else { continue };
+            if all.iter().any(|version| version.id.as_deref() == Some(&id) && (held || version.held(locks).holds(now))) {
+                let error = Error::new(ErrorKind::Denied, self.location.at(path.as_ref()), "it is locked");
+                refused.push(Refused { path, version: id, error });
+                continue;
+            }
+            all.retain(|version| version.id.as_deref() != Some(&id));
+            if all.is_empty() {
+                bucket.objects.remove(&key);
             }
         }
-        Ok(())
+        Ok(refused)
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        self.shared.count(Class::Head);
+        let locks = self.shared.options().locks;
+        let (bucket, key) = (self.shared.bucket(), self.shared.key(path));
+        let found = match version {
+            Some(id) => bucket.version(&key, id),
+            None => bucket.current(&key),
+        };
+        let missing = || Error::new(ErrorKind::NotFound, self.location.at(path.as_ref()), "it is not there");
+        let by_hand = bucket.held.contains(&key);
+        found.map(|(version, _)| Held { by_hand, ..version.held(locks) }).ok_or_else(missing)
     }
 }

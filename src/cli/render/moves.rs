@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use offsite::engine::{Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
+use offsite::engine::{Locked, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
 use offsite::error::Result;
 use offsite::model::{Counts, Problem, RelPath};
 
@@ -68,6 +68,7 @@ impl Out {
                 let _ = writeln!(text, "  {what}: {}", count(number));
             }
         }
+        text.push_str(&locked(o.locked.as_ref()));
         for dump in &o.dumps {
             let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("not taken: {}", clean(why)));
             let _ = writeln!(text, "  dump {}  {what}  {}", dump.path, seconds(dump.seconds));
@@ -155,6 +156,7 @@ impl Out {
         if !o.dry_run {
             let _ = writeln!(text, "  freed {} kept contents, {}, requests: {}", count(o.contents), size(o.bytes), requests(&o.requests));
         }
+        text.push_str(&locked(o.locked.as_ref()));
         self.print(&text)
     }
 
@@ -186,6 +188,17 @@ impl Out {
             (_, false) => format!("    … and {} more (-v lists them)\n", count(rest)),
         }
     }
+}
+
+/// What is due to go and has to stay.
+fn locked(locked: Option<&Locked>) -> String {
+    let Some(locked) = locked else { return String::new() };
+    let until = match (&locked.until, locked.hold) {
+        (Some(until), _) => format!("the first may go on {until}"),
+        (None, true) => "until a hold is taken away".into(),
+        (None, false) => "until its lock ends".into(),
+    };
+    format!("  due to go, and locked by the store: snapshots {}, contents {}; {until}\n", count(locked.snapshots), count(locked.contents))
 }
 
 fn counts(c: &Counts) -> String {

@@ -1,0 +1,60 @@
+//! Single versions: deleting them for good, and what forbids it.
+//!
+//! Owns both calls. The store answers a delete of many with one word for each, so one version that is locked
+//! does not keep the others.
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ObjectLockLegalHoldStatus};
+use chrono::DateTime;
+use object_store::path::Path;
+
+use super::control::{Control, version};
+use super::error::{from_bulk, from_sdk};
+use crate::{Error, ErrorKind, Held, Refused, Result};
+
+/// Most keys that one bulk delete may name.
+const BULK: usize = 1000;
+
+impl Control {
+    /// Deletes versions for good; see [`crate::Backend::delete_versions`].
+    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
+        for batch in versions.chunks(BULK) {
+            let objects = batch
+                .iter()
+                .map(|(path, version)| ObjectIdentifier::builder().key(self.key(path)).version_id(version).build())
+                .collect::<Result<Vec<_>, _>>();
+            let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+            let delete = delete.map_err(|error| Error::new(ErrorKind::Other, &self.location, error))?;
+            let answer = self
+                .client
+                .delete_objects()
+                .bucket(&self.bucket)
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|error| from_sdk(&self.location, "", &error))?;
+            for said in answer.errors() {
+                if matches!(said.code(), Some("NoSuchKey" | "NoSuchVersion")) {
+                    continue;
+                }
+                let meant = batch.iter().find(|(path, id)| said.key() == Some(&self.key(path)) && said.version_id() == Some(id));
+                let shown = meant.map_or_else(|| said.key().unwrap_or_default(), |(path, _)| path.as_ref());
+                let error = from_bulk(&self.location, shown, said.code(), said.message());
+                match meant.filter(|_| error.kind == ErrorKind::Denied) {
+                    Some((path, version)) => refused.push(Refused { path: path.clone(), version: version.clone(), error }),
+                    None => return Err(error),
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// What holds a version; see [`crate::Backend::held`]. Who may not look at retentions is told of none.
+    pub(super) async fn held(&self, path: &Path, id: Option<&str>) -> Result<Held> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.key(path)).set_version_id(id.map(str::to_owned));
+        let found = request.send().await.map_err(|error| from_sdk(&self.location, path.as_ref(), &error))?;
+        let until = found.object_lock_retain_until_date().and_then(|until| DateTime::from_timestamp(until.secs(), until.subsec_nanos()));
+        let by_hand = found.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
+        Ok(Held { version: version(found.version_id().or(id)), until, by_hand })
+    }
+}

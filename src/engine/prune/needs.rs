@@ -1,0 +1,142 @@
+//! What only snapshots that go need: contents, kept or as versions of the store, and the objects of pages.
+//!
+//! Owns the proof that nothing else needs them. Contents and pages live for an unbroken run of snapshots,
+//! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does.
+
+use std::collections::{BTreeSet, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use offsite_backends::ErrorKind;
+
+use super::gone::{Goes, Line};
+use crate::engine::destination::{Destination, fetch_leaves};
+use crate::error::Result;
+use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
+use crate::model::{Content, Entry, Hash, KeyRules, PageRef, Snapshot};
+use crate::spool::Writer;
+
+/// Objects that are looked at side by side.
+const AT_ONCE: usize = 16;
+
+/// Writes down what only these snapshots need.
+pub(super) async fn collect(
+    destination: &Destination,
+    left: Option<u64>,
+    dropped: &[u64],
+    right: Option<u64>,
+    goes: &mut Writer<Line>,
+) -> Result<()> {
+    let records = &destination.records;
+    let mut stay: Vec<Snapshot> = Vec::new();
+    for number in [left, right].into_iter().flatten() {
+        stay.push(records.snapshot(number).await?.0);
+    }
+    let mut seen_roots: HashSet<Option<Hash>> = stay.iter().map(|s| s.root.as_ref().map(|r| r.hash)).collect();
+    let mut gone_objects = BTreeSet::new();
+    let mut previous: Option<Vec<PageRef>> = None;
+    for number in dropped {
+        let (snapshot, _) = records.snapshot(*number).await?;
+        gone_objects.extend(snapshot.objects.iter().copied().filter(|o| !stay.iter().any(|s| s.objects.contains(o))));
+        if seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
+            previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), goes).await?);
+        }
+    }
+    let keeps = destination.backend.keeps_versions().await?;
+    let looks = gone_objects.iter().map(|object| page_object(destination, object, keeps));
+    let mut found = stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE);
+    while let Some(object) = found.try_next().await? {
+        goes.push(&Line::Goes(object))?;
+    }
+    Ok(())
+}
+
+/// An object of pages, and its version where the store keeps what is deleted.
+async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> Result<Goes> {
+    let key = Records::pages_object_key(object);
+    let version = match keeps && destination.backend.capabilities().versions {
+        false => None,
+        true => match destination.backend.held(&object_path(key.as_bytes())?, None).await {
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            held => held?.version,
+        },
+    };
+    Ok(Goes { version, ..Goes::at(key.as_bytes(), 0) })
+}
+
+/// Contents that a dropped snapshot names and no surviving neighbour does; pages seen before are passed over.
+async fn contents(
+    destination: &Destination,
+    snapshot: &Snapshot,
+    stay: &[Snapshot],
+    before: Option<&[PageRef]>,
+    goes: &mut Writer<Line>,
+) -> Result<Vec<PageRef>> {
+    let source = PageSource::new(destination.records.clone());
+    let leaves = |s: Snapshot| {
+        let source = source.clone();
+        async move {
+            let (leaves, _, mut lost) = source.leaves(&s, |_, _| true).await?;
+            if lost.is_empty() { Ok(leaves) } else { Err(lost.swap_remove(0).error) }
+        }
+    };
+    let mine = leaves(snapshot.clone()).await?;
+    let keeps = destination.backend.keeps_versions().await?;
+    let mine_hashes: HashSet<Hash> = mine.iter().map(|p| p.hash).collect();
+    let mut known: HashSet<Hash> = before.unwrap_or_default().iter().map(|p| p.hash).collect();
+    let mut others = Vec::new();
+    for (index, neighbour) in stay.iter().enumerate() {
+        let pages = leaves(neighbour.clone()).await?;
+        known.extend(pages.iter().map(|p| p.hash));
+        let unlike = pages.into_iter().filter(|p| !mine_hashes.contains(&p.hash)).collect();
+        others.push(local_pages(destination, unlike, &format!("prune-{index}")).await?);
+    }
+    if let Some(before) = before {
+        // What the dropped one before it had was written down with that one.
+        let unlike = before.iter().filter(|p| !mine_hashes.contains(&p.hash)).cloned().collect();
+        others.push(local_pages(destination, unlike, "prune-before").await?);
+    }
+    let unlike = mine.iter().filter(|p| !known.contains(&p.hash)).cloned().collect();
+    let mut own = local_pages(destination, unlike, "prune-own").await?;
+    while let Some(entry) = own.peek()?.map(Known::entry).transpose()? {
+        own.advance();
+        let Some(content) = &entry.content else { continue };
+        let mut needed = false;
+        for other in &mut others {
+            needed |= holds(other, &entry, content)?;
+        }
+        if !needed {
+            push(&snapshot.keys, &entry, content, keeps, goes)?;
+        }
+    }
+    Ok(mine)
+}
+
+async fn local_pages(destination: &Destination, pages: Vec<PageRef>, name: &str) -> Result<CacheReader> {
+    let path = destination.local(name);
+    fetch_leaves(&destination.records, pages, &path).await?;
+    let reader = CacheReader::open(&path, None);
+    // Open files live on without a name; nothing is left to clean up.
+    let _ = std::fs::remove_file(&path);
+    reader
+}
+
+fn holds(other: &mut CacheReader, entry: &Entry, content: &Content) -> Result<bool> {
+    while let Some(known) = other.peek()? {
+        if known.path.as_slice() < entry.path.as_bytes() {
+            other.advance();
+            continue;
+        }
+        return Ok(known.path == entry.path.as_bytes() && known.entry()?.content.as_ref().is_some_and(|c| c.since == content.since));
+    }
+    Ok(false)
+}
+
+/// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
+fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, goes: &mut Writer<Line>) -> Result<()> {
+    let kept = |bytes| Goes::at(&rules.kept_key(entry.path.as_bytes(), content), bytes);
+    let Some(version) = &content.version else { return goes.push(&Line::Goes(kept(entry.size))) };
+    if !keeps {
+        goes.push(&Line::Goes(kept(0)))?;
+    }
+    goes.push(&Line::Goes(Goes { version: Some(version.clone()), ..Goes::at(&KeyRules::current_key(entry), entry.size) }))
+}
