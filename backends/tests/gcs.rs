@@ -30,6 +30,12 @@ impl Server {
         Some(Self { endpoint })
     }
 
+    /// Asks the fake for something that Google has no call for.
+    async fn fake(&self, what: &str, body: String) {
+        let sent = reqwest::Client::new().post(format!("{}/_fake/{what}", self.endpoint)).body(body).send().await.unwrap();
+        assert!(sent.status().is_success());
+    }
+
     /// A fresh prefix of a bucket, with the key of one of the fake's accounts.
     fn open(&self, bucket: &str, account: &str) -> GcsBackend {
         self.open_at(bucket, &unique(), &format!("&credentials={}/{account}.json", set("KEYS")))
@@ -78,6 +84,28 @@ async fn a_version_is_answered_only_where_it_lasts() {
             assert_eq!(store.get(&key("a")).await.unwrap().bytes().await.unwrap(), "two");
         }
     }
+}
+
+/// What a hold protects comes back, and the rest goes.
+#[tokio::test]
+async fn a_version_under_a_hold_is_not_deleted() {
+    let Some(server) = Server::find() else { return };
+    let prefix = unique();
+    let backend = server.open_at(&set("VERSIONED_BUCKET"), &prefix, &format!("&credentials={}/admin.json", set("KEYS")));
+    let store = backend.store();
+    let held = store.put(&key("held"), body("one")).await.unwrap().version.unwrap();
+    let free = store.put(&key("free"), body("two")).await.unwrap().version.unwrap();
+    let hold = |on: bool| server.fake("hold", format!("{{\"name\": \"{prefix}/held\", \"on\": {on}}}"));
+    hold(true).await;
+    let looked = backend.held(&key("held"), None).await.unwrap();
+    assert_eq!((looked.version.as_ref(), looked.by_hand, looked.until), (Some(&held), true, None));
+    assert!(!backend.held(&key("free"), Some(&free)).await.unwrap().by_hand);
+    let both = vec![(key("held"), held.clone()), (key("free"), free)];
+    let refused = backend.delete_versions(both.clone()).await.unwrap();
+    assert_eq!(refused.iter().map(|one| (&one.version, one.error.kind)).collect::<Vec<_>>(), [(&held, ErrorKind::Denied)]);
+    hold(false).await;
+    assert!(backend.delete_versions(both).await.unwrap().is_empty());
+    assert_eq!(backend.held(&key("held"), None).await.unwrap_err().kind, ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -134,8 +162,7 @@ async fn what_is_sent_carries_a_digest_and_what_is_refused_for_a_while_is_sent_a
     let prefix = unique();
     let backend = server.open_at(&set("BUCKET"), &prefix, "");
     let fault = format!("{{\"path\": \"{prefix}\", \"status\": 503, \"times\": 3}}");
-    let sent = reqwest::Client::new().post(format!("{}/_fake/fail", server.endpoint)).body(fault).send().await.unwrap();
-    assert!(sent.status().is_success());
+    server.fake("fail", fault).await;
     backend.store().put(&key("a"), body("x")).await.unwrap();
     assert_eq!(backend.meter().requests().put, 4, "retries count");
     let multipart = backend.multipart().unwrap();

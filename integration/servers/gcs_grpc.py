@@ -102,7 +102,9 @@ class Service:
 
     def GetObject(self, role, request):
         bucket = self.bucket(request.bucket)
-        return described(bucket, self.store.find(role, bucket, request.object_, request.generation or None))
+        found = described(bucket, self.store.find(role, bucket, request.object_, request.generation or None))
+        found.temporary_hold = request.object_ in self.store.held
+        return found
 
     def DeleteObject(self, role, request):
         wanted = request.if_generation_match if request.HasField("if_generation_match") else None

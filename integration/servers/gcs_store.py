@@ -94,6 +94,7 @@ class Store:
         self.lock = threading.RLock()
         self.buckets, self.accounts, self.tokens, self.faults, self.undigested, self.seen = {}, {}, {}, [], [], []
         self.last = 0
+        self.held = set()  # names under a temporary hold
 
     # --- accounts ---
     def account(self, folder, role, known=True):
@@ -224,6 +225,8 @@ class Store:
         with self.lock:
             self.allow(role, "storage.objects.delete", bucket)
             live, old = bucket.live.get(name), bucket.old.get(name, [])
+            if name in self.held and (generation is not None or not bucket.versioned):
+                raise Refused(403, "ObjectUnderActiveHold", f"Object '{bucket.name}/{name}' is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed.")
             if generation is None or live and live.generation == generation:
                 if live is None:
                     raise no_object(bucket.name, name)

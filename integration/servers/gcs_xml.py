@@ -3,7 +3,7 @@
 Owns the protocol only; the rules are in `gcs_store.py`. Besides Google's own paths there are some for tests: `GET /_fake/ready`; `POST
 /_fake/fail` with {"path", "status", "times"}, after which as many requests whose path holds `path` fail so; `GET /_fake/undigested`, the
 paths of all that was put with no digest to check it by; `GET
-/_fake/seen`, a line for each request; and `POST /_fake/bucket` with {"name", "open", "versioned"}, which makes a bucket, an open one for everybody.
+/_fake/seen`, a line for each request; and `POST /_fake/bucket` with {"name", "open", "versioned"}, which makes a bucket, an open one for everybody; `POST /_fake/hold` with {"name", "on"}, a temporary hold.
 """
 
 import base64
@@ -101,6 +101,9 @@ class Handler(BaseHTTPRequestHandler):
     def fake(self, name):
         if name == "fail":
             self.store.faults.append(json.loads(self.body))
+        if name == "hold":
+            how = json.loads(self.body)
+            {True: self.store.held.add, False: self.store.held.discard}[how["on"]](how["name"])
         if name == "bucket":
             how = json.loads(self.body)
             if how["name"] not in self.store.buckets:
