@@ -2,7 +2,7 @@
 //!
 //! Owns the way from `offsite.json` and the environment to [`Plan`] and [`crate::engine::Machine`]:
 //! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolving.rs` makes a [`Job`] of each pair
-//! of job and type, and `import/` makes a config of another system's. Only `resolve.rs` looks at the environment,
+//! of job and type (`scope.rs`, `sections.rs`, `options.rs`), and `import/` makes a config of another system's. Only `resolve.rs` looks at the environment,
 //! and nothing here knows of the command line.
 //! Invariant: what leaves this module needs no further lookup.
 
@@ -10,11 +10,14 @@ mod expand;
 pub mod import;
 mod job;
 mod lines;
+mod options;
 mod parse;
 mod places;
 mod reading;
 mod resolve;
 mod resolving;
+mod scope;
+mod sections;
 mod shape;
 pub mod values;
 mod volumes;

@@ -9,17 +9,16 @@ use super::job::Job;
 use super::parse::Parsed;
 use crate::error::Result;
 
-/// Refuses places that are not apart.
+/// Refuses places of `jobs` that are not apart from each other's and from those of `others`.
 ///
 /// # Errors
 /// [`crate::error::Error::Usage`] naming both jobs.
-pub fn apart(parsed: &Parsed, jobs: &[Job]) -> Result<()> {
-    let mut met: Vec<(&Job, Location)> = Vec::new();
+pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job]) -> Result<()> {
+    let others = others.iter().filter(|job| !job.ignored);
+    let mut met: Vec<(&Job, Location)> = others.flat_map(|job| places(job).map(move |place| (job, place))).collect();
     for job in jobs.iter().filter(|job| !job.ignored) {
         let mut own = Vec::new();
-        for place in &job.places {
-            // What cannot be a place was refused already.
-            let Ok(location) = Location::parse(&place.url) else { continue };
+        for location in places(job) {
             let other = met.iter().find(|(_, other)| overlap(&location, other));
             if let Some((other, there)) = other {
                 let what =
@@ -31,6 +30,11 @@ pub fn apart(parsed: &Parsed, jobs: &[Job]) -> Result<()> {
         met.extend(own);
     }
     Ok(())
+}
+
+/// What cannot be a place was refused already.
+fn places(job: &Job) -> impl Iterator<Item = Location> {
+    job.places.iter().filter_map(|place| Location::parse(&place.url).ok())
 }
 
 fn overlap(a: &Location, b: &Location) -> bool {

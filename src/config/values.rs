@@ -21,6 +21,11 @@ pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
     prices.map_err(Error::Usage)
 }
 
+/// The name of a price in the shipped table.
+pub fn price(text: &str) -> Result<String, String> {
+    Prices::shipped()?.get(text).map(|_| text.to_owned())
+}
+
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no size; write 512, 4K, 10M or 1.5G");

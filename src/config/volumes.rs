@@ -15,6 +15,8 @@ use crate::containers::Volume;
 pub const ALL: &str = "docker-volumes";
 /// The variable that is a found volume's name.
 pub const VARIABLE: &str = "VOLUME";
+/// What every source begins with that an engine is asked about.
+pub const ALL_KINDS: &str = "docker-volume";
 const ONE: &str = "docker-volume:";
 const LABEL: &str = "offsite.type";
 /// What a label says that leaves its volume out.

@@ -292,6 +292,13 @@ fn bad_configs_are_refused_before_anything_runs() {
     }
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--type", "vdrupal"], "there is no type `vdrupal`");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "k"], "there is no job `k`");
+    let priced = r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
+                      "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"] } } }"#;
+    place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`; known are");
+    // The job that is in the way need not be run along, and one that cannot be resolved now is in nobody's way.
+    let types = r#""t": { "source": "/srv/$NO_SUCH", "destinations": ["$HERE/copy"] }"#;
+    let two = job(&format!(r#""j": {{ {plain} }}, {types}, "k": {{ {plain} }}"#));
+    place.refused(&two, &["run", "k"], "where the job `j` goes");
     // A destination inside its source is refused when it is met, by the same rule as in a sync.
     place.config(&job(r#""j": { "source": "$HERE/site", "destinations": ["$HERE/site/copy"] }"#));
     assert!(place.run(&["run"]).err.contains("lie one inside the other"));
@@ -364,12 +371,14 @@ fn status_tells_well_from_failed_stale_and_never() {
 fn what_goes_wrong_after_before_still_reaches_on_failure_and_finally() {
     let place = Place::new();
     place.config(
-        r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
-             "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"], "before": ["touch $HERE/mounted"],
+        r#"{ "jobs": { "j": { "dumps": { "x": "echo x" }, "destinations": ["$HERE/copy"], "before": ["touch $HERE/mounted"],
                               "on_failure": ["echo $OFFSITE_RESULT > $HERE/told"], "finally": ["rm $HERE/mounted"] } } }"#,
     );
+    // A job of dumps alone has an empty directory in the cache for its source, and that cannot be made.
+    fs::create_dir_all(place.path("cache/jobs")).unwrap();
+    fs::write(place.path("cache/jobs/nothing"), "in the way").unwrap();
     let ran = place.run(&["run"]);
-    assert!(ran.code == 2 && ran.err.contains("no/such"), "{}{}", ran.out, ran.err);
+    assert!(ran.code == 1 && ran.err.contains("jobs/nothing"), "{}{}", ran.out, ran.err);
     assert_eq!(read(place.path("told")), "failed\n");
     assert!(!place.path("mounted").exists());
 }

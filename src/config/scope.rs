@@ -1,0 +1,67 @@
+//! What `$NAME` is at one place of the config.
+//!
+//! Owns the order in which a variable is looked for, and the texts, values and commands that hold some.
+//! Invariant: what cannot be expanded or parsed is an error that names file, line and path.
+
+use super::expand::expand;
+use super::parse::Parsed;
+use super::resolving::Asked;
+use super::words::{Command, Several, Word};
+use crate::error::Result;
+
+/// A place of the config with what is known there.
+pub(super) struct Scope<'a> {
+    pub parsed: &'a Parsed,
+    pub asked: &'a Asked<'a>,
+    /// Offsite's own variables, by their names without `OFFSITE_`.
+    pub own: Vec<(String, String)>,
+}
+
+impl<'a> Scope<'a> {
+    pub fn new(parsed: &'a Parsed, asked: &'a Asked<'a>, mut own: Vec<(String, String)>) -> Self {
+        own.push(("HOST".to_owned(), asked.host.to_owned()));
+        Self { parsed, asked, own }
+    }
+
+    /// What was given on the command line, what offsite says, the environment, the config.
+    pub fn lookup(&self, name: &str) -> Option<String> {
+        let found = |all: &[(String, String)]| all.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        found(self.asked.set)
+            .or_else(|| found(&self.own))
+            .or_else(|| (self.asked.env)(name))
+            .or_else(|| self.parsed.file.variables.get(name).cloned())
+    }
+
+    pub fn text(&self, at: &[&str], text: &str) -> Result<String> {
+        expand(text, &|name| self.lookup(name)).map_err(|what| self.parsed.error(at, what))
+    }
+
+    pub fn texts(&self, at: &[&str], texts: &Several<String>) -> Result<Vec<String>> {
+        texts.0.iter().map(|text| self.text(at, text)).collect()
+    }
+
+    pub fn value<T>(&self, at: &[&str], word: Option<&Word>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>> {
+        let Some(Word(text)) = word else { return Ok(None) };
+        let text = self.text(at, text)?;
+        parse(&text).map(Some).map_err(|what| self.parsed.error(at, what))
+    }
+
+    /// What commands find in their environment.
+    pub fn exported(&self) -> Vec<(String, String)> {
+        let own = self.own.iter().map(|(name, value)| (format!("OFFSITE_{name}"), value.clone()));
+        let given = self.parsed.file.variables.0.iter().filter(|(name, _)| (self.asked.env)(name).is_none());
+        own.chain(given.cloned()).chain(self.asked.set.iter().cloned()).collect()
+    }
+
+    /// Arguments are expanded here; a text is the shell's.
+    pub fn commands(&self, at: &[&str], commands: &[Command]) -> Result<Vec<Command>> {
+        commands.iter().map(|command| self.command(at, command)).collect()
+    }
+
+    pub fn command(&self, at: &[&str], command: &Command) -> Result<Command> {
+        Ok(match command {
+            Command::Shell(line) => Command::Shell(line.clone()),
+            Command::Program(words) => Command::Program(words.iter().map(|word| self.text(at, word)).collect::<Result<_>>()?),
+        })
+    }
+}
