@@ -77,7 +77,7 @@ pub enum Verb {
     Init(verbs::init::InitArgs),
     /// Let old snapshots go, and the contents only they hold
     Prune(verbs::prune::PruneArgs),
-    /// Check the config, or print its schema
+    /// Check the config, print its schema, or make one of what another system has
     Config(verbs::config::ConfigVerbArgs),
     /// Have the jobs run by a timer: install, show, remove
     Schedule(verbs::schedule::ScheduleArgs),

@@ -8,13 +8,18 @@ use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, Repa
 use offsite::jobs::RunOutcome;
 use schemars::{Schema, schema_for};
 
-use super::render::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
+use super::render::{
+    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, PlanDocument,
+    ScheduleDocument, SnapshotsDocument,
+};
 
-/// Verbs with a document, and `error`, which any of them prints when it fails.
+/// Verbs with a document, `config` (the config file itself), and `error`, which any of them prints when it fails.
 pub const NAMES: &[&str] = &[
     "apply",
     "cat",
     "check",
+    "config-check",
+    "config-import",
     "config",
     "diff",
     "error",
@@ -27,6 +32,7 @@ pub const NAMES: &[&str] = &[
     "repair",
     "report",
     "run",
+    "schedule",
     "snapshots",
     "status",
     "sync",
@@ -51,6 +57,9 @@ pub fn of(name: &str) -> Option<Schema> {
         "run" => schema_for!(RunOutcome),
         "status" => schema_for!(StatusOutcome),
         "config" => schema_for!(ConfigFile),
+        "config-check" => schema_for!(ConfigCheckDocument),
+        "config-import" => schema_for!(ImportDocument<'_>),
+        "schedule" => schema_for!(ScheduleDocument<'_>),
         "error" => schema_for!(ErrorDocument),
         _ => return None,
     })

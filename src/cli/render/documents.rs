@@ -3,6 +3,10 @@
 //! Owns shapes only. Those that are written line by line (ls, diff, cat) stand here for their schemas;
 //! `stream` writes them. Times are RFC 3339 in UTC.
 
+use std::collections::BTreeMap;
+
+use offsite::config::ConfigFile;
+use offsite::config::import::{Node, Note};
 use offsite::engine::{DiffLine, HistoryLine, LsLine, LsTotals, PlanReport, SnapshotRow};
 use offsite::model::{Hash, Kind, RelPath};
 use schemars::JsonSchema;
@@ -31,6 +35,61 @@ pub struct PlanDocument<'a> {
 pub struct SnapshotsDocument<'a> {
     pub url: &'a str,
     pub snapshots: &'a [SnapshotRow],
+}
+
+/// `config check`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ConfigCheckDocument {
+    /// The config file.
+    pub file: String,
+    pub jobs: Vec<CheckedJob>,
+}
+
+/// A pair of job and type as it would run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CheckedJob {
+    pub job: String,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The directory that is read; `dumps only` for a job without one.
+    pub source: String,
+    /// Left out of every verb.
+    pub ignored: bool,
+    pub destinations: Vec<CheckedPlace>,
+    /// The container volume that was found by its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Why its container volume cannot be read now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lack: Option<String>,
+}
+
+/// A destination of a job.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CheckedPlace {
+    /// Its name in the config; none for a URL that stands in the job.
+    pub name: Option<String>,
+    pub url: String,
+}
+
+/// `config import`
+#[derive(Serialize, JsonSchema)]
+pub struct ImportDocument<'a> {
+    /// A config as `config schema` describes it.
+    #[schemars(with = "ConfigFile")]
+    pub config: &'a Node,
+    pub notes: &'a [Note],
+}
+
+/// `schedule install`, `show` and `remove`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ScheduleDocument<'a> {
+    pub name: &'a str,
+    /// `installed`, `there` or `removed`.
+    pub did: &'a str,
+    /// Files and their texts; for cron the line, under the name `crontab`. None: there is no such schedule.
+    pub parts: BTreeMap<&'a str, &'a str>,
+    pub notes: &'a [String],
 }
 
 /// One line of a listing.

@@ -5,18 +5,11 @@
 
 use std::path::Path;
 
-use offsite::config::import::{Imported, Kind, Node, Note};
+use offsite::config::import::{Imported, Kind, Node};
 use offsite::error::Result;
-use serde::Serialize;
 
+use super::documents::ImportDocument;
 use super::{Out, clean, stdout_error};
-
-/// `config import --json`
-#[derive(Serialize)]
-struct ImportDocument<'a> {
-    config: &'a Node,
-    notes: &'a [Note],
-}
 
 impl Out {
     /// A config as it lies in a file.

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use offsite::config::{Command, Job, Lack, Made, Plan};
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
-use serde_json::{Value, json};
 
+use super::documents::{CheckedJob, CheckedPlace, ConfigCheckDocument};
 use super::units::seconds;
 use super::{Out, clean, place};
 
@@ -82,8 +82,8 @@ impl Out {
     /// What would run, for each type.
     pub fn config_checked(&self, file: &str, plans: &[Plan]) -> Result<()> {
         if self.json {
-            let jobs: Vec<Value> = plans.iter().flat_map(|plan| &plan.jobs).map(document).collect();
-            return self.document(&json!({ "file": file, "jobs": jobs }));
+            let jobs = plans.iter().flat_map(|plan| &plan.jobs).map(checked).collect();
+            return self.document(&ConfigCheckDocument { file: file.to_owned(), jobs });
         }
         let mut text = format!("{}: as it must be\n", clean(file));
         for job in plans.iter().flat_map(|plan| &plan.jobs) {
@@ -123,17 +123,20 @@ impl Out {
     }
 }
 
-fn document(job: &Job) -> Value {
-    let places: Vec<Value> = job.places.iter().map(|to| json!({ "name": to.name, "url": place(&to.url) })).collect();
-    let mut document =
-        json!({ "job": job.name, "type": job.kind, "source": job.shown_source(), "ignored": job.ignored, "destinations": places });
-    if let Some(volume) = &job.volume {
-        document["volume"] = json!(volume);
+fn checked(job: &Job) -> CheckedJob {
+    let lack = match &job.mounted {
+        Some(Err(Lack::Unasked(why) | Lack::Missing(why))) => Some(why.clone()),
+        _ => None,
+    };
+    CheckedJob {
+        job: job.name.clone(),
+        kind: job.kind.clone(),
+        source: job.shown_source(),
+        ignored: job.ignored,
+        destinations: job.places.iter().map(|to| CheckedPlace { name: to.name.clone(), url: place(&to.url) }).collect(),
+        volume: job.volume.clone(),
+        lack,
     }
-    if let Some(Err(Lack::Unasked(why) | Lack::Missing(why))) = &job.mounted {
-        document["lack"] = json!(why);
-    }
-    document
 }
 
 fn command_text(command: &Command) -> String {

@@ -26,7 +26,10 @@ use serde::Serialize;
 use super::args::Global;
 use super::progress::Screen;
 
-pub use documents::{CatDocument, DiffDocument, ErrorDocument, HistoryDocument, LsDocument, PlanDocument, SnapshotsDocument};
+pub use documents::{
+    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, PlanDocument,
+    ScheduleDocument, SnapshotsDocument,
+};
 pub use units::{count, size};
 
 /// Lists of problems and changes are cut here unless `--verbose` is given.

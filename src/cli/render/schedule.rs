@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use offsite::error::Result;
 use offsite::schedule::Installed;
-use serde_json::{Map, Value, json};
 
+use super::documents::ScheduleDocument;
 use super::{Out, clean};
 
 impl Out {
     /// What is installed, or was.
     pub fn scheduled(&self, what: &str, name: &str, found: &Installed) -> Result<()> {
         if self.json {
-            let parts: Map<String, Value> = found.parts.iter().map(|(place, text)| (place.clone(), text.as_str().into())).collect();
-            return self.document(&json!({ "name": name, "did": what, "parts": parts, "notes": found.notes }));
+            let parts = found.parts.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();
+            return self.document(&ScheduleDocument { name, did: what, parts, notes: &found.notes });
         }
         let mut text = String::new();
         for (place, lines) in &found.parts {
