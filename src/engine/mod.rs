@@ -55,7 +55,7 @@ pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,
 };
-pub use status::{RunRecord, StatusOutcome, StatusRow, status};
+pub use status::{RunRecord, StatusOutcome, StatusRow, leave_word, status};
 pub use sync::{Report, SyncOptions, plan, plan_over, sync, sync_over, worst};
 
 use std::path::PathBuf;

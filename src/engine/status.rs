@@ -57,30 +57,53 @@ impl RunRecord {
 
 /// Leaves a record of how it ended at this destination. It may fail without the run having failed.
 pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind: Option<&str>, outcome: &Outcome) -> Result<()> {
-    let result = match outcome.exit {
-        0 => "done",
-        3 => "partly",
-        4 => "refused",
-        130 => "interrupted",
-        _ => "failed",
-    };
     let totals = destination.snapshot().map(|(snapshot, _)| snapshot.totals).unwrap_or_default();
     let record = RunRecord {
-        job: job.to_owned(),
-        kind: kind.map(str::to_owned),
-        host: machine.host.clone(),
-        program: PROGRAM.to_owned(),
-        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        result: result.to_owned(),
         message: outcome.error.clone(),
         snapshot: outcome.snapshot.or(outcome.base),
         files: totals.files,
         bytes: totals.bytes,
         unread: (outcome.unread.len() + outcome.unstable.len()) as u64,
         seconds: outcome.seconds,
+        ..RunRecord::default()
     };
+    put(&destination.records, about(record, machine, job, kind, outcome.exit)).await
+}
+
+/// Leaves word of a job that ended before it came to its destination, over that of the run before it. Where none ever
+/// ran nothing is left: it may be a place that is not mounted, and `status` says there that nothing ever ran.
+pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
+    let destination = Destination::over(backends::open(url).await?, machine)?;
+    let Some((body, ..)) = destination.records.get(RunRecord::KEY).await? else { return Ok(()) };
+    // What it holds has not changed.
+    let before: RunRecord = serde_json::from_slice(&body).unwrap_or_default();
+    let record = RunRecord { unread: 0, seconds: 0.0, ..before };
+    put(&destination.records, RunRecord { message: message.map(str::to_owned), ..about(record, machine, job, kind, exit) }).await
+}
+
+/// The same record, of a run that ended now.
+fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, exit: u8) -> RunRecord {
+    let result = match exit {
+        0 => "done",
+        3 => "partly",
+        4 => "refused",
+        130 => "interrupted",
+        _ => "failed",
+    };
+    RunRecord {
+        job: job.to_owned(),
+        kind: kind.map(str::to_owned),
+        host: machine.host.clone(),
+        program: PROGRAM.to_owned(),
+        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        result: result.to_owned(),
+        ..record
+    }
+}
+
+async fn put(records: &Records, record: RunRecord) -> Result<()> {
     let body = serde_json::to_vec(&record).map_err(|e| Error::damaged(RunRecord::KEY, e))?;
-    destination.records.put(RunRecord::KEY, body.into(), PutMode::Overwrite).await.map(drop)
+    records.put(RunRecord::KEY, body.into(), PutMode::Overwrite).await.map(drop)
 }
 
 /// What is known of the last run at one destination.

@@ -72,6 +72,10 @@ impl<'a> Runner<'a> {
             outcome.exit = error.exit_code();
             outcome.message = Some(error.to_string());
             outcome.result = Ended::of(outcome.exit);
+            // One that is at work leaves its own word.
+            if !self.how.dry_run && !matches!(error, Error::Busy(_)) {
+                self.leave_word(job, &job.places.iter().collect::<Vec<_>>(), &mut outcome).await;
+            }
         }
         outcome.seconds = began.elapsed().as_secs_f64();
         if !self.how.dry_run && outcome.result != Ended::Ignored {
@@ -134,17 +138,21 @@ impl<'a> Runner<'a> {
         }
         outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
         let around = Around { hooks: &job.hooks, variables: &job.variables, stop: &report.stop };
-        match around.before(&mut outcome.hooks).await {
-            None => {
-                if let Err(error) = self.synced(job, report, outcome).await {
+        let missed = match around.before(&mut outcome.hooks).await {
+            None => match self.synced(job, report, outcome).await {
+                Ok(missed) => missed,
+                Err(error) => {
                     (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
+                    job.places.iter().collect()
                 }
-            }
+            },
             Some(why) => {
                 outcome.exit = if report.stop.check().is_err() { 130 } else { 1 };
                 outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));
+                job.places.iter().collect()
             }
-        }
+        };
+        self.leave_word(job, &missed, outcome).await;
         outcome.result = Ended::of(outcome.exit);
         let variables = with_result(&job.variables, outcome.result, outcome.exit, &self.keep(&job.shown(), outcome));
         let around = Around { variables: &variables, ..around };
@@ -157,14 +165,28 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    async fn synced(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
+    /// Syncs to the places that could be made ready; answers the others.
+    async fn synced<'b>(&self, job: &'b Job, report: &Report, outcome: &mut JobOutcome) -> Result<Vec<&'b Place>> {
         let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
         if !ready.is_empty() {
             let (urls, options) = (urls(&ready), self.options(job, &ready)?);
             outcome.destinations.extend(engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await.destinations);
         }
         outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
-        Ok(())
+        Ok(job.places.iter().filter(|place| !ready.iter().any(|one| one.url == place.url)).collect())
+    }
+
+    /// Leaves word at places that the job did not come to, for whoever asks there how it is.
+    async fn leave_word(&self, job: &Job, places: &[&Place], outcome: &mut JobOutcome) {
+        let (exit, message) = (outcome.exit, outcome.message.clone());
+        for place in places {
+            let said = outcome.destinations.iter().find(|to| place.url.starts_with(&to.url)).and_then(|to| to.error.clone());
+            let message = said.or_else(|| message.clone());
+            let left = engine::leave_word(self.machine, &place.url, &job.name, job.kind.as_deref(), exit, message.as_deref());
+            if let Err(error) = left.await {
+                outcome.warnings.push(format!("how it ended could not be left there for `offsite status`: {error}"));
+            }
+        }
     }
 
     async fn planned(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {

@@ -367,6 +367,48 @@ fn status_tells_well_from_failed_stale_and_never() {
     assert_eq!(place.json(&["status", "plain"]).1["destinations"][0]["result"], "done");
 }
 
+/// A job that never came to its destination leaves word there, where one ran before.
+#[test]
+fn what_ends_before_its_destination_is_known_there() {
+    let place = Place::new();
+    let config = |before: &str, made: &str| {
+        place.config(&format!(
+            r#"{{ "destinations": {{ "d": {{ "url": "$HERE/copy", "initialize": "{made}" }}, "e": "$HERE/other" }},
+                 "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": ["d", "e"], "before": ["{before}"] }} }} }}"#
+        ));
+    };
+    let said = || {
+        let ran = place.run(&["status", "copy"]);
+        format!("{}{}", ran.out, ran.err)
+    };
+    let states = || {
+        let (code, document) = place.json(&["status", "copy", "other"]);
+        let all = document["destinations"].as_array().unwrap().clone();
+        (
+            code,
+            all.iter().map(|row| (row["result"].as_str().unwrap_or("none").to_owned(), row["files"].as_u64().unwrap())).collect::<Vec<_>>(),
+        )
+    };
+    config("exit 7", "true");
+    assert_eq!(place.run(&["run"]).code, 1);
+    assert!(!place.path("copy").exists() && !place.path("other").exists(), "nothing is made for a word");
+    config("true", "true");
+    assert_eq!(place.run(&["run"]).code, 0);
+    let (code, well) = states();
+    assert_eq!((code, well[0].0.as_str(), well[1].0.as_str()), (0, "done", "done"));
+    let files = well[0].1;
+    assert!(files > 0);
+    config("echo no database >&2; exit 7", "true");
+    assert_eq!(place.run(&["run"]).code, 1);
+    assert_eq!(states(), (1, vec![("failed".into(), files), ("failed".into(), files)]));
+    assert!(said().contains("a command before it failed"), "{}", said());
+    config("true", "exit 3");
+    assert_eq!(place.run(&["run"]).code, 1);
+    assert_eq!(states(), (1, vec![("failed".into(), files), ("done".into(), files)]));
+    assert!(said().contains("its initialize command failed"), "{}", said());
+    place.ok(&["check", "other"]);
+}
+
 #[test]
 fn what_goes_wrong_after_before_still_reaches_on_failure_and_finally() {
     let place = Place::new();
