@@ -1,8 +1,8 @@
 """What a script in this directory tells with: a machine of its own, the old system's commands, offsite, and the list of features.
 
-Owns the printing. `[x]` is a feature of the old set-up that was just seen to work, `[-]` one that has no
-counterpart, with what to do instead, `[ ]` one that should work and did not. Invariant: a script with a `[ ]`, or
-that ends before it said `end`, ends with code 1.
+Owns the printing. `[x]` is a feature of the old set-up that was just seen to work, `[>]` one that another test of this
+project shows, `[-]` one that has no counterpart, with what to do instead, `[ ]` one that should work and did not.
+Invariant: a script with a `[ ]`, or whose story breaks off, ends with code 1.
 """
 import json
 import os
@@ -17,11 +17,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "bench")]
 
-from install import enter  # noqa: E402
+from install import WORK, enter  # noqa: E402
 
 enter(sys.argv[0])
 
 import jsonschema  # noqa: E402
+from registry import Wrong  # noqa: E402
 from servers import open_server  # noqa: E402
 
 PROGRAM = os.environ.get("OFFSITE_BIN") or str(ROOT / "target" / "release" / "offsite")
@@ -59,6 +60,10 @@ class Story:
         self.seen += bool(holds)
         self.failed += not holds
         print(f"[{'x' if holds else ' '}] {name}{': ' + how if how else ''}", flush=True)
+
+    def elsewhere(self, name: str, where: str) -> None:
+        """A feature that this run cannot show, and the test that does."""
+        print(f"[>] {name}: {where}", flush=True)
 
     def gap(self, name: str, instead: str) -> None:
         """A feature that has no counterpart."""
@@ -102,6 +107,19 @@ class Story:
         path.chmod(mode)
         return path
 
+    def old(self, name: str, places: dict[str, str] | None = None, mode: int = 0o644) -> Path:
+        """A file of the old set-up in this story's directory; absolute paths of its machine become places of this story."""
+        text = (self.old_files / name).read_text()
+        for path, place in (places or {}).items():
+            text = text.replace(path, str(place))
+        return self.write(name, text, mode)
+
+    def empty_machine(self, name: str = "new-machine") -> dict[str, str]:
+        """Variables of a machine that knows nothing of the old one: an empty home and no cache."""
+        home = self.dir / name
+        home.mkdir()
+        return {"HOME": str(home), "OFFSITE_CACHE_DIR": str(home / "cache")}
+
     def close(self) -> None:
         for server in self.servers.values():
             server.stop()
@@ -113,13 +131,24 @@ def sent(outcome: dict) -> int:
     return sum(d["bytes"]["sent"] for job in outcome["jobs"] for d in job["destinations"])
 
 
+def installed(name: str, *packages: str) -> Path:
+    """The directory of programs of an old system that comes from PyPI, in an environment of its own; done once."""
+    venv = WORK / f"venv-{name}"
+    stamp, wanted = venv / "installed", "\n".join(packages)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, stdout=sys.stderr)
+        subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], check=True, stdout=sys.stderr)
+        stamp.write_text(wanted)
+    return venv / "bin"
+
+
 def tell(system: str, servers: tuple[str, ...], story) -> None:
     """Runs a story, prints how it went and exits."""
     print(f"== {system}", flush=True)
     one = Story(system, *servers)
     try:
         story(one)
-    except Ended as ended:
+    except (Ended, Wrong, subprocess.SubprocessError, jsonschema.ValidationError) as ended:
         print(f"[ ] the story goes on: {ended}", flush=True)
         one.failed += 1
     finally:
