@@ -6,6 +6,7 @@ Invariant: a script with a `[ ]`, or whose story breaks off, ends with code 1.
 """
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -97,7 +98,9 @@ class Story:
         return found
 
     def short(self, text: str) -> str:
-        return text.replace(PROGRAM, "offsite").replace(f"{self.dir}/", "").replace(str(self.dir), ".")
+        """Without this machine's directories; those of a URL stay recognizable."""
+        text = re.sub(rf"(?<=[\w.]){re.escape(str(self.dir))}/", "/…/", text.replace(PROGRAM, "offsite"))
+        return text.replace(f"{self.dir}/", "").replace(str(self.dir), ".").replace(f"{WORK}/", "").replace(f"{ROOT}/", "")
 
     def write(self, name: str, content: str | bytes, mode: int = 0o644) -> Path:
         """A file below this story's directory."""
@@ -107,7 +110,7 @@ class Story:
         path.chmod(mode)
         return path
 
-    def old(self, name: str, places: dict[str, str] | None = None, mode: int = 0o644) -> Path:
+    def placed(self, name: str, places: dict[str, str] | None = None, mode: int = 0o644) -> Path:
         """A file of the old set-up in this story's directory; absolute paths of its machine become places of this story."""
         text = (self.old_files / name).read_text()
         for path, place in (places or {}).items():
@@ -148,7 +151,7 @@ def tell(system: str, servers: tuple[str, ...], story) -> None:
     one = Story(system, *servers)
     try:
         story(one)
-    except (Ended, Wrong, subprocess.SubprocessError, jsonschema.ValidationError) as ended:
+    except (Ended, Wrong, OSError, subprocess.SubprocessError, jsonschema.ValidationError) as ended:
         print(f"[ ] the story goes on: {ended}", flush=True)
         one.failed += 1
     finally:
