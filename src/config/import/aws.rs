@@ -1,7 +1,7 @@
 //! Scripts and crontabs with `aws s3 sync`.
 //!
-//! Owns what its lines and flags become, and which of a script's other lines belong to it: variables, dumps, a line's
-//! time in cron. Invariant: each sync from a directory to a bucket is a job of its own, in the order of the script.
+//! Owns what its lines and flags become, and which of a script's other lines belong to it: variables, dumps and how many
+//! of them stay, a line's time in cron. Invariant: each sync from a directory to a bucket is a job of its own, in the order of the script.
 
 use super::document::{Document, plain, trimmed, with_settings};
 use super::dumps::{dump, line, without_secret};
@@ -19,8 +19,10 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     let mut document = Document::default();
     let mut dumped: Vec<(String, Node)> = Vec::new();
     let mut known: Vec<(String, String)> = Vec::new();
-    for words in commands(text)? {
-        let words = without_time(&words, notes);
+    let (mut keep, commands) = (None, commands(text)?);
+    for (at, words) in commands.iter().enumerate() {
+        let words = without_time(words, notes);
+        keep = keep.or_else(|| rotated(words, commands.get(at + 1)));
         let assigned = words.iter().skip_while(|word| *word == "export").map_while(|word| assignment(word));
         known.extend(assigned.map(|(name, value)| (name.to_owned(), value.to_owned())));
         match syncs(words) {
@@ -38,6 +40,10 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     if let (Some((_, job)), false) = (document.jobs.first_mut(), dumped.is_empty()) {
         job.put("dumps", Node::Map(dumped));
         notes.different("", "dumps are streamed to the destinations; no file of them lies on this disk before. The store keeps the last good one if a dump fails, and `keep` says how many older ones; lines that rotated them are not needed");
+        if let Some((keep, said)) = keep {
+            notes.different("", format!("the line that rotated dumps (`{said}`) is `keep` of the job with `dumps`: it rules what else changes or is removed there, too"));
+            job.put("keep", keep);
+        }
     }
     variables(&known, &mut document, notes);
     if !document.jobs.is_empty() {
@@ -159,6 +165,27 @@ impl Said {
             false => notes.left_out(at, format!("{name} of `aws s3 sync` has no counterpart")),
         }
     }
+}
+
+/// How many dumps a script let be, or for how long, and the command that says so: `head -n -5` or `tail -n +6` in front of
+/// `xargs rm`, `find … -mtime +14 -delete`. Names with a date are one a day.
+fn rotated(words: &[String], next: Option<&Vec<String>>) -> Option<(Node, String)> {
+    let removes = |words: &[String]| words.iter().any(|word| word == "rm" || word == "-delete" || word.ends_with("/rm"));
+    let number = |flag: &str, sign: char| {
+        let at = words.iter().position(|word| word.starts_with(flag))?;
+        let value = words[at].strip_prefix(flag).filter(|rest| !rest.is_empty()).or(words.get(at + 1).map(String::as_str))?;
+        value.trim_start_matches('=').strip_prefix(sign)?.parse::<u64>().ok()
+    };
+    let lines = |sign| number("-n", sign).or_else(|| number("--lines", sign));
+    let piped = next.is_some_and(|next| next.first().is_some_and(|word| word == "xargs") && removes(next));
+    let daily = |days: u64| (days > 0).then(|| Node::map().with("daily", days));
+    let keep = match words.first()?.rsplit('/').next()? {
+        "head" if piped => daily(lines('-')?)?,
+        "tail" if piped => daily(lines('+')?.checked_sub(1)?)?,
+        "find" if piped || removes(words) => Node::map().with("within", format!("{}d", number("-mtime", '+')?)),
+        _ => return None,
+    };
+    Some((keep, line(words)))
 }
 
 /// A command that dumps a database, as an entry of `dumps`.

@@ -20,7 +20,7 @@ pub fn line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// `dumps` with one dump.
+/// `dumps` with one dump. The name of a packed one ends as `zstd` wants it.
 pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String>, max_shrink: Option<String>) -> Node {
     if !compress && min_size.is_none() && max_shrink.is_none() {
         return Node::map().with(name, command);
@@ -34,7 +34,8 @@ pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String
             how.put(key, value);
         }
     }
-    Node::map().with(name, how)
+    let packed = if compress && !name.ends_with(".zst") { format!("{name}.zst") } else { name.to_owned() };
+    Node::map().with(&packed, how)
 }
 
 /// A word with a password in a URL or in an assignment, as a variable that stands for it.

@@ -184,7 +184,7 @@ const PHPBU: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 #[test]
 fn phpbu_with_dumps() {
     let took = took("phpbu.xml", PHPBU, &[]);
-    let dump = json!({ "shop.sql": {
+    let dump = json!({ "shop.sql.zst": {
         "command": "mysqldump --user=backup --single-transaction shop", "compress": "zstd", "min_size": "2M", "max_shrink": "15%" } });
     let job = &took.config["jobs"]["shop-db"];
     assert_eq!((&job["dumps"], &job["keep"]), (&dump, &json!({ "within": "2w" })));
@@ -248,10 +248,27 @@ fn a_script_that_dumps_first() {
     let script = "pg_dump -Fp 'host=db password=hush' | gzip > /var/backups/shop-$(date +%F).psql.gz\nls -1trd * | head -n -5 | xargs rm -f\nMYSQL_PWD=hush mysqldump -uroot -phush shop > /x\npg_dump postgres://a:hush@db/x > /y\naws s3 sync /var/backups s3://acme/backup\n";
     let took = took("dump.sh", script, &[]);
     let dumps = &took.config["jobs"]["backups"]["dumps"];
-    assert_eq!(dumps["database.sql"], json!({ "command": "pg_dump -Fp \"$DATABASE_URL\"", "compress": "zstd" }));
-    assert_eq!(dumps["shop.sql"]["command"], "mysqldump -uroot shop");
-    assert_eq!(dumps["database-2.sql"]["command"], "pg_dump \"$DATABASE_URL\"");
+    assert_eq!(dumps["database.sql.zst"], json!({ "command": "pg_dump -Fp \"$DATABASE_URL\"", "compress": "zstd" }));
+    assert_eq!(dumps["shop.sql.zst"]["command"], "mysqldump -uroot shop");
+    assert_eq!(dumps["database-2.sql.zst"]["command"], "pg_dump \"$DATABASE_URL\"");
     took.says(Kind::ToDo, &["a secret stood in the call of pg_dump", "a secret stood in the call of mysqldump"]);
+    assert_eq!(took.config["jobs"]["backups"]["keep"], json!({ "daily": 5 }));
+    took.says(Kind::Different, &["(`head -n -5`) is `keep`"]);
+}
+
+#[test]
+fn a_line_that_rotates_dumps_is_what_is_kept() {
+    let keep = |line: &str| {
+        let script = format!("pg_dump shop > /x/shop.sql\n{line}\naws s3 sync /x s3://acme/x\n");
+        took("dump.sh", &script, &[]).config["jobs"]["x"]["keep"].clone()
+    };
+    assert_eq!(keep("ls -1t /x | tail -n +8 | xargs rm"), json!({ "daily": 7 }));
+    assert_eq!(keep("ls -1tr /x | head -n-3 | xargs -r rm -f"), json!({ "daily": 3 }));
+    assert_eq!(keep("find /x -name '*.sql' -mtime +14 -delete"), json!({ "within": "14d" }));
+    assert_eq!(keep("find /x -mtime +30 -exec rm {} \\;"), json!({ "within": "30d" }));
+    for other in ["tail -n +2 /x/list | sort", "head -n 5 /x/list | xargs rm", "find /x -mtime +3 -print", "ls | tail -n +1 | xargs rm"] {
+        assert_eq!(keep(other), json!(null), "{other}");
+    }
 }
 
 #[test]
