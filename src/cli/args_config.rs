@@ -71,8 +71,11 @@ impl ConfigArgs {
         kind.chain(set).collect()
     }
 
+    /// Of two values for one name the later counts: in the config and in the environment of commands alike.
     fn chosen(&self, jobs: &[String]) -> Chosen {
-        Chosen { jobs: jobs.to_vec(), kind: self.kind.clone(), set: self.set.clone() }
+        let last = |at: usize, name: &str| self.set[at + 1..].iter().all(|(later, _)| later != name);
+        let set = self.set.iter().enumerate().filter(|(at, (name, _))| last(*at, name)).map(|(_, pair)| pair.clone()).collect();
+        Chosen { jobs: jobs.to_vec(), kind: self.kind.clone(), set }
     }
 }
 

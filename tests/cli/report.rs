@@ -69,3 +69,24 @@ fn storage_has_a_price() {
     assert!(ran.err.contains("no price `no/such`") && ran.err.contains("gcs/standard"), "{}", ran.err);
     assert_eq!(place.run(&["report"]).code, 2);
 }
+
+/// Where every destination has a command of its own, there is nothing else to count.
+#[test]
+fn a_command_of_the_users_own_ends_as_it_ended() {
+    let place = Place::new();
+    let config = |command: &str| {
+        let text = format!(
+            r#"{{ "destinations": {{ "d": {{ "url": "copy", "report": "{command}" }} }},
+                  "jobs": {{ "files": {{ "source": "site", "destinations": ["d"], "options": {{ "off": "ignore" }} }} }} }}"#
+        );
+        fs::write(place.path("offsite.json"), text).unwrap();
+    };
+    config("printf '12\\\\t%s' $OFFSITE_JOB");
+    let out = place.ok(&["report"]);
+    assert!(out.contains("  12  files\n") && !out.contains("destination "), "{out}");
+    assert_eq!(place.run(&["report", "--type", "off"]).code, 0, "nothing to report on");
+    config("echo so far; exit 3");
+    let (code, document) = place.json(&["report"]);
+    assert_eq!((code, &document["destinations"][0]["exit"]), (1, &1.into()));
+    assert!(document["destinations"][0]["error"].as_str().unwrap().contains("exit code 3"), "{document}");
+}

@@ -31,7 +31,7 @@ impl Out {
         if fine.is_empty() {
             return Ok(());
         }
-        let mut text = overview(&fine);
+        let mut text = if fine.iter().all(|one| one.rows.is_empty()) { String::new() } else { overview(&fine) };
         let utf8 = offsite::config::is_utf8();
         for one in fine {
             let mut block = String::new();
@@ -43,11 +43,12 @@ impl Out {
             }
             if !one.notes.is_empty() && !self.quiet {
                 let _ = writeln!(block, "\n{}: notes", clean(&one.url));
-                one.notes.iter().for_each(|note| _ = writeln!(block, "  {}", clean(note)));
+                // A command's own report has tabs, as `du` writes them.
+                one.notes.iter().for_each(|note| _ = writeln!(block, "  {}", clean(&note.replace('\t', "  "))));
             }
             text.push_str(&block);
         }
-        self.print(&text)
+        self.print(text.trim_start_matches('\n'))
     }
 }
 

@@ -66,8 +66,9 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let (run, bars) = context.report(&wanted.urls);
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
-    outcome.exit = worst([outcome.exit].into_iter().chain(wanted.told.iter().map(|report| u8::from(report.error.is_some()))));
     outcome.destinations.extend(wanted.told);
+    // Nothing to report on is no failure.
+    outcome.exit = worst(outcome.destinations.iter().map(|report| report.exit).chain([0]));
     context.out.reported(&outcome)?;
     Ok(outcome.exit)
 }
@@ -93,7 +94,8 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
                 context.out.hook_ran(&job.shown(), &hook);
                 let notes = hook.output.lines().map(str::to_owned).collect();
                 let url = super::super::render::place(&place.url);
-                wanted.told.push(DestinationReport { url, notes, error: hook.error, ..DestinationReport::default() });
+                let exit = u8::from(hook.error.is_some());
+                wanted.told.push(DestinationReport { url, notes, error: hook.error, exit, ..DestinationReport::default() });
             }
         }
     }
