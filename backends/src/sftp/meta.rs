@@ -71,6 +71,15 @@ pub(super) fn to_set(meta: &FileMeta, symlink: bool) -> Attrs {
     }
 }
 
+/// Of that, what is not so already. What is stays untouched, with the parts of a second that another tool set and SFTP cannot say.
+pub(super) fn differing(wanted: Attrs, found: &Attrs) -> Attrs {
+    Attrs {
+        mode: wanted.mode.filter(|mode| found.mode.map(|found| found & 0o7777) != Some(*mode)),
+        times: wanted.times.filter(|(_, modified)| found.times.map(|(_, found)| found) != Some(*modified)),
+        ..wanted
+    }
+}
+
 pub(super) fn file_stat(attrs: &Attrs) -> FileStat {
     FileStat { kind: kind(attrs), size: attrs.size.unwrap_or_default(), mtime: stamp(attrs), ino: 0 }
 }

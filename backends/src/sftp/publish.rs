@@ -161,7 +161,10 @@ pub(super) async fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Resul
     let found = look(area, path).await?.ok_or_else(|| area.dirs.link.error(path, &refused(packet::NO_SUCH_FILE)))?;
     let symlink = !is_dir(&found) && !meta::is_file(&found);
     let full = area.dirs.full(path);
-    let wanted = [area.owners.wanted(meta).filter(|wanted| wanted.owner != found.owner), Some(meta::to_set(meta, symlink))];
+    let owner = area.owners.wanted(meta).filter(|wanted| wanted.owner != found.owner);
+    let rest = meta::to_set(meta, symlink);
+    // A new owner takes away bits of the mode, so all of it is set then.
+    let wanted = [owner, Some(if owner.is_none() { meta::differing(rest, &found) } else { rest })];
     let set = area.dirs.link.run(path, |session, _| {
         // Only a symlink needs the call that follows none; in a confined login that one can set no mode.
         let can = !symlink || session.offers.lsetstat;

@@ -1,6 +1,7 @@
 //! Metadata, large files and the number of packets.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload};
@@ -34,6 +35,14 @@ async fn times_modes_and_owners() {
         assert!(!root || (seen().uid(), seen().gid()) == (4711, 4712));
         tree.set_meta(b"a", FileMeta { mode: Some(0o600), owner: Some((0, 0)), ..FileMeta::default() }).await.unwrap();
         assert_eq!((seen().mode() & 0o7777, seen().uid()), (0o600, if root { 0 } else { seen().uid() }));
+    }
+    // What another tool left, and is right already, keeps the parts of a second that SFTP cannot say.
+    let precise = UNIX_EPOCH + Duration::new(1_600_000_000, 123_456_789);
+    std::fs::File::options().write(true).open(dir.join("a")).unwrap().set_modified(precise).unwrap();
+    let mtime = Some(Stamp { secs: 1_600_000_000, nanos: 123_456_789 });
+    for mode in [0o600, 0o640] {
+        tree.set_meta(b"a", FileMeta { mode: Some(mode), mtime, ..FileMeta::default() }).await.unwrap();
+        assert_eq!((seen().mode() & 0o7777, seen().modified().unwrap()), (mode, precise));
     }
 }
 
