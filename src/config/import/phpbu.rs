@@ -69,7 +69,12 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
     let local = backup.target.get("dirname").map(|dirname| format!("{}/{at}", undated(&value(dirname, at, notes))));
     let mut all: Vec<(String, String)> = local.into_iter().map(|url| (format!("{at}-local"), url)).collect();
     for sync in &backup.syncs {
-        all.extend(sync_url(sync, at, notes).map(|url| (format!("{at}-{}", sync.kind), url)));
+        if let Some(url) = sync_url(sync, at, notes) {
+            if let Some(command) = taking_over(backup, sync, &url, at) {
+                notes.left_to_do(at, format!("the archives at the {} stay as they are, and none is sent again. To have them checked and reported as well, take them over, once: `{command}`", sync.kind));
+            }
+            all.push((format!("{at}-{}", sync.kind), url));
+        }
     }
     let mut names = Vec::new();
     for (wanted, url) in all {
@@ -78,6 +83,31 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
         names.push(name);
     }
     names
+}
+
+/// The command that makes a snapshot of the archives which a sync sent, from where they are on this machine.
+/// None where a date is in the path, or a character that the shell or a rule takes for something else.
+fn taking_over(backup: &Backup, sync: &Part, url: &str, at: &str) -> Option<String> {
+    let (place, settings) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let place = place.strip_suffix(at)?.strip_suffix('/')?;
+    let (dirname, filename) = (backup.target.get("dirname")?, backup.target.get("filename")?);
+    if [dirname, sync.get("path").unwrap_or_default()].iter().any(|path| path.contains('%')) {
+        return None;
+    }
+    let mut pattern = String::new();
+    let mut chars = filename.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' if pattern.ends_with('*') => _ = chars.next(),
+            '%' => {
+                chars.next();
+                pattern.push('*');
+            }
+            c => pattern.push(c),
+        }
+    }
+    let command = format!("offsite sync --adopt --exclude '*' --include '/{pattern}*' {} '{place}{settings}'", trimmed(dirname));
+    (!dirname.contains(' ') && !command.contains(['$', '[', '\\', '"']) && !filename.contains('\'')).then_some(command)
 }
 
 /// What stays, of all that the target and the syncs say.

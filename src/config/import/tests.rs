@@ -199,6 +199,11 @@ fn phpbu_with_dumps() {
     assert_eq!(took.config["metrics"], "/var/lib/node/phpbu.prom");
     took.says(Kind::LeftOut, &["encryption (gpg)", "dropbox", "telegram", "adapters", "bootstrap"]);
     took.says(Kind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
+    took.says(
+        Kind::ToDo,
+        &["take them over, once: `offsite sync --adopt --exclude '*' --include '/uploads.tar*' /backup 'sftp://me@nas/~/up'`"],
+    );
+    assert!(!took.notes.iter().any(|note| note.text.contains("s3://acme/db'")), "dates in the path: {:?}", took.notes);
     took.says(Kind::Different, &["stopOnFailure", "also refused a dump that grew"]);
 }
 
@@ -210,6 +215,7 @@ fn phpbu_in_json_without_dumps() {
         "cleanup": {"type": "capacity", "options": {"size": "10G"}}}]}"#;
     let took = took("phpbu.json", text, &[]);
     assert_eq!(took.config["destinations"]["www-googlecloudstorage"]["url"], "gs://acme/www/www");
+    assert!(!took.notes.iter().any(|note| note.text.contains("--adopt")), "dates in the path: {:?}", took.notes);
     took.says(Kind::LeftOut, &["capacity"]);
 }
 
