@@ -40,6 +40,8 @@ def nas(one: Story):
     one.env["PATH"] = f"{one.dir}/bin:{one.env['PATH']}"
     place = server.directory / f"{one.system}-{secrets.token_hex(4)}"
     place.mkdir(parents=True)
+    short = one.short
+    one.short = lambda text: short(text.replace(str(place), "/srv/nas"))
     try:
         yield place
     finally:
