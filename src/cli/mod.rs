@@ -7,6 +7,7 @@
 mod args;
 mod args_config;
 mod args_filter;
+mod args_from;
 mod args_run;
 mod interrupt;
 mod progress;

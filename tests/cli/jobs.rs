@@ -266,6 +266,42 @@ fn a_pull_by_the_name_of_a_job_and_its_profile() {
 }
 
 #[test]
+fn a_job_is_named_wherever_something_was_synced_to() {
+    let place = Place::new();
+    place.config(
+        r#"{ "destinations": { "near": "$HERE/near", "far": "$HERE/far" },
+             "jobs": { "both": { "source": "$HERE/site", "destinations": ["near", "far"], "keep": { "last": 2 } } } }"#,
+    );
+    place.ok(&["run"]);
+    for state in ["second", "third"] {
+        fs::write(place.path("site/docs/a.txt"), state).unwrap();
+        place.ok(&["run"]);
+    }
+    assert_eq!(place.ok(&["cat", "both", "docs/a.txt", "--at", "1"]), "first");
+    assert_eq!(place.ok(&["cat", "both@far", "docs/a.txt"]), "third");
+    for args in [
+        &["ls", "both@far"][..],
+        &["snapshots", "both"],
+        &["diff", "both", "1"],
+        &["history", "both", "docs/a.txt"],
+        &["check", "both@near"],
+    ] {
+        place.ok(args);
+    }
+    // What is worked on is named, where there are several; a job's own rules are those of its prune.
+    for verb in ["check", "prune"] {
+        let ran = place.run(&[verb, "both"]);
+        assert!(ran.code == 2 && ran.err.contains("both@NAME: near, far"), "{}", ran.err);
+    }
+    let (_, document) = place.json(&["prune", "both@far"]);
+    assert_eq!(document["removed"], serde_json::json!([1]));
+    assert_eq!(place.json(&["prune", "both@far", "--keep-last", "9"]).1["removed"], serde_json::json!([]));
+    assert_eq!(place.run(&["prune", "near"]).code, 2, "no rule");
+    assert!(place.run(&["ls", "both@nowhere"]).err.contains("known are near, far"));
+    assert!(place.run(&["ls", "bot"]).code == 2);
+}
+
+#[test]
 fn bad_configs_are_refused_before_anything_runs() {
     let place = Place::new();
     let job = |job: &str| format!(r#"{{ "jobs": {{ {job} }} }}"#);

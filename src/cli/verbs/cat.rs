@@ -5,13 +5,13 @@ use offsite::engine;
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 /// Arguments of `cat`.
 #[derive(Debug, Args)]
 pub struct CatArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// A file of the tree
     #[arg(value_name = "PATH")]
     path: String,
@@ -22,7 +22,8 @@ pub struct CatArgs {
 
 pub async fn run(args: CatArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
-    let mut out = context.out.content(&args.url, &args.path);
-    let result = engine::cat(&machine, &args.url, &args.path, args.at.as_deref(), &mut out).await;
+    let url = args.from.url()?;
+    let mut out = context.out.content(&url, &args.path);
+    let result = engine::cat(&machine, &url, &args.path, args.at.as_deref(), &mut out).await;
     out.end(result)
 }

@@ -6,6 +6,7 @@ use offsite::engine::{self, CheckOptions};
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything is there (foreign objects alone are no fault); 1 something is missing, changed or
@@ -17,9 +18,8 @@ damaged, or the check could not be made at all; 3 nothing was found wrong, but n
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct CheckArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// Read contents back and compare their hashes: all, or this share, a part of all that moves on with every
     /// check and so covers everything in its turn (default: read none)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = values::sample)]
@@ -48,8 +48,9 @@ pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
         limit_download: args.limit_download,
     };
     let machine = context.machine()?;
-    let (report, bars) = context.report(std::slice::from_ref(&args.url));
-    let outcome = engine::check(&machine, &args.url, &options, &report).await;
+    let (url, _) = args.from.only()?;
+    let (report, bars) = context.report(std::slice::from_ref(&url));
+    let outcome = engine::check(&machine, &url, &options, &report).await;
     drop(bars);
     let outcome = outcome?;
     context.out.checked(&outcome)?;

@@ -5,24 +5,24 @@ use offsite::engine;
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// The older snapshot: its number, a date (2026-11-01), or how long ago (3d)
-    #[arg(value_name = "FROM")]
-    from: String,
+    #[arg(value_name = "OLDER")]
+    older: String,
     /// The newer one (default: the newest)
-    #[arg(value_name = "TO")]
-    to: Option<String>,
+    #[arg(value_name = "NEWER")]
+    newer: Option<String>,
 }
 
 pub async fn run(args: DiffArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
     let mut list = context.out.diff();
-    let totals = engine::diff(&machine, &args.url, &args.from, args.to.as_deref(), &mut |line| list.line(&line)).await;
+    let totals = engine::diff(&machine, &args.from.url()?, &args.older, args.newer.as_deref(), &mut |line| list.line(&line)).await;
     list.end(totals)
 }

@@ -5,20 +5,21 @@ use offsite::engine;
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// A file or directory of the tree
     #[arg(value_name = "PATH")]
     path: String,
 }
 
 pub async fn run(args: HistoryArgs, context: &Context) -> Result<u8> {
-    let lines = engine::history(&context.machine()?, &args.url, &args.path).await?;
-    context.out.history(&args.url, &args.path, &lines)?;
+    let url = args.from.url()?;
+    let lines = engine::history(&context.machine()?, &url, &args.path).await?;
+    context.out.history(&url, &args.path, &lines)?;
     Ok(0)
 }

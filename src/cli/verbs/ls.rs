@@ -5,13 +5,13 @@ use offsite::engine;
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 /// Arguments of `ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// A directory or file of the tree (default: the top)
     #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
@@ -25,7 +25,8 @@ pub struct LsArgs {
 
 pub async fn run(args: LsArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
+    let url = args.from.url()?;
     let mut list = context.out.ls();
-    let totals = engine::ls(&machine, &args.url, &args.path, args.at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
+    let totals = engine::ls(&machine, &url, &args.path, args.at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
     list.end(totals)
 }

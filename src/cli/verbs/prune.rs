@@ -7,14 +7,15 @@ use offsite::error::Result;
 use offsite::model::KeepRules;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
-/// Arguments of `prune`. What any rule names stays; the newest snapshot always does.
+/// Arguments of `prune`. What any rule names stays; the newest snapshot always does. For a job of the config the
+/// rules are those of its `keep`, unless others are given here.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("keep").required(true).multiple(true))]
+#[command(group = ArgGroup::new("keep").multiple(true))]
 pub struct PruneArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// Keep the newest N snapshots
     #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
     keep_last: u64,
@@ -36,7 +37,7 @@ pub struct PruneArgs {
 }
 
 pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
-    let rules = KeepRules {
+    let mut rules = KeepRules {
         last: args.keep_last,
         daily: args.keep_daily,
         weekly: args.keep_weekly,
@@ -44,8 +45,12 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
         within: args.keep_within,
     };
     let machine = context.machine()?;
-    let (report, bars) = context.report(std::slice::from_ref(&args.url));
-    let outcome = engine::prune(&machine, &args.url, &rules, args.dry_run, &report).await;
+    let (url, job) = args.from.only()?;
+    if let Some(job) = job.filter(|_| rules == KeepRules::default()) {
+        rules = job.settings.keep;
+    }
+    let (report, bars) = context.report(std::slice::from_ref(&url));
+    let outcome = engine::prune(&machine, &url, &rules, args.dry_run, &report).await;
     drop(bars);
     context.out.pruned(&outcome?)?;
     Ok(0)

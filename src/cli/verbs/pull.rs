@@ -1,24 +1,23 @@
 //! `offsite pull URL|JOB[@DESTINATION] DIRECTORY`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{Lack, Profile, values};
+use offsite::config::{Job, Profile, values};
 use offsite::engine::{self, PullOptions};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command_in;
 use offsite::plan::Limits;
 
 use super::super::Context;
-use super::super::args_config::ConfigArgs;
 use super::super::args_filter::{FilterArgs, Only};
+use super::super::args_from::{FromArgs, Whence};
 
 /// Arguments of `pull`.
 #[derive(Debug, Args)]
 pub struct PullArgs {
-    /// Where from: a URL or path that was synced to, or a job of the config, JOB or JOB@DESTINATION
-    #[arg(value_name = "FROM")]
-    from: String,
+    #[command(flatten)]
+    from: FromArgs,
     /// The directory to bring it to; made if it is not there
     #[arg(value_name = "DIRECTORY")]
     target: PathBuf,
@@ -57,63 +56,19 @@ pub struct PullArgs {
     /// Bring over what this profile of the job says
     #[arg(long, value_name = "NAME", help_heading = "Config")]
     profile: Option<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
-
-/// Where a pull is from, and what the config says about it.
-struct From {
-    /// The first that can be reached is taken.
-    urls: Vec<String>,
-    profile: Option<Profile>,
-    variables: Vec<(String, String)>,
-    timeout: u64,
 }
 
 impl PullArgs {
-    /// A URL or path as it always was; else a job, if there is a config with one of that name.
-    fn whence(&self) -> Result<From> {
-        let plain = || From { urls: vec![self.from.clone()], profile: None, variables: Vec::new(), timeout: 0 };
-        let asked = self.profile.is_some() || self.config.is_asked_for();
-        let is_path = self.from.contains('/') || Path::new(&self.from).join(".offsite").is_dir();
-        if is_path && !asked {
-            return Ok(plain());
+    /// The profile that was asked for.
+    fn profile(&self, job: Option<&Job>) -> Result<Option<Profile>> {
+        let (Some(name), Some(job)) = (&self.profile, job) else { return Ok(None) };
+        match job.profiles.iter().find(|(known, _)| known == name) {
+            Some((_, profile)) => Ok(Some(profile.clone())),
+            None => {
+                let known = job.profiles.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(Error::Usage(format!("job {} has no profile `{name}`; known are {known}", job.shown())))
+            }
         }
-        let parsed = match self.config.parsed() {
-            Ok(parsed) => parsed,
-            Err(_) if !asked => return Ok(plain()),
-            Err(error) => return Err(error),
-        };
-        let (job, place) = self.from.split_once('@').map_or((self.from.as_str(), None), |(job, place)| (job, Some(place)));
-        if parsed.file.jobs.get(job).is_none() && !asked {
-            return Ok(plain());
-        }
-        let plan = self.config.plan(&[job.to_owned()])?;
-        if plan.jobs.len() > 1 {
-            let volumes = plan.jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
-            return Err(Error::Usage(format!("job {job} is several volumes; say which with --set VOLUME=…: {volumes}")));
-        }
-        let Some(job) = plan.jobs.into_iter().next() else { return Ok(plain()) };
-        if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
-            return Err(Error::Usage(format!("job {}: {why}; say which volume with --set VOLUME=…", job.shown())));
-        }
-        let known = job.places.iter().filter_map(|place| place.name.clone()).collect::<Vec<_>>().join(", ");
-        let chosen = job.places.iter().filter(|to| place.is_none_or(|name| to.name.as_deref() == Some(name)));
-        let urls: Vec<String> = chosen.map(|place| place.url.clone()).collect();
-        if urls.is_empty() {
-            return Err(Error::Usage(format!("job {} goes to no such destination; known are {known}", job.shown())));
-        }
-        let profile = match &self.profile {
-            None => None,
-            Some(name) => match job.profiles.iter().find(|(known, _)| known == name) {
-                Some((_, profile)) => Some(profile.clone()),
-                None => {
-                    let known = job.profiles.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-                    return Err(Error::Usage(format!("job {} has no profile `{name}`; known are {known}", job.shown())));
-                }
-            },
-        };
-        Ok(From { urls, profile, variables: job.variables, timeout: job.hooks.timeout })
     }
 
     fn options(&self, profile: Option<&Profile>) -> Result<PullOptions> {
@@ -137,10 +92,11 @@ impl PullArgs {
 }
 
 pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
-    let from = args.whence()?;
-    let options = args.options(from.profile.as_ref())?;
+    let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
+    let profile = args.profile(job.as_ref())?;
+    let options = args.options(profile.as_ref())?;
     let machine = context.machine()?;
-    let mut left = from.urls.iter();
+    let mut left = urls.iter();
     let (outcome, report) = loop {
         let Some(url) = left.next() else { return Err(Error::Usage("there is nothing to pull from".into())) };
         let (report, bars) = context.report(std::slice::from_ref(url));
@@ -155,14 +111,15 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
         }
     };
     context.out.pulled(&outcome, &args.target, args.dry_run)?;
-    let commands = from.profile.as_ref().map_or(&[][..], |profile| &profile.after);
+    let commands = profile.as_ref().map_or(&[][..], |profile| &profile.after);
     if outcome.exit != 0 && !commands.is_empty() && !args.dry_run {
         context.out.note("not everything was brought over, so the profile's commands did not run: what they clean is not clean");
     }
+    let (variables, timeout) = job.map(|job| (job.variables, job.hooks.timeout)).unwrap_or_default();
     for command in commands.iter().filter(|_| !args.dry_run && outcome.exit == 0) {
-        let mut variables = from.variables.clone();
+        let mut variables = variables.clone();
         variables.push(("OFFSITE_TARGET".to_owned(), args.target.display().to_string()));
-        let hook = run_command_in(Some(&args.target), "after", command, &variables, from.timeout, &report.stop).await;
+        let hook = run_command_in(Some(&args.target), "after", command, &variables, timeout, &report.stop).await;
         context.out.hook_ran("pull", &hook);
         if hook.error.is_some() {
             // What it was to clean is not clean.

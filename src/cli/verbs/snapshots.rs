@@ -5,17 +5,17 @@ use offsite::engine;
 use offsite::error::Result;
 
 use super::super::Context;
+use super::super::args_from::FromArgs;
 
 /// Arguments of `snapshots`.
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
-    /// A URL or path that was synced to
-    #[arg(value_name = "URL")]
-    url: String,
+    #[command(flatten)]
+    from: FromArgs,
 }
 
 pub async fn run(args: SnapshotsArgs, context: &Context) -> Result<u8> {
-    let listing = engine::snapshots(&context.machine()?, &args.url).await?;
+    let listing = engine::snapshots(&context.machine()?, &args.from.url()?).await?;
     context.out.snapshots(&listing)?;
     Ok(0)
 }

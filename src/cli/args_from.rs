@@ -1,0 +1,102 @@
+//! Where a verb looks: a URL or path, or a job of the config.
+//!
+//! Owns which of them a word is. What has a slash, or was synced to, is a path, as it always was; only then is there
+//! a look at the config.
+
+use std::path::Path;
+
+use clap::Args;
+use offsite::config::{Job, Lack};
+use offsite::error::{Error, Result};
+
+use super::args_config::ConfigArgs;
+
+/// Something that was synced to.
+#[derive(Debug, Args)]
+pub struct FromArgs {
+    /// What was synced to: a URL or path, or a job of the config, JOB or JOB@DESTINATION
+    #[arg(value_name = "FROM")]
+    from: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What that is.
+#[derive(Debug)]
+pub struct Whence {
+    /// At least one; all destinations of a job, or the one that was named.
+    pub urls: Vec<String>,
+    /// None for a URL or path.
+    pub job: Option<Job>,
+}
+
+impl Whence {
+    fn plain(url: &str) -> Self {
+        Self { urls: vec![url.to_owned()], job: None }
+    }
+}
+
+impl FromArgs {
+    /// Where to look: of the destinations of a job the first.
+    pub fn url(&self) -> Result<String> {
+        Ok(self.whence(false)?.urls.swap_remove(0))
+    }
+
+    /// What is worked on: of several destinations of a job one has to be named.
+    pub fn only(&self) -> Result<(String, Option<Job>)> {
+        let Whence { mut urls, job } = self.whence(false)?;
+        match (&job, urls.len()) {
+            (Some(job), 2..) => Err(Error::Usage(format!(
+                "job {} goes to several destinations; say which, as {}@NAME: {}",
+                job.shown(),
+                job.name,
+                names(job)
+            ))),
+            _ => Ok((urls.swap_remove(0), job)),
+        }
+    }
+
+    /// All that the word may mean. `job` says that it has to be a job.
+    pub fn whence(&self, job: bool) -> Result<Whence> {
+        let asked = job || self.config.is_asked_for();
+        let is_path = self.from.contains('/') || Path::new(&self.from).join(".offsite").is_dir();
+        if is_path && !asked {
+            return Ok(Whence::plain(&self.from));
+        }
+        let parsed = match self.config.parsed() {
+            Ok(parsed) => parsed,
+            Err(_) if !asked => return Ok(Whence::plain(&self.from)),
+            Err(error) => return Err(error),
+        };
+        let (name, place) = self.from.split_once('@').map_or((self.from.as_str(), None), |(job, place)| (job, Some(place)));
+        if parsed.file.jobs.get(name).is_none() && !asked {
+            return Ok(Whence::plain(&self.from));
+        }
+        self.job(name, place)
+    }
+
+    fn job(&self, name: &str, place: Option<&str>) -> Result<Whence> {
+        let mut jobs = self.config.plan(&[name.to_owned()])?.jobs;
+        if jobs.len() > 1 {
+            let volumes = jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
+            return Err(Error::Usage(format!("job {name} is several volumes; say which with --set VOLUME=…: {volumes}")));
+        }
+        let Some(job) = jobs.pop() else { return Ok(Whence::plain(&self.from)) };
+        if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
+            return Err(Error::Usage(format!("job {}: {why}; say which volume with --set VOLUME=…", job.shown())));
+        }
+        if job.ignored {
+            return Err(Error::Usage(format!("job {}: the config says \"ignore\" for this type, so it has no destinations", job.shown())));
+        }
+        let chosen = job.places.iter().filter(|to| place.is_none_or(|name| to.name.as_deref() == Some(name)));
+        let urls: Vec<String> = chosen.map(|place| place.url.clone()).collect();
+        match urls.is_empty() {
+            true => Err(Error::Usage(format!("job {} goes to no such destination; known are {}", job.shown(), names(&job)))),
+            false => Ok(Whence { urls, job: Some(job) }),
+        }
+    }
+}
+
+fn names(job: &Job) -> String {
+    job.places.iter().filter_map(|place| place.name.clone()).collect::<Vec<_>>().join(", ")
+}
