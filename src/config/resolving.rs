@@ -55,7 +55,7 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
     }
     type_is_known(parsed, asked, &jobs)?;
     places::apart(parsed, &jobs, &not_chosen(parsed, asked, timeout))?;
-    let hooks = whole.hooks(&[], (&file.before, &file.after, &file.on_failure, &file.finally), timeout)?;
+    let hooks = whole.hooks(&[], (&file.before.0, &file.after.0, &file.on_failure.0, &file.finally.0), timeout)?;
     let notify = whole.notify(&["notify"], file.notify.as_ref())?;
     let metrics = file.metrics.as_ref().map(|path| whole.text(&["metrics"], path)).transpose()?.map(PathBuf::from);
     Ok(Plan { jobs, hooks, notify, metrics, variables: whole.exported() })
@@ -140,7 +140,7 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: 
     own.extend([("SOURCE".to_owned(), source.clone().unwrap_or_default()), ("SUBDIRECTORY".to_owned(), subdirectory.clone())]);
     let scope = Scope::new(parsed, asked, own);
     let ignored = found.ignored || is_ignored(shape, kind);
-    if shape.destinations.is_empty() && !ignored {
+    if shape.destinations.0.is_empty() && !ignored {
         return Err(parsed.error(&["jobs", name, "destinations"], "a job needs a destination"));
     }
     Ok(Job {
@@ -154,7 +154,7 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: 
         mounted: found.mounted,
         must_exist: shape.missing == Missing::Fail,
         ignored,
-        hooks: scope.hooks(&at, (&shape.before, &shape.after, &shape.on_failure, &shape.finally), timeout)?,
+        hooks: scope.hooks(&at, (&shape.before.0, &shape.after.0, &shape.on_failure.0, &shape.finally.0), timeout)?,
         notify: scope.notify(&["jobs", name, "notify"], shape.notify.as_ref())?,
         profiles: scope.profiles(name, shape)?,
         variables: scope.exported(),
@@ -189,7 +189,7 @@ fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &Found, sub
         }
         scope.place(&at, place, subdirectory)
     };
-    shape.destinations.iter().enumerate().filter(|_| !found.nowhere).map(resolved).collect()
+    shape.destinations.0.iter().enumerate().filter(|_| !found.nowhere).map(resolved).collect()
 }
 
 /// A subdirectory stays below what it is a subdirectory of.

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::words::{Command, Comment, Either, Named, Several, Word};
+use super::words::{Command, Comment, Either, Named, Several, Word, section, sections};
 
 /// `offsite.json`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -23,18 +23,20 @@ pub struct ConfigFile {
     /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: where the engine says)
     pub volumes_root: Option<String>,
     /// What is kept, in the order in which `offsite run` does it
+    #[serde(deserialize_with = "sections")]
     pub jobs: Named<JobShape>,
     /// Commands around the whole run
-    pub before: Vec<Command>,
+    pub before: Several<Command>,
     /// After a run in which every job did well
-    pub after: Vec<Command>,
+    pub after: Several<Command>,
     /// After a run in which one did not
-    pub on_failure: Vec<Command>,
+    pub on_failure: Several<Command>,
     /// After every run, last of all
-    pub finally: Vec<Command>,
+    pub finally: Several<Command>,
     /// How long one hook may take: `"10m"` (default: 1h)
     pub hook_timeout: Option<Word>,
     /// Who is told how a run ended
+    #[serde(default, deserialize_with = "section")]
     pub notify: Option<NotifyShape>,
     /// A file for Prometheus' textfile collector, written after each run
     pub metrics: Option<String>,
@@ -103,7 +105,7 @@ pub struct JobShape {
     #[serde(default)]
     pub dumps: Named<Either<Command, DumpShape>>,
     /// Names of destinations, or URLs
-    pub destinations: Vec<String>,
+    pub destinations: Several<String>,
     /// Below the source and below each destination, by type
     #[serde(default)]
     pub subdirectories: Named<String>,
@@ -114,25 +116,25 @@ pub struct JobShape {
     #[serde(default)]
     pub missing: Missing,
     /// Which snapshots stay (default: those of the last 30 days)
-    #[serde(default)]
+    #[serde(default, deserialize_with = "section")]
     pub keep: Option<KeepShape>,
     /// Commands before the job; one that fails fails the job, and nothing is sent
     #[serde(default)]
-    pub before: Vec<Command>,
+    pub before: Several<Command>,
     /// Commands after a job that did well
     #[serde(default)]
-    pub after: Vec<Command>,
+    pub after: Several<Command>,
     /// Commands after a job that did not
     #[serde(default)]
-    pub on_failure: Vec<Command>,
+    pub on_failure: Several<Command>,
     /// Commands after the job, however it ended
     #[serde(default)]
-    pub finally: Vec<Command>,
+    pub finally: Several<Command>,
     /// Who is told how this job ended
-    #[serde(default)]
+    #[serde(default, deserialize_with = "section")]
     pub notify: Option<NotifyShape>,
     /// Parts to be pulled for staging, by name: `offsite pull JOB DIR --profile NAME`
-    #[serde(default)]
+    #[serde(default, deserialize_with = "sections")]
     pub profiles: Named<ProfileShape>,
 }
 
@@ -189,6 +191,7 @@ pub struct OptionsShape {
     pub checksum: Option<bool>,
     /// Take over what lies there already and is the same
     pub adopt: Option<bool>,
+    #[serde(default, deserialize_with = "section")]
     pub keep: Option<KeepShape>,
     /// Refuse a run that removes more than this share: `"25%"`
     pub max_removals: Option<Word>,
@@ -232,7 +235,7 @@ pub struct ProfileShape {
     /// Remove from the directory what the snapshot does not have
     pub delete: Option<bool>,
     /// Commands after it, in the directory: such as one that scrubs personal data
-    pub after: Vec<Command>,
+    pub after: Several<Command>,
 }
 
 /// Who is told how it ended

@@ -66,6 +66,38 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
 }
 
+/// A section of the file: an object and nothing else. A struct alone would take an array for its members in order, too.
+struct Section<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Map<T> {
+            type Value = Section<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Section)
+            }
+        }
+        deserializer.deserialize_map(Map(PhantomData))
+    }
+}
+
+/// A section that may be left out.
+pub fn section<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Section<T>>::deserialize(deserializer)?.map(|section| section.0))
+}
+
+/// Sections with names.
+pub fn sections<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Named<T>, D::Error> {
+    let all = Named::<Section<T>>::deserialize(deserializer)?.0;
+    Ok(Named(all.into_iter().map(|(name, section)| (name, section.0)).collect()))
+}
+
 /// What people write for themselves; passed over.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 pub struct Comment(#[allow(dead_code)] pub serde_json::Value);
@@ -217,38 +249,39 @@ impl<T> Default for Several<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Several<String> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Several<String>;
+        struct Texts<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Texts<T> {
+            type Value = Several<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or an array of texts")
+                f.write_str("a text or an array")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Several(vec![text.to_owned()]))
+                Ok(Several(vec![T::deserialize(de::value::StrDeserializer::new(text))?]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut all = Vec::new();
-                while let Some(text) = seq.next_element()? {
-                    all.push(text);
+                while let Some(one) = seq.next_element()? {
+                    all.push(one);
                 }
                 Ok(Several(all))
             }
         }
-        deserializer.deserialize_any(Texts)
+        deserializer.deserialize_any(Texts(PhantomData))
     }
 }
 
-impl JsonSchema for Several<String> {
+impl<T: JsonSchema> JsonSchema for Several<T> {
     fn schema_name() -> Cow<'static, str> {
-        "Texts".into()
+        format!("{}s", T::schema_name()).into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "oneOf": [{ "type": "string" }, { "type": "array", "items": one }] })
     }
 }

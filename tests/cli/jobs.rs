@@ -311,6 +311,12 @@ fn bad_configs_are_refused_before_anything_runs() {
         ("{ \"jobs\": { }".into(), "offsite.json:1:"),
         (job(&format!(r#""j": {{ {plain}, "source": "/x" }}"#)), "stands here twice"),
         (job(&format!(r#""j": {{ {plain}, "keeep": {{}} }}"#)), "did you mean `keep`?"),
+        // An array is no section, though its members would fit one by one.
+        (job(r#""j": [null, "/srv", ["/x"]]"#), "jobs.j: invalid type: sequence, expected an object"),
+        (job(&format!(r#""j": {{ {plain}, "keep": [7, 3] }}"#)), "jobs.j.keep: invalid type: sequence, expected an object"),
+        (job(&format!(r#""j": {{ {plain}, "notify": [null] }}"#)), "jobs.j.notify: invalid type"),
+        (job(&format!(r#""j": {{ {plain}, "profiles": {{ "p": [] }} }}"#)), "jobs.j.profiles.p: invalid type"),
+        (job(&format!(r#""j": {{ {plain}, "options": {{ "*": [] }} }}"#)), "jobs.j.options.*"),
         (job(&format!(r#""../j": {{ {plain} }}"#)), "a job's name is of letters"),
         (job(r#""j": { "source": "/srv/$NO_SUCH", "destinations": ["/x"] }"#), "$NO_SUCH is not set"),
         (job(r#""j": { "source": "/srv", "destinations": ["nass"] }"#), "there is no destination `nass`"),
@@ -450,7 +456,7 @@ fn what_ends_before_its_destination_is_known_there() {
 fn what_goes_wrong_after_before_still_reaches_on_failure_and_finally() {
     let place = Place::new();
     place.config(
-        r#"{ "jobs": { "j": { "dumps": { "x": "echo x" }, "destinations": ["$HERE/copy"], "before": ["touch $HERE/mounted"],
+        r#"{ "jobs": { "j": { "dumps": { "x": "echo x" }, "destinations": "$HERE/copy", "before": "touch $HERE/mounted",
                               "on_failure": ["echo $OFFSITE_RESULT > $HERE/told"], "finally": ["rm $HERE/mounted"] } } }"#,
     );
     // A job of dumps alone has an empty directory in the cache for its source, and that cannot be made.

@@ -44,7 +44,8 @@ fn the_schemas_are_current() {
     assert_eq!(lying, names.lines().map(|name| format!("{name}.json")).collect::<Vec<_>>());
     for name in names.lines() {
         let now: Value = serde_json::from_str(&place.ok(&["schema", name])).unwrap();
-        assert_eq!(now, schema(name), "run: offsite schema {name} > docs/schema/{name}.json");
+        // Whole schemas side by side would tell nobody anything.
+        assert!(now == schema(name), "run: offsite schema {name} > docs/schema/{name}.json");
     }
 }
 
