@@ -240,7 +240,7 @@ async fn open_journal(destination: &Destination, lease: &Lease, header: Header) 
             return Ok((Arc::new(Mutex::new(Journal::resume(&path, header)?)), Some(resumed)));
         }
         if mine {
-            abort_stale(&destination.backend, resumed.uploads).await?;
+            abort_stale(&destination.backend, resumed).await?;
         }
     }
     Ok((Arc::new(Mutex::new(Journal::create(&path, header)?)), None))

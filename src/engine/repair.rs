@@ -233,7 +233,7 @@ impl Work<'_> {
     async fn send(&self, planned: &Planned, head: &Head, run: &str, path: &Path, outcome: &mut RepairOutcome) -> Result<()> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
-            abort_stale(&backend, left.uploads).await?;
+            abort_stale(&backend, left).await?;
         }
         let header = Header { destination: head.format.id.clone(), run: run.to_owned(), number: self.snapshot.number + 1 };
         let journal = Arc::new(Mutex::new(Journal::create(path, header)?));

@@ -170,8 +170,10 @@ fn mend(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Resumed {
     pub header: Header,
-    /// Uploads in parts that are not closed, by path.
+    /// Uploads in parts that are not closed, by path: of several for one path the one that was begun last.
     pub uploads: HashMap<RelPath, Upload>,
+    /// The others, which nobody goes on with.
+    pub older: Vec<Upload>,
     /// How many files it finished.
     pub done: u64,
 }
@@ -184,23 +186,37 @@ impl Resumed {
         }
         let mut reader = Reader::<Record>::open(path)?;
         let Ok(Some(Record::Header(mut header))) = reader.next_line() else { return Ok(None) };
-        let mut uploads: HashMap<String, Upload> = HashMap::new();
+        let mut open: HashMap<String, (usize, Upload)> = HashMap::new();
+        let mut begun = 0;
         let mut done = 0;
         while let Ok(Some(record)) = reader.next_line() {
             match record {
                 // Every run that goes on with a journal signs it.
                 Record::Header(next) => header = next,
                 Record::Done(sent) => done += u64::from(sent.entry.kind == Kind::File),
-                Record::Upload(upload) => drop(uploads.insert(upload.id.clone(), *upload)),
+                Record::Upload(upload) => {
+                    begun += 1;
+                    open.insert(upload.id.clone(), (begun, *upload));
+                }
                 Record::Part { id, index, content } => {
-                    if let Some(upload) = uploads.get_mut(&id) {
+                    if let Some((_, upload)) = open.get_mut(&id) {
                         upload.parts.insert(index, content);
                     }
                 }
-                Record::Closed { id } => drop(uploads.remove(&id)),
+                Record::Closed { id } => drop(open.remove(&id)),
             }
         }
-        let uploads = uploads.into_values().map(|u| (u.path.clone(), u)).collect();
-        Ok(Some(Self { header, uploads, done }))
+        let mut open: Vec<(usize, Upload)> = open.into_values().collect();
+        open.sort_by_key(|(begun, _)| *begun);
+        let (mut uploads, mut older) = (HashMap::new(), Vec::new());
+        for (_, upload) in open {
+            older.extend(uploads.insert(upload.path.clone(), upload));
+        }
+        Ok(Some(Self { header, uploads, older, done }))
+    }
+
+    /// All uploads that are not closed.
+    pub fn into_uploads(self) -> impl Iterator<Item = Upload> {
+        self.uploads.into_values().chain(self.older)
     }
 }

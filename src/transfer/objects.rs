@@ -105,7 +105,7 @@ pub async fn upload_objects(
     target.stop.check()?;
     outcome?;
     match resumed {
-        Some(left) => abort_stale(&target.backend, left.uploads).await,
+        Some(left) => abort_stale(&target.backend, left).await,
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 //! that is not going on is aborted. The whole file is read and hashed in any case, so a resumed upload
 //! is checked as a new one is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +14,7 @@ use object_store::{ObjectStoreExt, PutPayload};
 use offsite_backends::{Backend, Capabilities, ErrorKind};
 use tokio::task::JoinSet;
 
-use super::journal::{Done, Upload};
+use super::journal::{Done, Resumed, Upload};
 use super::keep::keep_old;
 use super::objects::{Trouble, Uploads, as_read, tag};
 use crate::error::{Error, Result};
@@ -281,9 +281,9 @@ async fn abort(uploads: &Uploads, going: &Going) -> Result<()> {
 }
 
 /// Aborts uploads of an earlier run that nothing in this one goes on with.
-pub async fn abort_stale(backend: &Arc<dyn Backend>, uploads: HashMap<RelPath, Upload>) -> Result<()> {
+pub async fn abort_stale(backend: &Arc<dyn Backend>, left: Resumed) -> Result<()> {
     let Some(store) = backend.multipart() else { return Ok(()) };
-    for upload in uploads.into_values() {
+    for upload in left.into_uploads() {
         let to = object_path(upload.key.as_bytes())?;
         match store.abort_multipart(&to, &upload.id).await {
             // A store that has forgotten the upload has nothing to clean up.
