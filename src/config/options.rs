@@ -22,13 +22,18 @@ impl Scope<'_> {
             let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no number of snapshots"));
             Ok::<_, Error>(self.value(&[at, &[name]].concat(), word.as_ref(), parse)?.unwrap_or(0))
         };
-        Ok(KeepRules {
+        let rules = KeepRules {
             last: number("last", &shape.last)?,
             daily: number("daily", &shape.daily)?,
             weekly: number("weekly", &shape.weekly)?,
             monthly: number("monthly", &shape.monthly)?,
             within: self.value(&[at, &["within"]].concat(), shape.within.as_ref(), values::duration)?,
-        })
+        };
+        if rules == KeepRules::default() {
+            let what = "no rule says what stays, so everything but the newest would go; say `\"within\": \"30d\"` or another, or `\"last\": 1` if you mean it";
+            return Err(self.parsed.error(at, what));
+        }
+        Ok(rules)
     }
 
     pub fn settings(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<Settings> {

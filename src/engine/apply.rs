@@ -85,7 +85,13 @@ pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Res
     let lease = Lease::take(&part.destination.records, &format, claim, &common.stop).await?;
     let before = part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
     match write(common, part, outcome, &lease, &format, run).await {
-        Ok(versioned) => {
+        Ok(None) => {
+            if let Err(error) = lease.release(Vec::new()).await {
+                outcome.warnings.push(format!("the lease was not given back ({error}); it runs out by itself"));
+            }
+            Ok(())
+        }
+        Ok(Some(versioned)) => {
             let also = if keeps(&common.keep) || !outcome.warnings.is_empty() {
                 Vec::new()
             } else {
@@ -134,8 +140,15 @@ async fn commit_only(common: &Common, part: &mut Part, outcome: &mut Outcome, ru
     Ok(())
 }
 
-/// The run under its lease; whether the store keeps versions of its own.
-async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease, format: &Format, run: String) -> Result<bool> {
+/// The run under its lease; whether the store keeps versions of its own. None if there was nothing to commit in the end.
+async fn write(
+    common: &Common,
+    part: &mut Part,
+    outcome: &mut Outcome,
+    lease: &Lease,
+    format: &Format,
+    run: String,
+) -> Result<Option<bool>> {
     still_newest(&part.destination).await?;
     let tree = part.destination.backend.tree();
     if let Some(left) = tidy::left_over(&part.destination) {
@@ -156,7 +169,14 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);
     part.progress.bytes_total.store(part.facts.bytes, Relaxed);
     if !common.feeds.dumps().is_empty() {
-        outcome.dumps = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
+        let sent = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
+        outcome.dumps = sent.outcomes;
+        // A snapshot that differs from the last one in nothing would only push a good one out of the number that stays.
+        if sent.alone && !common.adopt && outcome.dumps.iter().all(|dump| dump.error.is_some()) {
+            outcome.unread.clone_from(&common.unread);
+            let _ = std::fs::remove_file(part.destination.local("journal"));
+            return Ok(None);
+        }
     }
     if common.adopt {
         outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal, &common.limit_download).await?;
@@ -183,7 +203,7 @@ async fn write(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &
     let _ = std::fs::remove_file(part.destination.local("journal"));
     part.progress.set_phase(Phase::Tidy);
     after_commit(common, part, outcome, lease, &tidy).await;
-    Ok(target.versioned.load(Relaxed))
+    Ok(Some(target.versioned.load(Relaxed)))
 }
 
 /// A commit that another writer made between our look and our lease would be overwritten unseen.
@@ -336,8 +356,12 @@ pub fn root_meta(root: &TreeRoot) -> offsite_backends::FileMeta {
     }
 }
 
-/// Old snapshots go, if some are due. Trouble here does not make the run a failure.
+/// Old snapshots go, if some are due and the run did well. Trouble here does not make the run a failure.
 async fn let_go(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: Option<&Lease>) {
+    // Night after night without a good dump must not let the good ones go.
+    if outcome.dumps.iter().any(|dump| dump.error.is_some()) {
+        return;
+    }
     match prune::let_go(&mut part.destination, &common.keep, lease, &common.machine, &common.stop).await {
         Ok(gone) => {
             outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);

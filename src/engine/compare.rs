@@ -206,6 +206,15 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
             scanned.skipped.push(Problem { path: (*path).into(), problem });
             continue;
         }
+        let directory = path.strip_suffix(b"/").unwrap_or_default();
+        if let Some(dump) = how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
+            let what = format!(
+                "{}: the source has a directory `{}/` and the job a dump of that name; give the dump another",
+                how.root.path().display(),
+                dump.path
+            );
+            return Err(Error::Usage(what));
+        }
         match event {
             Event::Entry(path, stat) => {
                 scanned.entries += 1;

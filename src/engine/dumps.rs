@@ -45,6 +45,13 @@ pub fn entries(dumps: &[Dump]) -> Vec<Entry> {
     entries
 }
 
+/// What became of them at one destination.
+pub struct Dumped {
+    pub outcomes: Vec<DumpOutcome>,
+    /// The plan has nothing else.
+    pub alone: bool,
+}
+
 /// Sends all of them to one destination, one after the other.
 pub async fn send(
     common: &Common,
@@ -52,30 +59,45 @@ pub async fn send(
     target: &Arc<Target>,
     tree: Option<&Arc<dyn Tree>>,
     journal: &Arc<Mutex<Journal>>,
-) -> Result<Vec<DumpOutcome>> {
-    let mut planned = planned(part)?;
+) -> Result<Dumped> {
+    let (mut planned, alone) = planned(common, part)?;
     let mut outcomes = Vec::new();
     for (index, dump) in common.feeds.dumps().iter().enumerate() {
         let began = Instant::now();
         let (Some(pieces), Some(step)) = (common.feeds.take(index, part.index), planned.remove(&dump.path)) else {
             return Err(Error::damaged(dump.path.display(), "it is in no plan"));
         };
+        let stays = step.1.is_some();
         let sent = send_dump(target, tree, journal, dump, pieces, step).await?;
         let (bytes, error) = match sent {
             Sent::Whole(bytes) => (bytes, None),
             Sent::Not(why) => (0, Some(why)),
         };
-        outcomes.push(DumpOutcome { path: dump.path.clone(), bytes, seconds: began.elapsed().as_secs_f64(), error });
+        outcomes.push(DumpOutcome { path: dump.path.clone(), bytes, seconds: began.elapsed().as_secs_f64(), stays, error });
     }
-    Ok(outcomes)
+    Ok(Dumped { outcomes, alone })
 }
 
-/// What the plan has for each: the new entry, and the one of the last snapshot.
-fn planned(part: &Part) -> Result<HashMap<RelPath, (Entry, Option<Entry>)>> {
-    let mut found = HashMap::new();
+/// The new entry of a dump, and the one of the last snapshot.
+type Planned = (Entry, Option<Entry>);
+
+/// What the plan has for each, and whether it has nothing else.
+fn planned(common: &Common, part: &Part) -> Result<(HashMap<RelPath, Planned>, bool)> {
+    let (mut found, mut alone) = (HashMap::new(), true);
     let mut lines = Reader::<Line>::open(&part.plan)?;
     while let Some(line) = lines.next_line()? {
         if !line.dump {
+            alone = false;
+            if let Change::Removed { old, .. } = &line.step
+                && old.kind == Kind::Dir
+                && let Some(dump) = common.feeds.dumps().iter().find(|dump| dump.path.as_bytes() == old.path.bare())
+            {
+                return Err(Error::Usage(format!(
+                    "{}: a directory `{}` is to go there and a dump of that name is to come; give the dump another name, or run once without it",
+                    part.destination.backend.location(),
+                    dump.path
+                )));
+            }
             continue;
         }
         match line.step {
@@ -84,5 +106,5 @@ fn planned(part: &Part) -> Result<HashMap<RelPath, (Entry, Option<Entry>)>> {
             _ => None,
         };
     }
-    Ok(found)
+    Ok((found, alone))
 }

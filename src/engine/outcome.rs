@@ -62,7 +62,9 @@ pub struct DumpOutcome {
     /// Bytes of it that are there, as stored.
     pub bytes: u64,
     pub seconds: f64,
-    /// Why it was not taken; what was there before still is.
+    /// An older one is there, which stays if this one is not taken.
+    pub stays: bool,
+    /// Why it was not taken.
     pub error: Option<String>,
 }
 

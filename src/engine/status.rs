@@ -19,6 +19,10 @@ use crate::error::{Error, Result};
 use crate::manifest::Records;
 use crate::model::span;
 
+/// What is said of a record that cannot be understood.
+const UNREADABLE: &str = "unreadable";
+/// Clocks differ by so many seconds without anything being wrong.
+const SLACK: u64 = 300;
 /// Destinations that are looked at at a time.
 const AT_A_TIME: usize = 8;
 
@@ -119,6 +123,9 @@ pub struct StatusRow {
     /// When the last run ended, by the store's clock, and how long ago that is, in seconds.
     pub ran: Option<String>,
     pub age: Option<u64>,
+    /// So many seconds of it lie in the future by the store's clock, so nobody knows how old it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<u64>,
     /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`.
     pub result: Option<String>,
     pub message: Option<String>,
@@ -127,7 +134,7 @@ pub struct StatusRow {
     pub bytes: u64,
     /// Paths that the last run could not read.
     pub unread: u64,
-    /// When it was last checked, how long ago, and what was found: `good`, `wrong`, `partly`.
+    /// When it was last checked, how long ago, and what was found: `good`, `wrong`, `partly`, or `unreadable`.
     pub checked: Option<String>,
     pub check_age: Option<u64>,
     pub check_result: Option<String>,
@@ -171,15 +178,15 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     let (run, check) = (run?, check?);
     let now = records.backend().meter().clock().unwrap_or_else(Utc::now);
     let age = |time: DateTime<Utc>| u64::try_from((now - time).num_seconds()).unwrap_or(0);
+    let ahead = |time: DateTime<Utc>| u64::try_from((time - now).num_seconds()).ok().filter(|ahead| *ahead > SLACK);
     let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if let Some((body, time, _)) = check
-        && let Ok(check) = serde_json::from_slice::<CheckRecord>(&body)
-    {
-        (row.checked, row.check_age, row.check_result) = (Some(shown(time)), Some(age(time)), Some(check.result));
+    if let Some((body, time, _)) = check {
+        let check = serde_json::from_slice::<CheckRecord>(&body).map_or_else(|_| UNREADABLE.to_owned(), |check| check.result);
+        (row.checked, row.check_age, row.check_result) = (Some(shown(time)), Some(age(time)), Some(check));
     }
     if let Some((body, time, _)) = run {
         let run: RunRecord = serde_json::from_slice(&body).map_err(|e| Error::damaged(records.url(RunRecord::KEY), e))?;
-        (row.ran, row.age) = (Some(shown(time)), Some(age(time)));
+        (row.ran, row.age, row.ahead) = (Some(shown(time)), Some(age(time)), ahead(time));
         (row.job, row.kind, row.host) = (Some(run.job), run.kind, Some(run.host));
         (row.result, row.message, row.snapshot) = (Some(run.result), run.message, run.snapshot);
         (row.files, row.bytes, row.unread) = (run.files, run.bytes, run.unread);
@@ -189,7 +196,7 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     let list = records.snapshots(None).await?;
     if let Some(last) = list.last() {
         let (snapshot, _) = newest(records, last.number).await?;
-        (row.ran, row.age) = (Some(shown(last.modified)), Some(age(last.modified)));
+        (row.ran, row.age, row.ahead) = (Some(shown(last.modified)), Some(age(last.modified)), ahead(last.modified));
         let unread = snapshot.unread.len() + snapshot.unstable.len();
         row.result = Some(if unread == 0 { "done" } else { "partly" }.to_owned());
         (row.job, row.kind, row.host) = (snapshot.job, snapshot.kind, Some(snapshot.host));
@@ -205,12 +212,19 @@ fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
         let why = row.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
         return Some(format!("the last run was {result}{why}"));
     }
+    if let Some(ahead) = row.ahead {
+        return Some(format!("the last run's time lies {} in the future by the store's clock, so nobody knows how old it is", span(ahead)));
+    }
     if let (Some(age), Some(max)) = (row.age, max_age)
         && age > max
     {
         return Some(format!("the last run is {} old, the limit is {}", span(age), span(max)));
     }
-    (row.check_result.as_deref() == Some("wrong")).then(|| "the last check found something wrong; `offsite check` says what".into())
+    match row.check_result.as_deref() {
+        Some("wrong") => Some("the last check found something wrong; `offsite check` says what".into()),
+        Some(UNREADABLE) => Some("the record of the last check cannot be read; `offsite check` makes it anew".into()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

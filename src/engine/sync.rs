@@ -329,8 +329,10 @@ struct Ends<'a> {
 
 /// Exit code and error text.
 pub(super) fn finish(outcome: &mut Outcome, error: Option<&Error>) {
-    let dump = outcome.dumps.iter().find_map(|dump| Some((&dump.path, dump.error.as_ref()?)));
-    let not_taken = dump.map(|(path, why)| format!("the dump {path} was not taken, the last good one stays: {why}"));
+    let not_taken = outcome.dumps.iter().find_map(|dump| {
+        let stays = if dump.stays { "the last good one stays" } else { "and there is none of an earlier run" };
+        Some(format!("the dump {} was not taken, {stays}: {}", dump.path, dump.error.as_ref()?))
+    });
     outcome.error = error.map(ToString::to_string).or(not_taken);
     let untidy = outcome.warnings.iter().any(|w| w.starts_with("committed, but"));
     outcome.exit = match error {

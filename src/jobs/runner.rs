@@ -19,8 +19,8 @@ use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::{dumps, hooks};
 use super::{lock, metrics, prepare, source};
-use crate::config::{Command, Hooks, Job, Place, Plan, default_price};
-use crate::engine::{self, Machine, Report, SyncOptions, worst};
+use crate::config::{Command, Hooks, Job, Notify, Place, Plan, default_price};
+use crate::engine::{self, Machine, Outcome, Report, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
 use crate::scan::WalkOptions;
@@ -82,7 +82,7 @@ impl<'a> Runner<'a> {
             let text = sentence(&outcome);
             let moment = if outcome.result.is_well() { Moment::Well } else { Moment::Failed };
             let subject = format!("offsite: job {} {}", job.shown(), outcome.result.word());
-            outcome.warnings.extend(tell(&job.notify, moment, &subject, &text, &outcome).await);
+            outcome.warnings.extend(tell(&to(&job.notify, outcome.result == Ended::Skipped), moment, &subject, &text, &outcome).await);
         }
         self.outcome.jobs.push(outcome.clone());
         outcome
@@ -102,16 +102,21 @@ impl<'a> Runner<'a> {
         let mut hooks = std::mem::take(&mut self.outcome.hooks);
         let variables = with_result(&self.plan.variables, ended, self.outcome.exit, &self.keep("run", &self.outcome));
         let around = Around { hooks: &self.plan.hooks, variables: &variables, stop };
-        let failed = around.after(ended.is_well(), &mut hooks).await;
+        let failed = around.after(ended, &mut hooks).await;
         self.outcome.hooks = hooks;
-        self.outcome.warnings.extend(failed);
+        let ended = if failed.is_some() && ended.is_well() { Ended::Failed } else { ended };
+        if let Some(why) = failed {
+            self.outcome.exit = self.outcome.exit.max(1);
+            self.outcome.warnings.push(format!("a command after the run failed: {why}"));
+        }
         if let Some(path) = &self.plan.metrics {
             self.outcome.warnings.extend(metrics::write(path, &self.outcome).err().map(|e| format!("metrics: {e}")));
         }
         let text = self.outcome.jobs.iter().map(sentence).collect::<Vec<_>>().join("\n");
         let moment = if ended.is_well() { Moment::Well } else { Moment::Failed };
         let subject = format!("offsite: run {} on {}", ended.word(), self.machine.host);
-        let warnings = tell(&self.plan.notify, moment, &subject, &text, &self.outcome).await;
+        let idle = self.outcome.jobs.iter().all(|job| matches!(job.result, Ended::Skipped | Ended::Ignored));
+        let warnings = tell(&to(&self.plan.notify, idle && ended.is_well()), moment, &subject, &text, &self.outcome).await;
         self.outcome.warnings.extend(warnings);
         self.outcome
     }
@@ -127,9 +132,13 @@ impl<'a> Runner<'a> {
         if let Some(why) = &self.barred {
             return Err(Error::Command(format!("the commands before the run failed: {why}")));
         }
-        if let Some(why) = source::absent(job)? {
-            outcome.result = Ended::Skipped;
-            outcome.message = Some(why);
+        // A command before the job may be what brings its source about: a mount, a snapshot of a volume.
+        let brought = !job.hooks.before.is_empty() && job.mounted.is_none();
+        if (!brought || self.how.dry_run)
+            && let Some(why) = source::absent(job)?
+        {
+            let perhaps = if brought { "; a command before the job, which does not run on a dry run, may bring it about" } else { "" };
+            (outcome.result, outcome.message) = (Ended::Skipped, Some(format!("{why}{perhaps}")));
             return Ok(());
         }
         let _lock = lock::take(self.machine, job)?;
@@ -139,30 +148,46 @@ impl<'a> Runner<'a> {
         outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
         let around = Around { hooks: &job.hooks, variables: &job.variables, stop: &report.stop };
         let missed = match around.before(&mut outcome.hooks).await {
-            None => match self.synced(job, report, outcome).await {
-                Ok(missed) => missed,
-                Err(error) => {
-                    (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
-                    job.places.iter().collect()
-                }
-            },
+            None => self.inside(job, report, outcome).await,
             Some(why) => {
                 outcome.exit = if report.stop.check().is_err() { 130 } else { 1 };
+                outcome.result = Ended::of(outcome.exit);
                 outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));
                 job.places.iter().collect()
             }
         };
         self.leave_word(job, &missed, outcome).await;
-        outcome.result = Ended::of(outcome.exit);
         let variables = with_result(&job.variables, outcome.result, outcome.exit, &self.keep(&job.shown(), outcome));
         let around = Around { variables: &variables, ..around };
         // What was sent is sent: a command after it that fails is told apart from that.
-        if let Some(why) = around.after(outcome.result.is_well(), &mut outcome.hooks).await {
+        if let Some(why) = around.after(outcome.result, &mut outcome.hooks).await {
             outcome.warnings.push(format!("a command after the job failed: {why}"));
-            outcome.exit = outcome.exit.max(1);
-            outcome.result = Ended::of(outcome.exit);
+            if outcome.result.is_well() {
+                outcome.exit = 1;
+                outcome.result = Ended::Failed;
+                outcome.message = Some(format!("what was to be sent is there, but a command after it failed: {why}"));
+                self.leave_word(job, &job.places.iter().collect::<Vec<_>>(), outcome).await;
+            }
         }
         Ok(())
+    }
+
+    /// The job between its commands; answers the places that it did not come to and that are to know.
+    async fn inside<'b>(&self, job: &'b Job, report: &Report, outcome: &mut JobOutcome) -> Vec<&'b Place> {
+        let done = match source::absent(job) {
+            Ok(Some(why)) => {
+                (outcome.result, outcome.message) = (Ended::Skipped, Some(why));
+                return Vec::new();
+            }
+            Ok(None) => self.synced(job, report, outcome).await,
+            Err(error) => Err(error),
+        };
+        let missed = done.unwrap_or_else(|error| {
+            (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
+            job.places.iter().collect()
+        });
+        outcome.result = Ended::of(outcome.exit);
+        missed
     }
 
     /// Syncs to the places that could be made ready; answers the others.
@@ -264,7 +289,7 @@ fn sentence(job: &JobOutcome) -> String {
     let mut text = format!("{}: {} in {:.0} s", job.shown(), job.result.word(), job.seconds);
     let said = job.destinations.iter().map(|d| match (&d.error, d.snapshot) {
         (Some(error), _) => format!("{}: {error}", d.url),
-        (None, Some(number)) => format!("{}: snapshot {number}", d.url),
+        (None, Some(number)) => format!("{}: snapshot {number}{}", d.url, left(d)),
         (None, None) => d.url.clone(),
     });
     for line in job.message.iter().cloned().chain(said).chain(job.warnings.iter().cloned()) {
@@ -272,6 +297,18 @@ fn sentence(job: &JobOutcome) -> String {
         text.push_str(&line);
     }
     text
+}
+
+/// What a snapshot does not have as it should be, and of what an example.
+fn left(one: &Outcome) -> String {
+    let unread = one.unread.first().map(|p| format!("; {} could not be read, such as {}: {}", one.unread.len(), p.path, p.problem));
+    let unstable = one.unstable.first().map(|p| format!("; {} kept changing, such as {p}", one.unstable.len()));
+    unread.into_iter().chain(unstable).collect()
+}
+
+/// Who is told of an end. Where nothing was done no ping says that all is well: a monitor is to miss it.
+fn to(notify: &Notify, idle: bool) -> Notify {
+    Notify { ping: notify.ping.clone().filter(|_| !idle), ..notify.clone() }
 }
 
 /// Commands around a job or a run.
@@ -289,8 +326,13 @@ impl Around<'_> {
     }
 
     /// `after` or `on_failure`, and then `finally`; answers the first thing that went wrong.
-    async fn after(&self, well: bool, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
-        let (name, commands) = if well { ("after", &self.hooks.after) } else { ("on_failure", &self.hooks.on_failure) };
+    async fn after(&self, ended: Ended, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+        let (name, commands) = match ended {
+            // Nothing was done that something could follow on.
+            Ended::Skipped => ("after", &[][..]),
+            _ if ended.is_well() => ("after", &self.hooks.after[..]),
+            _ => ("on_failure", &self.hooks.on_failure[..]),
+        };
         // An interrupted run still cleans up after itself: only a fresh interrupt ends these.
         let calm = Stop::default();
         let around = Around { stop: &calm, ..*self };

@@ -21,13 +21,19 @@ pub fn absent(job: &Job) -> Result<Option<String>> {
         _ => match job.source.as_ref().map(std::fs::metadata) {
             None => return Ok(None),
             Some(Ok(found)) if found.is_dir() => return Ok(None),
-            Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Error::Command(format!("the source {} cannot be looked at: permission denied", job.shown_source())));
+            Some(Ok(_)) => return Err(Error::Command(format!("the source {} is no directory", job.shown_source()))),
+            Some(Err(error))
+                if error.kind() == io::ErrorKind::NotFound && job.source.as_ref().is_some_and(|s| !s.as_os_str().is_empty()) =>
+            {
+                format!("the source {} is not there", job.shown_source())
             }
-            _ => format!("the source {} is not there", job.shown_source()),
+            // A mount that hangs, a disk that fails, a loop of links: it may well be there.
+            Some(Err(error)) => return Err(Error::Command(format!("the source {} cannot be looked at: {error}", job.shown_source()))),
         },
     };
-    if job.must_exist { Err(Error::Command(missing)) } else { Ok(Some(missing)) }
+    // Dumps have nothing to do with it, and nobody would see that there are none.
+    let missing = if job.dumps.is_empty() { missing } else { format!("{missing}, so the job's dumps were not taken either") };
+    if job.must_exist || !job.dumps.is_empty() { Err(Error::Command(missing)) } else { Ok(Some(missing)) }
 }
 
 /// The engine has the volume, and yet it is not where it says.

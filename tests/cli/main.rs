@@ -8,6 +8,7 @@ mod dumps;
 mod exits;
 mod filters;
 mod help;
+mod honest;
 mod import;
 mod init;
 mod jobs;
