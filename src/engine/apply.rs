@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
-use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
+use crate::model::{Counts, KeepRules, Problem, RelPath, Time, TreeRoot};
 use crate::plan::Facts;
 use crate::transfer::{
     Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place,
@@ -174,6 +174,9 @@ async fn write(
         // A snapshot that differs from the last one in nothing would only push a good one out of the number that stays.
         if sent.alone && !common.adopt && outcome.dumps.iter().all(|dump| dump.error.is_some()) {
             outcome.unread.clone_from(&common.unread);
+            let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
+            let known = part.facts.counts;
+            outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
             let _ = std::fs::remove_file(part.destination.local("journal"));
             return Ok(None);
         }
