@@ -18,6 +18,7 @@ pub mod meter;
 #[cfg(feature = "opendal")]
 pub mod opendal;
 pub mod s3;
+pub mod scrub;
 pub mod sftp;
 pub mod testing;
 mod tree;
