@@ -64,6 +64,11 @@ impl ConfigArgs {
         Ok(plans)
     }
 
+    /// The names that were given a value.
+    pub fn set_names(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The flags that say the same again, but for the file.
     pub fn again(&self) -> Vec<String> {
         let kind = self.kind.iter().flat_map(|kind| ["--type".to_owned(), kind.clone()]);

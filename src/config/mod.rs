@@ -17,6 +17,7 @@ mod reading;
 mod resolve;
 mod resolving;
 mod scope;
+mod secrets;
 mod sections;
 mod shape;
 pub mod values;
@@ -28,5 +29,6 @@ pub use job::{Dump, Hooks, Job, Lack, Made, Notify, Place, Plan, Profile, Settin
 pub use parse::Parsed;
 pub use reading::{Chosen, load, plan, plans};
 pub use resolve::{default_price, host, is_utf8, machine, unit_dir};
+pub use secrets::{Blots, is_secret};
 pub use shape::ConfigFile;
 pub use words::Command;

@@ -1,7 +1,7 @@
 //! Which config file, and whether it may be as it is.
 //!
-//! Owns the order of places to look at (`resolve.rs` names them) and one refusal: a file that holds a secret and
-//! that others can read.
+//! Owns the order of places to look at (`resolve.rs` names them) and two refusals: a file that others can write, and
+//! one that holds a secret (`secrets.rs`) and that others can read.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,13 +10,15 @@ use super::job::Plan;
 use super::parse::Parsed;
 use super::resolve;
 use super::resolving::{Asked, known_types, resolve};
+use super::secrets;
 use super::shape::JobShape;
 use super::volumes;
 use crate::containers::Engine;
 use crate::error::{Error, Result};
 
-/// Rights of group and others to read.
+/// Rights of group and others to read, and to write.
 const OTHERS_READ: u32 = 0o044;
+const OTHERS_WRITE: u32 = 0o022;
 
 /// What of a config is to be carried out.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,7 @@ pub struct Chosen {
 /// Reads the config file: the one that was asked for, else the first that is there.
 ///
 /// # Errors
-/// [`Error::Usage`] where there is none, where it is none, and where it shows a secret to others.
+/// [`Error::Usage`] where there is none, where it is none, where others can write it, and where it shows them a secret.
 pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     let path = match resolve::config_places(asked) {
         Ok(path) => path,
@@ -46,7 +48,14 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     let fail = |e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
     let text = std::fs::read_to_string(&path).map_err(fail)?;
     let mode = std::fs::metadata(&path).map_err(fail)?.permissions().mode();
-    if mode & OTHERS_READ != 0 && holds_secret(&text) {
+    // Its commands run with the rights of whoever runs this.
+    if mode & OTHERS_WRITE != 0 {
+        return Err(Error::Usage(format!(
+            "{0}: others on this machine can write it, and whoever can write it has commands run as you; `chmod go-w {0}`",
+            path.display()
+        )));
+    }
+    if mode & OTHERS_READ != 0 && secrets::held(&text) {
         return Err(Error::Usage(format!(
             "{0}: it holds a password or a key and others on this machine can read it; `chmod 600 {0}`, or better take the secret out: a hook finds it in its environment or in a file",
             path.display()
@@ -92,38 +101,11 @@ pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
-/// Whether a text looks as if a secret stood in it.
-fn holds_secret(text: &str) -> bool {
-    const MARKS: [&str; 6] = ["PASSWORD=", "PASSWD=", "SECRET_ACCESS_KEY=", "PGPASSWORD", "-----BEGIN", "_TOKEN="];
-    let named = MARKS.iter().any(|mark| {
-        text.match_indices(mark).any(|(at, mark)| {
-            let rest = text[at + mark.len()..].trim_start_matches(['=', ' ']);
-            !rest.starts_with('$') && !rest.starts_with('"')
-        })
-    });
-    named || offsite_backends::error::scrub(text) != text
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
-
-    #[test]
-    fn secrets_are_seen_and_variables_are_none() {
-        for text in [
-            "pg_dump postgres://me:hush@db/x",
-            "MYSQL_PASSWORD=hush mysqldump",
-            "PGPASSWORD=hush pg_dump",
-            "curl -H 'Authorization: Basic x'",
-        ] {
-            assert!(holds_secret(text), "{text}");
-        }
-        for text in ["pg_dump --dbname=$DATABASE_URL", "PGPASSWORD=$DB_PASSWORD pg_dump", "s3://acme/site?region=x"] {
-            assert!(!holds_secret(text), "{text}");
-        }
-    }
 
     #[test]
     fn a_file_with_a_secret_is_for_its_owner_alone() {
@@ -136,5 +118,10 @@ mod tests {
         assert!(error.contains("chmod 600") && !error.contains("hush"), "{error}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         load(Some(&path)).unwrap();
+        std::fs::write(&path, "{\"jobs\": {}}").unwrap();
+        for mode in [0o620, 0o602, 0o666] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(load(Some(&path)).unwrap_err().to_string().contains("chmod go-w"));
+        }
     }
 }

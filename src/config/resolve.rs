@@ -2,7 +2,7 @@
 //!
 //! Owns which variables count and in which order: what was given on the command line, then offsite's own
 //! variable, then the desktop standard's, then the place that is always there. An empty variable counts
-//! as unset. The vendors' SDKs read their own credentials; nothing secret passes through here.
+//! as unset. The vendors' SDKs read their own credentials; what is secret is read here only to be blotted out.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,12 @@ fn sockets_from(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 /// A variable of the environment, where it is text.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// All variables of the environment that are text.
+pub fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// The config file that was asked for, or the places to look for one, the first one first.

@@ -61,7 +61,10 @@ impl<'a> Scope<'a> {
     pub fn command(&self, at: &[&str], command: &Command) -> Result<Command> {
         Ok(match command {
             Command::Shell(line) => Command::Shell(line.clone()),
-            Command::Program(words) => Command::Program(words.iter().map(|word| self.text(at, word)).collect::<Result<_>>()?),
+            Command::Program(written) | Command::Expanded { written, .. } => Command::Expanded {
+                words: written.iter().map(|word| self.text(at, word)).collect::<Result<_>>()?,
+                written: written.clone(),
+            },
         })
     }
 }

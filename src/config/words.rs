@@ -148,6 +148,21 @@ impl JsonSchema for Word {
 pub enum Command {
     Shell(String),
     Program(Vec<String>),
+    /// A program whose arguments were expanded, and how they were written: that is what people are shown.
+    Expanded {
+        words: Vec<String>,
+        written: Vec<String>,
+    },
+}
+
+impl Command {
+    /// As the config has it: nothing is expanded, since what a variable holds may be a secret.
+    pub fn written(&self) -> String {
+        match self {
+            Self::Shell(line) => line.clone(),
+            Self::Program(written) | Self::Expanded { written, .. } => written.join(" "),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Command {

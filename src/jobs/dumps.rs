@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::Sender;
 
 use super::hooks;
-use crate::config::{self, Command, Job};
+use crate::config::{self, Blots, Command, Job};
 use crate::model::RelPath;
 use crate::transfer::{Dump, Piece, Source, Stop};
 
@@ -61,11 +61,11 @@ impl Source for Output {
         let mut process = hooks::process(&self.command);
         process.envs(self.variables.iter().map(|(name, value)| (name, value)));
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let (seconds, compress) = (self.seconds, self.compress);
+        let (seconds, compress, blots) = (self.seconds, self.compress, Blots::of(&self.variables));
         tokio::spawn(async move {
             let mut listeners = Listeners(to);
             let ended = tokio::select! {
-                ended = run(process, compress, &mut listeners, seconds) => ended,
+                ended = run(process, compress, &mut listeners, seconds) => ended.map_err(|why| blots.scrub(&why)),
                 () = stop.wait() => Err("the run was interrupted".to_owned()),
             };
             listeners.send(Piece::End(ended)).await;

@@ -1,8 +1,9 @@
 //! Commands of the user's: run, waited for, ended, and what they said.
 //!
 //! Owns the child processes. Values reach a command through its environment and never through its text.
-//! Invariants: a command that takes too long, or that the user does not want to wait for, is ended with all
-//! that it started; of what it says the last [`KEPT`] bytes are kept, with what looks like a secret blotted out.
+//! Invariants: a command that takes too long, or that the user does not want to wait for, is ended with its process
+//! group (what it put into a session of its own lives on); of what it says the last [`KEPT`] bytes are kept, with what
+//! looks like a secret, and the values of variables that are named like one, blotted out.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command as Process};
 
-use crate::config::Command;
+use crate::config::{Blots, Command};
 use crate::transfer::Stop;
 
 /// So much of what a command says is kept, in bytes.
@@ -87,7 +88,7 @@ pub async fn run_in(
             // Something that it left in the background may hold its outputs for ever.
             let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
             let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.output = offsite_backends::error::scrub(&String::from_utf8_lossy(&said));
+            outcome.output = Blots::of(variables).scrub(&String::from_utf8_lossy(&said));
         }
     }
     outcome.seconds = began.elapsed().as_secs_f64();
@@ -102,7 +103,7 @@ pub fn process(command: &Command) -> Process {
             process.arg("-c").arg(line);
             process
         }
-        Command::Program(words) => {
+        Command::Program(words) | Command::Expanded { words, .. } => {
             let mut process = Process::new(words.first().map_or("", String::as_str));
             process.args(words.iter().skip(1));
             process
@@ -110,16 +111,12 @@ pub fn process(command: &Command) -> Process {
     }
 }
 
-/// A command as text, for people; secrets in it are blotted out.
+/// A command as the config has it, for people; secrets in it are blotted out.
 pub fn shown(command: &Command) -> String {
-    let text = match command {
-        Command::Shell(line) => line.clone(),
-        Command::Program(words) => words.join(" "),
-    };
-    offsite_backends::error::scrub(&text)
+    offsite_backends::error::scrub(&command.written())
 }
 
-/// A command and all that it started: killed when this is dropped, unless it was forgotten before.
+/// A command and all of its process group: killed when this is dropped, unless it was forgotten before.
 pub struct Group(Option<Pid>);
 
 impl Group {
@@ -140,7 +137,7 @@ impl Drop for Group {
     }
 }
 
-/// Asks a command and all that it started to end, and makes them.
+/// Asks a command and all of its process group to end, and makes them.
 async fn end(child: &mut Child) {
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let signal = |signal| group.map(|group| kill_process_group(group, signal));

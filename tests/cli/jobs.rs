@@ -175,7 +175,7 @@ fn a_job_runs_once_at_a_time() {
 }
 
 /// A web server that takes everything down.
-fn listener() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(super) fn listener(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -199,7 +199,7 @@ fn listener() -> (String, Arc<Mutex<Vec<String>>>) {
                 }
             }
             all.lock().unwrap().push(String::from_utf8_lossy(&text).into_owned());
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
     (url, seen)
@@ -208,7 +208,7 @@ fn listener() -> (String, Arc<Mutex<Vec<String>>>) {
 #[test]
 fn those_who_want_to_know_are_told() {
     let place = Place::new();
-    let (url, seen) = listener();
+    let (url, seen) = listener("200 OK");
     place.config(&format!(
         r#"{{ "notify": {{ "ping": "{url}/run?key=k", "webhook": "{url}/hook" }}, "metrics": "$HERE/offsite.prom",
              "jobs": {{ "good": {{ "source": "$HERE/site", "destinations": ["$HERE/copy"], "notify": {{ "ping": "{url}/good/" }} }},

@@ -16,6 +16,7 @@ mod output;
 mod report;
 mod schedule;
 mod schema;
+mod secrets;
 mod trust;
 
 use std::fs;

@@ -140,11 +140,7 @@ fn checked(job: &Job) -> CheckedJob {
 }
 
 fn command_text(command: &Command) -> String {
-    let text = match command {
-        Command::Shell(line) => line.clone(),
-        Command::Program(words) => words.join(" "),
-    };
-    clean(&offsite_backends::error::scrub(&text))
+    clean(&offsite_backends::error::scrub(&command.written()))
 }
 
 fn indented(text: &str) -> String {

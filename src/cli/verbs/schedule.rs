@@ -107,6 +107,11 @@ impl WhichArgs {
 
 impl InstallArgs {
     fn schedule(&self, way: &Way) -> Result<Schedule> {
+        if let Some(name) = self.config.set_names().find(|name| config::is_secret(name)) {
+            return Err(Error::Usage(format!(
+                "--set {name} looks like a secret, and a schedule can be read by everybody on this machine; put {name}=… into /etc/offsite/environment (chmod 600), which the service reads, or let a hook find it in a file"
+            )));
+        }
         let parsed = self.config.parsed()?;
         // What cannot be resolved now cannot be at night.
         let plan = self.config.plan(&self.jobs)?;
