@@ -59,7 +59,9 @@ async fn ping(url: &str, moment: Moment, text: &str) -> Option<String> {
 }
 
 async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(|_| "no client could be made".to_owned())?;
+    // A POST that is sent elsewhere becomes a GET there, and tells nobody.
+    let builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    let client = builder.build().map_err(|_| "no client could be made".to_owned())?;
     let mut why = String::new();
     for again in 0..TRIES {
         if again > 0 {
@@ -67,12 +69,20 @@ async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
         }
         match client.post(url).header("content-type", kind).body(body.clone()).send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) if answer.status().is_redirection() => return Err(redirected(&answer)),
             Ok(answer) if answer.status().is_client_error() => return Err(format!("it answered {}", answer.status())),
             Ok(answer) => why = format!("it answered {}", answer.status()),
             Err(error) => why = offsite_backends::error::chain(&error.without_url()),
         }
     }
     Err(why)
+}
+
+/// Only the host is named: the rest may be a secret.
+fn redirected(answer: &reqwest::Response) -> String {
+    let location = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
+    let to = if location.contains("://") { host(location) } else { "another place on the same server" };
+    format!("it answered {} and sends elsewhere, to {to}; nothing was delivered: put the URL there into the config", answer.status())
 }
 
 /// The host of a URL: what follows it may be a secret.
