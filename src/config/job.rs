@@ -27,6 +27,8 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 pub struct Job {
     pub name: String,
+    /// The config file that has it.
+    pub config: PathBuf,
     pub kind: Option<String>,
     /// None for a job of dumps alone.
     pub source: Option<PathBuf>,

@@ -145,6 +145,7 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: 
     }
     Ok(Job {
         name: name.to_owned(),
+        config: PathBuf::from(parsed.name()),
         settings: scope.settings(name, shape, kind)?,
         places: places_of(&scope, name, shape, &found, &subdirectory)?,
         volume: found.volume,

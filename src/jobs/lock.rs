@@ -1,6 +1,7 @@
 //! One run of a job at a time on this machine.
 //!
-//! Owns the lock file of a pair of job, type and source. The kernel holds the lock, so it is gone with the process,
+//! Owns the lock file of a pair of job and type: of one config, to its places. The same name in another config, or with
+//! another volume, is another job; two that write to one place are told apart there, by its lease. The kernel holds the lock, so it is gone with the process,
 //! however that ends; the file that stays means nothing.
 
 use std::fs::File;
@@ -20,7 +21,7 @@ pub struct Lock(#[allow(dead_code)] File);
 /// # Errors
 /// [`Error::Busy`] while another process has it.
 pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
-    let id = Hash::of(format!("{}\0{:?}\0{}", job.name, job.kind, job.shown_source()).as_bytes()).to_string();
+    let id = Hash::of(identity(job).as_bytes()).to_string();
     let dir = machine.cache_dir.join("jobs");
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| Error::local(&dir, e))?;
     let path = dir.join(&id[..24]);
@@ -32,4 +33,13 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
         }
         Err(error) => Err(Error::local(&path, error.into())),
     }
+}
+
+/// Which config, which job, which type, and where it goes.
+fn identity(job: &Job) -> String {
+    // However the file is named, it is one.
+    let config = std::fs::canonicalize(&job.config).unwrap_or_else(|_| job.config.clone());
+    let mut places: Vec<&str> = job.places.iter().map(|place| place.url.as_str()).collect();
+    places.sort_unstable();
+    format!("{}\0{}\0{:?}\0{}", config.display(), job.name, job.kind, places.join("\0"))
 }
