@@ -6,6 +6,7 @@
 
 mod dumps;
 mod hooks;
+mod kept;
 mod lock;
 mod metrics;
 mod notify;

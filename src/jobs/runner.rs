@@ -13,8 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde::Serialize;
-
+use super::kept::Kept;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::{dumps, hooks};
@@ -100,7 +99,8 @@ impl<'a> Runner<'a> {
         }
         let ended = Ended::of(self.outcome.exit);
         let mut hooks = std::mem::take(&mut self.outcome.hooks);
-        let variables = with_result(&self.plan.variables, ended, self.outcome.exit, &self.keep("run", &self.outcome));
+        let kept = Kept::new(self.machine, "run", &self.outcome);
+        let variables = with_result(&self.plan.variables, ended, self.outcome.exit, kept.path());
         let around = Around { hooks: &self.plan.hooks, variables: &variables, stop };
         let failed = around.after(ended, &mut hooks).await;
         self.outcome.hooks = hooks;
@@ -157,7 +157,8 @@ impl<'a> Runner<'a> {
             }
         };
         self.leave_word(job, &missed, outcome).await;
-        let variables = with_result(&job.variables, outcome.result, outcome.exit, &self.keep(&job.shown(), outcome));
+        let kept = Kept::new(self.machine, &job.shown(), outcome);
+        let variables = with_result(&job.variables, outcome.result, outcome.exit, kept.path());
         let around = Around { variables: &variables, ..around };
         // What was sent is sent: a command after it that fails is told apart from that.
         if let Some(why) = around.after(outcome.result, &mut outcome.hooks).await {
@@ -259,19 +260,6 @@ impl<'a> Runner<'a> {
             kind: job.kind.clone(),
             dumps: dumps::of(job),
         })
-    }
-
-    /// Writes an outcome where commands find it, for them alone.
-    fn keep(&self, name: &str, outcome: &impl Serialize) -> PathBuf {
-        use std::os::unix::fs::OpenOptionsExt;
-        let name: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
-        let path = self.machine.cache_dir.join("jobs").join(format!("{name}.json"));
-        let body = serde_json::to_vec_pretty(outcome).unwrap_or_default();
-        let _ = path.parent().map(std::fs::create_dir_all);
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        // A disk that is full must not keep the user's own command from running.
-        let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, &body));
-        path
     }
 }
 

@@ -1,0 +1,57 @@
+//! The outcome of a job or a run as a file, for the commands after it.
+//!
+//! Owns `jobs/outcomes` in the cache. Each file is of one run alone and has a name that no other has, is written beside
+//! and renamed, can be read by its owner alone, and is gone when those commands have ended.
+//! Invariant: what a crash left behind is cleared away by a later run.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::Machine;
+
+/// What is older than this nobody is going to read any more: no command may take so long.
+const OLD: Duration = Duration::from_secs(7 * 86_400);
+
+/// A file that is there until this is dropped.
+pub struct Kept(PathBuf);
+
+impl Kept {
+    /// Writes an outcome. A disk that is full must not keep the user's own command from running, so nothing fails here.
+    pub fn new(machine: &Machine, name: &str, outcome: &impl Serialize) -> Self {
+        let dir = machine.cache_dir.join("jobs/outcomes");
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        clear(&dir);
+        let name: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+        let path = dir.join(format!("{name}-{}-{:016x}.json", std::process::id(), crate::random()));
+        let temp = path.with_extension("tmp");
+        let body = serde_json::to_vec_pretty(outcome).unwrap_or_default();
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
+        let _ = file.and_then(|mut file| file.write_all(&body)).and_then(|()| fs::rename(&temp, &path));
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(self.0.with_extension("tmp"));
+    }
+}
+
+fn clear(dir: &Path) {
+    for file in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let written = file.metadata().and_then(|meta| meta.modified()).ok();
+        if written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > OLD) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
