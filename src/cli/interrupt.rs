@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends.
 //!
 //! Owns the signals. The first asks the run to stop after what is in flight, so that what was sent is
 //! written down and the next run goes on from there; the second ends the process. A verb that only
@@ -23,8 +23,10 @@ impl Interrupt {
     pub fn install(out: Out) -> Self {
         let report = Arc::new(Mutex::new(None::<Report>));
         let seen = Arc::clone(&report);
+        // Under `nohup` nobody is to hear of it.
+        let hang = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()).ok()).flatten();
         if let (Ok(int), Ok(term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            tokio::spawn(listen(int, term, seen, out));
+            tokio::spawn(listen(int, term, hang, seen, out));
         }
         Self { report }
     }
@@ -35,9 +37,23 @@ impl Interrupt {
     }
 }
 
-async fn listen(mut int: Signal, mut term: Signal, report: Arc<Mutex<Option<Report>>>, out: Out) {
+/// As the kernel tells it: a mask of the signals that are ignored, SIGHUP being the first.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+async fn hung_up(hang: &mut Option<Signal>) {
+    match hang {
+        Some(hang) => drop(hang.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn listen(mut int: Signal, mut term: Signal, mut hang: Option<Signal>, report: Arc<Mutex<Option<Report>>>, out: Out) {
     loop {
-        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, () = hung_up(&mut hang) => {} }
         let Some(report) = report.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             std::process::exit(INTERRUPTED);
         };

@@ -7,7 +7,6 @@ use offsite::config::{Told, values};
 use offsite::engine::{self, DestinationReport, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
-use offsite::transfer::Stop;
 
 use super::super::Context;
 use super::super::args_config::ConfigArgs;
@@ -76,6 +75,9 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
 /// Every destination of every job, once.
 async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
     let plans = args.config.known_plans()?;
+    // Ctrl-C ends a command that is at work, too.
+    let (watch, bars) = context.report(&[]);
+    drop(bars);
     let mut wanted = Wanted::default();
     for (job, place) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
@@ -90,7 +92,8 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
             Told::By(command) => {
                 let mut variables = job.variables.clone();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
-                let hook = run_command("report", command, &variables, job.hooks.timeout, &Stop::default()).await;
+                let hook = run_command("report", command, &variables, job.hooks.timeout, &watch.stop).await;
+                watch.stop.check()?;
                 context.out.hook_ran(&job.shown(), &hook);
                 let notes = hook.output.lines().map(str::to_owned).collect();
                 let url = super::super::render::place(&place.url);
