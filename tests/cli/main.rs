@@ -9,6 +9,7 @@ mod exits;
 mod filters;
 mod help;
 mod honest;
+mod hooks;
 mod import;
 mod init;
 mod jobs;
