@@ -8,7 +8,7 @@ use super::Old;
 use super::document::{Document, percent, plain, trimmed, with_settings};
 use super::flags::{Arg, parse};
 use super::notes::Notes;
-use super::rules::{Rule, Rules, from_duplicity};
+use super::rules::{Rule, Rules, below, from_duplicity};
 use super::tree::Node;
 use super::words::{assignment, commands, split};
 
@@ -193,6 +193,8 @@ fn rules(old: &Old, parameters: &Parameters, source: &str, notes: &mut Notes) ->
     let mut rules = Vec::new();
     for (keep, glob) in parameters.globs.iter().cloned().chain(file.lines().filter_map(of_line)) {
         match from_duplicity(&glob, source) {
+            // What is taken is taken with all below it, whatever comes later in the list.
+            Ok(pattern) if keep => rules.extend([below(&pattern), pattern].map(|pattern| Rule { keep, pattern })),
             Ok(pattern) => rules.push(Rule { keep, pattern }),
             Err(what) => notes.left_out("exclude", what),
         }

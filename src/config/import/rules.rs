@@ -146,6 +146,14 @@ pub fn from_duplicity(pattern: &str, source: &str) -> Result<String, String> {
     Err(format!("`{pattern}` matches nothing below the source {source}"))
 }
 
+/// All that lies below what a pattern matches.
+pub fn below(pattern: &str) -> String {
+    let inner = pattern.trim_end_matches('/');
+    // A pattern without a slash matches at any depth; with one it begins at the top.
+    let root = if inner.contains('/') { "" } else { "**/" };
+    format!("{root}{inner}/**")
+}
+
 /// The AWS CLI: the pattern is one of whole paths from the source; `*` crosses slashes, directories are not looked at.
 pub fn from_aws(pattern: &str, keep: bool) -> Vec<Rule> {
     let pattern = pattern.trim_start_matches("./");
@@ -334,6 +342,38 @@ mod tests {
         }
         let rules = of(&[(false, ".git/*"), (false, "*cache/*"), (false, "logs/*.log")]);
         for (path, wanted) in [(".git/x/y", false), ("a/.git/x", true), ("a/mycache/x", false), ("logs/a/b.log", false), ("b.log", true)] {
+            assert_eq!(kept(&rules, path), wanted, "{path}: {rules:?}");
+        }
+    }
+
+    /// What duplicity would keep: an include takes all below it, and the first rule that matches decides.
+    #[test]
+    fn an_include_of_duplicity_takes_all_below_it() {
+        let of = |all: &[(bool, &str)]| {
+            let rule = |(keep, glob): &(bool, &str)| {
+                let pattern = from_duplicity(glob, "/srv").unwrap();
+                let all = if *keep { vec![below(&pattern), pattern] } else { vec![pattern] };
+                all.into_iter().map(|pattern| Rule { keep: *keep, pattern }).collect::<Vec<_>>()
+            };
+            let mut rules = Rules::first_wins(all.iter().flat_map(rule).collect());
+            rules.reach();
+            rules
+        };
+        let rules = of(&[(false, "/srv/keep/tmp"), (true, "/srv/keep"), (true, "**/photos"), (false, "**/cache"), (false, "**")]);
+        for (path, wanted) in [
+            ("keep", true),
+            ("keep/a", true),
+            ("keep/cache/x", true),
+            ("keep/a/cache", true),
+            ("keep/tmp/x", false),
+            ("photos/cache/x", true),
+            ("cache/x", false),
+            ("other", false),
+        ] {
+            assert_eq!(kept(&rules, path), wanted, "{path}: {rules:?}");
+        }
+        let rules = of(&[(true, "/srv/a/keep"), (false, "**/cache"), (false, "**")]);
+        for (path, wanted) in [("a/keep/cache/x", true), ("a/other", false), ("a/cache", false), ("b", false)] {
             assert_eq!(kept(&rules, path), wanted, "{path}: {rules:?}");
         }
     }

@@ -139,7 +139,7 @@ fn a_duply_profile() {
     assert_eq!(took.config["destinations"]["web"]["url"], "sftp://backup@nas.example/srv/duplicity/web/offsite");
     assert_eq!(job["source"], "/srv/site");
     assert_eq!(job["options"]["*"]["exclude"], json!(["/*", "/cache", "node_modules"]));
-    assert_eq!(job["options"]["*"]["include"], json!(["/uploads"]));
+    assert_eq!(job["options"]["*"]["include"], json!(["/uploads", "/uploads/**"]));
     assert_eq!(job["options"]["*"]["one_file_system"], true);
     assert_eq!(job["keep"], json!({ "within": "180d", "monthly": 25 }));
     assert_eq!(job["before"], json!([["bash", "/etc/duply/web/pre"]]));
