@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{self, Chosen, Lack, Parsed, Plan};
+use offsite::config::{self, Borrowed, Chosen, Lack, Parsed, Plan};
 use offsite::error::{Error, Result};
 
 /// Which config, and what is filled in.
@@ -38,6 +38,11 @@ impl ConfigArgs {
     /// These jobs of it, or all, resolved.
     pub fn plan(&self, jobs: &[String]) -> Result<Plan> {
         config::plan(&self.parsed()?, &self.chosen(jobs))
+    }
+
+    /// What these jobs take from the environment of now.
+    pub fn borrowed(&self, jobs: &[String]) -> Result<Borrowed> {
+        config::borrowed(&self.parsed()?, &self.chosen(jobs))
     }
 
     /// These jobs, or all, with the type that was asked for, or with every type.

@@ -147,6 +147,25 @@ pub struct Profile {
     pub after: Vec<Command>,
 }
 
+impl Plan {
+    /// All commands that a run of it may run.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        let jobs = self.jobs.iter().filter(|job| !job.ignored);
+        let dumps = jobs.clone().flat_map(|job| &job.dumps).map(|dump| &dump.command);
+        let places = jobs.clone().flat_map(|job| &job.places).filter_map(|place| match &place.initialize {
+            Made::By(command) => Some(command),
+            _ => None,
+        });
+        std::iter::once(&self.hooks).chain(jobs.map(|job| &job.hooks)).flat_map(Hooks::all).chain(dumps).chain(places)
+    }
+}
+
+impl Hooks {
+    fn all(&self) -> impl Iterator<Item = &Command> {
+        [&self.before, &self.after, &self.on_failure, &self.finally].into_iter().flatten()
+    }
+}
+
 impl Job {
     /// Its source, for messages.
     pub fn shown_source(&self) -> String {

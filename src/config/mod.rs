@@ -27,7 +27,7 @@ mod words;
 pub use expand::is_name;
 pub use job::{Dump, Hooks, Job, Lack, Made, Notify, Place, Plan, Profile, Settings, Told, shown};
 pub use parse::Parsed;
-pub use reading::{Chosen, load, plan, plans};
+pub use reading::{Borrowed, Chosen, borrowed, load, plan, plans};
 pub use resolve::{default_price, host, is_utf8, machine, unit_dir};
 pub use secrets::{Blots, is_secret};
 pub use shape::ConfigFile;

@@ -3,9 +3,12 @@
 //! Owns the order of places to look at (`resolve.rs` names them) and two refusals: a file that others can write, and
 //! one that holds a secret (`secrets.rs`) and that others can read.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::expand::is_name;
 use super::job::Plan;
 use super::parse::Parsed;
 use super::resolve;
@@ -13,6 +16,7 @@ use super::resolving::{Asked, known_types, resolve};
 use super::secrets;
 use super::shape::JobShape;
 use super::volumes;
+use super::words::Command;
 use crate::containers::Engine;
 use crate::error::{Error, Result};
 
@@ -66,9 +70,55 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
 
 /// The jobs that were asked for, resolved on this machine.
 pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
+    plan_with(parsed, chosen, &resolve::variable)
+}
+
+/// Names of variables that are known from the environment alone: neither from the command line nor from the config.
+#[derive(Debug, Clone, Default)]
+pub struct Borrowed {
+    /// Of the config's own texts: without them it is another one, or none.
+    pub config: Vec<String>,
+    /// That stand in commands of the shell's.
+    pub commands: Vec<String>,
+}
+
+/// What the jobs that were asked for take from the environment.
+///
+/// # Errors
+/// Those of [`plan`].
+pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
+    let met = RefCell::new(BTreeSet::new());
+    let env = |name: &str| {
+        let value = resolve::variable(name);
+        if value.is_some() {
+            met.borrow_mut().insert(name.to_owned());
+        }
+        value
+    };
+    let plan = plan_with(parsed, chosen, &env)?;
+    let known = |name: &String| parsed.file.variables.get(name).is_some() || chosen.set.iter().any(|(set, _)| set == name);
+    let config: Vec<String> = met.take().into_iter().filter(|name| !known(name)).collect();
+    let mut commands: Vec<String> = plan.commands().filter_map(of_shell).flat_map(names).collect();
+    commands.sort();
+    commands.dedup();
+    commands.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && resolve::variable(name).is_some());
+    Ok(Borrowed { config, commands })
+}
+
+fn of_shell(command: &Command) -> Option<&str> {
+    if let Command::Shell(line) = command { Some(line) } else { None }
+}
+
+/// Names behind a `$` in a line of the shell's.
+fn names(line: &str) -> impl Iterator<Item = String> {
+    let after = line.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
+    after.map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()).filter(|name: &String| is_name(name))
+}
+
+fn plan_with(parsed: &Parsed, chosen: &Chosen, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
     let host = resolve::host();
     let engine = Engine::new(resolve::engine_sockets());
-    let (kind, env) = (chosen.kind.as_deref(), &resolve::variable);
+    let kind = chosen.kind.as_deref();
     resolve(parsed, &Asked { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
 }
 

@@ -30,6 +30,7 @@ pub struct Installed {
 /// Installs a schedule, in place of the one of that name.
 pub fn install(schedule: &Schedule, way: &Way) -> Result<Installed> {
     let mut done = Installed::default();
+    one_line(schedule, way)?;
     match way {
         Way::Cron => {
             let all = cron::with(&crontab()?, schedule);
@@ -51,9 +52,28 @@ pub fn install(schedule: &Schedule, way: &Way) -> Result<Installed> {
             } else {
                 done.notes.push(format!("no systemd was told; on a machine with one: systemctl enable --now {}.timer", schedule.name));
             }
+            if *of_user {
+                let what = "units of your own run only while you are logged in, unless you say `loginctl enable-linger` once; \
+                            of what protects the system's units they have NoNewPrivileges alone";
+                done.notes.push(what.into());
+            }
         }
     }
     Ok(done)
+}
+
+/// Refuses what would end the line that it stands in. Units can say a line break and a tab otherwise, a crontab nothing.
+fn one_line(schedule: &Schedule, way: &Way) -> Result<()> {
+    let said_otherwise = |c: char| matches!(way, Way::Systemd { .. }) && (c == '\n' || c == '\t');
+    let paths = schedule.sandbox.writes.iter().map(|path| path.display().to_string());
+    let odd = schedule.command.iter().cloned().chain(paths).find(|word| word.chars().any(|c| c.is_control() && !said_otherwise(c)));
+    match odd {
+        None => Ok(()),
+        Some(word) => {
+            let name = word.split('=').next().unwrap_or_default().escape_default();
+            Err(Error::Usage(format!("`{name}…` holds a line break or another control character, which cannot stand in a schedule")))
+        }
+    }
 }
 
 /// What is installed under a name.
@@ -154,7 +174,8 @@ fn crontab() -> Result<String> {
     let ran = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
     let ran = ran.map_err(|e| Error::Command(format!("`crontab` cannot be started ({e}); install cron, or use --systemd")))?;
     match ran.status.success() {
-        true => Ok(String::from_utf8_lossy(&ran.stdout).into_owned()),
+        // Written back it would be another one.
+        true => String::from_utf8(ran.stdout).map_err(|_| Error::Command("the crontab is not UTF-8, so it stays as it is".into())),
         false if String::from_utf8_lossy(&ran.stderr).contains("no crontab") => Ok(String::new()),
         false => Err(Error::Command(format!("crontab -l: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
     }

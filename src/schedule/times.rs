@@ -14,6 +14,8 @@ pub enum Rhythm {
 }
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+/// What stands behind them where they are written out.
+const RESTS: [&str; 7] = ["day", "day", "sday", "nesday", "rsday", "day", "urday"];
 
 impl Rhythm {
     /// As `OnCalendar=` takes it.
@@ -51,7 +53,8 @@ impl Rhythm {
     pub fn weekly(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no day and time; write Sun 03:00");
         let (day, time) = text.split_once(' ').ok_or_else(wrong)?;
-        let day = DAYS.iter().position(|known| day.len() >= 3 && known.eq_ignore_ascii_case(&day[..3])).ok_or_else(wrong)?;
+        let is_day = |(known, rest): (&&str, &str)| day.eq_ignore_ascii_case(known) || day.eq_ignore_ascii_case(&format!("{known}{rest}"));
+        let day = DAYS.iter().zip(RESTS).position(is_day).ok_or_else(wrong)?;
         let (hour, minute) = time_of_day(time)?;
         Ok(Self::Weekly(day as u32, hour, minute))
     }
@@ -65,6 +68,9 @@ pub fn time_of_day(text: &str) -> Result<(u32, u32), String> {
     let wrong = || format!("`{text}` is no time of day; write 03:00");
     let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
     let number = |text: &str, below: u32| text.parse::<u32>().ok().filter(|n| *n < below && text.len() <= 2);
+    if minute.len() != 2 {
+        return Err(wrong());
+    }
     Ok((number(hour, 24).ok_or_else(wrong)?, number(minute, 60).ok_or_else(wrong)?))
 }
 
@@ -79,9 +85,13 @@ mod tests {
         assert_eq!(weekly.fields(20), "10 0 * * 0", "over midnight it is the next day");
         assert_eq!((Rhythm::Daily(3, 0).calendar().as_str(), Rhythm::Daily(3, 0).fields(29).as_str()), ("*-*-* 03:00:00", "29 3 * * *"));
         assert_eq!((Rhythm::Hourly(5).calendar().as_str(), Rhythm::Hourly(55).fields(10).as_str()), ("*-*-* *:05:00", "5 * * * *"));
-        for text in ["24:00", "3", "3:60", "x:y", "003:00"] {
+        for text in ["24:00", "3", "3:60", "x:y", "003:00", "3:0"] {
             assert!(time_of_day(text).is_err(), "{text}");
         }
         assert!(Rhythm::weekly("So 03:00").is_err() && Rhythm::weekly("Sunday").is_err());
+        assert!(Rhythm::weekly("Sunxyz 03:00").is_err() && Rhythm::weekly("Süß 03:00").is_err());
+        for (at, day) in ["Sunday", "monday", "Tuesday", "WEDNESDAY", "Thursday", "Friday", "Saturday"].iter().enumerate() {
+            assert_eq!(Rhythm::weekly(&format!("{day} 03:00")), Ok(Rhythm::Weekly(at as u32, 3, 0)));
+        }
     }
 }

@@ -12,6 +12,10 @@ use super::Schedule;
 pub struct Sandbox {
     /// Directories that jobs write to: destinations on this machine, the metrics' directory.
     pub writes: Vec<PathBuf>,
+    /// A destination is a directory: copies get the modes of what they are copies of, set-id bits among them.
+    pub copies: bool,
+    /// Mail is sent, which `sendmail` puts into a spool.
+    pub mails: bool,
     /// Something that jobs read or write lies below /tmp, so the service cannot have one of its own.
     pub shares_tmp: bool,
     /// The units are a user's own, not the system's.
@@ -20,7 +24,7 @@ pub struct Sandbox {
 
 /// The service.
 pub fn service(schedule: &Schedule) -> String {
-    let Sandbox { writes, shares_tmp, of_user } = &schedule.sandbox;
+    let Sandbox { writes, copies, mails, shares_tmp, of_user } = &schedule.sandbox;
     let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "[Unit]\nDescription=offsite: {}\nDocumentation=man:offsite(1)\nWants=network-online.target\nAfter=network-online.target\n\n\
@@ -41,6 +45,12 @@ pub fn service(schedule: &Schedule) -> String {
     for path in writes {
         text.push_str(&format!("ReadWritePaths={}\n", quoted(&format!("-{}", path.display()))));
     }
+    if *mails {
+        text.push_str("ReadWritePaths=-/var/spool -/var/mail\n");
+    }
+    if !copies {
+        text.push_str("RestrictSUIDSGID=yes\n");
+    }
     for line in [
         "PrivateDevices=yes",
         "ProtectClock=yes",
@@ -51,7 +61,6 @@ pub fn service(schedule: &Schedule) -> String {
         "ProtectKernelTunables=yes",
         "LockPersonality=yes",
         "RestrictRealtime=yes",
-        "RestrictSUIDSGID=yes",
         "RestrictNamespaces=yes",
         "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
         "SystemCallArchitectures=native",
@@ -127,6 +136,15 @@ mod tests {
                 && text.contains("ProtectSystem=strict\n")
                 && text.contains("PrivateTmp=yes\n")
         );
+    }
+
+    #[test]
+    fn copies_keep_their_modes_and_mail_reaches_its_spool() {
+        let mut schedule = schedule();
+        assert!(service(&schedule).contains("RestrictSUIDSGID=yes\n") && !service(&schedule).contains("/var/spool"));
+        (schedule.sandbox.copies, schedule.sandbox.mails) = (true, true);
+        let text = service(&schedule);
+        assert!(!text.contains("RestrictSUIDSGID") && text.contains("ReadWritePaths=-/var/spool -/var/mail\n"), "{text}");
     }
 
     #[test]

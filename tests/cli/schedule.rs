@@ -11,9 +11,14 @@ const CRONTAB: &str = "#!/bin/sh\nf=\"$(dirname \"$0\")/table\"\ncase \"$1\" in\
 
 impl Place {
     fn scheduled(&self, args: &[&str]) -> Ran {
+        self.scheduled_with(args, &[])
+    }
+
+    fn scheduled_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
         let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));
         command.arg("schedule").args(args).current_dir(self.dir.path()).env_clear().env("PATH", path).env("HOME", self.dir.path());
+        command.envs(variables.iter().copied());
         Ran::from(command.output().unwrap())
     }
 
@@ -34,6 +39,8 @@ fn units_are_hardened_and_may_write_where_jobs_do() {
     let ran = place.scheduled(&args);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     let (service, timer) = (read(place.path("units/offsite.service")), read(place.path("units/offsite.timer")));
+    // Copies keep the set-id bits of what they are copies of.
+    assert!(!service.contains("RestrictSUIDSGID"), "{service}");
     for line in ["ProtectSystem=strict", "NoNewPrivileges=yes", "--set \"X=50%% $$HOME\"", "SuccessExitStatus=3"] {
         assert!(service.contains(line), "{line}: {service}");
     }
@@ -74,9 +81,43 @@ fn what_cannot_run_is_not_scheduled() {
         (&["install", "nope", "--daily", "3:00", "--cron"], "there is no job `nope`"),
         (&["install", "--daily", "3:00", "--cron", "--name", "ssh"], "begins with `offsite`"),
         (&["install", "--daily", "3:00", "--cron", "--config", "no.json"], "no.json"),
+        (&["install", "--weekly", "Sunxyz 3:00", "--cron"], "no day and time"),
+        (&["install", "--daily", "3:00", "--cron", "--set", "X=a\n* * * * * touch /tmp/x"], "cannot stand in a schedule"),
+        (&["install", "--daily", "3:00", "--units", "units", "--set", "X=a\rb"], "cannot stand in a schedule"),
     ] {
         let ran = place.scheduled(args);
         assert!(ran.code == 2 && ran.err.contains(said), "{args:?}: {} {}", ran.code, ran.err);
     }
-    assert!(!place.path("bin/table").exists());
+    assert!(!place.path("bin/table").exists() && !place.path("units").exists());
+}
+
+#[test]
+fn what_only_the_environment_of_now_knows_is_met_before_the_night() {
+    let place = Place::new();
+    place.with_jobs();
+    let config = r#"{ "variables": { "KNOWN": "k" }, "before": ["echo $TOLD $HOME $KNOWN"],
+        "jobs": { "files": { "source": "site", "destinations": ["HERE/backup/$VOLUME/$KNOWN"] } } }"#;
+    fs::write(place.path("offsite.json"), config.replace("HERE", &place.dir.path().display().to_string())).unwrap();
+    let variables = [("VOLUME", "acme"), ("TOLD", "t"), ("KNOWN", "other")];
+    for way in [&["--cron"][..], &["--units", "units"]] {
+        let install = [&["install", "--daily", "03:00"], way].concat();
+        let ran = place.scheduled_with(&install, &variables);
+        assert!(ran.code == 2 && ran.err.contains("does not have: VOLUME; "), "{} {}", ran.code, ran.err);
+        let ran = place.scheduled_with(&[&install[..], &["--set", "VOLUME=acme"]].concat(), &variables);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.contains("the schedule does not have: ") && ran.err.contains("TOLD") && !ran.err.contains("VOLUME"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn units_never_open_half_the_system_for_what_is_not_there() {
+    let place = Place::new();
+    place.with_jobs();
+    for to in ["/offsite-test-no-such/x", "/srv/offsite-test-no-such/x", "/var/lib/offsite-test-no-such"] {
+        fs::write(place.path("offsite.json"), format!(r#"{{ "jobs": {{ "j": {{ "source": "site", "destinations": ["{to}"] }} }} }}"#))
+            .unwrap();
+        let ran = place.scheduled(&["install", "--daily", "03:00", "--units", "units"]);
+        assert!(ran.code == 2 && ran.err.contains("make it first: mkdir -p"), "{to}: {} {}", ran.code, ran.err);
+    }
+    assert!(!place.path("units").exists());
 }

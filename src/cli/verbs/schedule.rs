@@ -73,7 +73,9 @@ pub fn run(args: ScheduleArgs, context: &Context) -> Result<u8> {
     match args.what {
         What::Install(args) => {
             let way = args.which.way()?;
-            let done = schedule::install(&args.schedule(&way)?, &way)?;
+            let notes = args.missing_at_night(&way)?;
+            let mut done = schedule::install(&args.schedule(&way)?, &way)?;
+            done.notes.extend(notes);
             context.out.scheduled("installed", &args.which.name, &done)?;
         }
         What::Show(which) => {
@@ -105,7 +107,32 @@ impl WhichArgs {
     }
 }
 
+/// Variables that cron and a user's systemd set as well.
+const ALWAYS: [&str; 5] = ["HOME", "LOGNAME", "PATH", "SHELL", "USER"];
+/// What the system's units read variables from.
+const ENVIRONMENT: &str = "/etc/offsite/environment";
+
 impl InstallArgs {
+    /// Refuses what the config takes from the environment of now, which a schedule does not have; what commands of
+    /// the shell's may take from it is a note.
+    fn missing_at_night(&self, way: &Way) -> Result<Vec<String>> {
+        let of_system = matches!(way, Way::Systemd { of_user: false, .. });
+        let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
+        let is_kept = |name: &str| kept.lines().any(|line| line.split_once('=').is_some_and(|(known, _)| known.trim() == name));
+        let lost = |name: &String| !is_kept(name) && (of_system || !ALWAYS.contains(&name.as_str()));
+        let advice = if of_system { format!("put them into {ENVIRONMENT}, or give --set") } else { "give --set".to_owned() };
+        let borrowed = self.config.borrowed(&self.jobs)?;
+        let list = |names: Vec<String>| names.into_iter().filter(lost).collect::<Vec<_>>().join(", ");
+        let (config, commands) = (list(borrowed.config), list(borrowed.commands));
+        if !config.is_empty() {
+            let what = "the config takes these from the environment of now, which a schedule does not have";
+            return Err(Error::Usage(format!("{what}: {config}; {advice}, or name them below `variables`")));
+        }
+        let note =
+            format!("commands of the config may need these from the environment of now, which the schedule does not have: {commands}");
+        Ok(if commands.is_empty() { Vec::new() } else { vec![format!("{note}; {advice}, or read them from a file")] })
+    }
+
     fn schedule(&self, way: &Way) -> Result<Schedule> {
         if let Some(name) = self.config.set_names().find(|name| config::is_secret(name)) {
             return Err(Error::Usage(format!(
@@ -135,7 +162,7 @@ impl InstallArgs {
             command,
             rhythm,
             jitter: self.jitter,
-            sandbox: sandbox(&plan, of_user),
+            sandbox: sandbox(&plan, of_user)?,
             host: config::host(),
         })
     }
@@ -148,19 +175,55 @@ fn text(path: &Path) -> Result<String> {
 }
 
 /// What the jobs of a plan need on this machine.
-fn sandbox(plan: &Plan, of_user: bool) -> Sandbox {
+fn sandbox(plan: &Plan, of_user: bool) -> Result<Sandbox> {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
-    let places = jobs().flat_map(|job| job.places.iter().map(move |place| (job, Location::parse(&place.url))));
     let mut writes = Vec::new();
-    for (job, location) in places {
-        writes.extend(location.ok().filter(|location| location.scheme() == "file").map(|location| nearest(&of_all(job, &location.dir()))));
+    for job in jobs() {
+        let locations = job.places.iter().filter_map(|place| Location::parse(&place.url).ok());
+        for location in locations.filter(|location| location.scheme() == "file") {
+            writes.push(writable(job, &location.dir(), of_user)?);
+        }
     }
-    writes.extend(plan.metrics.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf));
+    let copies = !writes.is_empty();
+    if let Some(path) = &plan.metrics {
+        let path = std::path::absolute(path).map_err(|e| Error::local(path, e))?;
+        let dir = path.parent().unwrap_or(&path).to_path_buf();
+        if is_shared(&dir) && !of_user {
+            let what = "the service would have to be let write to all of that; choose a directory of its own";
+            return Err(Error::Usage(format!("metrics: {} lies directly in {}; {what}", path.display(), dir.display())));
+        }
+        writes.push(dir);
+    }
     writes.sort();
     writes.dedup();
     let in_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let shares_tmp = writes.iter().any(|path| in_tmp(path)) || jobs().filter_map(|job| job.source.as_ref()).any(|source| in_tmp(source));
-    Sandbox { writes, shares_tmp, of_user }
+    let mails = !plan.notify.mail.is_empty() || jobs().any(|job| !job.notify.mail.is_empty());
+    Ok(Sandbox { writes, copies, mails, shares_tmp, of_user })
+}
+
+/// What has to be writable for a destination: the directory itself, or the one above it in which it is to be made.
+/// That must not be one that half the system lives in.
+fn writable(job: &Job, dir: &Path, of_user: bool) -> Result<PathBuf> {
+    let wanted = of_all(job, dir);
+    let there = nearest(&wanted);
+    if of_user || there == dir || !is_shared(&there) {
+        return Ok(there);
+    }
+    let why = format!("the service would have to be let write to all of {}", there.display());
+    Err(Error::Usage(match there == wanted {
+        true => {
+            format!("job {}: its volumes go to directories right in {}, and {why}; put one of their own between", job.name, there.display())
+        }
+        false => format!("job {}: {} is not there, and {why}; make it first: mkdir -p '{1}'", job.name, wanted.display()),
+    }))
+}
+
+/// The root, and directories of the system that are nobody's own.
+fn is_shared(dir: &Path) -> bool {
+    const SHARED: &str = "/ /bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /usr /var \
+                          /usr/lib /usr/local /usr/share /var/cache /var/lib /var/log /var/spool";
+    SHARED.split(' ').any(|shared| Path::new(shared) == dir)
 }
 
 /// For a volume that was found: the directory that holds those of all volumes, since tomorrow there may be another one.
