@@ -17,4 +17,4 @@ mod source;
 
 pub use hooks::{HookOutcome, run as run_command, run_in as run_command_in};
 pub use outcome::{Ended, JobOutcome, RunOutcome};
-pub use runner::{How, Runner};
+pub use runner::{How, Once, Runner};

@@ -30,6 +30,19 @@ use crate::transfer::Stop;
 pub struct How {
     pub dry_run: bool,
     pub prices: Prices,
+    pub once: Once,
+}
+
+/// What this run may do that the config does not allow, as the flags of `offsite sync` of the same names do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Once {
+    pub start_over: bool,
+    pub adopt: bool,
+    pub allow_empty: bool,
+    pub max_removals: Option<f64>,
+    pub max_rewrites: Option<f64>,
+    pub max_bytes: Option<u64>,
+    pub max_cost: Option<f64>,
 }
 
 /// A run that is under way.
@@ -236,7 +249,12 @@ impl<'a> Runner<'a> {
 
     fn options(&self, job: &Job, places: &[&Place]) -> Result<SyncOptions> {
         let mut settings = job.settings.clone();
-        settings.limits.allow_empty |= job.source.is_none();
+        let once = &self.how.once;
+        settings.limits.allow_empty |= job.source.is_none() || once.allow_empty;
+        settings.limits.removals = once.max_removals.unwrap_or(settings.limits.removals);
+        settings.limits.rewrites = once.max_rewrites.unwrap_or(settings.limits.rewrites);
+        settings.limits.max_bytes = once.max_bytes.or(settings.limits.max_bytes);
+        settings.limits.max_cost = once.max_cost.or(settings.limits.max_cost);
         let named = places.iter().find_map(|place| place.price.clone());
         let price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
         Ok(SyncOptions {
@@ -247,8 +265,8 @@ impl<'a> Runner<'a> {
                 ..WalkOptions::default()
             },
             checksum: settings.checksum,
-            adopt: settings.adopt,
-            start_over: false,
+            adopt: settings.adopt || once.adopt,
+            start_over: once.start_over,
             keep: settings.keep,
             limits: settings.limits,
             price: self.how.prices.get(&price_name).map_err(Error::Usage)?.clone(),
