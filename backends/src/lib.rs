@@ -171,8 +171,25 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
         "b2" => Ok(Arc::new(b2::B2Backend::open(location)?)),
         #[cfg(feature = "opendal")]
         scheme if opendal::speaks(scheme) => Ok(Arc::new(opendal::OpendalBackend::open(location)?)),
-        other => Err(Error::invalid(&location, format!("no backend for `{other}://`; known are {}", known()))),
+        _ => Err(unspoken(&location)),
     }
+}
+
+/// Whether this build speaks to a place of this scheme.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] naming those it speaks to.
+pub fn spoken(location: &Location) -> Result<()> {
+    match location.scheme() {
+        "file" | "gs" | "sftp" | "s3" | "b2" => Ok(()),
+        #[cfg(feature = "opendal")]
+        scheme if opendal::speaks(scheme) => Ok(()),
+        _ => Err(unspoken(location)),
+    }
+}
+
+fn unspoken(location: &Location) -> Error {
+    Error::invalid(location, format!("no backend for `{}://`; known are {}", location.scheme(), known()))
 }
 
 /// What can be opened, for messages.

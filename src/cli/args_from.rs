@@ -91,7 +91,12 @@ impl FromArgs {
         let chosen = job.places.iter().filter(|to| place.is_none_or(|name| to.name.as_deref() == Some(name)));
         let urls: Vec<String> = chosen.map(|place| place.url.clone()).collect();
         match urls.is_empty() {
-            true => Err(Error::Usage(format!("job {} goes to no such destination; known are {}", job.shown(), names(&job)))),
+            true => Err(Error::Usage(match names(&job) {
+                none if none.is_empty() => {
+                    format!("the destinations of job {} have no names; give them some below `destinations`", job.shown())
+                }
+                known => format!("job {} goes to no such destination; known are {known}", job.shown()),
+            })),
             false => Ok(Whence { urls, job: Some(job) }),
         }
     }

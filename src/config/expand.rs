@@ -7,7 +7,38 @@
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
+    walk(text, lookup, &|_, value| value)
+}
+
+/// The same of a URL or a path. Behind the scheme of a URL and before its settings a value is a part of a name: what
+/// would mean something else there is encoded.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn expand_url(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
+    walk(text, lookup, &|before, value| match before.contains("://") && !before.contains('?') {
+        true => encoded(&value),
+        false => value,
+    })
+}
+
+/// A name as it stands in a URL.
+pub fn encoded(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '?' | '#' | '%' | '\0'..='\u{1f}' | '\u{7f}' => out.push_str(&format!("%{:02X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// `put` is asked for each value what is to stand there, behind what stands there already.
+fn walk(text: &str, lookup: Lookup<'_>, put: &dyn Fn(&str, String) -> String) -> Result<String, String> {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
@@ -17,14 +48,22 @@ pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Str
             rest = after;
         } else if let Some(inner) = rest.strip_prefix('{') {
             let end = closing(inner).ok_or_else(|| format!("`${{` is not closed in `{text}`"))?;
-            out.push_str(&braced(&inner[..end], lookup)?);
+            out = match braced(&inner[..end], lookup)? {
+                Braced::Value(value) => out.clone() + &put(&out, value),
+                Braced::Default(text) => {
+                    let before = out.clone();
+                    let put = |more: &str, value: String| put(&format!("{before}{more}"), value);
+                    out + &walk(text, lookup, &put)?
+                }
+            };
             rest = &inner[end + 1..];
         } else {
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
             if !is_name(&rest[..end]) {
                 return Err(format!("a `$` without a name in `{text}`; write `$$` for the sign itself"));
             }
-            out.push_str(&value(&rest[..end], lookup)?);
+            let value = put(&out, value(&rest[..end], lookup)?);
+            out.push_str(&value);
             rest = &rest[end..];
         }
     }
@@ -32,19 +71,26 @@ pub fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Str
     Ok(out)
 }
 
-fn braced(inner: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// What braces come to.
+enum Braced<'a> {
+    Value(String),
+    /// The text of the default, not yet expanded.
+    Default(&'a str),
+}
+
+fn braced<'a>(inner: &'a str, lookup: Lookup<'_>) -> Result<Braced<'a>, String> {
     let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
     if !is_name(name) {
         return Err(format!("`{name}` is no name of a variable; in braces go NAME or NAME:-default"));
     }
     match (lookup(name).filter(|value| default.is_none() || !value.is_empty()), default) {
-        (Some(value), _) => Ok(value),
-        (None, Some(default)) => expand(default, lookup),
-        (None, None) => value(name, lookup),
+        (Some(value), _) => Ok(Braced::Value(value)),
+        (None, Some(default)) => Ok(Braced::Default(default)),
+        (None, None) => value(name, lookup).map(Braced::Value),
     }
 }
 
-fn value(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+fn value(name: &str, lookup: Lookup<'_>) -> Result<String, String> {
     lookup(name).ok_or_else(|| format!("${name} is not set; give it with --set {name}=…, in the environment, or below `variables`"))
 }
 
@@ -90,6 +136,22 @@ mod tests {
         ];
         for (text, wanted) in expanded {
             assert_eq!(said(text).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_value_in_a_url_is_a_name_and_no_setting() {
+        let known = [("ODD", "q?region=x"), ("P", "p%20q"), ("BASE", "s3://acme/a%20b?region=y"), ("S", "s3"), ("HASH", "a#b/c\n")];
+        let url = |text: &str| expand_url(text, &|name| known.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).unwrap();
+        for (text, wanted) in [
+            ("s3://acme/$ODD/%20x?region=z", "s3://acme/q%3Fregion=x/%20x?region=z"),
+            ("$S://acme/${P}", "s3://acme/p%2520q"),
+            ("$BASE", "s3://acme/a%20b?region=y"),
+            ("s3://acme/${NO:-x$P}/$HASH", "s3://acme/xp%2520q/a%23b/c%0A"),
+            ("s3://acme?profile=$P", "s3://acme?profile=p%20q"),
+            ("/mnt/$ODD", "/mnt/q?region=x"),
+        ] {
+            assert_eq!(url(text), wanted);
         }
     }
 

@@ -27,6 +27,29 @@ impl Lines {
     }
 }
 
+/// How deep arrays and objects may lie in one another. A config needs about ten.
+const DEPTH: usize = 64;
+
+/// The line in which they lie deeper, if they do.
+pub fn too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut line, mut in_text, mut escaped) = (0_usize, 1, false, false);
+    for byte in text.bytes() {
+        match byte {
+            b'\n' => line += 1,
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH {
+            return Some(line);
+        }
+    }
+    None
+}
+
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -139,6 +162,14 @@ mod tests {
         assert_eq!(["a", "b", "b.c\n.1.d", "e"].map(|p| lines.line(&path(p))), [2, 3, 5, 6]);
         assert_eq!((lines.line(&path("b.nowhere")), lines.line(&path("nowhere"))), (3, 1));
         assert_eq!(lines.twice, None);
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_texts() {
+        let deep = |n: usize| format!("\n{}\"[{{\\\"[\"{}", "[".repeat(n), "]".repeat(n));
+        assert_eq!([DEPTH, DEPTH + 1].map(|n| too_deep(&deep(n))), [None, Some(2)]);
+        let flat = format!("[{}]", vec!["\"[\", []"; 100].join(","));
+        assert_eq!(too_deep(&flat), None);
     }
 
     #[test]

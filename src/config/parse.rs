@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::lines::Lines;
+use super::lines::{Lines, too_deep};
 use super::shape::ConfigFile;
 use crate::error::{Error, Result};
 
@@ -34,6 +34,9 @@ impl Parsed {
         }
         if !text.trim_start().starts_with('{') {
             return Err(Error::Usage(format!("{name}:1: a config is a JSON object; `offsite config schema` says what belongs in it")));
+        }
+        if let Some(line) = too_deep(text) {
+            return Err(Error::Usage(format!("{name}:{line}: brackets inside brackets, deeper than any config needs them")));
         }
         let lines = Lines::of(text);
         if let Some((path, line)) = &lines.twice {
@@ -129,12 +132,14 @@ mod tests {
             "jobs.a.options.t: unknown variant `ignored`, expected `ignore`",
         );
         refused("[]", "c.json:1: ");
+        refused(&format!("{{\n\"comment\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "c.json:2: brackets inside brackets");
+        refused("{\"jobs\": {\"comment\": {\"source\": \"/s\", \"destinations\": []}}}", "a `comment` is a text");
         refused("{\"wholly\": 1}", "known are $schema, variables");
     }
 
     #[test]
     fn the_order_of_the_file_stays_and_comments_stand_anywhere() {
-        let text = r#"{ "comment": "x", "destinations": { "comment": {"a": 1}, "nas": { "url": "/n", "comment": 1 }, "b": "/b" },
+        let text = r#"{ "comment": "x", "destinations": { "comment": "c", "nas": { "url": "/n", "comment": 1 }, "b": "/b" },
             "jobs": { "z": { "source": "/s", "destinations": ["nas"], "keep": { "daily": 7, "within": "3d" } },
                       "a": { "source": "/t", "destinations": [], "options": { "t": "ignore", "*": { "exclude": "x/" } },
                              "before": [["a", "b"], "c | d"] } } }"#;

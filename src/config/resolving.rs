@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::expand::encoded;
 use super::job::{Job, Place, Plan};
 use super::parse::{Parsed, nearest};
 use super::scope::Scope;
@@ -44,6 +45,12 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
             return Err(unknown(parsed, "job", name, file.jobs.names()));
         }
     }
+    for (name, said) in file.variables.names().map(|name| (name, "variables")).chain(asked.set.iter().map(|(name, _)| (&**name, "--set"))) {
+        if name.starts_with("OFFSITE_") {
+            let at = if said == "variables" { vec![said, name] } else { Vec::new() };
+            return Err(parsed.error(&at, format!("{name}: names that begin with OFFSITE_ are offsite's own; choose another one")));
+        }
+    }
     let chosen = file.jobs.0.iter().filter(|(name, _)| asked.jobs.is_empty() || asked.jobs.contains(name));
     let whole = Scope::new(parsed, asked, Vec::new());
     let timeout = whole.value(&["hook_timeout"], file.hook_timeout.as_ref(), values::duration)?.unwrap_or(HOOK_TIMEOUT);
@@ -54,7 +61,7 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
         }
     }
     type_is_known(parsed, asked, &jobs)?;
-    places::apart(parsed, &jobs, &not_chosen(parsed, asked, timeout))?;
+    places::apart(parsed, &jobs, &not_chosen(parsed, asked, timeout), asked.env)?;
     let hooks = whole.hooks(&[], (&file.before.0, &file.after.0, &file.on_failure.0, &file.finally.0), timeout)?;
     let notify = whole.notify(&["notify"], file.notify.as_ref())?;
     let metrics = file.metrics.as_ref().map(|path| whole.text(&["metrics"], path)).transpose()?.map(PathBuf::from);
@@ -207,8 +214,10 @@ pub(super) fn below(place: &str, subdirectory: &str) -> String {
     if subdirectory.is_empty() {
         return place.to_owned();
     }
-    let (path, query) =
-        if place.contains("://") { place.split_once('?').map_or((place, None), |(p, q)| (p, Some(q))) } else { (place, None) };
-    let joined = format!("{}/{subdirectory}", path.trim_end_matches('/'));
+    if !place.contains("://") {
+        return format!("{}/{subdirectory}", place.trim_end_matches('/'));
+    }
+    let (path, query) = place.split_once('?').map_or((place, None), |(path, query)| (path, Some(query)));
+    let joined = format!("{}/{}", path.trim_end_matches('/'), encoded(subdirectory));
     query.map_or(joined.clone(), |query| format!("{joined}?{query}"))
 }

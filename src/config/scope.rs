@@ -3,7 +3,7 @@
 //! Owns the order in which a variable is looked for, and the texts, values and commands that hold some.
 //! Invariant: what cannot be expanded or parsed is an error that names file, line and path.
 
-use super::expand::expand;
+use super::expand::{expand, expand_url};
 use super::parse::Parsed;
 use super::resolving::Asked;
 use super::words::{Command, Several, Word};
@@ -34,6 +34,11 @@ impl<'a> Scope<'a> {
 
     pub fn text(&self, at: &[&str], text: &str) -> Result<String> {
         expand(text, &|name| self.lookup(name)).map_err(|what| self.parsed.error(at, what))
+    }
+
+    /// A URL or a path.
+    pub fn url(&self, at: &[&str], text: &str) -> Result<String> {
+        expand_url(text, &|name| self.lookup(name)).map_err(|what| self.parsed.error(at, what))
     }
 
     pub fn texts(&self, at: &[&str], texts: &Several<String>) -> Result<Vec<String>> {

@@ -65,7 +65,7 @@ impl Scope<'_> {
     }
 
     pub fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<Place> {
-        let text = self.text(at, text)?;
+        let (written, text) = (text, self.text(at, text)?);
         let named = self.parsed.file.destinations.get(&text);
         let looks_like_a_name = !text.contains('/') && !text.is_empty();
         let (name, shape) = match named {
@@ -76,13 +76,14 @@ impl Scope<'_> {
                     nearest(&text, self.parsed.file.destinations.names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 return Err(self.parsed.error(at, format!("there is no destination `{text}`{near}")));
             }
-            None => (None, DestinationShape { url: text, ..DestinationShape::default() }),
+            None => (None, DestinationShape { url: written.to_owned(), ..DestinationShape::default() }),
         };
         let there = ["destinations", name.as_deref().unwrap_or_default()];
         let at = if name.is_some() { &there[..] } else { at };
-        let url_at = [at, &["url"]].concat();
-        let url = super::resolving::below(&self.text(&url_at, &shape.url)?, subdirectory);
-        offsite_backends::Location::parse(&url).map_err(|e| self.parsed.error(&url_at, e))?;
+        let url_at = if name.is_some() { [at, &["url"]].concat() } else { at.to_vec() };
+        let url = super::resolving::below(&self.url(&url_at, &shape.url)?, subdirectory);
+        let spoken = offsite_backends::Location::parse(&url).and_then(|location| offsite_backends::spoken(&location));
+        spoken.map_err(|e| self.parsed.error(&url_at, e))?;
         let mut own = self.own.clone();
         own.push(("DESTINATION".to_owned(), url.clone()));
         let scope = Scope::new(self.parsed, self.asked, own);

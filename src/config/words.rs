@@ -44,7 +44,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
                 let mut all = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     match name.as_str() {
-                        "comment" => drop(map.next_value::<Comment>()?),
+                        // A section of that name would be passed over in silence.
+                        "comment" => match map.next_value::<Comment>()?.0 {
+                            serde_json::Value::String(_) => {}
+                            _ => return Err(de::Error::custom("a `comment` is a text, and nothing else can have that name")),
+                        },
                         _ => all.push((name, map.next_value()?)),
                     }
                 }
@@ -62,7 +66,7 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<T>();
-        json_schema!({ "type": "object", "properties": { "comment": {} }, "additionalProperties": value })
+        json_schema!({ "type": "object", "properties": { "comment": { "type": "string" } }, "additionalProperties": value })
     }
 }
 

@@ -165,14 +165,32 @@ async fn load(destination: &mut Destination, options: &SyncOptions) -> Result<()
 /// A destination inside its source would hold itself, and a source inside its destination would be mixed with it.
 pub(super) fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
     let Some(root) = backend.tree().and_then(|t| t.local_root()) else { return Ok(()) };
-    let real = |path: &Path| -> PathBuf {
-        path.ancestors().find_map(|a| Some(a.canonicalize().ok()?.join(path.strip_prefix(a).ok()?))).unwrap_or_else(|| path.to_path_buf())
-    };
-    let (source, root) = (real(source), real(&root));
-    if root.starts_with(&source) || source.starts_with(&root) {
+    if mixed(source, &root) {
+        let root = real(&root);
         return Err(Error::Usage(format!("{}: source and destination lie one inside the other; choose a place apart", root.display())));
     }
     Ok(())
+}
+
+/// Whether one of two directories is the other one or lies inside it, links followed.
+pub fn mixed(a: &Path, b: &Path) -> bool {
+    let (a, b) = (real(a), real(b));
+    a.starts_with(&b) || b.starts_with(&a)
+}
+
+/// A path without links, as far as it is there; of what is not there `..` goes one up.
+pub fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let parts: Vec<_> = path.components().collect();
+    let there = |n: usize| Some((n, parts[..n].iter().collect::<PathBuf>().canonicalize().ok()?));
+    let Some((n, mut real)) = (1..=parts.len()).rev().find_map(there) else { return path };
+    for part in &parts[n..] {
+        match part {
+            std::path::Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
 }
 
 /// In how many parts a file goes there.

@@ -37,6 +37,7 @@ mod sync;
 mod tidy;
 
 pub use check::{CheckOptions, check, check_over};
+pub use compared::{mixed, real};
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
 pub use look::{

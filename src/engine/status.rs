@@ -59,8 +59,12 @@ impl RunRecord {
     pub const KEY: &str = ".offsite/run.json";
 }
 
-/// Leaves a record of how it ended at this destination. It may fail without the run having failed.
+/// Leaves a record of how it ended at this destination. It may fail without the run having failed. Where nothing was
+/// ever committed a run that wrote nothing leaves nothing.
 pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind: Option<&str>, outcome: &Outcome) -> Result<()> {
+    if destination.snapshot().is_none() && outcome.snapshot.is_none() && !matches!(outcome.exit, 0 | 3) {
+        return Ok(());
+    }
     let totals = destination.snapshot().map(|(snapshot, _)| snapshot.totals).unwrap_or_default();
     let record = RunRecord {
         message: outcome.error.clone(),

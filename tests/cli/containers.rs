@@ -104,8 +104,8 @@ const ONE: &str = r#"{ "jobs": { "web": { "source": "docker-volume:acme_web", "d
                                  "site": { "source": "$HERE/site", "destinations": ["$HERE/other"] } } }"#;
 const ALL: &str = r#"{ "destinations": { "near": "$HERE/near/$VOLUME" },
     "jobs": { "volumes": { "source": "docker-volumes", "destinations": ["near"], "subdirectories": { "vdrupal": "files" },
-                           "before": ["echo $OFFSITE_VOLUME $OFFSITE_TYPE >> $OFFSITE_HOME_OF_TEST"] } },
-    "variables": { "OFFSITE_HOME_OF_TEST": "$$HERE/hooks" } }"#;
+                           "before": ["echo $OFFSITE_VOLUME $OFFSITE_TYPE >> $HOME_OF_TEST"] } },
+    "variables": { "HOME_OF_TEST": "$$HERE/hooks" } }"#;
 
 fn all() -> String {
     ALL.replace("$$HERE", "$HERE")

@@ -19,7 +19,7 @@ impl Place {
     }
 
     #[track_caller]
-    fn refused(&self, config: &str, args: &[&str], said: &str) {
+    pub(super) fn refused(&self, config: &str, args: &[&str], said: &str) {
         self.config(config);
         let ran = self.run(args);
         assert_eq!(ran.code, 2, "{config}: {}{}", ran.out, ran.err);
@@ -259,6 +259,9 @@ fn a_pull_by_the_name_of_a_job_and_its_profile() {
     assert!(place.path("staging/scrubbed").exists() && read(place.path("where")).trim().ends_with("/staging"));
     assert_eq!(place.run(&["pull", "files@nowhere", "x"]).code, 2);
     assert_eq!(place.run(&["pull", "files", "x", "--profile", "nope"]).code, 2);
+    place.config(&read(place.path("offsite.json")).replace("echo scrubbed > scrubbed;", "exit 3;"));
+    let ran = place.run(&["pull", "files", "dirty", "--profile", "staging"]);
+    assert!(ran.code == 1 && ran.err.contains("clean is not clean"), "{} {}", ran.code, ran.err);
     // A path keeps its meaning.
     place.ok(&["pull", "gone", "plain"]);
     let (_, report) = place.json(&["report"]);
@@ -335,6 +338,12 @@ fn bad_configs_are_refused_before_anything_runs() {
     }
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--type", "vdrupal"], "there is no type `vdrupal`");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "k"], "there is no job `k`");
+    place.refused(&job(""), &["run"], "there are no jobs in it");
+    place.refused(&job(&format!(r#""comment": {{ {plain} }}"#)), &["run"], "jobs: a `comment` is a text");
+    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--allow-empty"], "name it: offsite run JOB");
+    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--set", "OFFSITE_JOB=x"], "OFFSITE_JOB: names that begin");
+    place.refused(r#"{ "variables": { "OFFSITE_JOB": "x" }, "jobs": {} }"#, &["run"], "offsite.json:1: variables.OFFSITE_JOB: ");
+    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["ls", "j@x"], "the destinations of job j have no names");
     let priced = r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
                       "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"] } } }"#;
     place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`; known are");
@@ -342,9 +351,6 @@ fn bad_configs_are_refused_before_anything_runs() {
     let types = r#""t": { "source": "/srv/$NO_SUCH", "destinations": ["$HERE/copy"] }"#;
     let two = job(&format!(r#""j": {{ {plain} }}, {types}, "k": {{ {plain} }}"#));
     place.refused(&two, &["run", "k"], "where the job `j` goes");
-    // A destination inside its source is refused when it is met, by the same rule as in a sync.
-    place.config(&job(r#""j": { "source": "$HERE/site", "destinations": ["$HERE/site/copy"] }"#));
-    assert!(place.run(&["run"]).err.contains("lie one inside the other"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod jobs;
 mod output;
+mod places;
 mod report;
 mod schedule;
 mod schema;

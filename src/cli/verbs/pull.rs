@@ -122,7 +122,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
         let hook = run_command_in(Some(&args.target), "after", command, &variables, timeout, &report.stop).await;
         context.out.hook_ran("pull", &hook);
         if hook.error.is_some() {
-            // What it was to clean is not clean.
+            context.out.note("a command of the profile failed: what it and those after it clean is not clean");
             return Ok(1);
         }
     }

@@ -1,0 +1,80 @@
+//! Where jobs go: places in each other's way, values in URLs, and what a refusal there asks to be told.
+
+use std::fs;
+
+use super::{Place, read};
+
+#[test]
+fn places_that_are_in_each_others_way_are_seen_before_anything_runs() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("disk")).unwrap();
+    std::os::unix::fs::symlink(place.path("disk"), place.path("link")).unwrap();
+    let one = |to: &str| format!(r#"{{ "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": [{to}] }} }} }}"#);
+    let two = |a: &str, b: &str| {
+        let job = |to: &str| format!(r#"{{ "source": "$HERE/site", "destinations": ["{to}"] }}"#);
+        format!(r#"{{ "jobs": {{ "j": {}, "k": {} }} }}"#, job(a), job(b))
+    };
+    for (config, said) in [
+        (two("$HERE/disk/a", "$HERE/link/a/b"), "where the job `j` goes"),
+        (two("$HERE/disk/a", "file://$HERE/no/../disk/a/"), "where the job `j` goes"),
+        (two("s3://b/x", "s3://b/x?endpoint=https://s3.eu-west-1.amazonaws.com/"), "where the job `j` goes"),
+        (two("sftp://me@NAS:22/b", "sftp://nas/b/x"), "where the job `j` goes"),
+        (one(r#""$HERE/site/copy""#), "lie one inside the other"),
+        (one(r#""$HERE""#), "lie one inside the other"),
+        (one(r#""$HERE/m1", "$HERE/m1""#), "name each place once"),
+        (one(r#""$HERE/m1", "$HERE/m1/x""#), "name each place once"),
+        (one(r#""ftp://nas/x""#), "no backend for `ftp://`"),
+    ] {
+        place.refused(&config, &["config", "check"], said);
+        place.refused(&config, &["run"], said);
+        assert!(!place.path("m1").exists() && !place.path("disk/a").exists());
+    }
+}
+
+#[test]
+fn what_a_refusal_names_can_be_said_to_a_run() {
+    let place = Place::new();
+    let of = |more: &str| format!(r#"{{ "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": ["$HERE/copy"]{more} }} }} }}"#);
+    place.config(&of(""));
+    // What lies there already: refused, and no word is left where nothing was ever committed.
+    fs::create_dir_all(place.path("copy")).unwrap();
+    fs::write(place.path("copy/index.html"), "<html>").unwrap();
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 4 && ran.err.contains("--adopt"), "{} {}", ran.code, ran.err);
+    assert!(!place.path("copy/.offsite/run.json").exists());
+    place.ok(&["run", "j", "--adopt"]);
+    // Too much removed, then everything.
+    for n in 0..40 {
+        fs::write(place.path(&format!("site/docs/{n}.txt")), "n").unwrap();
+    }
+    place.ok(&["run", "j"]);
+    fs::remove_dir_all(place.path("site/docs")).unwrap();
+    assert!(place.run(&["run"]).err.contains("--max-removals"));
+    place.ok(&["run", "j", "--max-removals", "100%"]);
+    fs::remove_file(place.path("site/index.html")).unwrap();
+    assert!(place.run(&["run", "j", "--max-removals", "100%"]).err.contains("--allow-empty"));
+    place.ok(&["run", "j", "--max-removals", "100%", "--allow-empty"]);
+    // Emptied behind our back.
+    fs::write(place.path("site/new.txt"), "new").unwrap();
+    fs::remove_dir_all(place.path("copy")).unwrap();
+    let ran = place.run(&["run", "j"]);
+    assert!(ran.code != 0 && ran.err.contains("--start-over"), "{} {}", ran.code, ran.err);
+    place.ok(&["run", "j", "--start-over"]);
+    assert_eq!(read(place.path("copy/new.txt")), "new");
+}
+
+#[test]
+fn a_value_in_a_url_is_a_name_and_sets_nothing() {
+    let place = Place::new();
+    place.config(
+        r#"{ "destinations": { "d": "file://$HERE/copy/$VOLUME" }, "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"] } } }"#,
+    );
+    for volume in ["q?region=x", "p%20q", "a#b"] {
+        place.ok(&["run", "--set", &format!("VOLUME={volume}")]);
+        assert!(place.path("copy").join(volume).join("index.html").exists(), "{volume}");
+    }
+    // In the job's own URL it is expanded once, as in any other text.
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": ["file://$HERE/own/$VOLUME"] } } }"#);
+    place.ok(&["run", "--set", "VOLUME=a$b%20c"]);
+    assert!(place.path("own/a$b%20c/index.html").exists());
+}
