@@ -5,6 +5,8 @@
 //! nobody's. Invariant: places are compared as what they are, however they are written: directories by where links
 //! lead to, servers by name and port.
 
+use std::path::PathBuf;
+
 use offsite_backends::Location;
 
 use super::job::Job;
@@ -27,7 +29,8 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
         for spot in spots(job, env) {
             let refuse = |what| Err(parsed.error(&["jobs", &job.name, "destinations"], what));
             let to = &spot.location;
-            if job.source.as_ref().is_some_and(|source| to.scheme() == "file" && mixed(source, &to.dir())) {
+            let is_mixed = |source: &PathBuf| !source.as_os_str().is_empty() && mixed(source, &to.dir());
+            if to.scheme() == "file" && job.source.as_ref().is_some_and(is_mixed) {
                 let source = job.shown_source();
                 return refuse(format!("its destination {to} and its source {source} lie one inside the other; choose a place apart"));
             }

@@ -78,9 +78,13 @@ pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
 pub struct Borrowed {
     /// Of the config's own texts: without them it is another one, or none.
     pub config: Vec<String>,
-    /// That stand in commands of the shell's.
-    pub commands: Vec<String>,
+    /// That stand in commands of the shell's, or that a store is found and opened by.
+    pub around: Vec<String>,
 }
+
+/// What places on S3 are found and opened by.
+const OF_S3: [&str; 6] =
+    ["AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// What the jobs that were asked for take from the environment.
 ///
@@ -97,12 +101,14 @@ pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     };
     let plan = plan_with(parsed, chosen, &env)?;
     let known = |name: &String| parsed.file.variables.get(name).is_some() || chosen.set.iter().any(|(set, _)| set == name);
-    let config: Vec<String> = met.take().into_iter().filter(|name| !known(name)).collect();
-    let mut commands: Vec<String> = plan.commands().filter_map(of_shell).flat_map(names).collect();
-    commands.sort();
-    commands.dedup();
-    commands.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && resolve::variable(name).is_some());
-    Ok(Borrowed { config, commands })
+    let config: Vec<String> = met.take().into_iter().filter(|name| !known(name) && !OF_S3.contains(&name.as_str())).collect();
+    let to_s3 = plan.jobs.iter().flat_map(|job| &job.places).any(|place| place.url.starts_with("s3://"));
+    let of_stores = OF_S3.iter().filter(|_| to_s3).map(|name| (*name).to_owned());
+    let mut around: Vec<String> = plan.commands().filter_map(of_shell).flat_map(names).chain(of_stores).collect();
+    around.sort();
+    around.dedup();
+    around.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && resolve::variable(name).is_some());
+    Ok(Borrowed { config, around })
 }
 
 fn of_shell(command: &Command) -> Option<&str> {

@@ -113,24 +113,24 @@ const ALWAYS: [&str; 5] = ["HOME", "LOGNAME", "PATH", "SHELL", "USER"];
 const ENVIRONMENT: &str = "/etc/offsite/environment";
 
 impl InstallArgs {
-    /// Refuses what the config takes from the environment of now, which a schedule does not have; what commands of
-    /// the shell's may take from it is a note.
+    /// Refuses what the config takes from the environment of now, which a schedule does not have; what commands and
+    /// stores may take from it is a note.
     fn missing_at_night(&self, way: &Way) -> Result<Vec<String>> {
         let of_system = matches!(way, Way::Systemd { of_user: false, .. });
         let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
         let is_kept = |name: &str| kept.lines().any(|line| line.split_once('=').is_some_and(|(known, _)| known.trim() == name));
         let lost = |name: &String| !is_kept(name) && (of_system || !ALWAYS.contains(&name.as_str()));
         let advice = if of_system { format!("put them into {ENVIRONMENT}, or give --set") } else { "give --set".to_owned() };
+        let kept_in = if of_system { format!("put them into {ENVIRONMENT}") } else { "have them read from files".to_owned() };
         let borrowed = self.config.borrowed(&self.jobs)?;
         let list = |names: Vec<String>| names.into_iter().filter(lost).collect::<Vec<_>>().join(", ");
-        let (config, commands) = (list(borrowed.config), list(borrowed.commands));
+        let (config, around) = (list(borrowed.config), list(borrowed.around));
         if !config.is_empty() {
             let what = "the config takes these from the environment of now, which a schedule does not have";
             return Err(Error::Usage(format!("{what}: {config}; {advice}, or name them below `variables`")));
         }
-        let note =
-            format!("commands of the config may need these from the environment of now, which the schedule does not have: {commands}");
-        Ok(if commands.is_empty() { Vec::new() } else { vec![format!("{note}; {advice}, or read them from a file")] })
+        let note = format!("commands and stores may need these from the environment of now, which the schedule does not have: {around}");
+        Ok(if around.is_empty() { Vec::new() } else { vec![format!("{note}; {kept_in}")] })
     }
 
     fn schedule(&self, way: &Way) -> Result<Schedule> {
