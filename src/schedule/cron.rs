@@ -12,6 +12,7 @@ pub fn line(schedule: &Schedule) -> String {
     let hash = Hash::of(schedule.host.as_bytes());
     let later = u32::from_be_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]) % (spread + 1);
     let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let command = format!("cd {} && {command}", quoted(&schedule.directory));
     // A percent sign ends a command in a crontab unless a backslash stands in front.
     format!("{} {} {}", schedule.rhythm.fields(later), command.replace('%', "\\%"), mark(&schedule.name))
 }
@@ -59,6 +60,7 @@ mod tests {
         Schedule {
             name: "nightly".into(),
             command: ["/usr/bin/offsite", "run", "--set", "A=it's 50% \"x\""].map(str::to_owned).to_vec(),
+            directory: "/srv/50% of it".into(),
             rhythm: Rhythm::Daily(3, 0),
             jitter,
             sandbox: Sandbox::default(),
@@ -75,7 +77,7 @@ mod tests {
         assert_eq!(without(&once, "nightly"), format!("{others}\n"));
         assert_eq!(
             find(&once, "nightly"),
-            Some("0 3 * * * /usr/bin/offsite run --set 'A=it'\\''s 50\\% \"x\"' # offsite schedule: nightly")
+            Some("0 3 * * * cd '/srv/50\\% of it' && /usr/bin/offsite run --set 'A=it'\\''s 50\\% \"x\"' # offsite schedule: nightly")
         );
     }
 

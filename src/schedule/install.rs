@@ -67,6 +67,7 @@ fn one_line(schedule: &Schedule, way: &Way) -> Result<()> {
     let said_otherwise = |c: char| matches!(way, Way::Systemd { .. }) && (c == '\n' || c == '\t');
     let paths = schedule.sandbox.writes.iter().map(|path| path.display().to_string());
     let odd = schedule.command.iter().cloned().chain(paths).find(|word| word.chars().any(|c| c.is_control() && !said_otherwise(c)));
+    let odd = odd.or_else(|| Some(schedule.directory.clone()).filter(|directory| directory.chars().any(char::is_control)));
     match odd {
         None => Ok(()),
         Some(word) => {

@@ -20,6 +20,8 @@ pub struct Schedule {
     pub name: String,
     /// The program and its arguments; the program by its whole path.
     pub command: Vec<String>,
+    /// Where it runs: what stands in the config without a `/` in front is looked for from there.
+    pub directory: String,
     pub rhythm: Rhythm,
     /// Runs begin so much later, at random, in seconds.
     pub jitter: u64,

@@ -28,8 +28,9 @@ pub fn service(schedule: &Schedule) -> String {
     let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "[Unit]\nDescription=offsite: {}\nDocumentation=man:offsite(1)\nWants=network-online.target\nAfter=network-online.target\n\n\
-         [Service]\nType=oneshot\nExecStart={command}\n",
-        percent(&schedule.name)
+         [Service]\nType=oneshot\nExecStart={command}\nWorkingDirectory=-{}\n",
+        percent(&schedule.name),
+        percent(&schedule.directory)
     )
     .replace("Documentation=man:offsite(1)\n", "");
     // 3: committed, but some files could not be read. It is told by `offsite status`, and is no reason to stop.
@@ -120,6 +121,7 @@ mod tests {
         Schedule {
             name: "offsite".into(),
             command: ["/usr/bin/offsite", "run", "--set", "A=it's 50% $HOME \"x\"\n\\"].map(str::to_owned).to_vec(),
+            directory: "/srv/50% of it".into(),
             rhythm: Rhythm::Daily(3, 0),
             jitter: 1800,
             sandbox: Sandbox { writes: vec!["/srv/my backup".into()], ..Sandbox::default() },

@@ -46,6 +46,9 @@ fn units_are_hardened_and_may_write_where_jobs_do() {
     }
     assert!(service.contains(&format!("ReadWritePaths=-{}\n", place.dir.path().display())), "{service}");
     assert!(service.contains(&format!("--config {}", place.path("offsite.json").display())), "{service}");
+    // What the config names without a `/` in front is where it was when the schedule was made.
+    let here = place.dir.path().canonicalize().unwrap();
+    assert!(service.contains(&format!("\nWorkingDirectory=-{}\n", here.display())), "{service}");
     assert!(timer.contains("OnCalendar=*-*-* 03:00:00\nRandomizedDelaySec=1800\nPersistent=true\n"), "{timer}");
     // The same again is the same; then it is shown, and taken away.
     assert_eq!(place.scheduled(&args).code, 0);

@@ -160,6 +160,7 @@ impl InstallArgs {
         Ok(Schedule {
             name: self.which.name.clone(),
             command,
+            directory: text(&std::env::current_dir().map_err(|e| Error::local("this directory", e))?)?,
             rhythm,
             jitter: self.jitter,
             sandbox: sandbox(&plan, of_user)?,
