@@ -132,7 +132,9 @@ def purposes(s: Story, b) -> None:
     s.offsite("prune", place, "--keep-last", "2")
     s.feature("retention: none before", len(s.document("snapshots", place)["snapshots"]) == 2, "`keep` in a job, offsite prune")
     s.feature("verify: none before", s.document("check", place, "--read-data")["exit"] == 0, "offsite check --read-data")
-    s.offsite("schedule", "install", "--daily", "03:00", "--jitter", "30m", *b.of("vdrupal"), "--units", "units", "--config", "offsite.json")
+    s.offsite("schedule", "install", "--daily", "03:00", "--jitter", "30m", *b.of("vdrupal"), "--units", "units", "--config", "offsite.json",
+              # What a run by hand had from the environment, the timer's has to have from its own.
+              *(word for name in ("REMOTESERVER", "GCLOUD_BUCKET", "SCRATCH", "SSH_CONFIG") for word in ("--set", f"{name}={s.env[name]}")))
     units = {path.suffix for path in (s.dir / "units").iterdir()}
     s.feature("schedule: cron and a script of the host", units == {".service", ".timer"}, "offsite schedule install")
     s.feature("is it running? none before", s.offsite("status", "--max-age", "26h", *b.of("vdrupal")).returncode == 0, "offsite status, from any host")
