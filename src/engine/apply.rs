@@ -171,13 +171,8 @@ async fn write(
     if !common.feeds.dumps().is_empty() {
         let sent = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
         outcome.dumps = sent.outcomes;
-        // A snapshot that differs from the last one in nothing would only push a good one out of the number that stays.
         if sent.alone && !common.adopt && outcome.dumps.iter().all(|dump| dump.error.is_some()) {
-            outcome.unread.clone_from(&common.unread);
-            let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
-            let known = part.facts.counts;
-            outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
-            let _ = std::fs::remove_file(part.destination.local("journal"));
+            nothing_came(common, part, outcome, resumed).await?;
             return Ok(None);
         }
     }
@@ -207,6 +202,21 @@ async fn write(
     part.progress.set_phase(Phase::Tidy);
     after_commit(common, part, outcome, lease, &tidy).await;
     Ok(Some(target.versioned.load(Relaxed)))
+}
+
+/// Ends a run whose dumps all failed and that had nothing else to do. A snapshot that differs from the last one in
+/// nothing would only push a good one out of the number that stays.
+async fn nothing_came(common: &Common, part: &Part, outcome: &mut Outcome, resumed: Option<Resumed>) -> Result<()> {
+    outcome.unread.clone_from(&common.unread);
+    let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
+    let known = part.facts.counts;
+    outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
+    // Nobody goes on with what an earlier run had begun, and the journal that knows of it goes.
+    if let Some(left) = resumed {
+        abort_stale(&part.destination.backend, left).await?;
+    }
+    let _ = std::fs::remove_file(part.destination.local("journal"));
+    Ok(())
 }
 
 /// A commit that another writer made between our look and our lease would be overwritten unseen.

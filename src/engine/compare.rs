@@ -206,15 +206,7 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
             scanned.skipped.push(Problem { path: (*path).into(), problem });
             continue;
         }
-        let directory = path.strip_suffix(b"/").unwrap_or_default();
-        if let Some(dump) = how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
-            let what = format!(
-                "{}: the source has a directory `{}/` and the job a dump of that name; give the dump another",
-                how.root.path().display(),
-                dump.path
-            );
-            return Err(Error::Usage(what));
-        }
+        no_directory_of_a_dump(how, path)?;
         match event {
             Event::Entry(path, stat) => {
                 scanned.entries += 1;
@@ -251,6 +243,19 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
         side.plan.flush()
     });
     Ok(scanned)
+}
+
+/// A file and a directory cannot have one name at a destination.
+fn no_directory_of_a_dump(how: &Comparing<'_>, path: &[u8]) -> Result<()> {
+    let directory = path.strip_suffix(b"/").unwrap_or_default();
+    match how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
+        None => Ok(()),
+        Some(dump) => Err(Error::Usage(format!(
+            "{}: the source has a directory `{}/` and the job a dump of that name; give the dump another",
+            how.root.path().display(),
+            dump.path
+        ))),
+    }
 }
 
 fn one_path(how: &Comparing<'_>, sides: &mut [Side], found: &mut Vec<Option<Change>>, path: &[u8], stat: &Stat, scanned: &mut Scanned) {
