@@ -46,7 +46,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { kind, url: url.to_string(), message: scrub(&message.to_string()) }
+        Self { kind, url: scrub(&url.to_string()), message: scrub(&message.to_string()) }
     }
 
     pub fn invalid(url: impl fmt::Display, message: impl fmt::Display) -> Self {

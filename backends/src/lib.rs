@@ -15,6 +15,7 @@ pub mod initialize;
 mod listing;
 pub mod location;
 pub mod meter;
+mod mistaken;
 #[cfg(feature = "opendal")]
 pub mod opendal;
 pub mod s3;
@@ -23,6 +24,7 @@ pub mod sftp;
 pub mod testing;
 mod tree;
 pub mod usage;
+mod userinfo;
 mod wire;
 
 use std::sync::Arc;
@@ -189,7 +191,8 @@ pub fn spoken(location: &Location) -> Result<()> {
 }
 
 fn unspoken(location: &Location) -> Error {
-    Error::invalid(location, format!("no backend for `{}://`; known are {}", location.scheme(), known()))
+    let meant = mistaken::instead(location).map_or(String::new(), |what| format!("; {what}"));
+    Error::invalid(location, format!("no backend for `{}://`{meant}; known are {}", location.scheme(), known()))
 }
 
 /// What can be opened, for messages.

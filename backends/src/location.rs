@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use object_store::path::Path as Prefix;
 use percent_encoding::percent_decode_str;
 
-use crate::{Error, Result};
+use crate::error::scrub;
+use crate::{Error, Result, mistaken, userinfo};
 
 /// The query of a destination's URL: `endpoint`, `region`, … Unknown names are refused by the backend.
 pub type Settings = BTreeMap<String, String>;
@@ -32,11 +33,14 @@ pub struct Location {
 impl Location {
     /// Takes a URL, or a bare path, which is a directory. In a URL the path is percent-decoded once;
     /// a bare path is taken byte for byte and made absolute (not resolved).
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a URL with a password in it, of which nothing is repeated, and for a place that is
+    /// written as another program has it (`host:/path`, `s3:bucket`, `~/x`), with the URL that was meant.
     pub fn parse(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => Self::from_url(text, scheme, rest),
-            _ if text.is_empty() => Err(Error::invalid("destination", "an empty path is none; `.` is this directory")),
-            _ => Self::from_dir(PathBuf::from(text)),
+            _ => bare(text).and_then(|()| Self::from_dir(PathBuf::from(text))),
         }
     }
 
@@ -54,11 +58,8 @@ impl Location {
         let shown = text.split('?').next().unwrap_or(text);
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = place.split_once('/').unwrap_or((place, ""));
-        if host.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
-            return Err(Error::invalid(
-                format!("{scheme}://…"),
-                "a password does not belong in a URL (it shows in `ps` and in logs); use the store's own credentials file or variables",
-            ));
+        if holds_secret(scheme, rest) {
+            return Err(userinfo::refused(&format!("{scheme}://…")));
         }
         let path: Vec<u8> = percent_decode_str(path).collect();
         if scheme == "file" {
@@ -140,6 +141,47 @@ impl Location {
     }
 }
 
+/// Whether a text names a directory of this machine: no URL, and no place as another program writes it.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] saying what it names instead.
+pub fn directory(text: &str) -> Result<()> {
+    match text.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => {
+            let shown = shown(text);
+            Err(Error::invalid(shown, "this is a URL, and here only a directory of this machine can stand"))
+        }
+        _ => bare(text),
+    }
+}
+
+/// Whether what follows `scheme://` holds a secret.
+fn holds_secret(scheme: &str, rest: &str) -> bool {
+    let host = rest.split(['/', '?']).next().unwrap_or(rest);
+    // In front of a bucket's name nothing stands but a key.
+    let key = ["s3", "gs", "b2"].contains(&scheme.to_ascii_lowercase().as_str()) && host.contains('@');
+    scheme != "file" && (key || userinfo::secret(rest).is_some())
+}
+
+fn bare(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(Error::invalid("destination", "an empty path is none; `.` is this directory"));
+    }
+    mistaken::refusal(text).map_or(Ok(()), Err)
+}
+
+/// A place as it may be printed, whatever it is: without settings, and without what may be a password.
+pub fn shown(text: &str) -> String {
+    match Location::parse(text) {
+        Ok(location) => location.to_string(),
+        Err(_) => match text.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) && holds_secret(scheme, rest) => format!("{scheme}://…"),
+            _ if userinfo::may_hold_a_secret(text) => "…".to_owned(),
+            _ => scrub(text.split('?').next().unwrap_or(text)),
+        },
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = String::from_utf8_lossy(&self.path);
@@ -195,7 +237,30 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_refused_and_not_repeated() {
-        let error = Location::parse("s3://key:hush@bucket/x").unwrap_err().to_string();
-        assert!(!error.contains("hush"), "{error}");
+        for text in [
+            "s3://key:hush@bucket/x",
+            "s3://hush@bucket/x",
+            "s3://AKIA:abc/DEF+hush@bucket/x",
+            "sftp://me:p?hush@nas/x",
+            "webdav://bucket@key:hush/x",
+            "S3://key:hush",
+            "sftp:me:hush@nas:/x",
+            "s3:AKIA:a/hush@bucket",
+            "AKIA:a/hush@bucket/x",
+        ] {
+            let error = Location::parse(text).unwrap_err();
+            assert!(error.to_string().contains("password") && !error.to_string().contains("hush"), "{text}: {error}");
+            assert!(!shown(text).contains("hush"), "{text}: {}", shown(text));
+            assert!(!directory(text).unwrap_err().to_string().contains("hush"), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_elsewhere_are_no_directories() {
+        for text in ["nas:/srv", "~/usb", "s3;//b/x", ""] {
+            assert!(Location::parse(text).is_err() && directory(text).is_err(), "{text}");
+        }
+        assert!(Location::parse("./nas:/srv").unwrap().dir().ends_with("nas:/srv"));
+        assert!(directory("s3://bucket/x").is_err() && directory("./s3:/x").is_ok());
     }
 }

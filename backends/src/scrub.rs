@@ -7,10 +7,16 @@
 /// What stands for a secret.
 pub const BLOT: &str = "***";
 
-/// The text without what looks like a secret.
+/// Shorter secrets of URLs stand in too many texts by chance to be looked for elsewhere.
+const LEAST: usize = 6;
+
+/// The text without what looks like a secret. What was one in a URL is blotted out wherever it stands once more.
 pub fn scrub(text: &str) -> String {
-    let lines = text.split('\n').map(|line| arguments(&urls(&named(&headers(line)))));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut found = Vec::new();
+    let lines = text.split('\n').map(|line| arguments(&urls(&named(&headers(line)), &mut found)));
+    let clean = lines.collect::<Vec<_>>().join("\n");
+    found.retain(|secret| secret.len() >= LEAST);
+    found.iter().fold(clean, |text, secret| text.replace(secret.as_str(), BLOT))
 }
 
 /// Whether what bears this name is a secret: a key, a variable, a flag, a setting of a URL.
@@ -98,7 +104,8 @@ fn blotted(out: &mut String, at: usize, ends: &[char]) -> usize {
 }
 
 /// The user part of URLs: all of it where a password is in it, and for the web a user alone, which is a token there.
-fn urls(line: &str) -> String {
+/// Answers the secrets that were in them as well.
+fn urls(line: &str, found: &mut Vec<String>) -> String {
     let mut out = line.to_owned();
     let mut from = 0;
     while let Some(at) = out[from..].find("://").map(|i| from + i + 3) {
@@ -116,6 +123,8 @@ fn urls(line: &str) -> String {
         let Some(user) = user else { continue };
         let secret = out[at..at + user].split_once(':').map_or(&out[at..at + user], |(_, password)| password);
         if !secret.is_empty() && !is_reference(secret) {
+            let plain = percent_encoding::percent_decode_str(secret).decode_utf8_lossy().into_owned();
+            found.extend([secret.to_owned(), plain]);
             out.replace_range(at..at + user, BLOT);
         }
     }
@@ -200,6 +209,17 @@ mod tests {
             let clean = scrub(text);
             assert!(!clean.contains("hush") && clean.contains(BLOT), "{text}: {clean}");
             assert_eq!(scrub(&clean), clean, "what is blotted out stays as it is");
+        }
+    }
+
+    #[test]
+    fn each_copy_of_a_secret_is_blotted_out() {
+        for text in [
+            "sftp://me:hush/whisper@nas/x: sftp://me:hush/whisper@nas/x: no such host",
+            "postgres://me:hush%2Fwhisper@db/x\nlogin of me with hush/whisper failed",
+        ] {
+            let clean = scrub(text);
+            assert!(!clean.contains("whisper") && clean.contains(BLOT), "{clean}");
         }
     }
 

@@ -100,6 +100,7 @@ impl GuardArgs {
 impl RunArgs {
     /// The engine's options. Reads the files that the flags name.
     pub fn options(&self) -> Result<SyncOptions> {
+        values::directory(&self.source)?;
         let prices = values::prices(self.prices.as_deref())?;
         let price_name = self.price.clone().unwrap_or_else(|| offsite::config::default_price(&self.destinations).to_owned());
         Ok(SyncOptions {

@@ -17,9 +17,11 @@ pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
 /// # Errors
 /// What is wrong, in words.
 pub fn expand_url(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    walk(text, lookup, &|before, value| match before.contains("://") && !before.contains('?') {
-        true => encoded(&value),
-        false => value,
+    walk(text, lookup, &|before, value| match before.split_once("://").filter(|_| !before.contains('?')) {
+        // An `@` would end a password in front of the host.
+        Some((_, place)) if place.contains('/') => encoded(&value).replace('@', "%40"),
+        Some(_) => encoded(&value),
+        None => value,
     })
 }
 

@@ -127,6 +127,9 @@ fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Re
     }
     let label = shape.label.as_ref().map(|label| scope.text(&["jobs", name, "label"], label)).transpose()?;
     let root = parsed.file.volumes_root.as_ref().map(|root| scope.text(&["volumes_root"], root)).transpose()?;
+    if !source.starts_with(volumes::ALL_KINDS) && shape.source.is_some() {
+        values::directory(Path::new(&source)).map_err(|what| parsed.error(&["jobs", name, "source"], what))?;
+    }
     volumes::find(&source, label.as_deref(), root.as_ref().map(Path::new), asked)
         .map_err(|what| parsed.error(&["jobs", name, "source"], what))
 }

@@ -32,8 +32,10 @@ impl Blots {
     /// Of these variables and of the environment.
     pub fn of(variables: &[(String, String)]) -> Self {
         let environment = resolve::variables();
-        let secret = variables.iter().chain(&environment).filter(|(name, value)| is_secret(name) && !is_path(value));
-        let mut all: Vec<String> = secret.flat_map(|(_, value)| [Some(value.trim().to_owned()), password(value)]).flatten().collect();
+        let given = || variables.iter().chain(&environment);
+        let secret = given().filter(|(name, value)| is_secret(name) && !is_path(value)).map(|(_, value)| value.trim().to_owned());
+        // A URL may bear any name.
+        let mut all: Vec<String> = secret.chain(given().filter_map(|(_, value)| password(value))).collect();
         all.retain(|value| value.len() >= LEAST);
         // One that holds another goes first.
         all.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -133,9 +135,15 @@ mod tests {
 
     #[test]
     fn what_a_command_was_given_is_blotted_out_by_its_value() {
-        let given = [("DB_PASS", "hush-hush"), ("DATABASE_URL", "pg://me:whisper@db/x"), ("COLOUR", "yellow"), ("KEY", "abc")];
+        let given = [
+            ("DB_PASS", "hush-hush"),
+            ("DATABASE_URL", "pg://me:whisper@db/x"),
+            ("COLOUR", "yellow"),
+            ("KEY", "abc"),
+            ("PLACE", "s3://AKIA:mur/mur@b"),
+        ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let clean = Blots::of(&given).scrub("hush-hush whisper yellow abc pg://me:whisper@db/x");
-        assert_eq!(clean, "*** *** yellow abc ***");
+        let clean = Blots::of(&given).scrub("hush-hush whisper yellow abc mur/mur pg://me:whisper@db/x");
+        assert_eq!(clean, "*** *** yellow abc *** ***");
     }
 }

@@ -67,7 +67,7 @@ impl Scope<'_> {
     pub fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<Place> {
         let (written, text) = (text, self.text(at, text)?);
         let named = self.parsed.file.destinations.get(&text);
-        let looks_like_a_name = !text.contains('/') && !text.is_empty();
+        let looks_like_a_name = !text.contains(['/', ':']) && !text.starts_with('~') && !text.is_empty();
         let (name, shape) = match named {
             Some(Either::Full(shape)) => (Some(text.clone()), shape.clone()),
             Some(Either::Short(url)) => (Some(text.clone()), DestinationShape { url: url.clone(), ..DestinationShape::default() }),

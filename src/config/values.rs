@@ -26,6 +26,14 @@ pub fn price(text: &str) -> Result<String, String> {
     Prices::shipped()?.get(text).map(|_| text.to_owned())
 }
 
+/// Refuses what names a place elsewhere where a directory of this machine is to stand: it would be made or looked for here.
+///
+/// # Errors
+/// [`Error::Usage`] with the URL that was meant.
+pub fn directory(path: &Path) -> Result<(), Error> {
+    path.to_str().map_or(Ok(()), |text| offsite_backends::location::directory(text).map_err(|e| Error::Usage(e.to_string())))
+}
+
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no size; write 512, 4K, 10M or 1.5G");

@@ -352,7 +352,7 @@ pub fn worst(codes: impl Iterator<Item = u8>) -> u8 {
 
 /// A URL that may be wrong, without what does not belong in a log.
 pub(super) fn shown_url(url: &str) -> String {
-    backends::error::scrub(url.split('?').next().unwrap_or(url))
+    backends::location::shown(url)
 }
 
 /// The clock that the kernel stamps files with.

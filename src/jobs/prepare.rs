@@ -77,5 +77,5 @@ fn mark(machine: &Machine, place: &Place, want: &offsite_backends::Initialize) -
 }
 
 fn shown(place: &Place) -> String {
-    offsite_backends::error::scrub(place.url.split('?').next().unwrap_or(&place.url))
+    offsite_backends::location::shown(&place.url)
 }

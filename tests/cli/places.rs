@@ -78,3 +78,58 @@ fn a_value_in_a_url_is_a_name_and_sets_nothing() {
     place.ok(&["run", "--set", "VOLUME=a$b%20c"]);
     assert!(place.path("own/a$b%20c/index.html").exists());
 }
+
+#[test]
+fn a_place_as_another_program_writes_it_is_no_directory() {
+    let place = Place::new();
+    fs::create_dir(place.path("cwd")).unwrap();
+    let before = fs::read_dir(place.path("")).unwrap().count();
+    for (text, meant) in [
+        ("nas:/srv/backup", "sftp://nas/srv/backup"),
+        ("me@nas:backup", "sftp://me@nas/~/backup"),
+        ("s3:bucket/x", "s3://bucket/x"),
+        ("s3:/bucket/x", "s3://bucket/x"),
+        ("s3;//bucket/x", "s3://bucket/x"),
+        ("remote:x", "sftp://remote/~/x"),
+        ("dropbox:x", "dropbox://x"),
+        ("~/usb", "$HOME/usb"),
+    ] {
+        for args in [
+            ["sync", "site", text].as_slice(),
+            &["sync", text, "copy"],
+            &["plan", "site", text],
+            &["pull", text, "back"],
+            &["pull", "./copy", text],
+            &["init", text],
+            &["ls", text],
+            &["check", text],
+            &["repair", "site", text],
+            &["prune", text, "--keep-last", "1"],
+            &["status", text],
+        ] {
+            let ran = place.run(args);
+            let refused = if args[0] == "status" { 1 } else { 2 };
+            assert!(ran.code == refused && (ran.err.clone() + &ran.out).contains(meant), "{args:?}: {} {}{}", ran.code, ran.out, ran.err);
+        }
+        for config in [
+            format!(r#"{{ "destinations": {{ "d": "{text}" }}, "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": "d" }} }} }}"#),
+            format!(r#"{{ "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": "{text}" }} }} }}"#),
+            format!(r#"{{ "jobs": {{ "j": {{ "source": "{text}", "destinations": "$HERE/copy" }} }} }}"#),
+        ] {
+            // A `$` in the hint of a file is the config's own.
+            place.refused(&config, &["config", "check"], meant);
+            place.refused(&config, &["run"], meant);
+        }
+        fs::remove_file(place.path("offsite.json")).unwrap();
+    }
+    for (text, meant) in [("gcs://b/x", "gs://b/x"), ("S3://b/x", "s3://b/x"), ("sft://nas/x", "sftp://nas/x"), ("ftp://nas/x", "mount")] {
+        let ran = place.run(&["sync", "site", text]);
+        assert!(ran.code == 2 && ran.err.contains(meant), "{text}: {} {}", ran.code, ran.err);
+    }
+    let after = fs::read_dir(place.path("")).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "cache").count();
+    assert_eq!(after, before, "nothing was made");
+    // A directory that is really called so.
+    place.ok(&["sync", "site", "./nas:x"]);
+    place.ok(&["pull", "./nas:x", "./back:y"]);
+    assert!(place.path("nas:x/index.html").exists() && place.path("back:y/index.html").exists());
+}

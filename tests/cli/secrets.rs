@@ -71,6 +71,75 @@ fn what_a_command_was_given_is_shown_nowhere() {
 }
 
 #[test]
+fn a_secret_in_a_url_is_repeated_nowhere() {
+    let place = Place::new();
+    let (hook, seen) = listener("200 OK");
+    for url in [
+        "s3://AKIAEXAMPLE:abc/HUSHdef+GHI@bucket/x",
+        "s3://HUSH@bucket/x",
+        "sftp://user:pa/HUSH@host/x",
+        "sftp://user:p?HUSH@host/x",
+        "sftp://user:12/HUSH@host/x",
+        "b2://key:K001/HUSH@bucket/p?x=y",
+        "s3://bucket@key:HUSH/x",
+        "s3://key:HUSH",
+        "sftp:user:HUSH@host:/x",
+        "AKIAEXAMPLE:abc/HUSH@bucket",
+    ] {
+        let config = |to: &str| {
+            place.config(&format!(
+                r#"{{ "notify": {{ "webhook": "{hook}/run" }},
+                     "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": "{to}", "on_failure": "cp $OFFSITE_OUTCOME out.json" }} }} }}"#
+            ));
+        };
+        for args in [
+            ["sync", "site", url].as_slice(),
+            &["sync", url, "copy"],
+            &["plan", "site", url],
+            &["pull", url, "back"],
+            &["pull", "./copy", url],
+            &["ls", url],
+            &["report", url],
+            &["status", url],
+            &["init", url],
+            &["check", url],
+            &["ls", "./copy", "one", "too", url],
+        ] {
+            for args in [args.to_vec(), [args, &["--json"]].concat()] {
+                let ran = place.run(&args);
+                assert!(ran.code == 2 || args[0] == "status", "{args:?}: {}{}", ran.out, ran.err);
+                assert!(!(ran.out.clone() + &ran.err).contains("HUSH"), "{args:?}: {}{}", ran.out, ran.err);
+            }
+        }
+        for to in ["$DEST", url] {
+            config(to);
+            for args in [
+                ["config", "check"].as_slice(),
+                &["run"],
+                &["run", "--json"],
+                &["status"],
+                &["schedule", "install", "--daily", "3:00", "--units", "units"],
+            ] {
+                let ran = place.run_with(&[("DEST", url)], args);
+                assert_eq!(ran.code, 2, "{args:?}: {}{}", ran.out, ran.err);
+                assert!(!(ran.out.clone() + &ran.err).contains("HUSH"), "{to} {args:?}: {}{}", ran.out, ran.err);
+            }
+        }
+    }
+    // A command that is given such a URL and says it.
+    place.config(
+        r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/copy",
+             "before": "echo it is HU''SH/w with $DEST; exit 1", "on_failure": "cp $OFFSITE_OUTCOME out.json" } } }"#,
+    );
+    let ran = place.run_with(&[("DEST", "s3://AKIA:HUSH/w@bucket/x")], &["run", "--json"]);
+    assert!(ran.code == 1 && ran.out.contains("it is ***"), "{}", ran.out);
+    let told = seen.lock().unwrap().join("\n");
+    for text in [ran.out + &ran.err, told, fs::read_to_string(place.path("out.json")).unwrap(), kept(&place.path("cache"))] {
+        assert!(!text.contains("HUSH"), "{text}");
+    }
+}
+
+#[test]
 fn a_config_that_others_can_read_or_write() {
     let place = Place::new();
     let check = |config: &str, mode: u32| {

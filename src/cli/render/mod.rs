@@ -143,13 +143,14 @@ impl Out {
 
 /// What clap has to say; returns the exit code. Help and version are what was asked for, the rest is an error.
 pub fn usage(error: &clap::Error, json: bool) -> u8 {
-    // A closed pipe is nobody's fault.
-    let _ = error.print();
+    let said = error.render().to_string();
+    let text = offsite_backends::error::scrub(&said);
+    // A closed pipe is nobody's fault. An argument that is one too many is repeated, and may be a URL with a password.
+    let _ = if text == said { error.print() } else { write!(io::stderr(), "{text}") };
     if !error.use_stderr() {
         return 0;
     }
     if json {
-        let text = error.render().to_string();
         let first = text.lines().next().unwrap_or_default();
         let document = ErrorDocument { error: first.strip_prefix("error: ").unwrap_or(first).to_owned(), exit: 2 };
         if let Ok(line) = serde_json::to_string(&document) {
@@ -176,11 +177,7 @@ fn hint(error: &Error) -> Option<&'static str> {
 
 /// A destination's name that is safe to print: without settings, and without what does not belong there.
 pub fn place(url: &str) -> String {
-    let shown = match offsite_backends::Location::parse(url) {
-        Ok(location) => location.to_string(),
-        Err(_) => offsite_backends::error::scrub(url.split('?').next().unwrap_or(url)),
-    };
-    clean(&shown)
+    clean(&offsite_backends::location::shown(url))
 }
 
 /// Text that may carry a name somebody chose: without what a terminal could take amiss.

@@ -92,6 +92,7 @@ impl PullArgs {
 }
 
 pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
+    values::directory(&args.target)?;
     let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
     let options = args.options(profile.as_ref())?;

@@ -49,6 +49,7 @@ pub struct RepairArgs {
 }
 
 pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
+    values::directory(&args.source)?;
     let options = RepairOptions {
         read_data: args.read_data,
         dry_run: args.dry_run,
