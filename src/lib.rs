@@ -10,6 +10,7 @@ pub mod error;
 pub mod jobs;
 pub mod manifest;
 pub mod model;
+pub mod open_files;
 pub mod plan;
 pub mod scan;
 pub mod schedule;

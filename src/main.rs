@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(code) => return ExitCode::from(code),
     };
+    offsite::open_files::raise_limit();
     // One thread may be inside a scan or a spool while the other moves bytes.
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().max(2));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {

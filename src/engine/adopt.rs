@@ -39,12 +39,12 @@ pub async fn adopt(
     journal: &Arc<Mutex<Journal>>,
     limit: &Arc<Limit>,
 ) -> Result<u64> {
-    let mut sorter = Sorter::new(&destination.dir, 50_000, |t: &There| t.key.as_bytes());
+    let mut sorter = Sorter::new(&destination.dir, |t: &There| t.key.as_bytes());
     let mut listing = destination.backend.list_keys();
     while let Some(found) = listing.next().await {
         let found = found?;
         if !found.key.starts_with(b".offsite/") {
-            sorter.push(There { key: found.key.into(), size: found.size, etag: found.etag })?;
+            sorter.push(&There { key: found.key.into(), size: found.size, etag: found.etag })?;
         }
     }
     let mut there = Joined::new(sorter.finish()?)?;

@@ -41,9 +41,6 @@ use crate::model::{Hash, Kind, RelPath, Snapshot};
 use crate::spool::Sorter;
 use crate::transfer::{Limit, Phase};
 
-/// Contents that are not under their paths, held in memory before they are spilled.
-const HELD: usize = 20_000;
-
 /// How to check.
 #[derive(Debug, Clone, Default)]
 pub struct CheckOptions {
@@ -219,7 +216,7 @@ async fn expectations(asked: &Asked<'_>, found: &mut Found, report: &Report) -> 
         manifest.clone_from(copy);
         whole = true;
     }
-    let mut aside = Sorter::new(scratch, HELD, Expect::order);
+    let mut aside = Sorter::new(scratch, Expect::order);
     let damaged = lost.iter().filter_map(|l| l.object).collect();
     if let Some(at) = at {
         let only = scratch.join("at");
@@ -269,7 +266,7 @@ fn odd(manifest: &Path, only: Option<&Path>, aside: &mut Sorter<Expect>) -> Resu
         if let Some(entry) = entry.filter(|e| e.content.as_ref().is_some_and(|c| c.key.is_some()))
             && only.as_mut().map_or(Ok(true), |only| names(only, &entry))?
         {
-            aside.push(Expect::current(entry))?;
+            aside.push(&Expect::current(entry))?;
         }
     }
     Ok(versions)
@@ -287,7 +284,7 @@ fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect
             && !names(&mut newest, &entry)?
         {
             versions |= content.version.is_some();
-            aside.push(Expect::kept(entry, &content, &at.keys, at.number, at.number))?;
+            aside.push(&Expect::kept(entry, &content, &at.keys, at.number, at.number))?;
         }
     }
     Ok(versions)

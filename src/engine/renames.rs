@@ -18,10 +18,33 @@ use crate::transfer::{Line, Stop};
 /// So many removed files are looked at.
 const CAP: usize = 200_000;
 
+/// Removed files, found by what a new file can be asked for at once. Of several that are alike the first counts. A
+/// directory of files that all have one size and one mtime costs one look-up a file, like any other.
+#[derive(Default)]
 struct Gone {
-    path: Hash,
-    hash: Hash,
-    stamps: Option<Stamps>,
+    /// The paths' hashes, by what only the same file on this machine has.
+    by_stamps: HashMap<(u64, Time, Stamps), Hash>,
+    /// By what only the same content has.
+    by_content: HashMap<(u64, Time), HashMap<Hash, Hash>>,
+}
+
+impl Gone {
+    fn add(&mut self, old: &Entry, content: Hash, stamps: Option<Stamps>) {
+        let path = Hash::of(old.path.as_bytes());
+        if let Some(stamps) = stamps {
+            self.by_stamps.entry((old.size, old.mtime, stamps)).or_insert(path);
+        }
+        self.by_content.entry((old.size, old.mtime)).or_default().entry(content).or_insert(path);
+    }
+
+    /// The removed file that a new one was; its content is read only where nothing else can tell.
+    fn source(&self, entry: &Entry, stamps: Stamps, content: impl FnOnce() -> Option<Hash>) -> Option<Hash> {
+        let alike = self.by_content.get(&(entry.size, entry.mtime))?;
+        if let Some(same) = self.by_stamps.get(&(entry.size, entry.mtime, stamps)) {
+            return Some(*same);
+        }
+        alike.get(&content()?).copied()
+    }
 }
 
 /// Writes `plan` again with its renames found; the new facts.
@@ -67,9 +90,9 @@ pub fn find(root: &Root, plan: &Path, base: CacheReader, facts: Facts, parts: &d
     Ok(sum)
 }
 
-/// Removed files by size and mtime.
-fn removed(plan: &Path, mut base: CacheReader) -> Result<HashMap<(u64, Time), Vec<Gone>>> {
-    let mut gone: HashMap<(u64, Time), Vec<Gone>> = HashMap::new();
+/// The removed files of a plan.
+fn removed(plan: &Path, mut base: CacheReader) -> Result<Gone> {
+    let mut gone = Gone::default();
     let mut lines = Reader::<Line>::open(plan)?;
     let mut count = 0;
     while let Some(line) = lines.next_line()? {
@@ -80,7 +103,7 @@ fn removed(plan: &Path, mut base: CacheReader) -> Result<HashMap<(u64, Time), Ve
             break;
         }
         let stamps = stamps_of(&mut base, old.path.as_bytes())?;
-        gone.entry((old.size, old.mtime)).or_default().push(Gone { path: Hash::of(old.path.as_bytes()), hash: content.hash, stamps });
+        gone.add(&old, content.hash, stamps);
     }
     Ok(gone)
 }
@@ -102,21 +125,17 @@ fn stamps_of(base: &mut CacheReader, path: &[u8]) -> Result<Option<Stamps>> {
 }
 
 /// For each new file that is an old one: its path's hash and the old path's.
-fn matches(root: &Root, plan: &Path, gone: &HashMap<(u64, Time), Vec<Gone>>, stop: &Stop) -> Result<HashMap<Hash, Hash>> {
+fn matches(root: &Root, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap<Hash, Hash>> {
     let mut found = HashMap::new();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
         let Change::Added { entry, stamps } = line.step else { continue };
-        let Some(candidates) = gone.get(&(entry.size, entry.mtime)).filter(|_| entry.kind == Kind::File) else { continue };
-        let source = match candidates.iter().find(|g| g.stamps == Some(stamps)) {
-            Some(same) => Some(same.path),
-            None => {
-                stop.check()?;
-                let hash = hash_file(root, entry.path.as_bytes()).ok().map(|(hash, ..)| hash);
-                candidates.iter().find(|g| Some(g.hash) == hash).map(|g| g.path)
-            }
-        };
-        if let Some(source) = source {
+        if entry.kind != Kind::File {
+            continue;
+        }
+        stop.check()?;
+        let content = || hash_file(root, entry.path.as_bytes()).ok().map(|(hash, ..)| hash);
+        if let Some(source) = gone.source(&entry, stamps, content) {
             found.insert(Hash::of(entry.path.as_bytes()), source);
         }
     }
@@ -137,4 +156,50 @@ fn sources(plan: &Path, matches: &HashMap<Hash, Hash>) -> Result<HashMap<Hash, E
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn file(path: &str, size: u64) -> Entry {
+        serde_json::from_str(&format!(r#"{{"path":"{path}","size":{size},"mtime":"1.000000000","mode":"0644"}}"#)).unwrap()
+    }
+
+    fn stamps(ino: u64) -> Stamps {
+        Stamps { ino, ..Stamps::default() }
+    }
+
+    #[test]
+    fn a_moved_file_is_found_by_its_stamps_and_a_copied_one_by_its_content() {
+        let mut gone = Gone::default();
+        let (one, two) = (Hash::of(b"1"), Hash::of(b"2"));
+        gone.add(&file("a", 5), one, Some(stamps(7)));
+        gone.add(&file("b", 5), two, None);
+        gone.add(&file("c", 5), two, Some(stamps(8)));
+        let read = Cell::new(0);
+        let of = |hash| {
+            read.set(read.get() + 1);
+            Some(hash)
+        };
+        assert_eq!(gone.source(&file("x", 5), stamps(7), || of(two)), Some(Hash::of(b"a")));
+        assert_eq!(gone.source(&file("x", 6), stamps(7), || of(two)), None);
+        assert_eq!(read.get(), 0, "nothing was read where stamps or sizes decide");
+        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(two)), Some(Hash::of(b"b")), "the first of those alike");
+        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(Hash::of(b"3"))), None);
+    }
+
+    /// As many files as are looked at, all of one size and mtime: with a comparison of each with each this would be
+    /// 4 * 10^10 of them, and the test would not end.
+    #[test]
+    fn files_that_are_all_alike_cost_one_look_up_each() {
+        let mut gone = Gone::default();
+        for n in 0..CAP as u64 {
+            gone.add(&file("a", 5), Hash::of(&n.to_le_bytes()), Some(stamps(n)));
+        }
+        for n in 0..CAP as u64 {
+            assert!(gone.source(&file("b", 5), stamps(u64::MAX), || Some(Hash::of(&n.to_le_bytes()))).is_some());
+        }
+    }
 }

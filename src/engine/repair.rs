@@ -246,7 +246,7 @@ impl Work<'_> {
         progress.set_phase(Phase::Transfer);
         let target = Arc::new(self.target(&backend));
         let hub = Arc::new(Hub::new(Arc::clone(&self.root), 1, 0));
-        let nothing = || Sorter::new(self.scratch, 2, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
+        let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
         match backend.tree() {
             Some(tree) => {
                 tree.clear_staging().await?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, Hash, RelPath, Time};
 
 /// What the file system says beside the metadata that is kept: enough to tell whether a file was touched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamps {
     pub ino: u64,
     pub ctime: Time,

@@ -1,11 +1,14 @@
-//! Sorting more than fits in memory: runs of bounded size in unnamed files, merged at the end.
+//! Sorting more than fits in memory: runs of bounded size in unnamed files, merged in levels.
 //!
-//! Of several documents with one key only the one pushed last comes out.
+//! Owns the bounds. What is held is bounded by its bytes, however many or large the documents are; the files that
+//! are open at once are bounded by [`FAN`] a level, and a level holds [`FAN`] times as much as the one below: 20
+//! million names take two levels. Of several documents with one key only the one pushed last comes out.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -14,69 +17,151 @@ use serde::de::DeserializeOwned;
 use super::lines::Reader;
 use crate::error::{Error, Result};
 
+/// Bytes that are held in memory before they go to a file.
+const HELD: usize = 8 << 20;
+/// So many runs become one of the next level.
+const FAN: usize = 32;
+
 /// Takes documents in any order.
 pub struct Sorter<T> {
     dir: PathBuf,
     key: fn(&T) -> &[u8],
-    held: Vec<T>,
-    cap: usize,
-    runs: Vec<File>,
+    held: Held,
+    limit: usize,
+    /// Runs by level, in the order they were pushed. Those of a higher level are older.
+    levels: Vec<Vec<File>>,
 }
 
 impl<T: Serialize + DeserializeOwned> Sorter<T> {
-    /// Holds at most `cap` documents in memory; the rest goes to unnamed files in `dir`.
-    pub fn new(dir: &Path, cap: usize, key: fn(&T) -> &[u8]) -> Self {
-        Self { dir: dir.into(), key, held: Vec::new(), cap: cap.max(2), runs: Vec::new() }
+    /// What does not fit in memory goes to unnamed files in `dir`.
+    pub fn new(dir: &Path, key: fn(&T) -> &[u8]) -> Self {
+        Self::holding(dir, HELD, key)
     }
 
-    pub fn push(&mut self, value: T) -> Result<()> {
-        self.held.push(value);
-        if self.held.len() >= self.cap { self.spill() } else { Ok(()) }
+    /// Holds at most `limit` bytes in memory, and one document.
+    fn holding(dir: &Path, limit: usize, key: fn(&T) -> &[u8]) -> Self {
+        Self { dir: dir.into(), key, held: Held::default(), limit, levels: Vec::new() }
+    }
+
+    pub fn push(&mut self, value: &T) -> Result<()> {
+        self.held.push((self.key)(value), value).map_err(|e| Error::local(&self.dir, e))?;
+        if self.held.size() >= self.limit { self.spill() } else { Ok(()) }
     }
 
     fn spill(&mut self) -> Result<()> {
-        self.settle();
-        let fail = |e| Error::local(&self.dir, e);
-        let file = unnamed(&self.dir).map_err(fail)?;
-        let mut out = BufWriter::with_capacity(1 << 16, file);
-        for value in self.held.drain(..) {
-            serde_json::to_writer(&mut out, &value).map_err(|e| fail(e.into()))?;
-            out.write_all(b"\n").map_err(fail)?;
+        self.held.settle();
+        let mut out = Run::create(&self.dir)?;
+        for line in self.held.lines() {
+            out.line(line)?;
         }
-        let mut file = out.into_inner().map_err(|e| fail(e.into_error()))?;
-        file.rewind().map_err(fail)?;
-        self.runs.push(file);
-        Ok(())
+        self.held.clear();
+        let file = out.end()?;
+        self.add(0, file)
     }
 
-    /// Sorts what is held, the last of equals staying.
-    fn settle(&mut self) {
-        let key = self.key;
-        self.held.reverse();
-        self.held.sort_by(|a, b| key(a).cmp(key(b)));
-        self.held.dedup_by(|later, kept| key(later) == key(kept));
+    /// Takes in a run; a level that is full becomes one run of the next.
+    fn add(&mut self, level: usize, file: File) -> Result<()> {
+        if self.levels.len() == level {
+            self.levels.push(Vec::new());
+        }
+        self.levels[level].push(file);
+        if self.levels[level].len() < FAN {
+            return Ok(());
+        }
+        let full = std::mem::take(&mut self.levels[level]);
+        let mut merged = Sorted::<T>::merging(full, &self.dir, self.key)?;
+        let mut out = Run::create(&self.dir)?;
+        let mut line = Vec::new();
+        while let Some(value) = merged.next_sorted()? {
+            line.clear();
+            serde_json::to_writer(&mut line, &value).map_err(|e| Error::local(&self.dir, e.into()))?;
+            line.push(b'\n');
+            out.line(&line)?;
+        }
+        let file = out.end()?;
+        self.add(level + 1, file)
     }
 
     /// The documents in order of their keys.
     pub fn finish(mut self) -> Result<Sorted<T>> {
-        if self.runs.is_empty() {
-            self.settle();
-            return Ok(Sorted {
-                held: std::mem::take(&mut self.held).into_iter(),
-                runs: Vec::new(),
-                heap: BinaryHeap::new(),
-                key: self.key,
-            });
+        if self.levels.is_empty() {
+            self.held.settle();
+            return Ok(Sorted { held: Some(self.held), next: 0, runs: Vec::new(), heap: BinaryHeap::new(), key: self.key, dir: self.dir });
         }
-        if !self.held.is_empty() {
+        if !self.held.index.is_empty() {
             self.spill()?;
         }
-        let runs = self.runs.drain(..).map(|f| (Reader::over(f, &self.dir), None)).collect();
-        let mut sorted = Sorted { held: Vec::new().into_iter(), runs, heap: BinaryHeap::new(), key: self.key };
-        for index in 0..sorted.runs.len() {
-            sorted.refill(index)?;
-        }
-        Ok(sorted)
+        let runs = self.levels.drain(..).rev().flatten().collect();
+        Sorted::merging(runs, &self.dir, self.key)
+    }
+}
+
+/// Documents in memory: their keys and lines, one after the other.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    index: Vec<Item>,
+}
+
+struct Item {
+    key: Range<usize>,
+    line: Range<usize>,
+}
+
+impl Held {
+    fn push<T: Serialize>(&mut self, key: &[u8], value: &T) -> std::io::Result<()> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let middle = self.bytes.len();
+        serde_json::to_writer(&mut self.bytes, value)?;
+        self.bytes.push(b'\n');
+        self.index.push(Item { key: start..middle, line: middle..self.bytes.len() });
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len() + self.index.len() * size_of::<Item>()
+    }
+
+    /// Sorts, the last of equals staying.
+    fn settle(&mut self) {
+        let Self { bytes, index } = self;
+        index.reverse();
+        index.sort_by(|a, b| bytes[a.key.clone()].cmp(&bytes[b.key.clone()]));
+        index.dedup_by(|later, kept| bytes[later.key.clone()] == bytes[kept.key.clone()]);
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.index.iter().map(|item| &self.bytes[item.line.clone()])
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.index.clear();
+    }
+}
+
+/// A run on its way to its file.
+struct Run<'a> {
+    out: BufWriter<File>,
+    dir: &'a Path,
+}
+
+impl<'a> Run<'a> {
+    fn create(dir: &'a Path) -> Result<Self> {
+        let file = unnamed(dir).map_err(|e| Error::local(dir, e))?;
+        Ok(Self { out: BufWriter::with_capacity(1 << 16, file), dir })
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        self.out.write_all(line).map_err(|e| Error::local(self.dir, e))
+    }
+
+    fn end(self) -> Result<File> {
+        let fail = |e| Error::local(self.dir, e);
+        let mut file = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
+        file.rewind().map_err(fail)?;
+        Ok(file)
     }
 }
 
@@ -96,11 +181,15 @@ fn unnamed(dir: &Path) -> std::io::Result<File> {
 
 /// Documents in order.
 pub struct Sorted<T> {
-    held: std::vec::IntoIter<T>,
+    /// All of them, where they fitted in memory.
+    held: Option<Held>,
+    /// How many of those have come out.
+    next: usize,
     runs: Vec<(Reader<T>, Option<T>)>,
     /// Smallest key first; of equal keys the newest run first.
     heap: BinaryHeap<Reverse<(Vec<u8>, Reverse<usize>)>>,
     key: fn(&T) -> &[u8],
+    dir: PathBuf,
 }
 
 /// Sorted documents that are met by keys asked for in ascending order.
@@ -129,6 +218,16 @@ impl<T: DeserializeOwned> Joined<T> {
 }
 
 impl<T: DeserializeOwned> Sorted<T> {
+    /// Merges runs, of which later ones are newer.
+    fn merging(runs: Vec<File>, dir: &Path, key: fn(&T) -> &[u8]) -> Result<Self> {
+        let runs = runs.into_iter().map(|f| (Reader::over(f, dir), None)).collect();
+        let mut sorted = Self { held: None, next: 0, runs, heap: BinaryHeap::new(), key, dir: dir.into() };
+        for index in 0..sorted.runs.len() {
+            sorted.refill(index)?;
+        }
+        Ok(sorted)
+    }
+
     fn refill(&mut self, index: usize) -> Result<()> {
         let next = self.runs[index].0.next_line()?;
         if let Some(value) = &next {
@@ -140,8 +239,10 @@ impl<T: DeserializeOwned> Sorted<T> {
 
     /// The next document; none at the end.
     pub fn next_sorted(&mut self) -> Result<Option<T>> {
-        if self.runs.is_empty() {
-            return Ok(self.held.next());
+        if let Some(held) = &self.held {
+            let Some(item) = held.index.get(self.next) else { return Ok(None) };
+            self.next += 1;
+            return serde_json::from_slice(&held.bytes[item.line.clone()]).map(Some).map_err(|e| Error::local(&self.dir, e.into()));
         }
         let Some(Reverse((key, Reverse(index)))) = self.heap.pop() else { return Ok(None) };
         let value = self.runs[index].1.take();
@@ -164,14 +265,18 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    fn key(value: &(String, u32)) -> &[u8] {
+        value.0.as_bytes()
+    }
+
     proptest! {
         #[test]
-        fn comes_out_sorted_with_the_last_of_each_key(values in prop::collection::vec(("[a-c]{0,3}", 0u32..100), 0..60), cap in 2usize..20) {
+        fn comes_out_sorted_with_the_last_of_each_key(values in prop::collection::vec(("[a-c]{0,3}", 0u32..100), 0..60), limit in 50usize..1000) {
             let dir = tempfile::tempdir().unwrap();
-            let mut sorter = Sorter::new(dir.path(), cap, |v: &(String, u32)| v.0.as_bytes());
+            let mut sorter = Sorter::holding(dir.path(), limit, key);
             let mut want = BTreeMap::new();
             for value in &values {
-                sorter.push(value.clone()).unwrap();
+                sorter.push(value).unwrap();
                 want.insert(value.0.clone(), value.1);
             }
             let mut sorted = sorter.finish().unwrap();
@@ -181,5 +286,25 @@ mod tests {
             }
             prop_assert_eq!(got, want.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    /// Two levels: each document is a run of its own, and there are more than a level holds, twice over.
+    #[test]
+    fn the_runs_that_are_open_at_once_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sorter = Sorter::holding(dir.path(), 1, key);
+        let count = FAN * FAN + FAN + 1;
+        for n in 0..count {
+            // Every key twice; the second must win though the first lies in a run of a higher level.
+            sorter.push(&(format!("{:05}", n / 2), n as u32)).unwrap();
+            assert!(sorter.levels.iter().all(|level| level.len() < FAN));
+        }
+        assert_eq!(sorter.levels.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
+        let mut sorted = sorter.finish().unwrap();
+        let mut got = Vec::new();
+        while let Some((_, n)) = sorted.next_sorted().unwrap() {
+            got.push(n as usize);
+        }
+        assert_eq!(got, (0..count).filter(|n| n % 2 == 1 || *n == count - 1).collect::<Vec<_>>());
     }
 }

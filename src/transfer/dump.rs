@@ -19,7 +19,7 @@ use super::feed::{Dump, Piece};
 use super::journal::{Done, Journal, Upload};
 use super::keep::keep_old;
 use super::objects::tag;
-use super::tree::{file_meta, kept_place};
+use super::place::{file_meta, kept_place};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Content, Entry, Hash, Stamps};

@@ -132,12 +132,12 @@ impl Journal {
 
     /// All that is done, in order of paths; of a path done twice the last.
     pub fn sorted(path: &Path, spill: &Path) -> Result<Sorted<Done>> {
-        let mut sorter = Sorter::new(spill, 20_000, |d: &Done| d.entry.path.as_bytes());
+        let mut sorter = Sorter::new(spill, |d: &Done| d.entry.path.as_bytes());
         if path.exists() {
             let mut reader = Reader::<Record>::open(path)?;
             while let Some(record) = reader.next_line()? {
                 if let Record::Done(done) = record {
-                    sorter.push(*done)?;
+                    sorter.push(&done)?;
                 }
             }
         }
@@ -145,25 +145,26 @@ impl Journal {
     }
 }
 
+/// Cuts the file back to its last whole line, looking for it from the end: a journal can be many gigabytes long.
 fn mend(path: &Path) -> Result<()> {
-    use std::io::{Read, Seek, SeekFrom, Write};
+    use std::os::unix::fs::FileExt;
+    const BLOCK: u64 = 64 << 10;
     let fail = |e| crate::error::Error::local(path, e);
-    let mut file = std::fs::File::options().read(true).write(true).open(path).map_err(fail)?;
-    let end = file.seek(SeekFrom::End(0)).map_err(fail)?;
-    if end == 0 {
-        return Ok(());
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1)).map_err(fail)?;
-    file.read_exact(&mut last).map_err(fail)?;
-    if last[0] != b'\n' {
-        // Cut back to the last whole line.
-        let all = std::fs::read(path).map_err(fail)?;
-        let keep = all.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
-        file.set_len(keep as u64).map_err(fail)?;
-        file.flush().map_err(fail)?;
-    }
-    Ok(())
+    let file = std::fs::File::options().read(true).write(true).open(path).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    let mut block = vec![0; BLOCK as usize];
+    let mut end = length;
+    let whole = loop {
+        let start = end.saturating_sub(BLOCK);
+        let tail = &mut block[..(end - start) as usize];
+        file.read_exact_at(tail, start).map_err(fail)?;
+        match tail.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => break start + at as u64 + 1,
+            None if start == 0 => break 0,
+            None => end = start,
+        }
+    };
+    if whole < length { file.set_len(whole).map_err(fail) } else { Ok(()) }
 }
 
 /// What an earlier run left in its journal.
@@ -218,5 +219,29 @@ impl Resumed {
     /// All uploads that are not closed.
     pub fn into_uploads(self) -> impl Iterator<Item = Upload> {
         self.uploads.into_values().chain(self.older)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_journal_is_cut_back_to_its_last_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let long = "x".repeat(200_000);
+        for (text, whole) in [
+            ("", ""),
+            ("one\n", "one\n"),
+            ("one\ntw", "one\n"),
+            ("torn", ""),
+            (&*format!("one\n{long}"), "one\n"),
+            (&*format!("{long}\n{long}"), &*format!("{long}\n")),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            mend(&path).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        }
     }
 }

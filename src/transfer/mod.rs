@@ -13,10 +13,12 @@ mod keep;
 mod limit;
 mod objects;
 mod parts;
+mod place;
 mod present;
 mod progress;
 mod stop;
 mod tree;
+mod way;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -35,7 +37,9 @@ pub use objects::upload_objects;
 pub use parts::{abort_stale, part_size};
 pub use progress::{Phase, Progress};
 pub use stop::Stop;
-pub use tree::{file_meta, kept_place, make_way, place, upload_tree};
+pub use place::{file_meta, kept_place, place};
+pub use tree::upload_tree;
+pub use way::make_way;
 
 use crate::manifest::KeyRules;
 use crate::model::{Change, Problem, RelPath};

@@ -8,7 +8,7 @@ use offsite_backends::{Error as StoreError, FileKind, Stamp, Tree};
 
 use super::Target;
 use super::objects::tag;
-use super::tree::place;
+use super::place::place;
 use crate::error::Result;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;

@@ -4,23 +4,24 @@
 //! staged beside the tree, and a batch of them gets its names once all of it is on the disk. The file
 //! that is replaced is linked into `kept/` first, so the last snapshot stays whole at every moment.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::{ErrorKind, FileKind, FileMeta, Publish, Staged, Stamp, Tree};
+use offsite_backends::{FileKind, Publish, Staged, Stamp, Tree};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal};
 use super::objects::{Trouble, as_read, note_source};
 use super::parts::part_size;
+use super::place::{file_meta, kept_place, place};
 use super::present::is_there;
+use super::way::make_way;
 use super::{Hub, Line, Target};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
-use crate::model::{Change, Content, Entry, Hash, Kind, RelPath, Xattr};
+use crate::model::{Change, Content, Entry, Hash, Kind};
 use crate::scan::{BigFile, ReadError, TRIES};
 use crate::spool::{Joined, Reader, Sorted};
 
@@ -31,32 +32,6 @@ const BATCH_BYTES: u64 = 128 << 20;
 const BLOCK: u64 = 1 << 20;
 /// Large files at once: more only make the disk seek.
 const LARGE: usize = 4;
-
-/// Metadata of an entry, to be set on a copy.
-pub fn file_meta(entry: &Entry) -> FileMeta {
-    FileMeta {
-        mode: Some(entry.mode),
-        mtime: Some(Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos }),
-        owner: Some((entry.uid, entry.gid)),
-        xattrs: entry.xattrs.iter().map(|Xattr { name, value }| (name.0.clone(), value.0.clone())).collect(),
-        sparse: entry.sparse,
-    }
-}
-
-/// Where an entry lies in a tree; none for what only the manifest holds (directories and links that would
-/// lie in `.offsite/`).
-pub fn place(rules: &KeyRules, entry: &Entry) -> Option<Vec<u8>> {
-    match (rules.odd_key(entry.path.bare()), entry.kind) {
-        (None, _) => Some(entry.path.bare().to_vec()),
-        (Some(key), Kind::File) => Some(key.into_bytes()),
-        (Some(_), _) => None,
-    }
-}
-
-/// Where the content of `old` goes when it is replaced.
-pub fn kept_place(rules: &KeyRules, old: &Entry) -> Option<Vec<u8>> {
-    old.content.as_ref().map(|content| rules.kept_key(old.path.as_bytes(), content))
-}
 
 /// A content that waits for its name; without one, a file that turned out to be as it was, or a directory.
 struct Ready {
@@ -120,57 +95,6 @@ pub async fn upload_tree(
     journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
     target.stop.check()?;
     outcome
-}
-
-/// Moves away what has another kind now, so that the new one finds its name free.
-pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool) -> Result<()> {
-    let mut removed: HashSet<Hash> = HashSet::new();
-    let mut lines = Reader::<Line>::open(plan)?;
-    while let Some(line) = lines.next_line()? {
-        if let Change::Removed { old, .. } = &line.step {
-            removed.insert(Hash::of(old.path.bare()));
-        }
-    }
-    if removed.is_empty() {
-        return Ok(());
-    }
-    let mut ways: Vec<RelPath> = Vec::new();
-    let mut lines = Reader::<Line>::open(plan)?;
-    while let Some(line) = lines.next_line()? {
-        if let Change::Added { entry, .. } | Change::Renamed { entry, .. } = &line.step
-            && removed.contains(&Hash::of(entry.path.bare()))
-        {
-            ways.push(RelPath::new(entry.path.bare()));
-        }
-    }
-    if ways.is_empty() {
-        return Ok(());
-    }
-    let in_way = |path: &RelPath| ways.iter().any(|w| path.bare() == w.as_bytes() || path.0.starts_with(&[w.as_bytes(), b"/"].concat()));
-    let mut dirs = Vec::new();
-    let mut lines = Reader::<Line>::open(plan)?;
-    while let Some(line) = lines.next_line()? {
-        if let Change::Removed { old, .. } = &line.step
-            && in_way(&old.path)
-            && let Some(place) = place(rules, old)
-        {
-            match old.kind {
-                Kind::Dir => dirs.push(place),
-                _ => match tree.remove_file(&place, kept_place(rules, old).filter(|_| keeps).as_deref()).await {
-                    // A run that was cut off has made way already.
-                    Err(error) if error.kind == ErrorKind::Exists => {}
-                    done => done?,
-                },
-            }
-        }
-    }
-    for dir in dirs.iter().rev() {
-        match tree.remove_dir(dir).await {
-            Err(error) if error.kind == ErrorKind::Exists => {}
-            done => drop(done?),
-        }
-    }
-    Ok(())
 }
 
 impl Sender {

@@ -137,7 +137,7 @@ impl<'a> History<'a> {
                     let Some(content) = entry.content.clone().filter(|_| entry.kind == Kind::File) else { continue };
                     if !names(&mut newest, &entry)? {
                         versions |= content.version.is_some();
-                        aside.push(Expect::kept(entry, &content, &own.rules, first, own.number))?;
+                        aside.push(&Expect::kept(entry, &content, &own.rules, first, own.number))?;
                     }
                 }
                 Ok(ControlFlow::Continue(()))

@@ -22,8 +22,6 @@ use crate::transfer::{Progress, Stop};
 
 /// Times may differ by so much where a file system keeps them coarsely.
 const COARSE: i64 = 2;
-/// So many listed things are held in memory when they are sorted.
-const HELD: usize = 50_000;
 
 /// One listed thing, as far as it counts here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,11 +143,11 @@ impl Merge<'_> {
         mut listing: BoxStream<'static, offsite_backends::Result<Listed>>,
         seen: &mut Seen,
     ) -> Result<Sorted<There>> {
-        let mut sorter = Sorter::new(self.spill, HELD, |t: &There| t.order.as_bytes());
-        sorter.push(first)?;
+        let mut sorter = Sorter::new(self.spill, |t: &There| t.order.as_bytes());
+        sorter.push(&first)?;
         while let Some(listed) = listing.next().await {
             if let Some(there) = self.listed(listed?, seen)? {
-                sorter.push(there)?;
+                sorter.push(&there)?;
             }
         }
         sorter.finish()

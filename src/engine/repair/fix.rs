@@ -38,16 +38,16 @@ impl Fix {
 
 /// All changes in order: those that were planned, and what was sent.
 pub fn sorted(scratch: &Path, planned: &Planned, journal: Option<&Path>) -> Result<Sorted<Fix>> {
-    let mut sorter = Sorter::new(scratch, 20_000, |f: &Fix| f.path.as_bytes());
+    let mut sorter = Sorter::new(scratch, |f: &Fix| f.path.as_bytes());
     let mut changes = Reader::<Fix>::open(&planned.changes)?;
     while let Some(fix) = changes.next_line()? {
-        sorter.push(fix)?;
+        sorter.push(&fix)?;
     }
     if let Some(journal) = journal {
         let mut sent = Journal::sorted(journal, scratch)?;
         while let Some(done) = sent.next_sorted()? {
             if done.entry.kind == Kind::File {
-                sorter.push(Fix::set(done.entry, Some(done.stamps)))?;
+                sorter.push(&Fix::set(done.entry, Some(done.stamps)))?;
             }
         }
     }

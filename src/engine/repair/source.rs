@@ -65,10 +65,10 @@ struct Planning<'a> {
 
 /// Goes through what a check found wrong.
 pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &How, scratch: &Path) -> Result<Planned> {
-    let mut sorter = Sorter::new(scratch, 20_000, |w: &Wrong| w.entry.path.as_bytes());
+    let mut sorter = Sorter::new(scratch, |w: &Wrong| w.entry.path.as_bytes());
     let mut wrong = Reader::<Wrong>::open(&scratch.join("wrong"))?;
     while let Some(one) = wrong.next_line()? {
-        sorter.push(one)?;
+        sorter.push(&one)?;
     }
     let [lines, changes, touched] = ["lines", "changes", "touched"].map(|name| local(scratch, name));
     let mut planning = Planning {
