@@ -4,7 +4,7 @@
 //! of them stay, a line's time in cron. Invariant: each sync from a directory to a bucket is a job of its own, in the order of the script.
 
 use super::document::{Document, plain, trimmed, with_settings};
-use super::dumps::{dump, line, without_secret};
+use super::dumps::{dump, line, repacked, without_secret};
 use super::flags::{Arg, parse};
 use super::notes::Notes;
 use super::rules::{Rules, from_aws};
@@ -32,6 +32,9 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
                     let taken = |name: &str| dumped.iter().any(|(known, _)| known == name);
                     let other = |n: u32| name.replace(".sql", &format!("-{n}.sql"));
                     let name = if taken(&name) { (2..).map(other).find(|name| !taken(name)).unwrap_or_default() } else { name };
+                    if let Some(packer) = commands.get(at + 1).and_then(|next| next.first()) {
+                        repacked(packer, &name, "dumps", notes);
+                    }
                     dumped.push((name, entry));
                 }
             }
@@ -168,7 +171,7 @@ impl Said {
 }
 
 /// How many dumps a script let be, or for how long, and the command that says so: `head -n -5` or `tail -n +6` in front of
-/// `xargs rm`, `find … -mtime +14 -delete`. Names with a date are one a day.
+/// `xargs rm`, `find … -mtime +14 -delete`. A number of files is a number of runs, however many a day there are.
 fn rotated(words: &[String], next: Option<&Vec<String>>) -> Option<(Node, String)> {
     let removes = |words: &[String]| words.iter().any(|word| word == "rm" || word == "-delete" || word.ends_with("/rm"));
     let number = |flag: &str, sign: char| {
@@ -178,10 +181,10 @@ fn rotated(words: &[String], next: Option<&Vec<String>>) -> Option<(Node, String
     };
     let lines = |sign| number("-n", sign).or_else(|| number("--lines", sign));
     let piped = next.is_some_and(|next| next.first().is_some_and(|word| word == "xargs") && removes(next));
-    let daily = |days: u64| (days > 0).then(|| Node::map().with("daily", days));
+    let last = |count: u64| (count > 0).then(|| Node::map().with("last", count));
     let keep = match words.first()?.rsplit('/').next()? {
-        "head" if piped => daily(lines('-')?)?,
-        "tail" if piped => daily(lines('+')?.checked_sub(1)?)?,
+        "head" if piped => last(lines('-')?)?,
+        "tail" if piped => last(lines('+')?.checked_sub(1)?)?,
         "find" if piped || removes(words) => Node::map().with("within", format!("{}d", number("-mtime", '+')?)),
         _ => return None,
     };

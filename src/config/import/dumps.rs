@@ -3,7 +3,21 @@
 //! Owns how a command is written so that no secret stands in it. Invariant: a password becomes the variable that the
 //! program itself reads, never an argument.
 
+use super::notes::Notes;
 use super::tree::Node;
+
+/// Programs that pack a stream, and how each is called to unpack it.
+const PACKERS: [(&str, &str); 9] = [
+    ("gzip", "gunzip"),
+    ("pigz", "gunzip"),
+    ("bzip2", "bunzip2"),
+    ("pbzip2", "bunzip2"),
+    ("lbzip2", "bunzip2"),
+    ("xz", "unxz"),
+    ("lzma", "unlzma"),
+    ("compress", "uncompress"),
+    ("lz4", "unlz4"),
+];
 
 /// One word to the shell, as it was meant; `$NAME` stays the shell's.
 pub fn quoted(word: &str) -> String {
@@ -36,6 +50,16 @@ pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String
     }
     let packed = if compress && !name.ends_with(".zst") { format!("{name}.zst") } else { name.to_owned() };
     Node::map().with(&packed, how)
+}
+
+/// Says that a dump, which `packer` packed, is packed by zstd now: commands that restore it have to change.
+pub fn repacked(packer: &str, name: &str, at: &str, notes: &mut Notes) {
+    let program = packer.rsplit('/').next().unwrap_or(packer);
+    let Some((program, unpacker)) = PACKERS.iter().find(|(known, _)| *known == program) else { return };
+    notes.different(
+        at,
+        format!("{program} becomes zstd: the dump is `{name}`, and a command that restores it calls `zstd -dc` where it called `{unpacker}`"),
+    );
 }
 
 /// A word with a password in a URL or in an assignment, as a variable that stands for it.

@@ -252,6 +252,7 @@ fn url_of(target: &str, user: Option<&str>, settings: &[(&'static str, String)],
     let (scheme, rest) = target.split_once("://").unwrap_or(("file", target.as_str()));
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (login, host) = host.rsplit_once('@').map_or((None, host), |(login, host)| (Some(login), host));
+    login_left_out(scheme, login, at, notes);
     let mut settings = settings.to_vec();
     let joined = |bucket: &str, path: &str| {
         [bucket, path.trim_matches('/'), "offsite"].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/")
@@ -281,9 +282,44 @@ fn url_of(target: &str, user: Option<&str>, settings: &[(&'static str, String)],
     with_settings(&url, if url.starts_with("s3://") { &settings } else { &[] })
 }
 
+/// Says that what stands before the `@` of a target is not copied, or only the user's name of it.
+fn login_left_out(scheme: &str, login: Option<&str>, at: &str, notes: &mut Notes) {
+    let Some(login) = login else { return };
+    let kind = scheme.rsplit('+').next().unwrap_or_default();
+    let text = match kind {
+        "b2" => {
+            "TARGET has an account and a key of B2: neither is copied. Give them as B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY in the environment (docs/b2.md)"
+        }
+        "s3" | "http" => "TARGET has a key of S3: it is not copied. Put it where the AWS tools have it, ~/.aws/credentials (docs/s3.md)",
+        "gs" => "TARGET has a key of Google's: it is not copied. offsite takes the credentials that gcloud has (docs/gcs.md)",
+        _ if !login.contains(':') => return,
+        _ => "TARGET has a password: it is not copied. For SFTP use a key of ssh's (docs/sftp.md)",
+    };
+    notes.left_to_do(at, text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_in_the_target_is_named() {
+        for (target, said) in [
+            ("b2://id:hush@acme/web", "B2_APPLICATION_KEY"),
+            ("s3://key:hush@s3.example/acme", "~/.aws/credentials"),
+            ("sftp://me:hush@nas//srv", "a password"),
+        ] {
+            let mut notes = Notes::default();
+            url_of(target, None, &[], "x", &mut notes);
+            assert!(notes.0.iter().any(|note| note.text.contains(said)), "{target}: {notes:?}");
+            assert!(!format!("{notes:?}").contains("hush"));
+        }
+        for target in ["sftp://me@nas//srv", "b2://acme/web", "/mnt/disk"] {
+            let mut notes = Notes::default();
+            url_of(target, None, &[], "x", &mut notes);
+            assert!(notes.0.is_empty(), "{target}: {notes:?}");
+        }
+    }
 
     #[test]
     fn targets() {

@@ -5,7 +5,7 @@
 //! or what the vendor's tools read; an option that means nothing here is in a note.
 
 use super::document::{Document, trimmed};
-use super::dumps::{dump, line};
+use super::dumps::{dump, line, repacked};
 use super::notes::Notes;
 use super::phpbu_dumps::{checks, command};
 use super::phpbu_places::{keep, remote_cleanup, sync_url, undated};
@@ -175,7 +175,12 @@ fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Optio
         _ => {
             let (name, words) = command(part, at, notes)?;
             let (min_size, max_shrink) = checks(&backup.checks, at, notes);
-            Some(Some(dump(&name, line(&words), backup.target.get("compress").is_some(), min_size, max_shrink)))
+            let packer = backup.target.get("compress");
+            let made = dump(&name, line(&words), packer.is_some(), min_size, max_shrink);
+            if let (Some(packer), Some((name, _))) = (packer, made.entries().first()) {
+                repacked(packer, name, at, notes);
+            }
+            Some(Some(made))
         }
     }
 }

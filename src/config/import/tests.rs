@@ -198,6 +198,7 @@ fn phpbu_with_dumps() {
     assert_eq!(took.config["notify"], json!({ "mail": ["ops@acme.example", "root"], "only_failures": true }));
     assert_eq!(took.config["metrics"], "/var/lib/node/phpbu.prom");
     took.says(Kind::LeftOut, &["encryption (gpg)", "dropbox", "telegram", "adapters", "bootstrap"]);
+    took.says(Kind::Different, &["bzip2 becomes zstd: the dump is `shop.sql.zst`"]);
     took.says(Kind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
     took.says(
         Kind::ToDo,
@@ -258,8 +259,8 @@ fn a_script_that_dumps_first() {
     assert_eq!(dumps["shop.sql.zst"]["command"], "mysqldump -uroot shop");
     assert_eq!(dumps["database-2.sql.zst"]["command"], "pg_dump \"$DATABASE_URL\"");
     took.says(Kind::ToDo, &["a secret stood in the call of pg_dump", "a secret stood in the call of mysqldump"]);
-    assert_eq!(took.config["jobs"]["backups"]["keep"], json!({ "daily": 5 }));
-    took.says(Kind::Different, &["(`head -n -5`) is `keep`"]);
+    assert_eq!(took.config["jobs"]["backups"]["keep"], json!({ "last": 5 }));
+    took.says(Kind::Different, &["(`head -n -5`) is `keep`", "gzip becomes zstd: the dump is `database.sql.zst`"]);
 }
 
 #[test]
@@ -268,8 +269,8 @@ fn a_line_that_rotates_dumps_is_what_is_kept() {
         let script = format!("pg_dump shop > /x/shop.sql\n{line}\naws s3 sync /x s3://acme/x\n");
         took("dump.sh", &script, &[]).config["jobs"]["x"]["keep"].clone()
     };
-    assert_eq!(keep("ls -1t /x | tail -n +8 | xargs rm"), json!({ "daily": 7 }));
-    assert_eq!(keep("ls -1tr /x | head -n-3 | xargs -r rm -f"), json!({ "daily": 3 }));
+    assert_eq!(keep("ls -1t /x | tail -n +8 | xargs rm"), json!({ "last": 7 }));
+    assert_eq!(keep("ls -1tr /x | head -n-3 | xargs -r rm -f"), json!({ "last": 3 }));
     assert_eq!(keep("find /x -name '*.sql' -mtime +14 -delete"), json!({ "within": "14d" }));
     assert_eq!(keep("find /x -mtime +30 -exec rm {} \\;"), json!({ "within": "30d" }));
     for other in ["tail -n +2 /x/list | sort", "head -n 5 /x/list | xargs rm", "find /x -mtime +3 -print", "ls | tail -n +1 | xargs rm"] {
