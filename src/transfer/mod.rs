@@ -35,9 +35,9 @@ pub use journal::{Done, Header, Journal, Resumed, Upload};
 pub use limit::Limit;
 pub use objects::upload_objects;
 pub use parts::{abort_stale, part_size};
+pub use place::{file_meta, kept_place, place};
 pub use progress::{Phase, Progress};
 pub use stop::Stop;
-pub use place::{file_meta, kept_place, place};
 pub use tree::upload_tree;
 pub use way::make_way;
 

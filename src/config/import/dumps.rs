@@ -58,7 +58,9 @@ pub fn repacked(packer: &str, name: &str, at: &str, notes: &mut Notes) {
     let Some((program, unpacker)) = PACKERS.iter().find(|(known, _)| *known == program) else { return };
     notes.different(
         at,
-        format!("{program} becomes zstd: the dump is `{name}`, and a command that restores it calls `zstd -dc` where it called `{unpacker}`"),
+        format!(
+            "{program} becomes zstd: the dump is `{name}`, and a command that restores it calls `zstd -dc` where it called `{unpacker}`"
+        ),
     );
 }
 
