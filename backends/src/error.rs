@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A URL, name or setting that cannot be.
     Invalid,
+    /// The right to change the place may have run out while the call was on its way; nothing was changed.
+    Late,
     /// Anything else.
     Other,
 }

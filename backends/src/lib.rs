@@ -8,6 +8,8 @@
 pub mod b2;
 pub mod conformance;
 pub mod error;
+mod fence;
+mod fenced;
 pub mod file;
 pub mod gcs;
 mod held;
@@ -36,6 +38,8 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
 
 pub use error::{Error, ErrorKind, Result};
+pub use fence::{Act, Fence};
+pub use fenced::Fenced;
 pub use held::{Held, Refused};
 pub use initialize::Initialize;
 pub use listing::{Depth, Listed, Scope, Space, State};
@@ -97,6 +101,12 @@ pub trait Backend: Send + Sync {
     /// Requests and bytes so far, counted on the wire where there is one (retries included).
     fn meter(&self) -> &Meter;
 
+    /// Nanoseconds since this machine was started, sleep included (`CLOCK_BOOTTIME`): what a right that runs out is
+    /// measured by here. Only a test puts it forward.
+    fn boot_clock(&self) -> u64 {
+        fence::boot_clock()
+    }
+
     /// The time by the store's clock. Costs at most one request.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
@@ -109,6 +119,11 @@ pub trait Backend: Send + Sync {
     /// bucket that can be taken back, this asks, with at most one request in the life of the value.
     async fn keeps_versions(&self) -> Result<bool> {
         Ok(true)
+    }
+
+    /// Whether a condition on a put costs nothing: no further request, and no further try where it holds.
+    fn conditions_are_free(&self) -> bool {
+        true
     }
 
     /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of

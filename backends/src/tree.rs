@@ -104,7 +104,8 @@ pub trait Tree: Send + Sync {
     /// its settings say more). Each is replaced atomically (hard link to `keep` first, then
     /// rename), parent directories are made as needed (mode 0700 until [`Tree::set_meta`] says
     /// otherwise). Answers item by item, in order; one that failed is discarded and does not stop
-    /// the others. An empty directory makes way; one that holds something answers
+    /// the others. One that came too late ([`crate::ErrorKind::Late`]) stays staged, to be tried again or discarded.
+    /// An empty directory makes way; one that holds something answers
     /// [`crate::ErrorKind::Exists`].
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>>;
 

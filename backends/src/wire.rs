@@ -112,6 +112,8 @@ struct Metered {
 #[async_trait]
 impl HttpService for Metered {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // Tries again included: an answer may have been waited for while this machine slept.
+        crate::fence::check("this machine").map_err(|late| HttpError::new(HttpErrorKind::Unknown, late))?;
         let class = (self.dialect.class)(&request);
         let length = request.body().content_length() as u64;
         self.probe.meter.count(class);

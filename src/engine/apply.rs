@@ -82,7 +82,7 @@ pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Res
         since: rfc3339(),
         base: part.destination.number(),
     };
-    let lease = Lease::take(&part.destination.records, &format, claim, &common.stop).await?;
+    let lease = Lease::take(&part.destination, &format, claim, &common.stop).await?;
     let before = part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
     match write(common, part, outcome, &lease, &format, run).await {
         Ok(None) => {
@@ -256,7 +256,7 @@ fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
         window: common.window,
         limit: Arc::clone(&common.limit),
         progress: Arc::clone(&part.progress),
-        stop: Arc::clone(&common.stop),
+        stop: Arc::clone(&lease.stop),
         versioned: AtomicBool::new(false),
         findings: Mutex::default(),
     }

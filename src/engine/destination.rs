@@ -10,10 +10,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_backends::{self as backends, Backend};
+use offsite_backends::{self as backends, Backend, Fence, Fenced};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
+use super::lease::Hold;
 use super::prune::Locked;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, CacheWriter, Format, KnownStamps, Leaf, Lost, PageSource, Records, SnapshotRef};
@@ -59,7 +60,9 @@ pub struct Head {
 
 /// A destination that is open.
 pub struct Destination {
+    /// Changes nothing there unless `hold` lets it.
     pub backend: Arc<dyn Backend>,
+    pub hold: Arc<Hold>,
     pub records: Records,
     /// Its directory on this machine.
     pub dir: PathBuf,
@@ -87,9 +90,13 @@ impl Destination {
         make_private(&machine.cache_dir)?;
         make_private(&dir)?;
         let head = read_head(&dir.join("head.json"));
+        let hold = Arc::new(Hold::of(Arc::clone(&backend)));
+        let fence: Arc<dyn Fence> = hold.clone();
+        let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
         Ok(Self {
             records: Records::new(Arc::clone(&backend)),
             backend,
+            hold,
             dir,
             head,
             lost: Vec::new(),

@@ -5,15 +5,18 @@
 //! clock that is wrong here cannot break it. A lease that this machine's own dead run left is taken over
 //! at once: whoever holds the local lock file it names knows that run has ended.
 
+mod hold;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::{PutMode, UpdateVersion};
 use offsite_backends::ErrorKind;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+pub use self::hold::Hold;
+use super::destination::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::{Format, Records};
 use crate::transfer::Stop;
@@ -44,13 +47,15 @@ struct Body {
     interrupted: bool,
 }
 
-/// A lease that is held.
+/// A lease that is held. What is written under it goes through the fence of its destination ([`Hold`]).
 pub struct Lease {
     records: Records,
     body: Body,
     swap: bool,
-    etag: Arc<Mutex<Option<String>>>,
+    hold: Arc<Hold>,
     renewal: JoinHandle<()>,
+    /// Ends the run at this destination, and no other.
+    pub stop: Arc<Stop>,
     /// The run that held it before and did not end cleanly.
     pub before: Option<String>,
 }
@@ -67,7 +72,8 @@ pub struct Claim {
 
 impl Lease {
     /// Takes the lease, or says who has it.
-    pub async fn take(records: &Records, format: &Format, claim: Claim, stop: &Arc<Stop>) -> Result<Self> {
+    pub async fn take(destination: &Destination, format: &Format, claim: Claim, stop: &Arc<Stop>) -> Result<Self> {
+        let (records, hold) = (&destination.records, &destination.hold);
         let body = Body {
             run: claim.run,
             host: claim.host,
@@ -78,41 +84,51 @@ impl Lease {
             ttl: TTL.as_secs(),
             interrupted: false,
         };
-        let (etag, before) = if format.create_only {
+        let taken = if format.create_only {
             take_exclusively(records, &body, format.compare_and_swap).await?
         } else {
             take_and_look(records, &body).await?
         };
-        let etag = Arc::new(Mutex::new(etag));
-        let renewal = tokio::spawn(renew(records.clone(), body.clone(), format.compare_and_swap, Arc::clone(&etag), Arc::clone(stop)));
-        Ok(Self { records: records.clone(), body, swap: format.compare_and_swap, etag, renewal, before })
+        let (swap, stop) = (format.compare_and_swap, Arc::new(Stop::below(stop)));
+        hold.taken(records, &body, swap, taken.etag, &stop, taken.began).await;
+        let renewal = tokio::spawn(renew(Arc::clone(hold)));
+        Ok(Self { records: records.clone(), body, swap, hold: Arc::clone(hold), renewal, stop, before: taken.before })
     }
 
     /// Whether it is still ours, by the store; asked before anything is deleted.
     pub async fn verify(&self) -> Result<()> {
         match read(&self.records).await? {
             Some((body, ..)) if body.run == self.body.run => Ok(()),
-            _ => Err(Error::Busy(format!(
-                "{}: the lease was lost to another writer; nothing was deleted, run again",
-                self.records.backend().location()
-            ))),
+            _ => {
+                self.hold.lose();
+                Err(Error::Busy(format!(
+                    "{}: the lease was lost to another writer; nothing was deleted, run again",
+                    self.records.backend().location()
+                )))
+            }
         }
     }
 
     /// Gives it back after a run that came to its end, and deletes `also` along with it: one request where
-    /// the store deletes several at once.
+    /// the store deletes several at once. One that is somebody else's by now stays theirs.
     pub async fn release(self, mut also: Vec<Vec<u8>>) -> Result<()> {
         self.renewal.abort();
         also.push(KEY.as_bytes().to_vec());
-        self.records.delete(also).await
+        let done = self.records.delete(also).await;
+        self.hold.given_back();
+        done
     }
 
     /// Leaves a note that the run may be gone on with. What goes wrong here costs a wait, nothing else.
     pub async fn leave(self) {
         self.renewal.abort();
+        // Without compare-and-swap the note would go over the lease of whoever took it meanwhile.
+        if self.hold.is_lost() || !self.swap && self.verify().await.is_err() {
+            return;
+        }
         let body = Body { interrupted: true, ..self.body.clone() };
-        let etag = self.etag.lock().await.clone();
-        let _ = put(&self.records, &body, mode(self.swap, etag)).await;
+        let _ = put(&self.records, &body, mode(self.swap, self.hold.tag().await)).await;
+        self.hold.given_back();
     }
 }
 
@@ -136,21 +152,32 @@ async fn read(records: &Records) -> Result<Option<(Body, chrono::DateTime<chrono
     Ok(Some((body, modified, etag)))
 }
 
-async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<(Option<String>, Option<String>)> {
+/// A lease that was just written.
+struct Taken {
+    etag: Option<String>,
+    /// The run that left its own behind.
+    before: Option<String>,
+    /// When the write began, by the boot clock.
+    began: u64,
+}
+
+async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<Taken> {
     for _ in 0..5 {
+        let began = records.backend().boot_clock();
         match put(records, body, PutMode::Create).await {
-            Ok(etag) => return Ok((etag, None)),
+            Ok(etag) => return Ok(Taken { etag, before: None, began }),
             Err(error) if error.kind() == Some(ErrorKind::Exists) => {}
             Err(error) => return Err(error),
         }
         // Gone meanwhile: try again.
         let Some((there, modified, etag)) = read(records).await? else { continue };
         if there.run == body.run {
-            return Ok((etag, None));
+            return Ok(Taken { etag, before: None, began });
         }
         free(records, &there, modified, body).await?;
+        let began = records.backend().boot_clock();
         match put(records, body, mode(swap, etag)).await {
-            Ok(etag) => return Ok((etag, Some(there.run))),
+            Ok(etag) => return Ok(Taken { etag, before: Some(there.run), began }),
             Err(error) if matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::Exists | ErrorKind::NotFound)) => {}
             Err(error) => return Err(error),
         }
@@ -159,7 +186,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
 }
 
 /// For stores without create-only: look, write, wait, look again.
-async fn take_and_look(records: &Records, body: &Body) -> Result<(Option<String>, Option<String>)> {
+async fn take_and_look(records: &Records, body: &Body) -> Result<Taken> {
     let before = match read(records).await? {
         Some((there, modified, _)) => {
             free(records, &there, modified, body).await?;
@@ -167,10 +194,11 @@ async fn take_and_look(records: &Records, body: &Body) -> Result<(Option<String>
         }
         None => None,
     };
+    let began = records.backend().boot_clock();
     put(records, body, PutMode::Overwrite).await?;
     tokio::time::sleep(SETTLE).await;
     match read(records).await? {
-        Some((there, _, etag)) if there.run == body.run => Ok((etag, before)),
+        Some((there, _, etag)) if there.run == body.run => Ok(Taken { etag, before, began }),
         _ => Err(Error::Busy(format!("{}: another writer was faster; run again later", records.backend().location()))),
     }
 }
@@ -196,27 +224,10 @@ async fn free(records: &Records, there: &Body, modified: chrono::DateTime<chrono
     )))
 }
 
-/// Renews until the task is ended. A lease that is not ours any more, or could not be renewed for its
-/// whole life, ends the run.
-async fn renew(records: Records, body: Body, swap: bool, etag: Arc<Mutex<Option<String>>>, stop: Arc<Stop>) {
-    let mut good = tokio::time::Instant::now();
-    loop {
+/// Renews until the task is ended. One that could not be renewed now is so again by whatever is to be changed next.
+async fn renew(hold: Arc<Hold>) {
+    while !hold.is_lost() {
         tokio::time::sleep(RENEW).await;
-        let mut tag = etag.lock().await;
-        match put(&records, &body, mode(swap, tag.clone())).await {
-            Ok(new) => {
-                *tag = new;
-                good = tokio::time::Instant::now();
-            }
-            Err(error) if matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::NotFound | ErrorKind::Exists)) => {
-                // Our own try may have landed without an answer.
-                match read(&records).await {
-                    Ok(Some((there, _, now))) if there.run == body.run => *tag = now,
-                    _ => return stop.lease_lost(),
-                }
-            }
-            Err(_) if good.elapsed() > TTL => return stop.lease_lost(),
-            Err(_) => {}
-        }
+        let _ = hold.renew().await;
     }
 }

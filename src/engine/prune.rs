@@ -138,7 +138,7 @@ async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) ->
         since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         base: destination.number(),
     };
-    Lease::take(&destination.records, &head.format, claim, stop).await
+    Lease::take(destination, &head.format, claim, stop).await
 }
 
 /// Lets go what is due and not locked. What an earlier run began is finished first.

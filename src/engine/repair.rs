@@ -194,14 +194,14 @@ impl Work<'_> {
             since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             base: self.snapshot.number,
         };
-        let lease = Lease::take(&self.destination.records, &head.format, claim, &self.report.stop).await?;
+        let lease = Lease::take(self.destination, &head.format, claim, &self.report.stop).await?;
         let written = async {
             still_newest(self.destination).await?;
             if format {
                 let body = serde_json::to_vec_pretty(&head.format).map_err(|e| Error::damaged(Format::KEY, e))?;
                 self.destination.records.put(Format::KEY, body.into(), PutMode::Overwrite).await?;
             }
-            self.write(surveyed, planned, &head, run, outcome).await
+            self.write(surveyed, planned, (&head, &lease), run, outcome).await
         };
         match written.await {
             Ok(()) => {
@@ -218,10 +218,17 @@ impl Work<'_> {
     }
 
     /// Under the lease: contents, then the manifest that names them, then what only a tree has.
-    async fn write(&mut self, surveyed: &Surveyed, planned: &Planned, head: &Head, run: String, outcome: &mut RepairOutcome) -> Result<()> {
+    async fn write(
+        &mut self,
+        surveyed: &Surveyed,
+        planned: &Planned,
+        (head, lease): (&Head, &Lease),
+        run: String,
+        outcome: &mut RepairOutcome,
+    ) -> Result<()> {
         let start = coarse_now();
         let journal = self.destination.local(JOURNAL);
-        self.send(planned, head, &run, &journal, outcome).await?;
+        self.send(planned, (head, lease), &run, &journal, outcome).await?;
         self.how.progress.set_phase(Phase::Commit);
         self.commit(surveyed, planned, &journal, start, run, outcome).await?;
         let _ = std::fs::remove_file(&journal);
@@ -230,7 +237,14 @@ impl Work<'_> {
     }
 
     /// Sends what the source has. What it turns out not to have is lost.
-    async fn send(&self, planned: &Planned, head: &Head, run: &str, path: &Path, outcome: &mut RepairOutcome) -> Result<()> {
+    async fn send(
+        &self,
+        planned: &Planned,
+        (head, lease): (&Head, &Lease),
+        run: &str,
+        path: &Path,
+        outcome: &mut RepairOutcome,
+    ) -> Result<()> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
             abort_stale(&backend, left).await?;
@@ -244,7 +258,7 @@ impl Work<'_> {
         progress.files_total.store(planned.files, Relaxed);
         progress.bytes_total.store(planned.bytes, Relaxed);
         progress.set_phase(Phase::Transfer);
-        let target = Arc::new(self.target(&backend));
+        let target = Arc::new(self.target(&backend, lease));
         let hub = Arc::new(Hub::new(Arc::clone(&self.root), 1, 0));
         let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
         match backend.tree() {
@@ -264,7 +278,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn target(&self, backend: &Arc<dyn Backend>) -> Target {
+    fn target(&self, backend: &Arc<dyn Backend>, lease: &Lease) -> Target {
         Target {
             index: 0,
             store: backend.store(),
@@ -278,7 +292,7 @@ impl Work<'_> {
             window: WINDOW,
             limit: Arc::new(Limit::new(self.options.limit_upload)),
             progress: Arc::clone(&self.how.progress),
-            stop: Arc::clone(&self.report.stop),
+            stop: Arc::clone(&lease.stop),
             versioned: AtomicBool::new(false),
             findings: Mutex::default(),
         }

@@ -1,5 +1,6 @@
 //! The wish to stop: Ctrl-C, or a lease that was lost.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
@@ -15,9 +16,15 @@ const LOST: u8 = 2;
 pub struct Stop {
     state: AtomicU8,
     wake: Notify,
+    above: Option<Arc<Self>>,
 }
 
 impl Stop {
+    /// One that also stops when `above` does. What stops this one stops nobody else.
+    pub fn below(above: &Arc<Self>) -> Self {
+        Self { above: Some(Arc::clone(above)), ..Self::default() }
+    }
+
     /// The user wants to stop.
     pub fn interrupt(&self) {
         let _ = self.state.compare_exchange(RUN, INTERRUPTED, Ordering::SeqCst, Ordering::SeqCst);
@@ -33,7 +40,7 @@ impl Stop {
     /// An error if it is time to stop.
     pub fn check(&self) -> Result<()> {
         match self.state.load(Ordering::SeqCst) {
-            RUN => Ok(()),
+            RUN => self.above.as_ref().map_or(Ok(()), |above| above.check()),
             LOST => Err(Error::Busy("the lease on the destination was lost to another writer; nothing was committed, run again".into())),
             _ => Err(Error::Interrupted),
         }
@@ -46,7 +53,13 @@ impl Stop {
             if self.check().is_err() {
                 return;
             }
-            woken.await;
+            match &self.above {
+                None => woken.await,
+                Some(above) => tokio::select! {
+                    () = woken => {}
+                    () = Box::pin(above.wait()) => {}
+                },
+            }
         }
     }
 }

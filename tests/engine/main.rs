@@ -19,4 +19,5 @@ mod report;
 mod requests;
 mod round_trip;
 mod several;
+mod stop;
 mod writers;

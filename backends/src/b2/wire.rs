@@ -59,6 +59,7 @@ impl Wire {
 
     /// Sends one request with a body of `length` bytes; answers that are no success are failures.
     pub(super) async fn send(&self, class: Class, request: RequestBuilder, length: u64) -> Result<Response, Failure> {
+        crate::fence::check("this machine").map_err(|late| Failure::new(late.kind, late.message))?;
         self.meter.count(class);
         let patience = SILENCE + Duration::from_secs(length / SLOWEST);
         let response = match timeout(patience, request.send()).await {

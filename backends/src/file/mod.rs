@@ -193,7 +193,9 @@ impl Backend for FileBackend {
 
 /// Runs `op` on a thread that may block.
 async fn blocking<T: Send + 'static>(op: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(op).await {
+    let fence = crate::fence::current();
+    let late = move || crate::fence::check_of(fence.as_ref(), "directory");
+    match tokio::task::spawn_blocking(move || late().and_then(|()| op())).await {
         Ok(done) => done,
         Err(error) => Err(Error::new(ErrorKind::Other, "directory", error)),
     }

@@ -13,23 +13,30 @@ use rustix::io::Errno;
 use super::dirs::Make;
 use super::meta;
 use super::staging::{Area, Temp};
+use crate::fence::{self, Fence};
 use crate::{Error, ErrorKind, FileMeta, Publish, Result};
 
 /// From this many files on, one `syncfs` costs less than a `fsync` each.
 const SYNC_ALL: usize = 8;
 
 /// See [`crate::Tree::publish`].
-pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool, fence: Option<&Arc<dyn Fence>>) -> Vec<Result<()>> {
     let all = match durable && items.len() > SYNC_ALL {
         true => area.dirs.sync_file_system(),
         false => Ok(()),
     };
     let each = durable && items.len() <= SYNC_ALL;
     let one = |item: Publish| {
+        // Bringing a batch to the disk may have taken long, and so may the items before this one.
+        fence::check_of(fence, area.dirs.shown(&item.path))?;
         let temp = Temp::new(area.clone(), item.staged.temp);
         all.clone()?;
         if each {
             fsync_temp(area, &temp.path)?;
+        }
+        if each && fence.is_some_and(|fence| !fence.holds()) {
+            temp.release();
+            return Err(fence::late(area.dirs.shown(&item.path)));
         }
         if let Some(keep) = &item.keep {
             keep_old(area, &item.path, keep, durable)?;

@@ -76,8 +76,8 @@ impl Tree for LocalTree {
     }
 
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
-        let (area, count) = (self.area.clone(), items.len());
-        match blocking(move || Ok(publish::publish(&area, items, durable))).await {
+        let (area, count, fence) = (self.area.clone(), items.len(), crate::fence::current());
+        match blocking(move || Ok(publish::publish(&area, items, durable, fence.as_ref()))).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }

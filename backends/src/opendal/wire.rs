@@ -51,6 +51,7 @@ impl Metered {
 
 impl HttpTransport for Metered {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        crate::fence::check("this machine").map_err(|late| Error::new(ErrorKind::Unexpected, late.message.clone()).set_source(late))?;
         let class = class_of(&request);
         let length = request.body().len() as u64;
         self.probe.meter.count(class);

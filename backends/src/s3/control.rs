@@ -215,6 +215,7 @@ impl Intercept for Counter {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        crate::fence::check("this machine")?;
         let request = context.request();
         let query = request.uri().split_once('?').map(|(_, query)| query);
         let copies = request.headers().get("x-amz-copy-source").is_some();

@@ -81,6 +81,7 @@ impl Link {
         F: Future<Output = Result<T, Fault>>,
     {
         for again in 0..TRIES {
+            crate::fence::check(self.shown(shown))?;
             match call(self.session().await?, again > 0).await {
                 Err(Fault::Lost) => {}
                 done => return done.map_err(|fault| self.error(shown, &fault)),

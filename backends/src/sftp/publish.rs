@@ -26,13 +26,19 @@ pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result
     let one = |item: Publish| {
         let area = Arc::clone(area);
         async move {
+            crate::fence::check(area.dirs.link.shown(&item.path))?;
             let temp = Temp::of(&area, item.staged);
             if let Some(keep) = &item.keep {
                 keep_old(&area, &item.path, keep).await?;
             }
-            rename(&area, &temp.path, &item.path).await?;
-            temp.release();
-            Ok(())
+            match rename(&area, &temp.path, &item.path).await {
+                // It stays, to be tried again.
+                Err(error) if error.kind == ErrorKind::Late => {
+                    temp.release();
+                    Err(error)
+                }
+                renamed => renamed.map(|()| drop(temp.release())),
+            }
         }
     };
     stream::iter(items).map(one).buffered(AT_ONCE).collect().await

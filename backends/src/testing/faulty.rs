@@ -86,6 +86,10 @@ impl Backend for Faulty {
         self.inner.meter()
     }
 
+    fn boot_clock(&self) -> u64 {
+        self.inner.boot_clock() + u64::try_from(self.script.slept().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         call(&self.script, "now", "", self.inner.now()).await
     }
@@ -106,6 +110,10 @@ impl Backend for Faulty {
 
     async fn keeps_versions(&self) -> Result<bool> {
         call(&self.script, "keeps_versions", "", self.inner.keeps_versions()).await
+    }
+
+    fn conditions_are_free(&self) -> bool {
+        self.inner.conditions_are_free()
     }
 
     async fn space(&self) -> Result<Option<Space>> {

@@ -341,6 +341,7 @@ impl Backend for MemoryBackend {
 
     async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
         self.shared.count(Class::Copy);
+        crate::fence::check(&self.location)?;
         let (source, target) = (self.shared.key(from), self.shared.key(to));
         let mut bucket = self.shared.bucket();
         let found = bucket.current(&source);
@@ -399,6 +400,7 @@ impl Backend for MemoryBackend {
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         self.shared.count(Class::Delete);
+        crate::fence::check(&self.location)?;
         let (now, locks) = (self.shared.now(), self.shared.options().locks);
         let mut bucket = self.shared.bucket();
         let mut refused = Vec::new();

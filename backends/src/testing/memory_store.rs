@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
@@ -89,6 +89,7 @@ impl ObjectStore for MemoryStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         self.shared.count(Class::Put);
         self.shared.meter.add_sent(payload.content_length() as u64);
+        crate::fence::check("memory")?;
         let (key, data) = (self.shared.key(location), whole(payload));
         let ignore = self.shared.options().ignore_conditions;
         let mut bucket = self.shared.bucket();
@@ -150,6 +151,7 @@ impl ObjectStore for MemoryStore {
         let shared = self.shared.clone();
         let delete = move |path: Path| {
             shared.count(Class::Delete);
+            crate::fence::check("memory")?;
             let key = shared.key(&path);
             let mut bucket = shared.bucket();
             if !shared.options().versions {
@@ -157,9 +159,9 @@ impl ObjectStore for MemoryStore {
             } else if bucket.current(&key).is_some() {
                 shared.insert(&mut bucket, &key, None);
             }
-            path
+            Ok(path)
         };
-        locations.map_ok(delete).boxed()
+        locations.map(move |path| path.and_then(&delete)).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -188,6 +190,7 @@ impl ObjectStore for MemoryStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.shared.count(Class::Copy);
+        crate::fence::check("memory")?;
         let (source, target) = (self.shared.key(from), self.shared.key(to));
         let ignore = self.shared.options().ignore_conditions;
         let mut bucket = self.shared.bucket();
@@ -232,6 +235,7 @@ impl MultipartStore for MemoryStore {
 
     async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
         self.shared.count(Class::Multipart);
+        crate::fence::check("memory")?;
         let least = self.shared.options().capabilities.min_part;
         let key = self.shared.key(path);
         let mut bucket = self.shared.bucket();

@@ -43,6 +43,8 @@ struct State {
     listings: u64,
     ends: Vec<u64>,
     delay: Duration,
+    pause_at: Option<u64>,
+    slept: Duration,
 }
 
 /// The faults to come. Clones are the same script.
@@ -102,6 +104,35 @@ impl Script {
     pub fn delay(&self, delay: Duration) -> &Self {
         self.lock().delay = delay;
         self
+    }
+
+    /// The `n`-th call and every one after it waits, on its way to the store, until [`Script::go_on`]: as if this
+    /// program had been stopped.
+    pub fn pause_at(&self, n: u64) -> &Self {
+        self.lock().pause_at = Some(n);
+        self
+    }
+
+    /// Whether calls wait now.
+    pub fn is_paused(&self) -> bool {
+        let state = self.lock();
+        state.pause_at.is_some_and(|n| state.log.len() as u64 >= n)
+    }
+
+    /// Lets the calls that wait go on.
+    pub fn go_on(&self) -> &Self {
+        self.lock().pause_at = None;
+        self
+    }
+
+    /// This machine's clock goes on by so much at once, as while it sleeps.
+    pub fn sleep(&self, time: Duration) -> &Self {
+        self.lock().slept += time;
+        self
+    }
+
+    pub(super) fn slept(&self) -> Duration {
+        self.lock().slept
     }
 
     /// Takes all faults back and counts from zero.
@@ -168,6 +199,9 @@ impl Script {
         let delay = self.lock().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        while self.is_paused() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -1,0 +1,121 @@
+//! A backend that changes nothing unless a [`Fence`] lets it.
+//!
+//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Whoever has only this backend of a place
+//! cannot forget to ask. Invariant: every call that changes what a reader sees asks the fence, and what is not
+//! visible (parts of an upload, what is staged) needs no leave.
+
+mod store;
+mod tree;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, PutResult};
+
+use self::store::{FencedMultipart, FencedStore};
+use self::tree::FencedTree;
+use crate::fence::{Act, Fence, guarded};
+use crate::initialize::{Mode, Setting};
+use crate::{
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, Tree,
+};
+
+/// A backend behind a fence.
+pub struct Fenced {
+    inner: Arc<dyn Backend>,
+    fence: Arc<dyn Fence>,
+}
+
+impl Fenced {
+    pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
+        Self { inner, fence }
+    }
+}
+
+fn is_late(error: &Error) -> bool {
+    error.kind == ErrorKind::Late
+}
+
+#[async_trait]
+impl Backend for Fenced {
+    fn location(&self) -> &Location {
+        self.inner.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(FencedStore { inner: self.inner.store(), fence: Arc::clone(&self.fence) })
+    }
+
+    fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
+        let inner = self.inner.multipart()?;
+        Some(Arc::new(FencedMultipart { inner, fence: Arc::clone(&self.fence) }))
+    }
+
+    fn meter(&self) -> &Meter {
+        self.inner.meter()
+    }
+
+    fn boot_clock(&self) -> u64 {
+        self.inner.boot_clock()
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>> {
+        self.inner.now().await
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        self.inner.prepare().await
+    }
+
+    async fn keeps_versions(&self) -> Result<bool> {
+        self.inner.keeps_versions().await
+    }
+
+    fn conditions_are_free(&self) -> bool {
+        self.inner.conditions_are_free()
+    }
+
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+        if !self.fence.guards(Act::Put, to.as_ref().as_bytes()) {
+            return self.inner.copy_exact(from, to, size, etag).await;
+        }
+        guarded(&self.fence, is_late, || self.inner.copy_exact(from, to, size, etag)).await
+    }
+
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        self.inner.list(scope, depth)
+    }
+
+    fn list_keys(&self) -> BoxStream<'static, Result<Listed>> {
+        self.inner.list_keys()
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        self.inner.space().await
+    }
+
+    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        self.inner.initialize(want, mode).await
+    }
+
+    async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+        guarded(&self.fence, is_late, || self.inner.delete_versions(versions.clone())).await
+    }
+
+    async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
+        self.inner.held(path, version).await
+    }
+
+    fn tree(&self) -> Option<Arc<dyn Tree>> {
+        let inner = self.inner.tree()?;
+        Some(Arc::new(FencedTree { inner, fence: Arc::clone(&self.fence) }))
+    }
+}

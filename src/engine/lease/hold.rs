@@ -1,0 +1,232 @@
+//! Whether the lease is sure to be ours right now: what every change at a destination is asked for first.
+//!
+//! Owns the fence of a destination ([`offsite_backends::Fence`]): which of offsite's own objects may be written
+//! without the lease, until when the last renewal is good, and the renewal itself. Time is that of `CLOCK_BOOTTIME`,
+//! which goes on while the machine sleeps. Invariant: after a doubt nothing is changed before a renewal has shown
+//! that nobody took the lease meanwhile.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use offsite_backends::{self as backends, Act, Backend, ErrorKind, Fence};
+use tokio::sync::Mutex;
+
+use super::{Body, KEY, SETTLE, TTL, mode, put, read};
+use crate::error::{Error, Result};
+use crate::manifest::{Format, Records};
+use crate::transfer::Stop;
+
+/// So long after a renewal was begun the lease counts as ours without another look. The other half of its life is
+/// for what is under way then, and for clocks that run at different speeds.
+const SURE: Duration = Duration::from_secs(TTL.as_secs() / 2);
+
+/// No lease was taken yet; it is held; it was given back; somebody else has it.
+const FREE: u8 = 0;
+const HELD: u8 = 1;
+const GIVEN_BACK: u8 = 2;
+const LOST: u8 = 3;
+
+/// What renewing takes.
+struct Grip {
+    records: Records,
+    body: Body,
+    swap: bool,
+    etag: Option<String>,
+}
+
+/// The fence of one destination.
+pub struct Hold {
+    /// The place itself, for its clock.
+    place: Arc<dyn Backend>,
+    state: AtomicU8,
+    /// Nanoseconds of the boot clock.
+    sure_until: AtomicU64,
+    grip: Mutex<Option<Grip>>,
+    stop: OnceLock<Arc<Stop>>,
+}
+
+fn sure_from(began: u64) -> u64 {
+    began + u64::try_from(SURE.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Hold {
+    /// Of a place where nothing was done yet.
+    pub fn of(place: Arc<dyn Backend>) -> Self {
+        Self { place, state: AtomicU8::new(FREE), sure_until: AtomicU64::new(0), grip: Mutex::new(None), stop: OnceLock::new() }
+    }
+
+    /// The lease was taken by a write that began then.
+    pub(super) async fn taken(&self, records: &Records, body: &Body, swap: bool, etag: Option<String>, stop: &Arc<Stop>, began: u64) {
+        let _ = self.stop.set(Arc::clone(stop));
+        *self.grip.lock().await = Some(Grip { records: records.clone(), body: body.clone(), swap, etag });
+        self.sure_until.store(sure_from(began), SeqCst);
+        self.state.store(HELD, SeqCst);
+    }
+
+    /// Nothing is written under the lease any more.
+    pub(super) fn given_back(&self) {
+        let _ = self.state.compare_exchange(HELD, GIVEN_BACK, SeqCst, SeqCst);
+    }
+
+    /// Renews it, if it is held.
+    pub(super) async fn renew(&self) -> Result<()> {
+        let mut grip = self.grip.lock().await;
+        self.renew_with(&mut grip).await
+    }
+
+    async fn renew_with(&self, grip: &mut Option<Grip>) -> Result<()> {
+        let Some(grip) = grip.as_mut().filter(|_| self.state.load(SeqCst) == HELD) else { return Err(self.refusal().into()) };
+        let began = self.place.boot_clock();
+        let sure = began < self.sure_until.load(SeqCst);
+        let ours = if grip.swap { grip.by_swap().await? } else { grip.by_looking(sure).await? };
+        if !ours {
+            self.lose();
+            return Err(self.refusal().into());
+        }
+        self.sure_until.store(sure_from(began), SeqCst);
+        Ok(())
+    }
+
+    /// A look found somebody else's.
+    pub(super) fn lose(&self) {
+        self.state.store(LOST, SeqCst);
+        if let Some(stop) = self.stop.get() {
+            stop.lease_lost();
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.state.load(SeqCst) == LOST
+    }
+
+    /// The tag of the lease as it was last written.
+    pub(super) async fn tag(&self) -> Option<String> {
+        self.grip.lock().await.as_ref().and_then(|grip| grip.etag.clone())
+    }
+
+    fn refusal(&self) -> backends::Error {
+        let why = match self.state.load(SeqCst) {
+            LOST => "the lease was lost to another writer; nothing more was written or deleted, run again",
+            _ => "a change without a lease; nothing was written (please report this)",
+        };
+        backends::Error::new(ErrorKind::Late, self.place.location(), why)
+    }
+}
+
+impl Grip {
+    /// Whether it is still ours; written anew on the way. Nobody comes between the look and the write.
+    async fn by_swap(&mut self) -> Result<bool> {
+        for _ in 0..5 {
+            match put(&self.records, &self.body, mode(true, self.etag.clone())).await {
+                Ok(etag) => {
+                    self.etag = etag;
+                    return Ok(true);
+                }
+                Err(error) if is_refused(&error) => {}
+                Err(error) => return Err(error),
+            }
+            // Our own try may have landed without an answer.
+            match read(&self.records).await? {
+                Some((there, _, etag)) if there.run == self.body.run => self.etag = etag,
+                _ => return Ok(false),
+            }
+        }
+        Err(Error::Busy(format!("{}: the lease cannot be renewed, it changes all the time", self.records.backend().location())))
+    }
+
+    /// The same without compare-and-swap. While it is `sure` to be ours nobody else may write it; after that whoever
+    /// is there last has it, as when it is taken.
+    async fn by_looking(&mut self, sure: bool) -> Result<bool> {
+        if !self.is_there().await? {
+            return Ok(false);
+        }
+        self.etag = put(&self.records, &self.body, mode(false, None)).await?;
+        if sure {
+            return Ok(true);
+        }
+        tokio::time::sleep(SETTLE).await;
+        self.is_there().await
+    }
+
+    async fn is_there(&self) -> Result<bool> {
+        Ok(read(&self.records).await?.is_some_and(|(there, ..)| there.run == self.body.run))
+    }
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::NotFound | ErrorKind::Exists))
+}
+
+/// What may be written without the lease: the lease itself, what the first run finds out before it, and words
+/// about how something ended.
+fn is_free(act: Act, key: &[u8]) -> bool {
+    const WORDS: [&[u8]; 2] = [b".offsite/run.json", b".offsite/check.json"];
+    match act {
+        Act::Create | Act::Put if key == KEY.as_bytes() || WORDS.contains(&key) => true,
+        Act::Create if key == Format::KEY.as_bytes() => true,
+        Act::Tree => false,
+        _ => key.starts_with(b".offsite/probe/"),
+    }
+}
+
+#[async_trait]
+impl Fence for Hold {
+    fn guards(&self, act: Act, key: &[u8]) -> bool {
+        // A run that found nothing to do takes no lease; its snapshot is created, or is not.
+        let record = act == Act::Create && key.starts_with(b".offsite/snapshots/") && self.state.load(SeqCst) == FREE;
+        !record && !is_free(act, key)
+    }
+
+    async fn pass(&self) -> backends::Result<()> {
+        if self.holds() {
+            return Ok(());
+        }
+        let mut grip = self.grip.lock().await;
+        // Whoever had it meanwhile may have found out.
+        if self.holds() {
+            return Ok(());
+        }
+        match self.renew_with(&mut grip).await {
+            Ok(()) => Ok(()),
+            Err(Error::Store(error)) => Err(error),
+            Err(error) => Err(backends::Error::new(ErrorKind::Other, self.place.location(), error)),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.state.load(SeqCst) == HELD && self.place.boot_clock() < self.sure_until.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_words_and_probes_go_without_the_lease() {
+        let place = offsite_backends::testing::MemoryBackend::new("hold").unwrap();
+        let hold = Hold::of(Arc::new(place));
+        for (act, key, guarded) in [
+            (Act::Put, "a file", true),
+            (Act::Create, "a file", true),
+            (Act::Delete, "a file", true),
+            (Act::Tree, ".offsite/probe/x", true),
+            (Act::Create, ".offsite/format.json", false),
+            (Act::Put, ".offsite/format.json", true),
+            (Act::Put, ".offsite/lease.json", false),
+            (Act::Delete, ".offsite/lease.json", true),
+            (Act::Put, ".offsite/run.json", false),
+            (Act::Delete, ".offsite/run.json", true),
+            (Act::Put, ".offsite/pages/x", true),
+            (Act::Create, ".offsite/snapshots/000000000001.json", false),
+            (Act::Put, ".offsite/snapshots/000000000001.json", true),
+            (Act::Delete, ".offsite/snapshots/000000000001.json", true),
+            (Act::Delete, ".offsite/probe/x", false),
+        ] {
+            assert_eq!(hold.guards(act, key.as_bytes()), guarded, "{act:?} {key}");
+        }
+        assert!(!hold.holds());
+    }
+}
