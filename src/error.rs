@@ -57,6 +57,18 @@ impl Error {
         }
     }
 
+    /// Whether going on with other entries makes no sense. Only what befell one file, directory, link or
+    /// object of the source, the destination or a target answers `false`; a caller whose cache or spool
+    /// failed ends its run whatever this says.
+    pub fn concerns_place(&self) -> bool {
+        match self {
+            Self::Store(error) => error.concerns_place(),
+            Self::Local { error, .. } => backends::error::of_io(error).1 == backends::Reach::Place,
+            Self::Damaged { .. } => false,
+            Self::Refused(_) | Self::Busy(_) | Self::Command(_) | Self::Usage(_) | Self::Moved(_) | Self::Interrupted => true,
+        }
+    }
+
     /// The kind, where a store said one.
     pub fn kind(&self) -> Option<backends::ErrorKind> {
         match self {

@@ -20,26 +20,69 @@ pub enum ErrorKind {
     Exists,
     /// It is not what the caller said it would be.
     Precondition,
-    /// No or wrong credentials, or not allowed to do this.
+    /// No or wrong credentials ([`Reach::Place`]), or not allowed to do this ([`Reach::Entry`]).
     Denied,
-    /// Worth trying again: time-outs, cut connections, 5xx.
+    /// Worth trying again: time-outs, cut connections, 5xx, 429.
     Transient,
-    /// No space left where it is to be written.
+    /// No space left where it is to be written, or a quota is used up.
     Full,
+    /// Nothing can be written there: the file system is mounted read-only.
+    ReadOnly,
+    /// It lies in an archive (Glacier, Azure's archive tier) and has to be asked for before it can be read.
+    Archived,
+    /// It is larger than the place takes: a file, an object, an extended attribute.
+    TooLarge,
+    /// The place takes no such name or value.
+    NameRefused,
     /// The store has no such operation.
     Unsupported,
     /// A URL, name or setting that cannot be.
     Invalid,
     /// The right to change the place may have run out while the call was on its way; nothing was changed.
     Late,
+    /// The clock of this machine is too far off for the server.
+    Clock,
+    /// The disk or mount under it fails or went away.
+    Device,
+    /// This machine ran short of open files or memory.
+    Exhausted,
     /// Anything else.
     Other,
+}
+
+impl ErrorKind {
+    /// How far a failure of this kind reaches where nothing more is known.
+    pub fn reach(self) -> Reach {
+        match self {
+            Self::Transient | Self::Full | Self::ReadOnly | Self::Clock | Self::Device | Self::Exhausted | Self::Late => Reach::Place,
+            Self::NotFound
+            | Self::Exists
+            | Self::Precondition
+            | Self::Denied
+            | Self::Archived
+            | Self::TooLarge
+            | Self::NameRefused
+            | Self::Unsupported
+            | Self::Invalid
+            | Self::Other => Reach::Entry,
+        }
+    }
+}
+
+/// How far a failure reaches: whether the next entry may fare better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// One file, directory, link, object or attribute; all else may go on.
+    Entry,
+    /// The whole place, or this machine: going on makes no sense.
+    Place,
 }
 
 /// A failed operation on a store.
 #[derive(Debug, Clone)]
 pub struct Error {
     pub kind: ErrorKind,
+    pub reach: Reach,
     /// Which destination, object or file; safe to print.
     pub url: String,
     /// What happened, in a sentence without a final stop.
@@ -48,18 +91,45 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { kind, url: scrub(&url.to_string()), message: scrub(&message.to_string()) }
+        Self { kind, reach: kind.reach(), url: scrub(&url.to_string()), message: scrub(&message.to_string()) }
+    }
+
+    /// The same, reaching as far as the caller knows it to.
+    #[must_use]
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// The same about something else.
+    #[must_use]
+    pub(crate) fn at(&self, url: impl fmt::Display) -> Self {
+        Self { url: scrub(&url.to_string()), ..self.clone() }
+    }
+
+    /// Whether going on with other entries makes no sense: full, read-only, unreachable, unknown credentials.
+    pub fn concerns_place(&self) -> bool {
+        self.reach == Reach::Place
+    }
+
+    /// Which kind of place it is about, as the scheme of its URL; a path has none and is `file`.
+    pub fn scheme(&self) -> &str {
+        self.url.split_once("://").map_or("file", |(scheme, _)| scheme)
     }
 
     pub fn invalid(url: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Invalid, url, message)
     }
 
+    /// Whoever asks is not known there, or has shown no credentials.
+    pub fn login(url: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Denied, url, message).reaching(Reach::Place)
+    }
+
     /// From an [`object_store::Error`] of an object at `location`.
     pub fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Self {
         use object_store::Error as E;
         if let Some(own) = Self::within(error) {
-            return Self::new(own.kind, location.at(key), &own.message);
+            return own.at(location.at(key));
         }
         let text = chain(error);
         let refusal = Refusal::read(&text);
@@ -74,8 +144,12 @@ impl Error {
             E::InvalidPath { .. } => ErrorKind::Invalid,
             _ => said.unwrap_or_else(|| kind_of_text(&text)),
         };
+        let reach = match error {
+            E::Unauthenticated { .. } => Reach::Place,
+            _ => refusal.as_ref().map_or(kind.reach(), |refusal| refusal.reach(kind)),
+        };
         let place = if refusal.as_ref().is_some_and(Refusal::is_no_bucket) { location.to_string() } else { location.at(key) };
-        Self::new(kind, place, refusal.and_then(|r| r.sentence(location.scheme())).unwrap_or(text))
+        Self::new(kind, place, refusal.and_then(|r| r.sentence(location.scheme())).unwrap_or(text)).reaching(reach)
     }
 
     /// The same as the data plane's traits want it; what it says and its kind are kept.
@@ -107,18 +181,49 @@ impl Error {
 
     /// From an I/O error on a local path.
     pub fn from_io(path: impl fmt::Display, error: &std::io::Error) -> Self {
-        use std::io::ErrorKind as K;
-        let kind = match error.kind() {
+        if let Some(own) = error.get_ref().and_then(|inner| Self::within(inner)) {
+            return own.at(path);
+        }
+        let (kind, reach) = of_io(error);
+        Self::new(kind, path, error).reaching(reach)
+    }
+}
+
+/// What an I/O error is, and how far it reaches: the one table of the system's error numbers. Where an
+/// operation gives a number another meaning (no room for one attribute is `ENOSPC`, too), its caller
+/// says so by [`Error::reaching`].
+pub fn of_io(error: &std::io::Error) -> (ErrorKind, Reach) {
+    use rustix::io::Errno as N;
+    use std::io::ErrorKind as K;
+    let kind = match N::from_io_error(error) {
+        Some(N::NOENT) => ErrorKind::NotFound,
+        Some(N::EXIST | N::ISDIR | N::NOTDIR | N::NOTEMPTY) => ErrorKind::Exists,
+        Some(N::PERM | N::ACCESS) => ErrorKind::Denied,
+        Some(N::ROFS) => ErrorKind::ReadOnly,
+        Some(N::NOSPC | N::DQUOT) => ErrorKind::Full,
+        Some(N::FBIG | N::TOOBIG) => ErrorKind::TooLarge,
+        Some(N::NAMETOOLONG | N::INVAL | N::ILSEQ) => ErrorKind::NameRefused,
+        Some(N::NOSYS | N::OPNOTSUPP) => ErrorKind::Unsupported,
+        Some(N::IO | N::NOTCONN | N::STALE | N::NODEV | N::NXIO | N::REMOTEIO | N::HOSTDOWN | N::SHUTDOWN | N::UCLEAN) => ErrorKind::Device,
+        Some(N::MFILE | N::NFILE | N::NOMEM) => ErrorKind::Exhausted,
+        Some(N::INTR | N::TIMEDOUT | N::CONNREFUSED | N::CONNRESET | N::CONNABORTED | N::HOSTUNREACH | N::NETUNREACH) => {
+            ErrorKind::Transient
+        }
+        Some(_) => ErrorKind::Other,
+        None => match error.kind() {
             K::NotFound => ErrorKind::NotFound,
             K::AlreadyExists | K::IsADirectory | K::NotADirectory => ErrorKind::Exists,
-            K::PermissionDenied | K::ReadOnlyFilesystem => ErrorKind::Denied,
+            K::PermissionDenied => ErrorKind::Denied,
+            K::ReadOnlyFilesystem => ErrorKind::ReadOnly,
             K::StorageFull | K::QuotaExceeded => ErrorKind::Full,
+            K::FileTooLarge => ErrorKind::TooLarge,
             K::Interrupted | K::TimedOut => ErrorKind::Transient,
-            K::InvalidInput | K::InvalidFilename => ErrorKind::Invalid,
+            K::InvalidInput | K::InvalidFilename => ErrorKind::NameRefused,
+            K::OutOfMemory => ErrorKind::Exhausted,
             _ => ErrorKind::Other,
-        };
-        Self::new(kind, path, error)
-    }
+        },
+    };
+    (kind, kind.reach())
 }
 
 impl fmt::Display for Error {
@@ -176,5 +281,47 @@ pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
         ErrorKind::Transient
     } else {
         ErrorKind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno as N;
+
+    #[test]
+    fn only_what_concerns_the_whole_place_ends_a_run() {
+        let place = [N::ROFS, N::NOSPC, N::DQUOT, N::IO, N::NOTCONN, N::STALE, N::NODEV, N::MFILE, N::TIMEDOUT];
+        let entry = [
+            N::PERM,
+            N::ACCESS,
+            N::XDEV,
+            N::BUSY,
+            N::NAMETOOLONG,
+            N::INVAL,
+            N::NOSYS,
+            N::OPNOTSUPP,
+            N::LOOP,
+            N::TOOBIG,
+            N::FBIG,
+            N::NOENT,
+            N::ISDIR,
+            N::MLINK,
+        ];
+        for (errno, concerns_place) in place.map(|n| (n, true)).into_iter().chain(entry.map(|n| (n, false))) {
+            let error = Error::from_io("/a", &errno.into());
+            assert_eq!(error.concerns_place(), concerns_place, "{error}");
+        }
+    }
+
+    #[test]
+    fn kind_and_reach_survive_the_way_through_the_libraries() {
+        let location = Location::parse("s3://acme/p").unwrap();
+        let own = Error::new(ErrorKind::Archived, "x", "archived").reaching(Reach::Place);
+        let back = Error::from_store(&location, "k", &own.clone().into_store());
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "s3://acme/p/k"));
+        let back = Error::from_io("/b", &std::io::Error::other(own));
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "/b"));
+        assert_eq!((back.scheme(), Error::new(ErrorKind::Other, "s3://acme/k", "").scheme()), ("file", "s3"));
     }
 }

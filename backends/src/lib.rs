@@ -37,7 +37,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Reach, Result};
 pub use fence::{Act, Fence};
 pub use fenced::Fenced;
 pub use held::{Held, Refused};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Error, ErrorKind, Location, Result};
+use crate::{Error, Location, Result};
 
 const ID: &str = "B2_APPLICATION_KEY_ID";
 const KEY: &str = "B2_APPLICATION_KEY";
@@ -56,14 +56,14 @@ impl Source {
     }
 
     /// # Errors
-    /// [`ErrorKind::Denied`] where there is no key, or others can read its file.
+    /// [`crate::ErrorKind::Denied`] where there is no key, or others can read its file.
     pub(super) fn read(&self, location: &Location) -> Result<Credentials> {
         let found = match self {
             Self::Variables => from_variables(location)?,
             Self::File(path) => from_file(path)?,
         };
         match found.id.is_empty() || found.key.is_empty() {
-            true => Err(Error::new(ErrorKind::Denied, location, "the application key or its id is empty")),
+            true => Err(Error::login(location, "the application key or its id is empty")),
             false => Ok(found),
         }
     }
@@ -72,12 +72,8 @@ impl Source {
 fn from_variables(location: &Location) -> Result<Credentials> {
     match (std::env::var(ID), std::env::var(KEY)) {
         (Ok(id), Ok(key)) => Ok(Credentials { id: id.trim().into(), key: key.trim().into() }),
-        (Ok(_), Err(_)) => Err(Error::new(ErrorKind::Denied, location, format!("{ID} is set and {KEY} is not"))),
-        _ => Err(Error::new(
-            ErrorKind::Denied,
-            location,
-            format!("no application key: set {ID} and {KEY}, or name a file that holds both: ?key_file=PATH"),
-        )),
+        (Ok(_), Err(_)) => Err(Error::login(location, format!("{ID} is set and {KEY} is not"))),
+        _ => Err(Error::login(location, format!("no application key: set {ID} and {KEY}, or name a file that holds both: ?key_file=PATH"))),
     }
 }
 
@@ -86,7 +82,7 @@ fn from_file(path: &Path) -> Result<Credentials> {
     let mode = std::fs::metadata(path).map_err(io)?.permissions().mode();
     if mode & 0o077 != 0 {
         let text = format!("others can read this key file (mode {:04o}); run: chmod 600 {}", mode & 0o7777, path.display());
-        return Err(Error::new(ErrorKind::Denied, path.display(), text));
+        return Err(Error::login(path.display(), text));
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
     let parsed = match text.trim_start().starts_with('{') {
@@ -100,7 +96,7 @@ fn from_file(path: &Path) -> Result<Credentials> {
             }
         }
     };
-    parsed.ok_or_else(|| Error::new(ErrorKind::Denied, path.display(), "not a key file: it takes two words, the key's id and the key"))
+    parsed.ok_or_else(|| Error::login(path.display(), "not a key file: it takes two words, the key's id and the key"))
 }
 
 #[cfg(test)]
@@ -132,7 +128,7 @@ mod tests {
         for (text, mode, says) in [("id1\nhush\n", 0o640, "chmod 600"), ("hush", 0o600, "two words"), ("{\"hush\"", 0o600, "two words")] {
             let (_dir, source) = file(text, mode);
             let error = source.read(&location).unwrap_err();
-            assert!(error.kind == ErrorKind::Denied && error.message.contains(says) && !error.message.contains("hush"), "{error}");
+            assert!(error.kind == crate::ErrorKind::Denied && error.message.contains(says) && !error.message.contains("hush"), "{error}");
         }
     }
 }

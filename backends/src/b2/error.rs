@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use crate::{Error, ErrorKind, Location};
+use crate::{Error, ErrorKind, Location, Reach};
 
 /// A request that was refused, or got no answer.
 #[derive(Debug, Clone)]
@@ -66,7 +66,9 @@ impl Failure {
     /// As the callers of this crate see it, about one object (or the bucket, with an empty key).
     pub(super) fn about(self, location: &Location, key: &str) -> Error {
         let url = if self.is_bucket { location.to_string() } else { location.at(key) };
-        Error::new(self.kind, url, self.message)
+        let unasked = self.kind == ErrorKind::Denied && self.status == 0;
+        let reach = if self.is_bucket || self.status == 401 || unasked { Reach::Place } else { self.kind.reach() };
+        Error::new(self.kind, url, self.message).reaching(reach)
     }
 }
 

@@ -42,7 +42,7 @@ async fn any_bytes(at: At) -> Outcome {
 async fn too_long(at: At) -> Outcome {
     let tree = at.tree().await?;
     let name = vec![b'n'; 256];
-    refused("a name of 256 bytes", put(&tree, &name, "x", FileMeta::default(), None).await, &[ErrorKind::Invalid])?;
+    refused("a name of 256 bytes", put(&tree, &name, "x", FileMeta::default(), None).await, &[ErrorKind::NameRefused])?;
     Ok(())
 }
 

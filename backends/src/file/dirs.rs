@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Reach, Result};
 
 /// What to do about parents that are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +104,9 @@ impl Dirs {
                 ErrorKind::NotFound,
                 shown(self.root.as_os_str().as_bytes()),
                 "the directory does not exist (or its file system is not mounted)",
-            ),
-            errno => self.error(b"", errno),
+            )
+            .reaching(Reach::Place),
+            errno => self.error(b"", errno).reaching(Reach::Place),
         })?;
         let sync = rustix::fs::openat(&walk, c".", READ, Mode::empty()).ok();
         Ok(self.opened.get_or_init(|| Root { walk: Arc::new(walk), sync }))

@@ -115,7 +115,7 @@ impl Backend for FileBackend {
                 self.meter.note_clock(now);
                 Ok(now)
             }
-            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Denied) => Ok(Utc::now()),
+            Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::ReadOnly) => Ok(Utc::now()),
             Err(e) => Err(e),
         }
     }

@@ -7,7 +7,7 @@ use google_cloud_gax::error::Error as RpcError;
 use google_cloud_gax::error::rpc::Code;
 
 use crate::error::{chain, kind_of_text};
-use crate::{Error, ErrorKind, Location};
+use crate::{Error, ErrorKind, Location, Reach};
 
 const ALLOW: &str = "the credentials do not allow this: look at the roles of the account on the bucket";
 const WHO: &str = "the server does not take these credentials: run `gcloud auth application-default login`, or look at \
@@ -28,7 +28,7 @@ pub(crate) fn advice(code: Option<&str>, status: Option<u16>) -> Option<&'static
 /// From an error of the gRPC client about the object at `key`, or the bucket where it is empty.
 pub(super) fn from_rpc(location: &Location, key: &str, error: &RpcError) -> Error {
     if let Some(own) = Error::within(error) {
-        return Error::new(own.kind, location.at(key), &own.message);
+        return own.at(location.at(key));
     }
     let Some(status) = error.status() else {
         let text = chain(error);
@@ -50,10 +50,12 @@ pub(super) fn from_rpc(location: &Location, key: &str, error: &RpcError) -> Erro
     };
     let said = format!("{}: {}", status.code.name(), status.message.trim_end_matches('.'));
     let place = if no_bucket { location.to_string() } else { location.at(key) };
-    match advice {
-        Some(advice) => Error::new(kind, place, format!("{advice} ({said})")),
-        None => Error::new(kind, place, hint(kind, said)),
-    }
+    let reach = if no_bucket || status.code == Code::Unauthenticated { Reach::Place } else { kind.reach() };
+    let message = match advice {
+        Some(advice) => format!("{advice} ({said})"),
+        None => hint(kind, said),
+    };
+    Error::new(kind, place, message).reaching(reach)
 }
 
 /// Whether what answered was no gRPC: an answer of HTTP/1.1 is a frame of nonsense length to HTTP/2.

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::settings::Source;
 use crate::error::chain;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Reach, Result};
 
 const WHERE: &str = "Google credentials";
 
@@ -125,9 +125,9 @@ async fn from_file(path: &Path) -> Result<AccessTokenCredentials> {
     let shown = path.display().to_string();
     let bytes = tokio::fs::read(path).await.map_err(|error| {
         let error = Error::from_io(&shown, &error);
-        Error::new(ErrorKind::Denied, WHERE, format_args!("cannot read the file {shown} ({})", error.message))
+        Error::login(WHERE, format_args!("cannot read the file {shown} ({})", error.message))
     })?;
-    let bad = |why: &str| Error::new(ErrorKind::Denied, WHERE, format_args!("{shown} is no file of Google credentials: {why}"));
+    let bad = |why: &str| Error::login(WHERE, format_args!("{shown} is no file of Google credentials: {why}"));
     let json: Value = serde_json::from_slice(&bytes).map_err(|_| bad("it is not JSON"))?;
     let built = match json["type"].as_str() {
         Some("service_account") => service_account::Builder::new(json).build_access_token_credentials(),
@@ -153,7 +153,7 @@ fn explain(source: &Source, why: &str, transient: bool) -> Error {
     // Each layer of the library has said the same by then; the last one says what it is.
     let why = why.rsplit("future attempts may succeed: ").next().unwrap_or(why);
     let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    Error::new(kind, WHERE, format!("no token: {todo} ({why})"))
+    Error::new(kind, WHERE, format!("no token: {todo} ({why})")).reaching(Reach::Place)
 }
 
 #[cfg(test)]

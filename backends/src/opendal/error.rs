@@ -5,7 +5,7 @@
 
 use object_store::Error as StoreError;
 
-use crate::{Error, ErrorKind, Location};
+use crate::{Error, ErrorKind, Location, Reach};
 
 /// An error about one key of a place (about the place itself where the key is empty).
 pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Error {
@@ -13,9 +13,10 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
     let text = text_of(&error);
     if text.contains("ContainerNotFound") || text.contains("ContainerBeingDeleted") {
         let message = "no such container; create it with `az storage container create`, or check the name and the account";
-        return Error::new(ErrorKind::NotFound, location, message);
+        return Error::new(ErrorKind::NotFound, location, message).reaching(Reach::Place);
     }
     let kind = match error.kind() {
+        _ if text.starts_with("BlobArchived") => ErrorKind::Archived,
         K::NotFound => ErrorKind::NotFound,
         K::AlreadyExists | K::IsADirectory | K::NotADirectory => ErrorKind::Exists,
         K::ConditionNotMatch => ErrorKind::Precondition,
@@ -31,7 +32,9 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
         (ErrorKind::Denied, "webdav") => "; check the user, OFFSITE_WEBDAV_PASSWORD or OFFSITE_WEBDAV_TOKEN, and what it may do",
         _ => "",
     };
-    Error::new(kind, location.at(key), format!("{text}{advice}"))
+    let unknown = ["AuthenticationFailed", "InvalidAuthenticationInfo", "AccountIsDisabled"].iter().any(|code| text.starts_with(code));
+    let reach = if unknown { Reach::Place } else { kind.reach() };
+    Error::new(kind, location.at(key), format!("{text}{advice}")).reaching(reach)
 }
 
 /// The same as the data plane gives it, ours inside.
@@ -105,7 +108,9 @@ mod tests {
         let place = Location::parse("azblob://box/site?account_name=acme").unwrap();
         let of = |kind, text: &str| error(&place, "a", opendal::Error::new(kind, text));
         let denied = of(opendal::ErrorKind::PermissionDenied, "AzblobError { code: \"AuthenticationFailed\", message: \"No.\" }");
-        assert_eq!(denied.kind, ErrorKind::Denied);
+        assert!(denied.kind == ErrorKind::Denied && denied.concerns_place());
+        let archived = of(opendal::ErrorKind::Unexpected, "AzblobError { code: \"BlobArchived\", message: \"No.\" }");
+        assert!(archived.kind == ErrorKind::Archived && !archived.concerns_place());
         assert!(denied.message.contains("OFFSITE_AZBLOB_ACCOUNT_KEY"), "{denied}");
         let missing = of(opendal::ErrorKind::NotFound, "AzblobError { code: \"ContainerNotFound\", message: \"x\" }");
         assert_eq!((missing.kind, missing.url.as_str()), (ErrorKind::NotFound, "azblob://box/site"));

@@ -96,7 +96,7 @@ impl OpendalStore {
             Ok(written) => return Ok(written),
             Err(e) => super::error::error(&self.location, key, e),
         };
-        if matches!(first.kind, ErrorKind::Denied | ErrorKind::Transient | ErrorKind::Full) {
+        if first.concerns_place() || first.kind == ErrorKind::Denied {
             return Err(first.into_store());
         }
         if dirs.mend(&self.operator, key).await

@@ -154,8 +154,7 @@ fn explain(error: &CredentialsError) -> Error {
     // instance, or behind a proxy that answers for it, only means that nothing was found before.
     let nothing = matches!(error, CredentialsError::CredentialsNotLoaded(_)) || why.contains("IMDS");
     match error {
-        _ if nothing => Error::new(
-            ErrorKind::Denied,
+        _ if nothing => Error::login(
             WHERE,
             format!(
                 "no AWS credentials found{why}: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
@@ -164,11 +163,7 @@ fn explain(error: &CredentialsError) -> Error {
             ),
         ),
         CredentialsError::ProviderTimedOut(_) => Error::new(ErrorKind::Transient, WHERE, format!("getting AWS credentials timed out{why}")),
-        _ => Error::new(
-            ErrorKind::Denied,
-            WHERE,
-            format!("cannot get AWS credentials{why}: look at AWS_PROFILE and ~/.aws/config, or sign in again"),
-        ),
+        _ => Error::login(WHERE, format!("cannot get AWS credentials{why}: look at AWS_PROFILE and ~/.aws/config, or sign in again")),
     }
 }
 

@@ -8,7 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::{chain, kind_of_text};
-use crate::{Error, ErrorKind, Location};
+use crate::{Error, ErrorKind, Location, Reach};
 
 /// A refusal as far as it is known.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -73,11 +73,13 @@ impl Refusal {
             | "ExpiredToken"
             | "InvalidToken"
             | "TokenRefreshRequired"
-            | "RequestTimeTooSkewed"
             | "InvalidSecurity"
             | "InvalidClientTokenId"
             | "NotSignedUp"
             | "UnauthorizedAccess" => ErrorKind::Denied,
+            "RequestTimeTooSkewed" => ErrorKind::Clock,
+            // Read without having been brought back, or asked for a second time while it is on its way.
+            "InvalidObjectState" | "RestoreAlreadyInProgress" => ErrorKind::Archived,
             "InternalError"
             | "SlowDown"
             | "ServiceUnavailable"
@@ -98,11 +100,41 @@ impl Refusal {
             | "PermanentRedirect"
             | "TemporaryRedirect"
             | "AuthorizationHeaderMalformed"
-            | "IllegalLocationConstraintException"
-            | "KeyTooLongError"
-            | "EntityTooLarge" => ErrorKind::Invalid,
+            | "IllegalLocationConstraintException" => ErrorKind::Invalid,
+            "KeyTooLongError" => ErrorKind::NameRefused,
+            "EntityTooLarge" => ErrorKind::TooLarge,
             _ => return None,
         })
+    }
+
+    /// How far it reaches: whoever is not known, and what is not there as a whole, is refused for every object.
+    pub(crate) fn reach(&self, kind: ErrorKind) -> Reach {
+        match (self.code.as_deref(), self.status) {
+            (
+                Some(
+                    "NoSuchBucket"
+                    | "InvalidBucketName"
+                    | "AllAccessDisabled"
+                    | "AccountProblem"
+                    | "InvalidAccessKeyId"
+                    | "SignatureDoesNotMatch"
+                    | "ExpiredToken"
+                    | "InvalidToken"
+                    | "TokenRefreshRequired"
+                    | "InvalidSecurity"
+                    | "InvalidClientTokenId"
+                    | "NotSignedUp"
+                    | "UnauthorizedAccess"
+                    | "PermanentRedirect"
+                    | "TemporaryRedirect"
+                    | "AuthorizationHeaderMalformed"
+                    | "IllegalLocationConstraintException",
+                ),
+                _,
+            )
+            | (None, Some(300..=399 | 401)) => Reach::Place,
+            _ => kind.reach(),
+        }
     }
 
     /// Whether a conflict was about two requests at once and not about an object that is there.
@@ -172,7 +204,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     if let Some(own) = Error::within(error) {
-        return Error::new(own.kind, location.at(key), &own.message);
+        return own.at(location.at(key));
     }
     let text = chain(error);
     let Some(raw) = error.raw_response() else {
@@ -192,7 +224,7 @@ where
         unreachable: None,
     };
     let kind = refusal.kind().unwrap_or_else(|| kind_of_text(&text));
-    Error::new(kind, location.at(key), refusal.sentence(location.scheme()).unwrap_or(text))
+    Error::new(kind, location.at(key), refusal.sentence(location.scheme()).unwrap_or(text)).reaching(refusal.reach(kind))
 }
 
 /// One key's refusal out of a bulk delete.
@@ -200,7 +232,8 @@ pub(super) fn from_bulk(location: &Location, key: &str, code: Option<&str>, mess
     let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let refusal = Refusal { code: own(code), message: own(message), ..Refusal::default() };
     let kind = refusal.kind().unwrap_or(ErrorKind::Other);
-    Error::new(kind, location.at(key), refusal.sentence(location.scheme()).unwrap_or_else(|| "the server did not delete it".to_owned()))
+    let message = refusal.sentence(location.scheme()).unwrap_or_else(|| "the server did not delete it".to_owned());
+    Error::new(kind, location.at(key), message).reaching(refusal.reach(kind))
 }
 
 fn kind_of_status(status: u16) -> Option<ErrorKind> {
@@ -262,6 +295,24 @@ mod tests {
             ("Received redirect without LOCATION, this normally".to_owned(), ErrorKind::Invalid),
         ] {
             assert_eq!(store_error(&rest).kind, kind, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_knows_how_far_it_reaches() {
+        for (status, code, kind, concerns_place) in [
+            ("403 Forbidden", "InvalidObjectState", ErrorKind::Archived, false),
+            ("403 Forbidden", "AccessDenied", ErrorKind::Denied, false),
+            ("403 Forbidden", "InvalidAccessKeyId", ErrorKind::Denied, true),
+            ("403 Forbidden", "RequestTimeTooSkewed", ErrorKind::Clock, true),
+            ("404 Not Found", "NoSuchKey", ErrorKind::NotFound, false),
+            ("404 Not Found", "NoSuchBucket", ErrorKind::NotFound, true),
+            ("400 Bad Request", "KeyTooLongError", ErrorKind::NameRefused, false),
+            ("400 Bad Request", "EntityTooLarge", ErrorKind::TooLarge, false),
+            ("503 Service Unavailable", "SlowDown", ErrorKind::Transient, true),
+        ] {
+            let error = store_error(&format!("Server returned non-2xx status code: {status}: <Error><Code>{code}</Code></Error>"));
+            assert_eq!((error.kind, error.concerns_place()), (kind, concerns_place), "{code}");
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStderr};
 use tokio::task::JoinHandle;
 
 use super::address::Address;
-use crate::{Error, ErrorKind, Location, Result};
+use crate::{Error, ErrorKind, Location, Reach, Result};
 
 /// So much of what `ssh` says is kept, in bytes.
 const KEPT: usize = 8 << 10;
@@ -121,7 +121,7 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
         let words = if said.trim().is_empty() { "the server closed the connection and said nothing".to_owned() } else { told(said) };
         (ErrorKind::Transient, format!("no connection ({words}); try `{}`", address.login(&["-v", "-s"]) + " sftp"))
     };
-    Error::new(kind, location, what)
+    Error::new(kind, location, what).reaching(Reach::Place)
 }
 
 /// The last thing `ssh` said that says something.

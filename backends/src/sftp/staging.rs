@@ -83,7 +83,7 @@ impl Area {
                         self.dirs.forget_all();
                     }
                     let failed = self.fault(&temp.path, &fault, 0).await;
-                    if matches!(failed.kind, ErrorKind::Denied | ErrorKind::Full) {
+                    if failed.kind == ErrorKind::Denied || failed.concerns_place() && failed.kind != ErrorKind::Transient {
                         return Err(failed);
                     }
                     last = Some(failed);

@@ -38,7 +38,7 @@ async fn names_are_bytes() {
     let refused = place.tree.stage("x".into(), FileMeta::default()).await.unwrap();
     let item = Publish { staged: refused, path: too_long, keep: None };
     let error = place.tree.publish(vec![item], false).await.remove(0).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert_eq!(error.kind, ErrorKind::NameRefused);
     assert_eq!(place.staged(), 0);
 }
 
