@@ -72,6 +72,20 @@ fn backends_know_nothing_of_the_engine() {
     only_in("backends/src", &["offsite::", "snapshot", "manifest"], &[]);
 }
 
+/// What a destination says is read into shapes of its own, in few places: a general tree of values takes a hundred times
+/// the memory, and whoever may write to a destination chooses what is in it.
+#[test]
+fn nothing_from_a_destination_becomes_a_tree_of_values() {
+    for folder in ["src/manifest", "src/engine", "src/model", "src/transfer", "src/spool"] {
+        only_in(folder, &["serde_json::Value", "serde_json::Map", "json!("], &[]);
+    }
+    // Records have one way in. The others read files of this machine.
+    let local = ["src/engine/destination.rs", "src/engine/check/record.rs", "src/engine/plan_file.rs", "src/manifest/cache.rs"];
+    let readers = [&["src/manifest/json.rs", "src/manifest/load.rs"], &local[..]].concat();
+    only_in("src/manifest", &["from_slice(", "from_slice::<", "from_str(", "from_reader("], &readers);
+    only_in("src/engine", &["serde_json::from_"], &readers);
+}
+
 #[test]
 fn only_the_renderers_print() {
     only_in("src", &["println!", "print!(", "eprintln!", "eprint!("], &["src/cli/render", "src/cli/progress", "src/cli/interrupt"]);

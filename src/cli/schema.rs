@@ -9,8 +9,8 @@ use offsite::jobs::RunOutcome;
 use schemars::{Schema, schema_for};
 
 use super::render::{
-    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, PlanDocument,
-    ScheduleDocument, SnapshotsDocument,
+    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, LsUnreadDocument,
+    PlanDocument, ScheduleDocument, SnapshotsDocument,
 };
 
 /// Verbs with a document, `config` (the config file itself), and `error`, which any of them prints when it fails.
@@ -25,6 +25,7 @@ pub const NAMES: &[&str] = &[
     "error",
     "history",
     "init",
+    "ls-unread",
     "ls",
     "plan",
     "prune",
@@ -51,6 +52,7 @@ pub fn of(name: &str) -> Option<Schema> {
         "repair" => schema_for!(RepairOutcome),
         "snapshots" => schema_for!(SnapshotsDocument<'_>),
         "ls" => schema_for!(LsDocument<'_>),
+        "ls-unread" => schema_for!(LsUnreadDocument),
         "diff" => schema_for!(DiffDocument),
         "history" => schema_for!(HistoryDocument<'_>),
         "cat" => schema_for!(CatDocument<'_>),

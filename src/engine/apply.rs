@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
-use crate::model::{Counts, KeepRules, Problem, RelPath, Time, TreeRoot};
+use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, bounds};
 use crate::plan::Facts;
 use crate::transfer::{
     Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place,
@@ -49,6 +49,8 @@ pub struct Part {
     pub index: usize,
     pub plan: PathBuf,
     pub facts: Facts,
+    /// What could not be read when the plan was finished.
+    pub unread: Vec<Problem>,
     pub progress: Arc<Progress>,
 }
 
@@ -64,11 +66,15 @@ pub fn keeps(rules: &KeepRules) -> bool {
 /// Carries the plan out; `outcome` has what happened, also when an error is returned.
 pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Result<()> {
     let run = format!("{:016x}{:016x}", crate::random(), crate::random());
+    let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().collect();
     let quiet = !part.facts.counts.any()
         && part.destination.number() > 0
         && !common.adopt
         && tidy::left_over(&part.destination).is_none()
-        && !part.destination.local("journal").exists();
+        && !part.destination.local("journal").exists()
+        // A list beside the snapshot is written under the lease.
+        && !tokio::task::block_in_place(|| commit::is_new_list(&part.destination, &unread))?;
+    drop(unread);
     if quiet {
         commit_only(common, part, outcome, run).await?;
         let_go(common, part, outcome, None).await;
@@ -207,7 +213,7 @@ async fn write(
 /// Ends a run whose dumps all failed and that had nothing else to do. A snapshot that differs from the last one in
 /// nothing would only push a good one out of the number that stays.
 async fn nothing_came(common: &Common, part: &Part, outcome: &mut Outcome, resumed: Option<Resumed>) -> Result<()> {
-    outcome.unread.clone_from(&common.unread);
+    outcome.unread = common.unread.iter().chain(&part.unread).cloned().collect();
     let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
     let known = part.facts.counts;
     outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
@@ -222,6 +228,10 @@ async fn nothing_came(common: &Common, part: &Part, outcome: &mut Outcome, resum
 /// A commit that another writer made between our look and our lease would be overwritten unseen.
 pub(super) async fn still_newest(destination: &Destination) -> Result<()> {
     let number = destination.number();
+    if bounds::after(number).is_none() {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!("{url}: snapshot {number} is the last one that can be; begin a new destination")));
+    }
     match destination.records.snapshots((number > 0).then_some(number)).await?.last() {
         Some(newer) if newer.number > number => Err(Error::Busy(format!(
             "{}: snapshot {} was committed meanwhile by another run; run again",
@@ -308,7 +318,7 @@ async fn finish_commit(
 ) -> Result<()> {
     let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
     (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
-    outcome.unread = common.unread.iter().cloned().chain(findings.unread).collect();
+    outcome.unread = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
     outcome.unstable = findings.unstable;
     outcome.vanished = findings.vanished;
     outcome.changes = figures.counts;
@@ -316,8 +326,10 @@ async fn finish_commit(
     outcome.bytes.sent = part.progress.bytes.load(Relaxed);
     snapshot.changes = figures.counts;
     snapshot.sent = outcome.bytes.sent;
-    snapshot.unread.clone_from(&outcome.unread);
-    snapshot.unstable.clone_from(&outcome.unstable);
+    snapshot.set_troubles(Sample::of(&outcome.unread), Sample::of(&outcome.unstable));
+    if snapshot.names_not_all() {
+        commit::keep_troubles(&part.destination, &mut snapshot, &outcome.unread, &outcome.unstable).await?;
+    }
     common.stop.check()?;
     let number = commit::commit(&mut part.destination, snapshot, woven, cache).await?;
     outcome.snapshot = Some(number);

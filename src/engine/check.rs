@@ -28,7 +28,7 @@ use self::merge::{Merge, Seen};
 pub(super) use self::read::How;
 use self::read::Reading;
 pub(super) use self::record::Record as CheckRecord;
-use self::record::{DAMAGED, Record, keep_here, where_to};
+use self::record::{Record, keep_here, where_to};
 use super::destination::{Destination, download};
 use super::look::resolve_at;
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
@@ -37,7 +37,7 @@ use super::sync::Report;
 use super::{Machine, PROGRAM};
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, Kind, RelPath, Snapshot};
+use crate::model::{Hash, Kind, RelPath, Sample, Snapshot};
 use crate::spool::Sorter;
 use crate::transfer::{Limit, Phase};
 
@@ -246,7 +246,7 @@ async fn lost_leaves(records: &Records, copy: &Path, own: Option<Hash>) -> Resul
     let mut lost = Vec::new();
     PageSource::new(records.clone())
         .read(leaves, |leaf| {
-            lost.extend(leaf.err());
+            leaf.err().into_iter().for_each(|gone| gone.add_to(&mut lost));
             Ok(ControlFlow::Continue(()))
         })
         .await?;
@@ -358,7 +358,7 @@ async fn leave_record(
         read: surveyed.read.0,
         read_bytes: surveyed.read.1,
         next: surveyed.next.0,
-        rotten: found.rotten.iter().take(DAMAGED).cloned().collect(),
+        rotten: Sample::of(&found.rotten),
     };
     if !options.no_record {
         match record.write(&destination.records).await {

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::PROGRAM;
 use super::destination::{Destination, Head, Listed};
 use crate::error::{Error, Result};
-use crate::manifest::{KnownStamps, Step, Weave, Woven};
-use crate::model::{Change, Counts, Entry, Hash, Kind, Snapshot, Stamps, Time};
+use crate::manifest::{KnownStamps, Step, Weave, Woven, troubles};
+use crate::model::{Change, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
 use crate::plan::Facts;
 use crate::spool::{Joined, Reader, Sorted};
 use crate::transfer::{Done, Line};
@@ -141,6 +141,9 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
     }
     snapshot.root.clone_from(&packed.root);
     snapshot.objects = woven.objects;
+    // What is kept beside the manifest is named there as well, so that a prune knows of it.
+    let beside = snapshot.troubles.as_ref().and_then(|page| page.object);
+    snapshot.objects.extend(beside.filter(|object| !snapshot.objects.contains(object)));
     snapshot.totals = woven.totals;
     let base_root = destination.snapshot().and_then(|(s, _)| s.root.clone());
     let mut list = head.list.clone();
@@ -176,6 +179,37 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
     Ok(number)
 }
 
+/// Keeps the whole list of what could not be read or kept changing, where the snapshot names only the first of it. A
+/// list like that of the last snapshot is taken over.
+pub async fn keep_troubles(destination: &Destination, snapshot: &mut Snapshot, unread: &[Problem], unstable: &[RelPath]) -> Result<()> {
+    let file = destination.local("troubles");
+    let packed = tokio::task::block_in_place(|| troubles::pack(&file, snapshot.number, unread, unstable))?;
+    let before = destination.snapshot().and_then(|(s, _)| s.troubles.as_ref());
+    let same = before.filter(|before| packed.root.as_ref().is_some_and(|root| root.hash == before.hash));
+    match (same, &packed.object) {
+        (Some(same), _) => snapshot.troubles = Some(same.clone()),
+        (None, Some(object)) => {
+            destination.records.put_pages(object, &packed.file, packed.length).await?;
+            snapshot.troubles.clone_from(&packed.root);
+        }
+        (None, None) => {}
+    }
+    let _ = std::fs::remove_file(&file);
+    Ok(())
+}
+
+/// Whether a snapshot would name only the first of these, and the whole list is not the one beside the last snapshot.
+pub fn is_new_list(destination: &Destination, unread: &[Problem]) -> Result<bool> {
+    if Sample::of(unread).cut().is_none() {
+        return Ok(false);
+    }
+    let file = destination.local("troubles");
+    let packed = troubles::pack(&file, destination.number(), unread, &[])?;
+    let _ = std::fs::remove_file(&file);
+    let before = destination.snapshot().and_then(|(s, _)| s.troubles.as_ref());
+    Ok(packed.root.map(|page| page.hash) != before.map(|page| page.hash))
+}
+
 /// A snapshot without what the commit itself finds out.
 pub fn draft(
     destination: &Destination,
@@ -187,7 +221,7 @@ pub fn draft(
     let before = destination.snapshot();
     Snapshot {
         format: crate::manifest::FORMAT,
-        number: destination.number() + 1,
+        number: destination.number().saturating_add(1),
         parent: before.map(|(_, hash)| *hash),
         time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         host,
@@ -203,7 +237,10 @@ pub fn draft(
         totals: before.map_or_else(Default::default, |(s, _)| s.totals),
         changes: Counts::default(),
         sent: 0,
-        unread: Vec::new(),
-        unstable: Vec::new(),
+        unread: Sample::default(),
+        unread_total: None,
+        unstable: Sample::default(),
+        unstable_total: None,
+        troubles: None,
     }
 }

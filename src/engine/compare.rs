@@ -157,7 +157,13 @@ impl Meta<'_> {
 
     fn read(&mut self, deep: bool) -> Option<Entry> {
         match read_metadata(self.root, self.path, self.stat, self.names, deep) {
-            Ok(entry) => Some(entry),
+            Ok(entry) => match entry.fits() {
+                Ok(()) => Some(entry),
+                Err(problem) => {
+                    self.problem = Some(Problem { path: self.path.into(), problem });
+                    None
+                }
+            },
             Err(ReadError::Vanished) => None,
             Err(error) => {
                 self.problem = Some(Problem { path: self.path.into(), problem: error.to_string() });

@@ -290,7 +290,7 @@ pub async fn download(
                     }
                     writer.end_block(&page, index < count)?;
                 }
-                Err(gone) if lenient => lost.push(gone),
+                Err(gone) if lenient => gone.add_to(&mut lost),
                 Err(gone) => return Err(gone.error),
             }
             Ok(ControlFlow::Continue(()))

@@ -19,6 +19,7 @@ pub use self::hold::Hold;
 use super::destination::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::{Format, Records};
+use crate::model::bounds;
 use crate::transfer::Stop;
 
 const KEY: &str = ".offsite/lease.json";
@@ -31,12 +32,16 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Body {
     /// Random name of the run.
+    #[serde(deserialize_with = "bounds::text")]
     run: String,
+    #[serde(deserialize_with = "bounds::text")]
     host: String,
     /// The local lock file of the writer (boot id, device, inode).
+    #[serde(deserialize_with = "bounds::text")]
     writer: String,
     pid: u32,
     /// When the run began, RFC 3339, by the writer's clock; for people.
+    #[serde(deserialize_with = "bounds::text")]
     since: String,
     /// The snapshot it started from.
     base: u64,
@@ -140,16 +145,17 @@ fn mode(swap: bool, etag: Option<String>) -> PutMode {
 }
 
 async fn put(records: &Records, body: &Body, mode: PutMode) -> Result<Option<String>> {
-    let bytes = serde_json::to_vec(body).map_err(|e| Error::damaged(KEY, e))?;
-    records.put(KEY, bytes.into(), mode).await
+    records.write(KEY, body, mode).await
 }
 
 async fn read(records: &Records) -> Result<Option<(Body, chrono::DateTime<chrono::Utc>, Option<String>)>> {
-    let Some((bytes, modified, etag)) = records.get(KEY).await? else { return Ok(None) };
-    let body = serde_json::from_slice(&bytes).map_err(|e| {
-        Error::damaged(records.url(KEY), format_args!("{e}; if no offsite is writing there, delete that object and run again"))
+    let held = records.read(KEY).await.map_err(|error| match error {
+        Error::Damaged { object, what } => {
+            Error::Damaged { object, what: format!("{what}; if no offsite is writing there, delete that object and run again") }
+        }
+        error => error,
     })?;
-    Ok(Some((body, modified, etag)))
+    Ok(held.map(|held| (held.record, held.modified, held.etag)))
 }
 
 /// A lease that was just written.

@@ -13,6 +13,7 @@ mod history;
 mod listing;
 mod ls;
 mod spot;
+mod unread;
 
 pub(super) use at::newest;
 pub use at::resolve_at;
@@ -22,6 +23,7 @@ pub use history::{HistoryLine, history, history_over};
 pub use listing::{Listing, SnapshotRow, snapshots, snapshots_over};
 pub(super) use ls::ls_in;
 pub use ls::{LsLine, LsTotals, ls, ls_over};
+pub use unread::{UnreadTotals, unread, unread_over};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use offsite_backends::ErrorKind;

@@ -41,8 +41,8 @@ pub use compared::{mixed, real};
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
 pub use look::{
-    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, cat, cat_over, diff, diff_over, history, history_over, ls,
-    ls_over, resolve_at, snapshots, snapshots_over,
+    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, cat, cat_over, diff, diff_over, history,
+    history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
 };
 pub use outcome::{
     Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,

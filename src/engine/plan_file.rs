@@ -165,7 +165,7 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         feeds: Arc::new(crate::transfer::Feeds::none()),
     };
     let progress = report.progress.first().cloned().unwrap_or_default();
-    let mut part = Part { destination, index: 0, plan, facts: heading.facts, progress };
+    let mut part = Part { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
     let result = apply::run(&common, &mut part, outcome).await;
     outcome.bytes.read = common.hub.bytes_read();
     outcome.requests = part.destination.backend.meter().requests();

@@ -162,8 +162,9 @@ async fn drop_snapshots(
     let numbers: BTreeSet<u64> = free.keys().copied().collect();
     let mut goes = Writer::create(&gone::todo(destination))?;
     goes.push(&Line::After { snapshots: numbers.iter().copied().collect() })?;
+    let stay: Vec<u64> = list.iter().map(|s| s.number).filter(|number| !numbers.contains(number)).collect();
     for (left, dropped, right) in groups(&list, &numbers) {
-        needs::collect(destination, left, &dropped, right, &mut goes).await?;
+        needs::collect(destination, (left, &dropped, right), &stay, &mut goes).await?;
     }
     for (number, version) in &free {
         if version.is_some() {

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use super::pull::{PullOptions, STAGING};
 use crate::error::{Error, Result};
-use crate::manifest::CacheReader;
+use crate::manifest::{CacheReader, OWN};
 use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Stamps, Totals};
 use crate::plan::Facts;
 use crate::scan::{Event, Names, Root, Stat, Walk, WalkOptions, hash_file, read_metadata};
 use crate::spool::Writer;
 use crate::transfer::{Line, Stop};
+
+/// So many entries with names of offsite's own are said one by one.
+const SAID: usize = 1_000;
 
 pub struct Comparing<'a> {
     pub target: &'a Path,
@@ -43,8 +46,15 @@ pub fn covers(options: &PullOptions, entry: &Entry) -> bool {
             entry.path.bare() == bare || path.starts_with(bare) && path.get(bare.len()) == Some(&b'/')
         });
     below
+        && !own(path)
         && options.filter.keeps_whole(path, entry.kind == Kind::Dir)
         && options.max_size.is_none_or(|max| entry.kind != Kind::File || entry.size <= max)
+}
+
+/// Names at the top of a target that are offsite's own there: a destination's records, and what a pull has under way.
+/// They never come from a manifest, or whoever writes to the destination could make the target useless for later pulls.
+fn own(path: &[u8]) -> bool {
+    [OWN, STAGING].into_iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
 struct Work<'a> {
@@ -117,9 +127,18 @@ impl Work<'_> {
                 _ => return Ok(()),
             };
             self.manifest.advance();
+            self.refuse_own(&entry);
             if covers(self.how.options, &entry) && !self.is_other_name(&entry) {
                 self.write(Change::Added { entry, stamps: Stamps::default() })?;
             }
+        }
+    }
+
+    /// Says that what has a name of offsite's own is not brought over.
+    fn refuse_own(&mut self, entry: &Entry) {
+        let path = entry.path.as_bytes();
+        if entry.kind != Kind::Dir && own(path) && self.compared.problems.len() < SAID {
+            self.problem(path, "offsite keeps this name for itself, so it is not pulled; `offsite cat` reads it".into());
         }
     }
 
@@ -159,6 +178,7 @@ impl Work<'_> {
         };
         let Some(wanted) = wanted else { return self.superfluous(path, stat) };
         self.manifest.advance();
+        self.refuse_own(&wanted);
         if !covers(self.how.options, &wanted) || self.is_other_name(&wanted) {
             return Ok(());
         }

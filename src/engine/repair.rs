@@ -198,8 +198,7 @@ impl Work<'_> {
         let written = async {
             still_newest(self.destination).await?;
             if format {
-                let body = serde_json::to_vec_pretty(&head.format).map_err(|e| Error::damaged(Format::KEY, e))?;
-                self.destination.records.put(Format::KEY, body.into(), PutMode::Overwrite).await?;
+                self.destination.records.write(Format::KEY, &head.format, PutMode::Overwrite).await?;
             }
             self.write(surveyed, planned, (&head, &lease), run, outcome).await
         };
@@ -318,6 +317,7 @@ impl Work<'_> {
         let mut snapshot =
             commit::draft(self.destination, run, self.machine.host.clone(), self.snapshot.source.clone(), self.snapshot.tree.clone());
         snapshot.unread.clone_from(&self.snapshot.unread);
+        (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
         snapshot.sent = outcome.sent;
         let changed = planned.files + planned.taken_over;
         snapshot.changes = Counts { changed, unchanged: woven.totals.entries.saturating_sub(changed), ..Counts::default() };

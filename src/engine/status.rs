@@ -16,11 +16,13 @@ use super::look::newest;
 use super::outcome::Outcome;
 use super::{Machine, PROGRAM};
 use crate::error::{Error, Result};
-use crate::manifest::Records;
-use crate::model::span;
+use crate::manifest::{Held, Records};
+use crate::model::{bounds, span};
 
 /// What is said of a record that cannot be understood.
 const UNREADABLE: &str = "unreadable";
+/// Longest message that is left, in bytes.
+const MESSAGE: usize = 8 << 10;
 /// Clocks differ by so many seconds without anything being wrong.
 const SLACK: u64 = 300;
 /// Destinations that are looked at at a time.
@@ -29,17 +31,22 @@ const AT_A_TIME: usize = 8;
 /// What a run of a job leaves behind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
+    #[serde(deserialize_with = "bounds::text")]
     pub job: String,
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type", deserialize_with = "bounds::some_text")]
     pub kind: Option<String>,
+    #[serde(deserialize_with = "bounds::text")]
     pub host: String,
+    #[serde(deserialize_with = "bounds::text")]
     pub program: String,
     /// RFC 3339, by the writer's clock; for people. The age is by the store's time of the object.
+    #[serde(deserialize_with = "bounds::text")]
     pub time: String,
     /// `done`, `partly`, `refused`, `failed` or `interrupted`.
+    #[serde(deserialize_with = "bounds::text")]
     pub result: String,
     /// What went wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub message: Option<String>,
     /// The newest snapshot afterwards, and what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,9 +89,13 @@ pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind
 /// ran nothing is left: it may be a place that is not mounted, and `status` says there that nothing ever ran.
 pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
-    let Some((body, ..)) = destination.records.get(RunRecord::KEY).await? else { return Ok(()) };
-    // What it holds has not changed.
-    let before: RunRecord = serde_json::from_slice(&body).unwrap_or_default();
+    let before = match destination.records.read::<RunRecord>(RunRecord::KEY).await {
+        Ok(None) => return Ok(()),
+        // What it holds has not changed.
+        Ok(Some(held)) => held.record,
+        Err(Error::Damaged { .. }) => RunRecord::default(),
+        Err(error) => return Err(error),
+    };
     let record = RunRecord { unread: 0, seconds: 0.0, ..before };
     put(&destination.records, RunRecord { message: message.map(str::to_owned), ..about(record, machine, job, kind, exit) }).await
 }
@@ -109,9 +120,12 @@ fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, ex
     }
 }
 
-async fn put(records: &Records, record: RunRecord) -> Result<()> {
-    let body = serde_json::to_vec(&record).map_err(|e| Error::damaged(RunRecord::KEY, e))?;
-    records.put(RunRecord::KEY, body.into(), PutMode::Overwrite).await.map(drop)
+/// Leaves it, its message no longer than a record takes.
+async fn put(records: &Records, mut record: RunRecord) -> Result<()> {
+    if let Some(message) = &mut record.message {
+        message.truncate(message.floor_char_boundary(MESSAGE));
+    }
+    records.write(RunRecord::KEY, &record, PutMode::Overwrite).await.map(drop)
 }
 
 /// What is known of the last run at one destination.
@@ -178,18 +192,21 @@ async fn one(machine: &Machine, url: &str, max_age: Option<u64>) -> StatusRow {
 }
 
 async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
-    let (run, check) = futures::join!(records.get(RunRecord::KEY), records.get(CheckRecord::KEY));
-    let (run, check) = (run?, check?);
+    let (run, check) = futures::join!(records.read::<RunRecord>(RunRecord::KEY), records.read::<CheckRecord>(CheckRecord::KEY));
+    let run = run?;
     let now = records.backend().meter().clock().unwrap_or_else(Utc::now);
     let age = |time: DateTime<Utc>| u64::try_from((now - time).num_seconds()).unwrap_or(0);
     let ahead = |time: DateTime<Utc>| u64::try_from((time - now).num_seconds()).ok().filter(|ahead| *ahead > SLACK);
     let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if let Some((body, time, _)) = check {
-        let check = serde_json::from_slice::<CheckRecord>(&body).map_or_else(|_| UNREADABLE.to_owned(), |check| check.result);
-        (row.checked, row.check_age, row.check_result) = (Some(shown(time)), Some(age(time)), Some(check));
+    match check {
+        Ok(None) => {}
+        Ok(Some(Held { record, modified, .. })) => {
+            (row.checked, row.check_age, row.check_result) = (Some(shown(modified)), Some(age(modified)), Some(record.result));
+        }
+        Err(Error::Damaged { .. }) => row.check_result = Some(UNREADABLE.to_owned()),
+        Err(error) => return Err(error),
     }
-    if let Some((body, time, _)) = run {
-        let run: RunRecord = serde_json::from_slice(&body).map_err(|e| Error::damaged(records.url(RunRecord::KEY), e))?;
+    if let Some(Held { record: run, modified: time, .. }) = run {
         (row.ran, row.age, row.ahead) = (Some(shown(time)), Some(age(time)), ahead(time));
         (row.job, row.kind, row.host) = (Some(run.job), run.kind, Some(run.host));
         (row.result, row.message, row.snapshot) = (Some(run.result), run.message, run.snapshot);
@@ -201,10 +218,10 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     if let Some(last) = list.last() {
         let (snapshot, _) = newest(records, last.number).await?;
         (row.ran, row.age, row.ahead) = (Some(shown(last.modified)), Some(age(last.modified)), ahead(last.modified));
-        let unread = snapshot.unread.len() + snapshot.unstable.len();
+        let unread = snapshot.unread_count().saturating_add(snapshot.unstable_count());
         row.result = Some(if unread == 0 { "done" } else { "partly" }.to_owned());
         (row.job, row.kind, row.host) = (snapshot.job, snapshot.kind, Some(snapshot.host));
-        (row.snapshot, row.files, row.bytes, row.unread) = (Some(last.number), snapshot.totals.files, snapshot.totals.bytes, unread as u64);
+        (row.snapshot, row.files, row.bytes, row.unread) = (Some(last.number), snapshot.totals.files, snapshot.totals.bytes, unread);
     }
     Ok(())
 }

@@ -279,14 +279,13 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             }
         };
         let progress = report.progress.get(index).cloned().unwrap_or_default();
-        let mut part = Part { destination, index: place, plan, facts: planned.facts, progress };
+        let mut part = Part { destination, index: place, plan, facts: planned.facts, unread, progress };
         let mut outcome = std::mem::take(&mut ends.outcomes[index]);
         let common = Arc::clone(&common);
         runs.push(tokio::spawn(async move {
             let result = apply::run(&common, &mut part, &mut outcome).await;
             common.hub.leave(place);
             common.feeds.leave(place);
-            outcome.unread.extend(unread);
             outcome.bytes.read = common.hub.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();
             outcome.seconds = started.elapsed().as_secs_f64();

@@ -8,7 +8,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::model::{Hash, RelPath};
+use crate::model::{Hash, RelPath, bounds};
 
 /// A page is not cut before it has so many bytes.
 pub const MIN: usize = 64 << 10;
@@ -47,8 +47,12 @@ impl Cutter {
         if self.raw.is_empty() {
             self.first = path.clone();
         }
+        let before = self.raw.len();
         serde_json::to_writer(&mut self.raw, line)?;
         self.raw.push(b'\n');
+        if self.raw.len() - before > bounds::LINE {
+            return Err(io::Error::other(format!("{path} has more attributes than a manifest can hold")));
+        }
         self.entries += entries;
         self.bytes += bytes;
         let full = self.raw.len() >= MAX || self.raw.len() >= MIN && Hash::of(path.as_bytes()).0[0] == 0;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::KeyRules;
 use super::records::{Records, object_path};
 use crate::error::Result;
+use crate::model::bounds;
 
 /// The format this program writes; it reads all up to it.
 pub const FORMAT: u32 = 1;
@@ -23,10 +24,13 @@ pub const FORMAT: u32 = 1;
 pub struct Format {
     pub format: u32,
     /// Random; tells this destination from another one at the same URL.
+    #[serde(deserialize_with = "bounds::text")]
     pub id: String,
     /// When it was made, RFC 3339.
+    #[serde(deserialize_with = "bounds::text")]
     pub made: String,
     /// By which program.
+    #[serde(deserialize_with = "bounds::text")]
     pub version: String,
     pub keys: KeyRules,
     /// The store refuses a create-only put of what is there.
@@ -53,8 +57,7 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
         (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
     let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap };
-    let body = serde_json::to_vec_pretty(&format).unwrap_or_default();
-    if records.create(Format::KEY, body.into(), create_only).await?.is_some() {
+    if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
         return Ok(format);
     }
     Ok(records.format().await?.unwrap_or(format))

@@ -1,29 +1,33 @@
 //! Reading a manifest from a destination: pages fetched in long stretches, checked, in order.
 //!
-//! Owns the checks: a page is what its reference says (hash, size, count, first path), paths ascend over
-//! the whole manifest, and every entry can be one. A damaged page loses the entries on it and no others;
-//! the caller decides whether that is an error.
+//! Owns the checks: a page is what its reference says (hash, size, first path, entries, bytes), pages and paths ascend
+//! over the whole manifest, so no page is met twice, and every entry can be one. A damaged page loses the entries on it
+//! and no others; the caller decides whether that is an error.
+//! Invariant: what a manifest takes in memory is bounded, however it is made.
 
+use std::fmt;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use serde::de::DeserializeOwned;
 
 use super::records::Records;
 use crate::error::{Error, Result};
-use crate::model::{Entry, Hash, PageRef, RelPath, Snapshot};
+use crate::model::{Entry, Hash, PageRef, RelPath, Snapshot, Trouble, bounds};
 
-/// Largest page that is read, unpacked. A page is at most 256 KiB and one line; a line may carry large xattrs.
-const MAX_RAW: u64 = 32 << 20;
-/// Largest object of pages, by far.
-const MAX_OBJECT: u64 = 1 << 44;
 /// Neighbouring pages are fetched together up to so many bytes.
 const STRETCH: u64 = 8 << 20;
 /// Neighbours may lie so far apart: fetching that much for nothing takes no longer than another request.
 const GAP: u64 = 256 << 10;
 /// Stretches in flight.
 const AHEAD: usize = 2;
-const MAX_LEVEL: u8 = 8;
+/// References of one manifest that are held in memory, in bytes.
+const HELD: usize = 96 << 20;
+/// What a reference takes beside its path.
+const WEIGHT: usize = 192;
+/// So many stretches that are lost are told apart; what is more is counted with the last.
+const LOST: usize = 1_000;
 
 /// A page of entries, checked.
 #[derive(Debug)]
@@ -42,6 +46,21 @@ pub struct Lost {
     /// The object that the page lies in.
     pub object: Option<Hash>,
     pub error: Error,
+}
+
+impl Lost {
+    fn new(page: &PageRef, error: Error) -> Self {
+        Self { first: page.first.clone(), entries: page.entries, object: page.object, error }
+    }
+
+    /// Adds this one to what is lost. Of very many the last ones are one.
+    pub fn add_to(self, lost: &mut Vec<Self>) {
+        let full = lost.len() >= LOST;
+        match lost.last_mut() {
+            Some(last) if full => last.entries = last.entries.saturating_add(self.entries),
+            _ => lost.push(self),
+        }
+    }
 }
 
 /// Reads pages of one destination.
@@ -63,25 +82,43 @@ impl PageSource {
         wanted: impl Fn(&[u8], Option<&[u8]>) -> bool,
     ) -> Result<(Vec<PageRef>, Vec<PageRef>, Vec<Lost>)> {
         let Some(root) = &snapshot.root else { return Ok(Default::default()) };
+        if root.entries > snapshot.totals.entries || root.bytes > snapshot.totals.bytes {
+            return Err(Error::damaged(self.url(root), "it is said to hold more than the whole snapshot"));
+        }
+        self.below(root, wanted).await
+    }
+
+    /// The same for the pages below any top page.
+    async fn below(
+        &self,
+        root: &PageRef,
+        wanted: impl Fn(&[u8], Option<&[u8]>) -> bool,
+    ) -> Result<(Vec<PageRef>, Vec<PageRef>, Vec<Lost>)> {
         self.check(root)?;
-        let (mut inner, mut lost) = (Vec::new(), Vec::new());
+        let (mut inner, mut lost, mut held) = (Vec::new(), Vec::new(), 0);
         let mut refs = vec![root.clone()];
-        while refs.iter().any(|r| r.level > 0) {
-            let level = refs.iter().map(|r| r.level).max().unwrap_or(0);
-            let (upper, rest): (Vec<_>, Vec<_>) = refs.into_iter().partition(|r| r.level == level);
-            let mut next = rest;
-            let mut fetched = stream::iter(stretches(upper)).map(|group| self.stretch(group)).buffered(AHEAD);
+        while refs.first().is_some_and(|r| r.level > 0) {
+            let mut next: Vec<PageRef> = Vec::new();
+            let groups = stretches(refs);
+            let mut ends = ends(&groups).into_iter();
+            let mut fetched = stream::iter(groups).map(|group| self.stretch(group)).buffered(AHEAD);
             while let Some(group) = fetched.next().await {
                 for page in group.pages {
+                    let end = ends.next().flatten();
                     let raw = self.unpack(&page, &group.body, group.start);
-                    match raw.and_then(|raw| self.children(&page, &raw)) {
-                        Ok(children) => next.extend(children),
-                        Err(error) => lost.push(Lost { first: page.first.clone(), entries: page.entries, object: page.object, error }),
+                    match raw.and_then(|raw| self.children(&page, end.as_ref(), &raw)) {
+                        Ok(children) => {
+                            held += children.iter().map(|c| c.first.as_bytes().len() + WEIGHT).sum::<usize>();
+                            next.extend(children);
+                        }
+                        Err(error) => Lost::new(&page, error).add_to(&mut lost),
+                    }
+                    if held > HELD || next.len() > bounds::PAGES {
+                        return Err(Error::damaged(self.url(root), "it has more pages than a manifest can have"));
                     }
                     inner.push(page);
                 }
             }
-            next.sort_by(|a, b| a.first.cmp(&b.first));
             refs = choose(next, &wanted);
         }
         Ok((choose(refs, &wanted), inner, lost))
@@ -90,12 +127,15 @@ impl PageSource {
     /// Reads these pages in order and hands each to `sink` until it has enough.
     pub async fn read(&self, leaves: Vec<PageRef>, mut sink: impl FnMut(Result<Leaf, Lost>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut last = RelPath::default();
-        let mut fetched = stream::iter(stretches(leaves)).map(|group| self.stretch(group)).buffered(AHEAD);
+        let groups = stretches(leaves);
+        let mut ends = ends(&groups).into_iter();
+        let mut fetched = stream::iter(groups).map(|group| self.stretch(group)).buffered(AHEAD);
         while let Some(group) = fetched.next().await {
             for page in group.pages {
+                let end = ends.next().flatten();
                 // One at a time: a page may be a hundred times what it was packed into.
                 let raw = self.unpack(&page, &group.body, group.start);
-                let leaf = raw.and_then(|raw| self.entries(&page, &raw, &last));
+                let leaf = raw.and_then(|raw| self.entries(&page, &raw, &last, end.as_ref()));
                 let flow = match leaf {
                     Ok(entries) => {
                         if let Some(entry) = entries.last() {
@@ -103,7 +143,7 @@ impl PageSource {
                         }
                         sink(Ok(Leaf { page, entries }))?
                     }
-                    Err(error) => sink(Err(Lost { first: page.first.clone(), entries: page.entries, object: page.object, error }))?,
+                    Err(error) => sink(Err(Lost::new(&page, error)))?,
                 };
                 if flow.is_break() {
                     return Ok(());
@@ -113,12 +153,32 @@ impl PageSource {
         Ok(())
     }
 
+    /// The whole list of what the run of a snapshot could not read or saw changing, in order; nothing where the snapshot
+    /// itself names all.
+    pub async fn troubles(&self, snapshot: &Snapshot, mut sink: impl FnMut(Trouble) -> Result<()>) -> Result<()> {
+        let Some(root) = &snapshot.troubles else { return Ok(()) };
+        let (leaves, _, mut lost) = self.below(root, |_, _| true).await?;
+        if !lost.is_empty() {
+            return Err(lost.swap_remove(0).error);
+        }
+        let mut fetched = stream::iter(stretches(leaves)).map(|group| self.stretch(group)).buffered(AHEAD);
+        while let Some(group) = fetched.next().await {
+            for page in &group.pages {
+                let raw = self.unpack(page, &group.body, group.start)?;
+                for trouble in self.lines(page, &raw)? {
+                    sink(trouble)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Bounds what a reference may ask for, before anything is fetched or allocated for it.
     fn check(&self, page: &PageRef) -> Result<()> {
-        if page.level > MAX_LEVEL {
+        if page.level > bounds::LEVEL {
             return Err(Error::damaged(self.url(page), "pages nested too deep"));
         }
-        if page.raw > MAX_RAW || page.length > MAX_RAW || page.offset > MAX_OBJECT {
+        if page.raw > bounds::PAGE || page.length > bounds::PAGE || page.offset > bounds::OBJECT {
             return Err(Error::damaged(self.url(page), "it is said to be larger than a page can be"));
         }
         Ok(())
@@ -155,38 +215,62 @@ impl PageSource {
         Ok(raw)
     }
 
-    fn lines<T: serde::de::DeserializeOwned>(&self, page: &PageRef, raw: &[u8]) -> Result<Vec<T>> {
-        raw.split_inclusive(|b| *b == b'\n')
-            .map(|line| serde_json::from_slice(line).map_err(|e| Error::damaged(self.url(page), e)))
-            .collect()
+    fn lines<T: DeserializeOwned>(&self, page: &PageRef, raw: &[u8]) -> Result<Vec<T>> {
+        let mut lines = Vec::new();
+        for line in raw.split_inclusive(|b| *b == b'\n') {
+            if lines.len() as u64 == bounds::LINES {
+                return Err(Error::damaged(self.url(page), "it has more lines than a page can have"));
+            }
+            lines.push(serde_json::from_slice(line).map_err(|e| Error::damaged(self.url(page), e))?);
+        }
+        Ok(lines)
     }
 
-    fn children(&self, page: &PageRef, raw: &[u8]) -> Result<Vec<PageRef>> {
+    /// The pages that a page names: strictly in order, from its own first path on and before `end`, holding together
+    /// what it is said to hold.
+    fn children(&self, page: &PageRef, end: Option<&RelPath>, raw: &[u8]) -> Result<Vec<PageRef>> {
+        let bad = |what: &str| Error::damaged(self.url(page), what);
         let mut children: Vec<PageRef> = self.lines(page, raw)?;
+        let (mut before, mut entries, mut bytes): (Option<&RelPath>, u64, u64) = (None, 0, 0);
         for child in &mut children {
             child.object = child.object.or(page.object);
             if u64::from(child.level) + 1 != u64::from(page.level) {
-                return Err(Error::damaged(self.url(page), "it names a page of a wrong level"));
+                return Err(bad("it names a page of a wrong level"));
             }
             self.check(child)?;
+            let follows = before.map_or(child.first == page.first, |before| *before < child.first);
+            if !follows || end.is_some_and(|end| child.first >= *end) {
+                return Err(bad("the pages it names are out of order"));
+            }
+            let sums = entries.checked_add(child.entries).zip(bytes.checked_add(child.bytes)).filter(|_| child.entries > 0);
+            (entries, bytes) = sums.ok_or_else(|| bad("a page it names cannot hold what it is said to hold"))?;
+            before = Some(&child.first);
+        }
+        if (entries, bytes) != (page.entries, page.bytes) {
+            return Err(bad("the pages it names do not hold what it is said to hold"));
         }
         Ok(children)
     }
 
-    fn entries(&self, page: &PageRef, raw: &[u8], last: &RelPath) -> Result<Vec<Entry>> {
+    fn entries(&self, page: &PageRef, raw: &[u8], last: &RelPath, end: Option<&RelPath>) -> Result<Vec<Entry>> {
+        let bad = |what: fmt::Arguments<'_>| Error::damaged(self.url(page), what);
         let entries: Vec<Entry> = self.lines(page, raw)?;
-        let mut last = last;
+        if entries.first().is_none_or(|entry| entry.path != page.first) {
+            return Err(bad(format_args!("it does not begin with {}", page.first)));
+        }
+        let (mut last, mut bytes) = (last, Some(0u64));
         for entry in &entries {
             if let Err(what) = entry.check() {
-                return Err(Error::damaged(self.url(page), format_args!("{}: {what}", entry.path)));
+                return Err(bad(format_args!("{}: {what}", entry.path)));
             }
-            if entry.path <= *last {
-                return Err(Error::damaged(self.url(page), format_args!("{} is out of order", entry.path)));
+            if entry.path <= *last || end.is_some_and(|end| entry.path >= *end) {
+                return Err(bad(format_args!("{} is out of order", entry.path)));
             }
             last = &entry.path;
+            bytes = bytes.and_then(|sum| sum.checked_add(entry.size));
         }
-        if entries.len() as u64 != page.entries {
-            return Err(Error::damaged(self.url(page), "it has not the number of entries it is said to have"));
+        if (entries.len() as u64, bytes) != (page.entries, Some(page.bytes)) {
+            return Err(bad(format_args!("it does not hold the entries and bytes that it is said to hold")));
         }
         Ok(entries)
     }
@@ -204,6 +288,11 @@ fn choose(refs: Vec<PageRef>, wanted: &impl Fn(&[u8], Option<&[u8]>) -> bool) ->
     let ends: Vec<Option<RelPath>> = refs.iter().skip(1).map(|r| Some(r.first.clone())).chain([None]).collect();
     let chosen = refs.into_iter().zip(ends).filter(|(page, end)| wanted(page.first.as_bytes(), end.as_ref().map(RelPath::as_bytes)));
     chosen.map(|(page, _)| page).collect()
+}
+
+/// For each page of these groups, the first path of the next one.
+fn ends(groups: &[Vec<PageRef>]) -> Vec<Option<RelPath>> {
+    groups.iter().flatten().skip(1).map(|page| Some(page.first.clone())).chain([None]).collect()
 }
 
 /// Groups pages that lie close after one another in one object.

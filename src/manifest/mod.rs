@@ -7,17 +7,19 @@
 mod cache;
 mod cutter;
 mod format;
+mod json;
 mod keys;
 mod load;
 mod pack;
 mod records;
+pub mod troubles;
 mod weave;
 
 pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
 pub use cutter::{Cutter, Page};
 pub use format::{FORMAT, Format, probe};
-pub use keys::KeyRules;
+pub use keys::{KeyRules, OWN};
 pub use load::{Leaf, Lost, PageSource};
 pub use pack::{Pack, Packed};
-pub use records::{Records, SnapshotRef, object_path};
+pub use records::{Held, Records, SnapshotRef, object_path, snapshot_number};
 pub use weave::{Step, Weave, Woven};

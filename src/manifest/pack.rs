@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 
 use super::cutter::{Cutter, Page};
 use crate::error::{Error, Result};
-use crate::model::{Hash, PageRef};
+use crate::model::{Hash, PageRef, bounds};
 
 const ZSTD_LEVEL: i32 = 3;
+/// Begins a frame that holds no data (RFC 8878, section 3.1.2).
+const SKIPPABLE: u32 = 0x184d_2a50;
 
 /// An object of pages in the making.
 pub struct Pack {
@@ -48,6 +50,9 @@ impl Pack {
     pub fn add(&mut self, page: &Page, level: u8) -> Result<PageRef> {
         let fail = |e| Error::local(&self.path, e);
         let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
+        if page.raw.len().max(frame.len()) as u64 > bounds::PAGE || self.length > bounds::OBJECT || level > bounds::LEVEL {
+            return Err(fail(std::io::Error::other("the manifest would have a page that no reader takes; nothing was committed")));
+        }
         self.hasher.update(&frame);
         self.out.write_all(&frame).map_err(fail)?;
         let offset = self.length;
@@ -65,9 +70,26 @@ impl Pack {
         })
     }
 
+    /// Begins the object with the number of its snapshot, which readers of zstd skip: no other snapshot makes the same
+    /// object.
+    pub fn mark(&mut self, number: u64) -> Result<()> {
+        let mut mark = [0; 16];
+        mark[..4].copy_from_slice(&SKIPPABLE.to_le_bytes());
+        mark[4..8].copy_from_slice(&8u32.to_le_bytes());
+        mark[8..].copy_from_slice(&number.to_le_bytes());
+        self.hasher.update(&mark);
+        self.out.write_all(&mark).map_err(|e| Error::local(&self.path, e))?;
+        self.length += mark.len() as u64;
+        Ok(())
+    }
+
     /// Adds the pages of references over these leaves and ends the object. `known` are the pages of
     /// references of the manifest before: those that would be the same are not written again.
     pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
+        if leaves.len() > bounds::PAGES {
+            let what = format!("the manifest would have {} pages, {} are the most; nothing was committed", leaves.len(), bounds::PAGES);
+            return Err(Error::local(&self.path, std::io::Error::other(what)));
+        }
         let known: HashMap<(Hash, Hash), &PageRef> = known.iter().filter_map(|page| Some(((page.hash, page.object?), page))).collect();
         let mut inner = Vec::new();
         let mut refs = leaves;

@@ -1,7 +1,7 @@
 //! offsite's own objects at a destination: read, created, listed, deleted.
 //!
 //! Owns their names and the rule that a snapshot is created once and never changed. Sizes are bounded
-//! before anything is allocated for them. Errors name the object.
+//! before anything is allocated for them, by what `model/bounds.rs` says for readers and writers. Errors name the object.
 
 use std::ops::Range;
 use std::path::Path as LocalPath;
@@ -13,13 +13,17 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
 use offsite_backends::{self as backends, Backend, ErrorKind};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::format::{FORMAT, Format};
+use super::format::Format;
+use super::json;
 use crate::error::{Error, Result};
-use crate::model::{Hash, Snapshot};
+use crate::model::{Hash, Snapshot, bounds};
 
-/// A snapshot, format or lease object larger than this is damage.
-const MAX_SMALL: u64 = 16 << 20;
+/// Small records that are in memory at a time, in KiB.
+const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
 /// A pack larger than this goes up in parts.
 const SINGLE_PUT: u64 = 32 << 20;
 
@@ -38,11 +42,22 @@ pub struct Created {
     pub etag: Option<String>,
 }
 
+/// A record that is there, read.
+#[derive(Debug)]
+pub struct Held<T> {
+    pub record: T,
+    /// The store's time of writing.
+    pub modified: DateTime<Utc>,
+    pub etag: Option<String>,
+}
+
 /// `.offsite/` of one destination.
 #[derive(Clone)]
 pub struct Records {
     backend: Arc<dyn Backend>,
     store: Arc<dyn ObjectStore>,
+    /// Bodies of records that are held at a time, so that many of the largest take no more memory than a few.
+    room: Arc<Semaphore>,
 }
 
 /// A key of ours, or of a file that has one.
@@ -55,13 +70,21 @@ fn snapshot_key(number: u64) -> String {
     format!(".offsite/snapshots/{number:012}.json")
 }
 
+/// The number that the name of a snapshot's object says: 12 digits or more, as [`snapshot_key`] writes them. What has
+/// any other name is not a snapshot.
+pub fn snapshot_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".json").filter(|d| d.len() >= 12 && d.bytes().all(|b| b.is_ascii_digit()))?;
+    let number = digits.parse().ok().filter(|n| (1..=bounds::NUMBER).contains(n))?;
+    (digits == format!("{number:012}")).then_some(number)
+}
+
 fn pages_key(object: &Hash) -> String {
     format!(".offsite/pages/{object}.jsonl.zst")
 }
 
 impl Records {
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { store: backend.store(), backend }
+        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
     pub fn backend(&self) -> &Arc<dyn Backend> {
@@ -78,20 +101,42 @@ impl Records {
         self.backend.location().at(key)
     }
 
-    /// A small object, whole, with the store's time of writing and tag; none if it is not there.
-    pub async fn get(&self, key: &str) -> Result<Option<(Bytes, DateTime<Utc>, Option<String>)>> {
+    /// A small object, whole, with the store's time of writing and tag; none if it is not there. The permit is the room
+    /// that it takes in memory, to be given back with it.
+    async fn get(&self, key: &str) -> Result<Option<(Held<Bytes>, OwnedSemaphorePermit)>> {
         let path = object_path(key.as_bytes())?;
         let got = match self.store.get_opts(&path, GetOptions::default()).await {
             Ok(got) => got,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(self.error(key, &error)),
         };
-        if got.meta.size > MAX_SMALL {
-            return Err(Error::damaged(self.url(key), format_args!("{} bytes are more than it can have", got.meta.size)));
+        let size = got.meta.size;
+        if size > bounds::RECORD {
+            return Err(Error::damaged(self.url(key), format_args!("{size} bytes are more than it can have")));
         }
+        let room = u32::try_from(size >> 10).unwrap_or(ROOM).saturating_add(1).min(ROOM);
+        let permit = Arc::clone(&self.room).acquire_many_owned(room).await.map_err(|e| Error::damaged(self.url(key), e))?;
         let (modified, etag) = (got.meta.last_modified, got.meta.e_tag.clone());
-        let body = got.bytes().await.map_err(|e| self.error(key, &e))?;
-        Ok(Some((body, modified, etag)))
+        let record = got.bytes().await.map_err(|e| self.error(key, &e))?;
+        if record.len() as u64 > bounds::RECORD {
+            return Err(Error::damaged(self.url(key), "it is longer than it can be"));
+        }
+        Ok(Some((Held { record, modified, etag }, permit)))
+    }
+
+    /// A small record, read into its shape; none if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for one that is too large or is not such a record.
+    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Held<T>>> {
+        let Some((held, _room)) = self.get(key).await? else { return Ok(None) };
+        let record = json::decode(self.url(key), &held.record)?;
+        Ok(Some(Held { record, modified: held.modified, etag: held.etag }))
+    }
+
+    /// Puts a small record as [`Records::put`] does. One that [`Records::read`] would refuse is not written.
+    pub async fn write<T: Serialize + DeserializeOwned>(&self, key: &str, record: &T, mode: PutMode) -> Result<Option<String>> {
+        self.put(key, json::encode(self.url(key), record)?, mode).await
     }
 
     /// Puts a small object; with `Create`, answers [`ErrorKind::Exists`] if it is there, with `Update`
@@ -105,8 +150,7 @@ impl Records {
     /// Creates an object that is never changed; none if another one is there already. An answer
     /// "exists" that our own first try brought about counts as created.
     pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<Option<Created>> {
-        let same =
-            |there: Option<(Bytes, _, Option<String>)>| there.filter(|(there, ..)| *there == body).map(|(.., etag)| Created { etag });
+        let same = |there: Option<(Held<Bytes>, _)>| there.filter(|(t, _)| t.record == body).map(|(t, _)| Created { etag: t.etag });
         if !create_only && let Some(there) = self.get(key).await? {
             return Ok(same(Some(there)));
         }
@@ -120,7 +164,8 @@ impl Records {
         }
     }
 
-    /// Snapshots with a higher number than `after` (all, if none), in order.
+    /// Snapshots with a higher number than `after` (all, if none), in order. Objects beside them whose names are not
+    /// those of snapshots are passed over; a check lists them as foreign.
     pub async fn snapshots(&self, after: Option<u64>) -> Result<Vec<SnapshotRef>> {
         const FOLDER: &str = ".offsite/snapshots";
         let folder = object_path(FOLDER.as_bytes())?;
@@ -131,7 +176,7 @@ impl Records {
         let found = listing
             .map_err(|e| self.error(FOLDER, &e))
             .try_filter_map(|meta| async move {
-                let number = meta.location.filename().and_then(|n| n.strip_suffix(".json")).and_then(|n| n.parse().ok());
+                let number = meta.location.filename().and_then(snapshot_number);
                 Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
             })
             .try_collect::<Vec<_>>()
@@ -150,15 +195,15 @@ impl Records {
     /// One snapshot and the hash of its object.
     pub async fn snapshot(&self, number: u64) -> Result<(Snapshot, Hash)> {
         let key = snapshot_key(number);
-        let Some((body, ..)) = self.get(&key).await? else {
+        let Some((held, _room)) = self.get(&key).await? else {
             return Err(Error::damaged(self.url(&key), "it is missing although other snapshots name it"));
         };
-        let hash = Hash::of(&body);
-        let format = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|v| v.get("format")?.as_u64());
-        if format.is_some_and(|f| f > u64::from(FORMAT)) {
-            return Err(Error::Usage(format!("{}: written by a newer offsite; this one knows format {FORMAT}", self.url(&key))));
-        }
-        let snapshot: Snapshot = serde_json::from_slice(&body).map_err(|e| Error::damaged(self.url(&key), e))?;
+        let hash = Hash::of(&held.record);
+        json::known_format(self.url(&key), &held.record)?;
+        let mut snapshot: Snapshot = json::decode(self.url(&key), &held.record)?;
+        // One of an older program names them all; here some of them are kept.
+        snapshot.unread_total = snapshot.unread_total.or(snapshot.unread.cut());
+        snapshot.unstable_total = snapshot.unstable_total.or(snapshot.unstable.cut());
         if snapshot.number != number {
             return Err(Error::damaged(self.url(&key), format_args!("it says it is number {}", snapshot.number)));
         }
@@ -168,6 +213,9 @@ impl Records {
     /// Whether a snapshot is there, whatever a listing says.
     pub async fn has_snapshot(&self, number: u64) -> Result<bool> {
         let key = snapshot_key(number);
+        if number > bounds::NUMBER {
+            return Ok(false);
+        }
         match self.store.head(&object_path(key.as_bytes())?).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
@@ -178,23 +226,19 @@ impl Records {
     /// Commits a snapshot: its hash and tag; none if its number is taken.
     pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<(Hash, Option<String>)>> {
         let key = snapshot_key(snapshot.number);
-        let body = Bytes::from(serde_json::to_vec(snapshot).map_err(|e| Error::damaged(self.url(&key), e))?);
+        if snapshot.number > bounds::NUMBER {
+            return Err(Error::Usage(format!("{}: there are no numbers left for another snapshot; begin a new destination", self.url(""))));
+        }
+        let body = json::encode(self.url(&key), snapshot)?;
         let hash = Hash::of(&body);
         Ok(self.create(&key, body, create_only).await?.map(|created| (hash, created.etag)))
     }
 
     /// `format.json`; none where nothing was ever written.
     pub async fn format(&self) -> Result<Option<Format>> {
-        let Some((body, ..)) = self.get(Format::KEY).await? else { return Ok(None) };
-        let format: Format = serde_json::from_slice(&body).map_err(|e| Error::damaged(self.url(Format::KEY), e))?;
-        if format.format > FORMAT {
-            return Err(Error::Usage(format!(
-                "{}: written by a newer offsite ({}); this one knows format {FORMAT}",
-                self.url(Format::KEY),
-                format.version
-            )));
-        }
-        Ok(Some(format))
+        let Some((held, _room)) = self.get(Format::KEY).await? else { return Ok(None) };
+        json::known_format(self.url(Format::KEY), &held.record)?;
+        json::decode(self.url(Format::KEY), &held.record).map(Some)
     }
 
     /// Part of an object of pages.
@@ -269,5 +313,25 @@ impl Records {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_written_so_is_the_name_of_a_snapshot() {
+        for number in [1, 42, 999_999_999_999, 1_000_000_000_000, bounds::NUMBER] {
+            let key = snapshot_key(number);
+            assert_eq!(snapshot_number(key.rsplit('/').next().unwrap()), Some(number), "{key}");
+        }
+        let long = format!("{}.json", bounds::NUMBER + 1);
+        for name in ["5.json", "+00000000006.json", "0000000000000000000007.json", "-1.json", "000000000000.json", "000000000002.JSON"] {
+            assert_eq!(snapshot_number(name), None, "{name}");
+        }
+        for name in ["000000000002.json~", "18446744073709551615.json", "18446744073709551616.json", "x.json", "", ".json", &long] {
+            assert_eq!(snapshot_number(name), None, "{name}");
+        }
     }
 }

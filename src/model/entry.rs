@@ -135,7 +135,7 @@ pub struct Entry {
     /// The file had holes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
     /// Files only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

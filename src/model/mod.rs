@@ -3,14 +3,17 @@
 //! Owns the shapes and their JSON, nothing that acts. Imports nothing of the program.
 //! Invariant: what is read back is what was written, for every name and time Linux allows.
 
+pub mod bounds;
 mod change;
 mod entry;
 mod path;
+mod sample;
 mod snapshot;
 mod time;
 
 pub use change::{Change, Counts, Stamps, Suspicion};
 pub use entry::{Content, Entry, Hash, Kind, Xattr};
 pub use path::RelPath;
-pub use snapshot::{KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot};
+pub use sample::{Sample, Weight};
+pub use snapshot::{KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot, Trouble};
 pub use time::{Time, span};

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Hash, RelPath, Time, Xattr};
+use super::{Counts, Hash, RelPath, Sample, Time, Xattr, bounds};
 
 /// Where a page is and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct TreeRoot {
     pub mtime: Time,
     pub uid: u32,
     pub gid: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
 }
 
@@ -66,6 +66,7 @@ pub struct KeyRules {
     /// Longest part between two slashes, in bytes.
     pub max_segment: usize,
     /// Characters that the store refuses or changes.
+    #[serde(deserialize_with = "bounds::characters")]
     pub changed: String,
     /// It refuses or changes parts with spaces or dots at their ends.
     pub trims: bool,
@@ -95,15 +96,19 @@ pub struct Snapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Hash>,
     /// When it was committed by the writer's clock, RFC 3339. The store's own time decides about deletion.
+    #[serde(deserialize_with = "bounds::text")]
     pub time: String,
+    #[serde(deserialize_with = "bounds::text")]
     pub host: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub job: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type", deserialize_with = "bounds::some_text")]
     pub kind: Option<String>,
     pub source: RelPath,
+    #[serde(deserialize_with = "bounds::text")]
     pub program: String,
     /// The run that wrote it, random.
+    #[serde(deserialize_with = "bounds::text")]
     pub run: String,
     /// The top page; none for an empty tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,16 +116,58 @@ pub struct Snapshot {
     /// The rules by which paths become keys there, as in `format.json`.
     pub keys: KeyRules,
     /// Every page object that this manifest's pages lie in.
+    #[serde(deserialize_with = "bounds::objects")]
     pub objects: Vec<Hash>,
     pub tree: TreeRoot,
     pub totals: Totals,
     pub changes: Counts,
     /// Content bytes the run sent.
     pub sent: u64,
-    /// Paths that could not be read; what was below them is as in the snapshot before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<Problem>,
-    /// Files that kept changing while they were read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unstable: Vec<RelPath>,
+    /// The first of the paths that could not be read; what lies there is as in the snapshot before.
+    #[serde(default, skip_serializing_if = "Sample::names_none")]
+    pub unread: Sample<Problem>,
+    /// How many there were, where not all are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_total: Option<u64>,
+    /// The first of the files that kept changing while they were read.
+    #[serde(default, skip_serializing_if = "Sample::names_none")]
+    pub unstable: Sample<RelPath>,
+    /// How many there were, where not all are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unstable_total: Option<u64>,
+    /// The top page of the whole list of both, where one of them is cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub troubles: Option<PageRef>,
+}
+
+/// A line of the whole list of what a run could not read or saw changing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Trouble {
+    pub path: RelPath,
+    /// Why it could not be read; none for a file that kept changing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl Snapshot {
+    /// How many paths could not be read.
+    pub fn unread_count(&self) -> u64 {
+        self.unread_total.unwrap_or(0).max(self.unread.total())
+    }
+
+    /// How many files kept changing.
+    pub fn unstable_count(&self) -> u64 {
+        self.unstable_total.unwrap_or(0).max(self.unstable.total())
+    }
+
+    /// Takes what could not be read and what kept changing, cut to what a snapshot names.
+    pub fn set_troubles(&mut self, unread: Sample<Problem>, unstable: Sample<RelPath>) {
+        (self.unread_total, self.unstable_total) = (unread.cut(), unstable.cut());
+        (self.unread, self.unstable) = (unread, unstable);
+    }
+
+    /// A list is cut short, so the whole one has to be kept elsewhere.
+    pub fn names_not_all(&self) -> bool {
+        self.unread_total.is_some() || self.unstable_total.is_some()
+    }
 }

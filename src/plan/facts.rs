@@ -63,7 +63,7 @@ impl Facts {
     fn send(&mut self, entry: &Entry, parts: impl Fn(u64) -> u64) {
         if entry.kind == Kind::File {
             self.uploads += 1;
-            self.bytes += entry.size;
+            self.bytes = self.bytes.saturating_add(entry.size);
             let parts = parts(entry.size);
             if parts > 1 {
                 self.in_parts += 1;

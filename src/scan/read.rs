@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rustix::fs::fstat;
 
 use super::{FileType, Names, Root, Stat, blocks};
-use crate::model::{Entry, Hash, Kind, RelPath, Xattr};
+use crate::model::{Entry, Hash, Kind, RelPath, Xattr, bounds};
 
 /// How often a file that keeps changing is read.
 pub const TRIES: u32 = 3;
@@ -81,7 +81,7 @@ pub fn read_file(root: &Root, path: &[u8], limit: u64) -> Result<Read, ReadError
         }
         let mut content = Vec::with_capacity(before.size as usize + 1);
         read_up_to(&fd, &mut content, before.size as usize + 1)?;
-        let xattrs = xattrs(&fd);
+        let xattrs = xattrs(&fd)?;
         let after = Stat::from_raw(&fstat(&fd)?);
         let stable = after.same_content_stamps(&before) && content.len() as u64 == after.size;
         if stable || tries == TRIES {
@@ -160,7 +160,7 @@ impl BigFile {
         if !stable && !self.last_try {
             return Err(ReadError::Changed);
         }
-        Ok((Stat { size: self.stat.size, ..after }, xattrs(&self.fd), !stable))
+        Ok((Stat { size: self.stat.size, ..after }, xattrs(&self.fd)?, !stable))
     }
 }
 
@@ -194,8 +194,8 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
     let kind = stat.kind().ok_or(ReadError::Vanished)?;
     let link = (kind == Kind::Symlink).then(|| root.read_link(path)).transpose()?.map(RelPath);
     let xattrs = match (deep, kind) {
-        (true, Kind::File) => xattrs(&open(root, path)?.0),
-        (true, Kind::Dir) => xattrs(&root.open_dir(path)?),
+        (true, Kind::File) => xattrs(&open(root, path)?.0)?,
+        (true, Kind::Dir) => xattrs(&root.open_dir(path)?)?,
         _ => Vec::new(),
     };
     Ok(Entry {
@@ -216,8 +216,15 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
     })
 }
 
-/// Extended attributes of an open file or directory, sorted; what cannot be read is left out.
-pub(super) fn xattrs(fd: impl AsFd) -> Vec<Xattr> {
+/// Extended attributes of an open file or directory, sorted; more than a manifest can hold is an error.
+pub(super) fn xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
+    let all = all_xattrs(fd);
+    bounds::attributes(&all).map_err(io::Error::other)?;
+    Ok(all)
+}
+
+/// What cannot be read is left out.
+fn all_xattrs(fd: impl AsFd) -> Vec<Xattr> {
     let mut list = [0u8; 4096];
     let names = match rustix::fs::flistxattr(&fd, &mut list[..]) {
         Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Vec::new(),

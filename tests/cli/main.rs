@@ -20,6 +20,7 @@ mod schedule;
 mod schema;
 mod secrets;
 mod trust;
+mod unread;
 
 use std::fs;
 use std::path::{Path, PathBuf};

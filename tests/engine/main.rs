@@ -1,5 +1,6 @@
 //! The engine over hermetic stores: round trips, faults, damage, request counts.
 
+mod bounds;
 mod check;
 mod crash;
 mod damage;
@@ -10,6 +11,7 @@ mod foreign;
 mod guard;
 mod harness;
 mod history;
+mod hostile;
 mod kinds;
 mod locked;
 mod names;

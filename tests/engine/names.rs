@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use offsite::engine::{self, Destination, PullOutcome};
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryOptions;
 
@@ -63,20 +64,29 @@ fn odd_names(world: &World) -> usize {
     names.len()
 }
 
-/// As the harness's, with what lies in `.offsite` of the source.
-fn same_own(a: &std::path::Path, b: &std::path::Path) {
+/// What lies in `.offsite` of the source is at the destination, and no pull makes a target out of it that the next pull
+/// takes for a destination.
+async fn own_names_stay_there(world: &World, backend: &Arc<dyn Backend>, pulled: &PullOutcome) {
+    let refused: Vec<_> = pulled.problems.iter().map(|p| p.path.display()).collect();
+    assert_eq!((pulled.exit, refused), (3, vec![".offsite/format.json".into(), ".offsite/sub/file".into()]));
+    assert!(!world.path("back/.offsite").exists());
+    assert_eq!(world.pull(backend, "back", &Default::default()).await.unwrap().exit, 3);
     for name in [".offsite/format.json", ".offsite/sub/file"] {
-        assert_eq!(fs::read(a.join(name)).unwrap(), fs::read(b.join(name)).unwrap());
+        let mut content = Vec::new();
+        let records = Destination::over(Arc::clone(backend), &world.machine).unwrap().records;
+        engine::cat_over(&records, name, None, &mut content).await.unwrap();
+        assert_eq!(content, fs::read(world.source().join(name)).unwrap());
     }
 }
 
 async fn all_come_back(world: &World, backend: &Arc<dyn Backend>) {
     odd_names(world);
     world.synced(backend).await;
-    world.pull(backend, "back", &Default::default()).await.unwrap();
+    let pulled = world.pull(backend, "back", &Default::default()).await.unwrap();
     same_trees(&world.source(), &world.path("back"));
-    same_own(&world.source(), &world.path("back"));
+    own_names_stay_there(world, backend, &pulled).await;
     assert!(!world.synced(backend).await.changes.any());
+    fs::remove_dir_all(world.source().join(".offsite")).unwrap();
     // `a` becomes a directory beside `a-b`, and back again.
     world.remove("a");
     world.write("a/b", b"now a directory");

@@ -136,6 +136,15 @@ pub struct LsDocument<'a> {
     pub end: LsEnd<'a>,
 }
 
+/// `ls --unread`. If it fails on the way, `error` and `exit` stand in place of the sums.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written line by line; only its schema is used")]
+pub struct LsUnreadDocument {
+    pub troubles: Vec<offsite::model::Trouble>,
+    #[schemars(flatten)]
+    pub end: offsite::engine::UnreadTotals,
+}
+
 /// What stands after the entries.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LsEnd<'a> {

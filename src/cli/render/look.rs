@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
-use offsite::engine::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals};
+use offsite::engine::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, UnreadTotals};
 use offsite::error::Result;
-use offsite::model::RelPath;
+use offsite::model::{RelPath, Trouble};
 
 use super::documents::{HistoryDocument, HistoryEntry, LsEnd, LsEntry, SnapshotsDocument};
 use super::stream::{Content, Lines};
@@ -33,6 +33,31 @@ impl LsList<'_> {
     }
 }
 
+/// `ls --unread` as it goes on.
+pub struct UnreadList<'a>(Lines<'a>);
+
+impl UnreadList<'_> {
+    pub fn line(&mut self, line: &Trouble) -> Result<()> {
+        self.0.line(line, || {
+            let what = line.problem.as_deref().unwrap_or("kept changing while it was read; stored as read");
+            format!("{}: {}", line.path, clean(what))
+        })
+    }
+
+    pub fn end(self, totals: Result<UnreadTotals>) -> Result<u8> {
+        self.0.end(totals.map(|t| {
+            let text = format!(
+                "snapshot {} of {}: {} could not be read, {} kept changing",
+                t.snapshot,
+                clean(&t.url),
+                count(t.unread),
+                count(t.unstable)
+            );
+            (t, text)
+        }))
+    }
+}
+
 /// `diff` as it goes on.
 pub struct DiffList<'a>(Lines<'a>);
 
@@ -55,6 +80,10 @@ impl DiffList<'_> {
 impl Out {
     pub fn ls(&self) -> LsList<'_> {
         LsList(Lines::new(self, "entries"))
+    }
+
+    pub fn troubles(&self) -> UnreadList<'_> {
+        UnreadList(Lines::new(self, "troubles"))
     }
 
     pub fn diff(&self) -> DiffList<'_> {

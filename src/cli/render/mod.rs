@@ -27,8 +27,8 @@ use super::args::Global;
 use super::progress::Screen;
 
 pub use documents::{
-    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, PlanDocument,
-    ScheduleDocument, SnapshotsDocument,
+    CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, LsUnreadDocument,
+    PlanDocument, ScheduleDocument, SnapshotsDocument,
 };
 pub use units::{count, size};
 

@@ -21,11 +21,19 @@ pub struct LsArgs {
     /// List everything below as well (default: one level, directories with their sizes)
     #[arg(long, short)]
     recursive: bool,
+    /// List instead what the run of that snapshot could not read, and which files kept changing
+    #[arg(long, conflicts_with_all = ["path", "recursive"])]
+    unread: bool,
 }
 
 pub async fn run(args: LsArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
     let url = args.from.url()?;
+    if args.unread {
+        let mut list = context.out.troubles();
+        let totals = engine::unread(&machine, &url, args.at.as_deref(), &mut |line| list.line(&line)).await;
+        return list.end(totals);
+    }
     let mut list = context.out.ls();
     let totals = engine::ls(&machine, &url, &args.path, args.at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
     list.end(totals)

@@ -128,7 +128,7 @@ impl<'a> History<'a> {
                 let leaf = match leaf {
                     Ok(leaf) => leaf,
                     Err(lost) => {
-                        gone.push(lost);
+                        lost.add_to(&mut gone);
                         return Ok(ControlFlow::Continue(()));
                     }
                 };

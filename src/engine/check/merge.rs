@@ -16,6 +16,7 @@ use super::found::{Fault, Found};
 use super::read::{Reading, Why};
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
+use crate::manifest::snapshot_number;
 use crate::model::{Hash, RelPath, Time};
 use crate::spool::{Reader, Sorted, Sorter, Writer};
 use crate::transfer::{Progress, Stop};
@@ -209,7 +210,8 @@ impl Merge<'_> {
         let taken = self.expected.take()?;
         if !again {
             seen.contents += taken.len() as u64;
-            seen.bytes += taken.iter().map(|e| e.entry.size).sum::<u64>();
+            // Of several snapshots, and said by them: the sum may be more than there can be.
+            seen.bytes = taken.iter().fold(seen.bytes, |sum, e| sum.saturating_add(e.entry.size));
         }
         Ok(taken)
     }
@@ -251,7 +253,7 @@ impl Merge<'_> {
             None => false,
             Some(b"format.json" | b"lease.json" | b"check.json" | b"run.json") => return,
             // One that was committed since is no stray.
-            Some(rest) if rest.starts_with(b"snapshots/") => return,
+            Some(rest) if rest.strip_prefix(b"snapshots/").and_then(|n| snapshot_number(str::from_utf8(n).ok()?)).is_some() => return,
             Some(rest) => {
                 let page = rest.strip_prefix(b"pages/").and_then(|n| n.strip_suffix(b".jsonl.zst"));
                 let hash = page.and_then(|name| blake3::Hash::from_hex(name).ok()).map(|h| Hash(*h.as_bytes()));

@@ -99,7 +99,7 @@ impl Reading {
             }
             self.touched += 1;
         }
-        self.bytes += expect.entry.size;
+        self.bytes = self.bytes.saturating_add(expect.entry.size);
         self.spool.push(&ToRead { expect, why })?;
         Ok(true)
     }

@@ -13,21 +13,22 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::Records;
-use crate::model::RelPath;
-
-/// So many damaged contents are remembered.
-pub const DAMAGED: usize = 1_000;
+use crate::model::{RelPath, Sample, bounds};
 
 /// What a check leaves behind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// By the store's clock, RFC 3339.
+    #[serde(deserialize_with = "bounds::text")]
     pub time: String,
+    #[serde(deserialize_with = "bounds::text")]
     pub host: String,
+    #[serde(deserialize_with = "bounds::text")]
     pub program: String,
     /// The newest snapshot at that time.
     pub snapshot: u64,
     /// `good`, `wrong`, or `partly` where something could not be looked at.
+    #[serde(deserialize_with = "bounds::text")]
     pub result: String,
     pub missing: u64,
     pub changed: u64,
@@ -47,8 +48,8 @@ pub struct Record {
     #[serde(default)]
     pub next: u32,
     /// Keys of contents that were read and were not right. They are read again by every check until they are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rotten: Vec<RelPath>,
+    #[serde(default, skip_serializing_if = "Sample::names_none")]
+    pub rotten: Sample<RelPath>,
 }
 
 impl Record {
@@ -56,8 +57,8 @@ impl Record {
 
     /// The record that is there; one that cannot be read counts as none.
     pub async fn read(records: &Records) -> Result<Option<Self>> {
-        match records.get(Self::KEY).await {
-            Ok(found) => Ok(found.and_then(|(body, ..)| serde_json::from_slice(&body).ok())),
+        match records.read(Self::KEY).await {
+            Ok(found) => Ok(found.map(|held| held.record)),
             Err(Error::Damaged { .. }) => Ok(None),
             Err(error) if error.kind() == Some(ErrorKind::Denied) => Ok(None),
             Err(error) => Err(error),
@@ -66,8 +67,7 @@ impl Record {
 
     /// Leaves it at the destination.
     pub async fn write(&self, records: &Records) -> Result<()> {
-        let body = serde_json::to_vec(self).map_err(|e| Error::damaged(Self::KEY, e))?;
-        records.put(Self::KEY, body.into(), PutMode::Overwrite).await.map(drop)
+        records.write(Self::KEY, self, PutMode::Overwrite).await.map(drop)
     }
 }
 
@@ -90,14 +90,14 @@ pub fn where_to(destination: &Destination, record: Option<&Record>) -> (u32, Vec
     let here: Option<Local> = std::fs::read(local(destination)).ok().and_then(|body| serde_json::from_slice(&body).ok());
     match (here, record) {
         (Some(here), _) if here.after.as_ref() == record.map(|r| &r.time) => (here.next, here.rotten),
-        (_, Some(record)) => (record.next, record.rotten.clone()),
+        (_, Some(record)) => (record.next, record.rotten.first().to_vec()),
         _ => (0, Vec::new()),
     }
 }
 
 /// Keeps the point on this machine.
 pub fn keep_here(destination: &Destination, before: Option<&Record>, record: &Record) -> Result<()> {
-    let here = Local { after: before.map(|r| r.time.clone()), next: record.next, rotten: record.rotten.clone() };
+    let here = Local { after: before.map(|r| r.time.clone()), next: record.next, rotten: record.rotten.first().to_vec() };
     let path = local(destination);
     let body = serde_json::to_vec(&here).map_err(|e| Error::damaged(path.display(), e))?;
     std::fs::write(&path, body).map_err(|e| Error::local(&path, e))

@@ -15,7 +15,7 @@ use super::{at, change, is_damage, shown};
 use crate::engine::{Destination, Machine};
 use crate::error::{Error, Result};
 use crate::manifest::{PageSource, Records, SnapshotRef};
-use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Snapshot, Time};
+use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Sample, Snapshot, Time};
 
 /// Objects in flight.
 const AHEAD: usize = 16;
@@ -109,8 +109,8 @@ async fn read_snapshots(records: &Records, list: Vec<SnapshotRef>) -> Result<Vec
         .map(|listed| async move {
             let read = soft(records.snapshot(listed.number).await)?.map(|(snapshot, _)| Snapshot {
                 objects: Vec::new(),
-                unread: Vec::new(),
-                unstable: Vec::new(),
+                unread: Sample::default(),
+                unstable: Sample::default(),
                 ..snapshot
             });
             Ok((listed, read))

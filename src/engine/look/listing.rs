@@ -70,6 +70,7 @@ fn row(listed: &SnapshotRef, read: Result<Snapshot>) -> Result<SnapshotRow> {
     let bare = SnapshotRow { number: listed.number, time: shown(listed.modified), ..SnapshotRow::default() };
     match read {
         Ok(snapshot) => Ok(SnapshotRow {
+            unread: snapshot.unread_count(),
             host: snapshot.host,
             source: snapshot.source,
             entries: snapshot.totals.entries,
@@ -77,7 +78,6 @@ fn row(listed: &SnapshotRef, read: Result<Snapshot>) -> Result<SnapshotRow> {
             bytes: snapshot.totals.bytes,
             changes: snapshot.changes,
             sent: snapshot.sent,
-            unread: snapshot.unread.len() as u64,
             ..bare
         }),
         // A usage error is a snapshot of a newer program.

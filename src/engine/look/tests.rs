@@ -76,8 +76,11 @@ fn snapshot(number: u64, woven: &Woven) -> Snapshot {
         totals: woven.totals,
         changes: Counts { added: 1, ..Counts::default() },
         sent: 7,
-        unread: Vec::new(),
-        unstable: Vec::new(),
+        unread: Default::default(),
+        unread_total: None,
+        unstable: Default::default(),
+        unstable_total: None,
+        troubles: None,
     }
 }
 

@@ -162,7 +162,7 @@ impl Deletion<'_> {
 
     fn count(&mut self, goes: &Goes) {
         self.outcome.contents += u64::from(!is_record(goes.key.as_bytes()));
-        self.outcome.bytes += goes.bytes;
+        self.outcome.bytes = self.outcome.bytes.saturating_add(goes.bytes);
     }
 
     async fn flush(&mut self) -> Result<()> {

@@ -1,7 +1,8 @@
 //! What only snapshots that go need: contents, kept or as versions of the store, and the objects of pages.
 //!
-//! Owns the proof that nothing else needs them. Contents and pages live for an unbroken run of snapshots,
-//! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does.
+//! Owns the proof that nothing else needs them. Contents live for an unbroken run of snapshots,
+//! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does. Objects of pages are named
+//! by their content and can come back, so they are looked for in every snapshot that stays.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,6 +11,7 @@ use offsite_backends::ErrorKind;
 
 use super::gone::{Goes, Line};
 use crate::engine::destination::{Destination, fetch_leaves};
+use crate::engine::look::is_damage;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
 use crate::model::{Content, Entry, Hash, KeyRules, PageRef, Snapshot};
@@ -21,9 +23,8 @@ const AT_ONCE: usize = 16;
 /// Writes down what only these snapshots need.
 pub(super) async fn collect(
     destination: &Destination,
-    left: Option<u64>,
-    dropped: &[u64],
-    right: Option<u64>,
+    (left, dropped, right): (Option<u64>, &[u64], Option<u64>),
+    others: &[u64],
     goes: &mut Writer<Line>,
 ) -> Result<()> {
     let records = &destination.records;
@@ -41,11 +42,32 @@ pub(super) async fn collect(
             previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), goes).await?);
         }
     }
+    let others: Vec<u64> = others.iter().copied().filter(|number| ![left, right].contains(&Some(*number))).collect();
+    still_named(records, &others, &mut gone_objects).await?;
     let keeps = destination.backend.keeps_versions().await?;
     let looks = gone_objects.iter().map(|object| page_object(destination, object, keeps));
     let mut found = stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE);
     while let Some(object) = found.try_next().await? {
         goes.push(&Line::Goes(object))?;
+    }
+    Ok(())
+}
+
+/// Takes out the objects that any other snapshot that stays names. A run that brings a tree back to an earlier state (a
+/// mode that is changed and changed back) makes the same object again, and the snapshots in between do not name it.
+async fn still_named(records: &Records, others: &[u64], objects: &mut BTreeSet<Hash>) -> Result<()> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let reads = others.iter().map(|number| records.snapshot(*number));
+    let mut read = stream::iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE);
+    while let Some(snapshot) = read.next().await {
+        match snapshot {
+            Ok((snapshot, _)) => objects.retain(|object| !snapshot.objects.contains(object)),
+            // Nobody knows what it needs: the objects stay, and a check lists them.
+            Err(error) if is_damage(&error) => objects.clear(),
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

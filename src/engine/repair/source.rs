@@ -125,7 +125,7 @@ impl Planning<'_> {
         let why = match self.in_source(&wrong.entry).await? {
             Ok((entry, stamps)) => {
                 self.planned.files += 1;
-                self.planned.bytes += entry.size;
+                self.planned.bytes = self.planned.bytes.saturating_add(entry.size);
                 return self.lines.push(&Line { step: Change::Added { entry, stamps }, readers: 1, dump: false });
             }
             Err(why) => why,

@@ -12,6 +12,8 @@ use chrono::{DateTime, Utc};
 use offsite_backends::usage::Sum;
 use offsite_backends::{Listed, State, Usage};
 
+use crate::manifest::snapshot_number;
+
 /// offsite's own directory, and where contents lie in it.
 const OWN: &[u8] = b".offsite/";
 const KEPT: &[u8] = b"kept/";
@@ -140,8 +142,7 @@ fn own_at(key: &[u8]) -> Option<usize> {
 
 /// The number of a snapshot's object.
 fn number(rest: &[u8]) -> Option<u64> {
-    let name = std::str::from_utf8(rest.strip_prefix(b"snapshots/")?).ok()?;
-    name.strip_suffix(".json")?.parse().ok()
+    snapshot_number(std::str::from_utf8(rest.strip_prefix(b"snapshots/")?).ok()?)
 }
 
 fn newer(one: Option<(u64, DateTime<Utc>)>, other: Option<(u64, DateTime<Utc>)>) -> Option<(u64, DateTime<Utc>)> {

@@ -1,0 +1,57 @@
+//! The whole list of what a run could not read or saw changing, where a snapshot names only the first of it.
+//!
+//! Owns how it is kept: sorted by path, in pages as a manifest's, as one object of pages that the snapshot names.
+//! A list like that of the snapshot before is taken over from it, so a night like the last one sends nothing.
+
+use std::path::Path;
+
+use super::cutter::Cutter;
+use super::pack::{Pack, Packed};
+use crate::error::{Error, Result};
+use crate::model::{Problem, RelPath, Trouble, bounds};
+
+/// Longest text of one problem, in bytes.
+const TEXT: usize = 4 << 10;
+
+/// Puts the list together in a local file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) -> Result<Packed> {
+    let unread = unread.iter().map(|p| (&p.path, Some(p.problem.as_str())));
+    let mut all: Vec<(&RelPath, Option<&str>)> = unread.chain(unstable.iter().map(|path| (path, None))).collect();
+    // What could not be read at last is said, not that it kept changing before.
+    all.sort_by(|a, b| a.0.cmp(b.0).then(b.1.is_some().cmp(&a.1.is_some())));
+    all.dedup_by(|later, kept| later.0 == kept.0);
+    let fail = |e| Error::local(file, e);
+    let mut pack = Pack::create(file)?;
+    pack.mark(number)?;
+    let (mut cutter, mut leaves, mut last) = (Cutter::default(), Vec::new(), RelPath::default());
+    for (path, problem) in all {
+        let line = Trouble { path: short(path), problem: problem.map(cut) };
+        // Of what lies too deep to be named its directory is, once.
+        if line.path <= last {
+            continue;
+        }
+        if let Some(page) = cutter.push(&line, &line.path, 1, 0).map_err(fail)? {
+            leaves.push(pack.add(&page, 0)?);
+        }
+        last = line.path;
+    }
+    if let Some(page) = cutter.finish() {
+        leaves.push(pack.add(&page, 0)?);
+    }
+    pack.finish(leaves, &[])
+}
+
+fn short(path: &RelPath) -> RelPath {
+    let bytes = path.as_bytes();
+    match bytes.get(..bounds::PATH) {
+        Some(head) if bytes.len() > bounds::PATH => head[..=head.iter().rposition(|b| *b == b'/').unwrap_or(0)].into(),
+        _ => path.clone(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT)].to_owned()
+}
