@@ -11,6 +11,8 @@ pub mod error;
 mod fence;
 mod fenced;
 pub mod file;
+#[cfg(test)]
+mod fuzz;
 pub mod gcs;
 mod held;
 pub mod initialize;

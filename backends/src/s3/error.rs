@@ -343,4 +343,26 @@ mod tests {
         let refusal = Refusal::read(text).unwrap();
         assert_eq!((refusal.kind(), refusal.message.as_deref()), (Some(ErrorKind::Denied), Some("Access Denied")));
     }
+
+    #[test]
+    fn mutated_refusals_are_read_or_none() {
+        let body = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Reduce &lt;it&gt;</Message><Region>eu</Region><RequestId>1</RequestId></Error>";
+        let seeds: Vec<Vec<u8>> = [
+            format!("Error performing PUT http://h/b/k in 1s - Server returned non-2xx status code: 503 Service Unavailable: {body}"),
+            format!("Server returned error response: {body}"),
+            "Error performing GET http://u:p@h/b - HTTP error: error sending request".to_owned(),
+            "DeleteObjects request failed for key a(b): no such thing (code: AccessDenied)".to_owned(),
+            body.to_owned(),
+        ]
+        .map(String::into_bytes)
+        .into();
+        crate::fuzz::cases("refusals of S3", &seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let refusal = Refusal::read(&text);
+            if let Some(refusal) = refusal {
+                let said = (refusal.kind(), refusal.is_no_bucket(), refusal.is_collision());
+                assert!(refusal.sentence("s3").is_none_or(|s| s.len() <= 2 * text.len() + 4096), "{said:?}");
+            }
+        });
+    }
 }

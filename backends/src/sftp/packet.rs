@@ -241,4 +241,28 @@ mod tests {
         assert!(Reply::parse(Bytes::from(packet.head).slice(4..)).is_none());
         assert!(Reply::parse(Bytes::from_static(&[STATUS, 0])).is_none());
     }
+
+    #[test]
+    fn mutated_packets_are_replies_or_none() {
+        let attrs = Attrs { size: Some(1 << 40), owner: Some((1, 2)), mode: Some(0o100_644), times: Some((3, 4)) };
+        let name = |packet: Packet| packet.bytes(b"name").bytes(b"-rw-r--r-- name").attrs(&attrs);
+        let made = [
+            Packet::new(101).number(4).bytes(b"Failure").bytes(b"en"),
+            Packet::new(102).bytes(b"handle"),
+            Packet::new(103).bytes(&[7; 100]),
+            name(name(Packet::new(104).number(2))),
+            Packet::new(105).attrs(&attrs),
+            Packet::new(201).long(4096).long(1 << 40),
+        ];
+        // Without the length, as the session hands them on.
+        let seeds: Vec<Vec<u8>> = made.into_iter().map(|packet| packet.seal(9).head[4..].to_vec()).collect();
+        crate::fuzz::cases("packets of SFTP", &seeds, |bytes| {
+            let said = match Reply::parse(Bytes::copy_from_slice(bytes)) {
+                Some((_, Reply::Names(names))) => names.iter().map(|(name, _)| name.len()).sum(),
+                Some((_, Reply::Data(data) | Reply::Handle(data) | Reply::Extended(data))) => data.len(),
+                _ => 0,
+            };
+            assert!(said <= bytes.len(), "{said} bytes out of {}", bytes.len());
+        });
+    }
 }
