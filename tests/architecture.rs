@@ -103,6 +103,22 @@ fn user_files_are_published_in_one_place() {
     only_in("src/transfer", &["fs::rename", "renameat"], &[]);
 }
 
+/// What is not trusted is reached through descriptors only: a path can be swapped for a symlink between two looks.
+#[test]
+fn the_target_of_a_pull_is_never_named_by_its_path() {
+    let calls = ["std::fs", "rustix::fs", "tokio::fs", ".exists()", ".is_dir()", ".is_file()"];
+    for room in ["src/transfer", "src/engine/pull_target.rs", "src/engine/pull_compare.rs", "src/engine/privileges.rs"] {
+        let files: Vec<_> = sources("src").into_iter().filter(|(path, _)| path.starts_with(room)).collect();
+        assert!(!files.is_empty(), "{room}");
+        // The journal is this machine's own file, in its own cache.
+        for (path, code) in files.iter().filter(|(path, _)| !path.ends_with("journal.rs")) {
+            for call in calls {
+                assert!(!code.contains(call), "{path} has `{call}`; go through the tree");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_file_is_too_long_and_each_says_what_it_owns() {
     for folder in ["src", "backends/src", "tests"] {

@@ -47,7 +47,7 @@ pub use initialize::Initialize;
 pub use listing::{Depth, Listed, Scope, Space, State};
 pub use location::{Location, Settings};
 pub use meter::{Meter, Requests};
-pub use tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree};
+pub use tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 pub use usage::{Gaps, Usage};
 
 /// What a store can do. The engine asks these and nothing else about the kind of store.

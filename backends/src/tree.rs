@@ -30,11 +30,20 @@ pub struct FileMeta {
     /// Numeric owner and group. Set only by root; anybody else's attempt is passed over in silence,
     /// as `rsync -a` does.
     pub owner: Option<(u32, u32)>,
-    /// Extended attributes, name and value. Those the file system or the user's rights refuse
-    /// (`EPERM`, `ENOTSUP`) are passed over.
+    /// Extended attributes, name and value. One that cannot be had there does not keep the file away: the file
+    /// comes without it, and [`Unset`] says so.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Write long runs of zeros as holes.
     pub sparse: bool,
+}
+
+/// An extended attribute that was not set: the file system has none, or none so large, or our rights forbid it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unset {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Why not, in a sentence without a final stop.
+    pub why: String,
 }
 
 /// A content that was written beside the tree and has no name in it yet.
@@ -42,6 +51,8 @@ pub struct FileMeta {
 pub struct Staged {
     /// The temporary name, relative to the root.
     pub temp: Vec<u8>,
+    /// What of its metadata could not be set; empty where the tree has no attributes at all by its nature.
+    pub unset: Vec<Unset>,
 }
 
 /// One step of [`Tree::publish`].
@@ -123,8 +134,9 @@ pub trait Tree: Send + Sync {
     /// Copies a file within the tree to a staged one (reflink or in-kernel where it can), with new metadata.
     async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged>;
 
-    /// Sets metadata on a file, directory or symlink that is there.
-    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()>;
+    /// Sets metadata on a file, directory or symlink that is there. Answers which attributes could not be set; all
+    /// else was.
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>>;
 
     /// Removes a file or symlink; with `keep`, moves a file there in one step instead (if `keep` is
     /// taken already the one there stays and the file is removed). What is not there is no error.
@@ -155,6 +167,12 @@ pub trait Tree: Send + Sync {
 
     /// Removes what earlier, interrupted runs left in the staging area. Only to be called by the one writer.
     async fn clear_staging(&self) -> Result<()>;
+
+    /// Takes the staging area itself away, as far as nothing lies in it; nothing is followed on the way. Where the
+    /// area is part of a destination it stays, which is the default.
+    async fn remove_staging(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A content on its way into the staging area.

@@ -144,6 +144,7 @@ pub struct Profile {
     pub rules: Vec<String>,
     pub max_size: Option<u64>,
     pub delete: bool,
+    pub privileges: Option<bool>,
     pub after: Vec<Command>,
 }
 

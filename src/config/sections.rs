@@ -160,6 +160,7 @@ impl Scope<'_> {
                 rules: self.rules(&at, &shape.exclude, &shape.include, &Several::default())?,
                 max_size: self.value(&at("max_size"), shape.max_size.as_ref(), values::size)?,
                 delete: shape.delete.unwrap_or(false),
+                privileges: shape.privileges,
                 after: self.commands(&at("after"), &shape.after.0)?,
             };
             Ok((profile.clone(), resolved))

@@ -234,6 +234,8 @@ pub struct ProfileShape {
     pub max_size: Option<Word>,
     /// Remove from the directory what the snapshot does not have
     pub delete: Option<bool>,
+    /// Restore set-id bits, owners and attributes that give rights: `true` from any host's snapshot, `false` never (default: owners, and the others if this host made the snapshot)
+    pub privileges: Option<bool>,
     /// Commands after it, in the directory: such as one that scrubs personal data
     pub after: Several<Command>,
 }

@@ -17,7 +17,7 @@ use crate::manifest::{Format, probe};
 use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, bounds};
 use crate::plan::Facts;
 use crate::transfer::{
-    Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, abort_stale, file_meta, place,
+    Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, abort_stale, file_meta, place,
     upload_objects, upload_tree,
 };
 
@@ -355,8 +355,11 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<()> {
     match destination.backend.tree() {
         None => tidy::objects(&destination.records, plan).await?,
         Some(tree) => {
-            tidy::tree(&tree, &rules, plan, keeps(&common.keep)).await?;
-            settle::settle(&tree, destination.base()?, plan, |e| place(&rules, e).is_none() && own(e), file_meta).await?;
+            let mut undone = Undone::default();
+            tidy::tree(&tree, &rules, plan, keeps(&common.keep), &mut undone).await?;
+            let not_there = |e: &crate::model::Entry| place(&rules, e).is_none() && own(e);
+            settle::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
+            undone.strict()?;
             if let Some((snapshot, _)) = destination.snapshot() {
                 tree.set_meta(b"", root_meta(&snapshot.tree)).await?;
             }

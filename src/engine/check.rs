@@ -32,7 +32,7 @@ use self::record::{Record, keep_here, where_to};
 use super::destination::{Destination, download};
 use super::look::resolve_at;
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
-use super::pull::Scratch;
+use super::scratch::Scratch;
 use super::sync::Report;
 use super::{Machine, PROGRAM};
 use crate::error::{Error, Result};

@@ -37,6 +37,7 @@ pub fn entries(dumps: &[Dump]) -> Vec<Entry> {
         link: None,
         hard: None,
         sparse: false,
+        allocated: None,
         xattrs: Vec::new(),
         content: None,
     };

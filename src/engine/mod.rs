@@ -23,12 +23,15 @@ mod occupied;
 mod outcome;
 mod plan_file;
 mod planning;
+mod privileges;
 mod prune;
 mod pull;
 mod pull_compare;
+mod pull_target;
 mod renames;
 mod repair;
 mod report;
+mod scratch;
 mod settle;
 mod status;
 mod strays;
@@ -49,8 +52,9 @@ pub use outcome::{
     SyncOutcome,
 };
 pub use plan_file::{ApplyOptions, apply};
+pub use privileges::Privileges;
 pub use prune::{Locked, prune, prune_over};
-pub use pull::{PullOptions, pull, pull_over};
+pub use pull::{PullOptions, pull, pull_onto, pull_over};
 pub use repair::{RepairOptions, repair, repair_over};
 pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,

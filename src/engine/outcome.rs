@@ -120,6 +120,10 @@ pub struct PullOutcome {
     pub requests: Requests,
     /// What could not be brought over.
     pub problems: Vec<Problem>,
+    /// Entries without the set-id bits or attributes they had, which were not to be restored.
+    pub left_out: u64,
+    /// What else is to be known.
+    pub notes: Vec<String>,
     pub seconds: f64,
     pub exit: u8,
 }

@@ -1,34 +1,34 @@
 //! `pull`: a snapshot, or a part of one, into a directory.
 //!
-//! Owns the flow: manifest → compare with what is there → guard → fetch → links → removals → directories.
+//! Owns the flow: manifest → compare with what is there → guard → room → the target (`pull_target.rs`) → outcome.
 //! The manifest is not trusted: its paths were checked when it was read, and the target is only touched
 //! through a tree that follows no symlink and leaves no way out of its root.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use offsite_backends::Tree;
 use offsite_backends::file::LocalTree;
-use offsite_backends::{FileMeta, Tree};
 
-use super::apply::root_meta;
+use super::Machine;
 use super::destination::{Destination, download};
 use super::look::resolve_at;
 use super::outcome::PullOutcome;
+use super::privileges::Privileges;
+use super::pull_compare::{self, Compared, Comparing};
+use super::pull_target::Pull;
+use super::scratch::Scratch;
 use super::sync::Report;
-use super::{Machine, pull_compare, settle};
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, KeyRules, Lost};
-use crate::model::{Entry, Problem, RelPath, Snapshot};
+use crate::manifest::Lost;
+use crate::model::Problem;
 use crate::plan::{Limits, judge};
-use crate::scan::{Filter, Names};
-use crate::transfer::{Fetch, Fetched, Limit, Phase, file_meta, make_way};
+use crate::scan::{Filter, Root};
+use crate::transfer::{Phase, of_target};
 
 /// Where contents are staged, at the top of the target.
 pub(super) const STAGING: &[u8] = b".offsite-pull";
-/// Content bytes in flight.
-const WINDOW: u64 = 48 << 20;
 
 /// How to pull.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,10 @@ pub struct PullOptions {
     pub transfers: Option<usize>,
     /// Bytes a second.
     pub limit_download: Option<u64>,
+    /// What is restored of what gives rights.
+    pub privileges: Privileges,
+    /// Do not wait for the disk.
+    pub no_sync: bool,
 }
 
 /// Pulls from a destination into a directory, which is made if it is not there.
@@ -58,6 +62,17 @@ pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOpt
 
 /// The same over a destination that is open.
 pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
+    pull_onto(destination, target, |tree| tree, options, report).await
+}
+
+/// The same onto what `through` makes of the target's tree.
+pub async fn pull_onto(
+    destination: Destination,
+    target: &Path,
+    through: impl FnOnce(Arc<dyn Tree>) -> Arc<dyn Tree>,
+    options: &PullOptions,
+    report: &Report,
+) -> Result<PullOutcome> {
     let started = Instant::now();
     let scratch = Scratch::new(&destination, "pull")?;
     let progress = report.progress.first().cloned().unwrap_or_default();
@@ -66,42 +81,48 @@ pub async fn pull_over(destination: Destination, target: &Path, options: &PullOp
     let manifest = scratch.0.join("manifest");
     let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
     let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;
-    prepare(target, options.dry_run)?;
+    let open = open(target, options.dry_run).await?;
     progress.set_phase(Phase::Scanning);
-    let how = pull_compare::Comparing { target, manifest: &manifest, plan: &scratch.0.join("plan"), options, stop: &report.stop };
+    let kept = options.privileges.of(&snapshot);
+    let (plan, links) = (scratch.0.join("plan"), scratch.0.join("links"));
+    let root = open.as_ref().map(|open| Arc::clone(&open.root));
+    let how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, stop: &report.stop };
     let compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
-    let counts = &compared.facts.counts;
-    if options.filter.is_partial() && lost.is_empty() && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
-        let url = destination.backend.location();
-        return Err(Error::Usage(format!(
-            "nothing in snapshot {} matches --only; `offsite ls {url}` lists what is there",
-            snapshot.number
-        )));
-    }
-    let refused = judge(&compared.facts, &options.limits, 0.0);
-    if !refused.is_empty() {
-        return Err(Error::Refused(refused));
-    }
+    judged(&compared, &destination, options, snapshot.number, lost.is_empty())?;
     let mut outcome = PullOutcome {
         url: destination.backend.location().to_string(),
         snapshot: snapshot.number,
         changes: compared.facts.counts,
+        left_out: compared.left_out,
         problems: lost.iter().map(lost_problem).chain(compared.problems.clone()).collect(),
         ..PullOutcome::default()
     };
-    if !options.dry_run && compared.facts.counts.any() || !compared.links.is_empty() {
-        room(target, compared.facts.bytes)?;
+    let open = open.filter(|_| !options.dry_run && (compared.facts.counts.any() || compared.links > 0));
+    if let Some(open) = open {
+        room(target, compared.growth)?;
         progress.set_phase(Phase::Transfer);
         progress.files_total.store(compared.facts.uploads, std::sync::atomic::Ordering::Relaxed);
         progress.bytes_total.store(compared.facts.bytes, std::sync::atomic::Ordering::Relaxed);
-        let pull = Pull { destination: &destination, snapshot: &snapshot, target, plan: how.plan, manifest: &manifest, options, report };
-        let fetched = pull.carry_out(&compared).await?;
-        outcome.files = fetched.files;
-        outcome.bytes = fetched.bytes;
-        outcome.problems.extend(fetched.problems);
+        let tree = through(open.tree);
+        let (destination, copies) = (&destination, &scratch.0.join("copies"));
+        let pull =
+            Pull { destination, snapshot: &snapshot, tree, plan: &plan, links: &links, copies, manifest: &manifest, options, kept, report };
+        let pulled = pull.carry_out().await?;
+        outcome.files = pulled.fetched.files;
+        outcome.bytes = pulled.fetched.bytes;
+        outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
+        if let Some(number) = pulled.gone {
+            outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
+        }
     } else if options.dry_run {
         outcome.files = compared.facts.uploads;
         outcome.bytes = compared.facts.bytes;
+    }
+    if compared.unsized_sparse > 0 {
+        outcome.notes.push(format!(
+            "sparse files of which the snapshot does not say how much room they take, and which were not counted: {}",
+            compared.unsized_sparse
+        ));
     }
     outcome.requests = destination.backend.meter().requests();
     outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
@@ -110,21 +131,15 @@ pub async fn pull_over(destination: Destination, target: &Path, options: &PullOp
     Ok(outcome)
 }
 
-/// A local directory that is gone when the verb is over, however it ends.
-pub(super) struct Scratch(pub PathBuf);
-
-impl Scratch {
-    pub fn new(destination: &Destination, verb: &str) -> Result<Self> {
-        let path = destination.local(&format!("{verb}-{:016x}", crate::random()));
-        std::fs::create_dir(&path).map_err(|e| Error::local(&path, e))?;
-        Ok(Self(path))
+/// Whether there is anything in it, and the guard lets it pass.
+fn judged(compared: &Compared, destination: &Destination, options: &PullOptions, number: u64, whole: bool) -> Result<()> {
+    let counts = &compared.facts.counts;
+    if options.filter.is_partial() && whole && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!("nothing in snapshot {number} matches --only; `offsite ls {url}` lists what is there")));
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    let refused = judge(&compared.facts, &options.limits, 0.0);
+    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
 }
 
 fn lost_problem(lost: &Lost) -> Problem {
@@ -140,15 +155,28 @@ fn touches(prefixes: &[Vec<u8>], first: &[u8], end: Option<&[u8]>) -> bool {
         })
 }
 
-/// Makes the target if need be, and refuses to pull over a destination.
-fn prepare(target: &Path, dry_run: bool) -> Result<()> {
-    if target.join(".offsite/format.json").exists() {
+/// The target, open: to be compared, and to be changed.
+struct Open {
+    root: Arc<Root>,
+    tree: Arc<dyn Tree>,
+}
+
+/// The target, made if need be; none if there is none and none is to be made. Refuses to pull over a destination.
+/// The directory itself is the user's own choice, symlinks on the way to it included; below it paths end.
+async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
+    let there = target.is_dir();
+    if !there && dry_run {
+        return Ok(None);
+    }
+    if !there {
+        std::fs::create_dir_all(target).map_err(|e| Error::local(target, e))?;
+    }
+    let root = Arc::new(Root::open(target).map_err(|e| Error::local(target, e))?);
+    let tree: Arc<dyn Tree> = Arc::new(LocalTree::open(target, STAGING)?);
+    if tree.stat(b".offsite/format.json").await.map_err(of_target)?.is_some() {
         return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
     }
-    if target.exists() || dry_run {
-        return Ok(());
-    }
-    std::fs::create_dir_all(target).map_err(|e| Error::local(target, e))
+    Ok(Some(Open { root, tree }))
 }
 
 /// Refuses what cannot fit before anything is fetched.
@@ -156,132 +184,10 @@ fn room(target: &Path, bytes: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(target) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes > free {
-        let what = format!("{bytes} bytes are to be fetched and {free} are free; make room, or pull less with --only or --max-size");
+        let what = format!(
+            "the pull takes {bytes} bytes more than what is there now, and {free} are free; make room, or pull less with --only or --max-size"
+        );
         return Err(Error::local(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
     }
     Ok(())
-}
-
-/// One pull that may run.
-struct Pull<'a> {
-    destination: &'a Destination,
-    snapshot: &'a Snapshot,
-    target: &'a Path,
-    plan: &'a Path,
-    manifest: &'a Path,
-    options: &'a PullOptions,
-    report: &'a Report,
-}
-
-impl Pull<'_> {
-    async fn carry_out(&self, compared: &pull_compare::Compared) -> Result<Fetched> {
-        let tree: Arc<dyn Tree> = Arc::new(LocalTree::open(self.target, STAGING)?);
-        tree.clear_staging().await?;
-        let names = Arc::new(Names::default());
-        let meta = Arc::new(move |entry: &Entry| meta(&names, entry));
-        if self.options.delete {
-            make_way(&tree, &KeyRules::any(), self.plan, false).await?;
-        }
-        let fetch = Arc::new(Fetch {
-            records: self.destination.records.clone(),
-            rules: self.snapshot.keys.clone(),
-            tree: Arc::clone(&tree),
-            transfers: self.options.transfers.unwrap_or(self.destination.backend.capabilities().transfers.max(8)),
-            window: WINDOW,
-            limit: Arc::new(Limit::new(self.options.limit_download)),
-            progress: self.report.progress.first().cloned().unwrap_or_default(),
-            stop: Arc::clone(&self.report.stop),
-            meta: meta.clone(),
-        });
-        let mut fetched = fetch.run(self.plan).await?;
-        self.set_metadata(&tree, &*meta, &mut fetched).await?;
-        link(&tree, &compared.links, &mut fetched).await?;
-        if self.options.delete {
-            self.remove(&tree).await?;
-        }
-        settle::settle(&tree, CacheReader::open(self.manifest, None)?, self.plan, |e| !self.covers(e), |e| meta(e)).await?;
-        let whole = self.options.prefixes.is_empty() && !self.options.filter.is_partial();
-        remove_staging(self.target);
-        if whole {
-            tree.set_meta(b"", owned(root_meta(&self.snapshot.tree))).await?;
-        }
-        Ok(fetched)
-    }
-
-    fn covers(&self, entry: &Entry) -> bool {
-        pull_compare::covers(self.options, entry)
-    }
-
-    /// Files and symlinks whose content is right and whose metadata is not.
-    async fn set_metadata(&self, tree: &Arc<dyn Tree>, meta: &(dyn Fn(&Entry) -> FileMeta + Sync), fetched: &mut Fetched) -> Result<()> {
-        use crate::model::{Change, Kind};
-        let mut lines = crate::spool::Reader::<crate::transfer::Line>::open(self.plan)?;
-        while let Some(line) = lines.next_line()? {
-            let Change::Metadata { entry, .. } = line.step else { continue };
-            if entry.kind != Kind::Dir
-                && let Err(error) = tree.set_meta(entry.path.bare(), meta(&entry)).await
-            {
-                fetched.problems.push(Problem { path: entry.path, problem: error.to_string() });
-            }
-        }
-        Ok(())
-    }
-
-    /// What the snapshot does not have goes.
-    async fn remove(&self, tree: &Arc<dyn Tree>) -> Result<()> {
-        super::tidy::tree(tree, &KeyRules::any(), self.plan, false).await
-    }
-}
-
-/// Metadata as it was; owners by their names here, and only for root.
-fn meta(names: &Names, entry: &Entry) -> FileMeta {
-    let mut meta = file_meta(entry);
-    meta.owner = Some((names.uid(entry.user.as_deref(), entry.uid), names.gid(entry.group.as_deref(), entry.gid)));
-    owned(meta)
-}
-
-fn owned(mut meta: FileMeta) -> FileMeta {
-    if !rustix::process::geteuid().is_root() {
-        meta.owner = None;
-    }
-    meta
-}
-
-/// Names of one file become one file again.
-async fn link(tree: &Arc<dyn Tree>, links: &[(RelPath, RelPath)], fetched: &mut Fetched) -> Result<()> {
-    let mut inodes: HashMap<&RelPath, Option<u64>> = HashMap::new();
-    for (first, other) in links {
-        let want = match inodes.get(first) {
-            Some(ino) => *ino,
-            None => {
-                let ino = tree.stat(first.as_bytes()).await?.map(|s| s.ino);
-                inodes.insert(first, ino);
-                ino
-            }
-        };
-        let Some(want) = want else {
-            fetched.problems.push(Problem { path: other.clone(), problem: format!("it is another name of {first}, which is not there") });
-            continue;
-        };
-        if tree.stat(other.as_bytes()).await?.map(|s| s.ino) == Some(want) {
-            continue;
-        }
-        match tree.hard_link(first.as_bytes(), other.as_bytes()).await {
-            Ok(()) => fetched.files += 1,
-            Err(error) => fetched.problems.push(Problem { path: other.clone(), problem: error.to_string() }),
-        }
-    }
-    Ok(())
-}
-
-/// The staging area is empty by now; what somebody else put there stays.
-fn remove_staging(target: &Path) {
-    let top = target.join(std::str::from_utf8(STAGING).unwrap_or_default());
-    if let Ok(entries) = std::fs::read_dir(&top) {
-        for entry in entries.flatten() {
-            let _ = std::fs::remove_dir(entry.path())
-                .or_else(|_| if entry.file_name() == "lock" { std::fs::remove_file(entry.path()) } else { Ok(()) });
-        }
-    }
-    let _ = std::fs::remove_dir(top);
 }

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::privileges::Kept;
 use super::pull::{PullOptions, STAGING};
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, OWN};
@@ -20,11 +23,14 @@ use crate::transfer::{Line, Stop};
 const SAID: usize = 1_000;
 
 pub struct Comparing<'a> {
-    pub target: &'a Path,
+    /// The target; none if there is none yet.
+    pub root: Option<Arc<Root>>,
     pub manifest: &'a Path,
-    /// Where the plan goes.
+    /// Where the plan goes, and the names of files that have several.
     pub plan: &'a Path,
+    pub links: &'a Path,
     pub options: &'a PullOptions,
+    pub kept: Kept,
     pub stop: &'a Stop,
 }
 
@@ -33,8 +39,22 @@ pub struct Comparing<'a> {
 pub struct Compared {
     pub facts: Facts,
     pub problems: Vec<Problem>,
-    /// Names of one file: the first and another.
-    pub links: Vec<(RelPath, RelPath)>,
+    /// Further names of files.
+    pub links: u64,
+    /// Entries of which something was left out.
+    pub left_out: u64,
+    /// Bytes that the disk has to have room for, beyond what lies there now.
+    pub growth: u64,
+    /// Sparse files not in it: how much they take is not known.
+    pub unsized_sparse: u64,
+}
+
+/// A further name of a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Link {
+    /// The name under which it comes.
+    pub first: RelPath,
+    pub entry: Entry,
 }
 
 /// Whether a pull with these options brings this entry over.
@@ -59,10 +79,10 @@ fn own(path: &[u8]) -> bool {
 
 struct Work<'a> {
     how: &'a Comparing<'a>,
-    root: Option<Arc<Root>>,
     names: Names,
     manifest: CacheReader,
     plan: Writer<Line>,
+    links: Writer<Link>,
     compared: Compared,
     /// First path and content of each file with several names.
     hard: HashMap<String, (RelPath, Option<Hash>)>,
@@ -73,21 +93,20 @@ struct Work<'a> {
 
 /// Compares; `lossy` says that parts of the manifest could not be read, so nothing counts as superfluous.
 pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
-    let root = if how.target.exists() { Some(Arc::new(Root::open(how.target).map_err(|e| Error::local(how.target, e))?)) } else { None };
     let mut work = Work {
         how,
-        root: root.clone(),
         names: Names::default(),
         manifest: CacheReader::open(how.manifest, None)?,
         plan: Writer::create(how.plan)?,
+        links: Writer::create(how.links)?,
         compared: Compared::default(),
         hard: HashMap::new(),
         local: Totals::default(),
         lossy,
     };
-    if let Some(root) = root {
+    if let Some(root) = &how.root {
         let options = WalkOptions { hide: Some(STAGING), ..WalkOptions::default() };
-        let mut walk = Walk::start(root, options, 2).map_err(|e| Error::local(how.target, e))?;
+        let mut walk = Walk::start(Arc::clone(root), options, 2).map_err(|e| Error::local(root.path(), e))?;
         while let Some(event) = walk.next_event() {
             match event {
                 Event::Entry(path, stat) => work.local(path, &stat)?,
@@ -101,6 +120,8 @@ pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
     }
     work.missing_until(None)?;
     work.plan.flush()?;
+    work.links.flush()?;
+    work.compared.links = work.links.count();
     // Removals are judged by what is here, not by what the snapshot has.
     work.compared.facts.base = Some(work.local);
     work.compared.facts.seen = work.local.entries.max(1);
@@ -114,8 +135,30 @@ impl Work<'_> {
     }
 
     fn write(&mut self, change: Change) -> Result<()> {
+        match &change {
+            Change::Added { entry, .. } => self.grow(entry, 0),
+            Change::Changed { entry, old, .. } if old.kind == Kind::File => self.grow(entry, old.allocated.unwrap_or(old.size)),
+            Change::Changed { entry, .. } => self.grow(entry, 0),
+            _ => {}
+        }
         self.compared.facts.add(&change, |_| 1);
         self.plan.push(&Line { step: change, readers: 0, dump: false })
+    }
+
+    /// Counts what a file takes on the disk and what goes with the one that it replaces.
+    fn grow(&mut self, entry: &Entry, old: u64) {
+        match room(entry) {
+            Some(bytes) => self.compared.growth = self.compared.growth.saturating_add(bytes.saturating_sub(old)),
+            None => self.compared.unsized_sparse += 1,
+        }
+    }
+
+    /// An entry of the manifest, without what is not to be restored.
+    fn restored(&mut self, mut entry: Entry) -> Entry {
+        if covers(self.how.options, &entry) && self.how.kept.trim(&mut entry) {
+            self.compared.left_out += 1;
+        }
+        entry
     }
 
     /// Everything in the manifest before `path` is not here.
@@ -128,7 +171,8 @@ impl Work<'_> {
             };
             self.manifest.advance();
             self.refuse_own(&entry);
-            if covers(self.how.options, &entry) && !self.is_other_name(&entry) {
+            let entry = self.restored(entry);
+            if covers(self.how.options, &entry) && !self.is_other_name(&entry)? {
                 self.write(Change::Added { entry, stamps: Stamps::default() })?;
             }
         }
@@ -153,18 +197,18 @@ impl Work<'_> {
     }
 
     /// Whether it is a further name of a file that comes over under its first one.
-    fn is_other_name(&mut self, entry: &Entry) -> bool {
-        let Some(group) = &entry.hard else { return false };
+    fn is_other_name(&mut self, entry: &Entry) -> Result<bool> {
+        let Some(group) = &entry.hard else { return Ok(false) };
         let hash = entry.content.as_ref().map(|c| c.hash);
         match self.hard.get(group) {
             Some((first, content)) if *content == hash => {
-                self.compared.links.push((first.clone(), entry.path.clone()));
-                true
+                self.links.push(&Link { first: first.clone(), entry: entry.clone() })?;
+                Ok(true)
             }
-            Some(_) => false,
+            Some(_) => Ok(false),
             None => {
                 self.hard.insert(group.clone(), (entry.path.clone(), hash));
-                false
+                Ok(false)
             }
         }
     }
@@ -179,10 +223,11 @@ impl Work<'_> {
         let Some(wanted) = wanted else { return self.superfluous(path, stat) };
         self.manifest.advance();
         self.refuse_own(&wanted);
-        if !covers(self.how.options, &wanted) || self.is_other_name(&wanted) {
+        let wanted = self.restored(wanted);
+        if !covers(self.how.options, &wanted) || self.is_other_name(&wanted)? {
             return Ok(());
         }
-        let Some(root) = self.root.clone() else { return Ok(()) };
+        let Some(root) = self.how.root.clone() else { return Ok(()) };
         let deep = !wanted.xattrs.is_empty();
         let Ok(mut here) = read_metadata(&root, path, stat, &self.names, deep) else {
             return self.write(Change::Added { entry: wanted, stamps: stat.stamps() });
@@ -192,7 +237,7 @@ impl Work<'_> {
             here.content.clone_from(&wanted.content);
             return self.write(Change::Changed { entry: wanted, stamps, old: here, suspicion: None });
         }
-        if same_metadata(&here, &wanted) {
+        if same_metadata(&here, &wanted, self.how.kept.owners()) {
             self.compared.facts.counts.unchanged += 1;
             return Ok(());
         }
@@ -221,11 +266,18 @@ impl Work<'_> {
     }
 }
 
-/// What makes no difference is not compared: names of owners, and owners at all unless we may set them.
-fn same_metadata(here: &Entry, wanted: &Entry) -> bool {
-    let owner = !rustix::process::geteuid().is_root() || (&here.user, &here.group) == (&wanted.user, &wanted.group);
+/// What makes no difference is not compared: numbers of owners, owners at all unless they are set, and attributes
+/// that are only here.
+fn same_metadata(here: &Entry, wanted: &Entry, owners: bool) -> bool {
+    let owner = !owners || (&here.user, &here.group) == (&wanted.user, &wanted.group);
     let mode = here.kind == Kind::Symlink || here.mode == wanted.mode;
-    here.mtime == wanted.mtime && mode && owner && (wanted.xattrs.is_empty() || here.xattrs == wanted.xattrs)
+    here.mtime == wanted.mtime && mode && owner && wanted.xattrs.iter().all(|attribute| here.xattrs.contains(attribute))
+}
+
+/// The room that a file takes on a disk: its length, and of one with holes what was allocated. None where an older
+/// program did not say how much that was.
+fn room(entry: &Entry) -> Option<u64> {
+    if entry.sparse { entry.allocated.map(|bytes| bytes.min(entry.size)) } else { Some(entry.size) }
 }
 
 fn bare(path: &[u8], kind: Kind) -> Entry {
@@ -242,7 +294,23 @@ fn bare(path: &[u8], kind: Kind) -> Entry {
         link: None,
         hard: None,
         sparse: false,
+        allocated: None,
         xattrs: Vec::new(),
         content: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_take_no_room() {
+        let file = |sparse, allocated| Entry { size: 1 << 31, sparse, allocated, ..bare(b"vm.img", Kind::File) };
+        assert_eq!(room(&file(false, None)), Some(1 << 31));
+        assert_eq!(room(&file(true, Some(4096))), Some(4096));
+        // Whoever wrote the manifest may have written anything.
+        assert_eq!(room(&file(true, Some(u64::MAX))), Some(1 << 31));
+        assert_eq!(room(&file(true, None)), None);
     }
 }

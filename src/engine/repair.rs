@@ -26,7 +26,7 @@ use super::compared::{apart, parts_of};
 use super::destination::{Destination, Head};
 use super::lease::{Claim, Lease};
 use super::outcome::{Finding, RepairOutcome};
-use super::pull::Scratch;
+use super::scratch::Scratch;
 use super::sync::{Report, WINDOW, coarse_now};
 use super::{Machine, commit, settle};
 use crate::error::{Error, Result};
@@ -35,7 +35,9 @@ use crate::model::{Counts, Snapshot, Time};
 use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
-use crate::transfer::{Header, Hub, Journal, Limit, Phase, Resumed, Target, abort_stale, file_meta, place, upload_objects, upload_tree};
+use crate::transfer::{
+    Header, Hub, Journal, Limit, Phase, Resumed, Target, Undone, abort_stale, file_meta, place, upload_objects, upload_tree,
+};
 
 /// What a repair has sent so far.
 const JOURNAL: &str = "repair-journal";
@@ -355,7 +357,9 @@ impl Work<'_> {
                 tree.set_meta(&place, file_meta(&entry)).await?;
             }
         }
-        settle::settle(&tree, self.destination.base()?, &planned.lines, |e| place(&rules, e).is_none(), file_meta).await
+        let mut undone = Undone::default();
+        settle::settle(&tree, self.destination.base()?, &planned.lines, |e| place(&rules, e).is_none(), file_meta, &mut undone).await?;
+        Ok(undone.strict()?)
     }
 }
 

@@ -6,14 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use offsite_backends::{FileMeta, Tree};
 
 use crate::error::Result;
 use crate::manifest::CacheReader;
 use crate::model::{Change, Entry, Kind, RelPath};
 use crate::spool::Reader;
-use crate::transfer::Line;
+use crate::transfer::{Line, Undone};
 
 struct Open {
     entry: Entry,
@@ -21,17 +21,18 @@ struct Open {
 }
 
 /// Sets what `entries` (the manifest the tree is to be like) says of directories that the plan touched.
-/// `skip` tells entries that are not in the tree.
+/// `skip` tells entries that are not in the tree. What the tree refuses is noted, and the others are set.
 pub async fn settle(
     tree: &Arc<dyn Tree>,
     mut entries: CacheReader,
     plan: &Path,
     skip: impl Fn(&Entry) -> bool,
     meta: impl Fn(&Entry) -> FileMeta,
+    undone: &mut Undone,
 ) -> Result<()> {
     let mut lines = Reader::<Line>::open(plan)?;
     let mut stack: Vec<Open> = Vec::new();
-    let mut setter = Setter { tree, waiting: Vec::new() };
+    let mut setter = Setter { tree, waiting: Vec::new(), undone };
     let mut next_dir = next_directory(&mut entries, &skip)?;
     while let Some(line) = lines.next_line()? {
         let change = line.step;
@@ -68,6 +69,7 @@ const AT_ONCE: usize = 64;
 struct Setter<'a> {
     tree: &'a Arc<dyn Tree>,
     waiting: Vec<(Vec<u8>, FileMeta)>,
+    undone: &'a mut Undone,
 }
 
 impl Setter<'_> {
@@ -83,8 +85,16 @@ impl Setter<'_> {
 
     async fn flush(&mut self) -> Result<()> {
         let tree = self.tree;
-        let set = self.waiting.drain(..).map(|(path, meta)| async move { tree.set_meta(&path, meta).await });
-        stream::iter(set.collect::<Vec<_>>()).buffered(AT_ONCE).try_collect::<()>().await?;
+        let set = self.waiting.drain(..).map(|(path, meta)| async move {
+            let done = tree.set_meta(&path, meta).await;
+            (path, done)
+        });
+        let done: Vec<_> = stream::iter(set.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        for (path, done) in done {
+            if let Some(unset) = self.undone.take(&path, done)? {
+                self.undone.unset(&path, unset);
+            }
+        }
         Ok(())
     }
 }

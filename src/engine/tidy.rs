@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use offsite_backends::Tree;
 
 use super::destination::Destination;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records};
 use crate::model::{Change, Entry, Kind};
 use crate::spool::Reader;
-use crate::transfer::{Line, kept_place, place};
+use crate::transfer::{Line, Undone, kept_place, place};
 
 const BATCH: usize = 1000;
 
@@ -86,8 +86,8 @@ fn gone(change: &Change) -> Option<&Entry> {
 }
 
 /// Removes from a tree: files go to `kept/` if `keeps`, then empty directories go. A path that has another
-/// kind now was made way for already.
-pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool) -> Result<()> {
+/// kind now was made way for already. What the tree refuses is noted, and the others go.
+pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<()> {
     let mut open: Vec<Vec<u8>> = Vec::new();
     let mut removals = Removals { tree, rules, keeps, waiting: Vec::new() };
     let mut lines = Reader::<Line>::open(plan)?;
@@ -97,21 +97,21 @@ pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bo
                 let Some(place) = place(rules, old) else { continue };
                 if old.kind == Kind::Dir {
                     while let Some(dir) = open.pop_if(|dir| !place.starts_with(&[dir, &b"/"[..]].concat())) {
-                        removals.flush().await?;
-                        tree.remove_dir(&dir).await.or_else(other_kind)?;
+                        removals.flush(undone).await?;
+                        undone.take(&dir, tree.remove_dir(&dir).await.or_else(other_kind))?;
                     }
                     open.push(place);
                     continue;
                 }
-                removals.push(Some(place), old).await?;
+                removals.push(Some(place), old, undone).await?;
             }
-            Change::Changed { old, .. } => removals.push(None, old).await?,
+            Change::Changed { old, .. } => removals.push(None, old, undone).await?,
             _ => {}
         }
     }
-    removals.flush().await?;
+    removals.flush(undone).await?;
     while let Some(dir) = open.pop() {
-        tree.remove_dir(&dir).await.or_else(other_kind)?;
+        undone.take(&dir, tree.remove_dir(&dir).await.or_else(other_kind))?;
     }
     Ok(())
 }
@@ -131,29 +131,36 @@ struct Removals<'a> {
 }
 
 impl Removals<'_> {
-    async fn push(&mut self, place: Option<Vec<u8>>, old: &Entry) -> Result<()> {
+    async fn push(&mut self, place: Option<Vec<u8>>, old: &Entry, undone: &mut Undone) -> Result<()> {
         let kept = kept_place(self.rules, old);
         if place.is_some() || !self.keeps && kept.is_some() {
             self.waiting.push((place, kept));
         }
-        if self.waiting.len() >= 4 * AT_ONCE { self.flush().await } else { Ok(()) }
+        if self.waiting.len() >= 4 * AT_ONCE { self.flush(undone).await } else { Ok(()) }
     }
 
-    async fn flush(&mut self) -> Result<()> {
+    async fn flush(&mut self, undone: &mut Undone) -> Result<()> {
         let (tree, keeps) = (self.tree, self.keeps);
         let remove = |(place, kept): Removal| async move {
-            if let Some(place) = place {
-                tree.remove_file(&place, kept.as_deref().filter(|_| keeps)).await.or_else(other_kind)?;
-            }
+            let name = place.clone().or_else(|| kept.clone()).unwrap_or_default();
+            let removed = match &place {
+                Some(place) => tree.remove_file(place, kept.as_deref().filter(|_| keeps)).await.or_else(other_kind),
+                None => Ok(()),
+            };
             // Where nothing is kept, what was put aside until the commit goes now.
-            match kept.filter(|_| !keeps) {
-                Some(kept) => tree.remove_file(&kept, None).await.map(|()| Some(kept)),
-                None => Ok(None),
-            }
+            let gone = match (removed, kept.filter(|_| !keeps)) {
+                (Err(error), _) => Err(error),
+                (Ok(()), Some(kept)) => tree.remove_file(&kept, None).await.map(|()| Some(kept)),
+                (Ok(()), None) => Ok(None),
+            };
+            (name, gone)
         };
-        let gone = stream::iter(self.waiting.drain(..).map(remove).collect::<Vec<_>>()).buffered(AT_ONCE);
-        let gone: Vec<Option<Vec<u8>>> = gone.try_collect().await?;
-        remove_empty_all(tree, gone.iter().flatten()).await
+        let done = stream::iter(self.waiting.drain(..).map(remove).collect::<Vec<_>>()).buffered(AT_ONCE);
+        let mut gone = Vec::new();
+        for (name, done) in done.collect::<Vec<_>>().await {
+            gone.extend(undone.take(&name, done)?.flatten());
+        }
+        remove_empty_all(tree, gone.iter()).await
     }
 }
 

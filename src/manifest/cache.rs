@@ -97,7 +97,10 @@ impl Known {
 
     /// The whole entry.
     pub fn entry(&self) -> Result<Entry> {
-        let rest: Rest = postcard::from_bytes(&self.rest).map_err(|e| Error::damaged("the local cache", e))?;
+        let damaged = |e| Error::damaged("the local cache", e);
+        let (rest, more) = postcard::take_from_bytes::<Rest>(&self.rest).map_err(damaged)?;
+        // After the rest, so that a cache without it stays readable, and one with it to older programs.
+        let allocated = if more.is_empty() { None } else { Some(postcard::from_bytes(more).map_err(damaged)?) };
         let (mode, uid, gid) = self.rights();
         Ok(Entry {
             path: RelPath::from(&self.path[..]),
@@ -112,6 +115,7 @@ impl Known {
             link: rest.link.map(RelPath),
             hard: rest.hard,
             sparse: rest.sparse,
+            allocated,
             xattrs: rest.xattrs.into_iter().map(|(n, v)| Xattr { name: RelPath(n), value: RelPath(v) }).collect(),
             content: rest.content.map(|(hash, since, key, etag, version)| Content { hash, since, key, etag, version }),
         })
@@ -177,7 +181,10 @@ impl CacheWriter {
         let block = std::mem::take(&mut self.block);
         let block = postcard::to_extend(&(shared as u32, &path[shared..]), block).map_err(broken)?;
         let block = postcard::to_extend(&quick, block).map_err(broken)?;
-        let rest = postcard::to_extend(&rest, Vec::new()).map_err(broken)?;
+        let mut rest = postcard::to_extend(&rest, Vec::new()).map_err(broken)?;
+        if let Some(allocated) = entry.allocated {
+            rest = postcard::to_extend(&allocated, rest).map_err(broken)?;
+        }
         self.block = postcard::to_extend(&rest[..], block).map_err(broken)?;
         self.files += u64::from(entry.kind == Kind::File);
         self.last.clear();
@@ -347,6 +354,7 @@ mod tests {
             link: None,
             hard: Some("9".into()),
             sparse: true,
+            allocated: Some(1 << 40),
             xattrs: vec![Xattr { name: "user.x".into(), value: RelPath::new(vec![0, 255]) }],
             content: Some(Content { hash: Hash([7; 32]), since: 3, key: None, etag: Some("e".into()), version: None }),
         }

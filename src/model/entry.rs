@@ -135,6 +135,9 @@ pub struct Entry {
     /// The file had holes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
+    /// Bytes that took room on the disk that was read; only of files with holes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
     /// Files only.

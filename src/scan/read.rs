@@ -198,6 +198,7 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
         (true, Kind::Dir) => xattrs(&root.open_dir(path)?)?,
         _ => Vec::new(),
     };
+    let sparse = kind == Kind::File && stat.allocated + 4096 < stat.size;
     Ok(Entry {
         path: path.into(),
         kind,
@@ -210,7 +211,8 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
         group: names.group(stat.gid),
         link,
         hard: (kind == Kind::File && stat.nlink > 1).then(|| stat.ino.to_string()),
-        sparse: kind == Kind::File && stat.allocated + 4096 < stat.size,
+        sparse,
+        allocated: sparse.then_some(stat.allocated),
         xattrs,
         content: None,
     })

@@ -1,33 +1,22 @@
-//! The way back: contents from a destination into a directory, each checked before it gets its name.
+//! The way back: one content from wherever a destination has it, checked.
 //!
 //! Owns where a content is looked for (under its own key first, then among the kept versions, then whatever has
-//! its key now) and the check: nothing gets a name in the target before its BLAKE3 is the manifest's. A content
-//! that is missing or damaged is noted and the rest goes on.
-
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+//! its key now) and the check: what a sink took is only a content if its BLAKE3 is the manifest's.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange};
-use offsite_backends::{Error as StoreError, ErrorKind, FileMeta, Publish, StageBlocks, Staged, Tree};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use offsite_backends::{Error as StoreError, ErrorKind};
 
-use super::{Limit, Line, Progress, Stop};
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records, object_path};
-use crate::model::{Change, Content, Entry, Hash, Kind, Problem};
-use crate::spool::Reader;
+use crate::model::{Entry, Hash};
 
 /// Larger contents are fetched in ranges of this length, several at a time.
-const RANGE: u64 = 8 << 20;
-const RANGES_AHEAD: usize = 4;
-const BATCH_FILES: usize = 512;
-const BATCH_BYTES: u64 = 64 << 20;
+pub const RANGE: u64 = 8 << 20;
+pub const RANGES_AHEAD: usize = 4;
 
 /// One place where a content may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +94,17 @@ pub trait Sink: Send {
 /// believed when this returns without an error.
 pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, sink: &mut dyn Sink) -> Result<()> {
     let Some(content) = &entry.content else { return Ok(()) };
-    let mut missing = None;
+    let (mut missing, mut held) = (None, None);
     for place in locate(rules, entry) {
         let mut body = match open(records, &place, entry.size, true).await {
             Ok(body) => body,
             Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition | ErrorKind::Unsupported)) => {
                 missing = missing.or(Some(error));
+                continue;
+            }
+            // It is there and not to be had; another place may give it. If none does, this is why.
+            Err(error) if matches!(error.kind(), Some(ErrorKind::Archived | ErrorKind::Denied)) => {
+                held = held.or(Some(error));
                 continue;
             }
             Err(error) => return Err(error),
@@ -122,7 +116,7 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
         let url = records.url(&String::from_utf8_lossy(&place.key));
         missing = Some(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs)"));
     }
-    Err(missing.unwrap_or_else(|| Error::damaged(entry.path.display(), "its content is nowhere to be found")))
+    Err(held.or(missing).unwrap_or_else(|| Error::damaged(entry.path.display(), "its content is nowhere to be found")))
 }
 
 /// The hash of a content of this length in this one place, block by block through `sink`; `NotFound` or
@@ -140,200 +134,4 @@ async fn drain(body: &mut BoxStream<'static, Result<Bytes>>, sink: &mut dyn Sink
         sink.write(block).await?;
     }
     Ok(Hash(*hasher.finalize().as_bytes()))
-}
-
-/// A pull in progress: from where, into what.
-pub struct Fetch {
-    pub records: Records,
-    pub rules: KeyRules,
-    pub tree: Arc<dyn Tree>,
-    pub transfers: usize,
-    pub window: u64,
-    pub limit: Arc<Limit>,
-    pub progress: Arc<Progress>,
-    pub stop: Arc<Stop>,
-    /// Metadata to set for an entry: mode, owner by name, xattrs.
-    pub meta: Arc<dyn Fn(&Entry) -> FileMeta + Send + Sync>,
-}
-
-/// What a pull did and could not do.
-#[derive(Debug, Default)]
-pub struct Fetched {
-    pub files: u64,
-    pub bytes: u64,
-    pub problems: Vec<Problem>,
-}
-
-type Ready = (Entry, Option<Staged>);
-
-impl Fetch {
-    /// Brings every file and symlink of a plan over; directories are made, their metadata is set later.
-    pub async fn run(self: Arc<Self>, plan: &Path) -> Result<Fetched> {
-        let slots = Arc::new(Semaphore::new(self.transfers.max(1)));
-        let window = Arc::new(Semaphore::new((self.window >> 14).max(1) as usize));
-        let mut fetched = Fetched::default();
-        let mut tasks: JoinSet<(Entry, Result<Ready>)> = JoinSet::new();
-        let mut batch: Vec<(Publish, Entry)> = Vec::new();
-        let mut batch_bytes = 0;
-        let mut lines = Reader::<Line>::open(plan)?;
-        loop {
-            let line = lines.next_line()?;
-            let last = line.is_none();
-            if let Some(line) = line {
-                let Some(entry) = wanted(line.step) else { continue };
-                self.stop.check()?;
-                let slot = Arc::clone(&slots).acquire_owned().await;
-                let permits = ((entry.size.min(RANGE * RANGES_AHEAD as u64) >> 14) as u32).clamp(1, (self.window >> 14).max(1) as u32);
-                let room = Arc::clone(&window).acquire_many_owned(permits).await;
-                let fetch = Arc::clone(&self);
-                tasks.spawn(async move {
-                    let _held = (slot, room);
-                    let result = fetch.one(entry.clone()).await;
-                    (entry, result)
-                });
-            }
-            while let Some(done) = if last { tasks.join_next().await } else { tasks.try_join_next() } {
-                let (entry, result) = done.map_err(|e| Error::local("a download", std::io::Error::other(e)))?;
-                match result {
-                    Ok((entry, Some(staged))) => {
-                        batch_bytes += entry.size;
-                        batch.push((Publish { staged, path: entry.path.bare().to_vec(), keep: None }, entry));
-                    }
-                    Ok((_, None)) => {}
-                    Err(error) => problem(&mut fetched, &entry, error)?,
-                }
-                if batch.len() >= BATCH_FILES || batch_bytes >= BATCH_BYTES {
-                    batch_bytes = 0;
-                    self.publish(std::mem::take(&mut batch), &mut fetched).await?;
-                }
-            }
-            if last {
-                self.publish(batch, &mut fetched).await?;
-                return Ok(fetched);
-            }
-        }
-    }
-
-    async fn publish(&self, batch: Vec<(Publish, Entry)>, fetched: &mut Fetched) -> Result<()> {
-        let (items, entries): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        for (result, entry) in self.tree.publish(items, false).await.into_iter().zip(entries) {
-            match result {
-                Ok(()) => {
-                    fetched.files += 1;
-                    fetched.bytes += entry.size;
-                }
-                Err(error) => problem(fetched, &entry, error.into())?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn one(&self, entry: Entry) -> Result<Ready> {
-        self.progress.set_current(&entry.path);
-        let path = entry.path.bare();
-        match (entry.kind, &entry.content) {
-            (Kind::Dir, _) => self.tree.make_dir(path).await.map(|()| None).map_err(Error::from),
-            (Kind::Symlink, _) => {
-                let target = entry.link.as_ref().map_or(&b""[..], |l| l.as_bytes());
-                self.tree.symlink(path, target, (self.meta)(&entry)).await.map(|()| None).map_err(Error::from)
-            }
-            (Kind::File, None) => Err(Error::damaged(entry.path.display(), "the manifest names no content for it")),
-            (Kind::File, Some(content)) => {
-                let staged = if entry.size <= RANGE { self.small(&entry, content).await } else { self.large(&entry).await };
-                self.progress.files.fetch_add(1, Relaxed);
-                staged.map(Some)
-            }
-        }
-        .map(|staged| (entry, staged))
-    }
-
-    /// A content that fits in memory: checked before anything is written.
-    async fn small(&self, entry: &Entry, content: &Content) -> Result<Staged> {
-        let body = if entry.size == 0 && content.hash == Hash::of(b"") {
-            Bytes::new()
-        } else {
-            let mut whole = Whole { body: Vec::with_capacity(entry.size as usize), limit: &self.limit };
-            read_content(&self.records, &self.rules, entry, &mut whole).await?;
-            whole.body.into()
-        };
-        self.progress.bytes.fetch_add(entry.size, Relaxed);
-        Ok(self.tree.stage(body, (self.meta)(entry)).await?)
-    }
-
-    async fn large(&self, entry: &Entry) -> Result<Staged> {
-        let mut staging = Staging { fetch: self, entry, out: None };
-        read_content(&self.records, &self.rules, entry, &mut staging).await?;
-        match staging.out {
-            Some(out) => Ok(out.finish().await?),
-            None => Err(Error::damaged(entry.path.display(), "no content")),
-        }
-    }
-}
-
-/// A content gathered in memory.
-struct Whole<'a> {
-    body: Vec<u8>,
-    limit: &'a Limit,
-}
-
-#[async_trait]
-impl Sink for Whole<'_> {
-    async fn restart(&mut self) -> Result<()> {
-        self.body.clear();
-        Ok(())
-    }
-
-    async fn write(&mut self, block: Bytes) -> Result<()> {
-        self.limit.take(block.len() as u64).await;
-        self.body.extend_from_slice(&block);
-        Ok(())
-    }
-}
-
-/// A content on its way into the staging area.
-struct Staging<'a> {
-    fetch: &'a Fetch,
-    entry: &'a Entry,
-    out: Option<Box<dyn StageBlocks>>,
-}
-
-#[async_trait]
-impl Sink for Staging<'_> {
-    async fn restart(&mut self) -> Result<()> {
-        self.fetch.stop.check()?;
-        self.out = Some(self.fetch.tree.stage_blocks((self.fetch.meta)(self.entry)).await?);
-        Ok(())
-    }
-
-    async fn write(&mut self, block: Bytes) -> Result<()> {
-        self.fetch.stop.check()?;
-        self.fetch.limit.take(block.len() as u64).await;
-        self.fetch.progress.bytes.fetch_add(block.len() as u64, Relaxed);
-        match &mut self.out {
-            Some(out) => Ok(out.write(block).await?),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The entry that a line brings over, if it does.
-fn wanted(change: Change) -> Option<Entry> {
-    match change {
-        Change::Added { entry, .. } | Change::Changed { entry, .. } => Some(entry),
-        _ => None,
-    }
-}
-
-/// A file's own trouble is noted; what would befall every file ends the pull.
-fn problem(fetched: &mut Fetched, entry: &Entry, error: Error) -> Result<()> {
-    let fatal = match &error {
-        Error::Interrupted | Error::Local { .. } => true,
-        Error::Store(e) => matches!(e.kind, ErrorKind::Denied | ErrorKind::Full | ErrorKind::Transient),
-        _ => false,
-    };
-    if fatal {
-        return Err(error);
-    }
-    fetched.problems.push(Problem { path: entry.path.clone(), problem: error.to_string() });
-    Ok(())
 }

@@ -4,6 +4,7 @@
 //! nothing in a manifest; what it finished is in the journal, and the commit takes it from there.
 //! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
 
+mod bring;
 mod dump;
 mod feed;
 mod fetch;
@@ -18,7 +19,9 @@ mod present;
 mod progress;
 mod stop;
 mod tree;
+mod undone;
 mod way;
+mod witness;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -27,9 +30,10 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
+pub use bring::{Fetch, Fetched, of_target};
 pub use dump::{Sent, send_dump};
 pub use feed::{Dump, Feeds, Piece, Source};
-pub use fetch::{Fetch, Fetched, Place, Sink, hash_at, locate, read_content};
+pub use fetch::{Place, Sink, hash_at, locate, read_content};
 pub use hub::Hub;
 pub use journal::{Done, Header, Journal, Resumed, Upload};
 pub use limit::Limit;
@@ -39,7 +43,9 @@ pub use place::{file_meta, kept_place, place};
 pub use progress::{Phase, Progress};
 pub use stop::Stop;
 pub use tree::upload_tree;
+pub use undone::{Undone, Why};
 pub use way::make_way;
+pub use witness::Witness;
 
 use crate::manifest::KeyRules;
 use crate::model::{Change, Problem, RelPath};

@@ -18,7 +18,7 @@ use super::parts::part_size;
 use super::place::{file_meta, kept_place, place};
 use super::present::is_there;
 use super::way::make_way;
-use super::{Hub, Line, Target};
+use super::{Hub, Line, Target, Undone};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Hash, Kind};
@@ -55,7 +55,9 @@ pub async fn upload_tree(
     journal: &Arc<Mutex<Journal>>,
     done: Sorted<Done>,
 ) -> Result<()> {
-    make_way(tree, &target.rules, plan, true).await?;
+    let mut undone = Undone::default();
+    make_way(tree, &target.rules, plan, true, &mut undone).await?;
+    undone.strict()?;
     let sender =
         Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub), large: Semaphore::new(LARGE) });
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
@@ -108,7 +110,9 @@ impl Sender {
                 match entry.kind {
                     Kind::Dir => {}
                     Kind::Symlink => self.symlink(&place, &entry).await?,
-                    Kind::File if is_there(&self.target, &old, &entry).await? => self.tree.set_meta(&place, file_meta(&entry)).await?,
+                    Kind::File if is_there(&self.target, &old, &entry).await? => {
+                        self.tree.set_meta(&place, file_meta(&entry)).await?;
+                    }
                     // Somebody else removed or replaced it, or a run that was cut off did.
                     Kind::File => return self.new_content(entry, stamps, Some(old), false, earlier, self.target.alone()).await,
                 }

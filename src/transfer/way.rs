@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use offsite_backends::{ErrorKind, Tree};
 
-use super::Line;
 use super::place::{kept_place, place};
+use super::{Line, Undone};
 use crate::error::Result;
 use crate::manifest::KeyRules;
 use crate::model::{Change, Hash, Kind};
@@ -62,8 +62,8 @@ fn taken(plan: &Path) -> Result<Names> {
     Ok(taken)
 }
 
-/// Moves away what has another kind now, so that the new one finds its name free.
-pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool) -> Result<()> {
+/// Moves away what has another kind now, so that the new one finds its name free. What the tree refuses is noted.
+pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<()> {
     let taken = taken(plan)?;
     if taken.0.is_empty() {
         return Ok(());
@@ -80,7 +80,7 @@ pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps
                 _ => match tree.remove_file(&place, kept_place(rules, old).filter(|_| keeps).as_deref()).await {
                     // A run that was cut off has made way already.
                     Err(error) if error.kind == ErrorKind::Exists => {}
-                    done => done?,
+                    done => _ = undone.take(&place, done)?,
                 },
             }
         }
@@ -88,7 +88,7 @@ pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps
     for dir in dirs.iter().rev() {
         match tree.remove_dir(dir).await {
             Err(error) if error.kind == ErrorKind::Exists => {}
-            done => drop(done?),
+            done => _ = undone.take(dir, done)?,
         }
     }
     Ok(())

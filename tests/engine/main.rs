@@ -16,6 +16,7 @@ mod kinds;
 mod locked;
 mod names;
 mod order;
+mod pull;
 mod repair;
 mod report;
 mod requests;

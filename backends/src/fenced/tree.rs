@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use super::is_late;
 use crate::fence::{Act, Fence, guarded, scoped};
 use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{Error, FileMeta, Publish, Result, Staged, Tree};
+use crate::{Error, FileMeta, Publish, Result, Staged, Tree, Unset};
 
 pub(super) struct FencedTree {
     pub inner: Arc<dyn Tree>,
@@ -39,7 +39,11 @@ impl FencedTree {
 }
 
 fn copy(item: &Publish) -> Publish {
-    Publish { staged: Staged { temp: item.staged.temp.clone() }, path: item.path.clone(), keep: item.keep.clone() }
+    Publish {
+        staged: Staged { temp: item.staged.temp.clone(), unset: item.staged.unset.clone() },
+        path: item.path.clone(),
+        keep: item.keep.clone(),
+    }
 }
 
 #[async_trait]
@@ -102,7 +106,7 @@ impl Tree for FencedTree {
         self.inner.stage_copy(from, meta).await
     }
 
-    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
         self.may(Act::Tree, path, || self.inner.set_meta(path, meta.clone())).await
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::{Errno, Result};
 
-use crate::{FileMeta, Stamp};
+use crate::{FileMeta, Stamp, Unset};
 
 /// Whether this process may give files away.
 pub(super) fn is_root() -> bool {
@@ -19,34 +19,36 @@ pub(super) fn is_root() -> bool {
 
 /// Sets metadata on a file this process has just made and holds open. A mode that the file system
 /// cannot keep (FAT) is passed over: the file is ours, so that is what a refusal means.
-pub(super) fn apply_new(fd: &OwnedFd, meta: &FileMeta) -> Result<()> {
+pub(super) fn apply_new(fd: &OwnedFd, meta: &FileMeta) -> Result<Vec<Unset>> {
+    let mut unset = Vec::new();
     if let Some((uid, gid)) = ids(meta) {
         pass(rustix::fs::fchown(fd, uid, gid))?;
     }
-    set_xattrs(meta, true, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
+    set_xattrs(meta, true, &mut unset, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
     if let Some(mode) = mode(meta) {
         pass(rustix::fs::fchmod(fd, mode))?;
     }
-    set_xattrs(meta, false, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
-    match meta.mtime {
-        Some(mtime) => rustix::fs::futimens(fd, &times(mtime)?),
-        None => Ok(()),
+    set_xattrs(meta, false, &mut unset, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
+    if let Some(mtime) = meta.mtime {
+        rustix::fs::futimens(fd, &times(mtime)?)?;
     }
+    Ok(unset)
 }
 
 /// Sets metadata on `name` in `dir`, whatever it is.
-pub(super) fn apply_at(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<()> {
+pub(super) fn apply_at(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<Vec<Unset>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-        return apply_symlink(dir, name, meta);
+        return apply_symlink(dir, name, meta).map(|()| Vec::new());
     }
     apply_open(&fd, &stat, meta)
 }
 
 /// Sets metadata on the file or directory behind an `O_PATH` descriptor.
-pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<()> {
+pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<Vec<Unset>> {
+    let mut unset = Vec::new();
     if let Some((uid, gid)) = ids(meta) {
         pass(rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW))?;
     }
@@ -58,20 +60,20 @@ pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<(
     if has_user && stat.st_mode & 0o200 == 0 && !is_root() {
         // The owner's own attributes need write permission; the mode is set again below.
         pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o200)))?;
-        let done = set_xattrs(meta, true, set);
+        let done = set_xattrs(meta, true, &mut unset, set);
         pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777)))?;
         done?;
     } else {
-        set_xattrs(meta, true, set)?;
+        set_xattrs(meta, true, &mut unset, set)?;
     }
     if let Some(mode) = mode(meta) {
         rustix::fs::chmod(&*link, mode)?;
     }
-    set_xattrs(meta, false, set)?;
-    match meta.mtime {
-        Some(mtime) => rustix::fs::utimensat(rustix::fs::CWD, &*link, &times(mtime)?, AtFlags::empty()),
-        None => Ok(()),
+    set_xattrs(meta, false, &mut unset, set)?;
+    if let Some(mtime) = meta.mtime {
+        rustix::fs::utimensat(rustix::fs::CWD, &*link, &times(mtime)?, AtFlags::empty())?;
     }
+    Ok(unset)
 }
 
 /// Sets owner and mtime of a symlink itself; it has no mode and can have no user attributes.
@@ -115,13 +117,23 @@ fn is_user(name: &[u8]) -> bool {
     name.starts_with(b"user.")
 }
 
-fn set_xattrs(meta: &FileMeta, user: bool, set: impl Fn(&[u8], &[u8]) -> Result<()>) -> Result<()> {
-    let mut chosen = meta.xattrs.iter().filter(|(name, _)| is_user(name) == user);
-    chosen.try_for_each(|(name, value)| match set(name, value) {
-        // What our rights refuse, other than by EPERM: the mode is looked at before the name.
-        Err(Errno::ACCESS) => Ok(()),
-        done => pass(done),
-    })
+/// Sets those of the user, or all others. One that is refused is noted and the rest goes on: `ENOSPC` for one means
+/// that the file system has no room for so large a one, and not that the disk is full.
+fn set_xattrs(meta: &FileMeta, user: bool, unset: &mut Vec<Unset>, set: impl Fn(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    for (name, value) in meta.xattrs.iter().filter(|(name, _)| is_user(name) == user) {
+        let why = match set(name, value) {
+            Ok(()) => continue,
+            Err(errno @ (Errno::ROFS | Errno::IO | Errno::STALE)) => return Err(errno),
+            Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::DQUOT) => {
+                format!("it has {} bytes, more than the file system takes there", value.len())
+            }
+            Err(Errno::NOTSUP) => "the file system has no such attributes".to_owned(),
+            Err(Errno::PERM | Errno::ACCESS) => "this user may not set it".to_owned(),
+            Err(errno) => errno.to_string(),
+        };
+        unset.push(Unset { name: name.clone(), why });
+    }
+    Ok(())
 }
 
 /// Passes over what rights or the file system do not allow.

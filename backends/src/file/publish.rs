@@ -14,7 +14,7 @@ use super::dirs::Make;
 use super::meta;
 use super::staging::{Area, Temp};
 use crate::fence::{self, Fence};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result, Unset};
 
 /// From this many files on, one `syncfs` costs less than a `fsync` each.
 const SYNC_ALL: usize = 8;
@@ -220,7 +220,7 @@ pub(super) fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) -> Resul
 }
 
 /// See [`crate::Tree::set_meta`].
-pub(super) fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<()> {
+pub(super) fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<Vec<Unset>> {
     if !path.is_empty() {
         return area.dirs.at(path, Make::No, |dir, name| meta::apply_at(dir, name, meta));
     }

@@ -18,7 +18,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::dirs::{self, Dirs, Make};
 use super::{meta, read};
-use crate::{Error, ErrorKind, FileMeta, Result, Staged};
+use crate::{Error, ErrorKind, FileMeta, Reach, Result, Staged, Unset};
 
 /// Directories that the staging area consists of, in turn: making files in one directory is
 /// serialized by the kernel, and ext4 puts all of them into one group of inodes, which is slow to
@@ -74,9 +74,10 @@ impl Area {
             let made = self.dirs.at(&temp, Make::Yes, |dir, name| match rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => Ok(None),
                 done => done.map(Some),
-            })?;
+            });
             // A name that is taken is left alone, and the next one is tried.
-            if let Some(fd) = made {
+            // Where nothing can be staged, nothing can come at all.
+            if let Some(fd) = made.map_err(|e| e.reaching(Reach::Place))? {
                 return Ok((Temp::new(self.clone(), temp), fd));
             }
         }
@@ -84,14 +85,14 @@ impl Area {
 
     /// Writes a whole content with its metadata. `chunks` are its bytes in order.
     pub fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta) -> Result<(Temp, OwnedFd)> {
-        let (temp, fd) = self.create()?;
+        let (mut temp, fd) = self.create()?;
         let mut offset = 0;
         let written = chunks.iter().try_for_each(|chunk| {
             write_at(&fd, offset, chunk, meta.sparse)?;
             offset += chunk.len() as u64;
             Ok(())
         });
-        written.and_then(|()| finish(&fd, offset, meta)).map_err(|e| self.dirs.error(&temp.path, e))?;
+        temp.unset = written.and_then(|()| finish(&fd, offset, meta)).map_err(|e| self.dirs.error(&temp.path, e))?;
         Ok((temp, fd))
     }
 
@@ -103,8 +104,9 @@ impl Area {
 
     /// The same from a file that is open.
     pub fn stage_copy_of(self: &Arc<Self>, source: &OwnedFd, size: u64, meta: &FileMeta) -> Result<(Temp, OwnedFd)> {
-        let (temp, fd) = self.create()?;
-        copy(source, &fd, size, meta.sparse).and_then(|length| finish(&fd, length, meta)).map_err(|e| self.dirs.error(&temp.path, e))?;
+        let (mut temp, fd) = self.create()?;
+        let copied = copy(source, &fd, size, meta.sparse);
+        temp.unset = copied.and_then(|length| finish(&fd, length, meta)).map_err(|e| self.dirs.error(&temp.path, e))?;
         Ok((temp, fd))
     }
 
@@ -116,15 +118,34 @@ impl Area {
         })
     }
 
-    /// Empties the staging area of files and symlinks. The lock file stays: somebody may be waiting
-    /// for it. Directories stay, and what is in those that are not ours.
+    /// Empties the staging area of what an area puts there, whichever run's it was. All else stays: the lock
+    /// file, for which somebody may be waiting, and what is nobody's that this program knows.
     pub fn clear(&self) -> Result<()> {
         self.dirs.root()?;
-        self.clear_dir(&self.staging)?;
-        (0..SHARDS).try_for_each(|shard| {
-            let name = format!("/{shard:x}");
-            self.clear_dir(&[&self.staging, name.as_bytes()].concat())
-        })
+        self.shards().try_for_each(|shard| self.clear_dir(&shard))
+    }
+
+    /// Takes the staging area away, as far as nothing lies in it: its folders, then itself. Every step goes
+    /// through the directory that is open, and what is no directory any more (somebody put a symlink in its
+    /// place) is left alone.
+    pub fn remove(&self) -> Result<()> {
+        self.dirs.root()?;
+        for dir in self.shards().chain([self.staging.clone()]) {
+            let done = self.dirs.at(&dir, Make::No, |parent, name| match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(()),
+                done => done,
+            });
+            self.dirs.forget(&dir);
+            match done {
+                Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    fn shards(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        (0..SHARDS).map(|shard| [&self.staging, format!("/{shard:x}").as_bytes()].concat())
     }
 
     fn clear_dir(&self, path: &[u8]) -> Result<()> {
@@ -134,7 +155,7 @@ impl Area {
         };
         let fail = |errno| self.dirs.error(path, errno);
         for name in super::walk::names(&dir).map_err(fail)? {
-            if name == super::put::LOCK {
+            if !is_temp(&name) {
                 continue;
             }
             match rustix::fs::unlinkat(&dir, &name[..], AtFlags::empty()) {
@@ -146,17 +167,24 @@ impl Area {
     }
 }
 
+/// Whether a name in the staging area is one that [`Area::temp_name`] makes.
+fn is_temp(name: &[u8]) -> bool {
+    let hex = |part: &[u8]| !part.is_empty() && part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    name.iter().position(|b| *b == b'-').is_some_and(|at| at == 16 && hex(&name[..at]) && hex(&name[at + 1..]))
+}
+
 /// A temporary file that is removed when this is dropped, unless it was handed on.
 pub(super) struct Temp {
     area: Arc<Area>,
     pub path: Vec<u8>,
+    /// What of its metadata could not be set.
+    pub unset: Vec<Unset>,
     armed: bool,
 }
 
 impl Temp {
     pub fn new(area: Arc<Area>, path: Vec<u8>) -> Self {
-        let armed = true;
-        Self { area, path, armed }
+        Self { area, path, unset: Vec::new(), armed: true }
     }
 
     /// Lets the name stand: it has been renamed away, or somebody else looks after it now.
@@ -165,8 +193,9 @@ impl Temp {
         std::mem::take(&mut self.path)
     }
 
-    pub fn into_staged(self) -> Staged {
-        Staged { temp: self.release() }
+    pub fn into_staged(mut self) -> Staged {
+        let unset = std::mem::take(&mut self.unset);
+        Staged { temp: self.release(), unset }
     }
 }
 
@@ -180,7 +209,7 @@ impl Drop for Temp {
 }
 
 /// Sets length and metadata of a file whose bytes are written.
-pub(super) fn finish(fd: &OwnedFd, length: u64, meta: &FileMeta) -> rustix::io::Result<()> {
+pub(super) fn finish(fd: &OwnedFd, length: u64, meta: &FileMeta) -> rustix::io::Result<Vec<Unset>> {
     if meta.sparse {
         rustix::fs::ftruncate(fd, length)?;
     }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::staging::{Area, Temp};
 use super::{blocking, publish, read, staging};
 use crate::tree::{FileStat, StageBlocks};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree, Unset};
 
 /// A directory tree of this machine. Cheap to clone; clones share one set of open directories.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Tree for LocalTree {
         self.run(from, move |area, from| Ok(area.stage_copy(from, &meta)?.0.into_staged())).await
     }
 
-    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
         self.run(path, move |area, path| publish::set_meta(area, path, &meta)).await
     }
 
@@ -136,6 +136,10 @@ impl Tree for LocalTree {
 
     async fn clear_staging(&self) -> Result<()> {
         self.run(b"", |area, _| area.clear()).await
+    }
+
+    async fn remove_staging(&self) -> Result<()> {
+        self.run(b"", |area, _| area.remove()).await
     }
 }
 
@@ -215,7 +219,7 @@ impl StageBlocks for Blocks {
         self.settle_flush().await;
         self.settle().await?;
         blocking(move || {
-            staging::finish(&self.fd, self.offset, &self.meta).map_err(|e| self.area.dirs.error(&self.temp.path, e))?;
+            self.temp.unset = staging::finish(&self.fd, self.offset, &self.meta).map_err(|e| self.area.dirs.error(&self.temp.path, e))?;
             Ok(self.temp.into_staged())
         })
         .await

@@ -280,7 +280,7 @@ impl Temp {
     }
 
     pub fn into_staged(self) -> Staged {
-        Staged { temp: self.release() }
+        Staged { temp: self.release(), unset: Vec::new() }
     }
 }
 

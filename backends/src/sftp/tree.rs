@@ -15,7 +15,7 @@ use super::staging::Area;
 use super::{links, meta, publish, read};
 use crate::meter::Class;
 use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{FileMeta, Publish, Result, Staged, Tree};
+use crate::{FileMeta, Publish, Result, Staged, Tree, Unset};
 
 pub(super) struct SftpTree(pub Arc<Area>);
 
@@ -81,9 +81,10 @@ impl Tree for SftpTree {
         Ok(self.0.stage_copy(from, &meta, false).await?.into_staged())
     }
 
-    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+    /// SFTP has no attributes, so none is said to be left out.
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
         self.count(Class::Put);
-        publish::set_meta(&self.0, path, &meta).await
+        publish::set_meta(&self.0, path, &meta).await.map(|()| Vec::new())
     }
 
     async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {

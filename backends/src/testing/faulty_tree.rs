@@ -16,11 +16,16 @@ use super::faulty::call;
 use super::faulty_store::broken_body;
 use super::script::{Script, injected};
 use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree};
+use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree, Unset};
 
 pub(super) struct FaultyTree {
     pub inner: Arc<dyn Tree>,
     pub script: Script,
+}
+
+/// A tree of its own under a script: the target of a pull, which belongs to no backend.
+pub fn faulty_tree(inner: Arc<dyn Tree>, script: &Script) -> Arc<dyn Tree> {
+    Arc::new(FaultyTree { inner, script: script.clone() })
 }
 
 fn text(path: &[u8]) -> String {
@@ -107,7 +112,7 @@ impl Tree for FaultyTree {
         self.call("stage_copy", from, run).await
     }
 
-    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<()> {
+    async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
         self.call("set_meta", path, self.inner.set_meta(path, meta)).await
     }
 
@@ -140,6 +145,10 @@ impl Tree for FaultyTree {
 
     async fn clear_staging(&self) -> Result<()> {
         self.call("clear_staging", b"", self.inner.clear_staging()).await
+    }
+
+    async fn remove_staging(&self) -> Result<()> {
+        self.call("remove_staging", b"", self.inner.remove_staging()).await
     }
 }
 

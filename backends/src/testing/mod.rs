@@ -12,5 +12,6 @@ mod memory_store;
 mod script;
 
 pub use faulty::Faulty;
+pub use faulty_tree::faulty_tree;
 pub use memory::{MemoryBackend, MemoryOptions};
 pub use script::{Call, Script};

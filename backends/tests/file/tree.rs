@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path as FsPath;
 
 use bytes::Bytes;
-use offsite_backends::{ErrorKind, FileMeta, Publish, Stamp};
+use offsite_backends::{ErrorKind, FileMeta, Publish, Stamp, Tree};
 
 use crate::place::{keys, place};
 
@@ -149,4 +149,51 @@ async fn directories_and_staging() {
     let error = place.tree.publish(vec![item], true).await.remove(0).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
     place.tree.sync().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_staging_area_goes_without_following_what_stands_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(path("outside/0")).unwrap();
+    std::fs::create_dir_all(path("root")).unwrap();
+    std::fs::write(path("outside/lock"), "theirs").unwrap();
+    let tree = offsite_backends::file::LocalTree::open(&path("root"), b".stage").unwrap();
+    let swap = || {
+        std::fs::rename(path("root/.stage"), path("moved")).unwrap();
+        std::os::unix::fs::symlink(path("outside"), path("root/.stage")).unwrap();
+    };
+    tree.stage("x".into(), FileMeta::default()).await.unwrap();
+    swap();
+    // While the directory is still known, and afterwards.
+    for _ in 0..2 {
+        let _ = tree.clear_staging().await;
+        let _ = tree.remove_staging().await;
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    assert!(path("outside/0").is_dir() && path("outside/lock").exists() && path("root/.stage").is_symlink());
+    std::fs::remove_file(path("root/.stage")).unwrap();
+    // Of its own only what it made: a file of somebody else's stays, and so does the directory.
+    let left = tree.stage("x".into(), FileMeta::default()).await.unwrap();
+    std::fs::write(path("root/.stage/notes"), "theirs").unwrap();
+    tree.clear_staging().await.unwrap();
+    tree.remove_staging().await.unwrap();
+    assert!(!path("root").join(std::str::from_utf8(&left.temp).unwrap()).exists() && path("root/.stage/notes").exists());
+    std::fs::remove_file(path("root/.stage/notes")).unwrap();
+    tree.remove_staging().await.unwrap();
+    assert!(!path("root/.stage").exists());
+}
+
+#[tokio::test]
+async fn an_attribute_that_cannot_be_set_does_not_keep_the_file_out() {
+    let place = place().await;
+    let long = FileMeta { mode: Some(0o640), xattrs: vec![(b"user.big".to_vec(), vec![b'x'; 100_000])], ..FileMeta::default() };
+    let staged = place.tree.stage("x".into(), long.clone()).await.unwrap();
+    assert_eq!((staged.unset.len(), &staged.unset[0].name[..]), (1, &b"user.big"[..]));
+    let item = Publish { staged, path: b"f".to_vec(), keep: None };
+    place.tree.publish(vec![item], true).await.remove(0).unwrap();
+    let again = place.tree.set_meta(b"f", long).await.unwrap();
+    assert_eq!(again.len(), 1);
+    let found = std::fs::metadata(place.path("f")).unwrap();
+    assert_eq!((found.len(), found.mode() & 0o7777), (1, 0o640));
 }

@@ -133,6 +133,14 @@ impl Out {
         let fetched = if dry_run { "to fetch" } else { "fetched" };
         let _ = writeln!(text, "  {fetched} {} files, {}, requests: {}", count(o.files), size(o.bytes), requests(&o.requests));
         text.push_str(&self.problems("could not be brought over", "", &o.problems));
+        if o.left_out > 0 {
+            let _ = writeln!(
+                text,
+                "  without their set-id bits or attributes that give rights: {} (--privileges restores them; attributes only as root)",
+                count(o.left_out)
+            );
+        }
+        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
         if self.json {
             return self.document(o);
         }

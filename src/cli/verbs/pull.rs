@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offsite::config::{Job, Profile, values};
-use offsite::engine::{self, PullOptions};
+use offsite::engine::{self, Privileges, PullOptions};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command_in;
 use offsite::plan::Limits;
@@ -41,6 +41,17 @@ pub struct PullArgs {
     /// Say what would be done and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do not wait until everything is on the disk (default: it is there before the pull says so)
+    #[arg(long)]
+    no_sync: bool,
+    /// Restore set-id bits, owners and attributes that give rights from another host's snapshot, too (default: of
+    /// another host's owners only)
+    #[arg(long, help_heading = "Rights", conflicts_with = "no_privileges")]
+    privileges: bool,
+    /// Restore none of them: files belong to whoever pulls (default: owners as root, the others if this host made
+    /// the snapshot)
+    #[arg(long, help_heading = "Rights")]
+    no_privileges: bool,
     /// Fetch at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
@@ -71,7 +82,18 @@ impl PullArgs {
         }
     }
 
-    fn options(&self, profile: Option<&Profile>) -> Result<PullOptions> {
+    /// What is restored of what gives rights: a flag comes before the profile, and that before the default.
+    fn rights(&self, profile: &Profile, host: &str) -> Privileges {
+        match (self.privileges, self.no_privileges, profile.privileges) {
+            (true, ..) => Privileges::All,
+            (_, true, _) => Privileges::None,
+            (.., Some(true)) => Privileges::All,
+            (.., Some(false)) => Privileges::None,
+            (.., None) => Privileges::MadeOn(host.to_owned()),
+        }
+    }
+
+    fn options(&self, profile: Option<&Profile>, host: &str) -> Result<PullOptions> {
         let own = Profile::default();
         let profile = profile.unwrap_or(&own);
         let only = Only::new(if self.only.is_empty() { &profile.only } else { &self.only })?;
@@ -87,6 +109,8 @@ impl PullArgs {
             limits: Limits { removals: self.max_removals, rewrites: 1.0, allow_empty: self.allow_empty, ..Limits::default() },
             transfers: self.transfers,
             limit_download: self.limit_download,
+            privileges: self.rights(profile, host),
+            no_sync: self.no_sync,
         })
     }
 }
@@ -95,8 +119,8 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     values::directory(&args.target)?;
     let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
-    let options = args.options(profile.as_ref())?;
     let machine = context.machine()?;
+    let options = args.options(profile.as_ref(), &machine.host)?;
     let mut left = urls.iter();
     let (outcome, report) = loop {
         let Some(url) = left.next() else { return Err(Error::Usage("there is nothing to pull from".into())) };

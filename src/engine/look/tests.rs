@@ -48,6 +48,7 @@ fn entry(path: &str, content: &[u8]) -> Entry {
         link: None,
         hard: None,
         sparse: false,
+        allocated: None,
         xattrs: Vec::new(),
         content: (kind == Kind::File).then_some(Content { hash, since: 1, key: None, etag: None, version: None }),
     }

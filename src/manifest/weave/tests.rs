@@ -22,6 +22,7 @@ fn entry(number: u32, size: u64) -> Entry {
         link: None,
         hard: None,
         sparse: false,
+        allocated: None,
         xattrs: Vec::new(),
         content: Some(Content { hash: Hash::of(&size.to_le_bytes()), since: 1, key: None, etag: None, version: None }),
     }
