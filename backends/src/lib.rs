@@ -29,6 +29,7 @@ pub mod testing;
 mod tree;
 pub mod usage;
 mod userinfo;
+mod watch;
 mod wire;
 
 use std::sync::Arc;

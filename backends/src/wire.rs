@@ -1,28 +1,28 @@
 //! What every HTTP request of the data plane passes through: the meter, the store's clock, and the
 //! clocks that notice a server that went silent.
 //!
-//! Owns the wrapped connection of `object_store`, shared by all stores that it speaks HTTP with. What is
-//! a store's own, its classes of requests and its headers, is said by a [`Dialect`]. Invariant: one call
-//! here is one request on the wire, so retries count.
+//! Owns the HTTP client of all stores, and the wrapped connection of `object_store`, shared by all stores that it speaks
+//! HTTP with. What is a store's own, its classes of requests and its headers, is said by a [`Dialect`]. Invariants: one
+//! call here is one request on the wire, so retries count; no client follows a redirect, for a signature or token is
+//! for the server that was named.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService, ReqwestConnector,
+    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
-use object_store::{BackoffConfig, ClientOptions, HeaderMap, HeaderValue, RetryConfig};
-use tokio::time::{Sleep, sleep, timeout};
+use object_store::{BackoffConfig, ClientOptions, HeaderMap, RetryConfig};
+use reqwest::redirect::Policy;
+use tokio::time::timeout;
 
 use crate::Meter;
 use crate::meter::Class;
+use crate::watch::{Bound, Halt, Watch, Watched};
 
 /// Longest wait for an answer's head after the request went out, and for the next piece of its body.
 pub(crate) const SILENCE: Duration = Duration::from_secs(120);
@@ -47,8 +47,9 @@ pub(crate) struct MeteredConnector(pub Arc<Probe>, pub Dialect);
 
 impl HttpConnector for MeteredConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Metered { inner, probe: self.0.clone(), dialect: self.1 }))
+        let https = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() != Some("true");
+        let inner = client(https).map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
+        Ok(HttpClient::new(Metered { inner: HttpClient::new(inner), probe: self.0.clone(), dialect: self.1 }))
     }
 }
 
@@ -85,21 +86,33 @@ pub(crate) fn retries() -> RetryConfig {
     }
 }
 
-/// How connections are made and kept.
-pub(crate) fn client_options(https: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_user_agent(HeaderValue::from_static(concat!("offsite/", env!("CARGO_PKG_VERSION"))))
-        .with_allow_http(!https)
-        // Reading the system's certificates takes longer than a small run without TLS.
-        .with_no_system_certificates(!https)
-        .with_http1_only()
-        .with_connect_timeout(Duration::from_secs(10))
+/// How connections are made and kept: the one client of all stores but those that a vendor's SDK speaks to.
+pub(crate) fn client(https: bool) -> reqwest::Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .connect_timeout(Duration::from_secs(10))
         // A limit on a whole request would kill large uploads on thin links; silence is
         // watched instead, and TCP notices dead peers.
-        .with_timeout_disabled()
-        .with_pool_max_idle_per_host(256)
+        .tcp_keepalive(Duration::from_secs(15))
+        .pool_max_idle_per_host(256)
         // S3 closes what is idle for about 20 s; a connection closed under a request costs a retry.
-        .with_pool_idle_timeout(Duration::from_secs(15))
+        .pool_idle_timeout(Duration::from_secs(15))
+        // Contents are bytes, whatever encoding they are said to have.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .redirect(Policy::none())
+        // Also where a server names the hosts to go on with.
+        .https_only(https);
+    // Reading the system's certificates takes longer than a small run without TLS.
+    if https { client.build() } else { client.tls_certs_only([]).build() }
+}
+
+/// The same as `object_store`'s builders want it.
+pub(crate) fn client_options(https: bool) -> ClientOptions {
+    ClientOptions::new().with_allow_http(!https)
 }
 
 #[derive(Debug)]
@@ -126,12 +139,38 @@ impl HttpService for Metered {
             Err(_) => return Err(silent("no answer", patience)),
         };
         self.probe.note_date(date_of(response.headers()));
+        if let Some(error) = elsewhere(response.status(), response.headers()) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, error));
+        }
         (self.dialect.mend)(response.headers_mut());
         if response.body().is_end_stream() {
             return Ok(response);
         }
+        let bound = Bound::of(class, response.status(), response.headers());
         let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
-        Ok(response.map(|body| HttpResponseBody::new(Watched { body, counted, silence: None })))
+        Ok(response.map(|body| HttpResponseBody::new(Watched::new(body, Watch::new(bound, counted)))))
+    }
+}
+
+/// A server that sends a request elsewhere. Where it only says that the region is another one, that is not this.
+pub(crate) fn elsewhere(status: http::StatusCode, headers: &HeaderMap) -> Option<std::io::Error> {
+    let to = headers.get("location").filter(|_| status.is_redirection())?.to_str().unwrap_or_default();
+    if headers.contains_key("x-amz-bucket-region") {
+        return None;
+    }
+    let to = url::Url::parse(to).map_or_else(|_| "another path".into(), |url| url.origin().ascii_serialization());
+    let text =
+        format!("the server sends the request elsewhere ({status} to {to}), and that is not followed: name the URL of the place itself");
+    Some(std::io::Error::other(text))
+}
+
+impl From<Halt> for HttpError {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            // Asking again brings the same.
+            Halt::TooLong(_) => Self::new(HttpErrorKind::Unknown, halt),
+            Halt::Silent | Halt::Slow => Self::new(HttpErrorKind::Timeout, halt),
+        }
     }
 }
 
@@ -142,49 +181,6 @@ fn date_of(headers: &HeaderMap) -> Option<&str> {
 fn silent(what: &str, patience: Duration) -> HttpError {
     let text = format!("timed out: {what} within {} s", patience.as_secs());
     HttpError::new(HttpErrorKind::Timeout, std::io::Error::new(std::io::ErrorKind::TimedOut, text))
-}
-
-/// A response body that counts contents and does not wait for ever for the next piece.
-struct Watched {
-    body: HttpResponseBody,
-    counted: Option<Arc<Probe>>,
-    /// Runs while we wait for a piece.
-    silence: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(answer) => {
-                this.silence = None;
-                if let (Some(probe), Some(Ok(frame))) = (&this.counted, &answer)
-                    && let Some(data) = frame.data_ref()
-                {
-                    probe.meter.add_received(data.len() as u64);
-                }
-                Poll::Ready(answer)
-            }
-            Poll::Pending => {
-                let clock = this.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
-                match clock.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(silent("nothing more came", SILENCE)))),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 #[cfg(test)]

@@ -70,8 +70,10 @@ impl B2Backend {
         let asked = location.settings().get("endpoint").filter(|text| !text.is_empty()).cloned().or_else(credentials::environment);
         let home = asked.map(|text| endpoint(&location, &text)).transpose()?;
         let location = location.served_by(home.as_deref().unwrap_or_default());
-        let wire = Wire::new().map_err(|error| Error::new(ErrorKind::Other, &location, crate::error::chain(&error)))?;
-        let account = Account::new(location.clone(), prefix, wire, home.unwrap_or_else(|| HOME.into()));
+        let home = home.unwrap_or_else(|| HOME.into());
+        let wire = Wire::new(home.starts_with("https:"));
+        let wire = wire.map_err(|error| Error::new(ErrorKind::Other, &location, crate::error::chain(&error)))?;
+        let account = Account::new(location.clone(), prefix, wire, home);
         let store = Store { account: Arc::new(account), pool: Arc::default(), copy: COPY };
         Ok(Self { location, store })
     }

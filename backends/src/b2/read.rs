@@ -17,7 +17,6 @@ use percent_encoding::percent_decode_str;
 use reqwest::{RequestBuilder, Response};
 use serde_json::json;
 use sha1::{Digest, Sha1};
-use tokio::time::timeout;
 
 use super::claim::{self, MARK, Mark};
 use super::error::Failure;
@@ -26,9 +25,12 @@ use super::session::{Account, Session};
 use super::store::refused;
 use super::upload::{encoded, hex};
 use super::versions::{Version, time};
-use super::wire::{SILENCE, TRIES, no_answer, pause, silent};
+use super::wire::{Broken, TRIES, bounded, pause};
 use crate::meter::Class;
+use crate::watch::{Bound, Watched};
 use crate::{ErrorKind, State};
+
+type Pieces = Watched<BoxStream<'static, Result<Bytes, Broken>>>;
 
 /// An answer's head, and its body to come.
 struct Head {
@@ -146,8 +148,8 @@ impl Account {
             account: Arc::clone(self),
             key: key.to_owned(),
             id: head.id,
+            response: head.response.map(|response| pieces(response, &head.range)),
             range: head.range,
-            response: head.response,
             check,
             tried: 0,
         };
@@ -167,7 +169,7 @@ struct Body {
     id: String,
     /// What is still to come.
     range: Range<u64>,
-    response: Option<Response>,
+    response: Option<Pieces>,
     check: Option<(Sha1, String)>,
     /// Tries since something came last.
     tried: u32,
@@ -204,19 +206,15 @@ impl Body {
                     return Err(Failure::new(ErrorKind::Other, "the server gave another range than was asked for"));
                 }
                 let response = head.response.ok_or_else(|| Failure::new(ErrorKind::Other, "an answer without a body"))?;
-                none.insert(response)
+                none.insert(pieces(response, &self.range))
             }
         };
-        let bytes = match timeout(SILENCE, response.chunk()).await {
-            Ok(Ok(Some(bytes))) => bytes,
-            Ok(Ok(None)) => return Err(Failure::new(ErrorKind::Transient, "the content ended early")),
-            Ok(Err(error)) => return Err(no_answer(&error)),
-            Err(_) => return Err(silent("nothing more came", SILENCE)),
+        let bytes = match response.next().await {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(broken)) => return Err(broken.into_failure()),
+            None => return Err(Failure::new(ErrorKind::Transient, "the content ended early")),
         };
         let length = bytes.len() as u64;
-        if length > self.range.end - self.range.start {
-            return Err(Failure::new(ErrorKind::Other, "the server sent more than it said"));
-        }
         self.tried = 0;
         self.range.start += length;
         self.account.wire.meter.add_received(length);
@@ -225,6 +223,11 @@ impl Body {
         }
         Ok(bytes)
     }
+}
+
+/// What comes of a range, and no more than that.
+fn pieces(response: Response, range: &Range<u64>) -> Pieces {
+    bounded(response, Bound::Cut(range.end - range.start))
 }
 
 fn gone() -> Failure {

@@ -1,33 +1,27 @@
 //! One HTTP request on the wire: counted, timed, its answer's `Date` noted.
 //!
-//! Owns the HTTP client, the clocks that notice a server that went silent, and the pauses between
-//! tries. Knows nothing of tokens. Invariant: one call of [`Wire::send`] is one request, so retries count.
+//! Owns how bodies are read and the pauses between tries. Knows nothing of tokens. Invariant: one call of [`Wire::send`] is one request, so retries count.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::redirect::Policy;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::timeout;
 
 use super::error::Failure;
 use crate::error::chain;
 use crate::meter::Class;
+use crate::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
+use crate::wire::{SILENCE, SLOWEST, client, elsewhere};
 use crate::{ErrorKind, Meter};
-
-/// Longest wait for an answer's head after the request went out, and for the next piece of its body.
-pub(super) const SILENCE: Duration = Duration::from_secs(120);
-
-/// Slowest upload that is still waited for, in bytes a second; many uploads may share one thin line.
-const SLOWEST: u64 = 1024;
 
 /// Tries of one request before its error is given up to.
 pub(super) const TRIES: u32 = 8;
-
-/// An error's text longer than this is not read to its end.
-const MAX_REFUSAL: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -38,22 +32,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let http = Client::builder()
-            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .connect_timeout(Duration::from_secs(10))
-            .pool_max_idle_per_host(256)
-            .pool_idle_timeout(Duration::from_secs(15))
-            .tcp_keepalive(Duration::from_secs(15))
-            // Contents are bytes, whatever encoding they are said to have.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            // A token is for the server that gave it.
-            .redirect(Policy::none())
-            .build()?;
+    pub(super) fn new(https: bool) -> Result<Self, reqwest::Error> {
+        let http = client(https)?;
         Ok(Self { http, meter: Meter::default(), looked: AtomicI64::new(0) })
     }
 
@@ -68,6 +48,9 @@ impl Wire {
             Err(_) => return Err(silent("no answer", patience)),
         };
         self.note_date(response.headers().get("date").and_then(|v| v.to_str().ok()));
+        if let Some(error) = elsewhere(response.status(), response.headers()) {
+            return Err(Failure::new(ErrorKind::Invalid, error.to_string()));
+        }
         if response.status().is_success() {
             return Ok(response);
         }
@@ -90,24 +73,55 @@ impl Wire {
 }
 
 /// What an error says, as far as it is sane to read.
-async fn read_some(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < MAX_REFUSAL
-        && let Ok(Ok(Some(chunk))) = timeout(Duration::from_secs(10), response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-    }
-    body
+async fn read_some(response: Response) -> Vec<u8> {
+    let mut body = bounded(response, Bound::Cut(REFUSAL));
+    let mut said = Vec::new();
+    let reading = async {
+        while let Some(Ok(piece)) = body.next().await {
+            said.extend_from_slice(&piece);
+        }
+    };
+    // The status says what matters; its words are not worth a long wait.
+    let _ = timeout(Duration::from_secs(10), reading).await;
+    said
 }
 
 /// A whole answer of JSON.
 pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, Failure> {
-    let body = match timeout(SILENCE, response.bytes()).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Err(no_answer(&error)),
-        Err(_) => return Err(silent("nothing more came", SILENCE)),
-    };
-    serde_json::from_slice(&body).map_err(|error| Failure::new(ErrorKind::Other, format!("the server's answer cannot be read: {error}")))
+    let mut body = bounded(response, Bound::Refuse(ANSWER));
+    let mut whole = Vec::new();
+    while let Some(piece) = body.next().await {
+        whole.extend_from_slice(&piece.map_err(Broken::into_failure)?);
+    }
+    serde_json::from_slice(&whole).map_err(|error| Failure::new(ErrorKind::Other, format!("the server's answer cannot be read: {error}")))
+}
+
+/// The body of an answer, within bounds.
+pub(super) fn bounded(response: Response, bound: Bound) -> Watched<BoxStream<'static, Result<Bytes, Broken>>> {
+    Watched::new(response.bytes_stream().map_err(Broken::Wire).boxed(), Watch::new(bound, None))
+}
+
+/// Why a body ended early.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Wire(reqwest::Error),
+    Halt(Halt),
+}
+
+impl From<Halt> for Broken {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+impl Broken {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Wire(error) => no_answer(&error),
+            Self::Halt(halt @ Halt::TooLong(_)) => Failure::new(ErrorKind::Other, halt.to_string()),
+            Self::Halt(halt) => Failure::new(ErrorKind::Transient, halt.to_string()),
+        }
+    }
 }
 
 /// The text leaves the URL out: an upload's is as good as a credential.
@@ -129,7 +143,7 @@ pub(super) fn no_answer(error: &reqwest::Error) -> Failure {
     Failure::new(kind, text)
 }
 
-pub(super) fn silent(what: &str, patience: Duration) -> Failure {
+fn silent(what: &str, patience: Duration) -> Failure {
     Failure::new(ErrorKind::Transient, format!("timed out: {what} within {} s", patience.as_secs()))
 }
 

@@ -1,22 +1,21 @@
 //! What every request of a service passes through: the meter, the store's clock, and the clocks that
 //! notice a server that went silent.
 //!
-//! Owns the HTTP client, the classes of requests, and the statuses that OpenDAL has no word for.
+//! Owns the classes of requests, and the statuses that OpenDAL has no word for.
 //! Invariant: one call here is one request on the wire, so retries count.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
 use http::{Method, Request, Response, StatusCode};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::meter::Class;
-use crate::wire::{Probe, SILENCE, SLOWEST};
+use crate::watch::{Bound, Halt, Piece, Watch, Watched};
+use crate::wire::{Probe, SILENCE, SLOWEST, client, elsewhere};
 
 type Pieces = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
 
@@ -30,22 +29,7 @@ impl Metered {
     /// A client whose requests `probe` counts. Redirects are not followed: credentials are for the server
     /// that was named.
     pub fn new(probe: Arc<Probe>, https: bool) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .connect_timeout(Duration::from_secs(10))
-            .pool_max_idle_per_host(256)
-            .pool_idle_timeout(Duration::from_secs(15))
-            .tcp_keepalive(Duration::from_secs(15))
-            // Contents are bytes, whatever encoding they are said to have.
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .redirect(reqwest::redirect::Policy::none());
-        // Reading the system's certificates takes longer than a small run without TLS.
-        let client = if https { client } else { client.tls_certs_only([]) };
-        Ok(Self { inner: ReqwestTransport::new(client.build()?), probe })
+        Ok(Self { inner: ReqwestTransport::new(client(https)?), probe })
     }
 }
 
@@ -64,11 +48,15 @@ impl HttpTransport for Metered {
             Err(_) => return Err(silent("no answer", patience)),
         };
         self.probe.note_date(response.headers().get("date").and_then(|date| date.to_str().ok()));
+        if let Some(error) = elsewhere(response.status(), response.headers()) {
+            return Err(Error::new(ErrorKind::ConfigInvalid, error.to_string()));
+        }
         if let Some(error) = refusal(response.status()) {
             return Err(error);
         }
+        let bound = Bound::of(class, response.status(), response.headers());
         let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
-        let watch = |body| Box::new(Watched { body, counted, silence: None }) as Pieces;
+        let watch = |body| Box::new(Watched::new(body, Watch::new(bound, counted))) as Pieces;
         Ok(response.map(|body| body.map_inner(watch)))
     }
 }
@@ -95,32 +83,21 @@ fn silent(what: &str, patience: Duration) -> Error {
     Error::new(ErrorKind::Unexpected, format!("timed out: {what} within {} s", patience.as_secs())).set_temporary()
 }
 
-/// A response body that counts contents and does not wait for ever for the next piece.
-struct Watched {
-    body: Pieces,
-    counted: Option<Arc<Probe>>,
-    /// Runs while we wait for a piece.
-    silence: Option<Pin<Box<Sleep>>>,
+impl Piece for Buffer {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn first(self, length: usize) -> Self {
+        self.slice(..length)
+    }
 }
 
-impl Stream for Watched {
-    type Item = opendal::Result<Buffer>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_next(cx) {
-            Poll::Ready(piece) => {
-                this.silence = None;
-                if let (Some(probe), Some(Ok(data))) = (&this.counted, &piece) {
-                    probe.meter.add_received(data.len() as u64);
-                }
-                Poll::Ready(piece)
-            }
-            Poll::Pending => match this.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE))).as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(silent("nothing more came", SILENCE)))),
-                Poll::Pending => Poll::Pending,
-            },
-        }
+impl From<Halt> for Error {
+    fn from(halt: Halt) -> Self {
+        let error = Self::new(ErrorKind::Unexpected, halt.to_string());
+        // Asking again brings the same of what is too long.
+        if matches!(halt, Halt::TooLong(_)) { error } else { error.set_temporary() }
     }
 }
 

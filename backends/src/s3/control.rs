@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef};
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
@@ -16,6 +18,7 @@ use aws_sdk_s3::config::{
     RuntimeComponents, SharedCredentialsProvider,
 };
 use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutResult;
@@ -26,6 +29,7 @@ use super::credentials::Chain;
 use super::error::from_sdk;
 use super::settings::Settings;
 use super::wire::classify;
+use crate::watch::{Bound, Watch, Watched};
 use crate::wire::Probe;
 use crate::{Location, Result};
 
@@ -200,7 +204,7 @@ pub(super) fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned)
 }
 
-/// Counts what the SDK sends, each try by itself, and reads the server's clock.
+/// Counts what the SDK sends, each try by itself, reads the server's clock, and bounds what is read.
 #[derive(Debug)]
 struct Counter(Arc<Probe>);
 
@@ -220,6 +224,20 @@ impl Intercept for Counter {
         let query = request.uri().split_once('?').map(|(_, query)| query);
         let copies = request.headers().get("x-amz-copy-source").is_some();
         self.0.meter.count(classify(request.method(), query, copies));
+        Ok(())
+    }
+
+    /// The SDK would read a body to its end, whatever comes.
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        let bound = Bound::answer(response.status().is_success());
+        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+        *response.body_mut() = SdkBody::from_body_1_x(Watched::new(body, Watch::new(bound, None)));
         Ok(())
     }
 

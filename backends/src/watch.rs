@@ -1,0 +1,302 @@
+//! How much of an answer's body is read, and how long it is waited for.
+//!
+//! Owns the bounds ([`Bound`]) and the clocks of a body that is being read ([`Watched`]), for every HTTP client here.
+//! Invariant: no body is read further than its request or its own head said; a server that sends for ever,
+//! or a byte now and then, is stopped.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use crate::meter::Class;
+use crate::wire::{Probe, SILENCE};
+
+/// Longest answer that is no content, in bytes: a page of a listing, what an upload or a setting answered. A
+/// thousand keys of the longest there can be take less than half of it.
+pub(crate) const ANSWER: u64 = 16 << 20;
+
+/// So much of an error's text is read, in bytes.
+pub(crate) const REFUSAL: u64 = 64 << 10;
+
+/// Slowest body that is still read, in bytes a second, counted only while we wait. It is low because many downloads
+/// may share one thin line.
+const SLOWEST: u64 = 128;
+
+/// Where reading a body ends, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// What comes after so much is not read. For a body whose length was told, and for the texts of errors.
+    Cut(u64),
+    /// More than this is an error.
+    Refuse(u64),
+}
+
+impl Bound {
+    /// What follows from an answer's head: an error is read as far as it is sane, a content to the length that its
+    /// head says, anything else like a page of a listing.
+    pub(crate) fn of(class: Class, status: StatusCode, headers: &HeaderMap) -> Self {
+        if !status.is_success() {
+            return Self::answer(false);
+        }
+        let said = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+        match (class, ranged(headers).or(said)) {
+            (Class::Get, Some(length)) => Self::Cut(length),
+            _ => Self::answer(true),
+        }
+    }
+
+    /// The same for an answer that is no content.
+    pub(crate) fn answer(success: bool) -> Self {
+        if success { Self::Refuse(ANSWER) } else { Self::Cut(REFUSAL) }
+    }
+}
+
+/// The length that a `Content-Range` says.
+fn ranged(headers: &HeaderMap) -> Option<u64> {
+    let (range, _) = headers.get("content-range")?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, end) = range.split_once('-')?;
+    end.parse::<u64>().ok()?.checked_sub(start.parse().ok()?)?.checked_add(1)
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    TooLong(u64),
+    Silent,
+    Slow,
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(most) => write!(f, "the server's answer is longer than {} MiB, which none can be", most >> 20),
+            Self::Silent => write!(f, "timed out: nothing more came within {} s", SILENCE.as_secs()),
+            Self::Slow => write!(f, "timed out: less than {SLOWEST} bytes a second came"),
+        }
+    }
+}
+
+impl std::error::Error for Halt {}
+
+/// The bounds of one body that is being read.
+pub(crate) struct Watch {
+    bound: Bound,
+    /// Where content bytes are counted, for contents.
+    counted: Option<Arc<Probe>>,
+    taken: u64,
+    /// Waited so far, without the wait that runs.
+    waited: Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Longest wait for the next piece.
+    patience: Duration,
+    ended: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(bound: Bound, counted: Option<Arc<Probe>>) -> Self {
+        Self { bound, counted, taken: 0, waited: Duration::ZERO, waiting: None, patience: SILENCE, ended: false }
+    }
+
+    /// Notes a piece of so many bytes; answers how many of them are to be taken.
+    fn took(&mut self, length: usize) -> Result<usize, Halt> {
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
+        let (most, cut) = match self.bound {
+            Bound::Cut(most) => (most, true),
+            Bound::Refuse(most) => (most, false),
+        };
+        let room = most.saturating_sub(self.taken);
+        if length as u64 > room && !cut {
+            self.ended = true;
+            return Err(Halt::TooLong(most));
+        }
+        let take = (length as u64).min(room);
+        self.taken += take;
+        self.ended |= length as u64 > room;
+        if let Some(probe) = &self.counted {
+            probe.meter.add_received(take);
+        }
+        Ok(take as usize)
+    }
+
+    /// Called while nothing comes: ready when that has lasted too long.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Halt> {
+        let left = (self.patience + Duration::from_secs(self.taken / SLOWEST)).saturating_sub(self.waited);
+        let (_, clock) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left.min(self.patience)))));
+        match clock.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                self.ended = true;
+                Poll::Ready(if left < self.patience { Halt::Slow } else { Halt::Silent })
+            }
+        }
+    }
+}
+
+/// Bytes of which the first can be taken.
+pub(crate) trait Piece {
+    fn length(&self) -> usize;
+    fn first(self, length: usize) -> Self;
+}
+
+impl Piece for Bytes {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn first(mut self, length: usize) -> Self {
+        self.truncate(length);
+        self
+    }
+}
+
+/// A body that keeps to its bounds, whatever the server sends.
+pub(crate) struct Watched<B> {
+    body: B,
+    watch: Watch,
+}
+
+impl<B> Watched<B> {
+    pub(crate) fn new(body: B, watch: Watch) -> Self {
+        Self { body, watch }
+    }
+
+    fn next<P: Piece, E: From<Halt>>(&mut self, cx: &mut Context<'_>, piece: Poll<Option<Result<P, E>>>) -> Poll<Option<Result<P, E>>> {
+        match piece {
+            Poll::Ready(Some(Ok(piece))) => match self.watch.took(piece.length()) {
+                Ok(0) if self.watch.ended => Poll::Ready(None),
+                Ok(length) => Poll::Ready(Some(Ok(piece.first(length)))),
+                Err(halt) => Poll::Ready(Some(Err(halt.into()))),
+            },
+            Poll::Pending => self.watch.wait(cx).map(|halt| Some(Err(halt.into()))),
+            other => {
+                self.watch.ended = true;
+                other
+            }
+        }
+    }
+}
+
+impl<B, E> Body for Watched<B>
+where
+    B: Body<Data = Bytes, Error = E> + Unpin,
+    E: From<Halt>,
+{
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let this = &mut *self;
+        loop {
+            if this.watch.ended {
+                return Poll::Ready(None);
+            }
+            let piece = match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Poll::Ready(Some(Ok(data))),
+                    // Trailers: nobody here reads them.
+                    Err(_) => continue,
+                },
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            };
+            return this.next(cx, piece).map(|answer| answer.map(|piece| piece.map(Frame::data)));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.watch.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.watch.bound {
+            Bound::Cut(_) => SizeHint::default(),
+            Bound::Refuse(_) => self.body.size_hint(),
+        }
+    }
+}
+
+impl<S, P, E> Stream for Watched<S>
+where
+    S: Stream<Item = Result<P, E>> + Unpin,
+    P: Piece,
+    E: From<Halt>,
+{
+    type Item = Result<P, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.watch.ended {
+            return Poll::Ready(None);
+        }
+        let piece = Pin::new(&mut this.body).poll_next(cx);
+        this.next(cx, piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, TryStreamExt, stream};
+
+    use super::*;
+
+    fn head(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_bound_follows_from_the_head() {
+        let of = |class, status: u16, pairs: &[(&'static str, &str)]| Bound::of(class, StatusCode::from_u16(status).unwrap(), &head(pairs));
+        assert_eq!(of(Class::Get, 200, &[("content-length", "7")]), Bound::Cut(7));
+        assert_eq!(of(Class::Get, 206, &[("content-length", "900"), ("content-range", "bytes 5-9/20")]), Bound::Cut(5));
+        assert_eq!(of(Class::Get, 403, &[("content-length", "900000")]), Bound::Cut(REFUSAL));
+        assert_eq!(of(Class::List, 200, &[("content-length", "900000")]), Bound::Refuse(ANSWER));
+        for odd in ["bytes 9-5/20", "bytes 18446744073709551615-0/-1", "bytes 0-18446744073709551615/9", "items 1-2/3", "x"] {
+            assert_eq!(of(Class::Get, 206, &[("content-range", odd)]), Bound::Refuse(ANSWER), "{odd}");
+        }
+    }
+
+    /// An endless body of pieces of a thousand bytes.
+    fn endless(bound: Bound) -> Watched<impl Stream<Item = Result<Bytes, Halt>> + Unpin> {
+        Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None))
+    }
+
+    #[tokio::test]
+    async fn an_endless_body_ends_where_it_said_it_would() {
+        let all: Vec<Bytes> = endless(Bound::Cut(2500)).try_collect().await.unwrap();
+        assert_eq!(all.iter().map(Bytes::len).collect::<Vec<_>>(), [1000, 1000, 500]);
+        assert_eq!(endless(Bound::Cut(2000)).try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) }).await, Ok(2000));
+        assert_eq!(endless(Bound::Refuse(2500)).try_collect::<Vec<_>>().await, Err(Halt::TooLong(2500)));
+    }
+
+    #[tokio::test]
+    async fn a_byte_now_and_then_is_not_waited_for_for_ever() {
+        let patience = Duration::from_millis(200);
+        let watch = || Watch { patience, ..Watch::new(Bound::Cut(1 << 30), None) };
+        let drip = stream::unfold((), |()| async {
+            sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, Halt>(Bytes::from_static(b"x")), ()))
+        });
+        let mut body = Watched::new(drip.boxed(), watch());
+        let began = Instant::now();
+        let mut last = Ok(0);
+        while let Some(piece) = body.next().await {
+            last = piece.map(|piece| piece.len());
+            assert!(began.elapsed() < Duration::from_secs(20), "it is still waited for");
+        }
+        assert_eq!(last, Err(Halt::Slow));
+        let mut silent = Watched::new(stream::pending::<Result<Bytes, Halt>>(), watch());
+        assert_eq!(silent.next().await, Some(Err(Halt::Silent)));
+        assert_eq!(silent.next().await, None);
+    }
+}
