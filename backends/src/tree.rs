@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A point in time as file systems keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -131,8 +131,9 @@ pub trait Tree: Send + Sync {
     /// Makes `path` another name of the file `existing`, replacing a file or symlink there atomically.
     async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()>;
 
-    /// Copies a file within the tree to a staged one (reflink or in-kernel where it can), with new metadata.
-    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged>;
+    /// Copies a file of `length` bytes within the tree to a staged one (reflink or in-kernel where it can), with new
+    /// metadata. One of another length answers [`crate::ErrorKind::NotFound`].
+    async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged>;
 
     /// Sets metadata on a file, directory or symlink that is there. Answers which attributes could not be set; all
     /// else was.
@@ -149,11 +150,11 @@ pub trait Tree: Send + Sync {
     /// Everything done so far is on stable storage when this returns.
     async fn sync(&self) -> Result<()>;
 
-    /// The content of a regular file in order, in blocks of 1 MiB of which only the last is shorter
-    /// (an empty file has none). What is no regular file, a symlink included, answers
-    /// [`crate::ErrorKind::NotFound`]. The stream ends in an error or is complete as of one moment
-    /// if the file was published by this trait: those are replaced, never changed.
-    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>>;
+    /// The content of a regular file of `length` bytes in order, in blocks of 1 MiB of which only the last is
+    /// shorter (an empty file has none). What has another length or is no regular file, a symlink included, answers
+    /// [`crate::ErrorKind::NotFound`]. The stream ends in an error or is complete, and never gives more than
+    /// `length`; it is as of one moment if the file was published by this trait: those are replaced, never changed.
+    async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// What is at `path`, itself and not what it points to; `None` when nothing is, also because
     /// what should be a directory on the way is something else. A missing root is an error.
@@ -173,6 +174,11 @@ pub trait Tree: Send + Sync {
     async fn remove_staging(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Said where a file is not as long as its caller knows it to be.
+pub(crate) fn other_length(shown: String, length: u64, wanted: u64) -> Error {
+    Error::new(ErrorKind::NotFound, shown, format!("what is there has {length} bytes, not the {wanted} that it must have"))
 }
 
 /// A content on its way into the staging area.

@@ -177,6 +177,11 @@ impl<B> Watched<B> {
                 Ok(length) => Poll::Ready(Some(Ok(piece.first(length)))),
                 Err(halt) => Poll::Ready(Some(Err(halt.into()))),
             },
+            // All that was told has come: whether the server ends it, too, is not waited for.
+            Poll::Pending if self.watch.bound == Bound::Cut(self.watch.taken) => {
+                self.watch.ended = true;
+                Poll::Ready(None)
+            }
             Poll::Pending => self.watch.wait(cx).map(|halt| Some(Err(halt.into()))),
             other => {
                 self.watch.ended = true;
@@ -276,6 +281,9 @@ mod tests {
         let all: Vec<Bytes> = endless(Bound::Cut(2500)).try_collect().await.unwrap();
         assert_eq!(all.iter().map(Bytes::len).collect::<Vec<_>>(), [1000, 1000, 500]);
         assert_eq!(endless(Bound::Cut(2000)).try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) }).await, Ok(2000));
+        let hangs = stream::iter([Ok::<_, Halt>(Bytes::from_static(b"all"))]).chain(stream::pending());
+        let all: Vec<Bytes> = Watched::new(hangs, Watch::new(Bound::Cut(3), None)).try_collect().await.unwrap();
+        assert_eq!(all, ["all"]);
         assert_eq!(endless(Bound::Refuse(2500)).try_collect::<Vec<_>>().await, Err(Halt::TooLong(2500)));
     }
 

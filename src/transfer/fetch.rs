@@ -39,12 +39,7 @@ pub fn locate(rules: &KeyRules, entry: &Entry) -> Vec<Place> {
 /// A stream of a content from one place; `NotFound` or `Precondition` if it is not (any more) there.
 async fn open(records: &Records, place: &Place, size: u64, ahead: bool) -> Result<BoxStream<'static, Result<Bytes>>> {
     if let Some(tree) = records.backend().tree() {
-        let stat = tree.stat(&place.key).await?;
-        let url = records.url(&String::from_utf8_lossy(&place.key));
-        if stat.is_none_or(|s| s.size != size) {
-            return Err(StoreError::new(ErrorKind::NotFound, url, "not there in the length it must have").into());
-        }
-        return Ok(tree.read_blocks(&place.key).await?.map_err(Error::from).boxed());
+        return Ok(tree.read_blocks(&place.key, size).await?.map_err(Error::from).boxed());
     }
     let key = object_path(&place.key)?;
     let options = GetOptions {
@@ -110,7 +105,7 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
             Err(error) => return Err(error),
         };
         sink.restart().await?;
-        if drain(&mut body, sink).await? == content.hash {
+        if drain(&mut body, entry.size, sink).await? == content.hash {
             return Ok(());
         }
         let url = records.url(&String::from_utf8_lossy(&place.key));
@@ -123,14 +118,19 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
 /// `Precondition` if it is not (any more) there.
 pub async fn hash_at(records: &Records, place: &Place, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
     let mut body = open(records, place, size, true).await?;
-    drain(&mut body, sink).await
+    drain(&mut body, size, sink).await
 }
 
-async fn drain(body: &mut BoxStream<'static, Result<Bytes>>, sink: &mut dyn Sink) -> Result<Hash> {
+/// The hash of a body. No more than `size` bytes of it reach the sink: one that goes on is another content, which is
+/// seen in its hash, and the rest of it is not read.
+pub async fn drain(body: &mut BoxStream<'static, Result<Bytes>>, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
     let mut hasher = blake3::Hasher::new();
+    let mut left = size;
     while let Some(block) = body.next().await {
         let block = block?;
         hasher.update(&block);
+        let Some(rest) = left.checked_sub(block.len() as u64) else { break };
+        left = rest;
         sink.write(block).await?;
     }
     Ok(Hash(*hasher.finalize().as_bytes()))

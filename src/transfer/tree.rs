@@ -147,7 +147,7 @@ impl Sender {
             }
         }
         let Some(found) = found else { return Ok(None) };
-        let staged = self.tree.stage_copy(&found, file_meta(entry)).await?;
+        let staged = self.tree.stage_copy(&found, from.size, file_meta(entry)).await?;
         let key = self.target.rules.odd_key(entry.path.as_bytes());
         let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
         let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });

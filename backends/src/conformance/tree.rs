@@ -37,7 +37,8 @@ pub(super) async fn put(tree: &Arc<dyn Tree>, path: &[u8], text: &str, meta: Fil
 
 /// The content of a file, whole.
 pub(super) async fn read(tree: &Arc<dyn Tree>, path: &[u8]) -> crate::Result<String> {
-    let blocks: Vec<Bytes> = tree.read_blocks(path).await?.try_collect().await?;
+    let length = tree.stat(path).await?.map_or(0, |stat| stat.size);
+    let blocks: Vec<Bytes> = tree.read_blocks(path, length).await?.try_collect().await?;
     Ok(String::from_utf8_lossy(&blocks.concat()).into_owned())
 }
 
@@ -128,11 +129,17 @@ async fn blocks(at: At) -> Outcome {
     }
     let item = Publish { staged: blocks.finish().await?, path: b"big".to_vec(), keep: None };
     tree.publish(vec![item], true).await.into_iter().collect::<crate::Result<()>>()?;
-    let got: Vec<Bytes> = tree.read_blocks(b"big").await?.try_collect().await?;
+    let got: Vec<Bytes> = tree.read_blocks(b"big", data.len() as u64).await?.try_collect().await?;
     same("sizes of blocks", got.iter().map(Bytes::len).collect(), vec![1 << 20, 1 << 20, 1 << 20, 5])?;
     want(got.concat() == data, || "other bytes came back".into())?;
     put(&tree, b"none", "", plain(), None).await?;
-    same("blocks of an empty file", tree.read_blocks(b"none").await?.try_collect::<Vec<_>>().await?.len(), 0)
+    same("blocks of an empty file", tree.read_blocks(b"none", 0).await?.try_collect::<Vec<_>>().await?.len(), 0)?;
+    // Nobody is given more, or less, than what was asked for.
+    for length in [0, 3, data.len() as u64 - 1, data.len() as u64 + 1, u64::MAX] {
+        refused("a read in another length", tree.read_blocks(b"big", length).await.map(drop), &[ErrorKind::NotFound])?;
+        refused("a copy in another length", tree.stage_copy(b"big", length, plain()).await.map(drop), &[ErrorKind::NotFound])?;
+    }
+    Ok(())
 }
 
 async fn times(at: &At, nanos: u32) -> Outcome {
@@ -177,7 +184,7 @@ async fn links(at: At) -> Outcome {
     put(&tree, b"a", "one", plain(), None).await?;
     tree.symlink(b"x/link", b"../a", plain()).await?;
     same("a symlink", kind(&tree, b"x/link").await?, Some(FileKind::Symlink))?;
-    refused("a symlink is not read through", tree.read_blocks(b"x/link").await.map(drop), &[ErrorKind::NotFound])?;
+    refused("a symlink is not read through", tree.read_blocks(b"x/link", 3).await.map(drop), &[ErrorKind::NotFound])?;
     tree.symlink(b"x/link", b"../../anywhere", plain()).await?;
     if let Ok(seen) = at.seen("x/link") {
         let target = std::fs::read_link(seen).map_err(|error| Verdict::Fails(error.to_string()))?;
@@ -207,12 +214,12 @@ async fn dirs(at: At) -> Outcome {
 async fn copies(at: At) -> Outcome {
     let tree = at.tree().await?;
     put(&tree, b"a", "one", plain(), None).await?;
-    let staged = tree.stage_copy(b"a", FileMeta { mtime: Some(Stamp { secs: 77, nanos: 0 }), ..plain() }).await?;
+    let staged = tree.stage_copy(b"a", 3, FileMeta { mtime: Some(Stamp { secs: 77, nanos: 0 }), ..plain() }).await?;
     let item = Publish { staged, path: b"b".to_vec(), keep: None };
     tree.publish(vec![item], false).await.into_iter().collect::<crate::Result<()>>()?;
     same("content", read(&tree, b"b").await?, "one".into())?;
     same("its own time", tree.stat(b"b").await?.map(|stat| stat.mtime.secs), Some(77))?;
-    refused("of nothing", tree.stage_copy(b"none", plain()).await, &[ErrorKind::NotFound])?;
+    refused("of nothing", tree.stage_copy(b"none", 1, plain()).await, &[ErrorKind::NotFound])?;
     Ok(())
 }
 

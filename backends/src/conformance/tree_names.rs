@@ -59,7 +59,7 @@ async fn outside(at: At) -> Outcome {
         refused(path, tree.remove_file(raw, None).await, invalid)?;
         refused(path, tree.remove_file(b"fine", Some(raw)).await, invalid)?;
         refused(path, tree.remove_dir(raw).await, invalid)?;
-        refused(path, tree.read_blocks(raw).await.map(drop), invalid)?;
+        refused(path, tree.read_blocks(raw, 1).await.map(drop), invalid)?;
         refused(path, tree.stat(raw).await, invalid)?;
     }
     same("what was there", read(&tree, b"fine").await?, "x".into())
@@ -72,7 +72,7 @@ async fn no_link_followed(at: At) -> Outcome {
     tree.symlink(b"dir", b"real", FileMeta::default()).await?;
     refused("a file below it", put(&tree, b"dir/new", "x", FileMeta::default(), None).await, &[ErrorKind::Exists])?;
     refused("a directory below it", tree.make_dir(b"dir/sub").await, &[ErrorKind::Exists])?;
-    refused("a read below it", tree.read_blocks(b"dir/secret").await.map(drop), &[ErrorKind::NotFound])?;
+    refused("a read below it", tree.read_blocks(b"dir/secret", 1).await.map(drop), &[ErrorKind::NotFound])?;
     let stat = tree.stat(b"dir/secret").await?;
     want(stat.is_none(), || format!("a stat below it: {stat:?}"))?;
     want(tree.remove_file(b"dir/secret", None).await.is_err(), || "a removal below it went through".into())?;

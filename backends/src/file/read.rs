@@ -45,6 +45,15 @@ pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
     }
 }
 
+/// Opens a regular file of this length; one of another is `NotFound`.
+pub(super) fn open_exactly(dirs: &Dirs, path: &[u8], length: u64) -> Result<OwnedFd> {
+    let (fd, stat) = open_file(dirs, path)?;
+    match stat.st_size.unsigned_abs() {
+        found if found == length => Ok(fd),
+        found => Err(crate::tree::other_length(dirs.shown(path), found, length)),
+    }
+}
+
 /// What is at `path`, if anything is.
 pub(super) fn stat(dirs: &Dirs, path: &[u8]) -> Result<Option<FileStat>> {
     let root = dirs.root()?;
@@ -103,9 +112,9 @@ pub(super) fn read_block(fd: &OwnedFd, offset: u64, length: u64) -> rustix::io::
     Ok(buffer.into())
 }
 
-/// A range of an open file, block by block, to its end or the range's. `shown` names it in errors.
-/// A file that ends before an `exact` range does ends the stream in an error.
-pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, exact: bool, shown: String) -> BoxStream<'static, Result<Bytes>> {
+/// A range of an open file, block by block. `shown` names it in errors. A file that ends before the range does
+/// ends the stream in an error.
+pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, shown: String) -> BoxStream<'static, Result<Bytes>> {
     let fd = Arc::new(fd);
     let next = move |range: Range<u64>| {
         let (fd, shown) = (fd.clone(), shown.clone());
@@ -118,12 +127,10 @@ pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, exact: bool, shown: String)
             let named = shown.clone();
             let block = super::blocking(move || read_block(&fd, start, length).map_err(|e| Error::from_io(named, &e.into()))).await?;
             let got = block.len() as u64;
-            if got < length && exact {
+            if got < length {
                 return Err(Error::new(ErrorKind::Other, shown, SHORTER));
             }
-            // A short block was the last.
-            let end = if got < length { start + got } else { range.end };
-            Ok((got > 0).then_some((block, start + got..end)))
+            Ok(Some((block, start + got..range.end)))
         }
     };
     stream::try_unfold(range, next).boxed()

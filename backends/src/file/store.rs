@@ -176,7 +176,7 @@ impl FileStore {
     /// A range of an open file, block by block.
     fn body(&self, fd: OwnedFd, range: Range<u64>, location: &Path) -> BoxStream<'static, StoreResult<Bytes>> {
         let meter = self.meter.clone();
-        read::blocks(fd, range, true, self.area.dirs.shown(key(location)))
+        read::blocks(fd, range, self.area.dirs.shown(key(location)))
             .inspect_ok(move |block| meter.add_received(block.len() as u64))
             .map_err(Error::into_store)
             .boxed()

@@ -97,8 +97,12 @@ impl Tree for LocalTree {
         self.run(path, move |area, path| publish::hard_link(area, &existing, path)).await
     }
 
-    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
-        self.run(from, move |area, from| Ok(area.stage_copy(from, &meta)?.0.into_staged())).await
+    async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
+        self.run(from, move |area, from| {
+            let source = read::open_exactly(&area.dirs, from, length)?;
+            Ok(area.stage_copy_of(&source, length, &meta)?.0.into_staged())
+        })
+        .await
     }
 
     async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
@@ -118,10 +122,10 @@ impl Tree for LocalTree {
         self.run(b"", |area, _| area.dirs.sync_file_system()).await
     }
 
-    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
-        self.run(path, |area, path| {
-            let (fd, _) = read::open_file(&area.dirs, path)?;
-            Ok(read::blocks(fd, 0..u64::MAX, false, area.dirs.shown(path)))
+    async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.run(path, move |area, path| {
+            let fd = read::open_exactly(&area.dirs, path, length)?;
+            Ok(read::blocks(fd, 0..length, area.dirs.shown(path)))
         })
         .await
     }

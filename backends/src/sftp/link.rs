@@ -96,6 +96,7 @@ impl Link {
         let Status { code, message } = match fault {
             Fault::Refused(status) => status,
             Fault::Lost => return Error::new(ErrorKind::Transient, url, "the connection was lost"),
+            Fault::Odd(what) => return Error::new(ErrorKind::Other, url, what),
         };
         let (kind, what) = match *code {
             packet::NO_SUCH_FILE => (ErrorKind::NotFound, "no such file or directory"),

@@ -48,7 +48,7 @@ async fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], found: &Attrs) ->
     }
     let old = FileMeta { mode: found.mode.map(|mode| mode & 0o7777), mtime: Some(meta::stamp(found)), ..FileMeta::default() };
     let temp = if meta::is_file(found) {
-        area.stage_copy(path, &old, false).await?
+        area.stage_copy(path, found.size.unwrap_or_default(), &old, false).await?
     } else {
         let full = area.dirs.full(path);
         let target = area.dirs.link.run(path, |session, _| {
@@ -177,7 +177,7 @@ pub(super) async fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) ->
         _ => {
             let found = look(area, existing).await?.unwrap_or_default();
             let same = FileMeta { mode: found.mode.map(|mode| mode & 0o7777), mtime: Some(meta::stamp(&found)), ..FileMeta::default() };
-            area.stage_copy(existing, &same, false).await?
+            area.stage_copy(existing, found.size.unwrap_or_default(), &same, false).await?
         }
     };
     // The guard stays armed: a rename between two names of one file leaves both of them.

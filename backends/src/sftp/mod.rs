@@ -144,7 +144,7 @@ impl Backend for SftpBackend {
         let (from, to) = (from.as_ref().as_bytes(), to.as_ref().as_bytes());
         let found = read::File::open(&self.area, from).await?;
         put::expect(&self.area, from, &found.attrs, etag)?;
-        let temp = self.area.stage_copy(from, &FileMeta::default(), true).await?;
+        let temp = self.area.stage_copy(from, found.size, &FileMeta::default(), true).await?;
         put::name(&self.area, temp, to, put::Mode::Overwrite).await
     }
 

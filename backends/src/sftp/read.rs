@@ -44,6 +44,15 @@ impl File {
         Ok(Self { area: Arc::clone(area), path: path.to_vec(), size, mtime: stamp(&attrs), attrs, handle: Mutex::new(Arc::new(handle)) })
     }
 
+    /// The same of a file that is known to have this length; with another one it is `NotFound`.
+    pub async fn open_exactly(area: &Arc<Area>, path: &[u8], length: u64) -> Result<Self> {
+        let file = Self::open(area, path).await?;
+        match file.size == length {
+            true => Ok(file),
+            false => Err(crate::tree::other_length(area.dirs.link.shown(path), file.size, length)),
+        }
+    }
+
     async fn open_as(area: &Area, path: &[u8], found: Attrs) -> Result<(Handle, Attrs)> {
         let full = area.dirs.full(path);
         let opened = area.dirs.link.run(path, |session, _| {
@@ -94,7 +103,7 @@ impl File {
             starts.map(|at| (at, size.min(range.end - at))).map(|(at, length)| (at, length, handle.read(at, length as u32))).collect();
         let mut whole = BytesMut::with_capacity(if count > 1 { length as usize } else { 0 });
         for (at, length, pending) in asked {
-            let mut piece = data(pending).await?;
+            let mut piece = within(data(pending).await?, length)?;
             if (piece.len() as u64) < length {
                 // A server may answer with less than it was asked for.
                 piece = self.rest(handle, at, length, piece).await?;
@@ -117,7 +126,7 @@ impl File {
         let mut whole = BytesMut::from(&first[..]);
         while (whole.len() as u64) < length {
             let done = whole.len() as u64;
-            let more = data(handle.read(at + done, (length - done) as u32)).await?;
+            let more = within(data(handle.read(at + done, (length - done) as u32)).await?, length - done)?;
             if more.is_empty() {
                 let message = "the file became shorter while it was read".to_owned();
                 return Err(Fault::Refused(Status { code: packet::FAILURE, message }));
@@ -137,6 +146,10 @@ impl File {
         };
         stream::iter(starts).map(block).buffered(AHEAD).boxed()
     }
+}
+
+fn within(bytes: Bytes, asked: u64) -> Result<Bytes, Fault> {
+    if bytes.len() as u64 > asked { Err(Fault::Odd("the server sent more than it was asked for")) } else { Ok(bytes) }
 }
 
 /// What is at `path`, itself; none when nothing is, also because what should be a directory on the way

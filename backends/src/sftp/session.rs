@@ -38,6 +38,8 @@ pub(super) enum Fault {
     Lost,
     /// The server said no.
     Refused(Status),
+    /// What it sent cannot be, and why.
+    Odd(&'static str),
 }
 
 /// What the server offers beyond version 3.

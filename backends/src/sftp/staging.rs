@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tokio::sync::OnceCell;
 
 use super::address::Fsync;
@@ -183,10 +184,11 @@ impl Area {
         }
     }
 
-    /// Copies the regular file `from` to a temporary one: on the server where it can, else through here.
-    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], meta: &FileMeta, durable: bool) -> Result<Temp> {
+    /// Copies the regular file `from` of `length` bytes to a temporary one: on the server where it can, else
+    /// through here.
+    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], length: u64, meta: &FileMeta, durable: bool) -> Result<Temp> {
         for _ in 0..TRIES {
-            let source = read::File::open(self, from).await?;
+            let source = read::File::open_exactly(self, from, length).await?;
             let (temp, handle) = self.create().await?;
             match self.copy(&source, handle, meta, durable).await {
                 Ok(()) => return Ok(temp),
@@ -233,11 +235,14 @@ impl Area {
 
     /// Empties the staging area of files and symlinks. Directories stay, and what is in those that are
     /// not ours.
-    pub async fn clear(&self) -> Result<()> {
+    pub async fn clear(self: &Arc<Self>) -> Result<()> {
         for shard in 0..SHARDS {
             let dir = [self.staging, format!("/{shard:x}").as_bytes()].concat();
-            for (path, _) in walk::entries(self, &dir).await?.into_iter().filter(|(_, attrs)| meta::is_file(attrs)) {
-                self.discard(&path).await?;
+            let mut batches = walk::each(self, &dir);
+            while let Some(batch) = batches.try_next().await? {
+                for (path, _) in batch.into_iter().filter(|(_, attrs)| meta::is_file(attrs)) {
+                    self.discard(&path).await?;
+                }
             }
         }
         Ok(())

@@ -129,7 +129,8 @@ impl ObjectStore for SftpStore {
             CopyMode::Overwrite => Mode::Overwrite,
             CopyMode::Create => Mode::Create,
         };
-        let temp = self.0.stage_copy(key(from), &FileMeta::default(), true).await.map_err(Error::into_store)?;
+        let length = self.look(from).await.map_err(Error::into_store)?.size.unwrap_or_default();
+        let temp = self.0.stage_copy(key(from), length, &FileMeta::default(), true).await.map_err(Error::into_store)?;
         put::name(&self.0, temp, key(to), mode).await.map(drop).map_err(Error::into_store)
     }
 

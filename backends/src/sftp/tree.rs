@@ -76,9 +76,9 @@ impl Tree for SftpTree {
         links::hard_link(&self.0, existing, path).await
     }
 
-    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
+    async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
         self.count(Class::Copy);
-        Ok(self.0.stage_copy(from, &meta, false).await?.into_staged())
+        Ok(self.0.stage_copy(from, length, &meta, false).await?.into_staged())
     }
 
     /// SFTP has no attributes, so none is said to be left out.
@@ -103,11 +103,9 @@ impl Tree for SftpTree {
         Ok(())
     }
 
-    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
+    async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
         self.count(Class::Get);
-        let file = read::File::open(&self.0, path).await?;
-        let size = file.size;
-        Ok(file.blocks(0..size))
+        Ok(read::File::open_exactly(&self.0, path, length).await?.blocks(0..length))
     }
 
     async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {

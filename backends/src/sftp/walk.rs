@@ -1,38 +1,48 @@
 //! Listing: what lies below a directory, with raw names.
 //!
 //! Owns reading directories, several at once, and what of it are objects: regular files outside the
-//! staging area. Invariant: a listing ends in an error or is complete. What vanishes meanwhile was not
-//! there; what cannot be read is an error; a name that could lead out of its directory is one too.
+//! staging area. Invariants: a listing ends in an error or is complete. What vanishes meanwhile was not
+//! there; what cannot be read is an error; a name that could lead out of its directory is one too, and so is a
+//! directory that goes on without bringing anything new.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, FuturesUnordered};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::meta::is_file;
 use super::ops::{Handle, names};
-use super::packet::{self, Attrs, Status};
+use super::packet::{self, Attrs};
 use super::read::is_dir;
-use super::session::Fault;
+use super::session::{Fault, Pending};
 use super::staging::Area;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Directories that are read at once.
 const DIRECTORIES: usize = 16;
 /// Requests for entries of one directory that are on the way.
 const AHEAD: usize = 4;
+/// How often one directory is read from its start when the connection breaks under it.
+const TRIES: usize = 6;
+/// So many answers may bring nothing but names that were there before: what is replaced meanwhile can come twice.
+const STALE: u32 = 16;
+/// Most names of one directory: more than file systems take without being told to.
+const MOST: usize = 8_000_000;
+/// Most bytes that the names of one directory may take where they are gathered.
+const GATHERED: usize = 96 << 20;
 
 /// A path below the root, and what is there.
 pub(super) type Found = (Vec<u8>, Attrs);
 
 /// Every regular file below the directory `start`, in no order; nothing if there is none. A missing root
-/// is an error. Memory grows with the directories that wait, and with the largest one.
+/// is an error. Memory grows with the directories that wait, and by a few bytes with each name of those being read.
 pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Result<Found>> {
     struct Walk {
         area: Arc<Area>,
         waiting: VecDeque<Vec<u8>>,
-        reading: FuturesUnordered<futures::future::BoxFuture<'static, Result<Vec<Found>>>>,
+        reading: FuturesUnordered<futures::future::BoxFuture<'static, Result<Option<(Vec<Found>, Dir)>>>>,
         failed: bool,
     }
     let walk = Walk { area, waiting: VecDeque::from([start]), reading: FuturesUnordered::new(), failed: false };
@@ -43,22 +53,24 @@ pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Resul
         while walk.reading.len() < DIRECTORIES
             && let Some(dir) = walk.waiting.pop_back()
         {
-            let area = Arc::clone(&walk.area);
-            walk.reading.push(Box::pin(async move { entries(&area, &dir).await }));
+            walk.reading.push(Box::pin(Dir::new(&walk.area, dir).next()));
         }
-        let found = match walk.reading.next().await? {
-            Ok(found) => found,
+        let mut batch = Vec::new();
+        match walk.reading.next().await? {
+            Ok(None) => {}
+            Ok(Some((found, dir))) => {
+                walk.reading.push(Box::pin(dir.next()));
+                for (path, attrs) in found {
+                    if is_dir(&attrs) && !walk.area.is_staging(&path) {
+                        walk.waiting.push_back(path);
+                    } else if is_file(&attrs) {
+                        batch.push(Ok((path, attrs)));
+                    }
+                }
+            }
             Err(error) => {
                 walk.failed = true;
-                return Some((vec![Err(error)], walk));
-            }
-        };
-        let mut batch = Vec::new();
-        for (path, attrs) in found {
-            if is_dir(&attrs) && !walk.area.is_staging(&path) {
-                walk.waiting.push_back(path);
-            } else if is_file(&attrs) {
-                batch.push(Ok((path, attrs)));
+                batch.push(Err(error));
             }
         }
         Some((batch, walk))
@@ -66,61 +78,178 @@ pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Resul
     batches.flat_map(stream::iter).boxed()
 }
 
-/// Everything in one directory, in no order; nothing if there is none.
-pub(super) async fn entries(area: &Area, dir: &[u8]) -> Result<Vec<Found>> {
-    area.dirs.root().await?;
-    match area.dirs.dir(dir, false).await {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    }
-    let full = area.dirs.full(dir);
-    let read = area.dirs.link.run(dir, |session, _| {
-        let full = &full;
-        async move {
-            match session.open_dir(full).await {
-                Ok(handle) => read_all(handle).await,
-                // Vanished since its parent was read.
-                Err(fault) if fault.is(packet::NO_SUCH_FILE) => Ok(Vec::new()),
-                Err(fault) => Err(fault),
-            }
-        }
-    });
-    let mut found = Vec::new();
-    for (name, attrs) in read.await? {
-        let path = if dir.is_empty() { name } else { [dir, b"/", &name].concat() };
-        match attrs.mode {
-            Some(_) => found.push((path, attrs)),
-            // The server does not say what it is.
-            None => found.extend(super::read::look(area, &path).await?.map(|attrs| (path, attrs))),
-        }
-    }
-    Ok(found)
+/// Everything in one directory, in no order and as it comes; nothing if there is none.
+pub(super) fn each(area: &Arc<Area>, dir: &[u8]) -> BoxStream<'static, Result<Vec<Found>>> {
+    stream::try_unfold(Dir::new(area, dir.to_vec()), Dir::next).boxed()
 }
 
-async fn read_all(handle: Handle) -> Result<Vec<Found>, Fault> {
-    let mut asked: VecDeque<_> = (0..AHEAD).map(|_| handle.read_dir()).collect();
-    let mut found = Vec::new();
-    let mut ended = false;
-    while let Some(next) = asked.pop_front() {
-        let Some(entries) = names(next).await? else {
-            ended = true;
-            continue;
-        };
+/// The same, gathered. More than fits in memory is an error.
+pub(super) async fn entries(area: &Arc<Area>, dir: &[u8]) -> Result<Vec<Found>> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    let mut batches = each(area, dir);
+    while let Some(batch) = batches.try_next().await? {
+        bytes += batch.iter().map(|(path, _)| path.len() + size_of::<Found>()).sum::<usize>();
+        if bytes > GATHERED {
+            let what = format!("the directory holds more names than can be looked at together ({} so far)", all.len() + batch.len());
+            return Err(Error::new(ErrorKind::Other, area.dirs.link.shown(dir), what));
+        }
+        all.extend(batch);
+    }
+    Ok(all)
+}
+
+/// One directory that is being read.
+struct Dir {
+    area: Arc<Area>,
+    path: Vec<u8>,
+    /// None before it was opened, and after its connection broke.
+    open: Option<(Handle, VecDeque<Pending>)>,
+    ended: bool,
+    opened: usize,
+    seen: Seen,
+}
+
+impl Dir {
+    fn new(area: &Arc<Area>, path: Vec<u8>) -> Self {
+        Self { area: Arc::clone(area), path, open: None, ended: false, opened: 0, seen: Seen::default() }
+    }
+
+    /// What the next answer brings; none at the end.
+    async fn next(mut self) -> Result<Option<(Vec<Found>, Self)>> {
+        loop {
+            if self.open.is_none() && !self.open().await? {
+                return Ok(None);
+            }
+            let Some((handle, asked)) = &mut self.open else { return Ok(None) };
+            // Closed by being dropped: nobody waits for that.
+            let Some(next) = asked.pop_front() else { return Ok(None) };
+            match names(next).await {
+                Ok(None) => self.ended = true,
+                Ok(Some(entries)) => {
+                    if !self.ended {
+                        asked.push_back(handle.read_dir());
+                    }
+                    let fresh = self.seen.fresh(entries, self.opened > 1);
+                    let fresh = fresh.map_err(|what| self.area.dirs.link.error(&self.path, &Fault::Odd(what)))?;
+                    let found = self.complete(fresh).await?;
+                    return Ok(Some((found, self)));
+                }
+                Err(Fault::Lost) if self.opened < TRIES => self.open = None,
+                Err(fault) => return Err(self.area.dirs.link.error(&self.path, &fault)),
+            }
+        }
+    }
+
+    /// Opens it and asks for the first entries; no where there is no such directory.
+    async fn open(&mut self) -> Result<bool> {
+        self.opened += 1;
+        self.ended = false;
+        self.area.dirs.root().await?;
+        match self.area.dirs.dir(&self.path, false).await {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let full = self.area.dirs.full(&self.path);
+        let opened = self.area.dirs.link.run(&self.path, |session, _| {
+            let full = &full;
+            async move {
+                match session.open_dir(full).await {
+                    // Vanished since its parent was read.
+                    Err(fault) if fault.is(packet::NO_SUCH_FILE) => Ok(None),
+                    opened => opened.map(Some),
+                }
+            }
+        });
+        let Some(handle) = opened.await? else { return Ok(false) };
+        let asked = (0..AHEAD).map(|_| handle.read_dir()).collect();
+        self.open = Some((handle, asked));
+        Ok(true)
+    }
+
+    /// Whole paths, and attributes also where the server did not say what a thing is.
+    async fn complete(&self, entries: Vec<Found>) -> Result<Vec<Found>> {
+        let mut found = Vec::with_capacity(entries.len());
+        for (name, attrs) in entries {
+            let path = if self.path.is_empty() { name } else { [&self.path[..], b"/", &name].concat() };
+            match attrs.mode {
+                Some(_) => found.push((path, attrs)),
+                None => found.extend(super::read::look(&self.area, &path).await?.map(|attrs| (path, attrs))),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The names that came so far.
+#[derive(Default)]
+struct Seen {
+    names: HashSet<u64>,
+    hasher: RandomState,
+    stale: u32,
+}
+
+impl Seen {
+    /// What of an answer is to be handed on: all that can be a name, and `again`, when the directory is read once
+    /// more, only what did not come before.
+    fn fresh(&mut self, entries: Vec<(bytes::Bytes, Attrs)>, again: bool) -> Result<Vec<Found>, &'static str> {
+        let (before, mut fresh) = (self.names.len(), Vec::with_capacity(entries.len()));
         for (name, attrs) in entries {
             match &name[..] {
                 b"." | b".." => {}
                 name if name.is_empty() || name.contains(&b'/') || name.contains(&0) => {
-                    let message = "the server lists a name that cannot be one".to_owned();
-                    return Err(Fault::Refused(Status { code: packet::BAD_MESSAGE, message }));
+                    return Err("the server lists a name that cannot be one");
                 }
-                name => found.push((name.to_vec(), attrs)),
+                name => {
+                    if self.names.insert(self.hasher.hash_one(name)) || !again {
+                        fresh.push((name.to_vec(), attrs));
+                    }
+                }
             }
         }
-        if !ended {
-            asked.push_back(handle.read_dir());
+        self.stale = if self.names.len() > before { 0 } else { self.stale + 1 };
+        // What is read once more has all of it first that came before.
+        let patience = STALE as usize + if again { before } else { 0 };
+        match () {
+            () if self.stale as usize > patience => {
+                Err("the server's listing goes round in circles: it brings the same names again and again")
+            }
+            () if self.names.len() > MOST => Err("the server lists more names than a directory can have"),
+            () => Ok(fresh),
         }
     }
-    // Closed by being dropped: nobody waits for that.
-    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn answer(names: impl IntoIterator<Item = String>) -> Vec<(Bytes, Attrs)> {
+        names.into_iter().map(|name| (Bytes::from(name), Attrs::default())).collect()
+    }
+
+    #[test]
+    fn a_listing_that_brings_nothing_new_ends() {
+        let mut seen = Seen::default();
+        let page = || answer((0..100).map(|n| n.to_string()));
+        assert_eq!(seen.fresh(page(), false).unwrap().len(), 100);
+        let ended = (0..=STALE).find_map(|_| seen.fresh(page(), false).err());
+        assert!(ended.unwrap().contains("circles"));
+        // A name that was replaced meanwhile comes twice, and that is no circle.
+        let mut seen = Seen::default();
+        for n in 0..1000 {
+            assert_eq!(seen.fresh(answer([format!("{n}"), format!("{}", n / 2)]), false).unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_connection_broke_does_not_come_again() {
+        let mut seen = Seen::default();
+        seen.fresh(answer(["a".into(), "b".into(), ".".into()]), false).unwrap();
+        let rest = seen.fresh(answer(["b".into(), "c".into()]), true).unwrap();
+        assert_eq!(rest.iter().map(|(name, _)| &name[..]).collect::<Vec<_>>(), [b"c"]);
+        assert!(seen.fresh(answer(["a/b".into()]), false).is_err());
+    }
 }

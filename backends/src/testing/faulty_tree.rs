@@ -107,8 +107,8 @@ impl Tree for FaultyTree {
         self.call("hard_link", path, run).await
     }
 
-    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
-        let run = self.inner.stage_copy(from, meta);
+    async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
+        let run = self.inner.stage_copy(from, length, meta);
         self.call("stage_copy", from, run).await
     }
 
@@ -129,8 +129,8 @@ impl Tree for FaultyTree {
         self.call("sync", b"", self.inner.sync()).await
     }
 
-    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let run = self.inner.read_blocks(path);
+    async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let run = self.inner.read_blocks(path, length);
         let body = self.call("read_blocks", path, run).await?;
         Ok(broken_body(&self.script, body, |error| error))
     }

@@ -35,7 +35,8 @@ impl Place {
     }
 
     pub async fn read(&self, path: impl AsRef<[u8]>) -> offsite_backends::Result<Vec<u8>> {
-        let blocks = self.tree.read_blocks(path.as_ref()).await?;
+        let length = self.tree.stat(path.as_ref()).await?.map_or(0, |stat| stat.size);
+        let blocks = self.tree.read_blocks(path.as_ref(), length).await?;
         let blocks: Vec<Bytes> = blocks.try_collect().await?;
         Ok(blocks.concat())
     }

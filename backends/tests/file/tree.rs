@@ -71,7 +71,7 @@ async fn metadata_is_exact() {
     place.tree.set_meta(b"", FileMeta { mode: Some(0o711), ..FileMeta::default() }).await.unwrap();
     let root_mode = std::fs::metadata(place.path("")).unwrap().permissions().mode();
     assert_eq!(root_mode & 0o777, 0o711);
-    let copy = place.tree.stage_copy(b"f", meta).await.unwrap();
+    let copy = place.tree.stage_copy(b"f", 1, meta).await.unwrap();
     let item = Publish { staged: copy, path: b"g".to_vec(), keep: None };
     place.tree.publish(vec![item], false).await.remove(0).unwrap();
     check(&place.path("g"), 0o4751);
@@ -95,7 +95,7 @@ async fn holes_and_blocks() {
         }
         all.push(blocks.finish().await.unwrap());
     }
-    all.push(place.tree.stage_copy(&all[0].temp, meta.clone()).await.unwrap());
+    all.push(place.tree.stage_copy(&all[0].temp, content.len() as u64, meta.clone()).await.unwrap());
     let name = |i: usize| format!("f{i}").into_bytes();
     let item = |(i, staged)| Publish { staged, path: name(i), keep: None };
     let count = all.len();

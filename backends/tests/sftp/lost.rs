@@ -88,7 +88,7 @@ async fn a_large_file_goes_on_where_it_was() {
     assert!(done[0].is_ok(), "{done:?}");
     assert!(frail.backend.meter().sent() < 2 * data.len() as u64, "{} bytes were sent", frail.backend.meter().sent());
     let mut got = Vec::new();
-    let mut stream = tree.read_blocks(b"big").await.unwrap();
+    let mut stream = tree.read_blocks(b"big", data.len() as u64).await.unwrap();
     while let Some(block) = stream.next().await {
         got.extend(block.unwrap());
         if got.len() % (9 << 20) == 0 {
@@ -97,7 +97,7 @@ async fn a_large_file_goes_on_where_it_was() {
     }
     assert!(got == data, "other bytes came back");
     // What becomes another file meanwhile is not taken for the same one.
-    let mut stream = tree.read_blocks(b"big").await.unwrap();
+    let mut stream = tree.read_blocks(b"big", data.len() as u64).await.unwrap();
     stream.next().await.unwrap().unwrap();
     put(tree.as_ref(), "big", content(30 << 20), FileMeta::default()).await.unwrap();
     frail.kill();

@@ -77,7 +77,8 @@ pub async fn put(tree: &dyn Tree, path: &str, content: impl Into<Bytes>, meta: F
 }
 
 pub async fn read(tree: &dyn Tree, path: &str) -> Result<Vec<u8>> {
-    let blocks: Vec<Bytes> = tree.read_blocks(path.as_bytes()).await?.try_collect().await?;
+    let length = tree.stat(path.as_bytes()).await?.map_or(0, |stat| stat.size);
+    let blocks: Vec<Bytes> = tree.read_blocks(path.as_bytes(), length).await?.try_collect().await?;
     Ok(blocks.concat())
 }
 

@@ -66,7 +66,7 @@ pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, c
         read_content(records, rules, entry, &mut whole).await?;
         write(sink, &whole.0)?;
     } else if let Some((tree, key)) = kept_copy(records, rules, entry).await? {
-        stream_kept(records, tree.as_ref(), &key, content, sink).await?;
+        stream_kept(records, tree.as_ref(), &key, entry.size, content, sink).await?;
     } else {
         read_content(records, rules, entry, &mut Through { path: &entry.path, out: sink, written: 0 }).await?;
     }
@@ -125,8 +125,8 @@ async fn kept_copy(records: &Records, rules: &KeyRules, entry: &Entry) -> Result
     Ok(there.then_some((tree, kept.key)))
 }
 
-async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], content: &Content, sink: &mut Out<'_>) -> Result<()> {
-    let mut body = tree.read_blocks(key).await?;
+async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, content: &Content, sink: &mut Out<'_>) -> Result<()> {
+    let mut body = tree.read_blocks(key, size).await?;
     let mut hasher = blake3::Hasher::new();
     while let Some(block) = body.next().await {
         let block = block?;
