@@ -1,13 +1,13 @@
 //! Errors of the stores: a kind the caller can act on, the URL, and what happened.
 //!
-//! Owns the mapping from the libraries' errors to kinds. Invariant: a credential never gets into one;
-//! texts of libraries are passed through [`scrub`].
+//! Owns the mapping from the libraries' errors to kinds, and the one door by which a text of a server or a library comes
+//! in ([`Error::new`]). Invariant: a credential never gets into one, nor what steers a terminal, nor more than some lines.
 
 use std::fmt;
 
-use crate::Location;
 use crate::s3::Refusal;
 pub use crate::scrub::scrub;
+use crate::{Location, tidy};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -91,7 +91,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { kind, reach: kind.reach(), url: scrub(&url.to_string()), message: scrub(&message.to_string()) }
+        Self { kind, reach: kind.reach(), url: tidy::place(&url.to_string()), message: tidy::tidy(&message.to_string(), tidy::MESSAGE) }
     }
 
     /// The same, reaching as far as the caller knows it to.
@@ -103,7 +103,7 @@ impl Error {
     /// The same about something else.
     #[must_use]
     pub(crate) fn at(&self, url: impl fmt::Display) -> Self {
-        Self { url: scrub(&url.to_string()), ..self.clone() }
+        Self { url: tidy::place(&url.to_string()), ..self.clone() }
     }
 
     /// Whether going on with other entries makes no sense: full, read-only, unreachable, unknown credentials.

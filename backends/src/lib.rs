@@ -26,6 +26,7 @@ pub mod s3;
 pub mod scrub;
 pub mod sftp;
 pub mod testing;
+pub mod tidy;
 mod tree;
 pub mod usage;
 mod userinfo;

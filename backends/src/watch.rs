@@ -170,7 +170,7 @@ impl<B> Watched<B> {
         Self { body, watch }
     }
 
-    fn next<P: Piece, E: From<Halt>>(&mut self, cx: &mut Context<'_>, piece: Poll<Option<Result<P, E>>>) -> Poll<Option<Result<P, E>>> {
+    fn guard<P: Piece, E: From<Halt>>(&mut self, cx: &mut Context<'_>, piece: Poll<Option<Result<P, E>>>) -> Poll<Option<Result<P, E>>> {
         match piece {
             Poll::Ready(Some(Ok(piece))) => match self.watch.took(piece.length()) {
                 Ok(0) if self.watch.ended => Poll::Ready(None),
@@ -215,7 +215,7 @@ where
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             };
-            return this.next(cx, piece).map(|answer| answer.map(|piece| piece.map(Frame::data)));
+            return this.guard(cx, piece).map(|answer| answer.map(|piece| piece.map(Frame::data)));
         }
     }
 
@@ -245,7 +245,7 @@ where
             return Poll::Ready(None);
         }
         let piece = Pin::new(&mut this.body).poll_next(cx);
-        this.next(cx, piece)
+        this.guard(cx, piece)
     }
 }
 

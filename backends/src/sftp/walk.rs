@@ -9,6 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -42,7 +43,7 @@ pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Resul
     struct Walk {
         area: Arc<Area>,
         waiting: VecDeque<Vec<u8>>,
-        reading: FuturesUnordered<futures::future::BoxFuture<'static, Result<Option<(Vec<Found>, Dir)>>>>,
+        reading: FuturesUnordered<BoxFuture<'static, Batch>>,
         failed: bool,
     }
     let walk = Walk { area, waiting: VecDeque::from([start]), reading: FuturesUnordered::new(), failed: false };
@@ -98,6 +99,9 @@ pub(super) async fn entries(area: &Arc<Area>, dir: &[u8]) -> Result<Vec<Found>> 
     Ok(all)
 }
 
+/// What an answer brings, and the directory to go on with; none at its end.
+type Batch = Result<Option<(Vec<Found>, Dir)>>;
+
 /// One directory that is being read.
 struct Dir {
     area: Arc<Area>,
@@ -115,7 +119,7 @@ impl Dir {
     }
 
     /// What the next answer brings; none at the end.
-    async fn next(mut self) -> Result<Option<(Vec<Found>, Self)>> {
+    async fn next(mut self) -> Batch {
         loop {
             if self.open.is_none() && !self.open().await? {
                 return Ok(None);
