@@ -28,6 +28,7 @@ pub mod sftp;
 pub mod testing;
 pub mod tidy;
 mod tree;
+mod turns;
 pub mod usage;
 mod userinfo;
 mod watch;

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::Meter;
 use crate::meter::Class;
+use crate::turns::Circles;
 use crate::watch::{Bound, Halt, Watch, Watched};
 
 /// Longest wait for an answer's head after the request went out, and for the next piece of its body.
@@ -57,11 +58,17 @@ impl HttpConnector for MeteredConnector {
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub meter: Meter,
+    circles: Circles,
     /// When the store's clock was last looked at, in our seconds since 1970.
     looked: AtomicI64,
 }
 
 impl Probe {
+    /// Notes a GET that may be one page of a listing that a library goes through; an error if that would not end.
+    pub(crate) fn note_page(&self, method: &http::Method, uri: &http::Uri) -> Result<(), &'static str> {
+        if *method == http::Method::GET { self.circles.ask(uri.path(), uri.query()) } else { Ok(()) }
+    }
+
     /// Notes the store's clock from a `Date` header, at most once a second.
     pub(crate) fn note_date(&self, date: Option<&str>) {
         let now = Utc::now().timestamp();
@@ -129,6 +136,9 @@ impl HttpService for Metered {
         crate::fence::check("this machine").map_err(|late| HttpError::new(HttpErrorKind::Unknown, late))?;
         let class = (self.dialect.class)(&request);
         let length = request.body().content_length() as u64;
+        self.probe
+            .note_page(request.method(), request.uri())
+            .map_err(|why| HttpError::new(HttpErrorKind::Unknown, std::io::Error::other(why)))?;
         self.probe.meter.count(class);
         if length > 0 && request.method().as_str() == "PUT" {
             self.probe.meter.add_sent(length);

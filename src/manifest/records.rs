@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
 use offsite_backends::{self as backends, Backend, ErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,9 @@ use crate::model::{Hash, Snapshot, bounds};
 
 /// Small records that are in memory at a time, in KiB.
 const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
+/// More objects in one folder of ours than this are damage, or a listing that never ends: with one snapshot a minute it
+/// takes half a year to get there.
+const MAX_LISTED: usize = 250_000;
 /// A pack larger than this goes up in parts.
 const SINGLE_PUT: u64 = 32 << 20;
 
@@ -173,8 +177,8 @@ impl Records {
             None => self.store.list(Some(&folder)),
             Some(number) => self.store.list_with_offset(Some(&folder), &object_path(snapshot_key(number).as_bytes())?),
         };
-        let found = listing
-            .map_err(|e| self.error(FOLDER, &e))
+        let found = self
+            .few(FOLDER, listing)
             .try_filter_map(|meta| async move {
                 let number = meta.location.filename().and_then(snapshot_number);
                 Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
@@ -190,6 +194,22 @@ impl Records {
         found.sort_by_key(|s| s.number);
         found.dedup_by_key(|s| s.number);
         Ok(found)
+    }
+
+    /// A listing of a folder of ours, in our errors; one that goes on and on is damage.
+    fn few<'a>(
+        &'a self,
+        folder: &'a str,
+        listing: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    ) -> BoxStream<'a, Result<ObjectMeta>> {
+        let mut so_far = 0;
+        let bounded = listing.map_err(|e| self.error(folder, &e)).and_then(move |meta| {
+            so_far += 1;
+            let too_many =
+                || Error::damaged(self.url(folder), format_args!("it holds more than {MAX_LISTED} objects, or its listing never ends"));
+            std::future::ready(if so_far > MAX_LISTED { Err(too_many()) } else { Ok(meta) })
+        });
+        bounded.boxed()
     }
 
     /// One snapshot and the hash of its object.
@@ -283,9 +303,8 @@ impl Records {
     /// Names of all objects of pages that are there, with the store's time of writing.
     pub async fn page_objects(&self) -> Result<Vec<(Hash, DateTime<Utc>)>> {
         const FOLDER: &str = ".offsite/pages";
-        self.store
-            .list(Some(&object_path(FOLDER.as_bytes())?))
-            .map_err(|e| self.error(FOLDER, &e))
+        let listing = self.store.list(Some(&object_path(FOLDER.as_bytes())?));
+        self.few(FOLDER, listing)
             .try_filter_map(|meta| async move {
                 let name = meta.location.filename().and_then(|n| n.strip_suffix(".jsonl.zst"));
                 Ok(name.and_then(|n| blake3::Hash::from_hex(n).ok()).map(|h| (Hash(*h.as_bytes()), meta.last_modified)))

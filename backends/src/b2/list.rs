@@ -17,6 +17,7 @@ use super::put::tag;
 use super::session::Account;
 use super::store::{Store, refused};
 use super::versions::{Page, Version};
+use crate::turns::Turns;
 use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
 
 /// Names a page; Backblaze bills each thousand as one LIST.
@@ -25,14 +26,15 @@ const PAGE: usize = 1000;
 /// Where a listing stands: the name and version to go on from. None at its end.
 type Place = Option<(String, Option<String>)>;
 
-fn circles() -> Failure {
-    Failure::new(ErrorKind::Other, "the server's listing goes round in circles")
-}
+/// Most versions of one name that are looked at together.
+const HELD: usize = 100_000;
 
 /// Where the page after this one begins.
-fn after(page: &Page, from: &(String, Option<String>)) -> Result<Place, Failure> {
+fn after(page: &Page, turns: &mut Turns) -> Result<Place, Failure> {
     let next = page.next_file_name.clone().map(|name| (name, page.next_file_id.clone()));
-    if next.as_ref() == Some(from) { Err(circles()) } else { Ok(next) }
+    let first = page.files.first().map(|version| (&version.file_name, version.id()));
+    turns.page(first, next.as_ref()).map_err(|why| Failure::new(ErrorKind::Other, why))?;
+    Ok(next)
 }
 
 /// What lies there; see [`crate::Backend::list`]. Of a name that several writers tried to create at
@@ -44,7 +46,8 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
     let first = Some((prefix.clone(), None));
-    stream::try_unfold((account, prefix, first, None::<String>), move |(account, prefix, place, mut seen)| async move {
+    let begun = (account, prefix, first, None::<String>, Turns::default());
+    stream::try_unfold(begun, move |(account, prefix, place, mut seen, mut turns)| async move {
         let Some(place) = place else { return Ok(None) };
         let page = match depth {
             Depth::Current => account.names(&prefix, Some(&place.0), false, PAGE).await,
@@ -52,9 +55,9 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
         };
         let fail = |failure: Failure| failure.about(&account.location, "");
         let page = page.map_err(fail)?;
-        let next = after(&page, &place).map_err(fail)?;
+        let next = after(&page, &mut turns).map_err(fail)?;
         let listed: Vec<Listed> = page.files.into_iter().filter_map(|version| listed(version, &prefix, &mut seen)).collect();
-        Ok::<_, Error>(Some((listed, (account, prefix, next, seen))))
+        Ok::<_, Error>(Some((listed, (account, prefix, next, seen, turns))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()
@@ -94,7 +97,7 @@ pub(super) fn objects(
     let (root, below) = roots(&account, prefix);
     let offset = offset.map(|offset| format!("{root}{offset}"));
     let first = offset.clone().filter(|offset| *offset > below).unwrap_or_else(|| below.clone());
-    let walk = Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new() };
+    let walk = Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new(), turns: Turns::default() };
     stream::try_unfold(walk, |mut walk| async move {
         let Some(place) = walk.place.take() else { return Ok(None) };
         let location = walk.account.location.clone();
@@ -114,16 +117,20 @@ struct Walk {
     place: Place,
     /// The versions of the name that the last page ended in.
     held: Vec<Version>,
+    turns: Turns,
 }
 
 impl Walk {
     async fn page(&mut self, place: (String, Option<String>)) -> Result<Vec<ObjectMeta>, Failure> {
         let page = self.account.versions(&self.below, Some(&place), PAGE).await?;
-        self.place = after(&page, &place)?;
+        self.place = after(&page, &mut self.turns)?;
         let mut found = Vec::new();
         for version in page.files {
             if self.held.first().is_some_and(|held| held.file_name != version.file_name) {
                 found.extend(self.seen());
+            }
+            if self.held.len() == HELD {
+                return Err(Failure::new(ErrorKind::Other, format!("the server lists more than {HELD} versions of one name")));
             }
             self.held.push(version);
         }
@@ -159,10 +166,10 @@ pub(super) async fn folder(store: &Store, prefix: Option<&Path>) -> object_store
     let (root, below) = roots(account, prefix);
     let fail = |failure: Failure| refused(&account.location, "", failure);
     let (mut objects, mut common_prefixes) = (Vec::new(), Vec::new());
-    let mut place = Some((below.clone(), None));
+    let (mut place, mut turns) = (Some((below.clone(), None)), Turns::default());
     while let Some(from) = place {
         let page = account.names(&below, Some(&from.0), true, PAGE).await.map_err(fail)?;
-        place = after(&page, &from).map_err(fail)?;
+        place = after(&page, &mut turns).map_err(fail)?;
         for version in page.files {
             if version.action == "folder" {
                 let key = version.file_name.strip_prefix(&root).map(|key| key.trim_end_matches('/'));

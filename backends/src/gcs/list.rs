@@ -15,12 +15,14 @@ use super::control::{Control, md5_of};
 use super::tag::tag;
 use super::uploads::Uploads;
 use crate::meter::Class;
+use crate::turns::Turns;
 use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
 
 /// Most of one page; what the server gives at most.
 const PAGE: i32 = 1000;
 
 /// Which listing, and where it stands.
+#[derive(Clone, Hash)]
 enum Turn {
     Objects(String),
     /// Key and upload after which to go on.
@@ -36,13 +38,16 @@ pub(super) fn list(control: Arc<Control>, uploads: Arc<Uploads>, scope: Scope, d
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
     let pages = Pages { control, uploads, prefix, all: depth == Depth::Everything };
-    stream::try_unfold((pages, Turn::Objects(String::new())), |(pages, turn)| async move {
+    stream::try_unfold((pages, Turn::Objects(String::new()), Turns::default()), |(pages, turn, mut turns)| async move {
         let (page, turn) = match turn {
             Turn::End => return Ok(None),
             Turn::Objects(token) => pages.objects(token).await?,
             Turn::Uploads(after) => pages.uploads(after).await?,
         };
-        Ok::<_, Error>(Some((page, (pages, turn))))
+        let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
+        let next = if matches!(turn, Turn::End) { None } else { Some(&turn) };
+        turns.page(first, next).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
+        Ok::<_, Error>(Some((page, (pages, turn, turns))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()
@@ -76,7 +81,6 @@ impl Pages {
         let turn = match next.is_empty() {
             true if self.all => Turn::Uploads(None),
             true => Turn::End,
-            false if next == token => return Err(self.circle()),
             false => Turn::Objects(next),
         };
         Ok((page, turn))
@@ -107,14 +111,9 @@ impl Pages {
         });
         let turn = match found.next {
             None => Turn::End,
-            next if next == after => return Err(self.circle()),
             next => Turn::Uploads(next),
         };
         Ok((listed.collect(), turn))
-    }
-
-    fn circle(&self) -> Error {
-        Error::new(ErrorKind::Other, &self.control.location, "the server's listing goes round in circles")
     }
 }
 

@@ -38,6 +38,7 @@ impl HttpTransport for Metered {
         crate::fence::check("this machine").map_err(|late| Error::new(ErrorKind::Unexpected, late.message.clone()).set_source(late))?;
         let class = class_of(&request);
         let length = request.body().len() as u64;
+        self.probe.note_page(request.method(), request.uri()).map_err(|why| Error::new(ErrorKind::Unexpected, why))?;
         self.probe.meter.count(class);
         if matches!(class, Class::Put | Class::Multipart) {
             self.probe.meter.add_sent(length);

@@ -13,10 +13,12 @@ use percent_encoding::percent_decode_str;
 
 use super::control::Control;
 use super::error::from_sdk;
+use crate::turns::Turns;
 use crate::usage::NO_UPLOADS;
 use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
 
 /// Which listing, and where it stands.
+#[derive(Clone, Hash)]
 enum Turn {
     Objects(Option<String>),
     /// Key and version after which to go on.
@@ -24,6 +26,12 @@ enum Turn {
     /// Key and upload after which to go on.
     Uploads(Option<(String, Option<String>)>),
     End,
+}
+
+impl Turn {
+    fn goes_on(&self) -> Option<&Self> {
+        if matches!(self, Self::End) { None } else { Some(self) }
+    }
 }
 
 /// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as
@@ -38,14 +46,16 @@ pub(super) fn list(control: Control, scope: Scope, depth: Depth) -> BoxStream<'s
         Depth::Everything => Turn::Versions(None),
     };
     let pages = Pages { control, prefix };
-    stream::try_unfold((pages, first), |(pages, turn)| async move {
+    stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {
         let (page, turn) = match turn {
             Turn::End => return Ok(None),
             Turn::Objects(token) => pages.objects(token).await?,
             Turn::Versions(after) => pages.versions(after).await?,
             Turn::Uploads(after) => pages.uploads(after).await?,
         };
-        Ok::<_, Error>(Some((page, (pages, turn))))
+        let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
+        turns.page(first, turn.goes_on()).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
+        Ok::<_, Error>(Some((page, (pages, turn, turns))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()
@@ -68,7 +78,7 @@ impl Pages {
             .bucket(&self.control.bucket)
             .prefix(&self.prefix)
             .encoding_type(EncodingType::Url)
-            .set_continuation_token(token.clone())
+            .set_continuation_token(token)
             .send()
             .await
             .map_err(|error| from_sdk(&self.control.location, "", &error))?;
@@ -87,12 +97,12 @@ impl Pages {
             page.extend(self.listed(what, encoded)?);
         }
         let next = answer.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        let turn = self.next(answer.is_truncated(), &token, next)?;
+        let turn = self.next(answer.is_truncated(), next)?;
         Ok((page, turn.map_or(Turn::End, |token| Turn::Objects(Some(token)))))
     }
 
     async fn versions(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
-        let (key, version) = after.clone().unzip();
+        let (key, version) = after.unzip();
         let answer = self
             .control
             .client
@@ -135,13 +145,13 @@ impl Pages {
             page.extend(self.listed(what, encoded)?);
         }
         let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_version_id_marker().map(str::to_owned)));
-        let turn = self.next(answer.is_truncated(), &after, next)?;
+        let turn = self.next(answer.is_truncated(), next)?;
         Ok((page, turn.map_or(Turn::Uploads(None), |after| Turn::Versions(Some(after)))))
     }
 
     /// Uploads in parts that have not ended. Their sizes would take a request each.
     async fn uploads(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
-        let (key, upload) = after.clone().unzip();
+        let (key, upload) = after.unzip();
         let answer = self
             .control
             .client
@@ -172,16 +182,15 @@ impl Pages {
             page.extend(self.listed(what, encoded)?);
         }
         let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_upload_id_marker().map(str::to_owned)));
-        let turn = self.next(answer.is_truncated(), &after, next)?;
+        let turn = self.next(answer.is_truncated(), next)?;
         Ok((page, turn.map_or(Turn::End, |after| Turn::Uploads(Some(after)))))
     }
 
     /// Where to go on; none at the end.
-    fn next<T: PartialEq>(&self, truncated: Option<bool>, this: &Option<T>, next: Option<T>) -> Result<Option<T>> {
+    fn next<T>(&self, truncated: Option<bool>, next: Option<T>) -> Result<Option<T>> {
         match (truncated.unwrap_or(false), next) {
             (false, _) => Ok(None),
             (true, None) => Err(self.broken("breaks off: it says there is more but not how to go on")),
-            (true, next) if *this == next => Err(self.broken("goes round in circles: two pages name the same next one")),
             (true, next) => Ok(next),
         }
     }

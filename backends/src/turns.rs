@@ -1,0 +1,127 @@
+//! Listings that bring nothing new, which would go on for ever.
+//!
+//! Owns the two guards against them. [`Turns`] sees the pages of a listing that is read here; [`Circles`] sees only the
+//! requests of one that a library reads to its end. Invariant: no honest listing is ended: what is tried again, what is
+//! empty on the way, and two listings of one place at a time are no circles.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+/// So many pages in a row may be empty: stores look for what they list, and answer before they find any.
+const EMPTY: u32 = 1000;
+/// So often one page of a listing may be asked for: tries, and listings of the same place at a time.
+const ASKED: u32 = 24;
+/// Most pages of one listing that a library reads.
+const PAGES: u32 = 100_000;
+/// Listings that are remembered; those that ended are not told.
+const LISTINGS: usize = 1000;
+
+/// What is said then.
+pub(crate) const CIRCLE: &str = "the server's listing goes round in circles: it brings nothing new and says there is more";
+
+/// The pages of one listing so far. Memory grows by some bytes a page.
+#[derive(Default)]
+pub(crate) struct Turns {
+    seen: HashSet<u64>,
+    empty: u32,
+    hasher: RandomState,
+}
+
+impl Turns {
+    /// Notes a page: the first thing on it, and where it says to go on. Whether it brings something new.
+    pub(crate) fn page(&mut self, first: Option<impl Hash>, next: Option<impl Hash>) -> Result<(), &'static str> {
+        let Some(next) = next else { return Ok(()) };
+        self.empty = if first.is_some() { 0 } else { self.empty + 1 };
+        let fresh_place = self.seen.insert(self.hasher.hash_one((0, next)));
+        let fresh_page = first.is_none_or(|first| self.seen.insert(self.hasher.hash_one((1, first))));
+        if fresh_place && fresh_page && self.empty <= EMPTY { Ok(()) } else { Err(CIRCLE) }
+    }
+}
+
+/// The listings that libraries read, by what they ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Circles {
+    listings: Mutex<HashMap<u64, Listing>>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Listing {
+    pages: u32,
+    asked: HashMap<u64, u32>,
+}
+
+impl Circles {
+    /// Notes a request; an error if it goes on with a listing that brings nothing new.
+    pub(crate) fn ask(&self, path: &str, query: Option<&str>) -> Result<(), &'static str> {
+        let Some(query) = query else { return Ok(()) };
+        let (places, what): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| is_place(pair));
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let which = self.hasher.hash_one((path, what));
+        if places.iter().all(|pair| pair.ends_with('=')) {
+            // The first page of a listing.
+            listings.remove(&which);
+            return Ok(());
+        }
+        if listings.len() >= LISTINGS {
+            listings.clear();
+        }
+        let listing = listings.entry(which).or_default();
+        listing.pages += 1;
+        let asked = listing.asked.entry(self.hasher.hash_one(places)).or_default();
+        *asked += 1;
+        if *asked > ASKED || listing.pages > PAGES { Err(CIRCLE) } else { Ok(()) }
+    }
+}
+
+/// Whether a pair of a query says where a listing is to go on.
+fn is_place(pair: &str) -> bool {
+    const NAMES: [&str; 7] =
+        ["continuation-token", "marker", "key-marker", "upload-id-marker", "version-id-marker", "pageToken", "%24skiptoken"];
+    pair.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_bring_nothing_new_are_a_circle() {
+        let none = None::<&str>;
+        let mut same = Turns::default();
+        assert!(same.page(Some("a"), Some("t")).is_ok());
+        assert!(same.page(Some("b"), Some("t")).is_err(), "the same place");
+        let mut turns = Turns::default();
+        assert!(turns.page(Some("a"), Some("1")).is_ok() && turns.page(Some("b"), Some("2")).is_ok());
+        assert!(turns.page(Some("c"), Some("1")).is_err(), "two places in turn");
+        let mut fresh = Turns::default();
+        assert!(fresh.page(Some("a"), Some("1")).is_ok());
+        assert!(fresh.page(Some("a"), Some("2")).is_err(), "the same page under another place");
+        let mut empty = Turns::default();
+        let pages = (0..5000).position(|n| empty.page(none, Some(n)).is_err());
+        assert_eq!(pages, Some(EMPTY as usize));
+        let mut honest = Turns::default();
+        assert!((0..5000).all(|n| honest.page(Some(n), Some(n + 1)).is_ok() && honest.page(none, Some((n, 'x'))).is_ok()));
+        assert!(honest.page(Some(0), none).is_ok(), "the last page has no next one");
+    }
+
+    #[test]
+    fn requests_that_come_back_are_a_circle() {
+        let ask = |circles: &Circles, query: &str| circles.ask("/b", Some(query));
+        let circles = Circles::default();
+        let pages = (0..1000).position(|_| ask(&circles, "list-type=2&prefix=a&continuation-token=same").is_err());
+        assert_eq!(pages, Some(ASKED as usize));
+        let circles = Circles::default();
+        assert!((0..1000).any(|n| ask(&circles, &format!("prefix=a&marker={}", n % 2)).is_err()), "two in turn");
+        let circles = Circles::default();
+        for _ in 0..1000 {
+            // A listing that is read again and again, and what is no listing.
+            for query in ["prefix=a&marker=", "prefix=a&marker=1", "prefix=a&marker=2", "versionId=1", "prefix=b&marker=1&x"] {
+                let fine = ask(&circles, query).is_ok();
+                assert!(fine || query == "prefix=b&marker=1&x", "{query}");
+            }
+        }
+        assert!(circles.ask("/b/key", None).is_ok());
+    }
+}
