@@ -27,6 +27,7 @@ pub mod scrub;
 pub mod sftp;
 pub mod testing;
 pub mod tidy;
+pub mod trace;
 mod tree;
 mod turns;
 pub mod usage;

@@ -1,11 +1,16 @@
 //! Counts requests by class and bytes, and remembers how far the store's clock is from ours.
 //!
-//! Owns the counters only. HTTP backends feed it from inside the connection, so retries count; the
+//! Owns the counters, and through `trace.rs` the one line that is told of each request: what is not counted here was not
+//! sent. HTTP backends feed it from inside the connection, so retries count; the
 //! directory backend feeds it per storage call. Counters only ever grow.
 
+use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::trace::{self, Call, Tries};
 
 /// The class of a request, as the clouds bill them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,21 @@ pub enum Class {
     Multipart,
 }
 
+impl Class {
+    /// As it stands in a log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Delete => "delete",
+            Self::Multipart => "multipart",
+        }
+    }
+}
+
 /// Shared counters of one destination.
 #[derive(Debug)]
 pub struct Meter {
@@ -28,18 +48,32 @@ pub struct Meter {
     received: AtomicU64,
     /// Store's clock minus ours in milliseconds; `i64::MIN` while unknown.
     skew: AtomicI64,
+    tries: Arc<Tries>,
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { counts: Default::default(), sent: 0.into(), received: 0.into(), skew: i64::MIN.into() }
+        Self { counts: Default::default(), sent: 0.into(), received: 0.into(), skew: i64::MIN.into(), tries: Arc::default() }
     }
 }
 
 impl Meter {
-    /// Counts one request.
-    pub fn count(&self, class: Class) {
+    /// Counts one call of a store that is none of HTTP's: `at` says what it is about.
+    pub(crate) fn call(&self, class: Class, at: impl FnOnce() -> String) {
         self.counts[class as usize].fetch_add(1, Relaxed);
+        trace::call(class.word(), at);
+    }
+
+    /// Counts one request on the wire, which is told in one line when the answer is dropped. `about` says its verb and
+    /// place, and is asked only if somebody listens.
+    pub(crate) fn begin<V: Display>(&self, class: Class, about: impl FnOnce() -> (V, String)) -> Call {
+        self.counts[class as usize].fetch_add(1, Relaxed);
+        self.tell(about)
+    }
+
+    /// The same for one of several requests that are one call, and counted as that.
+    pub(crate) fn tell<V: Display>(&self, about: impl FnOnce() -> (V, String)) -> Call {
+        Call::begin(&self.tries, about)
     }
 
     /// Counts content bytes that went out.

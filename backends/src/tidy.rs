@@ -29,8 +29,8 @@ fn plain(text: &str) -> String {
     if !text.chars().any(|c| breaks(c) || steers(c)) {
         return text.to_owned();
     }
-    let lines = text.split(breaks).map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ").replace(steers, "")
+    let lines = text.split(breaks).map(|line| line.replace(steers, "").trim().to_owned());
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn breaks(c: char) -> bool {

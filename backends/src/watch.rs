@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::meter::Class;
+use crate::trace::Call;
 use crate::wire::{Probe, SILENCE};
 
 /// Longest answer that is no content, in bytes: a page of a listing, what an upload or a setting answered. A
@@ -49,6 +50,8 @@ impl Bound {
         let said = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
         match (class, ranged(headers).or(said)) {
             (Class::Get, Some(length)) => Self::Cut(length),
+            // Not every service says it; whoever asked knows how long it is.
+            (Class::Get, None) => Self::Cut(u64::MAX),
             _ => Self::answer(true),
         }
     }
@@ -98,11 +101,13 @@ pub(crate) struct Watch {
     /// Longest wait for the next piece.
     patience: Duration,
     ended: bool,
+    /// The request whose answer it is; told when this is dropped.
+    call: Call,
 }
 
 impl Watch {
-    pub(crate) fn new(bound: Bound, counted: Option<Arc<Probe>>) -> Self {
-        Self { bound, counted, taken: 0, waited: Duration::ZERO, waiting: None, patience: SILENCE, ended: false }
+    pub(crate) fn new(bound: Bound, counted: Option<Arc<Probe>>, call: Call) -> Self {
+        Self { bound, counted, call, taken: 0, waited: Duration::ZERO, waiting: None, patience: SILENCE, ended: false }
     }
 
     /// Notes a piece of so many bytes; answers how many of them are to be taken.
@@ -121,6 +126,7 @@ impl Watch {
         }
         let take = (length as u64).min(room);
         self.taken += take;
+        self.call.received(take);
         self.ended |= length as u64 > room;
         if let Some(probe) = &self.counted {
             probe.meter.add_received(take);
@@ -267,13 +273,13 @@ mod tests {
         assert_eq!(of(Class::Get, 403, &[("content-length", "900000")]), Bound::Cut(REFUSAL));
         assert_eq!(of(Class::List, 200, &[("content-length", "900000")]), Bound::Refuse(ANSWER));
         for odd in ["bytes 9-5/20", "bytes 18446744073709551615-0/-1", "bytes 0-18446744073709551615/9", "items 1-2/3", "x"] {
-            assert_eq!(of(Class::Get, 206, &[("content-range", odd)]), Bound::Refuse(ANSWER), "{odd}");
+            assert_eq!(of(Class::Get, 206, &[("content-range", odd), ("content-length", "4")]), Bound::Cut(4), "{odd}");
         }
     }
 
     /// An endless body of pieces of a thousand bytes.
     fn endless(bound: Bound) -> Watched<impl Stream<Item = Result<Bytes, Halt>> + Unpin> {
-        Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None))
+        Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None, Call::untold()))
     }
 
     #[tokio::test]
@@ -282,7 +288,7 @@ mod tests {
         assert_eq!(all.iter().map(Bytes::len).collect::<Vec<_>>(), [1000, 1000, 500]);
         assert_eq!(endless(Bound::Cut(2000)).try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) }).await, Ok(2000));
         let hangs = stream::iter([Ok::<_, Halt>(Bytes::from_static(b"all"))]).chain(stream::pending());
-        let all: Vec<Bytes> = Watched::new(hangs, Watch::new(Bound::Cut(3), None)).try_collect().await.unwrap();
+        let all: Vec<Bytes> = Watched::new(hangs, Watch::new(Bound::Cut(3), None, Call::untold())).try_collect().await.unwrap();
         assert_eq!(all, ["all"]);
         assert_eq!(endless(Bound::Refuse(2500)).try_collect::<Vec<_>>().await, Err(Halt::TooLong(2500)));
     }
@@ -290,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn a_byte_now_and_then_is_not_waited_for_for_ever() {
         let patience = Duration::from_millis(200);
-        let watch = || Watch { patience, ..Watch::new(Bound::Cut(1 << 30), None) };
+        let watch = || Watch { patience, ..Watch::new(Bound::Cut(1 << 30), None, Call::untold()) };
         let drip = stream::unfold((), |()| async {
             sleep(Duration::from_millis(20)).await;
             Some((Ok::<_, Halt>(Bytes::from_static(b"x")), ()))

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::Meter;
 use crate::meter::Class;
+use crate::trace::shown;
 use crate::turns::Circles;
 use crate::watch::{Bound, Halt, Watch, Watched};
 
@@ -139,7 +140,8 @@ impl HttpService for Metered {
         self.probe
             .note_page(request.method(), request.uri())
             .map_err(|why| HttpError::new(HttpErrorKind::Unknown, std::io::Error::other(why)))?;
-        self.probe.meter.count(class);
+        let mut call = self.probe.meter.begin(class, || (request.method().clone(), shown(request.uri())));
+        call.sent(length);
         if length > 0 && request.method().as_str() == "PUT" {
             self.probe.meter.add_sent(length);
         }
@@ -148,6 +150,7 @@ impl HttpService for Metered {
             Ok(answer) => answer?,
             Err(_) => return Err(silent("no answer", patience)),
         };
+        call.answered(response.status().as_u16());
         self.probe.note_date(date_of(response.headers()));
         if let Some(error) = elsewhere(response.status(), response.headers()) {
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
@@ -158,7 +161,7 @@ impl HttpService for Metered {
         }
         let bound = Bound::of(class, response.status(), response.headers());
         let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
-        Ok(response.map(|body| HttpResponseBody::new(Watched::new(body, Watch::new(bound, counted)))))
+        Ok(response.map(|body| HttpResponseBody::new(Watched::new(body, Watch::new(bound, counted, call)))))
     }
 }
 

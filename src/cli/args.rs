@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use super::verbs;
+use super::{log, verbs};
 
 /// Keeps directories offsite: a plain mirror with history, diffed against a manifest
 #[derive(Debug, Parser)]
@@ -30,9 +30,18 @@ pub struct Global {
     /// Say only what was asked for and what went wrong
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// List every change
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
+    /// List every change, and log what the run is doing; -vv logs every request, -vvv every call
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Where the log goes (default: stderr)
+    #[arg(long, value_name = "WHERE", global = true, value_enum, conflicts_with = "log_file")]
+    pub log: Option<log::Place>,
+    /// Append the log to a file instead
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
+    /// What is logged: a level, or TARGET=LEVEL,… (docs/logs.md)
+    #[arg(long, value_name = "FILTER", global = true, env = "OFFSITE_LOG", hide_env_values = true)]
+    pub log_filter: Option<String>,
     /// Where manifests, journals and spools are kept between runs (default: $OFFSITE_CACHE_DIR, else
     /// $XDG_CACHE_HOME/offsite, else ~/.cache/offsite)
     #[arg(long, value_name = "DIR", global = true)]

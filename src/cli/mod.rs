@@ -10,6 +10,7 @@ mod args_filter;
 mod args_from;
 mod args_run;
 mod interrupt;
+mod log;
 mod progress;
 mod render;
 mod schema;
@@ -72,10 +73,16 @@ pub fn cannot_start(cli: &Cli, error: std::io::Error) -> u8 {
 pub async fn run(cli: Cli) -> u8 {
     let screen = Screen::new(&cli.global);
     let out = Out::new(&cli.global, screen.clone());
+    if let Err(error) = log::start(&cli.global, &screen) {
+        return out.failed(&error);
+    }
+    tracing::info!(target: "offsite::run", version = env!("CARGO_PKG_VERSION"), begins = true);
     let interrupt = Interrupt::install(out.clone());
     let context = Context { out, global: cli.global, screen, interrupt };
-    match verbs::run(cli.verb, &context).await {
+    let exit = match verbs::run(cli.verb, &context).await {
         Ok(code) => code,
         Err(error) => context.out.failed(&error),
-    }
+    };
+    tracing::info!(target: "offsite::run", exit);
+    exit
 }

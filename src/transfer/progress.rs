@@ -35,6 +35,8 @@ pub struct Progress {
 
 impl Progress {
     pub fn set_phase(&self, phase: Phase) {
+        let (files, bytes) = (self.files.load(Relaxed), self.bytes.load(Relaxed));
+        tracing::info!(target: "offsite::run", phase = ?phase, files, bytes);
         self.phase.store(phase as u8, Relaxed);
     }
 

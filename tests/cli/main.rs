@@ -13,6 +13,7 @@ mod hooks;
 mod import;
 mod init;
 mod jobs;
+mod liars;
 mod output;
 mod places;
 mod report;

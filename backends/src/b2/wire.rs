@@ -4,6 +4,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::error::Failure;
 use crate::error::chain;
 use crate::meter::Class;
+use crate::trace::{Call, shown};
 use crate::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
 use crate::wire::{SILENCE, SLOWEST, client, elsewhere};
 use crate::{ErrorKind, Meter};
@@ -40,13 +42,17 @@ impl Wire {
     /// Sends one request with a body of `length` bytes; answers that are no success are failures.
     pub(super) async fn send(&self, class: Class, request: RequestBuilder, length: u64) -> Result<Response, Failure> {
         crate::fence::check("this machine").map_err(|late| Failure::new(late.kind, late.message))?;
-        self.meter.count(class);
+        let request = request.build().map_err(|error| no_answer(&error))?;
+        let mut call = self.meter.begin(class, || (request.method().clone(), shown(request.url())));
+        call.sent(length);
         let patience = SILENCE + Duration::from_secs(length / SLOWEST);
-        let response = match timeout(patience, request.send()).await {
+        let mut response = match timeout(patience, self.http.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(no_answer(&error)),
             Err(_) => return Err(silent("no answer", patience)),
         };
+        call.answered(response.status().as_u16());
+        response.extensions_mut().insert(Held(Arc::new(Mutex::new(Some(call)))));
         self.note_date(response.headers().get("date").and_then(|v| v.to_str().ok()));
         if let Some(error) = elsewhere(response.status(), response.headers()) {
             return Err(Failure::new(ErrorKind::Invalid, error.to_string()));
@@ -97,9 +103,16 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> 
 }
 
 /// The body of an answer, within bounds.
-pub(super) fn bounded(response: Response, bound: Bound) -> Watched<BoxStream<'static, Result<Bytes, Broken>>> {
-    Watched::new(response.bytes_stream().map_err(Broken::Wire).boxed(), Watch::new(bound, None))
+pub(super) fn bounded(mut response: Response, bound: Bound) -> Watched<BoxStream<'static, Result<Bytes, Broken>>> {
+    let held = response.extensions_mut().remove::<Held>();
+    let call = held.and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let watch = Watch::new(bound, None, call.unwrap_or_else(Call::untold));
+    Watched::new(response.bytes_stream().map_err(Broken::Wire).boxed(), watch)
 }
+
+/// The request that an answer belongs to, until its body is read.
+#[derive(Clone)]
+struct Held(Arc<Mutex<Option<Call>>>);
 
 /// Why a body ended early.
 #[derive(Debug)]

@@ -102,8 +102,8 @@ impl Tree for FencedTree {
         self.may(Act::Tree, path, || self.inner.hard_link(existing, path)).await
     }
 
-    async fn stage_copy(&self, from: &[u8], meta: FileMeta) -> Result<Staged> {
-        self.inner.stage_copy(from, meta).await
+    async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
+        self.inner.stage_copy(from, length, meta).await
     }
 
     async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
@@ -122,8 +122,8 @@ impl Tree for FencedTree {
         self.inner.sync().await
     }
 
-    async fn read_blocks(&self, path: &[u8]) -> Result<BoxStream<'static, Result<Bytes>>> {
-        self.inner.read_blocks(path).await
+    async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.inner.read_blocks(path, length).await
     }
 
     async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {

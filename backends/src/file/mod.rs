@@ -131,7 +131,7 @@ impl Backend for FileBackend {
     }
 
     async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
-        self.meter.count(Class::Copy);
+        self.meter.call(Class::Copy, || self.tree.area.dirs.shown(from.as_ref().as_bytes()));
         let area = self.tree.area.clone();
         let (from, to) = (from.clone(), to.clone());
         let etag = etag.map(str::to_owned);
@@ -149,7 +149,7 @@ impl Backend for FileBackend {
     /// As the directories answer, in no order, in memory that grows only with the number of
     /// directories. Ends in an error at a directory that cannot be read.
     fn list(&self, _: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
-        self.meter.count(Class::List);
+        self.meter.call(Class::List, || self.location.to_string());
         walk::list(self.tree.area.clone(), Vec::new(), walk::Order::Any)
             .map(|found| {
                 let found = found?;

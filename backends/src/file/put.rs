@@ -177,7 +177,7 @@ impl fmt::Debug for Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.meter.count(Class::Put);
+        self.meter.call(Class::Put, || self.area.dirs.shown(&self.key));
         let (fd, area, key) = (self.fd.clone(), self.area.clone(), self.key.clone());
         let (meter, mut at) = (self.meter.clone(), self.offset);
         self.offset += data.content_length() as u64;

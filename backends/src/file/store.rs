@@ -45,7 +45,7 @@ impl FileStore {
     }
 
     fn list_from(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.meter.count(Class::List);
+        self.count(Class::List, prefix);
         let start = key(prefix.unwrap_or(&Path::default())).to_vec();
         walk::list(self.area.clone(), start, Order::Bytes)
             .map_err(Error::into_store)
@@ -53,8 +53,12 @@ impl FileStore {
             .boxed()
     }
 
+    fn count(&self, class: Class, location: Option<&Path>) {
+        self.meter.call(class, || self.area.dirs.shown(location.map_or(b"", key)));
+    }
+
     async fn copy(&self, from: &Path, to: &Path, mode: Mode) -> StoreResult<()> {
-        self.meter.count(Class::Copy);
+        self.count(Class::Copy, Some(from));
         let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
         blocking(move || {
             let staged = area.stage_copy(key(&from), &FileMeta::default())?;
@@ -69,7 +73,7 @@ impl FileStore {
 #[async_trait]
 impl ObjectStore for FileStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
-        self.meter.count(Class::Put);
+        self.count(Class::Put, Some(location));
         let mode = match opts.mode {
             PutMode::Overwrite => Mode::Overwrite,
             PutMode::Create => Mode::Create,
@@ -100,7 +104,7 @@ impl ObjectStore for FileStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
         let class = if options.head { Class::Head } else { Class::Get };
-        self.meter.count(class);
+        self.count(class, Some(location));
         if options.version.is_some() {
             return Err(unsupported("a version of an object in a directory"));
         }
@@ -131,7 +135,7 @@ impl ObjectStore for FileStore {
                 let (area, meter) = (area.clone(), meter.clone());
                 async move {
                     let location = location?;
-                    meter.count(Class::Delete);
+                    meter.call(Class::Delete, || area.dirs.shown(key(&location)));
                     let at = location.clone();
                     blocking(move || delete(&area, key(&at))).await.map_err(Error::into_store)?;
                     Ok(location)
@@ -146,7 +150,7 @@ impl ObjectStore for FileStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.meter.count(Class::List);
+        self.count(Class::List, prefix);
         let (area, prefix) = (self.area.clone(), prefix.cloned().unwrap_or_default());
         let (files, dirs) = blocking(move || walk::level(&area, key(&prefix))).await.map_err(Error::into_store)?;
         Ok(ListResult {
@@ -165,7 +169,7 @@ impl ObjectStore for FileStore {
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
-        self.meter.count(Class::Copy);
+        self.count(Class::Copy, Some(from));
         let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
         let create = options.target_mode == RenameTargetMode::Create;
         blocking(move || rename(&area, key(&from), key(&to), create)).await.map_err(Error::into_store)

@@ -37,8 +37,14 @@ impl LocalTree {
         Ok(Self { area })
     }
 
-    /// Runs `op` with the area and a path on a thread that may block.
-    async fn run<T: Send + 'static>(&self, path: &[u8], op: impl FnOnce(&Arc<Area>, &[u8]) -> Result<T> + Send + 'static) -> Result<T> {
+    /// Runs `op` with the area and a path on a thread that may block; `verb` names it in a log.
+    async fn run<T: Send + 'static>(
+        &self,
+        verb: &str,
+        path: &[u8],
+        op: impl FnOnce(&Arc<Area>, &[u8]) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        crate::trace::call(verb, || self.area.dirs.shown(path));
         let (area, path) = (self.area.clone(), path.to_vec());
         blocking(move || op(&area, &path)).await
     }
@@ -72,10 +78,11 @@ impl Tree for LocalTree {
     }
 
     async fn discard(&self, staged: Staged) -> Result<()> {
-        self.run(&staged.temp, |area, temp| area.discard(temp)).await
+        self.run("discard", &staged.temp, |area, temp| area.discard(temp)).await
     }
 
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+        items.iter().for_each(|item| crate::trace::call("publish", || self.area.dirs.shown(&item.path)));
         let (area, count, fence) = (self.area.clone(), items.len(), crate::fence::current());
         match blocking(move || Ok(publish::publish(&area, items, durable, fence.as_ref()))).await {
             Ok(answers) => answers,
@@ -84,21 +91,21 @@ impl Tree for LocalTree {
     }
 
     async fn make_dir(&self, path: &[u8]) -> Result<()> {
-        self.run(path, |area, path| area.dirs.dir(path, super::dirs::Make::Yes).map(drop)).await
+        self.run("make_dir", path, |area, path| area.dirs.dir(path, super::dirs::Make::Yes).map(drop)).await
     }
 
     async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
         let target = target.to_vec();
-        self.run(path, move |area, path| publish::symlink(area, path, &target, &meta)).await
+        self.run("symlink", path, move |area, path| publish::symlink(area, path, &target, &meta)).await
     }
 
     async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
         let existing = existing.to_vec();
-        self.run(path, move |area, path| publish::hard_link(area, &existing, path)).await
+        self.run("hard_link", path, move |area, path| publish::hard_link(area, &existing, path)).await
     }
 
     async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
-        self.run(from, move |area, from| {
+        self.run("stage_copy", from, move |area, from| {
             let source = read::open_exactly(&area.dirs, from, length)?;
             Ok(area.stage_copy_of(&source, length, &meta)?.0.into_staged())
         })
@@ -106,24 +113,24 @@ impl Tree for LocalTree {
     }
 
     async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
-        self.run(path, move |area, path| publish::set_meta(area, path, &meta)).await
+        self.run("set_meta", path, move |area, path| publish::set_meta(area, path, &meta)).await
     }
 
     async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
         let keep = keep.map(<[u8]>::to_vec);
-        self.run(path, move |area, path| publish::remove_file(area, path, keep.as_deref())).await
+        self.run("remove_file", path, move |area, path| publish::remove_file(area, path, keep.as_deref())).await
     }
 
     async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
-        self.run(path, |area, path| publish::remove_dir(area, path)).await
+        self.run("remove_dir", path, |area, path| publish::remove_dir(area, path)).await
     }
 
     async fn sync(&self) -> Result<()> {
-        self.run(b"", |area, _| area.dirs.sync_file_system()).await
+        self.run("sync", b"", |area, _| area.dirs.sync_file_system()).await
     }
 
     async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
-        self.run(path, move |area, path| {
+        self.run("read_blocks", path, move |area, path| {
             let fd = read::open_exactly(&area.dirs, path, length)?;
             Ok(read::blocks(fd, 0..length, area.dirs.shown(path)))
         })
@@ -131,19 +138,19 @@ impl Tree for LocalTree {
     }
 
     async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {
-        self.run(path, |area, path| read::stat(&area.dirs, path)).await
+        self.run("stat", path, |area, path| read::stat(&area.dirs, path)).await
     }
 
     async fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.run(path, |area, path| read::link(&area.dirs, path)).await
+        self.run("read_link", path, |area, path| read::link(&area.dirs, path)).await
     }
 
     async fn clear_staging(&self) -> Result<()> {
-        self.run(b"", |area, _| area.clear()).await
+        self.run("clear_staging", b"", |area, _| area.clear()).await
     }
 
     async fn remove_staging(&self) -> Result<()> {
-        self.run(b"", |area, _| area.remove()).await
+        self.run("remove_staging", b"", |area, _| area.remove()).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! data plane, nor listings and settings, which use it. Invariants: every request is counted in the same
 //! meter as the data plane's, retries too; and every request ends, also with a server that speaks no gRPC.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -27,6 +27,7 @@ use super::settings::Settings;
 use super::tag::{Tag, quoted};
 use super::tokens::Tokens;
 use crate::meter::Class;
+use crate::trace::Call;
 use crate::wire::Probe;
 use crate::{Error, ErrorKind, Held, Location, Refused, Result};
 
@@ -78,8 +79,10 @@ impl Control {
 
     /// Counts a request and those that repeat it, and says that it may be repeated.
     pub(super) fn counted<B: RequestOptionsBuilder>(&self, class: Class, request: B) -> B {
-        self.probe.meter.count(class);
-        request.with_retry_policy(Counted { probe: self.probe.clone(), class }).with_idempotency(true)
+        let counted =
+            Counted { probe: self.probe.clone(), class, place: self.location.to_string(), call: std::sync::Mutex::new(Call::untold()) };
+        counted.begin();
+        request.with_retry_policy(counted).with_idempotency(true)
     }
 
     pub(super) fn error(&self, key: &str, error: &RpcError) -> Error {
@@ -225,17 +228,35 @@ pub(super) fn md5_of(object: &Object) -> Option<String> {
 struct Counted {
     probe: Arc<Probe>,
     class: Class,
+    place: String,
+    /// The request that is under way; told when the next one begins, or when this is dropped with the last.
+    call: std::sync::Mutex<Call>,
+}
+
+impl Counted {
+    fn begin(&self) {
+        let mut call = self.probe.meter.begin(self.class, || (format!("gRPC {}", self.class.word()), self.place.clone()));
+        // What fails says so before this is dropped.
+        call.ended("ok", false);
+        *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call;
+    }
+
+    fn failed(&self, error: &RpcError) {
+        let status = error.status().map_or_else(|| "none".to_owned(), |status| format!("{:?}", status.code));
+        self.call.lock().unwrap_or_else(PoisonError::into_inner).ended(status, error.is_transport() || error.is_timeout());
+    }
 }
 
 impl RetryPolicy for Counted {
     fn on_error(&self, state: &RetryState, error: RpcError) -> RetryResult {
+        self.failed(&error);
         if speaks_no_grpc(&error) {
             return RetryResult::Permanent(error);
         }
         let limited = RetryableErrors.with_attempt_limit(6).with_time_limit(Duration::from_secs(180));
         let result = limited.on_error(state, error);
         if matches!(result, RetryResult::Continue(_)) {
-            self.probe.meter.count(self.class);
+            self.begin();
         }
         result
     }

@@ -5,6 +5,7 @@
 
 use object_store::Error as StoreError;
 
+use crate::watch::Halt;
 use crate::{Error, ErrorKind, Location, Reach};
 
 /// An error about one key of a place (about the place itself where the key is empty).
@@ -40,6 +41,12 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
 /// The same as the data plane gives it, ours inside.
 pub(super) fn store_error(location: &Location, key: &str, found: opendal::Error) -> StoreError {
     error(location, key, found).into_store()
+}
+
+impl From<Halt> for StoreError {
+    fn from(halt: Halt) -> Self {
+        Self::Generic { store: "offsite", source: Box::new(halt) }
+    }
 }
 
 /// A refusal of our own, as the data plane gives it.

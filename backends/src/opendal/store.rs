@@ -24,6 +24,8 @@ use super::dirs::{Dirs, delete_file};
 use super::error::{refused, store_error, unsupported};
 use super::list::{Found, STAGING, object_meta, tag_of, walk};
 use super::parts::{Going, Upload};
+use crate::trace::Call;
+use crate::watch::{Bound, Watch, Watched};
 use crate::{Error, ErrorKind, Location};
 
 type StoreResult<T> = object_store::Result<T>;
@@ -160,7 +162,9 @@ impl OpendalStore {
             Err(e) if e.kind() == opendal::ErrorKind::Unsupported => self.look(key).await?,
             Err(e) => return Err(failed(e)),
         };
-        Ok((object_meta(location.clone(), &meta), self.streamed(key, body)))
+        let meta = object_meta(location.clone(), &meta);
+        let body = self.streamed(key, body, meta.size);
+        Ok((meta, body))
     }
 
     async fn part(
@@ -181,16 +185,19 @@ impl OpendalStore {
         };
         let reader = reader.await.map_err(|e| self.error(key, e))?;
         let body = reader.into_bytes_stream(wanted.clone()).await.map_err(|e| self.error(key, e))?;
-        Ok((meta, wanted, self.streamed(key, body)))
+        let body = self.streamed(key, body, wanted.end - wanted.start);
+        Ok((meta, wanted, body))
     }
 
-    fn streamed(&self, key: &str, body: opendal::FuturesBytesStream) -> BoxStream<'static, StoreResult<Bytes>> {
+    /// What comes of `length` bytes, and no more than that.
+    fn streamed(&self, key: &str, body: opendal::FuturesBytesStream, length: u64) -> BoxStream<'static, StoreResult<Bytes>> {
         let (location, key) = (self.location.clone(), key.to_owned());
         let cut = move |e: std::io::Error| match e.downcast::<opendal::Error>() {
             Ok(e) => store_error(&location, &key, e),
             Err(e) => refused(&location, &key, ErrorKind::Transient, crate::error::chain(&e)),
         };
-        body.map_err(cut).boxed()
+        let watch = Watch::new(Bound::Cut(length), None, Call::untold());
+        Watched::new(body.map_err(cut).boxed(), watch).boxed()
     }
 }
 

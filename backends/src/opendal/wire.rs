@@ -14,6 +14,7 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::time::timeout;
 
 use crate::meter::Class;
+use crate::trace::shown;
 use crate::watch::{Bound, Halt, Piece, Watch, Watched};
 use crate::wire::{Probe, SILENCE, SLOWEST, client, elsewhere};
 
@@ -39,7 +40,8 @@ impl HttpTransport for Metered {
         let class = class_of(&request);
         let length = request.body().len() as u64;
         self.probe.note_page(request.method(), request.uri()).map_err(|why| Error::new(ErrorKind::Unexpected, why))?;
-        self.probe.meter.count(class);
+        let mut call = self.probe.meter.begin(class, || (request.method().clone(), shown(request.uri())));
+        call.sent(length);
         if matches!(class, Class::Put | Class::Multipart) {
             self.probe.meter.add_sent(length);
         }
@@ -48,6 +50,7 @@ impl HttpTransport for Metered {
             Ok(answer) => answer?,
             Err(_) => return Err(silent("no answer", patience)),
         };
+        call.answered(response.status().as_u16());
         self.probe.note_date(response.headers().get("date").and_then(|date| date.to_str().ok()));
         if let Some(error) = elsewhere(response.status(), response.headers()) {
             return Err(Error::new(ErrorKind::ConfigInvalid, error.to_string()));
@@ -57,7 +60,7 @@ impl HttpTransport for Metered {
         }
         let bound = Bound::of(class, response.status(), response.headers());
         let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
-        let watch = |body| Box::new(Watched::new(body, Watch::new(bound, counted))) as Pieces;
+        let watch = |body| Box::new(Watched::new(body, Watch::new(bound, counted, call))) as Pieces;
         Ok(response.map(|body| body.map_inner(watch)))
     }
 }

@@ -4,7 +4,7 @@
 //! of errors. Invariants: every request the SDK sends is counted in the same
 //! meter as the data plane's; and a listing is complete or ends in an error.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -20,6 +20,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutResult;
 use object_store::path::Path;
@@ -29,6 +30,7 @@ use super::credentials::Chain;
 use super::error::from_sdk;
 use super::settings::Settings;
 use super::wire::classify;
+use crate::trace::{Call, shown};
 use crate::watch::{Bound, Watch, Watched};
 use crate::wire::Probe;
 use crate::{Location, Result};
@@ -208,6 +210,14 @@ pub(super) fn version(id: Option<&str>) -> Option<String> {
 #[derive(Debug)]
 struct Counter(Arc<Probe>);
 
+/// The request of the try that is being made.
+#[derive(Debug)]
+struct UnderWay(Mutex<Option<Call>>);
+
+impl Storable for UnderWay {
+    type Storer = StoreReplace<Self>;
+}
+
 impl Intercept for Counter {
     fn name(&self) -> &'static str {
         "offsite-meter"
@@ -217,13 +227,16 @@ impl Intercept for Counter {
         &self,
         context: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         crate::fence::check("this machine")?;
         let request = context.request();
         let query = request.uri().split_once('?').map(|(_, query)| query);
         let copies = request.headers().get("x-amz-copy-source").is_some();
-        self.0.meter.count(classify(request.method(), query, copies));
+        let class = classify(request.method(), query, copies);
+        let mut call = self.0.meter.begin(class, || (request.method().to_owned(), shown(request.uri())));
+        call.sent(request.body().content_length().unwrap_or_default());
+        bag.interceptor_state().store_put(UnderWay(Mutex::new(Some(call))));
         Ok(())
     }
 
@@ -232,12 +245,15 @@ impl Intercept for Counter {
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
+        let call = bag.load::<UnderWay>().and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut call = call.unwrap_or_else(Call::untold);
+        call.answered(response.status().as_u16());
         let bound = Bound::answer(response.status().is_success());
         let body = std::mem::replace(response.body_mut(), SdkBody::taken());
-        *response.body_mut() = SdkBody::from_body_1_x(Watched::new(body, Watch::new(bound, None)));
+        *response.body_mut() = SdkBody::from_body_1_x(Watched::new(body, Watch::new(bound, None, call)));
         Ok(())
     }
 

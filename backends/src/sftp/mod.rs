@@ -113,7 +113,7 @@ impl Backend for SftpBackend {
     /// The clock by which the server stamps a file that is made. Where nothing can be written (no such
     /// directory yet, read-only), this machine's.
     async fn now(&self) -> Result<DateTime<Utc>> {
-        self.meter.count(Class::Head);
+        self.meter.call(Class::Head, || self.location.to_string());
         let touched = async {
             self.area.dirs.root().await?;
             let (temp, handle) = self.area.create().await?;
@@ -140,7 +140,7 @@ impl Backend for SftpBackend {
     }
 
     async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
-        self.meter.count(Class::Copy);
+        self.meter.call(Class::Copy, || self.area.dirs.link.shown(from.as_ref().as_bytes()));
         let (from, to) = (from.as_ref().as_bytes(), to.as_ref().as_bytes());
         let found = read::File::open(&self.area, from).await?;
         put::expect(&self.area, from, &found.attrs, etag)?;
@@ -150,7 +150,7 @@ impl Backend for SftpBackend {
 
     /// As the directories answer, in no order. Ends in an error at a directory that cannot be read.
     fn list(&self, _: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
-        self.meter.count(Class::List);
+        self.meter.call(Class::List, || self.location.to_string());
         let listed = |found: Result<walk::Found>| {
             let (key, attrs) = found?;
             Ok(Listed {
@@ -167,7 +167,7 @@ impl Backend for SftpBackend {
     }
 
     async fn space(&self) -> Result<Option<Space>> {
-        self.meter.count(Class::Head);
+        self.meter.call(Class::Head, || self.location.to_string());
         let root = self.area.dirs.full(b"");
         let asked = self.area.dirs.link.run(b"", |session, _| {
             let root = &root;

@@ -6,6 +6,9 @@
 
 use bytes::{Buf, Bytes};
 
+use crate::Meter;
+use crate::trace::Call;
+
 /// The largest packet that is taken from a server, in bytes.
 pub(super) const MAX_PACKET: usize = 1 << 20;
 
@@ -109,6 +112,50 @@ impl Packet {
         packet
     }
 
+    /// The line of a log that this request will be; pieces of contents are not told.
+    pub fn told(&self, meter: &Meter) -> Call {
+        match self.head[4] {
+            READ | WRITE => Call::untold(),
+            _ => meter.tell(|| (self.name(), self.about())),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.head[4] {
+            OPEN => "OPEN",
+            CLOSE => "CLOSE",
+            LSTAT => "LSTAT",
+            FSTAT => "FSTAT",
+            SETSTAT => "SETSTAT",
+            FSETSTAT => "FSETSTAT",
+            OPENDIR => "OPENDIR",
+            READDIR => "READDIR",
+            REMOVE => "REMOVE",
+            MKDIR => "MKDIR",
+            RMDIR => "RMDIR",
+            STAT => "STAT",
+            RENAME => "RENAME",
+            READLINK => "READLINK",
+            SYMLINK => "SYMLINK",
+            _ => return String::from_utf8_lossy(&self.first()).into_owned(),
+        }
+        .to_owned()
+    }
+
+    /// The path that it is about, as the server is asked for it; of an open file only that it is one.
+    fn about(&self) -> String {
+        match self.head[4] {
+            CLOSE | FSTAT | FSETSTAT | READDIR => "(open)".to_owned(),
+            EXTENDED => String::new(),
+            _ => String::from_utf8_lossy(&self.first()).into_owned(),
+        }
+    }
+
+    /// Its first field.
+    fn first(&self) -> Bytes {
+        string(&mut Bytes::copy_from_slice(&self.head[HEAD..])).unwrap_or_default()
+    }
+
     /// Fills in what is known only when the packet goes out.
     pub fn seal(mut self, id: u32) -> Self {
         let length = self.head.len() - 4 + self.body.as_ref().map_or(0, Bytes::len);
@@ -183,6 +230,20 @@ impl Reply {
             _ => return None,
         };
         Some((id, reply))
+    }
+}
+
+impl Reply {
+    /// How it ended, for a log.
+    pub fn tell(&self, call: &mut Call) {
+        match self {
+            Self::Status(status) => call.ended(status.code, false),
+            Self::Data(data) => {
+                call.received(data.len() as u64);
+                call.ended(OK, false);
+            }
+            _ => call.ended(OK, false),
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl fmt::Debug for Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.area.dirs.link.meter.count(Class::Multipart);
+        self.area.dirs.link.meter.call(Class::Multipart, || self.area.dirs.link.shown(&self.key));
         let (blocks, ended) = (Arc::clone(&self.blocks), self.ended());
         let (written, ready) = oneshot::channel();
         let before = self.before.replace(ready);

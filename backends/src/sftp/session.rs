@@ -2,23 +2,26 @@
 //!
 //! Owns the two tasks that write and read, the ids, what the server offers, and how many content bytes
 //! are on the way at once. Any number of requests can be under way; they leave in the order of the calls.
-//! Invariant: once the connection is gone every request that waits, and every later one, answers
-//! [`Fault::Lost`]; nobody waits for ever.
+//! Invariant: once the connection is gone, or a server that owes an answer has gone silent, every request that waits, and
+//! every later one, answers [`Fault::Lost`]; nobody waits for ever.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::address::Address;
 use super::packet::{self, Packet, Reply, Status};
 use super::ssh::{Ssh, explain};
 use crate::meter::Meter;
+use crate::trace::Call;
 use crate::{Error, ErrorKind, Location, Result};
 
 /// Content bytes of writes that may be on the way at once: more than any link holds, and little enough
@@ -28,6 +31,10 @@ const ON_THE_WAY: usize = 8 << 20;
 const SMALL: usize = 16 << 10;
 /// Read and write sizes where the server does not say.
 const USUAL: u32 = 32 << 10;
+/// How long a server that owes an answer may say nothing at all: a copy of much on the server, or bringing a large file to
+/// its disk, answers only at its end. And how long it may take to greet, a login with it.
+const SILENCE: Duration = Duration::from_secs(900);
+const GREETING: Duration = Duration::from_secs(180);
 /// The largest piece that is asked for or sent, whatever the server offers.
 const LARGEST: u64 = 256 << 10;
 
@@ -57,6 +64,7 @@ pub(super) struct Offers {
 /// Whoever waits for a reply, and the room its content takes until then.
 struct Waiter {
     sender: oneshot::Sender<Reply>,
+    call: Call,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -131,7 +139,7 @@ impl Session {
         tokio::spawn(send_all(write, queued));
         let waiters = Arc::clone(&waiting);
         tokio::spawn(async move {
-            let _ = receive_all(read, &waiters, hello).await;
+            let _ = receive_all(read, &waiters, hello, (GREETING, SILENCE)).await;
             // Dropping the waiters tells them.
             lock(&waiters).take();
             let _ = say.send(Some(ssh.end().await));
@@ -210,7 +218,9 @@ impl Session {
             while waiters.contains_key(&id) {
                 id = self.next.fetch_add(1, Relaxed);
             }
-            waiters.insert(id, Waiter { sender, _room: room });
+            let mut call = packet.told(&self.meter);
+            call.sent(packet.body.as_ref().map_or(0, |body| body.len() as u64));
+            waiters.insert(id, Waiter { sender, call, _room: room });
             id
         };
         self.packets.fetch_add(1, Relaxed);
@@ -274,16 +284,25 @@ async fn write_both(stream: &mut OwnedWriteHalf, mut first: &[u8], mut second: &
     stream.write_all(second).await
 }
 
-/// Reads replies and hands them out, until the connection ends or what comes is none.
+/// Reads replies and hands them out, until the connection ends, what comes is none, or nothing comes of what is awaited
+/// for as long as `patience` says, for the greeting and for all else.
 async fn receive_all(
     mut stream: OwnedReadHalf,
     waiting: &Mutex<Option<Waiters>>,
     hello: oneshot::Sender<Option<Offers>>,
+    patience: (Duration, Duration),
 ) -> std::io::Result<()> {
     let mut buffer = BytesMut::with_capacity(LARGEST as usize + 1024);
     let mut hello = Some(hello);
     loop {
-        let Some(packet) = next_packet(&mut stream, &mut buffer).await? else {
+        let wait = if hello.is_some() { patience.0 } else { patience.1 };
+        let next = match timeout(wait, next_packet(&mut stream, &mut buffer)).await {
+            Ok(next) => next?,
+            Err(_) if hello.is_some() || lock(waiting).as_ref().is_some_and(|waiters| !waiters.is_empty()) => return Ok(()),
+            // Nobody asked for anything.
+            Err(_) => continue,
+        };
+        let Some(packet) = next else {
             // A login script that prints something, most often.
             if let Some(hello) = hello.take().filter(|_| buffer.len() >= 4) {
                 let _ = hello.send(None);
@@ -301,7 +320,8 @@ async fn receive_all(
         }
         let Some((id, reply)) = Reply::parse(packet) else { return Ok(()) };
         let waiter = lock(waiting).as_mut().and_then(|waiters| waiters.remove(&id));
-        if let Some(waiter) = waiter {
+        if let Some(mut waiter) = waiter {
+            reply.tell(&mut waiter.call);
             let _ = waiter.sender.send(reply);
         }
     }
@@ -366,8 +386,26 @@ mod tests {
         let (hello, greeted) = oneshot::channel();
         theirs.write_all(bytes).await.unwrap();
         drop(theirs);
-        receive_all(ours.into_split().0, &waiting, hello).await.unwrap();
+        receive_all(ours.into_split().0, &waiting, hello, (GREETING, SILENCE)).await.unwrap();
         greeted.await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+        let short = Duration::from_millis(50);
+        for greets in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (sender, receiver) = oneshot::channel();
+            let waiter = Waiter { sender, call: Call::untold(), _room: None };
+            let waiting = Mutex::new(Some(Waiters::from([(1, waiter)])));
+            let (hello, _greeted) = oneshot::channel();
+            if greets {
+                theirs.write_all(&Packet::new(packet::VERSION).seal(3).head).await.unwrap();
+            }
+            let ended = timeout(Duration::from_secs(20), receive_all(ours.into_split().0, &waiting, hello, (short, short))).await;
+            assert!(ended.is_ok(), "it is still waited for");
+            drop((waiting, receiver, theirs));
+        }
     }
 
     #[tokio::test]

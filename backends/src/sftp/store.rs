@@ -37,7 +37,7 @@ pub(super) struct SftpStore(pub Arc<Area>);
 #[async_trait]
 impl ObjectStore for SftpStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
-        self.count(Class::Put);
+        self.count(Class::Put, Some(location));
         let mode = match opts.mode {
             PutMode::Overwrite => Mode::Overwrite,
             PutMode::Create => Mode::Create,
@@ -49,12 +49,12 @@ impl ObjectStore for SftpStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.count(Class::Multipart);
+        self.count(Class::Multipart, Some(location));
         Ok(Box::new(Upload::new(Arc::clone(&self.0), key(location)).await.map_err(Error::into_store)?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.count(if options.head { Class::Head } else { Class::Get });
+        self.count(if options.head { Class::Head } else { Class::Get }, Some(location));
         if options.version.is_some() {
             return Err(unsupported("a version of an object over SFTP"));
         }
@@ -91,7 +91,7 @@ impl ObjectStore for SftpStore {
             let area = Arc::clone(&area);
             async move {
                 let location = location?;
-                area.dirs.link.meter.count(Class::Delete);
+                area.dirs.link.meter.call(Class::Delete, || area.dirs.link.shown(key(&location)));
                 match publish::remove_file(&area, key(&location), None).await {
                     // A directory of that name is no object.
                     Err(e) if e.kind != ErrorKind::Exists => Err(e.into_store()),
@@ -103,14 +103,14 @@ impl ObjectStore for SftpStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.count(Class::List);
+        self.count(Class::List, prefix);
         let start = prefix.map_or(Vec::new(), |prefix| key(prefix).to_vec());
         let found = walk::files(Arc::clone(&self.0), start);
         found.map_err(Error::into_store).try_filter_map(|(path, attrs)| async move { Ok(object(&path, &attrs)) }).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.count(Class::List);
+        self.count(Class::List, prefix);
         let start = prefix.map_or(&b""[..], key);
         let mut found = walk::entries(&self.0, start).await.map_err(Error::into_store)?;
         found.retain(|(path, _)| !self.0.is_staging(path));
@@ -124,7 +124,7 @@ impl ObjectStore for SftpStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.count(Class::Copy);
+        self.count(Class::Copy, Some(from));
         let mode = match options.mode {
             CopyMode::Overwrite => Mode::Overwrite,
             CopyMode::Create => Mode::Create,
@@ -135,14 +135,15 @@ impl ObjectStore for SftpStore {
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
-        self.count(Class::Copy);
+        self.count(Class::Copy, Some(from));
         self.rename(from, to, options.target_mode == RenameTargetMode::Create).await.map_err(Error::into_store)
     }
 }
 
 impl SftpStore {
-    fn count(&self, class: Class) {
-        self.0.dirs.link.meter.count(class);
+    fn count(&self, class: Class, location: Option<&Path>) {
+        let at = || self.0.dirs.link.shown(location.map_or(b"", key));
+        self.0.dirs.link.meter.call(class, at);
     }
 
     async fn look(&self, location: &Path) -> Result<Attrs> {

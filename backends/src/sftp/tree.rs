@@ -20,8 +20,8 @@ use crate::{FileMeta, Publish, Result, Staged, Tree, Unset};
 pub(super) struct SftpTree(pub Arc<Area>);
 
 impl SftpTree {
-    fn count(&self, class: Class) {
-        self.0.dirs.link.meter.count(class);
+    fn count(&self, class: Class, path: &[u8]) {
+        self.0.dirs.link.meter.call(class, || self.0.dirs.link.shown(path));
     }
 }
 
@@ -36,12 +36,12 @@ impl Tree for SftpTree {
     }
 
     async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {
-        self.count(Class::Put);
+        self.count(Class::Put, b"");
         Ok(self.0.stage(&[content], &meta, false).await?.into_staged())
     }
 
     async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
-        self.count(Class::Put);
+        self.count(Class::Put, b"");
         Ok(Box::new(Blocks::new(&self.0, meta).await?))
     }
 
@@ -54,7 +54,7 @@ impl Tree for SftpTree {
     }
 
     async fn make_dir(&self, path: &[u8]) -> Result<()> {
-        self.count(Class::Put);
+        self.count(Class::Put, path);
         if path.is_empty() {
             return self.0.dirs.root().await;
         }
@@ -67,33 +67,33 @@ impl Tree for SftpTree {
     }
 
     async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
-        self.count(Class::Put);
+        self.count(Class::Put, path);
         publish::symlink(&self.0, path, target, &meta).await
     }
 
     async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
-        self.count(Class::Put);
+        self.count(Class::Put, path);
         links::hard_link(&self.0, existing, path).await
     }
 
     async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
-        self.count(Class::Copy);
+        self.count(Class::Copy, from);
         Ok(self.0.stage_copy(from, length, &meta, false).await?.into_staged())
     }
 
     /// SFTP has no attributes, so none is said to be left out.
     async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
-        self.count(Class::Put);
+        self.count(Class::Put, path);
         publish::set_meta(&self.0, path, &meta).await.map(|()| Vec::new())
     }
 
     async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
-        self.count(Class::Delete);
+        self.count(Class::Delete, path);
         publish::remove_file(&self.0, path, keep).await
     }
 
     async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
-        self.count(Class::Delete);
+        self.count(Class::Delete, path);
         publish::remove_dir(&self.0, path).await
     }
 
@@ -104,17 +104,17 @@ impl Tree for SftpTree {
     }
 
     async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
-        self.count(Class::Get);
+        self.count(Class::Get, path);
         Ok(read::File::open_exactly(&self.0, path, length).await?.blocks(0..length))
     }
 
     async fn stat(&self, path: &[u8]) -> Result<Option<FileStat>> {
-        self.count(Class::Head);
+        self.count(Class::Head, path);
         read::stat(&self.0, path).await
     }
 
     async fn read_link(&self, path: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.count(Class::Head);
+        self.count(Class::Head, path);
         links::read_link(&self.0, path).await
     }
 

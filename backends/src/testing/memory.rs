@@ -109,7 +109,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Counts a request; its answer carries the bucket's time, as a `Date` header does.
     pub fn count(&self, class: Class) {
-        self.meter.count(class);
+        self.meter.call(class, String::new);
         self.meter.note_clock(self.now());
     }
 

@@ -46,7 +46,7 @@ pub struct Out {
 
 impl Out {
     pub fn new(global: &Global, screen: Screen) -> Self {
-        Self { json: global.json, quiet: global.quiet, verbose: global.verbose, screen }
+        Self { json: global.json, quiet: global.quiet, verbose: global.verbose > 0, screen }
     }
 
     /// Whether `--verbose` text is wanted on standard output.
