@@ -5,6 +5,7 @@
 //! snapshots: the engine is built on this crate, never the other way round.
 //! Invariant: what differs between stores is said by [`Capabilities`], never asked by scheme.
 
+mod archive;
 pub mod b2;
 pub mod conformance;
 pub mod error;
@@ -43,6 +44,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
 
+pub use archive::{Restore, Restoring, Tier};
 pub use error::{Error, ErrorKind, Reach, Result};
 pub use fence::{Act, Fence};
 pub use fenced::Fenced;
@@ -171,6 +173,17 @@ pub trait Backend: Send + Sync {
             return Ok(Held { version: found.version, ..Held::default() });
         };
         Ok(Held { version: Some(version.to_owned()), ..Held::default() })
+    }
+
+    /// Asks the store to make an archived object readable for some days: of exactly this version, or of what is
+    /// current and has this tag. Costs two requests at the most, and what the store takes for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Precondition`] if that is not there; [`ErrorKind::Unsupported`] where
+    /// the store has no archive that can be asked.
+    async fn restore(&self, path: &Path, _version: Option<&str>, _etag: Option<&str>, _want: Restore) -> Result<Restoring> {
+        let what = "offsite cannot ask this store's archive; make the object readable with the store's own tools, then run again";
+        Err(Error::new(ErrorKind::Unsupported, self.location().at(path.as_ref()), what))
     }
 
     /// The destination as a real directory tree, where it is one.

@@ -120,6 +120,8 @@ pub struct PullOutcome {
     pub requests: Requests,
     /// What could not be brought over.
     pub problems: Vec<Problem>,
+    /// Files whose contents lie in an archive; of `problems`.
+    pub archived: u64,
     /// Entries without the set-id bits or attributes they had, which were not to be restored.
     pub left_out: u64,
     /// What else is to be known.

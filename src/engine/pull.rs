@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use offsite_backends::Tree;
 use offsite_backends::file::LocalTree;
+use offsite_backends::{Restore, Tree};
 
 use super::Machine;
 use super::destination::{Destination, download};
@@ -25,7 +25,7 @@ use crate::manifest::Lost;
 use crate::model::Problem;
 use crate::plan::{Limits, judge};
 use crate::scan::{Filter, Root};
-use crate::transfer::{Phase, of_target};
+use crate::transfer::{Archived, Phase, of_target};
 
 /// Where contents are staged, at the top of the target.
 pub(super) const STAGING: &[u8] = b".offsite-pull";
@@ -53,6 +53,8 @@ pub struct PullOptions {
     pub privileges: Privileges,
     /// Do not wait for the disk.
     pub no_sync: bool,
+    /// Ask the store for what lies in an archive.
+    pub restore: Option<Restore>,
 }
 
 /// Pulls from a destination into a directory, which is made if it is not there.
@@ -110,6 +112,8 @@ pub async fn pull_onto(
         let pulled = pull.carry_out().await?;
         outcome.files = pulled.fetched.files;
         outcome.bytes = pulled.fetched.bytes;
+        outcome.archived = pulled.archived.files;
+        outcome.notes.extend(archive_note(&pulled.archived, options.restore));
         outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
         if let Some(number) = pulled.gone {
             outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
@@ -129,6 +133,19 @@ pub async fn pull_onto(
     outcome.seconds = started.elapsed().as_secs_f64();
     progress.set_phase(Phase::Finished);
     Ok(outcome)
+}
+
+/// What is to be known of contents in archives.
+fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<String> {
+    let Archived { files, bytes, asked: came, hours, refused } = found;
+    let what = format!("{files} of the files ({bytes} bytes) lie in an archive");
+    match (files, asked, refused) {
+        (0, ..) => None,
+        (_, None, _) => Some(format!("{what}; --restore-archived asks the store for them")),
+        (_, Some(_), Some(error)) => Some(format!("{what}; {came} of them are on their way, and others could not be asked for: {error}")),
+        (_, Some(_), None) if *hours == 0 => Some(format!("{what} and were asked for before; run the same pull again later")),
+        (_, Some(_), None) => Some(format!("{what} and were asked for; run the same pull again in {hours} hours")),
+    }
 }
 
 /// Whether there is anything in it, and the guard lets it pass.

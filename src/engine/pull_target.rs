@@ -23,7 +23,7 @@ use crate::manifest::{CacheReader, KeyRules};
 use crate::model::{Change, Entry, Kind, RelPath, Snapshot, Stamps};
 use crate::scan::Names;
 use crate::spool::{Reader, Writer};
-use crate::transfer::{Fetch, Fetched, Limit, Line, Why, Witness, make_way, of_target};
+use crate::transfer::{Archived, Fetch, Fetched, Limit, Line, Why, Witness, archived, make_way, of_target};
 
 /// Content bytes in flight.
 const WINDOW: u64 = 48 << 20;
@@ -50,6 +50,8 @@ pub struct Pulled {
     pub fetched: Fetched,
     /// The number of the snapshot, if it was let go meanwhile.
     pub gone: Option<u64>,
+    /// What lies in an archive.
+    pub archived: Archived,
 }
 
 impl Pull<'_> {
@@ -88,7 +90,10 @@ impl Pull<'_> {
         // Only to be asked where something was not found: then it may have been let go meanwhile.
         let in_doubt = fetched.undone.reasons().any(|(_, why)| matches!(why, Why::Content(_)));
         let gone = if in_doubt { fetch.witness.gone(&fetch.records).await } else { None };
-        Ok(Pulled { fetched, gone })
+        let backend = &self.destination.backend;
+        let (rules, stop) = (&self.snapshot.keys, &self.report.stop);
+        let archived = archived(backend, rules, self.plan, &fetched.undone, self.options.restore, stop).await?;
+        Ok(Pulled { fetched, gone, archived })
     }
 
     fn fetch(&self) -> Arc<Fetch> {

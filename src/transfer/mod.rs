@@ -4,6 +4,7 @@
 //! nothing in a manifest; what it finished is in the journal, and the commit takes it from there.
 //! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
 
+mod archived;
 mod bring;
 mod dump;
 mod feed;
@@ -30,6 +31,7 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
+pub use archived::{Archived, archived};
 pub use bring::{Fetch, Fetched, of_target};
 pub use dump::{Sent, send_dump};
 pub use feed::{Dump, Feeds, Piece, Source};

@@ -4,7 +4,7 @@
 //! which ends the work; and the words for each. Each path is noted once, with the first thing that befell it: what
 //! follows from that (a directory that could not be made has no mode to set) is not said again.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use offsite_backends::{Error as StoreError, ErrorKind, Unset};
 
@@ -28,7 +28,8 @@ pub enum Why {
 #[derive(Debug, Default)]
 pub struct Undone {
     list: Vec<(RelPath, Why)>,
-    known: HashSet<Hash>,
+    /// Where in the list a path stands.
+    known: HashMap<Hash, usize>,
 }
 
 impl Undone {
@@ -38,7 +39,13 @@ impl Undone {
 
     /// Whether something of this path (without a final slash) is noted.
     pub fn has(&self, path: &[u8]) -> bool {
-        self.known.contains(&Hash::of(path))
+        self.why(path).is_some()
+    }
+
+    /// What is noted of it.
+    pub fn why(&self, path: &[u8]) -> Option<&Why> {
+        let (_, why) = self.list.get(*self.known.get(&Hash::of(path))?)?;
+        Some(why)
     }
 
     /// Every note so far.
@@ -48,7 +55,9 @@ impl Undone {
 
     pub fn note(&mut self, path: &[u8], why: Why) {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
-        if self.known.insert(Hash::of(bare)) {
+        let hash = Hash::of(bare);
+        if !self.known.contains_key(&hash) {
+            self.known.insert(hash, self.list.len());
             self.list.push((bare.into(), why));
         }
     }

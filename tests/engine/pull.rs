@@ -265,3 +265,23 @@ async fn a_directory_that_is_a_destination_is_no_target() {
     let refused = world.pull(&backend, "target", &PullOptions::default()).await.unwrap_err();
     assert!(matches!(refused, Error::Usage(_)), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_an_archive_is_listed_asked_for_and_comes_later() {
+    let world = World::new();
+    let (bucket, backend) = prepared(&world, "archive").await;
+    bucket.archive("d/two");
+    bucket.archive("fresh/file");
+    let archived = world.pull(&backend, "target", &all()).await.unwrap();
+    assert_eq!((archived.exit, archived.archived, archived.problems.len()), (3, 2, 2), "{:?}", archived.problems);
+    assert!(archived.notes[0].contains("--restore-archived"), "{:?}", archived.notes);
+    assert!(!world.path("target/gone").exists() && fs::read(world.path("target/d/one")).unwrap() == b"new 1");
+    let asking = PullOptions { restore: Some(Default::default()), ..all() };
+    let asked = world.pull(&backend, "target", &asking).await.unwrap();
+    assert!(asked.exit == 3 && asked.notes[0].contains("in 5 hours"), "{:?}", asked.notes);
+    let again = world.pull(&backend, "target", &asking).await.unwrap();
+    assert!(again.exit == 3 && again.notes[0].contains("asked for before"), "{:?}", again.notes);
+    bucket.thaw();
+    assert_eq!(world.pull(&backend, "target", &asking).await.unwrap().exit, 0);
+    same_trees(&world.source(), &world.path("target"));
+}

@@ -21,7 +21,8 @@ use self::tree::FencedTree;
 use crate::fence::{Act, Fence, guarded};
 use crate::initialize::{Mode, Setting};
 use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, Tree,
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
+    Space, Tree,
 };
 
 /// A backend behind a fence.
@@ -112,6 +113,11 @@ impl Backend for Fenced {
 
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
         self.inner.held(path, version).await
+    }
+
+    /// Changes nothing that anybody sees, and so needs no leave.
+    async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
+        self.inner.restore(path, version, etag, want).await
     }
 
     fn tree(&self) -> Option<Arc<dyn Tree>> {

@@ -5,6 +5,7 @@
 //! (`settings.rs`), one set of credentials (`credentials.rs`) and one meter (`wire.rs`).
 //! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
 
+mod archive;
 mod control;
 mod credentials;
 mod error;
@@ -33,7 +34,10 @@ pub(crate) use self::error::Refusal;
 use self::settings::Settings;
 use crate::initialize::{Mode, Setting};
 use crate::wire::{MeteredConnector, Probe, client_options, retries};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
+use crate::{
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
+    Space,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -201,6 +205,10 @@ impl Backend for S3Backend {
 
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
         self.control().held(path, version).await
+    }
+
+    async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
+        self.control().restore(path, version, etag, want).await
     }
 }
 

@@ -17,7 +17,9 @@ use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
 use super::script::{Call, Script, injected};
 use crate::initialize::{Mode, Setting};
-use crate::{Backend, Capabilities, Depth, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, Tree};
+use crate::{
+    Backend, Capabilities, Depth, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope, Space, Tree,
+};
 
 /// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
 pub struct Faulty {
@@ -132,6 +134,10 @@ impl Backend for Faulty {
 
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
         call(&self.script, "held", path.as_ref(), self.inner.held(path, version)).await
+    }
+
+    async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
+        call(&self.script, "restore", path.as_ref(), self.inner.restore(path, version, etag, want)).await
     }
 
     fn tree(&self) -> Option<Arc<dyn Tree>> {

@@ -21,7 +21,8 @@ use super::memory_store::MemoryStore;
 use crate::initialize::{Did, Mode, Rights, Setting, for_directories, on_off, settle};
 use crate::meter::Class;
 use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
+    Space, State,
 };
 
 /// What the bucket is like.
@@ -94,6 +95,8 @@ pub(super) struct Bucket {
     pub uploads: BTreeMap<String, Upload>,
     /// Keys under a legal hold.
     pub held: BTreeSet<String>,
+    /// Keys that lie in an archive, and whether they were asked for.
+    pub archived: BTreeMap<String, bool>,
     pub serial: u64,
 }
 
@@ -260,6 +263,17 @@ impl MemoryBackend {
         };
     }
 
+    /// Puts all versions of `key` into an archive: they cannot be read until they were asked for and
+    /// [`MemoryBackend::thaw`] was called.
+    pub fn archive(&self, key: &str) {
+        self.shared.bucket().archived.insert(key.to_owned(), false);
+    }
+
+    /// What was asked for by now can be read.
+    pub fn thaw(&self) {
+        self.shared.bucket().archived.retain(|_, asked| !*asked);
+    }
+
     /// Drops all uploads in parts, as a lifecycle rule of a bucket does.
     pub fn lose_uploads(&self) {
         self.shared.bucket().uploads.clear();
@@ -419,6 +433,32 @@ impl Backend for MemoryBackend {
             }
         }
         Ok(refused)
+    }
+
+    async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, _want: Restore) -> Result<Restoring> {
+        self.shared.count(Class::Head);
+        let key = self.shared.key(path);
+        let mut bucket = self.shared.bucket();
+        let found = match version {
+            Some(id) => bucket.version(&key, id),
+            None => bucket.current(&key),
+        };
+        let plain = |tag: &str| tag.trim_matches('"').to_owned();
+        match found {
+            None => return Err(self.error(ErrorKind::NotFound, path.as_ref(), "it is not there")),
+            Some((there, _)) if etag.is_some_and(|wanted| plain(wanted) != plain(&there.etag)) => {
+                return Err(self.error(ErrorKind::Precondition, path.as_ref(), "it was replaced"));
+            }
+            Some(_) => {}
+        }
+        match bucket.archived.get_mut(&key) {
+            None => Ok(Restoring::Readable),
+            Some(true) => Ok(Restoring::UnderWay),
+            Some(asked) => {
+                *asked = true;
+                Ok(Restoring::Asked { hours: 5 })
+            }
+        }
     }
 
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {

@@ -129,6 +129,10 @@ impl ObjectStore for MemoryStore {
             version: version.id.clone(),
         };
         options.check_preconditions(&meta)?;
+        if !options.head && bucket.archived.contains_key(&key) {
+            let error = crate::Error::new(crate::ErrorKind::Archived, &key, "it lies in an archive");
+            return Err(error.into_store());
+        }
         let range = match &options.range {
             Some(range) => range.as_range(meta.size).map_err(|e| Self::other(e.to_string()))?,
             None => 0..meta.size,

@@ -8,6 +8,7 @@ use offsite::engine::{self, Privileges, PullOptions};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command_in;
 use offsite::plan::Limits;
+use offsite_backends::{Restore, Tier};
 
 use super::super::Context;
 use super::super::args_filter::{FilterArgs, Only};
@@ -44,6 +45,15 @@ pub struct PullArgs {
     /// Do not wait until everything is on the disk (default: it is there before the pull says so)
     #[arg(long)]
     no_sync: bool,
+    /// Ask the store for contents that lie in an archive (Glacier); a later pull brings them (default: they are listed)
+    #[arg(long, help_heading = "Archives")]
+    restore_archived: bool,
+    /// How fast: expedited, standard or bulk
+    #[arg(long, value_name = "TIER", default_value = "standard", value_parser = tier, requires = "restore_archived", help_heading = "Archives")]
+    restore_tier: Tier,
+    /// So many days they stay readable
+    #[arg(long, value_name = "DAYS", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=365), requires = "restore_archived", help_heading = "Archives")]
+    restore_days: u32,
     /// Restore set-id bits, owners and attributes that give rights from another host's snapshot, too (default: of
     /// another host's owners only)
     #[arg(long, help_heading = "Rights", conflicts_with = "no_privileges")]
@@ -111,6 +121,7 @@ impl PullArgs {
             limit_download: self.limit_download,
             privileges: self.rights(profile, host),
             no_sync: self.no_sync,
+            restore: self.restore_archived.then_some(Restore { tier: self.restore_tier, days: self.restore_days }),
         })
     }
 }
@@ -152,4 +163,13 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
         }
     }
     Ok(outcome.exit)
+}
+
+fn tier(text: &str) -> Result<Tier, String> {
+    match text {
+        "expedited" => Ok(Tier::Expedited),
+        "standard" => Ok(Tier::Standard),
+        "bulk" => Ok(Tier::Bulk),
+        _ => Err("expedited, standard or bulk".into()),
+    }
 }

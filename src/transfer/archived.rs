@@ -1,0 +1,96 @@
+//! Asking a store for contents that lie in an archive.
+//!
+//! Owns what is asked for: of the files that a pull could not bring because of that, each content in the place where
+//! the manifest has it. Nothing is waited for: an archive takes hours, and a later pull brings what is readable then.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use offsite_backends::{Backend, ErrorKind, Restore, Restoring};
+
+use super::{Line, Stop, Undone, Why, locate};
+use crate::error::{Error, Result};
+use crate::manifest::{KeyRules, object_path};
+use crate::model::{Change, Entry};
+use crate::spool::Reader;
+
+/// Requests at a time.
+const AT_ONCE: usize = 16;
+
+/// What lies in archives, and what became of asking.
+#[derive(Debug, Default)]
+pub struct Archived {
+    pub files: u64,
+    pub bytes: u64,
+    /// Asked for now, or by somebody before.
+    pub asked: u64,
+    /// As a rule all of it can be read within so many hours.
+    pub hours: u32,
+    /// Why the first one could not be asked for, if one could not.
+    pub refused: Option<Error>,
+}
+
+/// Counts the files of a plan that lie in an archive, and with `want` asks for them.
+pub async fn archived(
+    backend: &Arc<dyn Backend>,
+    rules: &KeyRules,
+    plan: &Path,
+    undone: &Undone,
+    want: Option<Restore>,
+    stop: &Stop,
+) -> Result<Archived> {
+    let mut found = Archived::default();
+    let is_archived = |why: &Why| matches!(why, Why::Content(error) if error.kind() == Some(ErrorKind::Archived));
+    if !undone.reasons().any(|(_, why)| is_archived(why)) {
+        return Ok(found);
+    }
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut waiting = Vec::new();
+    loop {
+        let line = lines.next_line()?;
+        let last = line.is_none();
+        if let Some(Change::Added { entry, .. } | Change::Changed { entry, .. }) = line.map(|line| line.step)
+            && undone.why(entry.path.bare()).is_some_and(is_archived)
+        {
+            found.files += 1;
+            found.bytes += entry.size;
+            waiting.push(entry);
+        }
+        if (last || waiting.len() >= 4 * AT_ONCE)
+            && let Some(want) = want
+        {
+            stop.check()?;
+            let asked = waiting.drain(..).map(|entry| async move { ask(backend, rules, &entry, want).await });
+            let answers: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+            for answer in answers {
+                match answer {
+                    Ok(hours) => {
+                        found.asked += 1;
+                        found.hours = found.hours.max(hours);
+                    }
+                    Err(error) => found.refused = found.refused.or(Some(error)),
+                }
+            }
+        }
+        waiting.clear();
+        if last {
+            return Ok(found);
+        }
+    }
+}
+
+/// Asks for one content; answers within how many hours it can be read, 0 where that is not known.
+async fn ask(backend: &Arc<dyn Backend>, rules: &KeyRules, entry: &Entry, want: Restore) -> Result<u32> {
+    for place in locate(rules, entry) {
+        match backend.restore(&object_path(&place.key)?, place.version.as_deref(), place.etag.as_deref(), want).await {
+            Ok(Restoring::Asked { hours }) => return Ok(hours),
+            Ok(Restoring::UnderWay) => return Ok(0),
+            // Not the one that was in the way, or it has come meanwhile.
+            Ok(Restoring::Readable) => {}
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(0)
+}
