@@ -62,7 +62,7 @@ fn rooms_see_only_what_lies_below_them() {
     sees_only("src/transfer", &["error", "manifest", "model", "plan", "scan", "spool", "random"]);
     sees_only("src/engine", &["error", "manifest", "model", "plan", "scan", "spool", "transfer", "random"]);
     sees_only("src/containers", &[]);
-    sees_only("src/config", &["containers", "engine", "error", "model", "plan", "scan"]);
+    sees_only("src/config", &["containers", "engine", "error", "model", "plan", "random", "scan"]);
     sees_only("src/schedule", &["error", "model", "random"]);
     sees_only("src/jobs", &["config", "engine", "error", "model", "plan", "random", "scan", "transfer"]);
 }

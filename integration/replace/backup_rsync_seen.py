@@ -45,7 +45,7 @@ def verbs(s: Story, b, first: dict[str, dict]) -> None:
     b.go("vdrupal")
     counted = said(s.offsite("report", *b.of("vdrupal")))
     s.feature("backups-report: the destinations' own command", f"{place}" in counted and "gs://" in counted, "offsite report; a destination without one is counted from its manifest")
-    s.feature("a source that is not there is skipped", one(s.document("run", *b.of("vsite"), "--set", f"BACKUP_SOURCE={s.dir}/nothing"), "local-files")["result"] == "skipped", "and said; `\"missing\": \"fail\"` makes it an error")
+    s.feature("a source that is not there is skipped", one(s.document("run", *b.of("vsite"), "--set", f"BACKUP_SOURCE={s.dir}/nothing"), "local-files")["result"] == "skipped", "and said, by the `\"missing\": \"skip\"` that the import writes; without it that is a failure")
     s.gap("any other COMMAND is executed in the container", "docker run --entrypoint COMMAND; offsite runs its own verbs only")
 
 

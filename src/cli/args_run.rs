@@ -77,6 +77,9 @@ pub struct GuardArgs {
     /// The source may be empty (default: refused if the last snapshot was not)
     #[arg(long, help_heading = "Guard")]
     allow_empty: bool,
+    /// The destination was another machine's and another source's, and is this one's from now on (default: refused)
+    #[arg(long, help_heading = "Guard")]
+    take_over: bool,
     /// Refuse a run that sends more bytes than this to a destination: 500M, 10G, by 1024 (default: no limit)
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Guard")]
     max_bytes: Option<u64>,
@@ -91,6 +94,7 @@ impl GuardArgs {
             removals: self.max_removals,
             rewrites: self.max_rewrites,
             allow_empty: self.allow_empty,
+            take_over: self.take_over,
             max_bytes: self.max_bytes,
             max_cost: self.max_cost,
         }
@@ -110,6 +114,7 @@ impl RunArgs {
                 exclude_caches: self.exclude_caches,
                 ..WalkOptions::default()
             },
+            inner: PathBuf::new(),
             checksum: self.checksum,
             adopt: self.adopt,
             start_over: self.start_over,

@@ -19,6 +19,7 @@ mod verbs;
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
+use offsite::config::Makeshift;
 use offsite::engine::{Machine, Report};
 use offsite::error::{Error, Result};
 
@@ -39,6 +40,16 @@ impl Context {
     /// The machine, with the cache where the user wants it.
     pub fn machine(&self) -> Result<Machine> {
         offsite::config::machine(self.global.cache_dir.clone())
+    }
+
+    /// The machine for a verb that only reads: where the cache cannot be written there is another one until the second
+    /// value is dropped.
+    pub fn machine_to_read(&self) -> Result<(Machine, Option<Makeshift>)> {
+        let (machine, makeshift) = offsite::config::machine_to_read(self.global.cache_dir.clone())?;
+        if let Some(makeshift) = &makeshift {
+            self.out.info(&format!("the cache cannot be used ({}); this run has one in {}", makeshift.why, makeshift.dir().display()));
+        }
+        Ok((machine, makeshift))
     }
 
     /// From now on Ctrl-C stops this run.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use offsite_backends::Initialize;
 
+use super::shape::Absent;
 use super::words::Command;
 use crate::model::KeepRules;
 use crate::plan::Limits;
@@ -32,6 +33,8 @@ pub struct Job {
     pub kind: Option<String>,
     /// None for a job of dumps alone.
     pub source: Option<PathBuf>,
+    /// The end of it that is a subdirectory of the config's, in which no symlink is followed.
+    pub inner: PathBuf,
     /// The container volume that was found by its label and made this a job.
     pub volume: Option<String>,
     /// Of a source that is a container volume: where the volume lies, or why there is none to read.
@@ -83,6 +86,10 @@ pub struct Place {
     pub report: Told,
     pub price: Option<String>,
     pub list: bool,
+    /// What becomes of it where it is not there.
+    pub absent: Absent,
+    /// How old its last run may be for `status`, in seconds.
+    pub max_age: Option<u64>,
 }
 
 /// How a destination is made.

@@ -72,6 +72,7 @@ impl Scope<'_> {
         set(&mut settings.checksum, options.checksum);
         set(&mut settings.adopt, options.adopt);
         set(&mut settings.limits.allow_empty, options.allow_empty);
+        set(&mut settings.limits.take_over, options.take_over);
         if let Some(keep) = &options.keep {
             settings.keep = self.keep(&at("keep"), keep)?;
         }

@@ -1,11 +1,13 @@
 //! Which config file, and whether it may be as it is.
 //!
-//! Owns the order of places to look at (`resolve.rs` names them) and two refusals: a file that others can write, and
-//! one that holds a secret (`secrets.rs`) and that others can read.
+//! Owns the order of places to look at (`resolve.rs` names them) and three refusals: a file that others can write, one that
+//! holds a secret (`secrets.rs`) and that others can read, and one that was only found and is somebody else's.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::expand::is_name;
@@ -43,19 +45,23 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
         Ok(path) => path,
         Err(places) => {
             let found = places.iter().find(|path| path.is_file()).cloned();
-            found.ok_or_else(|| {
+            let path = found.ok_or_else(|| {
                 let shown: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
                 Error::Usage(format!("there is no config file; looked for {}; --config names one", shown.join(", ")))
-            })?
+            })?;
+            trusted(&path)?;
+            path
         }
     };
     let fail = |e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(&path).map_err(fail)?;
-    let mode = std::fs::metadata(&path).map_err(fail)?.permissions().mode();
+    let mut file = File::open(&path).map_err(fail)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(fail)?;
+    let mode = file.metadata().map_err(fail)?.permissions().mode();
     // Its commands run with the rights of whoever runs this.
     if mode & OTHERS_WRITE != 0 {
         return Err(Error::Usage(format!(
-            "{0}: others on this machine can write it, and whoever can write it has commands run as you; `chmod go-w {0}`",
+            "{0}: others on this machine can write it (a umask of 002, or git, may have made it so), and whoever can write it has commands run as you; `chmod go-w {0}`",
             path.display()
         )));
     }
@@ -66,6 +72,27 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
         )));
     }
     Parsed::from_text(&text, &path)
+}
+
+/// Refuses a config that was found, not named, if somebody else has it: its commands would run with the rights of whoever
+/// only stands in that directory. For root the directory has to be its own as well.
+fn trusted(path: &Path) -> Result<()> {
+    let fail = |e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
+    let own = rustix::process::geteuid();
+    let refused = |what: String| {
+        let shown = path.display();
+        Err(Error::Usage(format!("{shown}: {what}, and its commands would run as you; if that is meant, say --config {shown}")))
+    };
+    let owner = std::fs::metadata(path).map_err(fail)?.uid();
+    if owner != 0 && owner != own.as_raw() {
+        return refused(format!("it was found here and belongs to another user (uid {owner})"));
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let above = std::fs::metadata(dir).map_err(fail)?;
+    if own.is_root() && (above.uid() != 0 || above.mode() & OTHERS_WRITE != 0) {
+        return refused("it was found in a directory in which other users can put one".to_owned());
+    }
+    Ok(())
 }
 
 /// The jobs that were asked for, resolved on this machine.
@@ -162,6 +189,23 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+
+    #[test]
+    fn a_file_of_somebody_else_is_only_taken_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path: PathBuf = dir.path().join("offsite.json");
+        std::fs::write(&path, "{}").unwrap();
+        trusted(&path).unwrap();
+        // Only root can give a file away.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            assert!(trusted(&path).unwrap_err().to_string().contains("say --config"));
+            load(Some(&path)).unwrap();
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+            trusted(&path).unwrap();
+            std::os::unix::fs::chown(dir.path(), Some(65_534), None).unwrap();
+            assert!(trusted(&path).unwrap_err().to_string().contains("other users can put one"));
+        }
+    }
 
     #[test]
     fn a_file_with_a_secret_is_for_its_owner_alone() {

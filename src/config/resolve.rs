@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use offsite_backends::Location;
 
-use crate::engine::Machine;
+use crate::engine::{Machine, private_dir};
 use crate::error::Error;
 
 /// The machine this runs on. `cache_dir` is what the user asked for, if anything.
@@ -17,6 +17,45 @@ pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
     let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
     let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;
     Ok(Machine { cache_dir, host: host() })
+}
+
+/// A cache for one run that only reads, where the usual one cannot be written; gone when this is dropped.
+#[derive(Debug)]
+pub struct Makeshift {
+    dir: PathBuf,
+    /// Why the usual one is not used.
+    pub why: Error,
+}
+
+impl Makeshift {
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Makeshift {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The machine for what only reads: a restore must not need a cache that can be written.
+///
+/// # Errors
+/// Where neither the cache nor a temporary directory can be used.
+pub fn machine_to_read(cache_dir: Option<PathBuf>) -> Result<(Machine, Option<Makeshift>), Error> {
+    let mut machine = machine(cache_dir)?;
+    let writable = private_dir(&machine.cache_dir).and_then(|()| {
+        rustix::fs::access(&machine.cache_dir, rustix::fs::Access::WRITE_OK).map_err(|e| Error::local(&machine.cache_dir, e.into()))
+    });
+    let Err(why) = writable else { return Ok((machine, None)) };
+    let dir = std::env::temp_dir().join(format!("offsite-{:016x}", crate::random()));
+    if private_dir(&dir).is_err() {
+        return Err(why);
+    }
+    machine.cache_dir.clone_from(&dir);
+    Ok((machine, Some(Makeshift { dir, why })))
 }
 
 /// This machine's name.

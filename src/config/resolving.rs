@@ -64,7 +64,7 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
     places::apart(parsed, &jobs, &not_chosen(parsed, asked, timeout), asked.env)?;
     let hooks = whole.hooks(&[], (&file.before.0, &file.after.0, &file.on_failure.0, &file.finally.0), timeout)?;
     let notify = whole.notify(&["notify"], file.notify.as_ref())?;
-    let metrics = file.metrics.as_ref().map(|path| whole.text(&["metrics"], path)).transpose()?.map(PathBuf::from);
+    let metrics = file.metrics.as_ref().map(|path| whole.url(&["metrics"], path)).transpose()?.map(PathBuf::from);
     Ok(Plan { jobs, hooks, notify, metrics, variables: whole.exported() })
 }
 
@@ -116,7 +116,7 @@ fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Re
     let kind = asked.kind.unwrap_or_default().to_owned();
     let scope = Scope::new(parsed, asked, vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind)]);
     let source = match &shape.source {
-        Some(source) => scope.text(&["jobs", name, "source"], source)?,
+        Some(source) => scope.url(&["jobs", name, "source"], source)?,
         None if shape.dumps.0.is_empty() => {
             return Err(parsed.error(&["jobs", name], "a job needs a `source`, or `dumps`, or both"));
         }
@@ -126,7 +126,7 @@ fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Re
         return Ok(vec![Found { kind: asked.kind.map(str::to_owned), source, ..Found::default() }]);
     }
     let label = shape.label.as_ref().map(|label| scope.text(&["jobs", name, "label"], label)).transpose()?;
-    let root = parsed.file.volumes_root.as_ref().map(|root| scope.text(&["volumes_root"], root)).transpose()?;
+    let root = parsed.file.volumes_root.as_ref().map(|root| scope.url(&["volumes_root"], root)).transpose()?;
     if !source.starts_with(volumes::ALL_KINDS) && shape.source.is_some() {
         values::directory(Path::new(&source)).map_err(|what| parsed.error(&["jobs", name, "source"], what))?;
     }
@@ -161,6 +161,7 @@ fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: 
         volume: found.volume,
         kind: found.kind,
         source: source.map(PathBuf::from),
+        inner: PathBuf::from(&subdirectory),
         dumps: scope.dumps(name, shape)?,
         mounted: found.mounted,
         must_exist: shape.missing == Missing::Fail,
@@ -186,7 +187,7 @@ fn may_be_named(parsed: &Parsed, name: &str) -> Result<()> {
 fn subdirectory(scope: &Scope<'_>, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<String> {
     let Some((kind, text)) = kind.and_then(|kind| Some((kind, shape.subdirectories.get(kind)?))) else { return Ok(String::new()) };
     let at = ["jobs", name, "subdirectories", kind];
-    inside(scope.parsed, &scope.text(&at, text)?, &at)
+    inside(scope.parsed, &scope.url(&at, text)?, &at)
 }
 
 /// The destinations of a job. Volumes that were looked for each need one of their own.

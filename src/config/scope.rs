@@ -3,6 +3,8 @@
 //! Owns the order in which a variable is looked for, and the texts, values and commands that hold some.
 //! Invariant: what cannot be expanded or parsed is an error that names file, line and path.
 
+use std::cell::Cell;
+
 use super::expand::{expand, expand_url};
 use super::parse::Parsed;
 use super::resolving::Asked;
@@ -36,9 +38,21 @@ impl<'a> Scope<'a> {
         expand(text, &|name| self.lookup(name)).map_err(|what| self.parsed.error(at, what))
     }
 
-    /// A URL or a path.
+    /// A URL or a path. An empty value would lead into the directory above, where the places of all others lie: it is as
+    /// good as none. What offsite itself says may be empty (`$TYPE` of a job without one).
     pub fn url(&self, at: &[&str], text: &str) -> Result<String> {
-        expand_url(text, &|name| self.lookup(name)).map_err(|what| self.parsed.error(at, what))
+        let empty = Cell::new(false);
+        let lookup = |name: &str| {
+            let value = self.lookup(name)?;
+            let given = self.asked.set.iter().any(|(known, _)| known == name) || !self.own.iter().any(|(known, _)| known == name);
+            empty.set(empty.get() || (value.is_empty() && given));
+            Some(value).filter(|value| !value.is_empty() || !given)
+        };
+        expand_url(text, &lookup).map_err(|what| {
+            let said = "is set and empty, and in a path that leads to the directory above (`${NAME:-}` says that it is meant)";
+            let what = if empty.get() { what.replacen("is not set", said, 1) } else { what };
+            self.parsed.error(at, what)
+        })
     }
 
     pub fn texts(&self, at: &[&str], texts: &Several<String>) -> Result<Vec<String>> {

@@ -10,7 +10,7 @@ use super::expand::expand;
 use super::job::{Dump, Hooks, Made, Notify, Place, Profile, Told};
 use super::parse::nearest;
 use super::scope::Scope;
-use super::shape::{DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape};
+use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape};
 use super::words::{Command, Either, Several};
 use super::{values, volumes};
 use crate::error::Result;
@@ -82,8 +82,9 @@ impl Scope<'_> {
         let at = if name.is_some() { &there[..] } else { at };
         let url_at = if name.is_some() { [at, &["url"]].concat() } else { at.to_vec() };
         let url = super::resolving::below(&self.url(&url_at, &shape.url)?, subdirectory);
-        let spoken = offsite_backends::Location::parse(&url).and_then(|location| offsite_backends::spoken(&location));
-        spoken.map_err(|e| self.parsed.error(&url_at, e))?;
+        let spoken = offsite_backends::Location::parse(&url)
+            .and_then(|location| offsite_backends::spoken(&location).map(|()| location.scheme() == "file"));
+        let is_directory = spoken.map_err(|e| self.parsed.error(&url_at, e))?;
         let mut own = self.own.clone();
         own.push(("DESTINATION".to_owned(), url.clone()));
         let scope = Scope::new(self.parsed, self.asked, own);
@@ -100,7 +101,12 @@ impl Scope<'_> {
                 (Told::Built, price, how.list)
             }
         };
-        Ok(Place { name, url, initialize, report, price, list })
+        let max_age = scope.value(&[at, &["max_age"]].concat(), shape.max_age.as_ref(), values::duration)?;
+        if shape.absent == Absent::Skip && !is_directory {
+            let what = "only a directory can be told from one that is not there; take `absent` out, and a server that cannot be reached fails the job";
+            return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
+        }
+        Ok(Place { name, url, initialize, report, price, list, absent: shape.absent, max_age })
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {

@@ -56,6 +56,13 @@ pub struct DestinationShape {
     /// What a report says of it, or a command of your own that says it
     #[serde(default)]
     pub report: Option<Either<Command, ReportShape>>,
+    /// A directory that is not there now, such as a disk that is plugged in once a month: `"skip"` leaves it out and says
+    /// so, `"fail"` fails the job (default: fail)
+    #[serde(default)]
+    pub absent: Absent,
+    /// How old the last run may be before `offsite status` calls it stale: `"40d"` (default: what --max-age says)
+    #[serde(default)]
+    pub max_age: Option<Word>,
 }
 
 /// What `offsite init` makes
@@ -112,7 +119,7 @@ pub struct JobShape {
     /// Settings by type; `"*"` is for all of them, `"ignore"` leaves the pair of job and type out
     #[serde(default)]
     pub options: Named<Either<Ignore, OptionsShape>>,
-    /// A source that is not there: `"skip"` says so and goes on, `"fail"` fails the job (default: skip)
+    /// A source that is not there: `"fail"` fails the job, `"skip"` says so and goes on (default: fail)
     #[serde(default)]
     pub missing: Missing,
     /// Which snapshots stay (default: those of the last 30 days)
@@ -171,8 +178,17 @@ pub enum Ignore {
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
     #[default]
-    Skip,
     Fail,
+    Skip,
+}
+
+/// What becomes of a destination that is not there
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Absent {
+    #[default]
+    Fail,
+    Skip,
 }
 
 /// How a job is synced; the same words as the flags of `offsite sync`
@@ -198,6 +214,8 @@ pub struct OptionsShape {
     /// Refuse a run that rewrites more than this share: `"50%"`
     pub max_rewrites: Option<Word>,
     pub allow_empty: Option<bool>,
+    /// The place may have been another machine's and another source's; say it where both change by design
+    pub take_over: Option<bool>,
     /// Refuse a run that sends more than this: `"10G"`
     pub max_bytes: Option<Word>,
     /// Refuse a run whose requests cost more US dollars than this

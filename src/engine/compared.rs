@@ -172,6 +172,14 @@ pub(super) fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
     Ok(())
 }
 
+/// Where offsite's own cache lies below a source: it changes with every run, and is of no use anywhere else.
+pub(super) fn own_below(cache: &Path, source: &Path) -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let (cache, source) = (real(cache), real(source));
+    let below = cache.strip_prefix(&source).ok()?.as_os_str().as_bytes();
+    (!below.is_empty()).then(|| below.to_vec())
+}
+
 /// Whether one of two directories is the other one or lies inside it, links followed.
 pub fn mixed(a: &Path, b: &Path) -> bool {
     let (a, b) = (real(a), real(b));
@@ -210,11 +218,12 @@ impl Scan {
     fn start(asked: &Asked<'_>, destinations: &[(usize, Destination)], stop: Arc<Stop>) -> Result<Self> {
         let sides = destinations.iter().enumerate().map(|(place, (_, destination))| side(place, destination));
         let mut sides = sides.collect::<Result<Vec<_>>>()?;
-        let (source, options) = (asked.source.to_path_buf(), asked.options.clone());
+        let (source, mut options) = (asked.source.to_path_buf(), asked.options.clone());
+        options.walk.own = own_below(&asked.machine.cache_dir, &source);
         let progress = asked.report.progress.clone();
         let dumps = super::dumps::entries(&options.dumps);
         let scan = move || -> Result<Seen> {
-            let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
+            let root = Arc::new(Root::open_within(&source, &options.inner).map_err(|e| Error::local(&source, e))?);
             let names = Names::default();
             let how = Comparing {
                 root: &root,

@@ -19,6 +19,7 @@ use super::prune::Locked;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, CacheWriter, Format, KnownStamps, Leaf, Lost, PageSource, Records, SnapshotRef};
 use crate::model::{Hash, PageRef, Snapshot};
+use crate::spool::{cache_error, private_dir, private_file};
 
 /// A snapshot as far as deciding about its age needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +88,8 @@ impl Destination {
     pub fn over(backend: Arc<dyn Backend>, machine: &Machine) -> Result<Self> {
         let id = Hash::of(&backend.location().identity()).to_string();
         let dir = machine.cache_dir.join(&id[..24]);
-        make_private(&machine.cache_dir)?;
-        make_private(&dir)?;
+        private_dir(&machine.cache_dir)?;
+        private_dir(&dir)?;
         let head = read_head(&dir.join("head.json"));
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
@@ -109,7 +110,7 @@ impl Destination {
     /// Takes the lock of this destination on this machine; it is gone with the process, however that ends.
     pub fn lock(&mut self) -> Result<()> {
         let path = self.dir.join("lock");
-        let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::local(&path, e))?;
+        let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| cache_error(&path, e))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -319,9 +320,4 @@ pub async fn fetch_leaves(records: &Records, leaves: Vec<PageRef>, path: &Path) 
 
 fn read_head(path: &Path) -> Option<Head> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-}
-
-fn make_private(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Error::local(dir, e))
 }

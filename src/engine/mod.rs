@@ -8,6 +8,7 @@
 //!
 //! and a pull the same road backwards. Nothing here parses arguments, reads the environment or prints.
 
+mod absent;
 mod adopt;
 mod apply;
 mod check;
@@ -21,6 +22,7 @@ mod lease;
 mod look;
 mod occupied;
 mod outcome;
+mod owner;
 mod plan_file;
 mod planning;
 mod privileges;
@@ -39,6 +41,7 @@ mod suspects;
 mod sync;
 mod tidy;
 
+pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};
 pub use compared::{mixed, real};
 pub use destination::Destination;
@@ -51,6 +54,7 @@ pub use outcome::{
     Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,
     SyncOutcome,
 };
+pub use owner::NO_SOURCE;
 pub use plan_file::{ApplyOptions, apply};
 pub use privileges::Privileges;
 pub use prune::{Locked, prune, prune_over};
@@ -60,10 +64,12 @@ pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,
 };
-pub use status::{RunRecord, StatusOutcome, StatusRow, leave_word, status};
+pub use status::{RunRecord, StatusOutcome, StatusRow, Watched, leave_skipped, leave_word, status};
 pub use sync::{Report, SyncOptions, plan, plan_over, sync, sync_over, worst};
 
 use std::path::PathBuf;
+
+pub use crate::spool::{private_dir, private_file};
 
 /// What the engine has to know of the machine it runs on.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use super::apply::{self, Common, Part};
 use super::compare::tree_root;
 use super::destination::Destination;
 use super::outcome::{Outcome, SyncOutcome};
+use super::owner::{Claimant, Owner};
 use super::planning::{Planned, verdict};
 use super::sync::{Report, finish};
 use super::{Machine, PROGRAM};
@@ -139,8 +140,13 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{} is at {}, the plan starts from {}", outcome.url, name(now), name(heading.base))]));
     }
-    verdict(&judge(&heading.facts, &options.limits, heading.cost))?;
+    let mut refused = judge(&heading.facts, &options.limits, heading.cost);
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
+    let now = Claimant { host: &machine.host, source: &source, job: None, kind: None };
+    if let Owner::Other(why) = Owner::of(&destination, &now, options.limits.take_over) {
+        refused.push(why);
+    }
+    verdict(&refused)?;
     let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
     let plan = destination.local("plan-0");
     let spool = plan.clone();

@@ -10,6 +10,7 @@ use object_store::PutMode;
 use offsite_backends as backends;
 use serde::{Deserialize, Serialize};
 
+use super::absent::{is_absent, last_seen};
 use super::check::CheckRecord;
 use super::destination::Destination;
 use super::look::newest;
@@ -23,6 +24,9 @@ use crate::model::{bounds, span};
 const UNREADABLE: &str = "unreadable";
 /// Longest message that is left, in bytes.
 const MESSAGE: usize = 8 << 10;
+/// A run that did nothing by the config's own choice, and a place that is not there by it.
+const SKIPPED: &str = "skipped";
+const ABSENT: &str = "absent";
 /// Clocks differ by so many seconds without anything being wrong.
 const SLACK: u64 = 300;
 /// Destinations that are looked at at a time.
@@ -42,9 +46,12 @@ pub struct RunRecord {
     /// RFC 3339, by the writer's clock; for people. The age is by the store's time of the object.
     #[serde(deserialize_with = "bounds::text")]
     pub time: String,
-    /// `done`, `partly`, `refused`, `failed` or `interrupted`.
+    /// `done`, `partly`, `refused`, `failed`, `interrupted`, or `skipped`.
     #[serde(deserialize_with = "bounds::text")]
     pub result: String,
+    /// Of a run that was skipped: when the last one that was not ended, RFC 3339, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
+    pub ran: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub message: Option<String>,
@@ -100,6 +107,17 @@ pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&s
     put(&destination.records, RunRecord { message: message.map(str::to_owned), ..about(record, machine, job, kind, exit) }).await
 }
 
+/// Leaves word of a job that was skipped, since its source was not there. When the last run was that did anything stays:
+/// a source that never comes back is to be noticed by its age.
+pub async fn leave_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
+    let destination = Destination::over(backends::open(url).await?, machine)?;
+    let Some(Held { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else { return Ok(()) };
+    let ran = before.ran.clone().or_else(|| Some(modified.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    let record = RunRecord { unread: 0, seconds: 0.0, ..before };
+    let record = RunRecord { result: SKIPPED.into(), ran, message: Some(message.into()), ..about(record, machine, job, kind, 0) };
+    put(&destination.records, record).await
+}
+
 /// The same record, of a run that ended now.
 fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, exit: u8) -> RunRecord {
     let result = match exit {
@@ -114,6 +132,7 @@ fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, ex
         kind: kind.map(str::to_owned),
         host: machine.host.clone(),
         program: PROGRAM.to_owned(),
+        ran: None,
         time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         result: result.to_owned(),
         ..record
@@ -144,7 +163,8 @@ pub struct StatusRow {
     /// So many seconds of it lie in the future by the store's clock, so nobody knows how old it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ahead: Option<u64>,
-    /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`.
+    /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`; `skipped` where its source was not there, and
+    /// `absent` where the destination is not there now, both by the config's choice. `ran` is of the run before then.
     pub result: Option<String>,
     pub message: Option<String>,
     pub snapshot: Option<u64>,
@@ -168,17 +188,31 @@ pub struct StatusOutcome {
     pub exit: u8,
 }
 
+/// A destination to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    pub url: String,
+    /// How old its last run may be, in seconds, whatever goes for the others.
+    pub max_age: Option<u64>,
+    /// It may be absent, as a disk that is plugged in now and then.
+    pub may_be_absent: bool,
+}
+
 /// Looks at each destination. `max_age`, in seconds, is how old the last run may be.
-pub async fn status(machine: &Machine, urls: &[String], max_age: Option<u64>) -> StatusOutcome {
-    let rows = stream::iter(urls).map(|url| one(machine, url, max_age)).buffered(AT_A_TIME);
+pub async fn status(machine: &Machine, watched: &[Watched], max_age: Option<u64>) -> StatusOutcome {
+    let rows = stream::iter(watched).map(|one_of| one(machine, one_of, one_of.max_age.or(max_age))).buffered(AT_A_TIME);
     let destinations: Vec<StatusRow> = rows.collect().await;
     let exit = destinations.iter().map(|row| row.exit).max().unwrap_or(0);
     StatusOutcome { destinations, exit }
 }
 
-async fn one(machine: &Machine, url: &str, max_age: Option<u64>) -> StatusRow {
+async fn one(machine: &Machine, watched: &Watched, max_age: Option<u64>) -> StatusRow {
+    let url = watched.url.as_str();
     let mut row = StatusRow { url: super::sync::shown_url(url), ..StatusRow::default() };
     let looked = async {
+        if watched.may_be_absent && is_absent(machine, url).await? {
+            return remembered(machine, url, &mut row).await;
+        }
         let destination = Destination::over(backends::open(url).await?, machine)?;
         row.url = destination.backend.location().to_string();
         look(&destination.records, &mut row).await
@@ -189,6 +223,14 @@ async fn one(machine: &Machine, url: &str, max_age: Option<u64>) -> StatusRow {
     };
     row.exit = u8::from(row.bad.is_some());
     row
+}
+
+/// Of a place that is not there: what this machine knows of it.
+async fn remembered(machine: &Machine, url: &str, row: &mut StatusRow) -> Result<()> {
+    let Some(seen) = last_seen(machine, url).await?.and_then(|seen| DateTime::from_timestamp(seen, 0)) else { return Ok(()) };
+    row.result = Some(ABSENT.into());
+    (row.ran, row.age) = (Some(seen.to_rfc3339_opts(SecondsFormat::Secs, true)), u64::try_from((Utc::now() - seen).num_seconds()).ok());
+    Ok(())
 }
 
 async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
@@ -207,6 +249,8 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
         Err(error) => return Err(error),
     }
     if let Some(Held { record: run, modified: time, .. }) = run {
+        let before = run.ran.as_deref().and_then(|ran| DateTime::parse_from_rfc3339(ran).ok());
+        let time = before.map_or(time, |before| before.with_timezone(&Utc).min(time));
         (row.ran, row.age, row.ahead) = (Some(shown(time)), Some(age(time)), ahead(time));
         (row.job, row.kind, row.host) = (Some(run.job), run.kind, Some(run.host));
         (row.result, row.message, row.snapshot) = (Some(run.result), run.message, run.snapshot);
@@ -229,7 +273,7 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
 /// Why it is not well.
 fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
     let Some(result) = row.result.as_deref() else { return Some("nothing ever ran there".into()) };
-    if !matches!(result, "done" | "partly") {
+    if !matches!(result, "done" | "partly" | SKIPPED | ABSENT) {
         let why = row.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
         return Some(format!("the last run was {result}{why}"));
     }
@@ -258,6 +302,11 @@ mod tests {
         assert_eq!(verdict(&row(Some("done"), 90_000), Some(93_600)), None);
         assert_eq!(verdict(&row(Some("done"), 100_000), Some(93_600)).unwrap(), "the last run is 27 h old, the limit is 26 h");
         assert_eq!(verdict(&row(Some("partly"), 1), None), None);
+        // What the config lets pass is well for as long as it is young enough.
+        for passed in [SKIPPED, ABSENT] {
+            assert_eq!(verdict(&row(Some(passed), 90_000), Some(93_600)), None);
+            assert!(verdict(&row(Some(passed), 100_000), Some(93_600)).is_some());
+        }
         assert_eq!(verdict(&row(Some("refused"), 1), None).unwrap(), "the last run was refused");
         assert_eq!(verdict(&row(None, 0), None).unwrap(), "nothing ever ran there");
     }

@@ -12,9 +12,10 @@ use offsite_backends as backends;
 
 use super::apply::{self, Common, Part, keeps};
 use super::compare::{Side, shown};
-use super::compared::{Asked, Compared, Opened, Seen, compared, parts_of};
+use super::compared::{Asked, Compared, Opened, Seen, compared, own_below, parts_of};
 use super::destination::Destination;
 use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
+use super::owner::{Claimant, Owner};
 use super::plan_file::{Saving, save_plan};
 use super::planning::{self, Draft, Judging, Planned};
 use super::{Machine, occupied, status};
@@ -36,6 +37,8 @@ const LISTED: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
     pub walk: WalkOptions,
+    /// The end of the source's path that is not the user's own (a subdirectory of a volume): no symlink in it is followed.
+    pub inner: PathBuf,
     pub checksum: bool,
     pub adopt: bool,
     pub start_over: bool,
@@ -128,7 +131,8 @@ pub async fn plan_over(
     let Some(mut seen) = seen else { return reports };
     let sides = std::mem::take(&mut seen.sides);
     for ((index, destination), side) in destinations.into_iter().zip(sides) {
-        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &report.stop, true));
+        let owner = owner(&asked, &destination);
+        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, true));
         let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep, scan_start });
         let report = &mut reports[index];
         report.unread.clone_from(&seen.scanned.unread);
@@ -207,6 +211,7 @@ fn decide(
     destination: &Destination,
     side: Side,
     options: &SyncOptions,
+    owner: &Owner,
     stop: &Stop,
     exact: bool,
 ) -> Result<(Planned, PathBuf, Vec<Problem>)> {
@@ -224,7 +229,17 @@ fn decide(
     let draft = Draft { root: &seen.root, path: &side.path, base: destination.base()?, facts: side.facts, parts: &parts };
     let mut planned = planning::finish(draft, &how, stop, &mut unread)?;
     planned.refused.extend(occupied::refusal(&destination.foreign, &side.path)?);
+    if let Owner::Other(why) = owner {
+        planned.refused.push(why.clone());
+    }
     Ok((planned, side.path, unread))
+}
+
+/// Whether the place is this run's own.
+fn owner(asked: &Asked<'_>, destination: &Destination) -> Owner {
+    let Asked { machine, source, options, .. } = *asked;
+    let now = Claimant { host: &machine.host, source, job: options.job.as_deref(), kind: options.kind.as_deref() };
+    Owner::of(destination, &now, options.limits.take_over)
 }
 
 /// What all destinations of this run share.
@@ -234,7 +249,7 @@ fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Comm
         machine: machine.clone(),
         hub: Arc::new(Hub::new(Arc::clone(&seen.root), count, SHARED)),
         stop: Arc::clone(&report.stop),
-        source: shown(source),
+        source: shown(&std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf())),
         tree_root: seen.tree_root.clone(),
         scan_start,
         unread: seen.scanned.unread.clone(),
@@ -258,7 +273,8 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
     let mut runs = Vec::new();
     for (place, ((index, destination), side)) in destinations.into_iter().zip(sides).enumerate() {
         ends.outcomes[index].skipped.clone_from(&seen.scanned.skipped);
-        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &report.stop, false));
+        let owner = owner(&asked, &destination);
+        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, false));
         let decided = decided.and_then(|(planned, plan, unread)| {
             ends.outcomes[index].changes = planned.facts.counts;
             planning::verdict(&planned.refused)?;
@@ -282,10 +298,18 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         let mut part = Part { destination, index: place, plan, facts: planned.facts, unread, progress };
         let mut outcome = std::mem::take(&mut ends.outcomes[index]);
         let common = Arc::clone(&common);
+        let (first, machine, source) = (part.destination.snapshot().is_none(), asked.machine.clone(), asked.source.to_path_buf());
         runs.push(tokio::spawn(async move {
             let result = apply::run(&common, &mut part, &mut outcome).await;
             common.hub.leave(place);
             common.feeds.leave(place);
+            if let Some(own) = first.then(|| own_below(&machine.cache_dir, &source)).flatten() {
+                let own = String::from_utf8_lossy(&own).into_owned();
+                outcome.warnings.push(format!("offsite's own cache lies below the source and is always left out: {own}"));
+            }
+            if let Owner::Perhaps(note) = owner {
+                outcome.warnings.push(note);
+            }
             outcome.bytes.read = common.hub.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();
             outcome.seconds = started.elapsed().as_secs_f64();

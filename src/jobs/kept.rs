@@ -4,15 +4,14 @@
 //! and renamed, can be read by its owner alone, and is gone when those commands have ended.
 //! Invariant: what a crash left behind is cleared away by a later run.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::engine::Machine;
+use crate::engine::{Machine, private_dir, private_file};
 
 /// What is older than this nobody is going to read any more: no command may take so long.
 const OLD: Duration = Duration::from_secs(7 * 86_400);
@@ -24,13 +23,13 @@ impl Kept {
     /// Writes an outcome. A disk that is full must not keep the user's own command from running, so nothing fails here.
     pub fn new(machine: &Machine, name: &str, outcome: &impl Serialize) -> Self {
         let dir = machine.cache_dir.join("jobs/outcomes");
-        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        let _ = private_dir(&machine.cache_dir).and_then(|()| private_dir(&dir));
         clear(&dir);
         let name: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
         let path = dir.join(format!("{name}-{}-{:016x}.json", std::process::id(), crate::random()));
         let temp = path.with_extension("tmp");
         let body = serde_json::to_vec_pretty(outcome).unwrap_or_default();
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
+        let file = private_file().write(true).create_new(true).open(&temp);
         let _ = file.and_then(|mut file| file.write_all(&body)).and_then(|()| fs::rename(&temp, &path));
         Self(path)
     }

@@ -5,10 +5,9 @@
 //! however that ends; the file that stays means nothing.
 
 use std::fs::File;
-use std::os::unix::fs::DirBuilderExt;
 
 use crate::config::Job;
-use crate::engine::Machine;
+use crate::engine::{Machine, private_dir, private_file};
 use crate::error::{Error, Result};
 use crate::model::Hash;
 
@@ -23,9 +22,10 @@ pub struct Lock(#[allow(dead_code)] File);
 pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     let id = Hash::of(identity(job).as_bytes()).to_string();
     let dir = machine.cache_dir.join("jobs");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| Error::local(&dir, e))?;
+    private_dir(&machine.cache_dir)?;
+    private_dir(&dir)?;
     let path = dir.join(&id[..24]);
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::local(&path, e))?;
+    let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::local(&path, e))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -9,17 +9,23 @@ use std::fmt::Write as _;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use crate::engine::Outcome;
 use crate::error::{Error, Result};
 
+/// How long another run is waited for, and how often it is looked.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Writes the figures of a run to a file.
 pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
-    // Two runs at a time each keep what the other one wrote. Where the directory cannot be locked, the later one counts.
+    // Two runs at a time each keep what the other one wrote. Where the directory cannot be locked, the later one counts;
+    // whoever may open it can hold the lock, so nobody waits for it for long.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(dir);
-    let _ = lock.as_ref().map(|dir| rustix::fs::flock(dir, rustix::fs::FlockOperation::LockExclusive));
+    let _ = lock.as_ref().map(locked_soon);
     let before = std::fs::read_to_string(path).unwrap_or_default();
     let text = text(outcome, &before, chrono::Utc::now().timestamp());
     let temp = path.with_extension(format!("{:016x}.tmp", crate::random()));
@@ -31,6 +37,17 @@ pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
         let _ = std::fs::remove_file(&temp);
         Error::local(path, e)
     })
+}
+
+/// Tries to lock for some seconds.
+fn locked_soon(dir: &File) -> bool {
+    let began = Instant::now();
+    loop {
+        match rustix::fs::flock(dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            locked => return locked.is_ok(),
+        }
+    }
 }
 
 /// The file, metric by metric: what this run has to say, and of the file before what it says nothing about.
@@ -121,6 +138,15 @@ fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_somebody_holds_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = File::open(dir.path()).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        write(&dir.path().join("o.prom"), &RunOutcome { jobs: vec![JobOutcome::default()], ..RunOutcome::default() }).unwrap();
+        assert!(dir.path().join("o.prom").exists());
+    }
 
     #[test]
     fn it_is_what_prometheus_reads() {

@@ -73,6 +73,8 @@ pub struct JobOutcome {
     /// What was found and made at destinations before the run, where that was looked at.
     pub initialized: Vec<InitReport>,
     pub destinations: Vec<Outcome>,
+    /// Destinations that were not there and are left out then, as the config says.
+    pub absent: Vec<String>,
     /// On a dry run: what would be done.
     pub plans: Vec<PlanReport>,
     pub hooks: Vec<HookOutcome>,

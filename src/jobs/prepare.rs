@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::hooks;
 use super::outcome::JobOutcome;
-use crate::config::{Job, Made, Place};
+use crate::config::{Absent, Job, Made, Place};
 use crate::engine::{self, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
@@ -23,6 +23,9 @@ pub async fn places<'a>(
 ) -> Vec<&'a Place> {
     let mut ready = Vec::new();
     for place in &job.places {
+        if is_left_out(machine, place, outcome).await {
+            continue;
+        }
         match &place.initialize {
             Made::AsNeeded => ready.push(place),
             Made::Declared(want) => {
@@ -50,14 +53,23 @@ pub async fn places<'a>(
     ready
 }
 
+/// Whether a place is not there now and may be so; it is noted then.
+pub async fn is_left_out(machine: &Machine, place: &Place, outcome: &mut JobOutcome) -> bool {
+    let absent = place.absent == Absent::Skip && engine::is_absent(machine, &place.url).await.unwrap_or(false);
+    if absent {
+        outcome.absent.push(shown(place));
+    }
+    absent
+}
+
 async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &PathBuf, outcome: &mut JobOutcome) {
     match engine::initialize(std::slice::from_ref(&place.url), want, false).await {
         Ok(made) => {
             for report in made.destinations {
                 if report.exit == 0 {
                     // Where it cannot be remembered it is looked at again the next time.
-                    let _ = mark.parent().map(std::fs::create_dir_all);
-                    let _ = std::fs::write(mark, b"");
+                    let _ = mark.parent().map(engine::private_dir);
+                    let _ = engine::private_file().write(true).create(true).truncate(true).open(mark);
                 } else {
                     outcome
                         .warnings
@@ -76,6 +88,7 @@ fn mark(machine: &Machine, place: &Place, want: &offsite_backends::Initialize) -
     machine.cache_dir.join("jobs").join(format!("{}.made", &id[..24]))
 }
 
-fn shown(place: &Place) -> String {
+/// A place, for messages.
+pub fn shown(place: &Place) -> String {
     offsite_backends::location::shown(&place.url)
 }

@@ -18,7 +18,7 @@ use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::{dumps, hooks};
 use super::{lock, metrics, prepare, source};
-use crate::config::{Command, Hooks, Job, Notify, Place, Plan, default_price};
+use crate::config::{Absent, Command, Hooks, Job, Notify, Place, Plan, default_price};
 use crate::engine::{self, Machine, Outcome, Report, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
@@ -39,6 +39,7 @@ pub struct Once {
     pub start_over: bool,
     pub adopt: bool,
     pub allow_empty: bool,
+    pub take_over: bool,
     pub max_removals: Option<f64>,
     pub max_rewrites: Option<f64>,
     pub max_bytes: Option<u64>,
@@ -147,11 +148,15 @@ impl<'a> Runner<'a> {
         }
         // A command before the job may be what brings its source about: a mount, a snapshot of a volume.
         let brought = !job.hooks.before.is_empty() && job.mounted.is_none();
-        if (!brought || self.how.dry_run)
-            && let Some(why) = source::absent(job)?
-        {
+        let absent = match (brought, self.how.dry_run) {
+            (false, _) => source::absent(job)?,
+            (true, true) => source::lacking(job)?,
+            (true, false) => None,
+        };
+        if let Some(why) = absent {
             let perhaps = if brought { "; a command before the job, which does not run on a dry run, may bring it about" } else { "" };
             (outcome.result, outcome.message) = (Ended::Skipped, Some(format!("{why}{perhaps}")));
+            self.leave_skipped(job, outcome).await;
             return Ok(());
         }
         let _lock = lock::take(self.machine, job)?;
@@ -191,6 +196,7 @@ impl<'a> Runner<'a> {
         let done = match source::absent(job) {
             Ok(Some(why)) => {
                 (outcome.result, outcome.message) = (Ended::Skipped, Some(why));
+                self.leave_skipped(job, outcome).await;
                 return Vec::new();
             }
             Ok(None) => self.synced(job, report, outcome).await,
@@ -200,7 +206,9 @@ impl<'a> Runner<'a> {
             (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
             job.places.iter().collect()
         });
-        outcome.result = Ended::of(outcome.exit);
+        if outcome.result != Ended::Skipped {
+            outcome.result = Ended::of(outcome.exit);
+        }
         missed
     }
 
@@ -211,8 +219,12 @@ impl<'a> Runner<'a> {
             let (urls, options) = (urls(&ready), self.options(job, &ready)?);
             outcome.destinations.extend(engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await.destinations);
         }
+        if nowhere(job, outcome) {
+            return Ok(Vec::new());
+        }
         outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
-        Ok(job.places.iter().filter(|place| !ready.iter().any(|one| one.url == place.url)).collect())
+        let absent = |place: &&Place| outcome.absent.contains(&prepare::shown(place));
+        Ok(job.places.iter().filter(|place| !absent(place) && !ready.iter().any(|one| one.url == place.url)).collect())
     }
 
     /// Leaves word at places that the job did not come to, for whoever asks there how it is.
@@ -228,8 +240,30 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Leaves word at the places of a job that was skipped, for `offsite status`.
+    async fn leave_skipped(&self, job: &Job, outcome: &mut JobOutcome) {
+        let why = outcome.message.clone().unwrap_or_default();
+        for place in job.places.iter().filter(|_| !self.how.dry_run) {
+            if place.absent == Absent::Skip && engine::is_absent(self.machine, &place.url).await.unwrap_or(false) {
+                continue;
+            }
+            let left = engine::leave_skipped(self.machine, &place.url, &job.name, job.kind.as_deref(), &why);
+            if let Err(error) = left.await {
+                outcome.warnings.push(format!("that it was skipped could not be left there for `offsite status`: {error}"));
+            }
+        }
+    }
+
     async fn planned(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
-        let places: Vec<&Place> = job.places.iter().collect();
+        let mut places: Vec<&Place> = Vec::new();
+        for place in &job.places {
+            if !prepare::is_left_out(self.machine, place, outcome).await {
+                places.push(place);
+            }
+        }
+        if nowhere(job, outcome) {
+            return Ok(());
+        }
         let (urls, options) = (urls(&places), self.options(job, &places)?);
         outcome.plans = engine::plan(self.machine, &self.source(job)?, &urls, &options, report, None).await;
         outcome.exit = worst(outcome.plans.iter().map(|plan| plan.exit));
@@ -242,8 +276,8 @@ impl<'a> Runner<'a> {
         if let Some(source) = &job.source {
             return Ok(source.clone());
         }
-        let dir = self.machine.cache_dir.join("jobs/nothing");
-        std::fs::create_dir_all(&dir).map_err(|e| Error::local(&dir, e))?;
+        let dir = self.machine.cache_dir.join(engine::NO_SOURCE);
+        engine::private_dir(&dir)?;
         Ok(dir)
     }
 
@@ -251,6 +285,7 @@ impl<'a> Runner<'a> {
         let mut settings = job.settings.clone();
         let once = &self.how.once;
         settings.limits.allow_empty |= job.source.is_none() || once.allow_empty;
+        settings.limits.take_over |= once.take_over;
         settings.limits.removals = once.max_removals.unwrap_or(settings.limits.removals);
         settings.limits.rewrites = once.max_rewrites.unwrap_or(settings.limits.rewrites);
         settings.limits.max_bytes = once.max_bytes.or(settings.limits.max_bytes);
@@ -264,6 +299,7 @@ impl<'a> Runner<'a> {
                 exclude_caches: settings.exclude_caches,
                 ..WalkOptions::default()
             },
+            inner: job.inner.clone(),
             checksum: settings.checksum,
             adopt: settings.adopt || once.adopt,
             start_over: once.start_over,
@@ -279,6 +315,16 @@ impl<'a> Runner<'a> {
             dumps: dumps::of(job),
         })
     }
+}
+
+/// Whether none of a job's places is there; it is skipped then.
+fn nowhere(job: &Job, outcome: &mut JobOutcome) -> bool {
+    let none = !job.places.is_empty() && outcome.absent.len() == job.places.len();
+    if none {
+        let what = format!("none of its destinations is there now: {}", outcome.absent.join(", "));
+        (outcome.result, outcome.message) = (Ended::Skipped, Some(what));
+    }
+    none
 }
 
 fn urls(places: &[&Place]) -> Vec<String> {

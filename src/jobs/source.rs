@@ -8,20 +8,37 @@ use std::path::Path;
 
 use crate::config::{Job, Lack};
 use crate::error::{Error, Result};
+use crate::scan::Root;
 
 /// Why the source is not there; nothing if it is.
 ///
 /// # Errors
 /// [`Error::Command`] where it has to be there, and where nobody can tell.
 pub fn absent(job: &Job) -> Result<Option<String>> {
-    let missing = match &job.mounted {
+    match lacking(job)? {
+        // Dumps have nothing to do with it, and nobody would see that there are none.
+        Some(missing) if !job.dumps.is_empty() => Err(Error::Command(format!("{missing}, so the job's dumps were not taken either"))),
+        Some(missing) if job.must_exist => {
+            Err(Error::Command(format!("{missing}; mount it or mend the config, or say \"missing\": \"skip\" where that may be")))
+        }
+        missing => Ok(missing),
+    }
+}
+
+/// The same, whatever is to become of the job then.
+///
+/// # Errors
+/// [`Error::Command`] where nobody can tell.
+pub fn lacking(job: &Job) -> Result<Option<String>> {
+    Ok(Some(match &job.mounted {
         Some(Err(Lack::Unasked(why))) => return Err(Error::Command(why.clone())),
         Some(Err(Lack::Missing(why))) => why.clone(),
         Some(Ok(root)) if !root.is_dir() => return Err(Error::Command(unseen(root))),
-        _ => match job.source.as_ref().map(std::fs::metadata) {
-            None => return Ok(None),
-            Some(Ok(found)) if found.is_dir() => return Ok(None),
-            Some(Ok(_)) => return Err(Error::Command(format!("the source {} is no directory", job.shown_source()))),
+        _ => match job.source.as_ref().map(|source| Root::open_within(source, &job.inner)) {
+            None | Some(Ok(_)) => return Ok(None),
+            Some(Err(_)) if job.source.as_ref().is_some_and(|source| source.is_file()) => {
+                return Err(Error::Command(format!("the source {} is no directory", job.shown_source())));
+            }
             Some(Err(error))
                 if error.kind() == io::ErrorKind::NotFound && job.source.as_ref().is_some_and(|s| !s.as_os_str().is_empty()) =>
             {
@@ -30,10 +47,7 @@ pub fn absent(job: &Job) -> Result<Option<String>> {
             // A mount that hangs, a disk that fails, a loop of links: it may well be there.
             Some(Err(error)) => return Err(Error::Command(format!("the source {} cannot be looked at: {error}", job.shown_source()))),
         },
-    };
-    // Dumps have nothing to do with it, and nobody would see that there are none.
-    let missing = if job.dumps.is_empty() { missing } else { format!("{missing}, so the job's dumps were not taken either") };
-    if job.must_exist || !job.dumps.is_empty() { Err(Error::Command(missing)) } else { Ok(Some(missing)) }
+    }))
 }
 
 /// The engine has the volume, and yet it is not where it says.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::{Content, Entry, Hash, Kind, PageRef, RelPath, Stamps, Time, Xattr};
+use crate::spool::private_file;
 
 const MAGIC: &[u8; 8] = b"offsite\x01";
 /// Larger blocks than any page can make are damage, not data.
@@ -147,8 +148,7 @@ pub struct CacheWriter {
 
 impl CacheWriter {
     pub fn create(path: &Path) -> Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = private_file().write(true).create(true).truncate(true).open(path);
         let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::local(path, e))?);
         out.write_all(MAGIC).map_err(|e| Error::local(path, e))?;
         Ok(Self { out, path: path.into(), block: Vec::new(), last: Vec::new(), files: 0 })

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::cutter::{Cutter, Page};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PageRef, bounds};
+use crate::spool::private_file;
 
 const ZSTD_LEVEL: i32 = 3;
 /// Begins a frame that holds no data (RFC 8878, section 3.1.2).
@@ -42,7 +43,7 @@ pub struct Packed {
 
 impl Pack {
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::local(path, e))?;
+        let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::local(path, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
     }
 

@@ -13,6 +13,8 @@ pub struct Limits {
     pub rewrites: f64,
     /// The source may be empty although the last snapshot was not.
     pub allow_empty: bool,
+    /// The place may have been another machine's and another source's.
+    pub take_over: bool,
     /// Content bytes to send at the most.
     pub max_bytes: Option<u64>,
     /// US dollars for requests at the most.
@@ -21,7 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { removals: 0.25, rewrites: 0.5, allow_empty: false, max_bytes: None, max_cost: None }
+        Self { removals: 0.25, rewrites: 0.5, allow_empty: false, take_over: false, max_bytes: None, max_cost: None }
     }
 }
 

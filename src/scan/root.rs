@@ -31,6 +31,35 @@ impl Root {
         Ok(Self { fd, path: path.to_path_buf(), beneath: AtomicBool::new(true) })
     }
 
+    /// Opens the directory a user named, of which `inner` is the end: that part is not the user's own, but may be that of
+    /// whoever writes to the directory above it, such as a container. A symlink in it is not followed.
+    ///
+    /// # Errors
+    /// Besides those of the system: a symlink in `inner`, with where it points.
+    pub fn open_within(path: &Path, inner: &Path) -> io::Result<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        let parts = inner.components().count();
+        let Some(base) = path.ancestors().nth(parts).filter(|_| parts > 0 && path.ends_with(inner)) else { return Self::open(path) };
+        let base = Self::open(if base.as_os_str().is_empty() { Path::new(".") } else { base })?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = base.open_flags(inner.as_os_str().as_bytes(), flags).map_err(|error| base.link_within(inner).unwrap_or(error))?;
+        Ok(Self { fd, path: path.to_path_buf(), beneath: base.beneath })
+    }
+
+    /// The first symlink on a way down, as an error that says where it points.
+    fn link_within(&self, inner: &Path) -> Option<io::Error> {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let mut ways: Vec<&Path> = inner.ancestors().filter(|way| !way.as_os_str().is_empty()).collect();
+        ways.reverse();
+        let (way, target) = ways.into_iter().find_map(|way| Some((way, self.read_link(way.as_os_str().as_bytes()).ok()?)))?;
+        let target = PathBuf::from(std::ffi::OsString::from_vec(target));
+        Some(io::Error::other(format!(
+            "{} is a symlink to {}, and below the source none is followed",
+            self.path.join(way).display(),
+            target.display()
+        )))
+    }
+
     /// As the user named it.
     pub fn path(&self) -> &Path {
         &self.path
@@ -44,8 +73,8 @@ impl Root {
     /// Metadata of a path below (a trailing slash is passed over), not followed.
     pub fn stat_at(&self, path: &[u8]) -> io::Result<Stat> {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
-        let (held, rest) = self.descend(bare)?;
-        Ok(Stat::from_raw(&statat(self.dir(&held), rest, AtFlags::SYMLINK_NOFOLLOW)?))
+        let (held, name) = self.parent(bare)?;
+        Ok(Stat::from_raw(&statat(self.dir(&held), name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// Opens a directory below; the empty path is the root.
@@ -65,8 +94,17 @@ impl Root {
 
     /// Target of a symlink below.
     pub fn read_link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
+        let (held, name) = self.parent(path)?;
+        Ok(rustix::fs::readlinkat(self.dir(&held), name, Vec::new())?.into_bytes())
+    }
+
+    /// The directory that a path lies in, and its name there: what takes a whole path would follow links on the way.
+    fn parent<'a>(&self, path: &'a [u8]) -> io::Result<(Option<OwnedFd>, &'a [u8])> {
         let (held, rest) = self.descend(path)?;
-        Ok(rustix::fs::readlinkat(self.dir(&held), rest, Vec::new())?.into_bytes())
+        let Some(cut) = rest.iter().rposition(|b| *b == b'/') else { return Ok((held, rest)) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let dir = self.open_step(self.dir(&held), &rest[..cut], flags)?;
+        Ok((Some(dir), &rest[cut + 1..]))
     }
 
     fn open_flags(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
@@ -108,5 +146,43 @@ impl Root {
             held = Some(next);
         }
         held.ok_or_else(|| io::ErrorKind::InvalidFilename.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn no_link_below_the_root_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("secret/deep")).unwrap();
+        fs::write(at("secret/deep/f"), "x").unwrap();
+        symlink("f", at("secret/deep/l")).unwrap();
+        fs::create_dir_all(at("volume/web")).unwrap();
+        symlink(at("secret"), at("volume/web/files")).unwrap();
+        symlink("volume", at("named")).unwrap();
+        for beneath in [true, false] {
+            let root = Root::open(&at("volume")).unwrap();
+            root.beneath.store(beneath, Ordering::Relaxed);
+            assert!(root.stat_at(b"web/files").is_ok());
+            for path in [&b"web/files/deep"[..], b"web/files/deep/f", b"web/files/deep/"] {
+                assert!(root.stat_at(path).is_err() && root.open_dir(path).is_err(), "{}", String::from_utf8_lossy(path));
+            }
+            assert!(root.read_link(b"web/files/deep/l").is_err() && root.open_file(b"web/files/deep/f").is_err());
+            assert_eq!(Root::open(&at("secret")).unwrap().read_link(b"deep/l").unwrap(), b"f");
+        }
+        // The name is the user's, what lies below it is not.
+        for inner in ["web/files", "web/files/deep"] {
+            let error = Root::open_within(&at("named").join(inner), Path::new(inner)).unwrap_err().to_string();
+            assert!(error.contains("web/files is a symlink to") && error.contains("secret"), "{error}");
+        }
+        assert!(Root::open_within(&at("named/web"), Path::new("web")).is_ok());
+        assert!(Root::open_within(&at("volume"), Path::new("")).is_ok());
+        let missing = Root::open_within(&at("volume/no/x"), Path::new("no/x")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -24,6 +24,8 @@ pub struct WalkOptions {
     pub exclude_caches: bool,
     /// Leave out this name at the top (the staging area of a pull).
     pub hide: Option<&'static [u8]>,
+    /// Leave out this path and what lies below it, without a slash at its end (offsite's own cache).
+    pub own: Option<Vec<u8>>,
 }
 
 /// One step of a walk.
@@ -218,7 +220,8 @@ impl Shared {
         let only_tag = self.options.exclude_caches && super::filter::is_cache(&fd);
         let top = path.is_empty();
         let listing = list(fd, |name, is_dir| {
-            let hidden = only_tag && name != b"CACHEDIR.TAG" || top && self.options.hide == Some(name);
+            let own = self.options.own.as_deref().is_some_and(|own| own.strip_prefix(path) == Some(name));
+            let hidden = only_tag && name != b"CACHEDIR.TAG" || top && self.options.hide == Some(name) || own;
             !hidden && self.options.filter.keeps(path, name, is_dir)
         })?;
         Ok(self.queue_children(path, listing))

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::private_file;
 use crate::error::{Error, Result};
 
 /// Appends documents to a file.
@@ -22,15 +23,13 @@ pub struct Writer<T> {
 impl<T: Serialize> Writer<T> {
     /// Makes the file, or empties it. Readable by its owner only: names of files can tell much.
     pub fn create(path: &Path) -> Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = private_file().write(true).create(true).truncate(true).open(path);
         Self::over(file, path)
     }
 
     /// Goes on at the end of a file, which is made if it is not there.
     pub fn append(path: &Path) -> Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        Self::over(File::options().append(true).create(true).mode(0o600).open(path), path)
+        Self::over(private_file().append(true).create(true).open(path), path)
     }
 
     fn over(file: std::io::Result<File>, path: &Path) -> Result<Self> {

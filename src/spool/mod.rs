@@ -4,7 +4,9 @@
 //! if that line were not there. Errors name the file.
 
 mod lines;
+mod private;
 mod sort;
 
 pub use lines::{Reader, Writer};
+pub use private::{cache_error, private_dir, private_file};
 pub use sort::{Joined, Sorted, Sorter};

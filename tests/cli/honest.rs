@@ -52,11 +52,11 @@ fn a_source_that_cannot_be_seen_is_not_one_that_is_not_there() {
     fs::write(place.path("file"), "x").unwrap();
     symlink("round", place.path("round")).unwrap();
     for (source, code, said) in [
-        ("$HERE/nowhere", 0, "is not there"),
+        ("$HERE/nowhere", 1, "is not there"),
         ("$HERE/file", 1, "is no directory"),
         ("$HERE/file/below", 1, "cannot be looked at"),
         ("$HERE/round", 1, "cannot be looked at"),
-        ("", 1, "cannot be looked at"),
+        ("", 2, "an empty path is none"),
     ] {
         place.config(&r#"{ "jobs": { "j": { "source": "SOURCE", "destinations": "$HERE/copy" } } }"#.replace("SOURCE", source));
         let ran = place.run(&["run"]);
@@ -64,7 +64,7 @@ fn a_source_that_cannot_be_seen_is_not_one_that_is_not_there() {
         assert!(ran.code == code && all.contains(said), "{source}: {} {all}", ran.code);
     }
     // Dumps have nothing to do with it, and are not to be left out in silence.
-    place.config(r#"{ "jobs": { "j": { "source": "$HERE/nowhere", "destinations": "$HERE/copy", "dumps": { "d": "echo d" } } } }"#);
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/nowhere", "missing": "skip", "destinations": "$HERE/copy", "dumps": { "d": "echo d" } } } }"#);
     let ran = place.run(&["run"]);
     assert!(ran.code == 1 && ran.err.contains("dumps were not taken either"), "{}", ran.err);
 }
@@ -83,10 +83,15 @@ fn a_command_before_a_job_may_bring_its_source_about() {
     assert!(ran.code == 0 && format!("{}{}", ran.out, ran.err).contains("may bring it about"), "{}{}", ran.out, ran.err);
     place.ok(&["run"]);
     assert_eq!((read(place.path("copy/a")), read(place.path("log"))), ("a\n".into(), "after\ndone\n".into()));
-    // One that does not: skipped as before, and what `before` did is cleaned up.
+    // One that does not: it fails, or is skipped where that is wanted, and what `before` did is cleaned up.
     fs::remove_dir_all(place.path("mnt")).unwrap();
     fs::remove_file(place.path("log")).unwrap();
     config("true");
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 1 && ran.err.contains("is not there"), "{}{}", ran.out, ran.err);
+    assert_eq!(read(place.path("log")), "failure\nfailed\n");
+    fs::remove_file(place.path("log")).unwrap();
+    config("true\", \"missing\": \"skip");
     let ran = place.run(&["run"]);
     assert!(ran.code == 0 && ran.out.contains("skipped"), "{}{}", ran.out, ran.err);
     assert_eq!(read(place.path("log")), "skipped\n");

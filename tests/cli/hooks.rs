@@ -132,7 +132,7 @@ fn metrics_keep_the_jobs_that_did_not_run_and_everybody_reads_them() {
     place.config(
         r#"{ "metrics": "$HERE/offsite.prom",
              "jobs": { "a": { "source": "$HERE/site", "destinations": ["$HERE/a"] }, "b": { "source": "$HERE/site", "destinations": ["$HERE/b"] },
-                       "gone": { "source": "$HERE/nowhere", "destinations": ["$HERE/c"] } } }"#,
+                       "gone": { "source": "$HERE/nowhere", "missing": "skip", "destinations": ["$HERE/c"] } } }"#,
     );
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$0\" run a", env!("CARGO_BIN_EXE_offsite")]);

@@ -35,7 +35,7 @@ const TYPES: &str = r#"{
                "subdirectories": { "vdrupal": "docs/" },
                "options": { "*": { "exclude": "*.tmp" }, "vdrupal": { "exclude": ["*.log"] }, "vwp": "ignore" } },
     "all": { "source": "$HERE/site", "destinations": ["$HERE/all"], "comment": "everything" },
-    "gone": { "source": "$HERE/nowhere", "destinations": ["$HERE/gone"] }
+    "gone": { "source": "$HERE/nowhere", "missing": "skip", "destinations": ["$HERE/gone"] }
   } }"#;
 
 #[test]

@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod jobs;
 mod liars;
+mod others;
 mod output;
 mod places;
 mod report;

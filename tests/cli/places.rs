@@ -133,3 +133,128 @@ fn a_place_as_another_program_writes_it_is_no_directory() {
     place.ok(&["pull", "./nas:x", "./back:y"]);
     assert!(place.path("nas:x/index.html").exists() && place.path("back:y/index.html").exists());
 }
+
+#[test]
+fn another_machine_and_another_source_take_no_place_over_in_silence() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("other")).unwrap();
+    fs::write(place.path("other/mine"), "mine").unwrap();
+    place.ok(&["sync", "site", "copy"]);
+    // As if another machine had written the newest snapshot, of another source.
+    let theirs = |host: &str, source: &str| {
+        let snapshots = fs::read_dir(place.path("copy/.offsite/snapshots")).unwrap();
+        let newest = snapshots.map(|entry| entry.unwrap().path()).max().unwrap();
+        let mut snapshot: serde_json::Value = serde_json::from_str(&read(&newest)).unwrap();
+        assert!(snapshot["source"].as_str().unwrap().starts_with('/'), "{snapshot}");
+        (snapshot["host"], snapshot["source"]) = (host.into(), source.into());
+        fs::write(&newest, snapshot.to_string()).unwrap();
+        fs::remove_dir_all(place.path("cache")).unwrap();
+    };
+    theirs("web1", "/srv/www");
+    for args in [["sync", "other", "copy", "--max-removals", "100%"].as_slice(), &["plan", "other", "copy", "--max-removals", "100%"]] {
+        let ran = place.run(args);
+        let all = ran.out + &ran.err;
+        assert!(ran.code == 4 && all.contains("/srv/www on web1") && all.contains("--take-over"), "{args:?}: {} {all}", ran.code);
+    }
+    assert!(place.path("copy/index.html").exists());
+    let config = |more: &str| {
+        place.config(&format!(
+            r#"{{ "jobs": {{ "j": {{ "source": "$HERE/other", "destinations": "$HERE/copy", "options": {{ "*": {{ "max_removals": "100%" {more} }} }} }} }} }}"#
+        ));
+    };
+    config("");
+    assert_eq!(place.run(&["run"]).code, 4);
+    place.ok(&["run", "j", "--take-over"]);
+    place.ok(&["run"]);
+    // One of them: a note, and for a job whose source moved not even that.
+    theirs("web1", &place.path("other").display().to_string());
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 0 && ran.err.contains("on web1"), "{}", ran.err);
+    assert!(!place.run(&["run"]).err.contains("on web1"), "it is said once");
+    fs::rename(place.path("other"), place.path("moved")).unwrap();
+    place.config(&read(place.path("offsite.json")).replace("/other", "/moved"));
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 0 && ran.err.is_empty(), "{}", ran.err);
+    theirs("web1", "/srv/www");
+    config(", \"take_over\": true");
+    fs::rename(place.path("moved"), place.path("other")).unwrap();
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 0 && ran.err.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn an_empty_variable_in_a_path_is_none() {
+    let place = Place::new();
+    for (config, said) in [
+        (r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/disk/$CUSTOMER" } } }"#, "set and empty"),
+        (r#"{ "jobs": { "j": { "source": "$HERE/site/${CUSTOMER}", "destinations": "$HERE/disk/x" } } }"#, "set and empty"),
+        (
+            r#"{ "destinations": { "d": "s3://b/$CUSTOMER" }, "jobs": { "j": { "source": "$HERE/site", "destinations": "d" } } }"#,
+            "${NAME:-}",
+        ),
+    ] {
+        place.config(config);
+        for args in [["run", "--set", "CUSTOMER="].as_slice(), &["config", "check", "--set", "CUSTOMER="]] {
+            let ran = place.run(args);
+            assert!(ran.code == 2 && ran.err.contains(said), "{config}: {} {}", ran.code, ran.err);
+        }
+    }
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/disk/${CUSTOMER:-}/$TYPE" } } }"#);
+    place.ok(&["run", "--set", "CUSTOMER="]);
+    assert!(place.path("disk/index.html").exists());
+}
+
+#[test]
+fn a_disk_that_is_not_there_now_is_left_out() {
+    let place = Place::new();
+    let config = |age: &str| {
+        place.config(&format!(
+            r#"{{ "destinations": {{ "usb": {{ "url": "$HERE/usb/copy", "absent": "skip", "max_age": "{age}" }}, "near": "$HERE/near" }},
+                 "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": ["usb", "near"] }},
+                            "k": {{ "source": "$HERE/site/docs", "destinations": {{}} }} }} }}"#
+        ).replace(r#""destinations": {}"#, r#""destinations": "$HERE/k""#));
+    };
+    config("40d");
+    let ran = place.run(&["run", "j"]);
+    assert!(ran.code == 0 && ran.out.contains("usb/copy: not there now, left out"), "{}{}", ran.out, ran.err);
+    assert!(!place.path("usb").exists() && place.path("near/index.html").exists());
+    assert_eq!(place.run(&["status"]).code, 1, "it was never there");
+    fs::create_dir_all(place.path("usb/copy")).unwrap();
+    place.ok(&["run"]);
+    assert!(place.path("usb/copy/index.html").exists());
+    // Unplugged: the mount point is there and empty.
+    fs::rename(place.path("usb/copy"), place.path("unplugged")).unwrap();
+    fs::create_dir(place.path("usb/copy")).unwrap();
+    for args in [["run", "--dry-run"].as_slice(), &["run"]] {
+        assert!(place.ok(args).contains("not there now, left out"), "{args:?}");
+    }
+    assert_eq!(fs::read_dir(place.path("usb/copy")).unwrap().count(), 0);
+    let status = place.ok(&["status", "--max-age", "1h"]);
+    assert!(status.contains("absent"), "{status}");
+    config("0");
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let old = place.run(&["status"]);
+    assert!(old.code == 1 && old.err.contains("usb/copy"), "{}{}", old.out, old.err);
+    place.config(r#"{ "destinations": { "d": { "url": "s3://b/x", "absent": "skip" } }, "jobs": { "j": { "source": "$HERE/site", "destinations": "d" } } }"#);
+    assert!(place.run(&["config", "check"]).err.contains("only a directory"));
+}
+
+#[test]
+fn a_source_that_may_be_missing_is_skipped_and_shown() {
+    let place = Place::new();
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "missing": "skip", "destinations": "$HERE/copy" } } }"#);
+    place.ok(&["run"]);
+    fs::rename(place.path("site"), place.path("away")).unwrap();
+    assert!(place.ok(&["run"]).contains("skipped"));
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    place.ok(&["run"]);
+    let (code, status) = place.json(&["status"]);
+    let row = &status["destinations"][0];
+    assert_eq!((code, &row["result"]), (0, &"skipped".into()), "{status}");
+    assert!(row["age"].as_u64().unwrap() >= 1, "its age is that of the last run that did anything: {status}");
+    assert_eq!(place.run(&["status", "--max-age", "0"]).code, 1);
+    place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/copy" } } }"#);
+    let ran = place.run(&["run"]);
+    assert!(ran.code == 1 && ran.err.contains("\"missing\": \"skip\""), "{}", ran.err);
+    assert_eq!(place.run(&["status"]).code, 1);
+}

@@ -98,6 +98,7 @@ impl World {
 pub fn options() -> SyncOptions {
     SyncOptions {
         walk: WalkOptions::default(),
+        inner: Default::default(),
         checksum: false,
         adopt: false,
         start_over: false,

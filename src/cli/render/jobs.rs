@@ -24,6 +24,9 @@ impl Out {
             for made in job.initialized.iter().filter(|made| made.settings.iter().any(|row| row.was != row.wanted)) {
                 self.print(&format!("  {}: made as declared, or told below\n", clean(&made.url)))?;
             }
+            for absent in &job.absent {
+                self.print(&format!("  {}: not there now, left out\n", clean(absent)))?;
+            }
             self.print(&indented(
                 &job.destinations
                     .iter()

@@ -17,6 +17,8 @@ impl Out {
                 let bad = clean(bad);
                 let url = clean(&row.url);
                 self.note(&if bad.starts_with(&url) { bad } else { format!("{url}: {bad}") });
+            } else if let (Some("skipped" | "absent"), Some(why)) = (row.result.as_deref(), &row.message) {
+                self.info(&format!("{}: the last run was skipped: {}", clean(&row.url), clean(why)));
             }
         }
         if self.json {

@@ -47,7 +47,7 @@ pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
         transfers: args.transfers,
         limit_download: args.limit_download,
     };
-    let machine = context.machine()?;
+    let (machine, _makeshift) = context.machine_to_read()?;
     let (url, _) = args.from.only()?;
     let (report, bars) = context.report(std::slice::from_ref(&url));
     let outcome = engine::check(&machine, &url, &options, &report).await;

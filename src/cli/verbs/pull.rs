@@ -130,7 +130,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     values::directory(&args.target)?;
     let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
-    let machine = context.machine()?;
+    let (machine, _makeshift) = context.machine_to_read()?;
     let options = args.options(profile.as_ref(), &machine.host)?;
     let mut left = urls.iter();
     let (outcome, report) = loop {

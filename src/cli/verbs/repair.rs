@@ -53,7 +53,14 @@ pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
     let options = RepairOptions {
         read_data: args.read_data,
         dry_run: args.dry_run,
-        limits: Limits { removals: 1.0, rewrites: 1.0, allow_empty: args.allow_empty, max_bytes: args.max_bytes, max_cost: None },
+        limits: Limits {
+            removals: 1.0,
+            rewrites: 1.0,
+            allow_empty: args.allow_empty,
+            take_over: false,
+            max_bytes: args.max_bytes,
+            max_cost: None,
+        },
         transfers: args.transfers,
         limit_upload: args.limit_upload,
         limit_download: args.limit_download,

@@ -47,6 +47,9 @@ struct OnceArgs {
     /// The source may be empty
     #[arg(long)]
     allow_empty: bool,
+    /// The destination was another machine's and another source's, and is this job's from now on
+    #[arg(long)]
+    take_over: bool,
     /// Let it remove up to this share of the entries: 100%
     #[arg(long, value_name = "PERCENT", value_parser = values::share)]
     max_removals: Option<f64>,
@@ -63,8 +66,8 @@ struct OnceArgs {
 
 impl OnceArgs {
     fn once(&self, jobs: &[String]) -> Result<Once> {
-        let Self { start_over, adopt, allow_empty, max_removals, max_rewrites, max_bytes, max_cost } = *self;
-        let once = Once { start_over, adopt, allow_empty, max_removals, max_rewrites, max_bytes, max_cost };
+        let Self { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost } = *self;
+        let once = Once { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost };
         match once != Once::default() && jobs.is_empty() {
             true => Err(Error::Usage("what is allowed this time only is allowed to a job; name it: offsite run JOB --allow-empty".into())),
             false => Ok(once),

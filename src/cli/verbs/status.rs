@@ -1,8 +1,8 @@
 //! `offsite status [URL…] [--max-age 26h]`
 
 use clap::Args;
-use offsite::config::values;
-use offsite::engine;
+use offsite::config::{Absent, values};
+use offsite::engine::{self, Watched};
 use offsite::error::Result;
 
 use super::super::Context;
@@ -19,7 +19,8 @@ pub struct StatusArgs {
     /// Destinations (default: every destination of the config)
     #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// How long ago the last run may be: 26h (default: any time)
+    /// How long ago the last run may be: 26h; a destination's own `max_age` in the config goes before it (default: any
+    /// time)
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     max_age: Option<u64>,
     #[command(flatten)]
@@ -27,17 +28,17 @@ pub struct StatusArgs {
 }
 
 pub async fn run(args: StatusArgs, context: &Context) -> Result<u8> {
-    let mut urls = args.urls.clone();
-    if urls.is_empty() {
+    let mut all: Vec<Watched> = args.urls.iter().map(|url| Watched { url: url.clone(), ..Watched::default() }).collect();
+    if all.is_empty() {
         let plans = args.config.known_plans()?;
         let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
         for place in jobs.flat_map(|job| &job.places) {
-            if !urls.contains(&place.url) {
-                urls.push(place.url.clone());
+            if !all.iter().any(|known| known.url == place.url) {
+                all.push(Watched { url: place.url.clone(), max_age: place.max_age, may_be_absent: place.absent == Absent::Skip });
             }
         }
     }
-    let outcome = engine::status(&context.machine()?, &urls, args.max_age).await;
+    let outcome = engine::status(&context.machine()?, &all, args.max_age).await;
     context.out.statuses(&outcome)?;
     Ok(outcome.exit)
 }

@@ -181,6 +181,8 @@ fn job(backup: &Node, name: &str, said: &Said, words: &[String], notes: &mut Not
     }
     job.put("source", "$BACKUP_SOURCE");
     job.put("destinations", Node::texts([name]));
+    // The old script passed over a source that was not there.
+    job.put("missing", "skip");
     let subdirectories = backup.get("subdirectories").map_or(&[][..], Node::entries);
     if !subdirectories.is_empty() {
         job.put(

@@ -1,0 +1,77 @@
+//! Directories and files of offsite's own, where nobody else has a say.
+//!
+//! Owns who may own them, and how they are opened: a name that somebody else planted, or a link to another file, is never
+//! written through. Invariant: what cannot be used as a cache names the flag for another one.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::error::{Error, Result};
+
+/// Makes a directory for its owner alone; one that is there must be the caller's, or root's.
+///
+/// # Errors
+/// [`Error::Local`], with the flag that names another cache directory.
+pub fn private_dir(dir: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| cache_error(dir, e))?;
+    let found = std::fs::metadata(dir).map_err(|e| cache_error(dir, e))?;
+    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != own && owner != 0 {
+        let why = format!("it belongs to another user (uid {owner}, this is uid {own}), who could have files of yours written over");
+        return Err(cache_error(dir, io::Error::new(io::ErrorKind::PermissionDenied, why)));
+    }
+    Ok(())
+}
+
+/// How a file in such a directory is opened: for its owner alone, and never through a link.
+pub fn private_file() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// What went wrong with the cache, and the way around it. A full disk has words of its own.
+pub fn cache_error(path: &Path, error: io::Error) -> Error {
+    if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) {
+        return Error::local(path, error);
+    }
+    let text = format!("{error}; name another directory for the cache with --cache-dir or OFFSITE_CACHE_DIR");
+    Error::local(path, io::Error::new(error.kind(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planted_link_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "own").unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("pack")).unwrap();
+        let opened = private_file().write(true).create(true).truncate(true).open(dir.path().join("pack"));
+        assert!(opened.is_err() && std::fs::read(&victim).unwrap() == b"own");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_names_the_flag() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let error = private_dir(&dir.path().join("file/cache")).unwrap_err().to_string();
+        assert!(error.contains("--cache-dir"), "{error}");
+        private_dir(&dir.path().join("new/cache")).unwrap();
+    }
+
+    #[test]
+    fn another_users_directory_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        // Only root can give one away.
+        if std::os::unix::fs::chown(dir.path(), Some(65_534), None).is_ok() {
+            assert!(private_dir(dir.path()).unwrap_err().to_string().contains("another user"));
+        }
+    }
+}
