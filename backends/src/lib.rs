@@ -129,11 +129,6 @@ pub trait Backend: Send + Sync {
         Ok(true)
     }
 
-    /// Whether a condition on a put costs nothing: no further request, and no further try where it holds.
-    fn conditions_are_free(&self) -> bool {
-        true
-    }
-
     /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of
     /// exactly that content, even if it was replaced and is kept as a version, and answers
     /// [`ErrorKind::Precondition`] where that cannot be had any more; without a source it

@@ -21,6 +21,8 @@ pub enum Depth {
     Current,
     /// Everything that takes up room: old versions, delete markers and unfinished uploads too.
     Everything,
+    /// Uploads in parts that have not ended, and nothing else; nothing where a store has none or lists none.
+    Unfinished,
 }
 
 /// What a listed thing is.

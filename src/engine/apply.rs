@@ -11,7 +11,7 @@ use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
-use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy};
+use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy, uploads};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
 use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, bounds};
@@ -169,6 +169,9 @@ async fn write(
     outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
     if resumed.is_some() {
         strays::clear(&part.destination, &part.plan, sorted(&part.destination)?).await?;
+    }
+    if lease.before.is_some() {
+        uploads::give_up(&part.destination, &part.plan, resumed.as_ref()).await?;
     }
     let target = Arc::new(target(common, part, lease));
     part.progress.set_phase(Phase::Transfer);

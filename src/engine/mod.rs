@@ -40,6 +40,7 @@ mod strays;
 mod suspects;
 mod sync;
 mod tidy;
+mod uploads;
 
 pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};

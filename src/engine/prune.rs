@@ -164,7 +164,7 @@ async fn drop_snapshots(
     goes.push(&Line::After { snapshots: numbers.iter().copied().collect() })?;
     let stay: Vec<u64> = list.iter().map(|s| s.number).filter(|number| !numbers.contains(number)).collect();
     for (left, dropped, right) in groups(&list, &numbers) {
-        needs::collect(destination, (left, &dropped, right), &stay, &mut goes).await?;
+        needs::collect(destination, &list, (left, &dropped, right), &stay, &mut goes).await?;
     }
     for (number, version) in &free {
         if version.is_some() {

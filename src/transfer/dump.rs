@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload, PutResult};
 use offsite_backends::{Error as StoreError, Publish, Tree};
 use tokio::sync::mpsc::Receiver;
 
 use super::Target;
 use super::feed::{Dump, Piece};
+use super::finish::{Left, complete};
 use super::journal::{Done, Journal, Upload};
 use super::keep::keep_old;
 use super::objects::tag;
@@ -189,23 +190,42 @@ impl Sink<'_> {
         let last = buffer.freeze();
         self.target.progress.bytes.fetch_add(last.len() as u64, Relaxed);
         let put = match going {
-            None => self.target.store.put(&to, PutPayload::from_bytes(last)).await,
-            Some(mut going) => {
-                if !last.is_empty() {
-                    let part = going.store.put_part(&to, &going.id, going.parts.len(), PutPayload::from_bytes(last)).await;
-                    going.parts.push(part.map_err(|e| self.error(&to, &e))?);
-                }
-                let put = going.store.complete_multipart(&to, &going.id, going.parts).await;
-                self.journal(|journal| journal.closed(&going.id))?;
-                put
-            }
+            None => self.target.store.put(&to, PutPayload::from_bytes(last)).await.map_err(|e| self.error(&to, &e))?,
+            Some(going) => self.finish(&to, going, last).await?,
         };
-        let put = put.map_err(|e| self.error(&to, &e))?;
         let etag = match put.e_tag {
             None => self.target.store.head(&to).await.map_err(|e| self.error(&to, &e))?.e_tag,
             etag => etag,
         };
         Ok(Ok((etag, put.version)))
+    }
+
+    /// The last part, and the end of the upload. One that cannot be completed now never can: its content is gone.
+    async fn finish(&self, to: &Path, mut going: Going, last: Bytes) -> Result<PutResult> {
+        if !last.is_empty() {
+            let part = going.store.put_part(to, &going.id, going.parts.len(), PutPayload::from_bytes(last)).await;
+            match part {
+                Ok(part) => going.parts.push(part),
+                Err(error) => {
+                    self.give_up(to, Some(going)).await;
+                    return Err(self.error(to, &error));
+                }
+            }
+        }
+        match complete(self.target, &going.store, to, &going.id, going.parts.clone()).await {
+            Ok(put) => {
+                self.journal(|journal| journal.closed(&going.id))?;
+                Ok(put)
+            }
+            Err((error, Left::Nothing)) => {
+                self.journal(|journal| journal.closed(&going.id))?;
+                Err(error.into())
+            }
+            Err((error, Left::Whole | Left::Useless)) => {
+                self.give_up(to, Some(going)).await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Sends whole parts as they fill; what is left at the end is in `buffer`.

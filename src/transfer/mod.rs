@@ -9,6 +9,7 @@ mod bring;
 mod dump;
 mod feed;
 mod fetch;
+mod finish;
 mod hub;
 mod journal;
 mod keep;

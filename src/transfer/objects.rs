@@ -205,11 +205,11 @@ impl Uploads {
         let sent = match earlier {
             Some(done) if done.stamps == stamps && done.entry.size == entry.size && done.entry.mtime == entry.mtime => Ok(None),
             _ if size > part_size(size, &self.target.backend.capabilities()) => {
-                upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers }).await
+                upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
             }
             _ => match self.small(&entry, old.as_ref(), suspect, readers).await {
                 Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => {
-                    upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers }).await
+                    upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
                 }
                 other => other.map(Some),
             },

@@ -14,6 +14,7 @@ use object_store::{ObjectStoreExt, PutPayload};
 use offsite_backends::{Backend, Capabilities, ErrorKind};
 use tokio::task::JoinSet;
 
+use super::finish::{Left, complete};
 use super::journal::{Done, Resumed, Upload};
 use super::keep::keep_old;
 use super::objects::{Trouble, Uploads, as_read, tag};
@@ -40,6 +41,8 @@ pub(super) struct PartsJob {
     /// What an earlier run began.
     pub part: Option<Upload>,
     pub readers: u64,
+    /// It was begun anew once, because the store had lost it.
+    pub anew: bool,
 }
 
 /// Sends a large file; begins again when it changes, at most three times.
@@ -102,7 +105,6 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
     };
     let key = uploads.target.rules.odd_key(path.as_bytes());
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
-    let goes_on = job.part.is_some();
     let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
     let (id, there) = (going.upload.id.clone(), going.arrived());
     let sent = match send(uploads, &going, &file, job.readers).await {
@@ -116,8 +118,9 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
         }
     };
     match sent {
-        // The store gave up what an earlier run began, by a rule of the bucket or by hand, or never kept it: from the start.
-        Err(Trouble::Store(error)) if goes_on && error.kind() == Some(ErrorKind::NotFound) => {
+        // The store gave the upload up, by a rule of the bucket or by hand, or never kept it: once more from the start.
+        Err(Trouble::Store(error)) if !job.anew && error.kind() == Some(ErrorKind::NotFound) => {
+            job.anew = true;
             uploads.journal(|j| j.closed(&id))?;
             uploads.target.progress.bytes.fetch_sub(there, Relaxed);
             Box::pin(once(uploads, job, last_try)).await
@@ -250,13 +253,16 @@ async fn finish(
             return Err(Trouble::Source(Arc::new(error)));
         }
     };
-    let put = going.store.complete_multipart(&going.to, &going.upload.id, parts).await;
-    let put = match put {
+    let put = match complete(&uploads.target, &going.store, &going.to, &going.upload.id, parts).await {
         Ok(put) => put,
-        Err(error) => {
-            // Ids that the store no longer knows would fail for ever: begin anew next time.
-            uploads.journal(|j| j.closed(&going.upload.id))?;
-            return Err(uploads.error(going.to.as_ref(), &error).into());
+        Err((error, left)) => {
+            match left {
+                Left::Nothing => uploads.journal(|j| j.closed(&going.upload.id))?,
+                // In the journal it stays, for the next run to go on with.
+                Left::Whole => {}
+                Left::Useless => abort(uploads, &going).await?,
+            }
+            return Err(Error::from(error).into());
         }
     };
     let etag = match put.e_tag {

@@ -249,7 +249,10 @@ async fn an_upload_that_the_store_gave_up_is_begun_anew() {
     world.write("big", &vec![3; 40 << 20]);
     for verb in ["put_part", "complete_multipart"] {
         let (script, backend) = faulty(&inner);
-        script.script().fail_verb(verb, if verb == "put_part" { 4 } else { 1 }, ErrorKind::Transient);
+        // A completion is tried four times.
+        for nth in if verb == "put_part" { 4..=4 } else { 1..=4 } {
+            script.script().fail_verb(verb, nth, ErrorKind::Transient);
+        }
         assert_ne!(world.sync(&backend).await.exit, 0);
         bucket.lose_uploads();
     }
@@ -287,6 +290,82 @@ async fn parts_of_a_file_that_changed_are_thrown_away() {
     assert_ne!(world.sync(&backend).await.exit, 0);
     world.write("big", &vec![4; 40 << 20]);
     world.synced(&inner).await;
+    assert_eq!(bucket.unfinished_uploads(), 0);
+    world.comes_back(&inner).await;
+}
+
+/// An upload that no journal names is found by a listing and goes; somebody else's stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_no_journal_names_is_given_up_after_a_killed_run() {
+    let world = World::new();
+    let (bucket, inner) = memory("nameless");
+    world.write("small", b"small");
+    world.synced(&inner).await;
+    world.write("deep/big", &vec![3; 40 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("put_part", 4, ErrorKind::Transient);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    let foreign = inner.multipart().unwrap().create_multipart(&"deep/of another tool".into()).await.unwrap();
+    assert_eq!(bucket.unfinished_uploads(), 2);
+    // Killed before it had written down what it had begun.
+    for dir in fs::read_dir(world.path("cache")).unwrap() {
+        let _ = fs::remove_file(dir.unwrap().path().join("journal"));
+    }
+    world.synced(&inner).await;
+    assert_eq!(bucket.unfinished_uploads(), 1);
+    inner.multipart().unwrap().abort_multipart(&"deep/of another tool".into(), &foreign).await.unwrap();
+    world.comes_back(&inner).await;
+}
+
+/// The last request of a large upload fails: its parts are neither sent again nor left behind for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_that_fails_is_tried_again_and_gone_on_with() {
+    let world = World::new();
+    let (bucket, inner) = memory("completed");
+    world.write("big", &vec![3; 40 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("complete_multipart", 1, ErrorKind::Transient);
+    let done = world.synced(&backend).await;
+    assert_eq!((done.bytes.sent, bucket.unfinished_uploads()), (40 << 20, 0));
+    world.comes_back(&inner).await;
+    // It fails for good: the parts stay, and the next run only completes.
+    world.write("big", &vec![4; 40 << 20]);
+    script.script().reset();
+    for nth in 1..=4 {
+        script.script().fail_verb("complete_multipart", nth, ErrorKind::Transient);
+    }
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    assert_eq!(bucket.unfinished_uploads(), 1);
+    script.script().reset();
+    world.synced(&backend).await;
+    assert_eq!(script.calls().iter().filter(|call| call.verb == "put_part").count(), 0);
+    assert_eq!(bucket.unfinished_uploads(), 0);
+    world.comes_back(&inner).await;
+}
+
+/// A refusal that will not change: the parts go.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_can_never_be_completed_is_aborted() {
+    let world = World::new();
+    let (bucket, inner) = memory("never");
+    world.write("big", &vec![3; 17 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("complete_multipart", 1, ErrorKind::Other);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    assert_eq!(bucket.unfinished_uploads(), 0);
+    world.synced(&inner).await;
+    world.comes_back(&inner).await;
+}
+
+/// The upload was completed and nobody heard of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_whose_answer_was_lost() {
+    let world = World::new();
+    let (bucket, inner) = memory("unheard");
+    world.write("big", &vec![3; 17 << 20]);
+    let (script, backend) = faulty(&inner);
+    script.script().lose_answer("complete_multipart", 1, ErrorKind::Transient);
+    world.synced(&backend).await;
     assert_eq!(bucket.unfinished_uploads(), 0);
     world.comes_back(&inner).await;
 }

@@ -13,6 +13,7 @@ mod harness;
 mod history;
 mod hostile;
 mod kinds;
+mod lies;
 mod locked;
 mod names;
 mod order;

@@ -51,12 +51,14 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
         let Some(place) = place else { return Ok(None) };
         let page = match depth {
             Depth::Current => account.names(&prefix, Some(&place.0), false, PAGE).await,
-            Depth::Everything => account.versions(&prefix, Some(&place), PAGE).await,
+            // Started files stand among the versions.
+            Depth::Everything | Depth::Unfinished => account.versions(&prefix, Some(&place), PAGE).await,
         };
         let fail = |failure: Failure| failure.about(&account.location, "");
         let page = page.map_err(fail)?;
         let next = after(&page, &mut turns).map_err(fail)?;
         let listed: Vec<Listed> = page.files.into_iter().filter_map(|version| listed(version, &prefix, &mut seen)).collect();
+        let listed = listed.into_iter().filter(|one| depth != Depth::Unfinished || one.state == State::Unfinished).collect::<Vec<_>>();
         Ok::<_, Error>(Some((listed, (account, prefix, next, seen, turns))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))

@@ -80,10 +80,6 @@ impl Backend for Fenced {
         self.inner.keeps_versions().await
     }
 
-    fn conditions_are_free(&self) -> bool {
-        self.inner.conditions_are_free()
-    }
-
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
         if !self.fence.guards(Act::Put, to.as_ref().as_bytes()) {
             return self.inner.copy_exact(from, to, size, etag).await;

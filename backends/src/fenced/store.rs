@@ -69,9 +69,20 @@ impl ObjectStore for FencedStore {
                 return inner.delete_stream(stream::iter(paths).map(Ok).boxed());
             }
             let all = || async {
-                let gone: Vec<Result<Path>> = inner.delete_stream(stream::iter(paths.clone()).map(Ok).boxed()).collect().await;
-                let (late, gone): (Vec<_>, Vec<_>) = gone.into_iter().partition(|one| one.as_ref().is_err_and(is_late));
-                late.into_iter().find_map(Result::err).map_or(Ok(gone), Err)
+                let mut gone: Vec<Result<Path>> = Vec::new();
+                let mut deleting = inner.delete_stream(stream::iter(paths.clone()).map(Ok).boxed());
+                // The first failure is the last thing that is asked for: nothing behind it is deleted then.
+                while let Some(one) = deleting.next().await {
+                    let failed = one.as_ref().is_err_and(|error| !matches!(error, object_store::Error::NotFound { .. }));
+                    match one {
+                        Err(error) if is_late(&error) => return Err(error),
+                        one => gone.push(one),
+                    }
+                    if failed {
+                        break;
+                    }
+                }
+                Ok(gone)
             };
             match guarded(&fence, is_late, all).await {
                 Ok(gone) => stream::iter(gone).boxed(),

@@ -137,4 +137,8 @@ impl Tree for FencedTree {
     async fn clear_staging(&self) -> Result<()> {
         self.may(Act::Delete, b".offsite/tmp", || self.inner.clear_staging()).await
     }
+
+    async fn remove_staging(&self) -> Result<()> {
+        self.may(Act::Delete, b".offsite/tmp", || self.inner.remove_staging()).await
+    }
 }

@@ -24,6 +24,10 @@ use crate::{Error, ErrorKind, FileMeta, Reach, Result, Staged, Unset};
 /// serialized by the kernel, and ext4 puts all of them into one group of inodes, which is slow to
 /// search once many were deleted there. Measured: twice as fast as a single directory.
 const SHARDS: u64 = 16;
+/// A file in the staging area that only takes up room, so that there is some for offsite's own small objects on a
+/// disk that others have filled: without it not even a prune could begin.
+const RESERVE: &[u8] = b"reserve";
+const RESERVE_BYTES: usize = 64 << 10;
 /// Holes are made of aligned blocks of this many zero bytes.
 const HOLE: usize = 4096;
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -146,6 +150,32 @@ impl Area {
 
     fn shards(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         (0..SHARDS).map(|shard| [&self.staging, format!("/{shard:x}").as_bytes()].concat())
+    }
+
+    fn reserve_name(&self) -> Vec<u8> {
+        [&self.staging, &b"/"[..], RESERVE].concat()
+    }
+
+    /// Keeps some room back, if it can be had. A file system that packs zeros away gets none.
+    pub fn keep_reserve(self: &Arc<Self>) {
+        let name = self.reserve_name();
+        if matches!(read::stat(&self.dirs, &name), Ok(Some(_))) {
+            return;
+        }
+        let noise: Vec<u8> = (0..RESERVE_BYTES as u64 / 8).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
+        if let Ok((temp, fd)) = self.create()
+            && write_all(&fd, 0, &noise).is_ok()
+            && rustix::fs::fsync(&fd).is_ok()
+            && super::publish::rename(self, &temp.path, &name).is_ok()
+        {
+            temp.release();
+        }
+    }
+
+    /// Gives that room up; answers whether there was any.
+    pub fn free_reserve(&self) -> bool {
+        let name = self.reserve_name();
+        matches!(read::stat(&self.dirs, &name), Ok(Some(_))) && self.discard(&name).is_ok()
     }
 
     fn clear_dir(&self, path: &[u8]) -> Result<()> {

@@ -70,6 +70,9 @@ impl FileStore {
     }
 }
 
+/// Objects up to this length are written with the last room there is.
+const SMALL: u64 = 16 << 10;
+
 #[async_trait]
 impl ObjectStore for FileStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
@@ -86,8 +89,12 @@ impl ObjectStore for FileStore {
         let length = payload.content_length() as u64;
         let done = blocking(move || {
             let chunks: Vec<_> = payload.into_iter().collect();
-            let staged = area.stage(&chunks, &FileMeta::default())?;
-            put::name(&area, staged, key(&location), &mode)
+            let put = || put::name(&area, area.stage(&chunks, &FileMeta::default())?, key(&location), &mode);
+            match put() {
+                // What is kept back is for the lease of a prune, which makes room.
+                Err(error) if error.kind == ErrorKind::Full && length <= SMALL && area.free_reserve() => put(),
+                done => done,
+            }
         })
         .await
         .map_err(Error::into_store)?;

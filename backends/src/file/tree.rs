@@ -126,7 +126,13 @@ impl Tree for LocalTree {
     }
 
     async fn sync(&self) -> Result<()> {
-        self.run("sync", b"", |area, _| area.dirs.sync_file_system()).await
+        self.run("sync", b"", |area, _| {
+            if area.staging() == super::STAGING {
+                area.keep_reserve();
+            }
+            area.dirs.sync_file_system()
+        })
+        .await
     }
 
     async fn read_blocks(&self, path: &[u8], length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {

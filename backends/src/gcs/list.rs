@@ -38,7 +38,8 @@ pub(super) fn list(control: Arc<Control>, uploads: Arc<Uploads>, scope: Scope, d
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
     let pages = Pages { control, uploads, prefix, all: depth == Depth::Everything };
-    stream::try_unfold((pages, Turn::Objects(String::new()), Turns::default()), |(pages, turn, mut turns)| async move {
+    let first = if depth == Depth::Unfinished { Turn::Uploads(None) } else { Turn::Objects(String::new()) };
+    stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {
         let (page, turn) = match turn {
             Turn::End => return Ok(None),
             Turn::Objects(token) => pages.objects(token).await?,

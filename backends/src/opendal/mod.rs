@@ -160,7 +160,10 @@ impl Backend for OpendalBackend {
         self.copied(to, found.size).await
     }
 
-    fn list(&self, scope: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
+    fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        if depth == Depth::Unfinished {
+            return futures::stream::empty().boxed();
+        }
         let operator = match scope {
             Scope::Prefix => self.store.operator.clone(),
             Scope::Bucket => self.top.clone(),

@@ -44,6 +44,7 @@ pub(super) fn list(control: Control, scope: Scope, depth: Depth) -> BoxStream<'s
     let first = match depth {
         Depth::Current => Turn::Objects(None),
         Depth::Everything => Turn::Versions(None),
+        Depth::Unfinished => Turn::Uploads(None),
     };
     let pages = Pages { control, prefix };
     stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {

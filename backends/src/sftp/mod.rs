@@ -149,7 +149,10 @@ impl Backend for SftpBackend {
     }
 
     /// As the directories answer, in no order. Ends in an error at a directory that cannot be read.
-    fn list(&self, _: Scope, _: Depth) -> BoxStream<'static, Result<Listed>> {
+    fn list(&self, _: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+        if depth == Depth::Unfinished {
+            return futures::stream::empty().boxed();
+        }
         self.meter.call(Class::List, || self.location.to_string());
         let listed = |found: Result<walk::Found>| {
             let (key, attrs) = found?;

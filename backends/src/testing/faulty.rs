@@ -114,10 +114,6 @@ impl Backend for Faulty {
         call(&self.script, "keeps_versions", "", self.inner.keeps_versions()).await
     }
 
-    fn conditions_are_free(&self) -> bool {
-        self.inner.conditions_are_free()
-    }
-
     async fn space(&self) -> Result<Option<Space>> {
         call(&self.script, "space", "", self.inner.space()).await
     }

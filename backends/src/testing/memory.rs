@@ -377,6 +377,7 @@ impl Backend for MemoryBackend {
                 MemoryStore::new(self.shared.clone()).found(None).into_iter().map(|(key, v)| listed(&key, &v, true)).collect()
             }
             Depth::Everything => self.everything(),
+            Depth::Unfinished => self.everything().into_iter().filter(|one| one.state == State::Unfinished).collect(),
         };
         if scope == Scope::Bucket {
             for found in &mut listed {

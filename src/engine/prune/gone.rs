@@ -15,6 +15,7 @@ use offsite_backends::{Refused, Tree};
 use serde::{Deserialize, Serialize};
 
 use super::locked::Locked;
+use super::needs::written_at;
 use crate::engine::destination::Destination;
 use crate::engine::outcome::PruneOutcome;
 use crate::engine::tidy::remove_empty_all;
@@ -39,12 +40,17 @@ pub(super) struct Goes {
     /// Locked until then, by the store's clock, seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// Only if the store wrote it no earlier than this, and no later than that; seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
 }
 
 impl Goes {
     /// What lies at a key, without a version of the store.
     pub fn at(key: &[u8], bytes: u64) -> Self {
-        Self { key: key.to_vec().into(), version: None, bytes, until: None }
+        Self { key: key.to_vec().into(), version: None, bytes, until: None, after: None, before: None }
     }
 }
 
@@ -172,7 +178,7 @@ impl Deletion<'_> {
             Some(tree) => remove_from_tree(&tree, &keys).await?,
             None => self.destination.records.delete(keys).await?,
         }
-        let goes = std::mem::take(&mut self.versions);
+        let goes = written_then(self.destination, std::mem::take(&mut self.versions)).await?;
         if goes.is_empty() {
             return Ok(());
         }
@@ -214,6 +220,23 @@ impl Deletion<'_> {
         }
         Ok(found)
     }
+}
+
+/// Those that the store wrote when the snapshot that names them says: a version from another time is something
+/// else's history, whatever a manifest says.
+async fn written_then(destination: &Destination, goes: Vec<Goes>) -> Result<Vec<Goes>> {
+    const AT_ONCE: usize = 64;
+    let look = |one: Goes| async move {
+        if one.after.is_none() && one.before.is_none() {
+            return Ok::<_, Error>(Some(one));
+        }
+        let time = written_at(destination, one.key.as_bytes(), one.version.as_deref()).await?;
+        let fits = |time| one.after.is_none_or(|after| time >= after) && one.before.is_none_or(|before| time <= before);
+        Ok(time.is_none_or(fits).then_some(one))
+    };
+    let looks: Vec<_> = goes.into_iter().map(look).collect();
+    let found: Vec<Option<Goes>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// One of offsite's own objects.

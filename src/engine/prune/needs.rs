@@ -2,15 +2,18 @@
 //!
 //! Owns the proof that nothing else needs them. Contents live for an unbroken run of snapshots,
 //! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does. Objects of pages are named
-//! by their content and can come back, so they are looked for in every snapshot that stays.
+//! by their content and can come back, so they are looked for in every snapshot that stays. Whoever may write a manifest
+//! may have it name anything, so a content that is older than the neighbour before it, by the manifest or by the store,
+//! is not let go.
 
 use std::collections::{BTreeSet, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::GetOptions;
 use offsite_backends::ErrorKind;
 
 use super::gone::{Goes, Line};
-use crate::engine::destination::{Destination, fetch_leaves};
+use crate::engine::destination::{Destination, Listed, fetch_leaves};
 use crate::engine::look::is_damage;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
@@ -23,6 +26,7 @@ const AT_ONCE: usize = 16;
 /// Writes down what only these snapshots need.
 pub(super) async fn collect(
     destination: &Destination,
+    list: &[Listed],
     (left, dropped, right): (Option<u64>, &[u64], Option<u64>),
     others: &[u64],
     goes: &mut Writer<Line>,
@@ -32,6 +36,8 @@ pub(super) async fn collect(
     for number in [left, right].into_iter().flatten() {
         stay.push(records.snapshot(number).await?.0);
     }
+    let time = |number: u64| list.iter().find(|s| s.number == number).map(|s| s.time);
+    let after = left.and_then(time);
     let mut seen_roots: HashSet<Option<Hash>> = stay.iter().map(|s| s.root.as_ref().map(|r| r.hash)).collect();
     let mut gone_objects = BTreeSet::new();
     let mut previous: Option<Vec<PageRef>> = None;
@@ -39,7 +45,8 @@ pub(super) async fn collect(
         let (snapshot, _) = records.snapshot(*number).await?;
         gone_objects.extend(snapshot.objects.iter().copied().filter(|o| !stay.iter().any(|s| s.objects.contains(o))));
         if seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
-            previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), goes).await?);
+            let written = Written { since: left, after, before: time(*number) };
+            previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), written, goes).await?);
         }
     }
     let others: Vec<u64> = others.iter().copied().filter(|number| ![left, right].contains(&Some(*number))).collect();
@@ -51,6 +58,16 @@ pub(super) async fn collect(
         goes.push(&Line::Goes(object))?;
     }
     Ok(())
+}
+
+/// When the contents of a dropped snapshot that nobody else needs were written, if it does not lie.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// Not before this run.
+    since: Option<u64>,
+    /// By the store's clock, seconds since 1970.
+    after: Option<i64>,
+    before: Option<i64>,
 }
 
 /// Takes out the objects that any other snapshot that stays names. A run that brings a tree back to an earlier state (a
@@ -85,12 +102,23 @@ async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> R
     Ok(Goes { version, ..Goes::at(key.as_bytes(), 0) })
 }
 
+/// When the store says that something was written, seconds since 1970; none if it is not there.
+pub(super) async fn written_at(destination: &Destination, key: &[u8], version: Option<&str>) -> Result<Option<i64>> {
+    let options = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
+    match destination.backend.store().get_opts(&object_path(key)?, options).await {
+        Ok(found) => Ok(Some(found.meta.last_modified.timestamp())),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(destination.records.error(&String::from_utf8_lossy(key), &error)),
+    }
+}
+
 /// Contents that a dropped snapshot names and no surviving neighbour does; pages seen before are passed over.
 async fn contents(
     destination: &Destination,
     snapshot: &Snapshot,
     stay: &[Snapshot],
     before: Option<&[PageRef]>,
+    written: Written,
     goes: &mut Writer<Line>,
 ) -> Result<Vec<PageRef>> {
     let source = PageSource::new(destination.records.clone());
@@ -126,8 +154,8 @@ async fn contents(
         for other in &mut others {
             needed |= holds(other, &entry, content)?;
         }
-        if !needed {
-            push(&snapshot.keys, &entry, content, keeps, goes)?;
+        if !needed && written.since.is_none_or(|since| content.since >= since) {
+            push(&snapshot.keys, &entry, content, keeps, written, goes)?;
         }
     }
     Ok(mine)
@@ -148,17 +176,23 @@ fn holds(other: &mut CacheReader, entry: &Entry, content: &Content) -> Result<bo
             other.advance();
             continue;
         }
-        return Ok(known.path == entry.path.as_bytes() && known.entry()?.content.as_ref().is_some_and(|c| c.since == content.since));
+        return Ok(known.path == entry.path.as_bytes() && known.entry()?.content.as_ref().is_some_and(|c| same(c, content)));
     }
     Ok(false)
 }
 
+/// Whether a neighbour needs it under this name, or under another that a manifest made up for it.
+fn same(a: &Content, b: &Content) -> bool {
+    a.since == b.since || a.version.is_some() && a.version == b.version
+}
+
 /// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
-fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, goes: &mut Writer<Line>) -> Result<()> {
+fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, written: Written, goes: &mut Writer<Line>) -> Result<()> {
     let kept = |bytes| Goes::at(&rules.kept_key(entry.path.as_bytes(), content), bytes);
     let Some(version) = &content.version else { return goes.push(&Line::Goes(kept(entry.size))) };
     if !keeps {
         goes.push(&Line::Goes(kept(0)))?;
     }
-    goes.push(&Line::Goes(Goes { version: Some(version.clone()), ..Goes::at(&KeyRules::current_key(entry), entry.size) }))
+    let (after, before) = (written.after, written.before);
+    goes.push(&Line::Goes(Goes { version: Some(version.clone()), after, before, ..Goes::at(&KeyRules::current_key(entry), entry.size) }))
 }

@@ -1,0 +1,101 @@
+//! The end of an upload in parts, and what a failure there means.
+//!
+//! Owns the trying again of a completion, and the proof that one whose answer was lost was done all the same.
+//! Invariant: an upload counts as closed only where the store has completed it or knows it no more; what it still
+//! knows is gone on with or aborted, for its parts are billed until then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use md5::{Digest, Md5};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutResult};
+use offsite_backends::{Error as StoreError, ErrorKind};
+
+use super::Target;
+use crate::error::Result;
+
+/// A completion that fails in passing is tried so often, beyond what the store's client does by itself.
+const TRIES: u32 = 4;
+
+/// What is left of an upload whose completion failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// The store does not know it: nothing.
+    Nothing,
+    /// All of it; the next run can go on with it.
+    Whole,
+    /// Something that can never be completed.
+    Useless,
+}
+
+/// Completes an upload.
+pub(super) async fn complete(
+    target: &Target,
+    store: &Arc<dyn MultipartStore>,
+    to: &Path,
+    id: &str,
+    parts: Vec<PartId>,
+) -> Result<PutResult, (StoreError, Left)> {
+    let mut wait = Duration::from_millis(200);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let error = match store.complete_multipart(to, &id.to_owned(), parts.clone()).await {
+            Ok(put) => return Ok(put),
+            Err(error) => StoreError::from_store(target.backend.location(), to.as_ref(), &error),
+        };
+        match error.kind {
+            ErrorKind::Transient if tries < TRIES => {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            // Either it is gone, or an earlier try was done and its answer was lost.
+            ErrorKind::NotFound => return was_done(target, to, id, &parts).await.ok_or((error, Left::Nothing)),
+            ErrorKind::Transient | ErrorKind::Denied | ErrorKind::Full | ErrorKind::Late => return Err((error, Left::Whole)),
+            _ => return Err((error, Left::Useless)),
+        }
+    }
+}
+
+/// The object under that key, if its tag proves that it is made of exactly these parts.
+async fn was_done(target: &Target, to: &Path, id: &str, parts: &[PartId]) -> Option<PutResult> {
+    let there = target.store.head(to).await.ok()?;
+    let tag = there.e_tag.as_deref()?.trim_matches('"');
+    // Backblaze names what an upload became by the upload's own id, S3 by the MD5s of its parts.
+    let proved = tag == id || s3_tag(parts).is_some_and(|wanted| wanted == tag);
+    proved.then_some(PutResult { e_tag: there.e_tag, version: there.version, extensions: Default::default() })
+}
+
+/// The tag that S3 gives what is made of these parts; none if theirs are no MD5s.
+fn s3_tag(parts: &[PartId]) -> Option<String> {
+    let mut all = Md5::new();
+    for part in parts {
+        let text = part.content_id.trim_matches('"');
+        if text.len() != 32 || !text.is_ascii() {
+            return None;
+        }
+        for at in (0..32).step_by(2) {
+            all.update([u8::from_str_radix(&text[at..at + 2], 16).ok()?]);
+        }
+    }
+    let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{hex}-{}", parts.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_parts_is_the_one_that_s3_gives() {
+        let part = |id: &str| PartId { content_id: id.into() };
+        // MD5 of "a" and of "b"; of both digests one after the other.
+        let parts = [part("\"0cc175b9c0f1b6a831c399e269772661\""), part("92eb5ffee6ae2fec3ad71c777531578f")];
+        let tag = s3_tag(&parts).unwrap();
+        assert!(tag.ends_with("-2") && tag.len() == 34, "{tag}");
+        assert_ne!(tag, s3_tag(&[parts[1].clone(), parts[0].clone()]).unwrap());
+        assert_eq!(s3_tag(&[part("\"p1\"")]), None);
+    }
+}
