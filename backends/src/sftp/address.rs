@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn address(url: &str) -> Result<Address> {
-        Address::new(&Location::parse(url).unwrap())
+        Address::new(&Location::parse(url)?)
     }
 
     #[test]
