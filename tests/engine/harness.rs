@@ -103,7 +103,8 @@ pub fn options() -> SyncOptions {
         adopt: false,
         start_over: false,
         keep: KeepRules { within: Some(30 * 86_400), ..KeepRules::default() },
-        limits: Limits { removals: 1.0, rewrites: 1.0, ..Limits::default() },
+        // Worlds take turns at one place here; what the guard says to that is tested over the program.
+        limits: Limits { removals: 1.0, rewrites: 1.0, take_over: true, ..Limits::default() },
         price: Prices::shipped().unwrap().get("aws/s3-standard").unwrap().clone(),
         price_name: "aws/s3-standard".into(),
         transfers: None,
