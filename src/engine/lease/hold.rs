@@ -174,8 +174,10 @@ fn is_free(act: Act, key: &[u8]) -> bool {
 #[async_trait]
 impl Fence for Hold {
     fn guards(&self, act: Act, key: &[u8]) -> bool {
-        // A run that found nothing to do takes no lease; its snapshot is created, or is not.
-        let record = act == Act::Create && key.starts_with(b".offsite/snapshots/") && self.state.load(SeqCst) == FREE;
+        // A run that found nothing to do takes no lease; its snapshot is created, or is not. Where a store has no
+        // create-only, both kinds of record are put after a look.
+        let once = key == Format::KEY.as_bytes() || key.starts_with(b".offsite/snapshots/");
+        let record = matches!(act, Act::Create | Act::Put) && once && self.state.load(SeqCst) == FREE;
         !record && !is_free(act, key)
     }
 
@@ -214,14 +216,15 @@ mod tests {
             (Act::Delete, "a file", true),
             (Act::Tree, ".offsite/probe/x", true),
             (Act::Create, ".offsite/format.json", false),
-            (Act::Put, ".offsite/format.json", true),
+            (Act::Put, ".offsite/format.json", false),
+            (Act::Delete, ".offsite/format.json", true),
             (Act::Put, ".offsite/lease.json", false),
             (Act::Delete, ".offsite/lease.json", true),
             (Act::Put, ".offsite/run.json", false),
             (Act::Delete, ".offsite/run.json", true),
             (Act::Put, ".offsite/pages/x", true),
             (Act::Create, ".offsite/snapshots/000000000001.json", false),
-            (Act::Put, ".offsite/snapshots/000000000001.json", true),
+            (Act::Put, ".offsite/snapshots/000000000001.json", false),
             (Act::Delete, ".offsite/snapshots/000000000001.json", true),
             (Act::Delete, ".offsite/probe/x", false),
         ] {
