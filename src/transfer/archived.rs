@@ -57,25 +57,29 @@ pub async fn archived(
             found.bytes += entry.size;
             waiting.push(entry);
         }
-        if (last || waiting.len() >= 4 * AT_ONCE)
-            && let Some(want) = want
-        {
-            stop.check()?;
-            let asked = waiting.drain(..).map(|entry| async move { ask(backend, rules, &entry, want).await });
-            let answers: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
-            for answer in answers {
-                match answer {
-                    Ok(hours) => {
-                        found.asked += 1;
-                        found.hours = found.hours.max(hours);
-                    }
-                    Err(error) => found.refused = found.refused.or(Some(error)),
-                }
+        if last || waiting.len() >= 4 * AT_ONCE {
+            let batch = std::mem::take(&mut waiting);
+            if let Some(want) = want {
+                stop.check()?;
+                ask_all(backend, rules, batch, want, &mut found).await;
             }
         }
-        waiting.clear();
         if last {
             return Ok(found);
+        }
+    }
+}
+
+async fn ask_all(backend: &Arc<dyn Backend>, rules: &KeyRules, batch: Vec<Entry>, want: Restore, found: &mut Archived) {
+    let asked = batch.into_iter().map(|entry| async move { ask(backend, rules, &entry, want).await });
+    let answers: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+    for answer in answers {
+        match answer {
+            Ok(hours) => {
+                found.asked += 1;
+                found.hours = found.hours.max(hours);
+            }
+            Err(error) => found.refused = found.refused.take().or(Some(error)),
         }
     }
 }

@@ -38,7 +38,7 @@ async fn prepared(world: &World, name: &str) -> (MemoryBackend, Arc<dyn Backend>
 
 /// Problems, without names of a file that are files of their own because of one.
 fn own(pulled: &PullOutcome) -> usize {
-    pulled.problems.iter().filter(|problem| !problem.problem.contains("a file of its own")).count()
+    pulled.problems.iter().filter(|problem| !problem.problem.contains("which could not be brought over")).count()
 }
 
 fn all() -> PullOptions {
