@@ -26,6 +26,8 @@ type Tree = BTreeMap<RelPath, Entry>;
 struct Depot {
     backend: MemoryBackend,
     destination: Destination,
+    /// Past the fence: what is woven by hand is put without a lease.
+    records: Records,
     dir: tempfile::TempDir,
     base: Option<(PathBuf, Option<Hash>, Vec<PageRef>)>,
     tree: Tree,
@@ -91,11 +93,12 @@ impl Depot {
         let dir = tempfile::tempdir().unwrap();
         let machine = Machine { cache_dir: dir.path().join("cache"), host: "here".into() };
         let destination = Destination::over(Arc::new(backend.clone()), &machine).unwrap();
-        Self { backend, destination, dir, base: None, tree: Tree::new(), number: 0 }
+        let records = Records::new(Arc::new(backend.clone()));
+        Self { backend, destination, records, dir, base: None, tree: Tree::new(), number: 0 }
     }
 
     fn records(&self) -> &Records {
-        &self.destination.records
+        &self.records
     }
 
     fn set(&mut self, path: &str, content: &str) -> &mut Self {
