@@ -1,23 +1,47 @@
 //! What can go wrong in a run, by what the user can do about it.
 //!
-//! Owns the one error type of the engine and its exit codes. Texts say what happened, to which file or
-//! URL, and what to do now.
+//! Owns the one error type of the engine and its exit codes. A text says what happened, to which file or URL;
+//! what to do now follows from kind and place ([`Failure`]), and the printer puts it into words.
+
+mod failure;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use offsite_backends as backends;
+use serde::Serialize;
+
+pub use failure::{Failure, Hint, Turn};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Where something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// What is synced.
+    Source,
+    /// What is synced to or pulled from.
+    Destination,
+    /// The directory that is pulled to.
+    Target,
+    /// Caches, journals and spools on this machine.
+    Cache,
+    /// Standard output.
+    Output,
+    /// Anything else on this machine.
+    Machine,
+}
 
 #[derive(Debug)]
 pub enum Error {
     /// A store failed.
     Store(backends::Error),
-    /// Something on this machine failed: a spool, the cache, the target of a pull.
+    /// Something on this machine failed.
     Local {
         path: PathBuf,
         error: std::io::Error,
+        place: Place,
     },
     /// An object of offsite's own is not what it must be.
     Damaged {
@@ -26,6 +50,11 @@ pub enum Error {
     },
     /// The guard refused; each reason says figure, limit and flag.
     Refused(Vec<String>),
+    /// The destination had a snapshot the last time and has none now.
+    Emptied {
+        url: String,
+        last: u64,
+    },
     /// Another writer has the destination, or was faster.
     Busy(String),
     /// A command of the user's failed.
@@ -38,8 +67,33 @@ pub enum Error {
 }
 
 impl Error {
+    /// On this machine, and neither in the cache nor in what is pulled to.
     pub fn local(path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::Local { path: path.as_ref().to_path_buf(), error }
+        Self::of(Place::Machine, path, error)
+    }
+
+    /// In a cache, a journal or a spool.
+    pub fn cache(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Cache, path, error)
+    }
+
+    /// In what is pulled to.
+    pub fn target(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Target, path, error)
+    }
+
+    /// In what is synced.
+    pub fn source(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Source, path, error)
+    }
+
+    /// Of standard output.
+    pub fn output(error: std::io::Error) -> Self {
+        Self::of(Place::Output, "standard output", error)
+    }
+
+    fn of(place: Place, path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::Local { path: path.as_ref().to_path_buf(), error, place }
     }
 
     pub fn damaged(object: impl fmt::Display, what: impl fmt::Display) -> Self {
@@ -50,10 +104,21 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Refused(_) => 4,
+            Self::Refused(_) | Self::Emptied { .. } => 4,
             Self::Interrupted => 130,
-            Self::Store(e) if e.kind == backends::ErrorKind::Invalid => 2,
-            _ => 1,
+            Self::Store(error) if error.kind == backends::ErrorKind::Invalid => 2,
+            Self::Store(_) | Self::Local { .. } | Self::Damaged { .. } | Self::Busy(_) | Self::Command(_) | Self::Moved(_) => 1,
+        }
+    }
+
+    /// Where it happened.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Local { place, .. } => *place,
+            Self::Store(_) | Self::Damaged { .. } | Self::Refused(_) | Self::Emptied { .. } | Self::Busy(_) | Self::Moved(_) => {
+                Place::Destination
+            }
+            Self::Command(_) | Self::Usage(_) | Self::Interrupted => Place::Machine,
         }
     }
 
@@ -65,7 +130,13 @@ impl Error {
             Self::Store(error) => error.concerns_place(),
             Self::Local { error, .. } => backends::error::of_io(error).1 == backends::Reach::Place,
             Self::Damaged { .. } => false,
-            Self::Refused(_) | Self::Busy(_) | Self::Command(_) | Self::Usage(_) | Self::Moved(_) | Self::Interrupted => true,
+            Self::Refused(_)
+            | Self::Emptied { .. }
+            | Self::Busy(_)
+            | Self::Command(_)
+            | Self::Usage(_)
+            | Self::Moved(_)
+            | Self::Interrupted => true,
         }
     }
 
@@ -88,16 +159,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(error) => error.fmt(f),
-            Self::Local { path, error } if error.raw_os_error() == Some(28) => {
-                write!(
-                    f,
-                    "{}: no space left on this disk; free some or set OFFSITE_CACHE_DIR to another disk, then run again: it goes on where it stopped",
-                    path.display()
-                )
-            }
-            Self::Local { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Local { path, error, .. } => write!(f, "{}: {error}", path.display()),
             Self::Damaged { object, what } => write!(f, "{object} is damaged: {what}"),
             Self::Refused(reasons) => write!(f, "refused, nothing was written: {}", reasons.join("; ")),
+            Self::Emptied { url, last } => {
+                write!(
+                    f,
+                    "refused, nothing was written: {url} had snapshot {last} the last time and has none now (not mounted? emptied?); --start-over begins anew there"
+                )
+            }
             Self::Busy(text) | Self::Usage(text) | Self::Command(text) => f.write_str(text),
             Self::Moved(what) => write!(f, "the plan no longer fits: {}", what.join("; ")),
             Self::Interrupted => f.write_str("interrupted; run the same command again to go on"),

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::Args;
 use offsite::config::{Job, Lack};
 use offsite::error::{Error, Result};
+use offsite::model::Zone;
 
 use super::args_config::ConfigArgs;
 
@@ -40,6 +41,12 @@ impl FromArgs {
     /// Where to look: of the destinations of a job the first.
     pub fn url(&self) -> Result<String> {
         Ok(self.whence(false)?.urls.swap_remove(0))
+    }
+
+    /// The same, and by which calendar its snapshots are kept: the job's, else this machine's.
+    pub fn url_and_zone(&self) -> Result<(String, Zone)> {
+        let Whence { mut urls, job } = self.whence(false)?;
+        Ok((urls.swap_remove(0), job.map(|job| job.settings.keep.zone).unwrap_or_default()))
     }
 
     /// What is worked on: of several destinations of a job one has to be named.

@@ -16,7 +16,7 @@ use offsite::engine::Report;
 use offsite::transfer::{Phase, Progress};
 
 use super::args::Global;
-use super::render::{count, place, size};
+use super::render::{count, place, size, tame};
 
 const TICK: Duration = Duration::from_millis(100);
 /// Between two plain lines.
@@ -46,7 +46,7 @@ impl Screen {
 
     /// A line beside the bars. If nobody reads it, nothing is lost but the line.
     pub fn aside(&self, line: &str) {
-        self.bars.suspend(|| _ = writeln!(io::stderr().lock(), "{line}"));
+        self.bars.suspend(|| _ = writeln!(io::stderr().lock(), "{}", tame(line)));
     }
 }
 

@@ -67,6 +67,37 @@ pub struct Dump {
     pub timeout: u64,
 }
 
+impl Dump {
+    /// What is to be known of it: a shell line ends as its last command does, so what fails before a `|` is not seen.
+    pub fn note(&self) -> Option<String> {
+        let Command::Shell(line) = &self.command else { return None };
+        let unseen = has_pipe(line) && !line.contains("pipefail") && self.min_size <= 1 && self.max_shrink.is_none();
+        unseen.then(|| {
+            format!(
+                "the dump {}: a command before a pipe (`|`) may fail unseen, and what is left of it then takes the place of the last                  good one; write [\"bash\", \"-o\", \"pipefail\", \"-c\", \"…\"], or give it a \"min_size\" or \"max_shrink\"",
+                self.name
+            )
+        })
+    }
+}
+
+/// Whether a shell line has a pipe outside of quotes; `||` is none.
+fn has_pipe(line: &str) -> bool {
+    let mut quote = None;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => drop(chars.next()),
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => quote = Some(c),
+            ('|', None) if chars.peek() == Some(&'|') => drop(chars.next()),
+            ('|', None) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Why a container volume cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lack {

@@ -9,7 +9,7 @@ use super::shape::{JobShape, KeepShape, OptionsShape};
 use super::values;
 use super::words::{Either, Several, Word};
 use crate::error::{Error, Result};
-use crate::model::KeepRules;
+use crate::model::{KeepRules, Zone};
 use crate::plan::Limits;
 use crate::scan::Filter;
 
@@ -28,8 +28,9 @@ impl Scope<'_> {
             weekly: number("weekly", &shape.weekly)?,
             monthly: number("monthly", &shape.monthly)?,
             within: self.value(&[at, &["within"]].concat(), shape.within.as_ref(), values::duration)?,
+            zone: self.value(&[at, &["zone"]].concat(), shape.zone.as_ref(), Zone::named)?.unwrap_or_default(),
         };
-        if rules == KeepRules::default() {
+        if rules.is_empty() {
             let what = "no rule says what stays, so everything but the newest would go; say `\"within\": \"30d\"` or another, or `\"last\": 1` if you mean it";
             return Err(self.parsed.error(at, what));
         }

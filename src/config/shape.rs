@@ -237,6 +237,8 @@ pub struct KeepShape {
     pub monthly: Option<Word>,
     /// All of this time: `"30d"`
     pub within: Option<Word>,
+    /// Whose days, weeks and months they are: `"Europe/London"`, `"UTC"` (default: `"local"`, this machine's)
+    pub zone: Option<Word>,
 }
 
 /// What a pull for staging brings over

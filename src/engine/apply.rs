@@ -11,6 +11,7 @@ use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
+use super::warning::Warning;
 use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy, uploads};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
@@ -93,7 +94,7 @@ pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Res
     match write(common, part, outcome, &lease, &format, run).await {
         Ok(None) => {
             if let Err(error) = lease.release(Vec::new()).await {
-                outcome.warnings.push(format!("the lease was not given back ({error}); it runs out by itself"));
+                outcome.warnings.push(Warning::LeaseNotGivenBack(error.to_string()));
             }
             Ok(())
         }
@@ -105,7 +106,7 @@ pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Res
             };
             let_go(common, part, outcome, Some(&lease)).await;
             if let Err(error) = lease.release(also).await {
-                outcome.warnings.push(format!("the lease was not given back ({error}); it runs out by itself"));
+                outcome.warnings.push(Warning::LeaseNotGivenBack(error.to_string()));
             }
             Ok(())
         }
@@ -252,7 +253,7 @@ fn still_there(common: &Common) -> Result<()> {
         0 => Err(std::io::Error::other("the source was removed while it was read; nothing was committed")),
         _ => Ok(()),
     });
-    there.map_err(|error| Error::local(root.path(), error))
+    there.map_err(|error| Error::source(root.path(), error))
 }
 
 fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
@@ -348,7 +349,7 @@ async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, l
         tidy_up(common, part, tidy).await
     };
     if let Err(error) = result.await {
-        outcome.warnings.push(format!("committed, but not tidied up ({error}); the next run does it"));
+        outcome.warnings.push(Warning::NotTidiedUp(error.to_string()));
     }
 }
 
@@ -398,6 +399,6 @@ async fn let_go(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: 
             outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);
             outcome.locked = part.destination.head.as_ref().and_then(|head| head.locked.clone());
         }
-        Err(error) => outcome.warnings.push(format!("old snapshots were not let go ({error}); the next run tries again")),
+        Err(error) => outcome.warnings.push(Warning::NotPruned(error.to_string())),
     }
 }

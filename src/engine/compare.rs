@@ -197,7 +197,7 @@ pub struct Comparing<'a> {
 /// Scans once and compares with every side.
 pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
     let threads = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { 2 } else { 0 };
-    let fail = |e| Error::local(how.root.path(), e);
+    let fail = |e| Error::source(how.root.path(), e);
     let mut walk = Walk::start(Arc::clone(how.root), how.walk.clone(), threads).map_err(fail)?;
     let mut scanned = Scanned::default();
     let mut found: Vec<Option<Change>> = Vec::new();
@@ -303,7 +303,7 @@ fn each(sides: &mut [Side], mut act: impl FnMut(&mut Side) -> Result<()>) {
 
 /// The root's own metadata, as a snapshot holds it.
 pub fn tree_root(root: &Root, names: &Names) -> Result<crate::model::TreeRoot> {
-    let fail = |e| Error::local(root.path(), e);
+    let fail = |e| Error::source(root.path(), e);
     let stat = root.stat().map_err(fail)?;
     let entry = read_metadata(root, b"", &stat, names, true).map_err(|e| fail(std::io::Error::other(e.to_string())))?;
     Ok(crate::model::TreeRoot { mode: stat.mode, mtime: stat.mtime, uid: stat.uid, gid: stat.gid, xattrs: entry.xattrs })

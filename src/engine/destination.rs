@@ -119,9 +119,9 @@ impl Destination {
                     self.backend.location()
                 )));
             }
-            Err(error) => return Err(Error::local(&path, error.into())),
+            Err(error) => return Err(Error::cache(&path, error.into())),
         }
-        let stat = rustix::fs::fstat(&file).map_err(|e| Error::local(&path, e.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|e| Error::cache(&path, e.into()))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         self.writer = format!("{}:{:x}:{:x}", boot.trim(), stat.st_dev, stat.st_ino);
         self._lock = Some(file);
@@ -161,9 +161,7 @@ impl Destination {
         let list = if known > 0 { self.records.snapshots(None).await? } else { list };
         if known > 0 && list.is_empty() && !start_over {
             let url = self.backend.location();
-            return Err(Error::Refused(vec![format!(
-                "{url} had snapshot {known} the last time and has none now (not mounted? emptied?); --start-over begins anew there"
-            )]));
+            return Err(Error::Emptied { url: url.to_string(), last: known });
         }
         let format = self.records.format().await?;
         let Some(format) = format else {
@@ -246,9 +244,9 @@ impl Destination {
         let body = serde_json::to_vec(&head).map_err(|e| Error::damaged(path.display(), e))?;
         // A lenient load is not to be believed the next time.
         if self.lost.is_empty() {
-            std::fs::write(&temp, body).and_then(|()| std::fs::rename(&temp, &path)).map_err(|e| Error::local(&path, e))?;
+            std::fs::write(&temp, body).and_then(|()| std::fs::rename(&temp, &path)).map_err(|e| Error::cache(&path, e))?;
         }
-        for entry in std::fs::read_dir(&self.dir).map_err(|e| Error::local(&self.dir, e))?.flatten() {
+        for entry in std::fs::read_dir(&self.dir).map_err(|e| Error::cache(&self.dir, e))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let old = name.starts_with("tree-") && head.file.as_ref() != Some(&name);
             if old || name.starts_with("head-") {

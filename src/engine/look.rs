@@ -16,7 +16,7 @@ mod spot;
 mod unread;
 
 pub(super) use at::newest;
-pub use at::resolve_at;
+pub use at::{at_in, resolve_at};
 pub use cat::{cat, cat_over};
 pub use diff::{DiffLine, DiffTotals, diff, diff_over};
 pub use history::{HistoryLine, history, history_over};

@@ -41,6 +41,7 @@ mod suspects;
 mod sync;
 mod tidy;
 mod uploads;
+mod warning;
 
 pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};
@@ -48,8 +49,8 @@ pub use compared::{mixed, real};
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
 pub use look::{
-    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, cat, cat_over, diff, diff_over, history,
-    history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
+    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, at_in, cat, cat_over, diff, diff_over,
+    history, history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
 };
 pub use outcome::{
     Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,
@@ -67,6 +68,7 @@ pub use report::{
 };
 pub use status::{RunRecord, StatusOutcome, StatusRow, Watched, leave_skipped, leave_word, status};
 pub use sync::{Report, SyncOptions, plan, plan_over, sync, sync_over, worst};
+pub use warning::{Note, Warning};
 
 use std::path::PathBuf;
 

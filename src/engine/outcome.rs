@@ -4,6 +4,8 @@ use offsite_backends::Requests;
 use serde::Serialize;
 
 use super::prune::Locked;
+use super::warning::{Note, Warning};
+use crate::error::Failure;
 use crate::model::{Counts, Problem, RelPath};
 use crate::plan::Estimate;
 
@@ -50,8 +52,12 @@ pub struct Outcome {
     pub seconds: f64,
     /// What went wrong.
     pub error: Option<String>,
+    /// The same as data, where it is an error of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// After the commit: what was not tidied up. The next run does it.
-    pub warnings: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub warnings: Vec<Warning>,
     pub exit: u8,
 }
 
@@ -72,6 +78,9 @@ pub struct DumpOutcome {
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct SyncOutcome {
     pub destinations: Vec<Outcome>,
+    /// What is worth knowing and no fault: patterns that matched nothing.
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     /// The worst of the destinations' exit codes.
     pub exit: u8,
 }
@@ -94,6 +103,8 @@ pub struct PlanReport {
     /// The changes, unless there are too many to list.
     pub listed: Vec<PlannedChange>,
     pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     pub exit: u8,
 }
 

@@ -65,7 +65,7 @@ pub struct Saving<'a> {
 
 /// Writes a plan where the user wants it.
 pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &Planned, destination: &Destination) -> Result<()> {
-    let Saving { to, source, url, keep, scan_start } = *saving;
+    let Saving { to, source, url, ref keep, scan_start } = *saving;
     let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
     let heading = Heading {
         plan: VERSION,
@@ -76,7 +76,7 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &Planned, destinatio
         base: destination.snapshot().map(|(s, h)| (s.number, *h)),
         facts: planned.facts,
         cost: planned.cost,
-        keep,
+        keep: keep.clone(),
         scan_start,
     };
     let mut out = Writer::<Row>::create(to)?;
@@ -115,7 +115,7 @@ pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, repor
     outcome.seconds = started.elapsed().as_secs_f64();
     finish(&mut outcome, result.err().as_ref());
     let exit = outcome.exit;
-    SyncOutcome { destinations: vec![outcome], exit }
+    SyncOutcome { destinations: vec![outcome], notes: Vec::new(), exit }
 }
 
 async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report, outcome: &mut Outcome) -> Result<()> {
@@ -161,7 +161,7 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         scan_start: heading.scan_start,
         unread: Vec::new(),
         adopt: false,
-        keep: heading.keep,
+        keep: heading.keep.clone(),
         transfers: options.transfers,
         limit: Arc::new(Limit::new(options.limit_upload)),
         limit_download: Arc::new(Limit::new(None)),

@@ -88,7 +88,7 @@ pub async fn prune_over(
     dry_run: bool,
     report: &Report,
 ) -> Result<PruneOutcome> {
-    if *rules == KeepRules::default() {
+    if rules.is_empty() {
         return Err(Error::Usage("prune needs a rule for what stays, such as --keep-within 30d or --keep-last 7".into()));
     }
     destination.lock()?;

@@ -20,6 +20,7 @@ use super::pull_compare::{self, Compared, Comparing};
 use super::pull_target::Pull;
 use super::scratch::Scratch;
 use super::sync::Report;
+use super::warning::Note;
 use crate::error::{Error, Result};
 use crate::manifest::Lost;
 use crate::model::Problem;
@@ -128,6 +129,7 @@ pub async fn pull_onto(
             compared.unsized_sparse
         ));
     }
+    outcome.notes.extend(Note::of(&options.filter, None).iter().map(ToString::to_string));
     outcome.requests = destination.backend.meter().requests();
     outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -186,9 +188,9 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
         return Ok(None);
     }
     if !there {
-        std::fs::create_dir_all(target).map_err(|e| Error::local(target, e))?;
+        std::fs::create_dir_all(target).map_err(|e| Error::target(target, e))?;
     }
-    let root = Arc::new(Root::open(target).map_err(|e| Error::local(target, e))?);
+    let root = Arc::new(Root::open(target).map_err(|e| Error::target(target, e))?);
     let tree: Arc<dyn Tree> = Arc::new(LocalTree::open(target, STAGING)?);
     if tree.stat(b".offsite/format.json").await.map_err(of_target)?.is_some() {
         return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
@@ -204,7 +206,7 @@ fn room(target: &Path, bytes: u64) -> Result<()> {
         let what = format!(
             "the pull takes {bytes} bytes more than what is there now, and {free} are free; make room, or pull less with --only or --max-size"
         );
-        return Err(Error::local(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
+        return Err(Error::target(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
     }
     Ok(())
 }

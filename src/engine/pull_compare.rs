@@ -106,7 +106,7 @@ pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
     };
     if let Some(root) = &how.root {
         let options = WalkOptions { hide: Some(STAGING), ..WalkOptions::default() };
-        let mut walk = Walk::start(Arc::clone(root), options, 2).map_err(|e| Error::local(root.path(), e))?;
+        let mut walk = Walk::start(Arc::clone(root), options, 2).map_err(|e| Error::target(root.path(), e))?;
         while let Some(event) = walk.next_event() {
             match event {
                 Event::Entry(path, stat) => work.local(path, &stat)?,

@@ -84,7 +84,7 @@ pub fn find(root: &Root, plan: &Path, base: CacheReader, facts: Facts, parts: &d
         out.push(&Line { step, readers: line.readers, dump: line.dump })?;
     }
     out.flush()?;
-    std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::local(plan, e))?;
+    std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::cache(plan, e))?;
     sum.counts.unchanged += facts.counts.unchanged - stamped;
     sum.counts.skipped = facts.counts.skipped;
     Ok(sum)

@@ -158,7 +158,7 @@ fn guard(root: &Root, snapshot: &Snapshot, planned: &Planned, destination: &Dest
     if planned.is_empty() {
         return Ok(());
     }
-    let mut names = std::fs::read_dir(root.path()).map_err(|e| Error::local(root.path(), e))?;
+    let mut names = std::fs::read_dir(root.path()).map_err(|e| Error::source(root.path(), e))?;
     let mut facts = Facts { base: Some(snapshot.totals), seen: u64::from(names.next().is_some()), ..Facts::default() };
     let parts = parts_of(destination);
     let mut lines = crate::spool::Reader::<crate::transfer::Line>::open(&planned.lines)?;

@@ -86,6 +86,7 @@ fn finish(report: &mut DestinationReport, url: &str, failed: Option<&Error>, pro
         report.url = super::sync::shown_url(url);
     }
     report.error = failed.map(ToString::to_string);
+    report.failure = failed.map(crate::error::Failure::from);
     report.exit = failed.map_or(0, Error::exit_code);
 }
 

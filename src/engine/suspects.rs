@@ -45,7 +45,7 @@ pub fn decide(
     // Steps that only move stamps are counted as unchanged when they are added: do not count them twice.
     let listed = sum.counts.added + sum.counts.changed + sum.counts.metadata + sum.counts.renamed + sum.counts.unchanged;
     sum.counts.unchanged += (facts.seen + dumps).saturating_sub(listed);
-    std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::local(plan, e))?;
+    std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::cache(plan, e))?;
     Ok(sum)
 }
 

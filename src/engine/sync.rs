@@ -18,8 +18,9 @@ use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::owner::{Claimant, Owner};
 use super::plan_file::{Saving, save_plan};
 use super::planning::{self, Draft, Judging, Planned};
+use super::warning::{Note, Warning};
 use super::{Machine, occupied, status};
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 use crate::model::{Change, KeepRules, Problem, Time};
 use crate::plan::{Limits, Price, Way};
 use crate::scan::WalkOptions;
@@ -98,7 +99,10 @@ pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options
         progress.set_phase(if outcome.error.is_none() { Phase::Finished } else { Phase::Failed });
     }
     let exit = worst(outcomes.iter().map(|o| o.exit));
-    SyncOutcome { destinations: outcomes, exit }
+    // A scan that did not come to its end says nothing about a pattern.
+    let whole = outcomes.iter().any(|o| o.snapshot.is_some() || o.exit == 0);
+    let notes = if whole { Note::of(&options.walk.filter, Some(source)) } else { Vec::new() };
+    SyncOutcome { destinations: outcomes, notes, exit }
 }
 
 /// What a sync would do at each destination. Writes nothing there.
@@ -133,7 +137,7 @@ pub async fn plan_over(
     for ((index, destination), side) in destinations.into_iter().zip(sides) {
         let owner = owner(&asked, &destination);
         let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, true));
-        let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep, scan_start });
+        let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep.clone(), scan_start });
         let report = &mut reports[index];
         report.unread.clone_from(&seen.scanned.unread);
         let told = decided.and_then(|(planned, path, unread)| {
@@ -142,6 +146,7 @@ pub async fn plan_over(
         });
         if let Err(error) = told {
             report.exit = error.exit_code();
+            report.failure = Some((&error).into());
             report.error = Some(error.to_string());
         }
     }
@@ -161,6 +166,7 @@ fn empty_report(outcome: &Outcome, error: Option<&Error>, options: &SyncOptions)
         unread: Vec::new(),
         listed: Vec::new(),
         error: error.map(ToString::to_string),
+        failure: error.map(Failure::from),
         exit: error.map_or(0, Error::exit_code),
     }
 }
@@ -254,7 +260,7 @@ fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Comm
         scan_start,
         unread: seen.scanned.unread.clone(),
         adopt: options.adopt,
-        keep: options.keep,
+        keep: options.keep.clone(),
         transfers: options.transfers,
         limit: Arc::new(Limit::new(options.limit_upload)),
         limit_download: Arc::new(Limit::new(options.limit_download)),
@@ -340,7 +346,7 @@ async fn told(common: &Common, destination: &Destination, outcome: &mut Outcome,
     let mut ended = outcome.clone();
     finish(&mut ended, error);
     if let Err(error) = status::leave(destination, &common.machine, job, common.kind.as_deref(), &ended).await {
-        outcome.warnings.push(format!("how it ended could not be left there for `offsite status`: {error}"));
+        outcome.warnings.push(Warning::WordNotLeft(error.to_string()));
     }
 }
 
@@ -357,7 +363,8 @@ pub(super) fn finish(outcome: &mut Outcome, error: Option<&Error>) {
         Some(format!("the dump {} was not taken, {stays}: {}", dump.path, dump.error.as_ref()?))
     });
     outcome.error = error.map(ToString::to_string).or(not_taken);
-    let untidy = outcome.warnings.iter().any(|w| w.starts_with("committed, but"));
+    outcome.failure = error.map(Failure::from);
+    let untidy = outcome.warnings.iter().any(Warning::is_unfinished);
     outcome.exit = match error {
         Some(error) => error.exit_code(),
         None if outcome.dumps.iter().any(|dump| dump.error.is_some()) => 1,

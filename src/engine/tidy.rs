@@ -23,7 +23,7 @@ const BATCH: usize = 1000;
 /// is killed right after it, or never hears that it was made, still leaves the next one a note.
 pub fn set_aside(destination: &Destination, plan: &Path, run: &str) -> Result<PathBuf> {
     let path = destination.local(&format!("tidy-{run}"));
-    std::fs::rename(plan, &path).map_err(|e| Error::local(plan, e))?;
+    std::fs::rename(plan, &path).map_err(|e| Error::cache(plan, e))?;
     Ok(path)
 }
 

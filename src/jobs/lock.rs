@@ -25,13 +25,13 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     private_dir(&machine.cache_dir)?;
     private_dir(&dir)?;
     let path = dir.join(&id[..24]);
-    let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::local(&path, e))?;
+    let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::cache(&path, e))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Lock(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             Err(Error::Busy(format!("job {}: another run of it is under way on this machine", job.shown())))
         }
-        Err(error) => Err(Error::local(&path, error.into())),
+        Err(error) => Err(Error::cache(&path, error.into())),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::hooks::HookOutcome;
 use crate::engine::{InitReport, Outcome, PlanReport};
+use crate::error::Failure;
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -68,6 +69,9 @@ pub struct JobOutcome {
     pub result: Ended,
     /// Why it ended so, where the destinations do not say.
     pub message: Option<String>,
+    /// The same as data, where it is an error of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// When it began, RFC 3339, by this machine's clock.
     pub began: String,
     /// What was found and made at destinations before the run, where that was looked at.
@@ -80,6 +84,8 @@ pub struct JobOutcome {
     pub hooks: Vec<HookOutcome>,
     /// What went wrong beside the job: somebody could not be told, a command after it failed.
     pub warnings: Vec<String>,
+    /// What is worth knowing and no fault: patterns that matched nothing, a dump whose failure could not be seen.
+    pub notes: Vec<String>,
     pub seconds: f64,
     pub exit: u8,
 }

@@ -18,7 +18,7 @@ use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::{dumps, hooks};
 use super::{lock, metrics, prepare, source};
-use crate::config::{Absent, Command, Hooks, Job, Notify, Place, Plan, default_price};
+use crate::config::{Absent, Command, Dump, Hooks, Job, Notify, Place, Plan, default_price};
 use crate::engine::{self, Machine, Outcome, Report, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
@@ -84,6 +84,7 @@ impl<'a> Runner<'a> {
         if let Err(error) = self.one(job, report, &mut outcome).await {
             outcome.exit = error.exit_code();
             outcome.message = Some(error.to_string());
+            outcome.failure = Some((&error).into());
             outcome.result = Ended::of(outcome.exit);
             // One that is at work leaves its own word.
             if !self.how.dry_run && !matches!(error, Error::Busy(_)) {
@@ -203,7 +204,7 @@ impl<'a> Runner<'a> {
             Err(error) => Err(error),
         };
         let missed = done.unwrap_or_else(|error| {
-            (outcome.exit, outcome.message) = (error.exit_code(), Some(error.to_string()));
+            (outcome.exit, outcome.message, outcome.failure) = (error.exit_code(), Some(error.to_string()), Some((&error).into()));
             job.places.iter().collect()
         });
         if outcome.result != Ended::Skipped {
@@ -217,7 +218,10 @@ impl<'a> Runner<'a> {
         let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
         if !ready.is_empty() {
             let (urls, options) = (urls(&ready), self.options(job, &ready)?);
-            outcome.destinations.extend(engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await.destinations);
+            let done = engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await;
+            outcome.destinations.extend(done.destinations);
+            outcome.notes.extend(done.notes.iter().map(ToString::to_string));
+            outcome.notes.extend(job.dumps.iter().filter_map(Dump::note));
         }
         if nowhere(job, outcome) {
             return Ok(Vec::new());

@@ -149,8 +149,8 @@ pub struct CacheWriter {
 impl CacheWriter {
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path);
-        let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::local(path, e))?);
-        out.write_all(MAGIC).map_err(|e| Error::local(path, e))?;
+        let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::cache(path, e))?);
+        out.write_all(MAGIC).map_err(|e| Error::cache(path, e))?;
         Ok(Self { out, path: path.into(), block: Vec::new(), last: Vec::new(), files: 0 })
     }
 
@@ -205,7 +205,7 @@ impl CacheWriter {
 
     /// Adds a block as it was read.
     pub fn raw_block(&mut self, head: &BlockHead, records: &[u8]) -> Result<()> {
-        let fail = |e| Error::local(&self.path, e);
+        let fail = |e| Error::cache(&self.path, e);
         let head = serde_json::to_vec(head).map_err(|e| fail(e.into()))?;
         self.out.write_all(&(head.len() as u32).to_le_bytes()).map_err(fail)?;
         self.out.write_all(&head).map_err(fail)?;
@@ -214,7 +214,7 @@ impl CacheWriter {
 
     /// Ends the file; it is on the disk when this returns.
     pub fn finish(mut self) -> Result<()> {
-        let fail = |e| Error::local(&self.path, e);
+        let fail = |e| Error::cache(&self.path, e);
         self.out.write_all(&0u32.to_le_bytes()).map_err(fail)?;
         self.out.flush().map_err(fail)?;
         self.out.get_ref().sync_data().map_err(fail)
@@ -237,10 +237,10 @@ pub struct CacheReader {
 impl CacheReader {
     /// Opens a cache; `own` is the object of the pages that were written along with it.
     pub fn open(path: &Path, own: Option<Hash>) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::local(path, e))?;
+        let file = File::open(path).map_err(|e| Error::cache(path, e))?;
         let mut input = BufReader::with_capacity(1 << 18, file);
         let mut magic = [0; 8];
-        input.read_exact(&mut magic).map_err(|e| Error::local(path, e))?;
+        input.read_exact(&mut magic).map_err(|e| Error::cache(path, e))?;
         if &magic != MAGIC {
             return Err(Error::damaged(path.display(), "not a cache of this version"));
         }
@@ -266,7 +266,7 @@ impl CacheReader {
         self.at = 0;
         self.known.path.clear();
         let Some(input) = &mut self.input else { return Ok(None) };
-        let fail = |e| Error::local(&self.path, e);
+        let fail = |e| Error::cache(&self.path, e);
         let mut length = [0; 4];
         input.read_exact(&mut length).map_err(fail)?;
         let length = u32::from_le_bytes(length);

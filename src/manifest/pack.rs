@@ -43,13 +43,13 @@ pub struct Packed {
 
 impl Pack {
     pub fn create(path: &Path) -> Result<Self> {
-        let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::local(path, e))?;
+        let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
     }
 
     /// Adds a page.
     pub fn add(&mut self, page: &Page, level: u8) -> Result<PageRef> {
-        let fail = |e| Error::local(&self.path, e);
+        let fail = |e| Error::cache(&self.path, e);
         let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
         if page.raw.len().max(frame.len()) as u64 > bounds::PAGE || self.length > bounds::OBJECT || level > bounds::LEVEL {
             return Err(fail(std::io::Error::other("the manifest would have a page that no reader takes; nothing was committed")));
@@ -79,7 +79,7 @@ impl Pack {
         mark[4..8].copy_from_slice(&8u32.to_le_bytes());
         mark[8..].copy_from_slice(&number.to_le_bytes());
         self.hasher.update(&mark);
-        self.out.write_all(&mark).map_err(|e| Error::local(&self.path, e))?;
+        self.out.write_all(&mark).map_err(|e| Error::cache(&self.path, e))?;
         self.length += mark.len() as u64;
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Pack {
     pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
         if leaves.len() > bounds::PAGES {
             let what = format!("the manifest would have {} pages, {} are the most; nothing was committed", leaves.len(), bounds::PAGES);
-            return Err(Error::local(&self.path, std::io::Error::other(what)));
+            return Err(Error::cache(&self.path, std::io::Error::other(what)));
         }
         let known: HashMap<(Hash, Hash), &PageRef> = known.iter().filter_map(|page| Some(((page.hash, page.object?), page))).collect();
         let mut inner = Vec::new();
@@ -100,7 +100,7 @@ impl Pack {
             inner.extend(refs.iter().cloned());
             level += 1;
         }
-        self.out.flush().map_err(|e| Error::local(&self.path, e))?;
+        self.out.flush().map_err(|e| Error::cache(&self.path, e))?;
         let object = (self.length > 0).then(|| Hash(*self.hasher.finalize().as_bytes()));
         let name = |mut page: PageRef| {
             page.object = page.object.or(object);
@@ -120,7 +120,7 @@ impl Pack {
         let mut cutter = Cutter::default();
         let mut children = Vec::new();
         for page in refs {
-            let cut = cutter.push(&page, &page.first, page.entries, page.bytes).map_err(|e| Error::local(&self.path, e))?;
+            let cut = cutter.push(&page, &page.first, page.entries, page.bytes).map_err(|e| Error::cache(&self.path, e))?;
             children.push(page);
             if let Some(full) = cut {
                 out.push(self.inner_page(full, std::mem::take(&mut children), level, known)?);
@@ -141,7 +141,7 @@ impl Pack {
                 for child in &children {
                     let mut seen = child.clone();
                     seen.object = seen.object.filter(|o| *o != home);
-                    serde_json::to_writer(&mut raw, &seen).map_err(|e| Error::local(&self.path, e.into()))?;
+                    serde_json::to_writer(&mut raw, &seen).map_err(|e| Error::cache(&self.path, e.into()))?;
                     raw.push(b'\n');
                 }
                 if let Some(old) = known.get(&(Hash::of(&raw), home)) {

@@ -277,7 +277,7 @@ impl Records {
     pub async fn put_pages(&self, object: &Hash, file: &LocalPath, length: u64) -> Result<()> {
         let key = pages_key(object);
         let path = object_path(key.as_bytes())?;
-        let fail = |e| Error::local(file, e);
+        let fail = |e| Error::cache(file, e);
         if length <= SINGLE_PUT {
             let body = std::fs::read(file).map_err(fail)?;
             self.store.put(&path, PutPayload::from(body)).await.map_err(|e| self.error(&key, &e))?;

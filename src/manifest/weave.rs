@@ -164,7 +164,7 @@ impl Weave {
         self.totals.files += u64::from(entry.kind == Kind::File);
         self.totals.bytes += entry.size;
         self.cache.push(entry, stamps)?;
-        match self.cutter.push(entry, &entry.path, 1, entry.size).map_err(|e| Error::local(&self.pack_path, e))? {
+        match self.cutter.push(entry, &entry.path, 1, entry.size).map_err(|e| Error::cache(&self.pack_path, e))? {
             Some(page) => self.end_page(&page, true),
             None => Ok(()),
         }

@@ -10,6 +10,7 @@ mod path;
 mod sample;
 mod snapshot;
 mod time;
+mod zone;
 
 pub use change::{Change, Counts, Stamps, Suspicion};
 pub use entry::{Content, Entry, Hash, Kind, Xattr};
@@ -17,3 +18,4 @@ pub use path::RelPath;
 pub use sample::{Sample, Weight};
 pub use snapshot::{KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot, Trouble};
 pub use time::{Time, span};
+pub use zone::{Calendar, Zone};

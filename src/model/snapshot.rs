@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Hash, RelPath, Sample, Time, Xattr, bounds};
+use super::{Counts, Hash, RelPath, Sample, Time, Xattr, Zone, bounds};
 
 /// Where a page is and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct KeyRules {
 }
 
 /// Which snapshots stay. All that any rule names stay; the newest always does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeepRules {
     pub last: u64,
     pub daily: u64,
@@ -84,6 +84,16 @@ pub struct KeepRules {
     pub monthly: u64,
     /// All that were the newest at some time within so many seconds.
     pub within: Option<u64>,
+    /// Whose days, weeks and months they are.
+    #[serde(default, skip_serializing_if = "Zone::is_local")]
+    pub zone: Zone,
+}
+
+impl KeepRules {
+    /// Whether no rule says what stays.
+    pub fn is_empty(&self) -> bool {
+        self.last == 0 && self.daily == 0 && self.weekly == 0 && self.monthly == 0 && self.within.is_none()
+    }
 }
 
 /// One committed run.

@@ -2,12 +2,15 @@
 //!
 //! Owns the meaning of `--exclude`, `--include`, `--exclude-from` and `--only`. The matching itself is
 //! the `ignore` crate's. The last rule that matches decides; below a directory that is left out
-//! nothing is looked at.
+//! nothing is looked at. A filter remembers which of its rules decided anything, all clones together.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -19,8 +22,63 @@ const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 /// Rules that choose among paths. The default keeps everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    exclude: Option<Arc<Gitignore>>,
-    only: Option<Arc<Gitignore>>,
+    exclude: Option<Arc<Rules>>,
+    only: Option<Arc<Rules>>,
+}
+
+/// Rules of one kind, in order.
+#[derive(Debug)]
+struct Rules {
+    globs: Gitignore,
+    lines: Vec<String>,
+    /// Which of them decided something, by their text.
+    used: HashMap<String, AtomicBool>,
+}
+
+/// A rule that did nothing in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idle {
+    pub rule: String,
+    pub why: Why,
+}
+
+/// Why it did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// `./x`: paths are compared without it.
+    Dot,
+    /// `../x` and the like: nothing outside of the tree is looked at.
+    Outside,
+    /// It begins with the path of the source itself.
+    Absolute,
+    /// `- x` and `+ x` are rsync's.
+    Rsync,
+    /// Nothing there is called so, or a later rule decided.
+    Nothing,
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, why } = self;
+        match why {
+            Why::Dot => {
+                let rest = rule.trim_start_matches("./");
+                write!(f, "the pattern `{rule}` can never match: paths begin at the top of the tree; write `/{rest}`")
+            }
+            Why::Outside => {
+                write!(f, "the pattern `{rule}` can never match: paths begin at the top of the tree, and `.` and `..` are none of it")
+            }
+            Why::Absolute => {
+                write!(f, "the pattern `{rule}` can never match: write it from the top of the tree, without the path of the source itself")
+            }
+            Why::Rsync => {
+                let rest = rule.get(2..).unwrap_or_default().trim_start();
+                let keeps = if rule.starts_with('+') { "!" } else { "" };
+                write!(f, "the pattern `{rule}` is written as for rsync and can match only a name that begins so; write `{keeps}{rest}`")
+            }
+            Why::Nothing => write!(f, "the pattern `{rule}` matched nothing"),
+        }
+    }
 }
 
 impl Filter {
@@ -56,18 +114,27 @@ impl Filter {
 
     fn keeps_path(&self, path: &[u8], is_dir: bool, parents: bool) -> bool {
         let path = Path::new(std::ffi::OsStr::from_bytes(path.strip_suffix(b"/").unwrap_or(path)));
-        if let Some(rules) = &self.exclude {
-            let found = if parents { rules.matched_path_or_any_parents(path, is_dir) } else { rules.matched(path, is_dir) };
-            if matches!(found, Match::Ignore(_)) {
-                return false;
-            }
+        if let Some(rules) = &self.exclude
+            && rules.matches(path, is_dir, parents)
+        {
+            return false;
         }
         match &self.only {
             None => true,
             // A directory may hold what is wanted; whether it does shows further down.
             Some(_) if is_dir && !parents => true,
-            Some(only) => matches!(only.matched_path_or_any_parents(path, is_dir), Match::Ignore(_)),
+            Some(only) => only.matches(path, is_dir, true),
         }
+    }
+
+    /// The rules that did nothing so far, in order; after a whole run those that a user should know of. `source` is
+    /// the directory that was read, if there is one.
+    pub fn idle(&self, source: Option<&Path>) -> Vec<Idle> {
+        let source = source.and_then(|source| std::fs::canonicalize(source).ok());
+        let all = self.exclude.iter().chain(&self.only);
+        let mut idle: Vec<Idle> = all.flat_map(|rules| rules.idle(source.as_deref())).collect();
+        idle.dedup();
+        idle
     }
 
     /// Whether `--only` is in force.
@@ -81,7 +148,40 @@ impl Filter {
     }
 }
 
-fn build(lines: &[String]) -> Result<Option<Arc<Gitignore>>, String> {
+impl Rules {
+    fn matches(&self, path: &Path, is_dir: bool, parents: bool) -> bool {
+        let found = if parents { self.globs.matched_path_or_any_parents(path, is_dir) } else { self.globs.matched(path, is_dir) };
+        if let Match::Ignore(glob) | Match::Whitelist(glob) = &found
+            && let Some(used) = self.used.get(glob.original())
+            && !used.load(Ordering::Relaxed)
+        {
+            used.store(true, Ordering::Relaxed);
+        }
+        matches!(found, Match::Ignore(_))
+    }
+
+    fn idle<'a>(&'a self, source: Option<&'a Path>) -> impl Iterator<Item = Idle> + 'a {
+        let idle = self.lines.iter().filter(|line| self.used.get(*line).is_some_and(|used| !used.load(Ordering::Relaxed)));
+        idle.map(move |rule| Idle { rule: rule.clone(), why: why(rule, source) })
+    }
+}
+
+/// Why a rule that did nothing did so.
+fn why(rule: &str, source: Option<&Path>) -> Why {
+    let path = rule.strip_prefix('!').unwrap_or(rule);
+    let odd = |part: &str| part == "." || part == "..";
+    match path {
+        _ if path.starts_with("- ") || path.starts_with("+ ") => Why::Rsync,
+        _ if path.starts_with("./") && !path.trim_start_matches("./").split('/').any(odd) => Why::Dot,
+        _ if path.split('/').any(odd) => Why::Outside,
+        _ if path.starts_with('/') && source.is_some_and(|source| source.as_os_str() != "/" && Path::new(path).starts_with(source)) => {
+            Why::Absolute
+        }
+        _ => Why::Nothing,
+    }
+}
+
+fn build(lines: &[String]) -> Result<Option<Arc<Rules>>, String> {
     if lines.is_empty() {
         return Ok(None);
     }
@@ -89,7 +189,12 @@ fn build(lines: &[String]) -> Result<Option<Arc<Gitignore>>, String> {
     for line in lines {
         builder.add_line(None, line).map_err(|e| format!("pattern `{line}`: {e}"))?;
     }
-    builder.build().map(|rules| Some(Arc::new(rules))).map_err(|e| e.to_string())
+    let globs = builder.build().map_err(|e| e.to_string())?;
+    // As gitignore reads them: blanks at the end do not count, and some lines are no rules.
+    let trimmed = |line: &String| if line.ends_with("\\ ") { line.clone() } else { line.trim_end().to_owned() };
+    let lines: Vec<String> = lines.iter().map(trimmed).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let used = lines.iter().map(|line| (line.clone(), AtomicBool::new(false))).collect();
+    Ok(Some(Arc::new(Rules { globs, lines, used })))
 }
 
 /// Whether a directory carries a valid CACHEDIR.TAG.
@@ -131,5 +236,30 @@ mod tests {
         assert!(filter.keeps_whole(b"docs/a.txt", false));
         assert!(filter.keeps_whole(b"docs/", true));
         assert!(!filter.keeps_whole(b"other/a.txt", false));
+    }
+
+    #[test]
+    fn what_did_nothing_is_named_with_its_reason() {
+        let rules = ["*.log", "./private/", "../up", "/etc/x", "- old", "!keep.log", "# no rule", "", "trailing  "];
+        let filter = Filter::new(&lines(&rules), &lines(&["docs/"])).unwrap();
+        assert!(!filter.clone().keeps(b"", b"a.log", false));
+        let idle = |source| filter.idle(source).into_iter().map(|i| (i.rule, i.why)).collect::<Vec<_>>();
+        let named = |all: &[(&str, Why)]| all.iter().map(|(rule, why)| ((*rule).to_owned(), *why)).collect::<Vec<_>>();
+        let mut all = vec![
+            ("./private/", Why::Dot),
+            ("../up", Why::Outside),
+            ("/etc/x", Why::Absolute),
+            ("- old", Why::Rsync),
+            ("!keep.log", Why::Nothing),
+            ("trailing", Why::Nothing),
+            ("docs/", Why::Nothing),
+        ];
+        assert_eq!(idle(Some(Path::new("/etc"))), named(&all));
+        assert!(filter.keeps_whole(b"docs/a", false) && filter.keeps(b"", b"keep.log", false));
+        all.retain(|(rule, _)| !matches!(*rule, "!keep.log" | "docs/"));
+        all[2].1 = Why::Nothing;
+        assert_eq!(idle(None), named(&all));
+        let said = filter.idle(None).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(said.contains("write `/private/`") && said.contains("write `old`"), "{said}");
     }
 }

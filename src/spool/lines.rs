@@ -33,7 +33,7 @@ impl<T: Serialize> Writer<T> {
     }
 
     fn over(file: std::io::Result<File>, path: &Path) -> Result<Self> {
-        let file = file.map_err(|e| Error::local(path, e))?;
+        let file = file.map_err(|e| Error::cache(path, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), count: 0, shape: PhantomData })
     }
 
@@ -42,7 +42,7 @@ impl<T: Serialize> Writer<T> {
         serde_json::to_writer(&mut self.out, value)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"))
-            .map_err(|e| Error::local(&self.path, e))
+            .map_err(|e| Error::cache(&self.path, e))
     }
 
     /// Documents pushed so far.
@@ -52,7 +52,7 @@ impl<T: Serialize> Writer<T> {
 
     /// What was pushed is in the file (not necessarily on the disk) when this returns.
     pub fn flush(&mut self) -> Result<()> {
-        self.out.flush().map_err(|e| Error::local(&self.path, e))
+        self.out.flush().map_err(|e| Error::cache(&self.path, e))
     }
 }
 
@@ -68,7 +68,7 @@ pub struct Reader<T> {
 
 impl<T: DeserializeOwned> Reader<T> {
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::local(path, e))?;
+        let file = File::open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self::over(file, path))
     }
 
@@ -80,7 +80,7 @@ impl<T: DeserializeOwned> Reader<T> {
     pub fn next_line(&mut self) -> Result<Option<T>> {
         self.line.clear();
         self.number += 1;
-        self.input.read_until(b'\n', &mut self.line).map_err(|e| Error::local(&self.path, e))?;
+        self.input.read_until(b'\n', &mut self.line).map_err(|e| Error::cache(&self.path, e))?;
         if self.line.last() != Some(&b'\n') {
             return Ok(None);
         }

@@ -44,7 +44,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
     }
 
     pub fn push(&mut self, value: &T) -> Result<()> {
-        self.held.push((self.key)(value), value).map_err(|e| Error::local(&self.dir, e))?;
+        self.held.push((self.key)(value), value).map_err(|e| Error::cache(&self.dir, e))?;
         if self.held.size() >= self.limit { self.spill() } else { Ok(()) }
     }
 
@@ -74,7 +74,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
         let mut line = Vec::new();
         while let Some(value) = merged.next_sorted()? {
             line.clear();
-            serde_json::to_writer(&mut line, &value).map_err(|e| Error::local(&self.dir, e.into()))?;
+            serde_json::to_writer(&mut line, &value).map_err(|e| Error::cache(&self.dir, e.into()))?;
             line.push(b'\n');
             out.line(&line)?;
         }
@@ -149,16 +149,16 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn create(dir: &'a Path) -> Result<Self> {
-        let file = unnamed(dir).map_err(|e| Error::local(dir, e))?;
+        let file = unnamed(dir).map_err(|e| Error::cache(dir, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), dir })
     }
 
     fn line(&mut self, line: &[u8]) -> Result<()> {
-        self.out.write_all(line).map_err(|e| Error::local(self.dir, e))
+        self.out.write_all(line).map_err(|e| Error::cache(self.dir, e))
     }
 
     fn end(self) -> Result<File> {
-        let fail = |e| Error::local(self.dir, e);
+        let fail = |e| Error::cache(self.dir, e);
         let mut file = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
         file.rewind().map_err(fail)?;
         Ok(file)
@@ -242,7 +242,7 @@ impl<T: DeserializeOwned> Sorted<T> {
         if let Some(held) = &self.held {
             let Some(item) = held.index.get(self.next) else { return Ok(None) };
             self.next += 1;
-            return serde_json::from_slice(&held.bytes[item.line.clone()]).map(Some).map_err(|e| Error::local(&self.dir, e.into()));
+            return serde_json::from_slice(&held.bytes[item.line.clone()]).map(Some).map_err(|e| Error::cache(&self.dir, e.into()));
         }
         let Some(Reverse((key, Reverse(index)))) = self.heap.pop() else { return Ok(None) };
         let value = self.runs[index].1.take();

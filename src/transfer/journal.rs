@@ -149,7 +149,7 @@ impl Journal {
 fn mend(path: &Path) -> Result<()> {
     use std::os::unix::fs::FileExt;
     const BLOCK: u64 = 64 << 10;
-    let fail = |e| crate::error::Error::local(path, e);
+    let fail = |e| crate::error::Error::cache(path, e);
     let file = crate::spool::private_file().read(true).write(true).open(path).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     let mut block = vec![0; BLOCK as usize];

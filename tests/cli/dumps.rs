@@ -94,3 +94,25 @@ fn bad_dumps_are_refused_before_anything_runs() {
         assert!(ran.code == 2 && ran.err.contains(said), "{dumps}: {}", ran.err);
     }
 }
+
+#[test]
+fn a_dump_whose_failure_nobody_would_see_is_named() {
+    let place = Place::new();
+    let config = |dump: &str| place.config(&format!(r#"{{ "jobs": {{ "j": {{ "destinations": ["$HERE/copy"], "dumps": {dump} }} }} }}"#));
+    config(r#"{ "db.gz": "cat $HERE/site/index.html | gzip" }"#);
+    for args in [&["config", "check"][..], &["run"]] {
+        let ran = place.run(args);
+        assert!(ran.code == 0 && ran.err.contains("db.gz") && ran.err.contains("pipefail"), "{args:?}: {}", ran.err);
+    }
+    for fine in [
+        r#"{ "a": "echo '|'" }"#,
+        r#"{ "a": "true || false" }"#,
+        r#"{ "a": "set -o pipefail; echo | cat" }"#,
+        r#"{ "a": { "command": "echo | cat", "min_size": "2" } }"#,
+        r#"{ "a": ["sh", "-c", "echo | cat"] }"#,
+    ] {
+        config(fine);
+        let ran = place.run(&["config", "check"]);
+        assert!(ran.code == 0 && !ran.err.contains("pipefail"), "{fine}: {}", ran.err);
+    }
+}

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{Place, read};
+use std::process::Command;
+
+use super::{Place, Ran, read};
 
 #[test]
 fn a_file_that_cannot_be_read_is_three() {
@@ -105,4 +107,15 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
+
+#[test]
+fn what_can_be_done_goes_by_what_failed_and_where() {
+    let place = Place::synced();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));
+    command.args(["cat", "copy", "index.html"]).current_dir(place.dir.path()).env("OFFSITE_CACHE_DIR", place.path("cache"));
+    let ran = Ran::from(command.stdout(fs::File::create("/dev/full").unwrap()).output().unwrap());
+    assert!(ran.code == 1 && ran.err.contains("make room where the output goes") && !ran.err.contains("cache"), "{}", ran.err);
+    let (code, document) = place.json(&["ls", "nowhere/such"]);
+    assert!(code != 0 && document["failure"]["place"].is_string() && document["failure"]["kind"].is_string(), "{document}");
 }

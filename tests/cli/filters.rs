@@ -39,3 +39,22 @@ fn large_files_stay_there() {
     place.ok(&["pull", "copy", "small", "--max-size", "5"]);
     assert!(place.path("small/docs/a.txt").exists() && !place.path("small/index.html").exists());
 }
+
+#[test]
+fn a_pattern_that_did_nothing_is_named_once() {
+    let place = Place::new();
+    let absolute = place.path("site/docs").canonicalize().unwrap().display().to_string();
+    fs::write(place.path("rules"), "- docs/\n").unwrap();
+    let never =
+        ["sync", "site", "one", "--exclude", "./docs/", "--exclude", &absolute, "--exclude", "../site/docs", "--exclude-from", "rules"];
+    let ran = place.run(&never);
+    assert_eq!((ran.code, ran.err.matches("can never match").count()), (0, 3), "{}", ran.err);
+    assert!(ran.err.contains("write `/docs/`") && ran.err.contains("as for rsync"), "{}", ran.err);
+    let ran = place.run(&["sync", "site", "two", "--exclude", "*.log", "--exclude", "*.bak"]);
+    assert!(ran.err.contains("`*.bak` matched nothing") && !ran.err.contains("*.log"), "{}", ran.err);
+    assert!(!place.run(&["sync", "site", "two", "--exclude", "*.bak", "--quiet"]).err.contains("matched"));
+    let (code, document) = place.json(&["sync", "site", "two", "--exclude", "*.bak"]);
+    assert_eq!((code, document["notes"][0].as_str()), (0, Some("the pattern `*.bak` matched nothing")));
+    let ran = place.run(&["pull", "two", "back", "--only", "docs/", "--only", "nothing-such"]);
+    assert!(ran.code == 0 && ran.err.contains("nothing-such` matched nothing"), "{} {}", ran.code, ran.err);
+}

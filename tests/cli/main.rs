@@ -21,6 +21,7 @@ mod report;
 mod schedule;
 mod schema;
 mod secrets;
+mod terminal;
 mod trust;
 mod unread;
 

@@ -141,10 +141,10 @@ async fn whole(place: &Place, n: u64, options: &PullOptions) {
 }
 
 async fn stopped_everywhere(what: &str, make: &Make, keep: KeepRules) {
-    let total = calls(make, keep).await;
+    let total = calls(make, keep.clone()).await;
     assert!(total > 20, "{what}: {total}");
     for n in 1..=total {
-        stopped_at(n, make, keep).await;
+        stopped_at(n, make, keep.clone()).await;
     }
     println!("stop matrix: {what}: stopped at each of {total} calls");
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use offsite::config::ConfigFile;
 use offsite::config::import::{Node, Note};
 use offsite::engine::{DiffLine, HistoryLine, LsLine, LsTotals, PlanReport, SnapshotRow};
+use offsite::error::{Error, Failure};
 use offsite::model::{Hash, Kind, RelPath};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,6 +21,15 @@ pub struct ErrorDocument {
     pub error: String,
     /// The program's exit code.
     pub exit: u8,
+    /// What it is, where it happened and what can be done; not for a command line that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+impl ErrorDocument {
+    pub fn of(error: &Error) -> Self {
+        Self { error: error.to_string(), exit: error.exit_code(), failure: Some(error.into()) }
+    }
 }
 
 /// `plan`, and `sync --dry-run`.

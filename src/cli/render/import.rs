@@ -6,15 +6,15 @@
 use std::path::Path;
 
 use offsite::config::import::{Imported, Kind, Node};
-use offsite::error::Result;
+use offsite::error::{Error, Result};
 
 use super::documents::ImportDocument;
-use super::{Out, clean, stdout_error};
+use super::{Out, clean};
 
 impl Out {
     /// A config as it lies in a file.
     pub fn config_text(&self, config: &Node) -> Result<String> {
-        serde_json::to_string_pretty(config).map(|text| format!("{text}\n")).map_err(|e| stdout_error(e.into()))
+        serde_json::to_string_pretty(config).map(|text| format!("{text}\n")).map_err(|e| Error::output(e.into()))
     }
 
     /// The config, unless it was written to a file, and what there is to know of it.

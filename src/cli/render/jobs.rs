@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, Job, Lack, Made, Plan};
+use offsite::config::{Command, Dump, Job, Lack, Made, Plan};
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 
@@ -37,18 +37,20 @@ impl Out {
             self.print(&indented(&job.plans.iter().filter(|p| p.error.is_none()).map(|p| self.plan_block(p)).collect::<String>()))?;
         }
         let failed =
-            job.destinations.iter().map(|o| (&o.url, &o.error, o.exit)).chain(job.plans.iter().map(|p| (&p.url, &p.error, p.exit)));
-        for (url, error, exit) in failed {
+            job.destinations.iter().map(|o| (&o.url, &o.error, &o.failure)).chain(job.plans.iter().map(|p| (&p.url, &p.error, &p.failure)));
+        for (url, error, failure) in failed {
             if let Some(error) = error {
-                self.destination_failed(url, error, exit);
+                self.destination_failed(url, error, failure.as_ref());
             }
         }
         for one in &job.destinations {
-            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(warning))));
+            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
         }
         if let Some(why) = job.message.as_ref().filter(|_| !job.result.is_well()) {
             self.note(&format!("{name}: {}", clean(why)));
+            self.hint(job.failure.as_ref().and_then(|failure| failure.hint));
         }
+        job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(note))));
         job.warnings.iter().for_each(|warning| self.note(&format!("{name}: {}", clean(warning))));
         job.hooks.iter().for_each(|hook| self.hook_ran(&name, hook));
         Ok(())
@@ -84,6 +86,10 @@ impl Out {
 
     /// What would run, for each type.
     pub fn config_checked(&self, file: &str, plans: &[Plan]) -> Result<()> {
+        for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
+            let notes = job.dumps.iter().filter_map(Dump::note);
+            notes.for_each(|note| self.info(&format!("{}: {}", clean(&job.shown()), clean(&note))));
+        }
         if self.json {
             let jobs = plans.iter().flat_map(|plan| &plan.jobs).map(checked).collect();
             return self.document(&ConfigCheckDocument { file: file.to_owned(), jobs });

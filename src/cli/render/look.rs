@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 
 use offsite::engine::{DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, UnreadTotals};
 use offsite::error::Result;
-use offsite::model::{RelPath, Trouble};
+use offsite::model::{RelPath, Trouble, Zone};
 
 use super::documents::{HistoryDocument, HistoryEntry, LsEnd, LsEntry, SnapshotsDocument};
 use super::stream::{Content, Lines};
-use super::units::{count, local, local_of, size, table};
+use super::units::{count, local, local_of, shown_in, size, table};
 use super::{Out, clean, place};
 
 /// `ls` as it goes on.
@@ -105,14 +105,15 @@ impl Out {
     }
 
     /// The table of snapshots.
-    pub fn snapshots(&self, listing: &Listing) -> Result<()> {
+    pub fn snapshots(&self, listing: &Listing, zone: &Zone) -> Result<()> {
         if self.json {
             return self.document(&SnapshotsDocument { url: &listing.url, snapshots: &listing.snapshots });
         }
         let headings = [">snapshot", "time", ">entries", ">size", ">added", ">changed", ">removed", ">sent", "host", "source"];
+        let calendar = zone.calendar();
         let mut rows = Vec::new();
         for row in &listing.snapshots {
-            let mut cells = vec![row.number.to_string(), local_of(&row.time)];
+            let mut cells = vec![row.number.to_string(), shown_in(&calendar, &row.time)];
             if let Some(problem) = &row.problem {
                 self.note(&format!("snapshot {}: {}", row.number, clean(problem)));
                 rows.push(cells);

@@ -4,7 +4,9 @@
 //! Invariant: a closed pipe never ends a run and never shows as an error; no control character of a
 //! file's name reaches a terminal; nothing is printed but through [`Out`].
 
+mod clean;
 mod documents;
+mod hint;
 mod import;
 mod init;
 mod jobs;
@@ -19,13 +21,14 @@ mod units;
 
 use std::io::{self, Write};
 
-use offsite::error::{Error, Result};
-use offsite::model::RelPath;
+use offsite::error::{Error, Failure, Hint, Result};
 use serde::Serialize;
 
+use self::clean::clean;
 use super::args::Global;
 use super::progress::Screen;
 
+pub use clean::tame;
 pub use documents::{
     CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, LsUnreadDocument,
     PlanDocument, ScheduleDocument, SnapshotsDocument,
@@ -71,7 +74,7 @@ impl Out {
         let exit = self.told(error);
         if self.json {
             // There is nobody left to tell if this fails as well.
-            let _ = self.document(&ErrorDocument { error: error.to_string(), exit });
+            let _ = self.document(&ErrorDocument::of(error));
         }
         exit
     }
@@ -89,15 +92,20 @@ impl Out {
             }
             other => self.note(&clean(&other.to_string())),
         }
-        if let Some(hint) = hint(error) {
-            self.screen.aside(&format!("  {hint}"));
-        }
+        self.hint(Failure::from(error).hint);
         error.exit_code()
+    }
+
+    /// What can be done, below what went wrong.
+    fn hint(&self, hint: Option<Hint>) {
+        if let Some(hint) = hint {
+            self.screen.aside(&format!("  {}", hint::sentence(hint)));
+        }
     }
 
     /// Text on standard output.
     fn print(&self, text: &str) -> Result<()> {
-        self.print_bytes(text.as_bytes())
+        self.print_bytes(tame(text).as_bytes())
     }
 
     fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
@@ -107,7 +115,7 @@ impl Out {
 
     /// The one document.
     fn document(&self, value: &impl Serialize) -> Result<()> {
-        let mut bytes = serde_json::to_vec(value).map_err(|e| stdout_error(e.into()))?;
+        let mut bytes = serde_json::to_vec(value).map_err(|e| Error::output(e.into()))?;
         bytes.push(b'\n');
         self.print_bytes(&bytes)
     }
@@ -128,8 +136,8 @@ impl Out {
 
     /// A JSON Schema, as it lies in `docs/schema/`.
     pub fn schema(&self, schema: &schemars::Schema) -> Result<()> {
-        let text = serde_json::to_string_pretty(schema).map_err(|e| stdout_error(e.into()))?;
-        self.print(&format!("{text}\n"))
+        let text = serde_json::to_string_pretty(schema).map_err(|e| Error::output(e.into()))?;
+        self.print_bytes(format!("{text}\n").as_bytes())
     }
 
     /// Names, one a line.
@@ -152,7 +160,7 @@ pub fn usage(error: &clap::Error, json: bool) -> u8 {
     }
     if json {
         let first = text.lines().next().unwrap_or_default();
-        let document = ErrorDocument { error: first.strip_prefix("error: ").unwrap_or(first).to_owned(), exit: 2 };
+        let document = ErrorDocument { error: first.strip_prefix("error: ").unwrap_or(first).to_owned(), exit: 2, failure: None };
         if let Ok(line) = serde_json::to_string(&document) {
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
@@ -160,41 +168,15 @@ pub fn usage(error: &clap::Error, json: bool) -> u8 {
     2
 }
 
-/// What can be done about an error, where its text does not say so already.
-fn hint(error: &Error) -> Option<&'static str> {
-    use offsite_backends::ErrorKind as K;
-    match (error, error.kind()) {
-        (Error::Refused(_), _) => Some("`offsite plan` shows what would be done"),
-        (Error::Moved(_), _) => Some("make a new one with `offsite plan SOURCE DESTINATION --out FILE`"),
-        (_, Some(K::Denied)) => {
-            Some("check the credentials (for s3 those of the AWS tools: AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws) and what they may do")
-        }
-        (_, Some(K::Transient)) => Some("run the same command again: it goes on where it stopped"),
-        (_, Some(K::Full)) => Some("make room there, then run the same command again: it goes on where it stopped"),
-        _ => None,
-    }
-}
-
 /// A destination's name that is safe to print: without settings, and without what does not belong there.
 pub fn place(url: &str) -> String {
     clean(&offsite_backends::location::shown(url))
-}
-
-/// Text that may carry a name somebody chose: without what a terminal could take amiss.
-fn clean(text: &str) -> String {
-    RelPath::from(text).display()
 }
 
 /// Whoever closed the pipe has read enough.
 fn forgive(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(stdout_error),
+        other => other.map_err(Error::output),
     }
-}
-
-fn stdout_error(error: io::Error) -> Error {
-    // A full disk under standard output is not the cache's, of which the engine's own text speaks.
-    let error = if error.raw_os_error() == Some(28) { io::Error::other("no space left where it goes") } else { error };
-    Error::local("standard output", error)
 }

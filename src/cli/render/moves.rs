@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use offsite::engine::{Locked, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
-use offsite::error::Result;
+use offsite::error::{Failure, Result};
 use offsite::model::{Counts, Problem, RelPath};
 
 use super::documents::PlanDocument;
@@ -25,14 +25,15 @@ impl Out {
                 self.note(text.trim_end());
             }
             if let Some(error) = &one.error {
-                self.destination_failed(&one.url, error, one.exit);
+                self.destination_failed(&one.url, error, one.failure.as_ref());
             }
-            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(warning))));
+            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
         }
+        outcome.notes.iter().for_each(|note| self.info(&clean(&note.to_string())));
         if self.json { self.document(outcome) } else { Ok(()) }
     }
 
-    pub(super) fn destination_failed(&self, url: &str, error: &str, exit: u8) {
+    pub(super) fn destination_failed(&self, url: &str, error: &str, failure: Option<&Failure>) {
         let (url, error) = (clean(url), clean(error));
         // A URL with a password in it is named by its error, blotted out.
         if error.starts_with(&url) || error.contains("://…") || url.is_empty() {
@@ -40,9 +41,7 @@ impl Out {
         } else {
             self.note(&format!("{url}: {error}"));
         }
-        if exit == 4 && !error.contains("--start-over") {
-            self.note("`offsite plan` shows what would be done");
-        }
+        self.hint(failure.and_then(|failure| failure.hint));
     }
 
     pub(super) fn sync_block(&self, o: &Outcome) -> String {
@@ -86,7 +85,7 @@ impl Out {
     pub fn planned(&self, plans: &[PlanReport], exit: u8) -> Result<()> {
         for plan in plans {
             if let Some(error) = &plan.error {
-                self.destination_failed(&plan.url, error, plan.exit);
+                self.destination_failed(&plan.url, error, plan.failure.as_ref());
             } else if !self.json {
                 self.print(&self.plan_block(plan))?;
             }
@@ -140,7 +139,7 @@ impl Out {
                 count(o.left_out)
             );
         }
-        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
+        o.notes.iter().for_each(|note| self.info(&clean(note)));
         if self.json {
             return self.document(o);
         }

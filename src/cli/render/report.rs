@@ -21,7 +21,7 @@ impl Out {
     pub fn reported(&self, outcome: &ReportOutcome) -> Result<()> {
         for one in &outcome.destinations {
             if let Some(error) = &one.error {
-                self.destination_failed(&one.url, error, one.exit);
+                self.destination_failed(&one.url, error, one.failure.as_ref());
             }
         }
         if self.json {

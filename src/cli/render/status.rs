@@ -37,12 +37,13 @@ fn cells(row: &StatusRow) -> Vec<String> {
     let none = || "-".to_owned();
     let job = row.job.as_ref().map(|job| row.kind.as_ref().map_or_else(|| job.clone(), |kind| format!("{job} ({kind})")));
     let known = row.result.is_some();
-    let check = row.check_age.map(|age| format!("{} ago, {}", span(age), row.check_result.as_deref().unwrap_or("?")));
+    let check =
+        row.check_age.map(|age| format!("{} ago, {}", span(age), row.check_result.as_deref().map_or_else(|| "?".to_owned(), clean)));
     vec![
         clean(&row.url),
         job.map_or_else(none, |job| clean(&job)),
         row.age.map_or_else(none, |age| format!("{} ago", span(age))),
-        row.result.clone().unwrap_or_else(none),
+        row.result.as_deref().map_or_else(none, clean),
         if known { count(row.files) } else { none() },
         if known { size(row.bytes) } else { none() },
         if known { count(row.unread) } else { none() },

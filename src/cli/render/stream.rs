@@ -9,10 +9,11 @@ use std::io::{self, BufWriter, Stdout, Write};
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::write::EncoderWriter;
 use offsite::error::{Error, Result};
+use offsite::model::RelPath;
 use serde::Serialize;
 
+use super::Out;
 use super::documents::{CatDocument, ErrorDocument};
-use super::{Out, stdout_error};
 
 /// Standard output that remembers whether anybody still reads.
 pub struct Sink {
@@ -67,12 +68,12 @@ impl<'a> Lines<'a> {
 
     /// The line as an element of the array, or as the text it is for people.
     pub fn line(&mut self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        self.write(value, text).map_err(stdout_error)
+        self.write(value, text).map_err(Error::output)
     }
 
     fn write(&mut self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
         if !self.out.json {
-            return writeln!(self.sink, "{}", text());
+            return writeln!(self.sink, "{}", RelPath::from(text().as_str()));
         }
         if std::mem::replace(&mut self.begun, true) {
             self.sink.write_all(b",\n")?;
@@ -98,7 +99,7 @@ impl<'a> Lines<'a> {
         }
         match sums {
             Ok((_, text)) => {
-                ended.map_err(stdout_error)?;
+                ended.map_err(Error::output)?;
                 if !self.out.json {
                     self.out.info(&text);
                 }
@@ -152,7 +153,7 @@ impl<'a> Content<'a> {
     pub fn end(mut self, result: Result<()>) -> Result<u8> {
         if result.is_ok() {
             // An empty file has been asked for as much as any other.
-            self.begin().map_err(stdout_error)?;
+            self.begin().map_err(Error::output)?;
         }
         match self.way {
             Way::Json => result.map(|()| 0),
@@ -162,17 +163,17 @@ impl<'a> Content<'a> {
                     return Ok(0);
                 }
                 result?;
-                flushed.map_err(stdout_error).map(|()| 0)
+                flushed.map_err(Error::output).map(|()| 0)
             }
             Way::Begun(mut encoder) => {
-                let mut sink = encoder.finish().map_err(stdout_error)?;
+                let mut sink = encoder.finish().map_err(Error::output)?;
                 let ended = sink.write_all(b"\"").and_then(|()| match &result {
                     Ok(()) => sink.close_object(&CatDocument { content_b64: None, url: &self.url, path: &self.path }),
                     Err(error) => sink.close_object(&failure(error)),
                 });
                 match result {
                     _ if sink.closed => Ok(0),
-                    Ok(()) => ended.map_err(stdout_error).map(|()| 0),
+                    Ok(()) => ended.map_err(Error::output).map(|()| 0),
                     Err(error) => Ok(self.out.told(&error)),
                 }
             }
@@ -199,5 +200,5 @@ impl Write for Content<'_> {
 }
 
 fn failure(error: &Error) -> ErrorDocument {
-    ErrorDocument { error: error.to_string(), exit: error.exit_code() }
+    ErrorDocument::of(error)
 }

@@ -4,7 +4,7 @@
 //! machine's own zone, times in JSON are RFC 3339 in UTC.
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
-use offsite::model::Time;
+use offsite::model::{Calendar, Time};
 use offsite::plan::Estimate;
 use offsite_backends::Requests;
 
@@ -67,6 +67,11 @@ pub fn local_of(text: &str) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| super::clean(text), |t| shown(t.with_timezone(&Local)))
 }
 
+/// The same by a calendar of its own.
+pub fn shown_in(calendar: &Calendar, text: &str) -> String {
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| super::clean(text), |time| calendar.shown(time.timestamp()))
+}
+
 fn moment(time: Time) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs, time.nanos)
 }
@@ -100,6 +105,8 @@ fn classes(classes: &[(&str, u64)]) -> String {
 
 /// Columns, aligned; those whose heading starts with `>` to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    // A line break in a cell would be a row that somebody else made.
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| super::clean(cell)).collect()).collect();
     let width = |column: usize| {
         let heading = headings[column].trim_start_matches('>').chars().count();
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0).max(heading)

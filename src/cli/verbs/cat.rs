@@ -22,8 +22,9 @@ pub struct CatArgs {
 
 pub async fn run(args: CatArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
-    let url = args.from.url()?;
+    let (url, zone) = args.from.url_and_zone()?;
+    let at = args.at.map(|at| engine::at_in(&zone, &at));
     let mut out = context.out.content(&url, &args.path);
-    let result = engine::cat(&machine, &url, &args.path, args.at.as_deref(), &mut out).await;
+    let result = engine::cat(&machine, &url, &args.path, at.as_deref(), &mut out).await;
     out.end(result)
 }

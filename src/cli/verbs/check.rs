@@ -40,15 +40,16 @@ pub struct CheckArgs {
 }
 
 pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
+    let (url, job) = args.from.only()?;
+    let zone = job.map(|job| job.settings.keep.zone).unwrap_or_default();
     let options = CheckOptions {
-        at: args.at,
+        at: args.at.map(|at| engine::at_in(&zone, &at)),
         read_data: args.read_data,
         no_record: args.no_record,
         transfers: args.transfers,
         limit_download: args.limit_download,
     };
     let (machine, _makeshift) = context.machine_to_read()?;
-    let (url, _) = args.from.only()?;
     let (report, bars) = context.report(std::slice::from_ref(&url));
     let outcome = engine::check(&machine, &url, &options, &report).await;
     drop(bars);

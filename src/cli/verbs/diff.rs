@@ -22,7 +22,9 @@ pub struct DiffArgs {
 
 pub async fn run(args: DiffArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
+    let (url, zone) = args.from.url_and_zone()?;
+    let (older, newer) = (engine::at_in(&zone, &args.older), args.newer.map(|at| engine::at_in(&zone, &at)));
     let mut list = context.out.diff();
-    let totals = engine::diff(&machine, &args.from.url()?, &args.older, args.newer.as_deref(), &mut |line| list.line(&line)).await;
+    let totals = engine::diff(&machine, &url, &older, newer.as_deref(), &mut |line| list.line(&line)).await;
     list.end(totals)
 }

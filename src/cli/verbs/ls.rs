@@ -28,13 +28,14 @@ pub struct LsArgs {
 
 pub async fn run(args: LsArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
-    let url = args.from.url()?;
+    let (url, zone) = args.from.url_and_zone()?;
+    let at = args.at.map(|at| engine::at_in(&zone, &at));
     if args.unread {
         let mut list = context.out.troubles();
-        let totals = engine::unread(&machine, &url, args.at.as_deref(), &mut |line| list.line(&line)).await;
+        let totals = engine::unread(&machine, &url, at.as_deref(), &mut |line| list.line(&line)).await;
         return list.end(totals);
     }
     let mut list = context.out.ls();
-    let totals = engine::ls(&machine, &url, &args.path, args.at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
+    let totals = engine::ls(&machine, &url, &args.path, at.as_deref(), args.recursive, &mut |line| list.line(&line)).await;
     list.end(totals)
 }

@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args};
 use offsite::config::values;
 use offsite::engine;
 use offsite::error::Result;
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Zone};
 
 use super::super::Context;
 use super::super::args_from::FromArgs;
@@ -31,6 +31,9 @@ pub struct PruneArgs {
     /// Keep every snapshot that was the newest at some time within so long: 30d, 12h, 2w
     #[arg(long, value_name = "DURATION", group = "keep", value_parser = values::duration)]
     keep_within: Option<u64>,
+    /// Whose days, weeks and months they are: Europe/London, UTC (default: this machine's, or what the job says)
+    #[arg(long, value_name = "ZONE", value_parser = Zone::named)]
+    keep_zone: Option<Zone>,
     /// Say what would go and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -43,12 +46,17 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
         weekly: args.keep_weekly,
         monthly: args.keep_monthly,
         within: args.keep_within,
+        zone: Zone::default(),
     };
     let machine = context.machine()?;
     let (url, job) = args.from.only()?;
-    if let Some(job) = job.filter(|_| rules == KeepRules::default()) {
-        rules = job.settings.keep;
+    if let Some(job) = job {
+        rules = match rules.is_empty() {
+            true => job.settings.keep,
+            false => KeepRules { zone: job.settings.keep.zone, ..rules },
+        };
     }
+    rules.zone = args.keep_zone.unwrap_or(rules.zone);
     let (report, bars) = context.report(std::slice::from_ref(&url));
     let outcome = engine::prune(&machine, &url, &rules, args.dry_run, &report).await;
     drop(bars);

@@ -131,7 +131,9 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
     let (machine, _makeshift) = context.machine_to_read()?;
-    let options = args.options(profile.as_ref(), &machine.host)?;
+    let mut options = args.options(profile.as_ref(), &machine.host)?;
+    let zone = job.as_ref().map(|job| job.settings.keep.zone.clone()).unwrap_or_default();
+    options.at = options.at.map(|at| engine::at_in(&zone, &at));
     let mut left = urls.iter();
     let (outcome, report) = loop {
         let Some(url) = left.next() else { return Err(Error::Usage("there is nothing to pull from".into())) };

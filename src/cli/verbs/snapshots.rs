@@ -15,7 +15,8 @@ pub struct SnapshotsArgs {
 }
 
 pub async fn run(args: SnapshotsArgs, context: &Context) -> Result<u8> {
-    let listing = engine::snapshots(&context.machine()?, &args.from.url()?).await?;
-    context.out.snapshots(&listing)?;
+    let (url, zone) = args.from.url_and_zone()?;
+    let listing = engine::snapshots(&context.machine()?, &url).await?;
+    context.out.snapshots(&listing, &zone)?;
     Ok(0)
 }

@@ -158,7 +158,7 @@ impl Merge<'_> {
     fn second(&mut self, mut sorted: Sorted<There>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
         out.missed.flush()?;
         let earlier = self.missed.with_extension("earlier");
-        std::fs::rename(self.missed, &earlier).map_err(|e| crate::error::Error::local(self.missed, e))?;
+        std::fs::rename(self.missed, &earlier).map_err(|e| crate::error::Error::cache(self.missed, e))?;
         out.missed = Writer::create(self.missed)?;
         self.expected.look_again(Reader::open(&earlier)?)?;
         let mut group = None;

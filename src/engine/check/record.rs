@@ -100,5 +100,5 @@ pub fn keep_here(destination: &Destination, before: Option<&Record>, record: &Re
     let here = Local { after: before.map(|r| r.time.clone()), next: record.next, rotten: record.rotten.first().to_vec() };
     let path = local(destination);
     let body = serde_json::to_vec(&here).map_err(|e| Error::damaged(path.display(), e))?;
-    std::fs::write(&path, body).map_err(|e| Error::local(&path, e))
+    std::fs::write(&path, body).map_err(|e| Error::cache(&path, e))
 }

@@ -4,12 +4,12 @@
 //! committed, and "ago" counts back from the store's clock; only the bounds of a day are this machine's.
 //! What cannot be found is an error that says what there is.
 
-use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
 use super::shown;
 use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
-use crate::model::{Hash, Snapshot};
+use crate::model::{Hash, Snapshot, Zone};
 
 /// What was asked for, understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,27 +148,27 @@ fn ago(text: &str, unit: u8) -> Option<At> {
 }
 
 fn instant(text: &str) -> Option<At> {
-    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return local(day.succ_opt()?.and_time(chrono::NaiveTime::MIN)).map(At::Before);
+    let calendar = Zone::default().calendar();
+    if let Some(ends) = calendar.day_ends(text) {
+        return DateTime::from_timestamp(ends, 0).map(At::Before);
     }
     let given = match DateTime::parse_from_rfc3339(text) {
         Ok(time) => time.to_utc(),
-        Err(_) => ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-            .and_then(local)?,
+        Err(_) => calendar.moment(text).and_then(|secs| DateTime::from_timestamp(secs, 0))?,
     };
     // Times are shown in whole seconds; one that was copied from there must find its snapshot.
     let step = if given.nanosecond() == 0 { TimeDelta::seconds(1) } else { TimeDelta::nanoseconds(1) };
     given.checked_add_signed(step).map(At::Before)
 }
 
-/// A time on this machine's clocks; where they skip it, the first one after.
-fn local(time: NaiveDateTime) -> Option<DateTime<Utc>> {
-    (0..48).find_map(|half_hours| {
-        let time = time.checked_add_signed(TimeDelta::minutes(30 * half_hours))?;
-        Local.from_local_datetime(&time).latest().map(|t| t.to_utc())
-    })
+/// The same snapshot for whoever is in this machine's zone: a day or a time on the clocks of another one becomes the
+/// instant that is meant, all else stays as it is.
+pub fn at_in(zone: &Zone, text: &str) -> String {
+    let calendar = zone.calendar();
+    // The last second of the day, since what was committed within it counts.
+    let meant = calendar.day_ends(text).map(|ends| ends - 1).or_else(|| calendar.moment(text));
+    let meant = meant.filter(|_| !zone.is_local()).and_then(|secs| DateTime::from_timestamp(secs, 0));
+    meant.map_or_else(|| text.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 #[cfg(test)]
@@ -230,12 +230,20 @@ mod tests {
         // In no time zone is this another day than the second or third.
         assert_eq!(pick_text("2025-03-04"), Ok(4));
         assert_eq!(pick_text("2025-04-01"), Ok(8));
-        let day = NaiveDate::from_ymd_opt(2025, 3, 1).unwrap().and_hms_opt(23, 59, 59).unwrap();
-        let last = Local.from_local_datetime(&day).unwrap().to_utc();
+        let last = DateTime::from_timestamp(Zone::default().calendar().day_ends("2025-03-01").unwrap() - 1, 0).unwrap();
         let list = [SnapshotRef { number: 1, modified: last, etag: None }];
         let asked = |text| Some((text, parse(text).unwrap()));
         assert_eq!(pick(&list, asked("2025-03-01"), last), Ok(1));
         assert!(pick(&list, asked("2025-02-28"), last).is_err());
+    }
+
+    #[test]
+    fn a_day_of_another_zone_is_its_last_second() {
+        let auckland = Zone::named("Pacific/Auckland").unwrap();
+        assert_eq!(at_in(&auckland, "2025-03-02"), "2025-03-02T10:59:59Z");
+        assert_eq!(at_in(&auckland, "2025-03-02T23:00"), "2025-03-02T10:00:00Z");
+        assert_eq!(pick_text(&at_in(&auckland, "2025-03-02")), Ok(4));
+        assert_eq!([at_in(&auckland, "3d"), at_in(&auckland, "7"), at_in(&Zone::default(), "2025-03-02")].join(" "), "3d 7 2025-03-02");
     }
 
     #[test]

@@ -145,5 +145,5 @@ fn write(sink: &mut Out<'_>, bytes: &[u8]) -> Result<()> {
 }
 
 fn unwritten(error: std::io::Error) -> Error {
-    Error::local("the output", error)
+    Error::output(error)
 }

@@ -125,14 +125,14 @@ pub(super) async fn carry_out(
     deletion.flush().await?;
     deletion.later.flush()?;
     let any = deletion.later.count() > 0;
-    std::fs::rename(&fresh, &later).map_err(|e| Error::local(&later, e))?;
+    std::fs::rename(&fresh, &later).map_err(|e| Error::cache(&later, e))?;
     remove(&todo)?;
     if any { Ok(()) } else { remove(&later) }
 }
 
 fn remove(path: &std::path::Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::local(path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::cache(path, error)),
         _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use offsite_backends::usage::Sum;
 use offsite_backends::{Requests, Space};
 use serde::Serialize;
 
+use crate::error::Failure;
 use crate::model::RelPath;
 
 /// What all the places hold.
@@ -44,6 +45,8 @@ pub struct DestinationReport {
     /// What limits the figures.
     pub notes: Vec<String>,
     pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     pub exit: u8,
 }
 

@@ -1,0 +1,234 @@
+//! What a failure is, as data: its kind, where it happened, whose turn it is, and what can be done.
+//!
+//! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::Error`],
+//! never from a text; the words of a hint are the renderer's.
+
+use offsite_backends::{ErrorKind, Reach};
+use serde::Serialize;
+
+use super::{Error, Place};
+
+/// Whose turn it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// The same command again; it goes on where it stopped.
+    Again,
+    /// Whoever runs it: a setting, credentials, room on this machine.
+    User,
+    /// Whoever looks after the store or the server.
+    Admin,
+    /// Nobody can say.
+    Nobody,
+}
+
+/// What can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hint {
+    /// The same command again.
+    RunAgain,
+    /// Make room at the destination.
+    FreeDestination,
+    /// Make room where the cache is, or have it elsewhere.
+    FreeCache,
+    /// Make room on this machine.
+    FreeHere,
+    /// Make room where standard output goes.
+    FreeOutput,
+    /// The cache cannot be used; have it elsewhere.
+    MoveCache,
+    /// Look at the credentials of the store.
+    Credentials,
+    /// Look at what the credentials may do.
+    Rights,
+    /// Look at the key and the login at the server.
+    Login,
+    /// Look at owner and mode at the server.
+    RightsAtServer,
+    /// Look at owner and mode of the path on this machine.
+    RightsHere,
+    /// Mount it for writing.
+    Remount,
+    /// Look at the disk or mount.
+    Device,
+    /// Set the clock of this machine.
+    SetClock,
+    /// Raise the limit of open files, or free memory.
+    RaiseLimits,
+    /// Ask the archive for it, and pull again later.
+    Unarchive,
+    /// See what would be done.
+    ShowPlan,
+    /// Make a new plan.
+    PlanAgain,
+}
+
+/// A failure beside its text, for scripts and for the printer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Failure {
+    /// `denied`, `full`, `transient` and so on.
+    pub kind: &'static str,
+    /// Where it happened.
+    pub place: Place,
+    pub turn: Turn,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Hint>,
+    /// Only one file, directory, link or object: others fared better, or would have.
+    pub one_entry: bool,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let hint = hint(error);
+        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, one_entry: !error.concerns_place() }
+    }
+}
+
+/// The one choice of a hint.
+fn hint(error: &Error) -> Option<Hint> {
+    use ErrorKind as K;
+    let kind = match error {
+        // What they say is all there is to say: a flag that allows it, who else writes there.
+        Error::Interrupted | Error::Usage(_) | Error::Command(_) | Error::Damaged { .. } | Error::Emptied { .. } | Error::Busy(_) => {
+            return None;
+        }
+        Error::Refused(_) => return Some(Hint::ShowPlan),
+        Error::Moved(_) => return Some(Hint::PlanAgain),
+        Error::Store(error) => error.kind,
+        Error::Local { error, .. } => offsite_backends::error::of_io(error).0,
+    };
+    Some(match (kind, error.place()) {
+        (K::Full, Place::Cache) => Hint::FreeCache,
+        (K::Full, Place::Output) => Hint::FreeOutput,
+        (K::Full, Place::Destination | Place::Source) => Hint::FreeDestination,
+        (K::Full, Place::Target | Place::Machine) => Hint::FreeHere,
+        (K::Denied | K::ReadOnly, Place::Cache) => Hint::MoveCache,
+        (K::ReadOnly, _) => Hint::Remount,
+        (K::Denied, Place::Destination | Place::Source) => denied(error),
+        (K::Denied, Place::Target | Place::Machine) => Hint::RightsHere,
+        (K::Device, _) => Hint::Device,
+        (K::Clock, _) => Hint::SetClock,
+        (K::Exhausted, _) => Hint::RaiseLimits,
+        (K::Archived, _) => Hint::Unarchive,
+        (K::Transient | K::Late, _) => Hint::RunAgain,
+        (K::Denied, Place::Output)
+        | (K::NotFound | K::Exists | K::Precondition | K::TooLarge | K::NameRefused | K::Unsupported | K::Invalid | K::Other, _) => {
+            return None;
+        }
+    })
+}
+
+/// Who has to allow it depends on what kind of place it is.
+fn denied(error: &Error) -> Hint {
+    let Error::Store(error) = error else { return Hint::RightsHere };
+    match (error.scheme(), error.reach) {
+        ("file", _) => Hint::RightsHere,
+        ("sftp", Reach::Place) => Hint::Login,
+        ("sftp", Reach::Entry) => Hint::RightsAtServer,
+        (_, Reach::Place) => Hint::Credentials,
+        (_, Reach::Entry) => Hint::Rights,
+    }
+}
+
+fn turn(error: &Error, hint: Option<Hint>) -> Turn {
+    match hint {
+        None => match error {
+            Error::Busy(_) | Error::Interrupted => Turn::Again,
+            Error::Usage(_) | Error::Command(_) | Error::Emptied { .. } | Error::Damaged { .. } => Turn::User,
+            Error::Refused(_) | Error::Moved(_) => Turn::User,
+            Error::Store(_) | Error::Local { .. } => Turn::Nobody,
+        },
+        Some(Hint::RunAgain) => Turn::Again,
+        Some(Hint::FreeDestination | Hint::Rights | Hint::RightsAtServer | Hint::Remount | Hint::Device) => Turn::Admin,
+        Some(
+            Hint::FreeCache
+            | Hint::FreeHere
+            | Hint::FreeOutput
+            | Hint::MoveCache
+            | Hint::Credentials
+            | Hint::Login
+            | Hint::RightsHere
+            | Hint::SetClock
+            | Hint::RaiseLimits
+            | Hint::Unarchive
+            | Hint::ShowPlan
+            | Hint::PlanAgain,
+        ) => Turn::User,
+    }
+}
+
+fn word(error: &Error) -> &'static str {
+    use ErrorKind as K;
+    let kind = match error {
+        Error::Damaged { .. } => return "damaged",
+        Error::Refused(_) => return "refused",
+        Error::Emptied { .. } => return "emptied",
+        Error::Busy(_) => return "busy",
+        Error::Command(_) => return "command",
+        Error::Usage(_) => return "usage",
+        Error::Moved(_) => return "moved",
+        Error::Interrupted => return "interrupted",
+        Error::Store(error) => error.kind,
+        Error::Local { error, .. } => offsite_backends::error::of_io(error).0,
+    };
+    match kind {
+        K::NotFound => "not_found",
+        K::Exists => "exists",
+        K::Precondition => "precondition",
+        K::Denied => "denied",
+        K::Transient => "transient",
+        K::Full => "full",
+        K::ReadOnly => "read_only",
+        K::Archived => "archived",
+        K::TooLarge => "too_large",
+        K::NameRefused => "name_refused",
+        K::Unsupported => "unsupported",
+        K::Invalid => "invalid",
+        K::Clock => "clock",
+        K::Device => "device",
+        K::Exhausted => "exhausted",
+        K::Late => "late",
+        K::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn of(error: Error) -> (Option<Hint>, Turn, Place) {
+        let failure = Failure::from(&error);
+        (failure.hint, failure.turn, failure.place)
+    }
+
+    fn store(kind: ErrorKind, reach: Reach, url: &str) -> Error {
+        offsite_backends::Error::new(kind, url, "so it is").reaching(reach).into()
+    }
+
+    #[test]
+    fn a_hint_goes_by_kind_and_place() {
+        let io = |code| io::Error::from_raw_os_error(code);
+        let (eacces, enospc, erofs) = (13, 28, 30);
+        for (error, hint) in [
+            (store(ErrorKind::Denied, Reach::Place, "s3://a/b"), Hint::Credentials),
+            (store(ErrorKind::Denied, Reach::Entry, "s3://a/b"), Hint::Rights),
+            (store(ErrorKind::Denied, Reach::Entry, "/mnt/usb/a"), Hint::RightsHere),
+            (store(ErrorKind::Denied, Reach::Entry, "sftp://nas/a"), Hint::RightsAtServer),
+            (store(ErrorKind::Denied, Reach::Place, "sftp://nas"), Hint::Login),
+            (store(ErrorKind::Clock, Reach::Place, "s3://a/b"), Hint::SetClock),
+            (store(ErrorKind::Full, Reach::Place, "/mnt/usb"), Hint::FreeDestination),
+            (Error::cache("/c", io(enospc)), Hint::FreeCache),
+            (Error::cache("/c", io(eacces)), Hint::MoveCache),
+            (Error::cache("/c", io(erofs)), Hint::MoveCache),
+            (Error::target("/t", io(enospc)), Hint::FreeHere),
+            (Error::target("/t", io(eacces)), Hint::RightsHere),
+            (Error::output(io(enospc)), Hint::FreeOutput),
+        ] {
+            let text = error.to_string();
+            assert_eq!(of(error).0, Some(hint), "{text}");
+        }
+        assert_eq!(of(Error::Usage("x".into())), (None, Turn::User, Place::Machine));
+    }
+}

@@ -1,0 +1,149 @@
+//! The calendar by which snapshots are kept, listed and asked for.
+//!
+//! Owns what a day, a week and a month are: those on the clocks of one time zone, with all their changes. The zone is
+//! this machine's, unless another is named; its rules are the system's. Invariant: a snapshot is of exactly one
+//! day, and [`Zone::day_ends`] of that day is the first moment that is not.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// A time zone: this machine's, or a named one (`Europe/London`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Option<String>", into = "Option<String>")]
+pub struct Zone(Option<String>);
+
+impl Zone {
+    /// A zone of the IANA database, or `local`.
+    pub fn named(name: &str) -> Result<Self, String> {
+        match name {
+            "local" => Ok(Self(None)),
+            _ if TimeZone::get(name).is_ok() => Ok(Self(Some(name.to_owned()))),
+            _ => Err(format!("`{name}` is no time zone that this machine knows; write `local`, `UTC` or one such as `Europe/London`")),
+        }
+    }
+
+    /// Whether it is this machine's.
+    pub fn is_local(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The calendar itself; looked up once for many questions.
+    pub fn calendar(&self) -> Calendar {
+        Calendar(match &self.0 {
+            None => TimeZone::system(),
+            Some(name) => TimeZone::get(name).unwrap_or(TimeZone::UTC),
+        })
+    }
+}
+
+impl TryFrom<Option<String>> for Zone {
+    type Error = String;
+
+    fn try_from(name: Option<String>) -> Result<Self, String> {
+        name.map_or(Ok(Self(None)), |name| Self::named(&name))
+    }
+}
+
+impl From<Zone> for Option<String> {
+    fn from(zone: Zone) -> Self {
+        zone.0
+    }
+}
+
+/// Days, weeks and months of one zone. Instants are seconds since 1970 UTC; those beyond the years that a
+/// calendar can name count as its first or last.
+#[derive(Debug, Clone)]
+pub struct Calendar(TimeZone);
+
+impl Calendar {
+    /// Days since 1970-01-01, by the clocks there.
+    pub fn day(&self, instant: i64) -> i64 {
+        let time = clamped(instant);
+        (time.as_second() + i64::from(self.0.to_offset(time).seconds())).div_euclid(86_400)
+    }
+
+    /// Weeks, which begin on Monday. 1970-01-01 was a Thursday.
+    pub fn week(&self, instant: i64) -> i64 {
+        (self.day(instant) + 3).div_euclid(7)
+    }
+
+    /// Months since the year 0.
+    pub fn month(&self, instant: i64) -> i64 {
+        let date = self.civil(instant).date();
+        i64::from(date.year()) * 12 + i64::from(date.month()) - 1
+    }
+
+    /// The first moment after a day (`2025-03-31`); none for what is no day.
+    pub fn day_ends(&self, day: &str) -> Option<i64> {
+        let (year, rest) = day.split_once('-')?;
+        let (month, of_month) = rest.split_once('-')?;
+        if [year.len(), month.len(), of_month.len()] != [4, 2, 2] {
+            return None;
+        }
+        let day = Date::new(year.parse().ok()?, month.parse().ok()?, of_month.parse().ok()?).ok()?;
+        self.instant(day.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight()))
+    }
+
+    /// A time on the clocks there (`2025-03-31T18:00`, with seconds or without); where they skip it, as much later as
+    /// they skip, and where they show it twice, the later one.
+    pub fn moment(&self, text: &str) -> Option<i64> {
+        let formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
+        self.instant(formats.iter().find_map(|format| DateTime::strptime(format, text).ok())?)
+    }
+
+    /// `2025-03-31 18:00`, as people read it.
+    pub fn shown(&self, instant: i64) -> String {
+        self.civil(instant).strftime("%Y-%m-%d %H:%M").to_string()
+    }
+
+    fn instant(&self, time: DateTime) -> Option<i64> {
+        self.0.to_ambiguous_timestamp(time).later().ok().map(Timestamp::as_second)
+    }
+
+    fn civil(&self, instant: i64) -> DateTime {
+        self.0.to_datetime(clamped(instant))
+    }
+}
+
+fn clamped(instant: i64) -> Timestamp {
+    let last = if instant < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(instant).unwrap_or(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_with_a_change_of_clocks_is_one_day() {
+        // Lord Howe turns by half an hour, Kathmandu is 5:45 ahead, Auckland changes in the other half of the year.
+        for (zone, day, hours) in [
+            ("Europe/London", "2026-03-29", 23.0),
+            ("Europe/London", "2026-10-25", 25.0),
+            ("America/Los_Angeles", "2026-11-01", 25.0),
+            ("Pacific/Auckland", "2026-04-05", 25.0),
+            ("Australia/Lord_Howe", "2026-04-05", 24.5),
+            ("Asia/Kathmandu", "2026-04-05", 24.0),
+            ("UTC", "2026-03-29", 24.0),
+        ] {
+            let calendar = Zone::named(zone).unwrap().calendar();
+            let end = calendar.day_ends(day).unwrap();
+            let begin = end - (hours * 3600.0) as i64;
+            let number = calendar.day(begin);
+            assert!((begin..end).step_by(60).all(|t| calendar.day(t) == number), "{zone} {day}");
+            assert_eq!((calendar.day(begin - 1), calendar.day(end)), (number - 1, number + 1), "{zone} {day}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_zone_or_day_is_refused() {
+        assert!(Zone::named("Europe/Londn").unwrap_err().contains("Europe/London"));
+        assert!(Zone::named("local").unwrap().is_local());
+        let utc = Zone::named("UTC").unwrap().calendar();
+        assert!(["2025-13-01", "2025-3-1", "x", "2025-03-01T10:00"].iter().all(|day| utc.day_ends(day).is_none()));
+        assert_eq!((utc.month(i64::MAX) > 0, utc.day(i64::MIN) < 0), (true, true));
+        assert_eq!(utc.shown(0), "1970-01-01 00:00");
+    }
+}
