@@ -311,10 +311,10 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             common.feeds.leave(place);
             if let Some(own) = first.then(|| own_below(&machine.cache_dir, &source)).flatten() {
                 let own = String::from_utf8_lossy(&own).into_owned();
-                outcome.warnings.push(format!("offsite's own cache lies below the source and is always left out: {own}"));
+                outcome.warnings.push(Warning::OwnCache(own));
             }
             if let Owner::Perhaps(note) = owner {
-                outcome.warnings.push(note);
+                outcome.warnings.push(Warning::Owner(note));
             }
             outcome.bytes.read = common.hub.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();

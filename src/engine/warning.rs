@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::scan::{Filter, Idle, Why};
 
-/// Something that was left undone after the commit; the text inside says why.
+/// Something to be told of a run that committed; the text inside says why, or what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     /// Removals, or metadata of directories.
@@ -19,6 +19,10 @@ pub enum Warning {
     LeaseNotGivenBack(String),
     /// The record that `offsite status` reads.
     WordNotLeft(String),
+    /// The path below the source where the cache lies.
+    OwnCache(String),
+    /// Another host or another source wrote there before.
+    Owner(String),
 }
 
 impl Warning {
@@ -26,7 +30,7 @@ impl Warning {
     pub fn is_unfinished(&self) -> bool {
         match self {
             Self::NotTidiedUp(_) => true,
-            Self::NotPruned(_) | Self::LeaseNotGivenBack(_) | Self::WordNotLeft(_) => false,
+            Self::NotPruned(_) | Self::LeaseNotGivenBack(_) | Self::WordNotLeft(_) | Self::OwnCache(_) | Self::Owner(_) => false,
         }
     }
 }
@@ -37,6 +41,8 @@ impl fmt::Display for Warning {
             Self::NotTidiedUp(why) => write!(f, "committed, but not tidied up ({why}); the next run does it"),
             Self::NotPruned(why) => write!(f, "old snapshots were not let go ({why}); the next run tries again"),
             Self::LeaseNotGivenBack(why) => write!(f, "the lease was not given back ({why}); it runs out by itself"),
+            Self::OwnCache(path) => write!(f, "offsite's own cache lies below the source and is always left out: {path}"),
+            Self::Owner(note) => f.write_str(note),
             Self::WordNotLeft(why) => write!(f, "how it ended could not be left there for `offsite status`: {why}"),
         }
     }

@@ -103,7 +103,7 @@ fn hint(error: &Error) -> Option<Hint> {
         (K::Full, Place::Output) => Hint::FreeOutput,
         (K::Full, Place::Destination | Place::Source) => Hint::FreeDestination,
         (K::Full, Place::Target | Place::Machine) => Hint::FreeHere,
-        (K::Denied | K::ReadOnly, Place::Cache) => Hint::MoveCache,
+        (K::Denied | K::ReadOnly | K::NotFound | K::Exists | K::Unsupported, Place::Cache) => Hint::MoveCache,
         (K::ReadOnly, _) => Hint::Remount,
         (K::Denied, Place::Destination | Place::Source) => denied(error),
         (K::Denied, Place::Target | Place::Machine) => Hint::RightsHere,

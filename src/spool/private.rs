@@ -34,13 +34,9 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
-/// What went wrong with the cache, and the way around it. A full disk has words of its own.
+/// What went wrong with the cache; the way around it is the hint of its kind.
 pub fn cache_error(path: &Path, error: io::Error) -> Error {
-    if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) {
-        return Error::local(path, error);
-    }
-    let text = format!("{error}; name another directory for the cache with --cache-dir or OFFSITE_CACHE_DIR");
-    Error::local(path, io::Error::new(error.kind(), text))
+    Error::cache(path, error)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub fn sentence(hint: Hint) -> &'static str {
         Hint::Device => "look at the disk or the mount (`dmesg`, `mount`), then run the same command again: it goes on where it stopped",
         Hint::SetClock => "the clock of this machine is wrong: set it, for example with `timedatectl set-ntp true`",
         Hint::RaiseLimits => "this machine ran short of open files or memory: raise the limit (`ulimit -n`), or use a smaller --transfers",
-        Hint::Unarchive => "ask the store to bring it back from the archive, then run the same command again",
+        Hint::Unarchive => "`offsite pull --restore-archived` asks the store to bring it back and says when to come again",
         Hint::ShowPlan => "`offsite plan` shows what would be done",
         Hint::PlanAgain => "make a new one with `offsite plan SOURCE DESTINATION --out FILE`",
     }
