@@ -2,20 +2,29 @@
 //!
 //! Owns what a terminal never gets: control characters, marks that turn the direction of writing, and
 //! lines of somebody else's making. A foreign text goes through [`clean`], which also cuts it; whatever is
-//! printed goes through [`tame`] once more, which leaves line breaks, since those are ours by then.
+//! printed goes through [`tame`] once more, which leaves line breaks, since those are ours by then. Lists that were
+//! asked for (`ls`, `diff`) are not cut: a path there is what it is.
+
+use std::borrow::Cow;
 
 use offsite::model::RelPath;
 
 /// No foreign text is longer than this, in characters.
 const LONGEST: usize = 2000;
 
+/// Nor is a line of ours with foreign names in it; two paths of the longest kind have room.
+const LINE: usize = 16_000;
+
 /// One line, safe to print, and not too long.
 pub fn clean(text: &str) -> String {
-    let mut cut: String = text.chars().take(LONGEST).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
+    RelPath::from(cut(text, LONGEST).as_ref()).display()
+}
+
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => Cow::Borrowed(text),
     }
-    RelPath::from(cut.as_str()).display()
 }
 
 /// Lines of ours, safe to print.
@@ -25,7 +34,7 @@ pub fn tame(text: &str) -> String {
         if number > 0 {
             out.push('\n');
         }
-        out.push_str(&RelPath::from(line).display());
+        out.push_str(&RelPath::from(cut(line, LINE).as_ref()).display());
     }
     out
 }
