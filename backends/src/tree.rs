@@ -88,9 +88,10 @@ pub struct FileStat {
 }
 
 /// Paths are raw bytes relative to the root, components separated by `/`, with no leading or trailing
-/// slash; the empty path is the root itself. A component that is empty, `.` or `..` is refused
-/// ([`crate::ErrorKind::Invalid`]), one that the file system cannot hold is [`crate::ErrorKind::NameRefused`].
-/// No component is ever followed if it is a symlink.
+/// slash; the empty path is the root itself. A directory of our own whose mode keeps us from writing in it or
+/// entering it (0555) is opened for the moment of a call and gets its mode back. A component that is empty, `.` or
+/// `..` is refused ([`crate::ErrorKind::Invalid`]), one that the file system cannot hold is
+/// [`crate::ErrorKind::NameRefused`]. No component is ever followed if it is a symlink.
 #[async_trait]
 pub trait Tree: Send + Sync {
     /// Where the root is on this machine, if it is; for messages and for reading back.

@@ -112,8 +112,8 @@ Example:
   offsite pull s3://acme/site ./staging --at 3d --only docs/";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 usage; 3 committed, but some files could not be read
-or kept changing; 4 refused by the guard; 130 interrupted.
+Exit codes: 0 done; 1 failed; 2 usage; 3 committed, but some files could not be read,
+kept changing, or were not taken by the destination; 4 refused by the guard; 130 interrupted.
 `offsite VERB --help` says more about a verb.";
 
 /// The whole command line, with its help page.

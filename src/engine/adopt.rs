@@ -110,7 +110,11 @@ impl One {
             return Ok(false);
         }
         if let Some(tree) = self.target.backend.tree() {
-            tree.set_meta(&KeyRules::current_key(&entry), file_meta(&entry)).await?;
+            match tree.set_meta(&KeyRules::current_key(&entry), file_meta(&entry)).await {
+                // The transfer meets it again, and says so if it can do no better.
+                Err(error) if !error.concerns_place() => return Ok(false),
+                done => drop(done?),
+            }
         }
         self.journal.lock().unwrap_or_else(PoisonError::into_inner).done(Done { entry, stamps, unstable: false })?;
         Ok(true)

@@ -12,14 +12,14 @@ use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
 use super::warning::Warning;
-use super::{Machine, PROGRAM, adopt, dumps, prune, settle, strays, tidy, uploads};
+use super::{Machine, PROGRAM, adopt, dumps, left_out, prune, settle, strays, tidy, uploads};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, probe};
 use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, bounds};
 use crate::plan::Facts;
 use crate::transfer::{
-    Done, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, abort_stale, file_meta, place,
-    upload_objects, upload_tree,
+    Done, Doubt, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, Why, abort_stale, file_meta,
+    not_taken, place, upload_objects, upload_tree,
 };
 
 /// What all destinations of a run have in common.
@@ -160,6 +160,7 @@ async fn write(
     let tree = part.destination.backend.tree();
     if let Some(left) = tidy::left_over(&part.destination) {
         lease.verify().await?;
+        // What is refused again is said at the end: it is tried once more with what this run leaves.
         tidy_up(common, part, &left).await?;
     }
     if let Some(tree) = &tree {
@@ -197,13 +198,15 @@ async fn write(
     let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     sent?;
     still_there(common)?;
+    part.facts.counts.unchanged += left_out::leave_out(&part.plan, &part.destination.local("journal"), &part.destination.dir)?;
     if let Some(tree) = &tree {
         tree.sync().await?;
     }
     part.progress.set_phase(Phase::Commit);
     let (cache, figures, woven) = weave(common, part).await?;
-    let tidy = if tidy::is_needed(&part.plan, tree.is_some())? {
-        tidy::set_aside(&part.destination, &part.plan, &run)?
+    let left = tidy::left_over(&part.destination);
+    let tidy = if left.is_some() || tidy::is_needed(&part.plan, tree.is_some())? {
+        tidy::set_aside(&part.destination, &part.plan, &run, left.as_deref())?
     } else {
         part.plan.clone()
     };
@@ -273,6 +276,7 @@ fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
         stop: Arc::clone(&lease.stop),
         versioned: AtomicBool::new(false),
         findings: Mutex::default(),
+        doubt: Doubt::default(),
     }
 }
 
@@ -348,29 +352,41 @@ async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, l
         }
         tidy_up(common, part, tidy).await
     };
-    if let Err(error) = result.await {
-        outcome.warnings.push(Warning::NotTidiedUp(error.to_string()));
+    match result.await {
+        Ok(refused) => outcome.unread.extend(refused),
+        Err(error) => outcome.warnings.push(Warning::NotTidiedUp(error.to_string())),
     }
 }
 
-async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<()> {
+/// Does what comes after a commit; answers what the destination refused of it, which the next run tries again.
+async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<Vec<Problem>> {
     let destination = &part.destination;
     let rules = destination.rules();
+    let mut undone = Undone::default();
     match destination.backend.tree() {
         None => tidy::objects(&destination.records, plan).await?,
         Some(tree) => {
-            let mut undone = Undone::default();
             tidy::tree(&tree, &rules, plan, keeps(&common.keep), &mut undone).await?;
             let not_there = |e: &crate::model::Entry| place(&rules, e).is_none() && own(e);
             settle::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
-            undone.strict()?;
             if let Some((snapshot, _)) = destination.snapshot() {
-                tree.set_meta(b"", root_meta(&snapshot.tree)).await?;
+                match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
+                    // The place itself is somebody else's (a mount point): it is as they want it.
+                    Err(error) if !error.concerns_place() => {}
+                    done => drop(done?),
+                }
             }
         }
     }
-    let _ = std::fs::remove_file(plan);
-    Ok(())
+    let refused = undone.reasons().filter_map(|(path, why)| match why {
+        Why::Refused(error) => Some(Problem { path: path.clone(), problem: not_taken(error) }),
+        _ => None,
+    });
+    let refused: Vec<Problem> = refused.collect();
+    if refused.is_empty() {
+        let _ = std::fs::remove_file(plan);
+    }
+    Ok(refused)
 }
 
 fn own(entry: &crate::model::Entry) -> bool {

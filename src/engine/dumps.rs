@@ -69,7 +69,10 @@ pub async fn send(
             return Err(Error::damaged(dump.path.display(), "it is in no plan"));
         };
         let stays = step.1.is_some();
-        let sent = send_dump(target, tree, journal, dump, pieces, step).await?;
+        let sent = match send_dump(target, tree, journal, dump, pieces, step).await {
+            Err(error) if target.is_of_entry(&error).await => Sent::Not(error.to_string()),
+            sent => sent?,
+        };
         let (bytes, error) = match sent {
             Sent::Whole(bytes) => (bytes, None),
             Sent::Not(why) => (0, Some(why)),

@@ -19,6 +19,7 @@ mod destination;
 mod dumps;
 mod initialize;
 mod lease;
+mod left_out;
 mod look;
 mod occupied;
 mod outcome;

@@ -31,7 +31,7 @@ pub struct Outcome {
     pub bytes: Bytes,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
-    /// Could not be read; what the destination had of them stays.
+    /// Could not be read, or the destination did not take them; what it had of them stays.
     pub unread: Vec<Problem>,
     /// Kept changing while they were read; stored as read.
     pub unstable: Vec<RelPath>,

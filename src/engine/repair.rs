@@ -296,6 +296,7 @@ impl Work<'_> {
             stop: Arc::clone(&lease.stop),
             versioned: AtomicBool::new(false),
             findings: Mutex::default(),
+            doubt: crate::transfer::Doubt::default(),
         }
     }
 

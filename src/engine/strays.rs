@@ -71,6 +71,8 @@ pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done
                 match tree.remove_file(key, None).await {
                     // A directory has that name: it is one of ours, or somebody else's that holds something.
                     Err(error) if error.kind == offsite_backends::ErrorKind::Exists => {}
+                    // It stays as something of somebody else's; no snapshot names it.
+                    Err(error) if !error.concerns_place() => {}
                     gone => gone?,
                 }
             }

@@ -3,6 +3,7 @@
 //! Owns deletes of current objects. Runs only after a commit and only while the lease is ours. What is to
 //! be done is in a local file until it is done, so a run that was killed here is finished by the next.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,17 +15,47 @@ use super::destination::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records};
 use crate::model::{Change, Entry, Kind};
-use crate::spool::Reader;
+use crate::spool::{Reader, Writer};
 use crate::transfer::{Line, Undone, kept_place, place};
 
 const BATCH: usize = 1000;
 
 /// The plan that is to be tidied up after, under a name that says which run's. Done before the commit: a run that
-/// is killed right after it, or never hears that it was made, still leaves the next one a note.
-pub fn set_aside(destination: &Destination, plan: &Path, run: &str) -> Result<PathBuf> {
+/// is killed right after it, or never hears that it was made, still leaves the next one a note. What is `left` of
+/// an earlier run is taken in.
+pub fn set_aside(destination: &Destination, plan: &Path, run: &str, left: Option<&Path>) -> Result<PathBuf> {
     let path = destination.local(&format!("tidy-{run}"));
-    std::fs::rename(plan, &path).map_err(|e| Error::cache(plan, e))?;
+    match left {
+        None => std::fs::rename(plan, &path).map_err(|e| Error::cache(plan, e))?,
+        Some(left) => join(plan, left, &path)?,
+    }
     Ok(path)
+}
+
+/// Both plans as one, in order of their paths; of two lines for one path the newer plan's.
+fn join(plan: &Path, left: &Path, to: &Path) -> Result<()> {
+    let (mut newer, mut older) = (Reader::<Line>::open(plan)?, Reader::<Line>::open(left)?);
+    let mut out = Writer::<Line>::create(to)?;
+    let (mut new, mut old) = (newer.next_line()?, older.next_line()?);
+    loop {
+        let first = match (&new, &old) {
+            (Some(new), Some(old)) => new.step.path().cmp(old.step.path()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return out.flush(),
+        };
+        if first != Ordering::Greater
+            && let Some(line) = std::mem::replace(&mut new, newer.next_line()?)
+        {
+            out.push(&line)?;
+        }
+        if first != Ordering::Less
+            && let Some(line) = std::mem::replace(&mut old, older.next_line()?)
+            && first == Ordering::Greater
+        {
+            out.push(&line)?;
+        }
+    }
 }
 
 /// What an earlier run left undone, if it is the one that committed the newest snapshot.

@@ -64,6 +64,10 @@ enum Record {
     Closed {
         id: String,
     },
+    /// The destination did not take what the run had planned for this path.
+    Refused {
+        path: RelPath,
+    },
 }
 
 /// The journal of this run.
@@ -121,6 +125,10 @@ impl Journal {
         self.push(&Record::Closed { id: id.into() }, true)
     }
 
+    pub fn refused(&mut self, path: &RelPath) -> Result<()> {
+        self.push(&Record::Refused { path: path.clone() }, false)
+    }
+
     /// Everything so far is in the file.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush()
@@ -142,6 +150,24 @@ impl Journal {
             }
         }
         sorter.finish()
+    }
+
+    /// What the destination did not take in the run that wrote last, in order of paths; none if it took all.
+    pub fn sorted_refused(path: &Path, spill: &Path) -> Result<Option<Sorted<RelPath>>> {
+        let sorter = || Sorter::new(spill, RelPath::as_bytes);
+        let (mut refused, mut any) = (sorter(), false);
+        let mut reader = Reader::<Record>::open(path)?;
+        while let Some(record) = reader.next_line()? {
+            match record {
+                Record::Header(_) if any => (refused, any) = (sorter(), false),
+                Record::Refused { path } => {
+                    refused.push(&path)?;
+                    any = true;
+                }
+                _ => {}
+            }
+        }
+        if any { refused.finish().map(Some) } else { Ok(None) }
     }
 }
 
@@ -205,6 +231,8 @@ impl Resumed {
                     }
                 }
                 Record::Closed { id } => drop(open.remove(&id)),
+                // Tried again by whoever goes on.
+                Record::Refused { .. } => {}
             }
         }
         let mut open: Vec<(usize, Upload)> = open.into_values().collect();

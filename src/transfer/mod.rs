@@ -19,6 +19,7 @@ mod parts;
 mod place;
 mod present;
 mod progress;
+mod refused;
 mod stop;
 mod tree;
 mod undone;
@@ -44,6 +45,7 @@ pub use objects::upload_objects;
 pub use parts::{abort_stale, part_size};
 pub use place::{file_meta, kept_place, place};
 pub use progress::{Phase, Progress};
+pub use refused::{Doubt, not_taken};
 pub use stop::Stop;
 pub use tree::upload_tree;
 pub use undone::{Undone, Why};
@@ -94,12 +96,13 @@ pub struct Target {
     pub versioned: AtomicBool,
     /// What there was to say about single files.
     pub findings: Mutex<Findings>,
+    pub doubt: Doubt,
 }
 
 /// Files that made trouble without stopping the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Findings {
-    /// Could not be read; the copy at the destination stays as it was.
+    /// Could not be read, or the destination did not take it; the copy there stays as it was.
     pub unread: Vec<Problem>,
     /// Kept changing while they were read; stored as read.
     pub unstable: Vec<RelPath>,

@@ -15,6 +15,7 @@ use super::journal::{Done, Journal, Resumed};
 use super::keep::keep_old;
 use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
 use super::present::is_there;
+use super::refused::Subject;
 use super::{Hub, Line, Target};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
@@ -94,7 +95,9 @@ pub async fn upload_objects(
         let uploads = Arc::clone(&uploads);
         tasks.spawn(async move {
             let _held = (slot, at);
-            uploads.one(line, earlier, part).await
+            let subject = Subject::of(&line.step);
+            let done = uploads.one(line, earlier, part).await;
+            uploads.target.settle(&uploads.journal, subject, done).await
         });
     }
     while let Some(result) = tasks.join_next().await {
@@ -104,10 +107,18 @@ pub async fn upload_objects(
     uploads.journal(Journal::flush)?;
     target.stop.check()?;
     outcome?;
-    match resumed {
+    // Nobody goes on with what is open now: not of an earlier run, nor of a file that was refused.
+    let path = uploads.journal.lock().unwrap_or_else(PoisonError::into_inner).path().to_path_buf();
+    let left = if resumed.is_some() || Journal::sorted_refused(&path, spill(&path))?.is_some() { Resumed::read(&path)? } else { None };
+    match left {
         Some(left) => abort_stale(&target.backend, left).await,
         None => Ok(()),
     }
+}
+
+/// Where sorting may write: beside the journal.
+fn spill(journal: &Path) -> &Path {
+    journal.parent().unwrap_or(journal)
 }
 
 fn flatten(result: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {

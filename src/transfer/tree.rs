@@ -17,11 +17,13 @@ use super::objects::{Trouble, as_read, note_source};
 use super::parts::part_size;
 use super::place::{file_meta, kept_place, place};
 use super::present::is_there;
+use super::refused::Subject;
+use super::undone::Why;
 use super::way::make_way;
 use super::{Hub, Line, Target, Undone};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
-use crate::model::{Change, Content, Entry, Hash, Kind};
+use crate::model::{Change, Content, Entry, Hash, Kind, RelPath};
 use crate::scan::{BigFile, ReadError, TRIES};
 use crate::spool::{Joined, Reader, Sorted};
 
@@ -37,6 +39,14 @@ const LARGE: usize = 4;
 struct Ready {
     publish: Option<Publish>,
     done: Done,
+    /// Of a rename, where its content comes from.
+    from: Option<RelPath>,
+}
+
+impl Ready {
+    fn new(publish: Option<Publish>, done: Done) -> Self {
+        Self { publish, done, from: None }
+    }
 }
 
 struct Sender {
@@ -57,11 +67,15 @@ pub async fn upload_tree(
 ) -> Result<()> {
     let mut undone = Undone::default();
     make_way(tree, &target.rules, plan, true, &mut undone).await?;
-    undone.strict()?;
+    for (path, why) in undone.reasons() {
+        if let Why::Refused(error) = why {
+            target.settle(journal, Subject { path: path.clone(), from: None }, Err(error.clone().into())).await?;
+        }
+    }
     let sender =
         Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub), large: Semaphore::new(LARGE) });
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
-    let mut batch = Batch { tree, journal, items: Vec::new(), bytes: 0 };
+    let mut batch = Batch { target, tree, journal, items: Vec::new(), bytes: 0 };
     let mut tasks: JoinSet<Result<Option<Ready>>> = JoinSet::new();
     let mut lines = Reader::<Line>::open(plan)?;
     let mut finished = Joined::new(done)?;
@@ -77,10 +91,14 @@ pub async fn upload_tree(
             () = target.stop.wait() => break,
         };
         let at = hub.reached(target.index, path.as_bytes());
-        let sender = Arc::clone(&sender);
+        let (sender, journal) = (Arc::clone(&sender), Arc::clone(journal));
         tasks.spawn(async move {
             let _held = (slot, at);
-            sender.one(line, earlier).await
+            let subject = Subject::of(&line.step);
+            match sender.one(line, earlier).await {
+                Err(error) => sender.target.settle(&journal, subject, Err(error)).await.map(|()| None),
+                done => done,
+            }
         });
         while let Some(result) = tasks.try_join_next() {
             outcome = outcome.and(batch.take(result).await);
@@ -152,7 +170,8 @@ impl Sender {
         let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
         let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
         let entry = Entry { content, ..entry.clone() };
-        Ok(Some(Ready { publish: Some(Publish { staged, path, keep: None }), done: Done { entry, stamps, unstable: false } }))
+        let done = Done { entry, stamps, unstable: false };
+        Ok(Some(Ready { publish: Some(Publish { staged, path, keep: None }), done, from: Some(from.path.clone()) }))
     }
 
     async fn new_content(
@@ -168,7 +187,7 @@ impl Sender {
         match entry.kind {
             Kind::Dir => {
                 self.tree.make_dir(&path).await?;
-                return Ok(Some(Ready { publish: None, done: Done { entry, stamps, unstable: false } }));
+                return Ok(Some(Ready::new(None, Done { entry, stamps, unstable: false })));
             }
             Kind::Symlink => {
                 if let Some(old) = old.filter(|o| o.kind == Kind::File) {
@@ -204,7 +223,7 @@ impl Sender {
                 if staged.is_none() {
                     self.tree.set_meta(&path, file_meta(&done.entry)).await?;
                 }
-                Ok(Some(Ready { publish: staged.map(|staged| Publish { staged, path, keep }), done }))
+                Ok(Some(Ready::new(staged.map(|staged| Publish { staged, path, keep }), done)))
             }
             Err(Trouble::Store(error)) => Err(error),
             Err(Trouble::Source(error)) => {
@@ -298,9 +317,10 @@ impl Sender {
 
 /// Staged contents on their way to their names.
 struct Batch<'a> {
+    target: &'a Target,
     tree: &'a Arc<dyn Tree>,
     journal: &'a Mutex<Journal>,
-    items: Vec<(Publish, Done)>,
+    items: Vec<(Publish, (Done, Option<RelPath>))>,
     bytes: u64,
 }
 
@@ -309,10 +329,10 @@ impl Batch<'_> {
         let ready = result.map_err(|e| Error::local("a copy", std::io::Error::other(e)))??;
         match ready {
             None => return Ok(()),
-            Some(Ready { publish: None, done }) => return self.note(done),
-            Some(Ready { publish: Some(publish), done }) => {
+            Some(Ready { publish: None, done, .. }) => return self.note(done),
+            Some(Ready { publish: Some(publish), done, from }) => {
                 self.bytes += done.entry.size;
-                self.items.push((publish, done));
+                self.items.push((publish, (done, from)));
             }
         }
         if self.items.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES { self.publish().await } else { Ok(()) }
@@ -326,16 +346,19 @@ impl Batch<'_> {
     /// until the next one is committed; `tidy` lets it go then.
     async fn publish(&mut self) -> Result<()> {
         self.bytes = 0;
-        let (items, dones): (Vec<Publish>, Vec<Done>) = self.items.drain(..).unzip();
+        let (items, dones): (Vec<Publish>, Vec<_>) = self.items.drain(..).unzip();
         if items.is_empty() {
             return Ok(());
         }
         let results = self.tree.publish(items, true).await;
         let mut outcome = Ok(());
-        for (result, done) in results.into_iter().zip(dones) {
+        for (result, (done, from)) in results.into_iter().zip(dones) {
             match result {
                 Ok(()) => self.note(done)?,
-                Err(error) => outcome = outcome.and(Err(error.into())),
+                Err(error) => {
+                    let subject = Subject { path: done.entry.path, from };
+                    outcome = outcome.and(self.target.settle(self.journal, subject, Err(error.into())).await);
+                }
             }
         }
         outcome

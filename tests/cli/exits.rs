@@ -18,7 +18,7 @@ fn a_file_that_cannot_be_read_is_three() {
     }
     let ran = place.run(&["sync", "site", "copy"]);
     assert_eq!(ran.code, 3, "{}", ran.err);
-    assert!(ran.out.contains("could not be read (1)") && ran.out.contains("secret"), "{}", ran.out);
+    assert!(ran.out.contains("could not be read or stored (1)") && ran.out.contains("secret"), "{}", ran.out);
     let (code, document) = place.json(&["sync", "site", "copy"]);
     assert_eq!((code, &document["exit"]), (3, &3.into()));
 }

@@ -18,6 +18,7 @@ mod locked;
 mod names;
 mod order;
 mod pull;
+mod refused;
 mod repair;
 mod report;
 mod requests;

@@ -7,7 +7,7 @@
 //! is not bounded by `PATH_MAX`.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -64,12 +64,13 @@ pub(super) struct Dirs {
     root: PathBuf,
     opened: OnceLock<Root>,
     cache: Mutex<Cache>,
+    unlocking: Mutex<()>,
 }
 
 impl Dirs {
     /// Touches nothing: the root is opened when it is first needed.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), opened: OnceLock::new(), cache: Mutex::default() }
+        Self { root: root.to_owned(), opened: OnceLock::new(), cache: Mutex::default(), unlocking: Mutex::default() }
     }
 
     pub fn root_path(&self) -> &Path {
@@ -136,7 +137,8 @@ impl Dirs {
         while at < path.len() {
             let start = if at == 0 { 0 } else { at + 1 };
             let end = path[start..].iter().position(|b| *b == b'/').map_or(path.len(), |i| start + i);
-            let next = step(&fd, &path[start..end], make).map_err(|errno| match errno {
+            let name = &path[start..end];
+            let next = self.unlocked(&[Some(&*fd)], || step(&fd, name, make)).map_err(|errno| match errno {
                 Errno::NOTDIR | Errno::LOOP => {
                     Error::new(ErrorKind::Exists, self.shown(&path[..end]), "not a directory (a symlink is not followed)")
                 }
@@ -163,14 +165,42 @@ impl Dirs {
     /// Does `op` in the parent of `path` with the last component. If the parent turns out to have
     /// been removed behind the cache's back, once more with a fresh one.
     pub fn at<T>(&self, path: &[u8], make: Make, op: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>) -> Result<T> {
+        self.at_from(None, path, make, op)
+    }
+
+    /// The same where `op` takes a name out of the directory `from` as well.
+    pub fn at_from<T>(
+        &self,
+        from: Option<&OwnedFd>,
+        path: &[u8],
+        make: Make,
+        op: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>,
+    ) -> Result<T> {
         let (parent, name) = self.split(path)?;
+        let run = |dir: &OwnedFd| {
+            let dirs = [Some(dir), from];
+            self.unlocked(&dirs, || op(dir, name))
+        };
         let fd = self.dir(parent, make)?;
-        let mut done = op(&fd, name);
+        let mut done = run(&fd);
         if matches!(done, Err(Errno::NOENT)) && is_gone(&fd) {
             self.forget_all();
-            done = op(&*self.dir(parent, make)?, name);
+            done = run(&*self.dir(parent, make)?);
         }
         done.map_err(|errno| self.error(path, errno))
+    }
+
+    /// Does `op`. If a mode forbids it that its owner, who is us, has set on one of these directories (0555), that
+    /// one is opened for the moment and gets its mode back at once.
+    pub fn unlocked<T>(&self, dirs: &[Option<&OwnedFd>], op: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+        match op() {
+            Err(Errno::ACCESS) => {}
+            done => return done,
+        }
+        // One at a time: none must shut a directory that another one has just opened.
+        let _turn = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _open: Vec<Unlocked> = dirs.iter().flatten().filter_map(|dir| Unlocked::open(dir)).collect();
+        op()
     }
 
     /// Parent and last component of a checked path that is not the root.
@@ -244,6 +274,34 @@ impl Dirs {
         }
         cache.entries.insert(path.to_vec(), entry);
     }
+}
+
+/// A directory of ours whose mode does not let us write or enter, open for as long as this lives.
+struct Unlocked<'a> {
+    dir: &'a OwnedFd,
+    mode: Mode,
+}
+
+impl<'a> Unlocked<'a> {
+    fn open(dir: &'a OwnedFd) -> Option<Self> {
+        let stat = rustix::fs::fstat(dir).ok()?;
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        let shut = stat.st_uid == rustix::process::geteuid().as_raw() && !mode.contains(Mode::WUSR | Mode::XUSR);
+        let opened = shut && set_mode(dir, mode | Mode::RWXU).is_ok();
+        opened.then_some(Self { dir, mode })
+    }
+}
+
+impl Drop for Unlocked<'_> {
+    fn drop(&mut self) {
+        // What stays open is shut when the directory's own metadata is set.
+        let _ = set_mode(self.dir, self.mode);
+    }
+}
+
+/// By the name that leads to exactly what is open: a descriptor that grants no access takes no `fchmod`.
+fn set_mode(dir: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
+    rustix::fs::chmod(format!("/proc/self/fd/{}", dir.as_raw_fd()), mode)
 }
 
 /// Opens one component, making it if asked to.

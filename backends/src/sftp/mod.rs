@@ -24,6 +24,7 @@ mod ssh;
 mod staging;
 mod store;
 mod tree;
+mod unlock;
 mod walk;
 
 use std::sync::Arc;

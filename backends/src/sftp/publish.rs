@@ -16,6 +16,7 @@ use super::packet::{self, Attrs};
 use super::read::{is_dir, look, lstat};
 use super::session::{Fault, Session};
 use super::staging::{Area, Temp, missing_is_fine};
+use super::unlock::unlocked;
 use crate::{Error, ErrorKind, FileMeta, Publish, Result};
 
 /// Names that are given at once.
@@ -28,16 +29,20 @@ pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result
         async move {
             crate::fence::check(area.dirs.link.shown(&item.path))?;
             let temp = Temp::of(&area, item.staged);
-            if let Some(keep) = &item.keep {
-                keep_old(&area, &item.path, keep).await?;
-            }
-            match rename(&area, &temp.path, &item.path).await {
+            let paths = [&item.path[..]];
+            let named = unlocked(&area, &paths, || async {
+                if let Some(keep) = &item.keep {
+                    keep_old(&area, &item.path, keep).await?;
+                }
+                rename(&area, &temp.path, &item.path).await
+            });
+            match named.await {
                 // It stays, to be tried again.
                 Err(error) if error.kind == ErrorKind::Late => {
                     temp.release();
                     Err(error)
                 }
-                renamed => renamed.map(|()| drop(temp.release())),
+                named => named.map(|()| drop(temp.release())),
             }
         }
     };
@@ -138,7 +143,7 @@ pub(super) async fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMe
             for (is_owner, set) in sets {
                 match set.done().await {
                     done if is_owner => area.owners.settle(done)?,
-                    done => done?,
+                    done => area.held(done)?,
                 }
             }
             Ok(())
@@ -152,7 +157,7 @@ pub(super) async fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMe
 pub(super) async fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
     area.dirs.split(path)?;
     let temp = stage_symlink(area, target, meta).await?;
-    rename(area, &temp.path, path).await?;
+    unlocked(area, &[path], || rename(area, &temp.path, path)).await?;
     temp.release();
     Ok(())
 }
@@ -181,7 +186,7 @@ pub(super) async fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Resul
             for (is_owner, set) in sets {
                 match set.done().await {
                     done if is_owner => area.owners.settle(done)?,
-                    done => done?,
+                    done => area.held(done)?,
                 }
             }
             Ok(())

@@ -42,12 +42,30 @@ pub(super) struct Area {
     next: AtomicU64,
     /// Whether version 3's rename refuses to replace, once that was tried out.
     pub exclusive_rename: OnceCell<bool>,
+    /// Held by whoever has opened a read-only directory for the moment.
+    pub unlocking: tokio::sync::Mutex<()>,
 }
 
 impl Area {
     pub fn new(dirs: Dirs, staging: &'static [u8]) -> Self {
         let prefix = RandomState::new().build_hasher().finish();
-        Self { dirs, owners: Owners::default(), staging, prefix, next: AtomicU64::new(0), exclusive_rename: OnceCell::new() }
+        Self {
+            dirs,
+            owners: Owners::default(),
+            staging,
+            prefix,
+            next: AtomicU64::new(0),
+            exclusive_rename: OnceCell::new(),
+            unlocking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Metadata that the server has no such value for (a time before 1980 on FAT) keeps nothing out: the manifest has it.
+    pub fn held(&self, set: Result<(), Fault>) -> Result<(), Fault> {
+        match set {
+            Err(fault) if fault.is(packet::BAD_MESSAGE) || fault.is(packet::UNSUPPORTED) => Ok(()),
+            done => done,
+        }
     }
 
     /// The staging directory, relative to the root.
@@ -159,6 +177,7 @@ impl Area {
         let owner = self.owners.wanted_new(meta).map(|attrs| handle.set(&attrs));
         let mut wanted = meta::to_set(meta, false);
         wanted.size = meta.sparse.then_some(length);
+        let length_is_set = wanted.size.is_some();
         let set = (wanted != packet::Attrs::default()).then(|| handle.set(&wanted));
         let fsync = match (self.dirs.link.address.fsync, durable) {
             (Fsync::All, _) | (Fsync::Large, true) => handle.fsync(),
@@ -174,7 +193,8 @@ impl Area {
                 match set.done().await {
                     // The file is ours, so a refusal means that the file system has no such modes.
                     Err(fault) if fault.is(packet::DENIED) => {}
-                    done => done?,
+                    done if length_is_set => done?,
+                    done => self.held(done)?,
                 }
             }
             if let Some(fsync) = fsync {

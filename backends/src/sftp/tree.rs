@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 
 use super::blocks::Blocks;
 use super::staging::Area;
+use super::unlock::unlocked;
 use super::{links, meta, publish, read};
 use crate::meter::Class;
 use crate::tree::{FileStat, StageBlocks, Stamp};
@@ -62,8 +63,11 @@ impl Tree for SftpTree {
         if self.0.dirs.knows(path) {
             return Ok(());
         }
-        self.0.dirs.dir(parent, true).await?;
-        self.0.dirs.make_one(path).await
+        unlocked(&self.0, &[path], || async {
+            self.0.dirs.dir(parent, true).await?;
+            self.0.dirs.make_one(path).await
+        })
+        .await
     }
 
     async fn symlink(&self, path: &[u8], target: &[u8], meta: FileMeta) -> Result<()> {
@@ -73,7 +77,7 @@ impl Tree for SftpTree {
 
     async fn hard_link(&self, existing: &[u8], path: &[u8]) -> Result<()> {
         self.count(Class::Put, path);
-        links::hard_link(&self.0, existing, path).await
+        unlocked(&self.0, &[path], || links::hard_link(&self.0, existing, path)).await
     }
 
     async fn stage_copy(&self, from: &[u8], length: u64, meta: FileMeta) -> Result<Staged> {
@@ -89,12 +93,12 @@ impl Tree for SftpTree {
 
     async fn remove_file(&self, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
         self.count(Class::Delete, path);
-        publish::remove_file(&self.0, path, keep).await
+        unlocked(&self.0, &[path], || publish::remove_file(&self.0, path, keep)).await
     }
 
     async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
         self.count(Class::Delete, path);
-        publish::remove_dir(&self.0, path).await
+        unlocked(&self.0, &[path], || publish::remove_dir(&self.0, path)).await
     }
 
     /// Nothing is left to do: what is to be on the disk was brought there when it was staged, and the

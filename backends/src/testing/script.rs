@@ -38,6 +38,7 @@ struct State {
     verbs: HashMap<&'static str, u64>,
     stop_at: Option<u64>,
     faults: Vec<Fault>,
+    refused: Vec<(String, ErrorKind)>,
     bodies: u64,
     cuts: Vec<(u64, usize)>,
     listings: u64,
@@ -86,6 +87,12 @@ impl Script {
     /// The `nth` call with that verb is done, and answers with an error all the same.
     pub fn lose_answer(&self, verb: &'static str, nth: u64, kind: ErrorKind) -> &Self {
         self.fault(Some(verb), nth, kind, true)
+    }
+
+    /// Every call that is about `key` fails and is not done: an entry that the place does not take.
+    pub fn refuse(&self, key: &str, kind: ErrorKind) -> &Self {
+        self.lock().refused.push((key.to_owned(), kind));
+        self
     }
 
     /// The body of the `nth` `get` or `read_blocks` ends in an error after that many bytes.
@@ -176,6 +183,9 @@ impl Script {
         let of_verb = *of_verb;
         if state.stop_at.is_some_and(|n| count >= n) {
             return Err(injected(ErrorKind::Transient, key));
+        }
+        if let Some((_, kind)) = state.refused.iter().find(|(refused, _)| refused == key) {
+            return Err(injected(*kind, key));
         }
         let hit = state.faults.iter().find(|fault| match fault.verb {
             Some(wanted) => wanted == verb && fault.nth == of_verb,

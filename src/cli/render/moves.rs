@@ -72,7 +72,7 @@ impl Out {
             let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("not taken: {}", clean(why)));
             let _ = writeln!(text, "  dump {}  {what}  {}", dump.path, seconds(dump.seconds));
         }
-        text.push_str(&self.problems("could not be read", ", the copies there stay as they were", &o.unread));
+        text.push_str(&self.problems("could not be read or stored", ", the copies there stay as they were", &o.unread));
         text.push_str(&self.paths("kept changing while they were read", ", stored as read", &o.unstable));
         text.push_str(&self.paths("went away during the run", "", &o.vanished));
         if self.verbose {
