@@ -22,6 +22,8 @@ pub struct Initialize {
     pub block_public: bool,
     /// What is written cannot be removed or replaced for so long.
     pub lock: Option<Lock>,
+    /// How the store encrypts what comes without a wish of its own.
+    pub encryption: Option<Encryption>,
     /// Where a bucket that has to be made shall lie, in the store's own word; one that is there stays
     /// where it is, and the row says so if that is elsewhere.
     pub region: Option<String>,
@@ -36,6 +38,7 @@ impl Initialize {
         wished.extend(self.versioning.map(|on| ("versioning", on_off(on).to_owned())));
         wished.extend(self.abort_uploads_after_days.map(|days| ("abort unfinished uploads", after(days))));
         wished.extend(self.expire_old_versions_after_days.map(|days| ("expire old versions", after(days))));
+        wished.extend(self.encryption.as_ref().map(|how| ("encryption", how.to_string())));
         wished.extend(self.block_public.then(|| ("block public access", on_off(true).to_owned())));
         wished.extend(self.lock.map(|lock| ("object lock", lock.to_string())));
         wished
@@ -56,6 +59,34 @@ pub(crate) fn after(days: u32) -> String {
 pub(crate) fn counted(number: u32, what: &str) -> String {
     let many = if number == 1 { "" } else { "s" };
     format!("{number} {what}{many}")
+}
+
+/// A store's own encryption of what lies there. Whoever may read an object there is given it in the clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys that the store makes and keeps: SSE-S3, SSE-B2, Google's own.
+    Store,
+    /// With a key of the cloud's key service, by its name there: an id or ARN of AWS KMS, a resource of Cloud KMS.
+    Key(String),
+}
+
+impl Encryption {
+    /// Whether a key that the store names is the one that is wished: one of both may be the id alone, the other
+    /// the whole name that ends with it.
+    pub(crate) fn is_key(&self, found: &str) -> bool {
+        let Self::Key(wanted) = self else { return false };
+        let ends = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|lead| lead.is_empty() || lead.ends_with('/'));
+        !found.is_empty() && (ends(found, wanted) || ends(wanted, found))
+    }
+}
+
+impl Display for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("store"),
+            Self::Key(key) => write!(f, "kms:{key}"),
+        }
+    }
 }
 
 /// Object lock with a default retention.
@@ -118,7 +149,7 @@ impl Did {
 /// One row of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// `bucket`, `directory`, `versioning`, `abort unfinished uploads`, `expire old versions`, `block public access`, `object lock`, `region`.
+    /// `bucket`, `directory`, `versioning`, `abort unfinished uploads`, `expire old versions`, `encryption`, `block public access`, `object lock`, `region`.
     pub name: &'static str,
     /// As it was found, in words; `unknown` where it could not be read.
     pub was: String,
@@ -183,8 +214,25 @@ pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
         "versioning" => "a directory keeps no versions; offsite keeps what is replaced under .offsite/kept",
         "abort unfinished uploads" => "nothing unfinished lasts here: the next run clears it away",
         "expire old versions" => "use `offsite prune --keep-within`",
+        "encryption" => "a directory has none of its own; encrypt the disk or the file system",
         "block public access" => "whoever can log in there and read the files can read them",
         _ => "a directory has none; a file system that keeps its own states can do the same",
     };
     want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_its_id_and_by_its_whole_name() {
+        let arn = "arn:aws:kms:eu-west-1:1:key/1234-ab";
+        for (wanted, found, same) in
+            [(arn, arn, true), ("1234-ab", arn, true), (arn, "1234-ab", true), ("34-ab", arn, false), (arn, "", false)]
+        {
+            assert_eq!(Encryption::Key(wanted.into()).is_key(found), same, "{wanted} {found}");
+        }
+        assert!(!Encryption::Store.is_key(arn));
+    }
 }

@@ -17,12 +17,14 @@ mod fuzz;
 pub mod gcs;
 mod held;
 pub mod initialize;
+pub mod lacks;
 mod listing;
 pub mod location;
 pub mod meter;
 mod mistaken;
 #[cfg(feature = "opendal")]
 pub mod opendal;
+mod ranges;
 pub mod s3;
 pub mod scrub;
 pub mod sftp;
@@ -50,6 +52,7 @@ pub use fence::{Act, Fence};
 pub use fenced::Fenced;
 pub use held::{Held, Refused};
 pub use initialize::Initialize;
+pub use lacks::Lack;
 pub use listing::{Depth, Listed, Scope, Space, State};
 pub use location::{Location, Settings};
 pub use meter::{Meter, Requests};
@@ -135,6 +138,17 @@ pub trait Backend: Send + Sync {
     /// answers [`ErrorKind::NotFound`]. `size` is what the manifest says, in bytes, so that large
     /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult>;
+
+    /// What the store turned out not to do so far, in a fixed order. Each of these is worked around already.
+    fn lacks(&self) -> Vec<Lack> {
+        Vec::new()
+    }
+
+    /// Takes an earlier run's word for what the store does not do, which saves the requests that would be refused.
+    /// Sends nothing.
+    fn expect(&self, lacks: &[Lack]) {
+        let _ = lacks;
+    }
 
     /// What lies there, with raw keys, in whatever order the store lists it; the order is not to be
     /// relied on. The stream ends in an error or is complete. Costs one LIST a page (uploads that have

@@ -5,7 +5,7 @@ import signal
 import time
 
 from registry import check, same, test
-from trees import alike, many, odd_names, write
+from trees import alike, big, many, odd_names, write
 
 
 def listed(case, name: str = "d") -> set[str]:
@@ -151,3 +151,22 @@ def b2_two_writers(case):
     case.pull(url)
     held = {p.name for p in (case.dir / "out").glob("own-*")}
     check(held <= {f"own-{n}" for n in won} and len(held) == 1, f"{held} of {codes}")
+
+
+@test("b2")
+def b2_in_its_moods(case):
+    """503 and 429 that come by themselves, from every host: nothing is lost, and no run takes for ever."""
+    for seed in (1, 2, 3):
+        key = case.server.limited()
+        case.server.control(key=key["B2_APPLICATION_KEY_ID"], moods=seed)
+        case.env.update(key)
+        to = case.url(f"moods-{seed}")
+        many(case.source, 60, seed=seed)
+        big(case.source / "big.bin", 24 << 20, seed=seed)
+        case.sync(to, timeout=180)
+        write(case.source, "changed.txt", f"seed {seed}".encode())
+        case.sync(to, timeout=180)
+        case.pull(to, f"out-{seed}", timeout=180)
+        alike(case.source, case.dir / f"out-{seed}")
+        case.json("prune", to, "--keep-last", "1", timeout=180)
+        case.json("check", to, "--read-data", timeout=180)

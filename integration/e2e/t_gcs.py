@@ -1,6 +1,8 @@
 """Google Cloud Storage: the whole program on the fake of `integration/servers/gcs`."""
+import json
 import re
 import shutil
+import time
 from urllib.parse import quote
 
 from registry import check, same, test
@@ -123,3 +125,38 @@ def gcs_refusals(case):
     case.run("sync", case.source, url(case, region="x"), code=2).says("no setting `region`")
     case.run("sync", case.source, "gs://Not_A_Bucket/x", code=2).says("lower-case")
     case.run("sync", case.source, "gs://acme/x?endpoint=http://storage.example", code=2).says("TLS")
+
+
+@test("gcs")
+def gcs_one_mutation_a_second_of_one_object(case):
+    """Google refuses to make, replace and delete one object more than once a second: a run waits and goes on."""
+    for versioned in (False, True):
+        name = f"offsite-paced-{'versioned' if versioned else 'plain'}"
+        case.server.ask("_fake/bucket", "POST", json.dumps({"name": name, "versioned": versioned, "pace": 1}).encode())
+        before = int(case.server.ask("_fake/slowed"))
+        to = url(case, "paced", name)
+        many(case.source, 20)
+        begun = time.monotonic()
+        for turn in range(3):
+            write(case.source, "changes.txt", f"turn {turn}".encode())
+            case.sync(to)
+        case.json("prune", to, "--keep-last", "1")
+        took = time.monotonic() - begun
+        check(int(case.server.ask("_fake/slowed")) > before, "the pace never showed")
+        check(took < 30, f"three runs and a prune took {took:.0f} s")
+        case.pull(to, f"out-{versioned}")
+        alike(case.source, case.dir / f"out-{versioned}")
+
+
+@test("gcs")
+def gcs_tokens_of_a_user(case):
+    """`gcloud auth application-default login` leaves a refresh token, which is exchanged for tokens."""
+    refresh = case.server.ask("_fake/refresh").decode()
+    many(case.source, 5)
+    for name, token, code in (("good", refresh, 0), ("revoked", "1//revoked", 1)):
+        file = case.dir / f"{name}.json"
+        file.write_text(json.dumps({"type": "authorized_user", "client_id": "offsite.apps", "client_secret": "hush-hush", "refresh_token": token,
+                                    "token_uri": f"{case.server.endpoint}/oauth/token"}))
+        ran = case.run("sync", case.source, url(case, name), code=code, env={"GOOGLE_APPLICATION_CREDENTIALS": str(file)})
+        check("hush-hush" not in ran.out + ran.err and token not in ran.out + ran.err, f"a secret is said: {ran}")
+    check("refresh_token" in case.server.ask("_fake/exchanged").decode(), "no token was exchanged")

@@ -1,16 +1,19 @@
 """Backblaze's native API over HTTP, on `b2_rules.py`. For tests only: no TLS, contents in memory.
 
-    B2_EMULATOR_KEY_ID=… B2_EMULATOR_KEY=… b2_http.py PORT
+    B2_EMULATOR_KEY_ID=… B2_EMULATOR_KEY=… b2_http.py PORT [UPLOADS DOWNLOADS]
 
 Routes: /b2api/v2|v3|v4/NAME, /b2up/… (upload URLs), /file/BUCKET/NAME, and /control for tests:
-faults of one key's calls, tokens and upload URLs that run out, pauses and skewed timestamps, counts.
+faults of one key's calls, tokens and upload URLs that run out, pauses and skewed timestamps, moods, counts.
+With three ports each kind of call has a host of its own, as with Backblaze, and is not found at the others.
 """
 import base64
 import hashlib
 import json
 import os
+import random
 import secrets
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
@@ -18,6 +21,7 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 from b2_rules import MAX_COPY, Refused, Rules, bad
 
 RULES = None
+PORTS = []
 HEADERS = {"b2-content-disposition": "Content-Disposition", "b2-content-language": "Content-Language", "b2-expires": "Expires",
            "b2-cache-control": "Cache-Control", "b2-content-encoding": "Content-Encoding"}
 
@@ -45,7 +49,7 @@ def shown_bucket(bucket, key):
     return {
         "accountId": RULES.account, "bucketId": bucket["id"], "bucketName": bucket["name"], "bucketType": bucket["type"], "bucketInfo": bucket["info"],
         "corsRules": [], "lifecycleRules": bucket["rules"], "revision": bucket["revision"], "options": [],
-        "defaultServerSideEncryption": {"isClientAuthorizedToRead": True, "value": {"algorithm": None, "mode": None}},
+        "defaultServerSideEncryption": {"isClientAuthorizedToRead": "readBucketEncryption" in key["capabilities"], "value": bucket.get("encryption") or {"algorithm": None, "mode": None}},
         "fileLockConfiguration": {"isClientAuthorizedToRead": reads, "value": lock if reads else None},
         "replicationConfiguration": {"isClientAuthorizedToRead": True, "value": {"asReplicationSource": None, "asReplicationDestination": None}},
     }
@@ -56,6 +60,11 @@ def shown_key(key_id, key, version):
             "namePrefix": key["prefix"], "expirationTimestamp": None, "options": ["s3"]}
     limit = {"bucketIds": key["buckets"]} if version >= 4 else {"bucketId": key["buckets"][0] if key["buckets"] else None}
     return {**both, **limit}
+
+
+def pod(base, which):
+    """The base URL of another kind of host: 1 takes uploads, 2 gives downloads."""
+    return f"{base.rpartition(':')[0]}:{PORTS[which]}" if len(PORTS) > which else base
 
 
 class Api:
@@ -91,6 +100,8 @@ class Api:
         bucket = self.bucket(body, "writeBuckets")
         if body.get("defaultRetention") is not None or body.get("fileLockEnabled") is not None:
             RULES.may(self.key, "writeBucketRetentions", bucket["id"])
+        if body.get("defaultServerSideEncryption") is not None:
+            RULES.may(self.key, "writeBucketEncryption", bucket["id"])
         RULES.update_bucket(bucket, body)
         return shown_bucket(bucket, self.key)
 
@@ -130,7 +141,7 @@ class Api:
     def upload_place(self, what):
         place, token = secrets.token_hex(8), "4_" + secrets.token_urlsafe(30)
         RULES.uploads[place] = {**what, "token": token, "key": self.key_id, "busy": False, "expired": False}
-        return {"uploadUrl": f"{self.base}/b2up/{place}", "authorizationToken": token}
+        return {"uploadUrl": f"{pod(self.base, 1)}/b2up/{place}", "authorizationToken": token}
 
     def list(self, body, all_versions):
         prefix = body.get("prefix") or ""
@@ -151,7 +162,10 @@ class Api:
         prefix = body.get("namePrefix") or ""
         bucket = self.bucket(body, "listFiles", prefix)
         found = [v for name in sorted(bucket["files"], key=str.encode) for v in bucket["files"][name] if v["action"] == "start" and name.startswith(prefix)]
-        return {"files": [shown(bucket, v, self.key) for v in found], "nextFileId": None}
+        ids = [v["id"] for v in found]
+        found = found[ids.index(body["startFileId"]) if body.get("startFileId") in ids else 0:]
+        most = min(int(body.get("maxFileCount") or 100), 100)
+        return {"files": [shown(bucket, v, self.key) for v in found[:most]], "nextFileId": found[most]["id"] if len(found) > most else None}
 
     def b2_get_file_info(self, body):
         bucket, version = RULES.find(body.get("fileId"))
@@ -181,7 +195,8 @@ class Api:
         start = body.get("startPartNumber") or 1
         parts = [{"fileId": version["id"], "partNumber": n, "contentLength": len(data), "contentSha1": sha1, "uploadTimestamp": at}
                  for n, (sha1, data, at) in sorted(version["parts"].items()) if n >= start]
-        return {"parts": parts, "nextPartNumber": None}
+        most = min(int(body.get("maxPartCount") or 100), 1000)
+        return {"parts": parts[:most], "nextPartNumber": parts[most]["partNumber"] if len(parts) > most else None}
 
     def b2_finish_large_file(self, body):
         bucket, version = RULES.unfinished(body.get("fileId"))
@@ -252,6 +267,7 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         try:
+            self.is_here(url.path)
             if url.path == "/control":
                 answer = self.control(dict(parse_qsl(url.query)))
             elif url.path.startswith("/b2api/"):
@@ -284,12 +300,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def base(self):
-        return f"http://{self.headers['Host']}"
+        return f"http://{self.headers['Host'].partition(':')[0]}:{PORTS[0]}"
+
+    def is_here(self, path):
+        """Each kind of call has its host."""
+        wanted = 1 if path.startswith("/b2up/") else 2 if path.startswith("/file/") or path.endswith("/b2_download_file_by_id") else 0
+        here = PORTS.index(self.server.server_address[1])
+        if len(PORTS) > 1 and here != wanted:
+            raise Refused(404, "not_found", "not on this host")
 
     def faulty(self, key_id, call, do):
         """Counts a call and does it, or the fault that is due; a fault `after` comes when it is done."""
         RULES.count(key_id, call)
-        fault = RULES.fault(key_id, call)
+        fault = RULES.fault(key_id, call) or RULES.mood(key_id, call)
         if fault and fault.get("cut"):
             if fault.get("after"):
                 do()
@@ -331,7 +354,7 @@ class Handler(BaseHTTPRequestHandler):
             buckets = None if key["buckets"] is None else [{"id": b, "name": RULES.buckets[b]["name"] if b in RULES.buckets else None} for b in key["buckets"]]
         one = buckets[0] if buckets else {"id": None, "name": None}
         sizes = {"absoluteMinimumPartSize": RULES.min_part, "recommendedPartSize": RULES.min_part}
-        urls = {"apiUrl": self.base(), "downloadUrl": self.base(), "s3ApiUrl": self.base()}
+        urls = {"apiUrl": self.base(), "downloadUrl": pod(self.base(), 2), "s3ApiUrl": self.base()}
         allowed = {"capabilities": key["capabilities"], "namePrefix": key["prefix"]}
         answer = {"accountId": RULES.account, "authorizationToken": token, "applicationKeyExpirationTimestamp": None}
         if version == 2:
@@ -473,6 +496,8 @@ class Handler(BaseHTTPRequestHandler):
             if wish.get("expire_uploads"):
                 for place in RULES.uploads.values():
                     place["expired"] |= place["key"] == key_id
+            if "moods" in wish:
+                RULES.moods[key_id] = random.Random(wish["moods"])
             if wish.get("forget_counts"):
                 RULES.counts.pop(key_id, None)
         return {"time": time.time()}
@@ -486,7 +511,10 @@ class Server(ThreadingHTTPServer):
 def main():
     global RULES
     RULES = Rules(os.environ["B2_EMULATOR_KEY_ID"], os.environ["B2_EMULATOR_KEY"], int(os.environ.get("B2_EMULATOR_MIN_PART", "5000000")))
-    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    PORTS.extend(map(int, sys.argv[1:]))
+    for port in PORTS[1:]:
+        threading.Thread(target=Server(("127.0.0.1", port), Handler).serve_forever, daemon=True).start()
+    Server(("127.0.0.1", PORTS[0]), Handler).serve_forever()
 
 
 if __name__ == "__main__":

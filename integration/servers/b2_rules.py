@@ -82,6 +82,7 @@ class Rules:
         self.buckets = {}  # id -> bucket; its "files": name -> versions, in the order in which they became visible
         self.ids = {}  # file id -> (bucket id, version)
         self.faults, self.counts, self.races, self.stamps = [], {}, {}, {}
+        self.moods = {}  # key to the chance that decides about its answers
         self.serial = 0
 
     # --- keys and tokens ---
@@ -162,6 +163,11 @@ class Rules:
         if changes.get("lifecycleRules") is not None:
             check_lifecycle(changes["lifecycleRules"])
             new["rules"] = changes["lifecycleRules"]
+        if changes.get("defaultServerSideEncryption") is not None:
+            how = changes["defaultServerSideEncryption"]
+            if how.get("mode") not in (None, "SSE-B2") or how.get("mode") and how.get("algorithm") != "AES256":
+                raise bad("Invalid defaultServerSideEncryption")
+            new["encryption"] = how
         if changes.get("bucketInfo") is not None:
             new["info"] = changes["bucketInfo"]
         if changes.get("fileLockEnabled") is not None:
@@ -330,6 +336,16 @@ class Rules:
                     fault["times"] -= 1
                     return fault
         return None
+
+    def mood(self, key_id, call):
+        """A busy answer that nobody asked for, one in twelve: as with Backblaze an upload's host says 503, the others that or 429. A seed decides."""
+        with self.lock:
+            chance = self.moods.get(key_id)
+            if chance is None or chance.random() >= 1 / 12:
+                return None
+            if call.startswith("b2_upload_") or chance.random() < 0.5:
+                return {"status": 503, "code": "service_unavailable", "message": "no tomes available"}
+            return {"status": 429, "code": "too_many_requests", "message": "please slow down", "retry_after": 1}
 
     def count(self, key_id, call):
         with self.lock:

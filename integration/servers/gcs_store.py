@@ -35,7 +35,7 @@ class Refused(Exception):
     def __init__(self, status, code, message, kind=None):
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
-        self.kind = kind or {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS", 412: "FAILED_PRECONDITION"}[status]
+        self.kind = kind or {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 409: "ALREADY_EXISTS", 412: "FAILED_PRECONDITION", 429: "RESOURCE_EXHAUSTED"}[status]
 
 
 def no_object(bucket, name):
@@ -82,6 +82,8 @@ class Bucket:
     versioned: bool = False
     public: bool = False  # to be read by everybody
     open: bool = False  # as at an emulator: everybody may do everything
+    pace: float = 0  # seconds that must lie between two mutations of one object; Google's are 1
+    mutated: dict = field(default_factory=dict)  # name to when it was last put or deleted
     live: dict = field(default_factory=dict)
     old: dict = field(default_factory=dict)
     names: list = field(default_factory=list)
@@ -95,6 +97,9 @@ class Store:
         self.buckets, self.accounts, self.tokens, self.faults, self.undigested, self.seen = {}, {}, {}, [], [], []
         self.last = 0
         self.held = set()  # names under a temporary hold
+        self.refreshes = {secrets.token_urlsafe(30): "admin"}  # what OAuth takes for a new token
+        self.exchanged = []  # how each token was asked for
+        self.slowed = 0  # mutations that came too soon
 
     # --- accounts ---
     def account(self, folder, role, known=True):
@@ -182,6 +187,32 @@ class Store:
         if generation is not None and generation != is_there or metageneration is not None and metageneration != (found.metageneration if found else 0):
             raise FAILED
 
+    def paced(self, bucket, name):
+        """Creating, replacing and deleting count together, as Google has it."""
+        now = time.monotonic()
+        if bucket.pace and now - bucket.mutated.get(name, -bucket.pace) < bucket.pace:
+            self.slowed += 1
+            raise Refused(429, "SlowDown", f"The object {bucket.name}/{name} exceeded the rate limit for object mutation operations (create, update, and delete).")
+        bucket.mutated[name] = now
+
+    # --- OAuth ---
+    def exchange(self, form):
+        """A token for a signed assertion of a service account, or for a refresh token; with a status."""
+        kind = form.get("grant_type", "")
+        self.exchanged.append(kind)
+        try:
+            if kind == "urn:ietf:params:oauth:grant-type:jwt-bearer":
+                role = self.who(f"Bearer {form['assertion']}")
+            elif kind == "refresh_token" and form.get("client_id") and form.get("client_secret"):
+                role = self.refreshes[form["refresh_token"]]
+            else:
+                return 400, {"error": "unsupported_grant_type"}
+        except (Refused, KeyError):
+            return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+        token = secrets.token_urlsafe(40)
+        self.tokens[token] = role
+        return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
+
     @staticmethod
     def digests(body, md5=None, crc32c=None):
         if md5 is not None and md5 != hashlib.md5(body).digest() or crc32c is not None and crc32c != google_crc32c.value(body):
@@ -195,6 +226,7 @@ class Store:
             if was:
                 self.allow(role, "storage.objects.delete", bucket)
             self.check(was, generation, metageneration)
+            self.paced(bucket, name)
             made = Object(name, body, self.next_generation(), headers, None if in_parts else hashlib.md5(body).digest(), time.time())
             if was:
                 self.archive(bucket, was)
@@ -231,6 +263,7 @@ class Store:
                 if live is None:
                     raise no_object(bucket.name, name)
                 self.check(live, if_generation)
+                self.paced(bucket, name)
                 del bucket.live[name]
                 bucket.names.pop(bisect.bisect_left(bucket.names, name.encode()))
                 if generation is None:

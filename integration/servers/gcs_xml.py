@@ -3,7 +3,9 @@
 Owns the protocol only; the rules are in `gcs_store.py`. Besides Google's own paths there are some for tests: `GET /_fake/ready`; `POST
 /_fake/fail` with {"path", "status", "times"}, after which as many requests whose path holds `path` fail so; `GET /_fake/undigested`, the
 paths of all that was put with no digest to check it by; `GET
-/_fake/seen`, a line for each request; and `POST /_fake/bucket` with {"name", "open", "versioned"}, which makes a bucket, an open one for everybody; `POST /_fake/hold` with {"name", "on"}, a temporary hold.
+/_fake/seen`, a line for each request; and `POST /_fake/bucket` with {"name", "open", "versioned", "pace"}, which makes a bucket, an open one for everybody, one with a pace for who takes his time;
+`GET /_fake/slowed`, how many mutations came too soon; `POST /oauth/token` is Google's token server, `GET /_fake/exchanged` the grants it was asked for,
+`GET /_fake/refresh` a refresh token; `POST /_fake/hold` with {"name", "on"}, a temporary hold.
 """
 
 import base64
@@ -51,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         length = integer(self.headers.get("content-length"), "Content-Length")
         self.body = self.rfile.read(length) if length else self.chunked()
         bucket, _, name = self.url.path[1:].partition("/")
-        if bucket not in ("_fake", "computeMetadata"):
+        if bucket not in ("_fake", "computeMetadata", "oauth"):
             self.store.seen.append(f"{self.command} {unquote(self.path, errors='replace')}".replace("\n", "?"))
         try:
             status = self.store.fault(unquote(self.url.path))
@@ -61,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.fake(name)
             if bucket == "computeMetadata":
                 return self.metadata(name)
+            if bucket == "oauth":
+                return self.oauth()
             self.role = self.store.who(self.headers.get("authorization"))
             self.bucket = self.store.bucket(unquote(bucket))
             self.name = unquote(name, errors="surrogateescape")
@@ -108,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
             how = json.loads(self.body)
             if how["name"] not in self.store.buckets:
                 self.describe(self.store.make_bucket(**how))
-        told = {"undigested": self.store.undigested, "seen": self.store.seen}.get(name, [])
+        told = {"undigested": self.store.undigested, "seen": self.store.seen, "exchanged": self.store.exchanged, "slowed": [str(self.store.slowed)],
+                "refresh": list(self.store.refreshes)}.get(name, [])
         self.answer(200, "\n".join(told).encode())
 
     def metadata(self, name):
@@ -120,6 +125,13 @@ class Handler(BaseHTTPRequestHandler):
             body = {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
             return self.answer(200, json.dumps(body).encode(), {"content-type": "application/json", "metadata-flavor": "Google"})
         self.answer(404)
+
+    def oauth(self):
+        form = dict(parse_qsl(self.body.decode()))
+        if "json" in self.headers.get("content-type", ""):
+            form = json.loads(self.body)
+        status, said = self.store.exchange(form)
+        self.answer(status, json.dumps(said).encode(), {"content-type": "application/json"})
 
     # --- objects ---
     def about(self, found):

@@ -119,6 +119,7 @@ impl Scope<'_> {
                 shape.expire_old_versions_after.as_ref(),
                 values::days,
             )?,
+            encryption: self.value(&at("encryption"), shape.encryption.as_ref(), values::encryption)?,
             block_public: shape.block_public,
             lock: self.value(&at("lock"), shape.lock.as_ref(), values::lock)?,
             region: self.value(&at("region"), shape.region.as_ref(), |text| Ok(text.to_owned()))?,

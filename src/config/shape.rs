@@ -76,6 +76,8 @@ pub struct InitializeShape {
     pub abort_uploads_after: Option<Word>,
     /// Let the store remove replaced and removed versions after so many days: `"90d"`
     pub expire_old_versions_after: Option<Word>,
+    /// Let the store encrypt what comes there: `"store"`, or `"kms:KEY"` with a key of its key service
+    pub encryption: Option<Word>,
     /// Nobody reads it without credentials
     pub block_public: bool,
     /// `"governance:30d"` or `"compliance:30d"`

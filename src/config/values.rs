@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::plan::Prices;
-use offsite_backends::initialize::{Lock, LockMode};
+use offsite_backends::initialize::{Encryption, Lock, LockMode};
 
 /// The price table in a file, or the shipped one.
 pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
@@ -113,6 +113,17 @@ pub fn lock(text: &str) -> Result<Lock, String> {
         _ => return Err(format!("`{mode}` is no mode of a lock; known are governance and compliance")),
     };
     Ok(Lock { mode, days: days(time)? })
+}
+
+/// A store's own encryption: `store`, `kms:KEY`.
+pub fn encryption(text: &str) -> Result<Encryption, String> {
+    match text.split_once(':') {
+        None if text == "store" => Ok(Encryption::Store),
+        Some(("kms", key)) if !key.is_empty() && !key.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            Ok(Encryption::Key(key.to_owned()))
+        }
+        _ => Err(format!("`{text}` is no encryption; write store, or kms: and the name of a key")),
+    }
 }
 
 /// A share: `25%` or `0.25`.

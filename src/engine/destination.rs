@@ -91,6 +91,9 @@ impl Destination {
         private_dir(&machine.cache_dir)?;
         private_dir(&dir)?;
         let head = read_head(&dir.join("head.json"));
+        if let Some(head) = &head {
+            backend.expect(&head.format.known_lacks());
+        }
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
         let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
@@ -171,6 +174,7 @@ impl Destination {
                 Some(_) => Err(Error::damaged(self.records.url(Format::KEY), "it is missing although there are snapshots")),
             };
         };
+        self.backend.expect(&format.known_lacks());
         self.looked_past(&list).await?;
         let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
         let snapshot = match list.last() {

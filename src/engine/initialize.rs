@@ -38,7 +38,7 @@ pub struct InitReport {
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitRow {
     /// `bucket`, `directory`, `region`, `versioning`, `abort unfinished uploads`, `expire old versions`,
-    /// `block public access`, `object lock`.
+    /// `encryption`, `block public access`, `object lock`.
     pub setting: &'static str,
     /// As it was found, in words; `unknown` where it could not be read.
     pub was: String,

@@ -1,17 +1,22 @@
 //! Destinations made ready before a job goes there.
 //!
-//! Owns when that is looked at: settings that the config declares, once for each place and wish on this machine,
-//! since looking costs requests; a command of the user's before each run. Never on a dry run.
+//! Owns when that is looked at: settings that the config declares are made once for each place and wish on this
+//! machine, and looked at again once a week, since looking costs requests; a command of the user's before each run.
+//! Never on a dry run. What has drifted is said and not put right: somebody may have had a reason.
 //! Invariant: a place whose own command failed is not synced to: it may have been a mount that did not come about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::hooks;
 use super::outcome::JobOutcome;
 use crate::config::{Absent, Job, Made, Place};
-use crate::engine::{self, Machine, Outcome};
+use crate::engine::{self, Deed, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
+
+/// How long what was seen to be as declared is taken to be so.
+const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// Makes the places of a job ready; answers those that can be synced to.
 pub async fn places<'a>(
@@ -30,8 +35,10 @@ pub async fn places<'a>(
             Made::AsNeeded => ready.push(place),
             Made::Declared(want) => {
                 let mark = mark(machine, place, want);
-                if !mark.exists() {
-                    declared(place, want, &mark, outcome).await;
+                match last_seen(&mark) {
+                    None => declared(place, want, &mark, outcome).await,
+                    Some(age) if age >= LOOK_AGAIN => drifted(place, want, &mark, outcome).await,
+                    Some(_) => {}
                 }
                 ready.push(place);
             }
@@ -60,6 +67,31 @@ pub async fn is_left_out(machine: &Machine, place: &Place, outcome: &mut JobOutc
         outcome.absent.push(shown(place));
     }
     absent
+}
+
+/// How long ago a place was seen to be as declared; none if it never was. A clock that was put back counts as now.
+fn last_seen(mark: &Path) -> Option<Duration> {
+    let seen = mark.metadata().and_then(|meta| meta.modified()).ok()?;
+    Some(seen.elapsed().unwrap_or_default())
+}
+
+/// Looks whether a place is still as it was made. Until it is, each run looks and says so.
+async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) {
+    let looked = match engine::initialize(std::slice::from_ref(&place.url), want, true).await {
+        Ok(looked) => looked,
+        Err(error) => return outcome.warnings.push(format!("initialize: {error}")),
+    };
+    for report in looked.destinations {
+        if report.exit == 0 {
+            let _ = std::fs::write(mark, b"");
+            continue;
+        }
+        let rows = report.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed));
+        let rows: Vec<_> = rows.map(|row| format!("{} is `{}`, not `{}`", row.setting, row.was, row.wanted)).collect();
+        let what = report.error.clone().unwrap_or_else(|| rows.join("; "));
+        outcome.warnings.push(format!("{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right", report.url));
+        outcome.initialized.push(report);
+    }
 }
 
 async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &PathBuf, outcome: &mut JobOutcome) {

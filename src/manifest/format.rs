@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{PutMode, UpdateVersion};
-use offsite_backends::ErrorKind;
+use offsite_backends::{ErrorKind, Lack};
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyRules;
+use super::readable::reads_back;
 use super::records::{Records, object_path};
 use crate::error::Result;
 use crate::model::bounds;
@@ -37,10 +38,19 @@ pub struct Format {
     pub create_only: bool,
     /// It refuses to replace what is not what the writer says it is.
     pub compare_and_swap: bool,
+    /// What the store does not do, see [`offsite_backends::Lack`]; a hint that saves requests. Names that this
+    /// program does not know are passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
 }
 
 impl Format {
     pub const KEY: &str = ".offsite/format.json";
+
+    /// What the store does not do, as far as this program knows of such a thing.
+    pub fn known_lacks(&self) -> Vec<Lack> {
+        self.lacks.iter().filter_map(|name| Lack::named(name)).collect()
+    }
 }
 
 const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
@@ -54,24 +64,34 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
         (KeyRules::any(), capabilities.create_only, capabilities.compare_and_swap)
     } else {
         let (create_only, swap) = probe_conditions(records, &id).await?;
+        reads_back(records, &condition_key(&id), &BODY).await?;
         (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
-    let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap };
+    let lacks = records.backend().lacks().into_iter().map(|lack| lack.name().to_owned()).collect();
+    let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
     if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
         return Ok(format);
     }
     Ok(records.format().await?.unwrap_or(format))
 }
 
+/// What the probe's first object holds.
+const BODY: Bytes = Bytes::from_static(b"offsite reads this back");
+
+fn condition_key(id: &str) -> String {
+    format!(".offsite/probe/{id}/condition")
+}
+
 /// Whether create-only and compare-and-swap are kept, by trying to break them.
 async fn probe_conditions(records: &Records, id: &str) -> Result<(bool, bool)> {
-    let key = format!(".offsite/probe/{id}/condition");
-    let body = || Bytes::from_static(b"offsite");
+    let key = condition_key(id);
+    let body = || BODY;
     let tag = records.put(&key, body(), PutMode::Overwrite).await?;
     let refused = |result: Result<Option<String>>| match result {
         Ok(_) => Ok(false),
         Err(e) if matches!(e.kind(), Some(ErrorKind::Exists | ErrorKind::Precondition)) => Ok(true),
-        Err(e) if matches!(e.kind(), Some(ErrorKind::Unsupported)) => Ok(false),
+        // The same put without a condition went well just now: it is the condition that is refused.
+        Err(e) if matches!(e.kind(), Some(ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::Invalid)) => Ok(false),
         Err(e) => Err(e),
     };
     let create_only = refused(records.put(&key, body(), PutMode::Create).await)?;

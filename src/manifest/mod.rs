@@ -11,6 +11,7 @@ mod json;
 mod keys;
 mod load;
 mod pack;
+mod readable;
 mod records;
 pub mod troubles;
 mod weave;

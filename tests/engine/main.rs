@@ -25,4 +25,5 @@ mod requests;
 mod round_trip;
 mod several;
 mod stop;
+mod unfit;
 mod writers;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::Failure;
 use super::session::{Account, no_bucket};
-use crate::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
+use crate::initialize::{Did, Encryption, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
 use crate::meter::Class;
 use crate::{Error, ErrorKind, Result};
 
@@ -20,6 +20,7 @@ use crate::{Error, ErrorKind, Result};
 const CHANGES: usize = 5;
 
 const BUCKETS: Rights = Rights { look: "listBuckets", make: "writeBuckets" };
+const ENCRYPTION: Rights = Rights { look: "readBucketEncryption", make: "writeBucketEncryption" };
 const LOCKS: Rights = Rights { look: "readBucketRetentions", make: "writeBucketRetentions" };
 
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +32,8 @@ struct Bucket {
     lifecycle_rules: Vec<Rule>,
     #[serde(default)]
     file_lock_configuration: Option<LockAnswer>,
+    #[serde(default)]
+    default_server_side_encryption: Option<EncryptionAnswer>,
     revision: u64,
 }
 
@@ -44,6 +47,20 @@ struct Rule {
     days_from_uploading_to_hiding: Option<u32>,
     #[serde(default)]
     days_from_starting_to_canceling_unfinished_large_files: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EncryptionAnswer {
+    is_client_authorized_to_read: bool,
+    #[serde(default)]
+    value: Option<EncryptionValue>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct EncryptionValue {
+    #[serde(default)]
+    mode: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -110,6 +127,9 @@ pub(super) async fn initialize(account: &Account, want: &Initialize, mode: Mode)
     }
     if let Some(days) = want.expire_old_versions_after_days {
         rows.push(rule(account, "expire old versions", Wish::Expire, days, &there, mode).await);
+    }
+    if let Some(wanted) = &want.encryption {
+        rows.push(encryption(account, wanted, &there, mode).await);
     }
     if want.block_public {
         rows.push(private(account, &there, mode).await);
@@ -213,6 +233,26 @@ fn merged(rules: &[Rule], ours: &str, wish: Wish, days: u32) -> Result<Vec<Rule>
     wish.set(&mut rule, days);
     rules.push(rule);
     Ok(rules)
+}
+
+async fn encryption(account: &Account, wanted: &Encryption, there: &Result<Bucket>, mode: Mode) -> Setting {
+    if let Encryption::Key(_) = wanted {
+        return Setting::cannot(
+            "encryption",
+            wanted,
+            "Backblaze B2 has no key service; `store` encrypts with Backblaze's own keys (SSE-B2)",
+        );
+    }
+    let found = there.as_ref().map_err(Error::clone).and_then(|bucket| match &bucket.default_server_side_encryption {
+        Some(EncryptionAnswer { is_client_authorized_to_read: false, .. }) => {
+            Err(Error::new(ErrorKind::Denied, &account.location, "the answer leaves it out"))
+        }
+        Some(EncryptionAnswer { value: Some(EncryptionValue { mode: Some(mode) }), .. }) if mode == "SSE-B2" => Ok("store"),
+        _ => Ok("off"),
+    });
+    let how = json!({"mode": "SSE-B2", "algorithm": "AES256"});
+    let make = async || account.change(|_| Ok(json!({"defaultServerSideEncryption": how}))).await;
+    settle("encryption", mode, &ENCRYPTION, found, wanted, |was| *was == "store", make).await
 }
 
 async fn lock(account: &Account, wanted: Lock, there: &Result<Bucket>, mode: Mode) -> Setting {

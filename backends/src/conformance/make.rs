@@ -22,6 +22,8 @@ fn wishes() -> Initialize {
         versioning: Some(true),
         abort_uploads_after_days: Some(7),
         expire_old_versions_after_days: Some(90),
+        // Some makes take this wish and can then write nothing: it needs a key service beside them.
+        encryption: None,
         block_public: true,
         lock: None,
         region: None,

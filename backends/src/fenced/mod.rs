@@ -21,8 +21,8 @@ use self::tree::FencedTree;
 use crate::fence::{Act, Fence, guarded};
 use crate::initialize::{Mode, Setting};
 use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
-    Space, Tree,
+    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Lack, Listed, Location, Meter, Refused, Restore, Restoring, Result,
+    Scope, Space, Tree,
 };
 
 /// A backend behind a fence.
@@ -85,6 +85,14 @@ impl Backend for Fenced {
             return self.inner.copy_exact(from, to, size, etag).await;
         }
         guarded(&self.fence, is_late, || self.inner.copy_exact(from, to, size, etag)).await
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        self.inner.lacks()
+    }
+
+    fn expect(&self, lacks: &[Lack]) {
+        self.inner.expect(lacks);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

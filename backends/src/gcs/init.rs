@@ -5,13 +5,13 @@
 
 use google_cloud_storage::model::Bucket;
 use google_cloud_storage::model::bucket::iam_config::UniformBucketLevelAccess;
-use google_cloud_storage::model::bucket::{IamConfig, Lifecycle, Versioning};
+use google_cloud_storage::model::bucket::{self, IamConfig, Lifecycle, Versioning};
 use google_cloud_wkt::FieldMask;
 use tokio::sync::Mutex;
 
 use super::control::Control;
 use super::lifecycle::{Judged, Rule};
-use crate::initialize::{Initialize, Mode, Rights, Setting, settle};
+use crate::initialize::{Encryption, Initialize, Mode, Rights, Setting, settle};
 use crate::meter::Class;
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +30,9 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
     let versions = want.expire_old_versions_after_days.map(|days| ("expire old versions", Rule::expire_versions(days, &place.folder())));
     for (name, rule) in [uploads, versions].into_iter().flatten() {
         rows.push(place.lifecycle(name, rule, mode).await);
+    }
+    if let Some(wanted) = &want.encryption {
+        rows.push(place.encryption(wanted, mode).await);
     }
     if want.block_public {
         rows.push(place.private(mode).await);
@@ -156,6 +159,23 @@ impl Place<'_> {
             Ok((Bucket::new().set_lifecycle(lifecycle), "lifecycle"))
         };
         self.setting(name, mode, format!("after {} days", rule.days), read, edit).await
+    }
+
+    /// Google always encrypts; what can be chosen is whose key it is.
+    async fn encryption(&self, wanted: &Encryption, mode: Mode) -> Setting {
+        let key = |bucket: &Bucket| bucket.encryption.as_ref().map_or_else(String::new, |found| found.default_kms_key.clone());
+        let read = |bucket: &Bucket| match key(bucket) {
+            none if none.is_empty() => ("store".to_owned(), *wanted == Encryption::Store),
+            found => (format!("kms:{found}"), wanted.is_key(&found)),
+        };
+        let edit = |_: &Bucket| {
+            let name = match wanted {
+                Encryption::Store => String::new(),
+                Encryption::Key(key) => key.clone(),
+            };
+            Ok((Bucket::new().set_encryption(bucket::Encryption::new().set_default_kms_key(name)), "encryption"))
+        };
+        self.setting("encryption", mode, wanted.to_string(), read, edit).await
     }
 
     async fn private(&self, mode: Mode) -> Setting {

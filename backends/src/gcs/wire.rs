@@ -17,6 +17,7 @@ use object_store::{ClientOptions, HeaderMap, HeaderValue};
 
 use super::tag::{Tag, retag};
 use crate::meter::Class;
+use crate::ranges::{self, Asked};
 use crate::wire::{Dialect, MeteredConnector, Probe};
 
 const DIALECT: Dialect = Dialect { class, mend: |_: &mut HeaderMap| {} };
@@ -57,10 +58,13 @@ impl HttpService for Service {
             "GET" | "HEAD" if !lists => as_stored(request.headers_mut()),
             _ => {}
         }
+        let asked = Asked::of(&request);
         let answer = self.inner.execute(request).await?;
-        match lists && answer.status().is_success() {
-            true => tagged(answer).await,
-            false => Ok(answer),
+        match asked {
+            _ if lists && answer.status().is_success() => tagged(answer).await,
+            // Google says 206; a proxy on the way may not.
+            Some(asked) => Ok(ranges::mend(asked, answer).0),
+            None => Ok(answer),
         }
     }
 }

@@ -4,34 +4,26 @@
 //! of errors. Invariants: every request the SDK sends is counted in the same
 //! meter as the data plane's; and a listing is complete or ends in an error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::{
-    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
-};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Config, ConfigBag, IdentityCache, Intercept, ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    RuntimeComponents, SharedCredentialsProvider,
+    Config, IdentityCache, ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
 };
-use aws_sdk_s3::error::BoxError;
-use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutResult;
 use object_store::path::Path;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::answers::Learned;
 use super::credentials::Chain;
 use super::error::from_sdk;
+use super::requests::{Again, Counter, Md5, Payer};
 use super::settings::Settings;
-use super::wire::classify;
-use crate::trace::{Call, shown};
-use crate::watch::{Bound, Watch, Watched};
 use crate::wire::Probe;
 use crate::{Location, Result};
 
@@ -58,7 +50,14 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(location: &Location, prefix: &Path, settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> Self {
+    pub(super) fn new(
+        location: &Location,
+        prefix: &Path,
+        settings: &Settings,
+        chain: &Arc<Chain>,
+        probe: &Arc<Probe>,
+        learned: &Arc<Learned>,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(10))
             // A copy of gigabytes answers only when it is done.
@@ -77,7 +76,12 @@ impl Control {
             // Servers that are not AWS's often do not know the trailing checksums of newer SDKs.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .interceptor(Counter(probe.clone()));
+            .retry_classifier(Again)
+            .interceptor(Md5)
+            .interceptor(Counter { probe: probe.clone(), learned: learned.clone() });
+        if settings.requester_pays {
+            config = config.interceptor(Payer);
+        }
         if let Some(endpoint) = &settings.endpoint {
             config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
         }
@@ -204,66 +208,4 @@ fn quoted(etag: &str) -> String {
 /// write replaces it.
 pub(super) fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned)
-}
-
-/// Counts what the SDK sends, each try by itself, reads the server's clock, and bounds what is read.
-#[derive(Debug)]
-struct Counter(Arc<Probe>);
-
-/// The request of the try that is being made.
-#[derive(Debug)]
-struct UnderWay(Mutex<Option<Call>>);
-
-impl Storable for UnderWay {
-    type Storer = StoreReplace<Self>;
-}
-
-impl Intercept for Counter {
-    fn name(&self) -> &'static str {
-        "offsite-meter"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        crate::fence::check("this machine")?;
-        let request = context.request();
-        let query = request.uri().split_once('?').map(|(_, query)| query);
-        let copies = request.headers().get("x-amz-copy-source").is_some();
-        let class = classify(request.method(), query, copies);
-        let mut call = self.0.meter.begin(class, || (request.method().to_owned(), shown(request.uri())));
-        call.sent(request.body().content_length().unwrap_or_default());
-        bag.interceptor_state().store_put(UnderWay(Mutex::new(Some(call))));
-        Ok(())
-    }
-
-    /// The SDK would read a body to its end, whatever comes.
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        bag: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let response = context.response_mut();
-        let call = bag.load::<UnderWay>().and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let mut call = call.unwrap_or_else(Call::untold);
-        call.answered(response.status().as_u16());
-        let bound = Bound::answer(response.status().is_success());
-        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
-        *response.body_mut() = SdkBody::from_body_1_x(Watched::new(body, Watch::new(bound, None, call)));
-        Ok(())
-    }
-
-    fn read_after_transmit(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        self.0.note_date(context.response().headers().get("date"));
-        Ok(())
-    }
 }

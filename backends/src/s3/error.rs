@@ -142,6 +142,17 @@ impl Refusal {
         matches!(self.code.as_deref(), Some("ConditionalRequestConflict" | "OperationAborted"))
     }
 
+    /// Whether it may be about how the request was made, a header or the verb itself, and not about the object,
+    /// the rights or the moment. Then the same thing asked for in another way may be taken.
+    pub(crate) fn is_about_the_request(&self) -> bool {
+        let unknown =
+            ["NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "UnsupportedArgument", "MissingContentMD5"];
+        match (self.code.as_deref(), self.status) {
+            (Some(code), _) => unknown.contains(&code),
+            (None, status) => matches!(status, Some(400 | 405 | 501)),
+        }
+    }
+
     /// One sentence: the server's own words, then what to do; none where the server gave no words.
     /// Whose words the advice uses, the scheme tells.
     pub(crate) fn sentence(&self, scheme: &str) -> Option<String> {
@@ -167,6 +178,10 @@ impl Refusal {
         })
     }
 
+    fn mentions_checksums(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.to_ascii_lowercase().contains("checksum"))
+    }
+
     fn advice(&self) -> Option<String> {
         const LOOK: &str = "look at AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials";
         Some(match self.code.as_deref() {
@@ -185,6 +200,9 @@ impl Refusal {
             }
             None if self.status == Some(403) => {
                 format!("the server does not allow this: look at the policies of the bucket and the user; for other credentials, {LOOK}")
+            }
+            Some("NotImplemented" | "InvalidArgument" | "InvalidRequest") if self.mentions_checksums() => {
+                "the server does not know the checksum that is sent along: add ?checksum=none".to_owned()
             }
             Some("RequestTimeTooSkewed") => "the clock of this machine is wrong: set it".to_owned(),
             Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {

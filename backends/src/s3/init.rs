@@ -15,6 +15,7 @@ use aws_sdk_s3::types::{
 };
 
 use super::control::Control;
+use super::encryption;
 use super::error::{from_sdk, tag};
 use super::lifecycle;
 use crate::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, counted, on_off, settle};
@@ -41,6 +42,9 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
     }
     if let Some(days) = want.expire_old_versions_after_days {
         rows.push(lifecycle::settle_days(control, lifecycle::What::OldVersions, days, mode).await);
+    }
+    if let Some(wanted) = &want.encryption {
+        rows.push(encryption::settle_encryption(control, wanted, mode).await);
     }
     if want.block_public {
         rows.push(block_public(control, mode).await);

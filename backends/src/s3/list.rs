@@ -4,6 +4,8 @@
 //! (`a//b`, `./`, a control character) breaks its whole listing. Invariant: the stream gives every
 //! object under the prefix or ends in an error; a server that goes round in circles is an error.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::primitives::DateTime as Moment;
 use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
@@ -13,6 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use super::control::Control;
 use super::error::from_sdk;
+use super::planes::Planes;
 use crate::turns::Turns;
 use crate::usage::NO_UPLOADS;
 use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
@@ -36,7 +39,9 @@ impl Turn {
 
 /// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as
 /// some tools make to show a folder, has no relative key and is left out.
-pub(super) fn list(control: Control, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+pub(super) fn list(planes: Arc<Planes>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+    let plane = planes.current();
+    let control = planes.control(&plane);
     let prefix = match (scope, control.prefix.as_ref()) {
         (Scope::Bucket, _) | (_, "") => String::new(),
         (Scope::Prefix, prefix) => format!("{prefix}/"),
@@ -47,16 +52,25 @@ pub(super) fn list(control: Control, scope: Scope, depth: Depth) -> BoxStream<'s
         Depth::Unfinished => Turn::Uploads(None),
     };
     let pages = Pages { control, prefix };
-    stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {
-        let (page, turn) = match turn {
-            Turn::End => return Ok(None),
-            Turn::Objects(token) => pages.objects(token).await?,
-            Turn::Versions(after) => pages.versions(after).await?,
-            Turn::Uploads(after) => pages.uploads(after).await?,
+    stream::try_unfold((planes, plane, pages, first, Turns::default()), |(planes, mut plane, mut pages, turn, mut turns)| async move {
+        let (page, turn) = loop {
+            let page = match turn.clone() {
+                Turn::End => return Ok(None),
+                Turn::Objects(token) => pages.objects(token).await,
+                Turn::Versions(after) => pages.versions(after).await,
+                Turn::Uploads(after) => pages.uploads(after).await,
+            };
+            match page {
+                Err(_) if planes.follow(&plane) => {
+                    plane = planes.current();
+                    pages.control = planes.control(&plane);
+                }
+                page => break page?,
+            }
         };
         let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
         turns.page(first, turn.goes_on()).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
-        Ok::<_, Error>(Some((page, (pages, turn, turns))))
+        Ok::<_, Error>(Some((page, (planes, plane, pages, turn, turns))))
     })
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()

@@ -5,35 +5,41 @@
 //! (`settings.rs`), one set of credentials (`credentials.rs`) and one meter (`wire.rs`).
 //! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
 
+mod answers;
 mod archive;
 mod control;
 mod credentials;
+mod encryption;
 mod error;
 mod init;
 mod lifecycle;
 mod list;
+mod planes;
+mod requests;
 mod settings;
+mod store;
+mod through;
 mod versions;
 mod wire;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult};
 
 use self::control::{Control, CopyLimits};
-use self::credentials::Chain;
 pub(crate) use self::error::Refusal;
+use self::planes::Planes;
 use self::settings::Settings;
+use self::store::Store;
 use crate::initialize::{Mode, Setting};
-use crate::wire::{MeteredConnector, Probe, client_options, retries};
+use crate::lacks::Lack;
+use crate::wire::Probe;
 use crate::{
     Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
     Space,
@@ -49,19 +55,14 @@ const CLOCK_KEY: &str = ".offsite/format.json";
 /// Errors name `s3://bucket/prefix/key`, what the server said, and what to do about it.
 pub struct S3Backend {
     location: Location,
-    prefix: Path,
-    settings: Settings,
-    chain: Arc<Chain>,
-    probe: Arc<Probe>,
-    store: Arc<PrefixStore<AmazonS3>>,
-    control: OnceLock<Control>,
+    planes: Arc<Planes>,
     copy: CopyLimits,
 }
 
 impl S3Backend {
     /// Opens a bucket by its URL. Settings in the query: `endpoint`, `region`, `profile`,
     /// `path_style` (`true`/`false`), `checksum` (`sha256`, `crc64nvme`, `none`; default `sha256`),
-    /// `anonymous` (`true`); all else comes from AWS's own variables and files. Sends no request to
+    /// `anonymous` and `requester_pays` (`true`); all else comes from AWS's own variables and files. Sends no request to
     /// the bucket and reads no credential.
     ///
     /// # Errors
@@ -69,14 +70,9 @@ impl S3Backend {
     pub async fn open(location: Location) -> Result<Self> {
         let prefix = location.prefix()?;
         let settings = Settings::load(&location).await?;
-        let chain = Arc::new(Chain::new(settings.sdk.credentials_provider()));
-        let probe = Arc::new(Probe::default());
-        let plain = data_plane(&settings, &chain, &probe)
-            .map_err(|error| Error::new(ErrorKind::Invalid, &location, crate::error::chain(&error)))?;
-        let store = Arc::new(PrefixStore::new(plain, prefix.clone()));
-        let copy = CopyLimits { whole: 5 * GIB, part: GIB };
-        let location = location.served_by(settings.endpoint.as_ref().map_or("", |url| url.as_str()));
-        Ok(Self { location, prefix, settings, chain, probe, store, control: OnceLock::new(), copy })
+        let shown = location.served_by(settings.endpoint.as_ref().map_or("", |url| url.as_str()));
+        let planes = Planes::new(shown.clone(), prefix, settings, Arc::new(Probe::default()))?;
+        Ok(Self { location: shown, planes: Arc::new(planes), copy: CopyLimits { whole: 5 * GIB, part: GIB } })
     }
 
     /// Copies in parts from another size on than S3's own 5 GiB, with parts of another size than
@@ -87,9 +83,15 @@ impl S3Backend {
         self
     }
 
-    /// The SDK's client, made when it is first needed: many runs never do.
-    fn control(&self) -> &Control {
-        self.control.get_or_init(|| Control::new(&self.location, &self.prefix, &self.settings, &self.chain, &self.probe))
+    /// One call of the control plane, in the region where the bucket is.
+    async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Control) -> F + Send + Sync) -> Result<T> {
+        loop {
+            let plane = self.planes.current();
+            match call(self.planes.control(&plane)).await {
+                Err(_) if self.planes.follow(&plane) => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -98,28 +100,6 @@ impl fmt::Debug for S3Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Backend({})", self.location)
     }
-}
-
-fn data_plane(settings: &Settings, chain: &Arc<Chain>, probe: &Arc<Probe>) -> object_store::Result<AmazonS3> {
-    let https = settings.is_https();
-    let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(&settings.bucket)
-        .with_region(&settings.region)
-        // The bucket's whole URL: the builder would get China, FIPS and dual-stack hosts wrong.
-        .with_endpoint(settings.bucket_url())
-        .with_virtual_hosted_style_request(true)
-        .with_skip_signature(settings.anonymous)
-        .with_credentials(chain.clone())
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
-        .with_unsigned_payload(https)
-        .with_retry(retries())
-        .with_client_options(client_options(https))
-        .with_http_connector(MeteredConnector(probe.clone(), wire::DIALECT));
-    if let Some(checksum) = settings.checksum {
-        builder = builder.with_checksum_algorithm(checksum);
-    }
-    builder.build()
 }
 
 #[async_trait]
@@ -146,15 +126,15 @@ impl Backend for S3Backend {
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
-        self.store.clone()
+        Arc::new(Store(self.planes.clone()))
     }
 
     fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
-        Some(self.store.clone())
+        Some(Arc::new(Store(self.planes.clone())))
     }
 
     fn meter(&self) -> &Meter {
-        &self.probe.meter
+        &self.planes.probe.meter
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {
@@ -162,7 +142,7 @@ impl Backend for S3Backend {
             return Ok(now);
         }
         // Any answer tells the time, a refusal too.
-        let answer = self.store.head(&parse_key(&self.location, CLOCK_KEY)?).await;
+        let answer = Store(self.planes.clone()).head(&parse_key(&self.location, CLOCK_KEY)?).await;
         match (self.meter().clock(), answer) {
             (Some(now), _) => Ok(now),
             (None, Err(error)) => Err(Error::from_store(&self.location, CLOCK_KEY, &error)),
@@ -178,11 +158,27 @@ impl Backend for S3Backend {
     }
 
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
-        self.control().copy(from, to, size, etag, self.copy).await
+        if !self.planes.learned.lacks.has(Lack::Copies) {
+            match self.go(|control| async move { control.copy(from, to, size, etag, self.copy).await }).await {
+                Err(error) if error.kind == ErrorKind::Unsupported => {}
+                done => return done,
+            }
+        }
+        let done = through::copy(&self.location, &Store(self.planes.clone()), from, to, etag).await?;
+        self.planes.learned.lacks.note(Lack::Copies);
+        Ok(done)
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        self.planes.learned.lacks.list()
+    }
+
+    fn expect(&self, lacks: &[Lack]) {
+        lacks.iter().for_each(|lack| self.planes.expect(*lack));
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
-        list::list(self.control().clone(), scope, depth)
+        list::list(self.planes.clone(), scope, depth)
     }
 
     /// A bucket has no end.
@@ -191,24 +187,41 @@ impl Backend for S3Backend {
     }
 
     async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+        let plane = self.planes.current();
         let control = match &want.region {
             // Where a bucket is to be made, the request must go there too.
-            Some(region) if *region != self.settings.region => self.control().in_region(region),
-            _ => self.control().clone(),
+            Some(region) if *region != plane.settings().region => self.planes.control(&plane).in_region(region),
+            _ => self.planes.control(&plane),
         };
-        Ok(init::initialize(&control, want, mode).await)
+        let rows = init::initialize(&control, want, mode).await;
+        // A bucket that is somewhere else was not touched: everything once more, there.
+        match self.planes.follow(&plane) {
+            true => Ok(init::initialize(&self.planes.control(&self.planes.current()), want, mode).await),
+            false => Ok(rows),
+        }
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
-        self.control().delete_versions(versions).await
+        let single = self.planes.learned.lacks.has(Lack::BulkDelete);
+        if !single {
+            let versions = &versions;
+            match self.go(|control| async move { control.delete_versions(versions).await }).await {
+                Err(error) if error.kind == ErrorKind::Unsupported => {}
+                done => return done,
+            }
+        }
+        let versions = &versions;
+        let done = self.go(|control| async move { control.delete_each_version(versions).await }).await?;
+        self.planes.expect(Lack::BulkDelete);
+        Ok(done)
     }
 
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
-        self.control().held(path, version).await
+        self.go(|control| async move { control.held(path, version).await }).await
     }
 
     async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
-        self.control().restore(path, version, etag, want).await
+        self.go(|control| async move { control.restore(path, version, etag, want).await }).await
     }
 }
 

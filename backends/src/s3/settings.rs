@@ -4,6 +4,7 @@
 //! Invariants: the URL wins over AWS's own variables and files; nothing here asks for a credential,
 //! and the instance's metadata service is asked for a region only when nothing else names one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
@@ -11,14 +12,18 @@ use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_types::service_config::ServiceConfigKey;
 use object_store::aws::Checksum;
 use url::Url;
 
 use crate::{Error, Location, Result};
 
-const KNOWN: [&str; 6] = ["endpoint", "region", "profile", "path_style", "checksum", "anonymous"];
+const KNOWN: [&str; 7] = ["endpoint", "region", "profile", "path_style", "checksum", "anonymous", "requester_pays"];
 
 /// S3 answers in this region when a server of another make wants none, and AWS when nothing is set.
 const FALLBACK_REGION: &str = "us-east-1";
@@ -37,6 +42,10 @@ pub(super) struct Settings {
     pub path_style: bool,
     pub checksum: Option<Checksum>,
     pub anonymous: bool,
+    /// Every request says that whoever sends it pays for it.
+    pub requester_pays: bool,
+    /// Certificates of authorities that count beside the system's, as PEM.
+    pub ca_bundle: Option<Arc<[u8]>>,
     /// What `aws-config` found: credentials, TLS client, and whatever else the SDK looks for.
     pub sdk: SdkConfig,
 }
@@ -53,30 +62,24 @@ impl Settings {
         let checksum = checksum(location, get("checksum"))?;
         let anonymous = flag(location, "anonymous", get("anonymous"))?.unwrap_or(false);
         let path_style = flag(location, "path_style", get("path_style"))?;
+        let requester_pays = flag(location, "requester_pays", get("requester_pays"))?.unwrap_or(false);
         let asked = get("endpoint").map(|text| endpoint_url(location, text)).transpose()?;
 
         let region = region(get("region"), get("profile"), asked.is_some()).await;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.clone()));
-        if let Some(profile) = get("profile") {
-            // Left to itself the loader lets AWS_ACCESS_KEY_ID outweigh a profile that was asked for by
-            // name: with a URL that says `profile=backup` that would be the wrong account.
-            let credentials = ProfileFileCredentialsProvider::builder()
-                .configure(&ProviderConfig::without_region().with_region(Some(Region::new(region.clone()))))
-                .profile_name(profile)
-                .build();
-            loader = loader.profile_name(profile).credentials_provider(credentials);
+        let loader = || loader(&region, get("profile"), anonymous);
+        let mut sdk = loader().load().await;
+        let ca_bundle = ca_bundle(location, &sdk)?;
+        if let Some(pem) = &ca_bundle {
+            // Credentials come over the same connections: sign-in servers of a company have its certificates too.
+            sdk = loader().http_client(tls_client(location, pem)?).load().await;
         }
-        if anonymous {
-            loader = loader.no_credentials();
-        }
-        let sdk = loader.load().await;
         let endpoint = match asked {
             Some(url) => Some(url),
             None => configured_endpoint(&sdk).map(|text| endpoint_url(location, &text)).transpose()?,
         };
         // A dot in the name breaks the wildcard certificate of the virtual-hosted form.
         let path_style = path_style.unwrap_or(endpoint.is_some() || bucket.contains('.'));
-        Ok(Self { bucket, region, endpoint, path_style, checksum, anonymous, sdk })
+        Ok(Self { bucket, region, endpoint, path_style, checksum, anonymous, requester_pays, ca_bundle, sdk })
     }
 
     /// The URL under which the bucket's keys lie, without a slash at its end.
@@ -108,6 +111,24 @@ impl Settings {
     }
 }
 
+fn loader(region: &str, profile: Option<&str>, anonymous: bool) -> ConfigLoader {
+    let region = Region::new(region.to_owned());
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
+    if let Some(profile) = profile {
+        // Left to itself the loader lets AWS_ACCESS_KEY_ID outweigh a profile that was asked for by
+        // name: with a URL that says `profile=backup` that would be the wrong account.
+        let credentials = ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::without_region().with_region(Some(region)))
+            .profile_name(profile)
+            .build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
+    }
+    match anonymous {
+        true => loader.no_credentials(),
+        false => loader,
+    }
+}
+
 /// The bucket, refused when it holds what would change the meaning of a URL or of a copy source.
 fn bucket_name(location: &Location) -> Result<String> {
     let name = location.host();
@@ -130,8 +151,8 @@ fn checksum(location: &Location, text: Option<&str>) -> Result<Option<Checksum>>
 fn flag(location: &Location, name: &str, text: Option<&str>) -> Result<Option<bool>> {
     match text {
         None => Ok(None),
-        Some("true") => Ok(Some(true)),
-        Some("false") => Ok(Some(false)),
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
         Some(other) => Err(Error::invalid(location, format!("{name} is `true` or `false`, not `{other}`"))),
     }
 }
@@ -191,6 +212,28 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
         .and_then(|found| found.load_config(key))
         .or_else(|| sdk.endpoint_url().map(str::to_owned))
         .filter(|text| !text.is_empty())
+}
+
+/// `AWS_CA_BUNDLE`, else the profile's `ca_bundle`, as the AWS command line reads them.
+fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<Arc<[u8]>>> {
+    let key = ServiceConfigKey::builder().service_id("S3").env("AWS_CA_BUNDLE").profile("ca_bundle").build().ok();
+    let file = key.and_then(|key| sdk.service_config()?.load_config(key)).filter(|path| !path.is_empty());
+    let Some(file) = file else { return Ok(None) };
+    let bad = |why: String| Error::invalid(location, format!("the certificates that AWS_CA_BUNDLE or `ca_bundle` names, {file}: {why}"));
+    let pem = std::fs::read(&file).map_err(|error| bad(error.to_string()))?;
+    match object_store::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(Some(pem.into())),
+        Ok(_) => Err(bad("there is no PEM certificate in it".into())),
+        Err(error) => Err(bad(error.to_string())),
+    }
+}
+
+/// The SDK's connections, with more certificates to trust. They go through a proxy as its own do.
+fn tls_client(location: &Location, pem: &[u8]) -> Result<SharedHttpClient> {
+    let trust = TrustStore::default().with_pem_certificate(pem);
+    let context = TlsContext::builder().with_trust_store(trust).build();
+    let context = context.map_err(|error| Error::invalid(location, format!("AWS_CA_BUNDLE: {error}")))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
 }
 
 #[cfg(test)]

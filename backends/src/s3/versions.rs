@@ -5,6 +5,7 @@
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ObjectLockLegalHoldStatus};
 use chrono::DateTime;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use super::control::{Control, version};
@@ -14,9 +15,12 @@ use crate::{Error, ErrorKind, Held, Refused, Result};
 /// Most keys that one bulk delete may name.
 const BULK: usize = 1000;
 
+/// Single deletes in flight.
+const DELETES: usize = 16;
+
 impl Control {
     /// Deletes versions for good; see [`crate::Backend::delete_versions`].
-    pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+    pub(super) async fn delete_versions(&self, versions: &[(Path, String)]) -> Result<Vec<Refused>> {
         let mut refused = Vec::new();
         for batch in versions.chunks(BULK) {
             let objects = batch
@@ -47,6 +51,24 @@ impl Control {
             }
         }
         Ok(refused)
+    }
+
+    /// The same with a request for each, where the store has no bulk delete.
+    pub(super) async fn delete_each_version(&self, versions: &[(Path, String)]) -> Result<Vec<Refused>> {
+        let one = |(path, version): &(Path, String)| {
+            let (path, version) = (path.clone(), version.clone());
+            async move {
+                let request = self.client.delete_object().bucket(&self.bucket).key(self.key(&path)).version_id(&version);
+                match request.send().await.map_err(|error| from_sdk(&self.location, path.as_ref(), &error)) {
+                    Ok(_) => Ok(None),
+                    Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+                    Err(error) if error.kind == ErrorKind::Denied => Ok(Some(Refused { path, version, error })),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let done: Vec<_> = stream::iter(versions.iter().map(one)).buffered(DELETES).try_collect().await?;
+        Ok(done.into_iter().flatten().collect())
     }
 
     /// What holds a version; see [`crate::Backend::held`]. Who may not look at retentions is told of none.

@@ -18,7 +18,7 @@ use super::faulty_tree::FaultyTree;
 use super::script::{Call, Script, injected};
 use crate::initialize::{Mode, Setting};
 use crate::{
-    Backend, Capabilities, Depth, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope, Space, Tree,
+    Backend, Capabilities, Depth, Held, Initialize, Lack, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope, Space, Tree,
 };
 
 /// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
@@ -103,6 +103,14 @@ impl Backend for Faulty {
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
         let run = self.inner.copy_exact(from, to, size, etag);
         call(&self.script, "copy_exact", from.as_ref(), run).await
+    }
+
+    fn lacks(&self) -> Vec<Lack> {
+        self.inner.lacks()
+    }
+
+    fn expect(&self, lacks: &[Lack]) {
+        self.inner.expect(lacks);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

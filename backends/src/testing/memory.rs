@@ -39,6 +39,21 @@ pub struct MemoryOptions {
     pub versions: bool,
     /// Object lock: no version may be deleted for so many seconds after it was made. Goes with `versions`.
     pub locks: Option<i64>,
+    /// How what is read differs from what was put.
+    pub reads: Reads,
+}
+
+/// What a reader gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    #[default]
+    True,
+    /// Other bytes, as many.
+    Garbled,
+    /// Whole objects only: what asks for a part is refused.
+    WholeOnly,
+    /// The part at the beginning, whichever was asked for.
+    WrongPart,
 }
 
 impl Default for MemoryOptions {
@@ -58,7 +73,15 @@ impl Default for MemoryOptions {
             checksum: None,
             control: true,
         };
-        Self { capabilities, ignore_conditions: false, change_keys: false, unordered_listing: false, versions: false, locks: None }
+        Self {
+            capabilities,
+            ignore_conditions: false,
+            change_keys: false,
+            unordered_listing: false,
+            versions: false,
+            locks: None,
+            reads: Reads::True,
+        }
     }
 }
 

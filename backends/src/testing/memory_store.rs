@@ -17,7 +17,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::memory::{Shared, Upload, Version};
+use super::memory::{Reads, Shared, Upload, Version};
 use crate::meter::Class;
 
 #[derive(Clone)]
@@ -140,6 +140,14 @@ impl ObjectStore for MemoryStore {
         let body = match options.head {
             true => Bytes::new(),
             false => data.slice(range.start as usize..range.end as usize),
+        };
+        let body = match self.shared.options().reads {
+            Reads::Garbled => body.iter().map(|byte| byte ^ 1).collect(),
+            Reads::WholeOnly if options.range.is_some() => {
+                return Err(object_store::Error::NotSupported { source: "no part of an object can be read here".into() });
+            }
+            Reads::WrongPart if !options.head => data.slice(..(range.end - range.start) as usize),
+            _ => body,
         };
         self.shared.meter.add_received(body.len() as u64);
         Ok(GetResult {

@@ -13,5 +13,5 @@ mod script;
 
 pub use faulty::Faulty;
 pub use faulty_tree::faulty_tree;
-pub use memory::{MemoryBackend, MemoryOptions};
+pub use memory::{MemoryBackend, MemoryOptions, Reads};
 pub use script::{Call, Script};

@@ -113,7 +113,7 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
         let _ = writeln!(text, "  old     {} versions, {}; {} delete markers", count(old.objects), size(old.bytes), count(markers));
     }
     if let Some(uploads) = row.unfinished_uploads.filter(|sum| sum.objects > 0) {
-        let known = if uploads.bytes > 0 { format!(", {}", size(uploads.bytes)) } else { ", of unknown size".into() };
+        let known = uploads.bytes.map_or_else(|| ", of unknown size".into(), |bytes| format!(", {}", size(bytes)));
         let _ = writeln!(text, "  uploads {} unfinished{known}", count(uploads.objects));
     }
     for (class, sum) in row.classes.iter().filter(|_| row.classes.len() > 1) {

@@ -7,7 +7,7 @@ use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
 use offsite::transfer::Stop;
 use offsite_backends::Initialize;
-use offsite_backends::initialize::Lock;
+use offsite_backends::initialize::{Encryption, Lock};
 
 use super::super::Context;
 use super::super::args_config::ConfigArgs;
@@ -37,6 +37,10 @@ pub struct InitArgs {
     /// are kept, or those lose contents
     #[arg(long, value_name = "DAYS", value_parser = values::days)]
     expire_old_versions_after: Option<u32>,
+    /// Let the store encrypt what comes there: store (with its own keys) or kms:KEY (with a key of AWS KMS or
+    /// Google's Cloud KMS, by its name there). Whoever may read an object there is given it in the clear
+    #[arg(long, value_name = "store|kms:KEY", value_parser = values::encryption)]
+    encryption: Option<Encryption>,
     /// Nobody reads it without credentials, whatever is set on single objects
     #[arg(long)]
     block_public: bool,
@@ -60,6 +64,7 @@ impl InitArgs {
             versioning: self.versioning,
             abort_uploads_after_days: self.abort_uploads_after,
             expire_old_versions_after_days: self.expire_old_versions_after,
+            encryption: self.encryption.clone(),
             block_public: self.block_public,
             lock: self.lock,
             region: self.region.clone(),

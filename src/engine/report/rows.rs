@@ -97,8 +97,8 @@ pub struct ReportRow {
     /// Versions that were replaced or removed and that the store keeps.
     pub old_versions: Option<Total>,
     pub delete_markers: Option<u64>,
-    /// Uploads in parts that have not ended. Bytes as far as the store says them without being asked for each.
-    pub unfinished_uploads: Option<Total>,
+    /// Uploads in parts that have not ended.
+    pub unfinished_uploads: Option<Uploads>,
     /// Current objects and old versions by storage class, where the listing says it.
     pub classes: BTreeMap<String, Total>,
     /// By first directory, the largest 1,000, if asked for.
@@ -109,6 +109,21 @@ pub struct ReportRow {
     pub trend: Vec<TrendPoint>,
     pub growth: Option<Growth>,
     pub cost: Option<Costs>,
+}
+
+/// Uploads in parts that have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Uploads {
+    pub objects: u64,
+    /// Null where the store says no sizes unless it is asked for each upload.
+    pub bytes: Option<u64>,
+}
+
+impl From<Sum> for Uploads {
+    fn from(sum: Sum) -> Self {
+        // No part of an upload is empty: with uploads and without bytes, nobody counted.
+        Self { objects: sum.objects, bytes: Some(sum.bytes).filter(|bytes| *bytes > 0 || sum.objects == 0) }
+    }
 }
 
 /// What is below one directory.

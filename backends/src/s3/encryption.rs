@@ -1,0 +1,79 @@
+//! The default encryption of a bucket.
+//!
+//! Owns what is looked at and set: with the store's keys (SSE-S3), or with one of AWS KMS. Objects that are there
+//! already stay as they are. Invariant: what is set is read back before it counts as done.
+
+use std::fmt::{self, Display};
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::types::{ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule};
+
+use super::control::Control;
+use super::error::from_sdk;
+use super::init::shows;
+use crate::initialize::{Encryption, Mode, Rights, Setting, settle};
+use crate::{Error, ErrorKind, Result};
+
+/// The default as it was found: how, and with which key where one is named.
+struct Found(Option<(ServerSideEncryption, Option<String>)>);
+
+impl Found {
+    fn is(&self, wanted: &Encryption) -> bool {
+        match (&self.0, wanted) {
+            (Some((ServerSideEncryption::Aes256, _)), Encryption::Store) => true,
+            (Some((ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse, Some(key))), Encryption::Key(_)) => wanted.is_key(key),
+            _ => false,
+        }
+    }
+}
+
+impl Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("off"),
+            Some((ServerSideEncryption::Aes256, _)) => f.write_str("store"),
+            Some((ServerSideEncryption::AwsKms, Some(key))) => write!(f, "kms:{key}"),
+            Some((ServerSideEncryption::AwsKms, None)) => f.write_str("kms, with AWS's key"),
+            Some((other, key)) => write!(f, "{}{}", other.as_str(), key.as_ref().map_or_else(String::new, |key| format!(":{key}"))),
+        }
+    }
+}
+
+async fn look(control: &Control) -> Result<Found> {
+    match control.client.get_bucket_encryption().bucket(&control.bucket).send().await {
+        Err(error) if error.code() == Some("ServerSideEncryptionConfigurationNotFoundError") => Ok(Found(None)),
+        Err(error) => Err(from_sdk(&control.location, "", &error)),
+        Ok(found) => {
+            let rules = found.server_side_encryption_configuration().map(|config| config.rules()).unwrap_or_default();
+            let default = rules.iter().find_map(|rule| rule.apply_server_side_encryption_by_default());
+            Ok(Found(default.map(|by| (by.sse_algorithm().clone(), by.kms_master_key_id().map(str::to_owned)))))
+        }
+    }
+}
+
+/// One row: the bucket's default encryption.
+pub(super) async fn settle_encryption(control: &Control, wanted: &Encryption, mode: Mode) -> Setting {
+    let rights = Rights { look: "s3:GetEncryptionConfiguration", make: "s3:PutEncryptionConfiguration" };
+    let same = |found: &Found| found.is(wanted);
+    let make = async || {
+        put(control, wanted).await?;
+        shows(control, || look(control), same).await
+    };
+    settle("encryption", mode, &rights, look(control).await, wanted, same, make).await
+}
+
+async fn put(control: &Control, wanted: &Encryption) -> Result<()> {
+    let (how, key) = match wanted {
+        Encryption::Store => (ServerSideEncryption::Aes256, None),
+        Encryption::Key(key) => (ServerSideEncryption::AwsKms, Some(key.clone())),
+    };
+    // With a key of the bucket's own KMS is asked once for many objects, not for each.
+    let by_bucket = key.is_some().then_some(true);
+    let built = ServerSideEncryptionByDefault::builder().sse_algorithm(how).set_kms_master_key_id(key).build().and_then(|default| {
+        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).set_bucket_key_enabled(by_bucket);
+        ServerSideEncryptionConfiguration::builder().rules(rule.build()).build()
+    });
+    let config = built.map_err(|error| Error::new(ErrorKind::Other, &control.location, error))?;
+    let request = control.client.put_bucket_encryption().bucket(&control.bucket).server_side_encryption_configuration(config);
+    request.send().await.map(drop).map_err(|error| from_sdk(&control.location, "", &error))
+}

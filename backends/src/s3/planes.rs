@@ -1,0 +1,176 @@
+//! The clients of a bucket, and the changing from one to another.
+//!
+//! Owns which way the bucket is spoken to: in which region, with which checksum, with or without bulk deletes.
+//! What the server's answers teach makes a new plane, which is used from then on. Invariants: one plane has
+//! one way for its whole life; a plane that failed to be better is never adopted; redirects are followed a
+//! few times and no more.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+
+use super::answers::{Connector, Learned};
+use super::control::Control;
+use super::credentials::Chain;
+use super::settings::Settings;
+use crate::error::chain;
+use crate::lacks::Lack;
+use crate::wire::{Probe, client_options, retries};
+use crate::{Error, ErrorKind, Location, Result};
+
+/// Moves to another region in the life of a backend. One is usual; two servers that name each other are not.
+const MOVES: u8 = 3;
+
+/// How a bucket is spoken to.
+#[derive(Clone)]
+struct Ways {
+    settings: Settings,
+    bulk_delete: bool,
+}
+
+/// The clients of both planes for one way.
+pub(super) struct Plane {
+    ways: Ways,
+    pub store: PrefixStore<AmazonS3>,
+    control: OnceLock<Control>,
+}
+
+/// The plane in use, and what is needed to make another.
+pub(super) struct Planes {
+    pub location: Location,
+    prefix: Path,
+    chain: Arc<Chain>,
+    pub probe: Arc<Probe>,
+    pub learned: Arc<Learned>,
+    current: RwLock<Arc<Plane>>,
+    moves: AtomicU8,
+}
+
+impl Planes {
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for settings with which no client can be made.
+    pub(super) fn new(location: Location, prefix: Path, settings: Settings, probe: Arc<Probe>) -> Result<Self> {
+        let chain = Arc::new(Chain::new(settings.sdk.credentials_provider()));
+        let learned = Arc::new(Learned::default());
+        let plane = plane(&location, &prefix, Ways { settings, bulk_delete: true }, &chain, &probe, &learned)?;
+        let current = RwLock::new(Arc::new(plane));
+        Ok(Self { location, prefix, chain, probe, learned, current, moves: AtomicU8::new(0) })
+    }
+
+    /// The plane to use now.
+    pub(super) fn current(&self) -> Arc<Plane> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The SDK's client, made when it is first needed: many runs never do.
+    pub(super) fn control(&self, plane: &Plane) -> Control {
+        let make = || Control::new(&self.location, &self.prefix, &plane.ways.settings, &self.chain, &self.probe, &self.learned);
+        plane.control.get_or_init(make).clone()
+    }
+
+    /// After a request over `failed` was refused: whether another one may do better, because the bucket was said
+    /// to be in another region.
+    pub(super) fn follow(&self, failed: &Arc<Plane>) -> bool {
+        let now = self.current();
+        if now.ways.settings.region != failed.ways.settings.region {
+            return true;
+        }
+        let Some(region) = self.learned.region().filter(|region| *region != now.ways.settings.region) else { return false };
+        if self.moves.fetch_add(1, Relaxed) >= MOVES {
+            return false;
+        }
+        let settings = Settings { region, ..now.ways.settings.clone() };
+        self.make(Ways { settings, ..now.ways.clone() }).is_some_and(|plane| {
+            self.adopt(plane);
+            true
+        })
+    }
+
+    /// The same bucket without checksums; none where there are none now.
+    pub(super) fn without_checksums(&self) -> Option<Arc<Plane>> {
+        let ways = self.current().ways.clone();
+        ways.settings.checksum?;
+        self.make(Ways { settings: Settings { checksum: None, ..ways.settings }, ..ways })
+    }
+
+    /// The same bucket, with one request for each deletion; none where it is so now.
+    pub(super) fn with_single_deletes(&self) -> Option<Arc<Plane>> {
+        let ways = self.current().ways.clone();
+        ways.bulk_delete.then_some(())?;
+        self.make(Ways { bulk_delete: false, ..ways })
+    }
+
+    /// Uses `plane` from now on, which did what the one before would not.
+    pub(super) fn adopt_for(&self, lack: Lack, plane: Arc<Plane>) {
+        self.learned.lacks.note(lack);
+        self.adopt(plane);
+    }
+
+    /// Takes an earlier run's word for what the store does not do.
+    pub(super) fn expect(&self, lack: Lack) {
+        let other = match lack {
+            Lack::Checksums => self.without_checksums(),
+            Lack::BulkDelete => self.with_single_deletes(),
+            Lack::Ranges | Lack::Copies => None,
+        };
+        self.learned.lacks.note(lack);
+        if let Some(plane) = other {
+            self.adopt(plane);
+        }
+    }
+
+    fn adopt(&self, plane: Arc<Plane>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = plane;
+    }
+
+    fn make(&self, ways: Ways) -> Option<Arc<Plane>> {
+        plane(&self.location, &self.prefix, ways, &self.chain, &self.probe, &self.learned).ok().map(Arc::new)
+    }
+}
+
+impl Plane {
+    /// The settings in force.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.ways.settings
+    }
+}
+
+fn plane(location: &Location, prefix: &Path, ways: Ways, chain_: &Arc<Chain>, probe: &Arc<Probe>, learned: &Arc<Learned>) -> Result<Plane> {
+    let store = data_plane(&ways, chain_, Connector { probe: probe.clone(), learned: learned.clone() })
+        .map_err(|error| Error::new(ErrorKind::Invalid, location, chain(&error)))?;
+    Ok(Plane { ways, store: PrefixStore::new(store, prefix.clone()), control: OnceLock::new() })
+}
+
+fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: Connector) -> object_store::Result<AmazonS3> {
+    let settings = &ways.settings;
+    let https = settings.is_https();
+    let mut options = client_options(https);
+    if let Some(bundle) = settings.ca_bundle.as_ref().filter(|_| https) {
+        for certificate in object_store::Certificate::from_pem_bundle(bundle)? {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&settings.bucket)
+        .with_region(&settings.region)
+        // The bucket's whole URL: the builder would get China, FIPS and dual-stack hosts wrong.
+        .with_endpoint(settings.bucket_url())
+        .with_virtual_hosted_style_request(true)
+        .with_skip_signature(settings.anonymous)
+        .with_credentials(chain.clone())
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_disable_bulk_delete(!ways.bulk_delete)
+        .with_request_payer(settings.requester_pays)
+        // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
+        .with_unsigned_payload(https)
+        .with_retry(retries())
+        .with_client_options(options)
+        .with_http_connector(connector);
+    if let Some(checksum) = settings.checksum {
+        builder = builder.with_checksum_algorithm(checksum);
+    }
+    builder.build()
+}

@@ -1,0 +1,250 @@
+//! The data plane: `object_store`'s client, and a way around what a server refuses.
+//!
+//! Owns what is tried when a request is refused: another region, no checksum, single deletes, the same create once
+//! more after a collision. Invariants: a way around is kept only after it succeeded; where it did not, the
+//! first refusal is the one that is told; and what goes well costs no request more.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use super::error::Refusal;
+use super::planes::{Plane, Planes};
+use crate::error::chain;
+use crate::lacks::Lack;
+
+/// Most keys that one bulk delete may name.
+const BULK: usize = 1000;
+
+/// Bulk deletes in flight.
+const DELETES: usize = 8;
+
+/// How often a create is sent again that met another request for the same key, and how long the first wait is;
+/// each next one is twice as long.
+const COLLISIONS: u32 = 6;
+const COLLISION_WAIT: Duration = Duration::from_millis(100);
+
+/// A bucket's data plane, rooted at the prefix.
+#[derive(Clone)]
+pub(super) struct Store(pub Arc<Planes>);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.location)
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.location)
+    }
+}
+
+impl Store {
+    /// One request, in the region where the bucket is.
+    async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
+        loop {
+            let plane = self.0.current();
+            match call(plane.clone()).await {
+                Err(_) if self.0.follow(&plane) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The same for what carries a checksum, which a server may refuse.
+    async fn send<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
+        let refused = match self.go(&call).await {
+            Err(error) if is_about_the_request(&error) => error,
+            done => return done,
+        };
+        let Some(bare) = self.0.without_checksums() else { return Err(refused) };
+        match call(bare.clone()).await {
+            // A condition that does not hold was looked at, so the request was taken.
+            done @ (Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
+                self.0.adopt_for(Lack::Checksums, bare);
+                done
+            }
+            Err(_) => Err(refused),
+        }
+    }
+
+    async fn list_from(self, prefix: Option<Path>, offset: Option<Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        loop {
+            let plane = self.0.current();
+            let mut listing = match &offset {
+                Some(offset) => plane.store.list_with_offset(prefix.as_ref(), offset),
+                None => plane.store.list(prefix.as_ref()),
+            }
+            // An empty listing ends with its first answer, and is asked once more below.
+            .fuse();
+            match listing.next().await {
+                Some(Err(_)) if self.0.follow(&plane) => {}
+                first => return stream::iter(first).chain(listing).boxed(),
+            }
+        }
+    }
+
+    /// Deletes up to [`BULK`] objects: one answer for each, or one error for all.
+    async fn delete_some(self, keys: Vec<Path>) -> Vec<Result<Path>> {
+        let all = |plane: Arc<Plane>| {
+            let keys = keys.clone();
+            async move { plane.store.delete_stream(stream::iter(keys.into_iter().map(Ok)).boxed()).collect::<Vec<_>>().await }
+        };
+        let mut plane = self.0.current();
+        let mut done = all(plane.clone()).await;
+        while matches!(done.as_slice(), [Err(_)]) && self.0.follow(&plane) {
+            plane = self.0.current();
+            done = all(plane.clone()).await;
+        }
+        let [Err(refused)] = done.as_slice() else { return done };
+        if !is_about_the_request(refused) {
+            return done;
+        }
+        let (Some(single), Some(first)) = (self.0.with_single_deletes(), keys.first()) else { return done };
+        // Many refusals instead of one would help nobody.
+        match single.store.delete(first).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {
+                self.0.adopt_for(Lack::BulkDelete, single.clone());
+                all(single).await
+            }
+            Err(_) => done,
+        }
+    }
+}
+
+/// Whether a refusal may be about how something was asked for, and not about what.
+fn is_about_the_request(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => false,
+        error => Refusal::read(&chain(error)).is_some_and(|refusal| refusal.is_about_the_request()),
+    }
+}
+
+fn is_collision(error: &Error) -> bool {
+    matches!(error, Error::AlreadyExists { .. }) && Refusal::read(&chain(error)).is_some_and(|refusal| refusal.is_collision())
+}
+
+#[async_trait]
+impl ObjectStore for Store {
+    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let creates = matches!(options.mode, PutMode::Create);
+        let mut wait = COLLISION_WAIT;
+        for _ in 0..COLLISIONS {
+            let put = |plane: Arc<Plane>| {
+                let (payload, options) = (payload.clone(), options.clone());
+                async move { plane.store.put_opts(at, payload, options).await }
+            };
+            match self.send(put).await {
+                Err(error) if creates && is_collision(&error) => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                done => return done,
+            }
+        }
+        self.go(|plane| {
+            let (payload, options) = (payload.clone(), options.clone());
+            async move { plane.store.put_opts(at, payload, options).await }
+        })
+        .await
+    }
+
+    async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.send(|plane| {
+            let options = options.clone();
+            async move { plane.store.put_multipart_opts(at, options).await }
+        })
+        .await
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        self.go(|plane| {
+            let options = options.clone();
+            async move { plane.store.get_opts(at, options).await }
+        })
+        .await
+    }
+
+    fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let this = self.clone();
+        keys.try_chunks(BULK)
+            .map(move |keys| {
+                let this = this.clone();
+                async move {
+                    match keys {
+                        Ok(keys) => this.delete_some(keys).await,
+                        Err(broken) => vec![Err(broken.1)],
+                    }
+                }
+            })
+            .buffered(DELETES)
+            .flat_map(stream::iter)
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::once(self.clone().list_from(prefix.cloned(), None)).flatten().boxed()
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::once(self.clone().list_from(prefix.cloned(), Some(offset.clone()))).flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.go(|plane| async move { plane.store.list_with_delimiter(prefix).await }).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.go(|plane| {
+            let options = options.clone();
+            async move { plane.store.copy_opts(from, to, options).await }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl MultipartStore for Store {
+    async fn create_multipart(&self, at: &Path) -> Result<MultipartId> {
+        self.send(|plane| async move { plane.store.create_multipart(at).await }).await
+    }
+
+    async fn create_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<MultipartId> {
+        self.send(|plane| {
+            let options = options.clone();
+            async move { plane.store.create_multipart_opts(at, options).await }
+        })
+        .await
+    }
+
+    async fn put_part(&self, at: &Path, id: &MultipartId, index: usize, data: PutPayload) -> Result<PartId> {
+        self.send(|plane| {
+            let data = data.clone();
+            async move { plane.store.put_part(at, id, index, data).await }
+        })
+        .await
+    }
+
+    async fn complete_multipart(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        self.go(|plane| {
+            let parts = parts.clone();
+            async move { plane.store.complete_multipart(at, id, parts).await }
+        })
+        .await
+    }
+
+    async fn abort_multipart(&self, at: &Path, id: &MultipartId) -> Result<()> {
+        self.go(|plane| async move { plane.store.abort_multipart(at, id).await }).await
+    }
+}

@@ -1,0 +1,62 @@
+//! Copies through this machine, for servers that do not copy.
+//!
+//! Owns the reading of one object and the writing of it under another name, in parts where it is large. Atomic as
+//! every put is. Memory is bounded by one part and what `object_store` holds of the next.
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult};
+
+use crate::{Error, Location, Result};
+
+/// Size of a part, in bytes; all but the last are equal, as some servers want. With 10,000 parts this is the
+/// smallest that holds for objects up to 156 GiB; larger ones get larger parts.
+const PART: u64 = 16 << 20;
+
+/// Most parts that are planned for one copy; S3 takes 10,000.
+const PARTS: u64 = 9_000;
+
+/// Copies exactly the content with that tag, or whatever is there; see [`crate::Backend::copy_exact`].
+pub(super) async fn copy(location: &Location, store: &dyn ObjectStore, from: &Path, to: &Path, etag: Option<&str>) -> Result<PutResult> {
+    let failed = |key: &Path, error: object_store::Error| Error::from_store(location, key.as_ref(), &error);
+    let if_match = etag.map(|etag| format!("\"{}\"", etag.trim_matches('"')));
+    let options = GetOptions { if_match, ..GetOptions::default() };
+    let found = store.get_opts(from, options).await.map_err(|error| failed(from, error))?;
+    let size = found.meta.size;
+    if size <= PART {
+        let body = found.bytes().await.map_err(|error| failed(from, error))?;
+        return store.put(to, body.into()).await.map_err(|error| failed(to, error));
+    }
+    let part = usize::try_from(PART.max(size.div_ceil(PARTS))).unwrap_or(usize::MAX);
+    let mut upload = store.put_multipart(to).await.map_err(|error| failed(to, error))?;
+    let sent = in_parts(found.into_stream().map_err(|error| failed(from, error)).boxed(), upload.as_mut(), part, |error| failed(to, error));
+    match sent.await {
+        Ok(()) => upload.complete().await.map_err(|error| failed(to, error)),
+        Err(error) => {
+            // The parts are billed until they are gone; the first error is the one to tell.
+            let _ = upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn in_parts(
+    mut content: futures::stream::BoxStream<'_, Result<Bytes>>,
+    upload: &mut dyn MultipartUpload,
+    part: usize,
+    failed: impl Fn(object_store::Error) -> Error,
+) -> Result<()> {
+    let mut held = BytesMut::new();
+    while let Some(piece) = content.try_next().await? {
+        held.extend_from_slice(&piece);
+        while held.len() >= part {
+            let full = held.split_to(part).freeze();
+            upload.put_part(PutPayload::from_bytes(full)).await.map_err(&failed)?;
+        }
+    }
+    if !held.is_empty() {
+        upload.put_part(PutPayload::from_bytes(held.freeze())).await.map_err(&failed)?;
+    }
+    Ok(())
+}

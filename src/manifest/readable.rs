@@ -1,0 +1,66 @@
+//! Whether an object store gives back what was put there, before the first content goes to it.
+//!
+//! Owns the reading part of the first run's probe: one object read whole, copied, and the copy read in part and under
+//! a condition. Three requests, or two where the store has no copies. Leaves the copy in the probe's folder,
+//! which the probe removes. Invariant: where this fails, nothing was written outside of that folder.
+
+use bytes::Bytes;
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
+use offsite_backends::{self as backends, ErrorKind};
+
+use super::records::{Records, object_path};
+use crate::error::Result;
+
+/// Reads back the probe object at `key`, which has `body`, in each way in which a pull reads.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where what comes back is not what was put, or cannot be read in part; otherwise as the
+/// store says.
+pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Result<()> {
+    let backend = records.backend();
+    let store = backend.store();
+    let (whole, tag) = fetch(records, store.as_ref(), key, GetOptions::default()).await?;
+    if whole != *body {
+        return Err(unusable(records, format!("{} bytes were put there, and {} other bytes are read back", body.len(), whole.len())));
+    }
+    let mut read = (key.to_owned(), tag.clone());
+    if backend.capabilities().server_copy {
+        let copy = format!("{key}-copied");
+        let (from, to) = (object_path(key.as_bytes())?, object_path(copy.as_bytes())?);
+        match backend.copy_exact(&from, &to, body.len() as u64, tag.as_deref()).await {
+            Ok(put) => read = (copy, put.e_tag),
+            // The engine sends the content again where it would have copied it.
+            Err(error) if error.kind == ErrorKind::Unsupported => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (key, if_match) = read;
+    let part = 2..body.len() as u64 - 1;
+    let options = GetOptions { range: Some(GetRange::Bounded(part.clone())), if_match, ..GetOptions::default() };
+    let (found, _) = match fetch(records, store.as_ref(), &key, options).await {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), Some(ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::Invalid)) => {
+            return Err(unusable(records, format!("a part of an object cannot be read, which every pull needs ({error})")));
+        }
+        Err(error) => return Err(error),
+    };
+    if found != body.slice(2..body.len() - 1) {
+        return Err(unusable(
+            records,
+            format!("{} bytes of an object were asked for, and {} other bytes came", part.end - part.start, found.len()),
+        ));
+    }
+    Ok(())
+}
+
+async fn fetch(records: &Records, store: &dyn ObjectStore, key: &str, options: GetOptions) -> Result<(Bytes, Option<String>)> {
+    let path = object_path(key.as_bytes())?;
+    let found: GetResult = store.get_opts(&path, options).await.map_err(|e| records.error(key, &e))?;
+    let tag = found.meta.e_tag.clone();
+    Ok((found.bytes().await.map_err(|e| records.error(key, &e))?, tag))
+}
+
+fn unusable(records: &Records, what: String) -> crate::error::Error {
+    let text = format!("this store cannot be a destination: {what}; nothing was sent there");
+    backends::Error::new(ErrorKind::Unsupported, records.backend().location(), text).into()
+}
