@@ -30,7 +30,7 @@ fn every_test_that_is_named_is_there() {
     let tests = named(&text);
     assert!(!tests.is_empty());
     for (file, test) in tests {
-        assert!(read(file).contains(&format!("async fn {test}()")), "{file} has no test {test}");
+        assert!(read(file).contains(&format!("fn {test}()")), "{file} has no test {test}");
     }
 }
 

@@ -255,7 +255,7 @@ mod tests {
             ("docs/", Why::Nothing),
         ];
         assert_eq!(idle(Some(Path::new("/etc"))), named(&all));
-        assert!(filter.keeps_whole(b"docs/a", false) && filter.keeps(b"", b"keep.log", false));
+        assert!(filter.keeps_whole(b"docs/a", false) && filter.keeps(b"docs/", b"keep.log", false));
         all.retain(|(rule, _)| !matches!(*rule, "!keep.log" | "docs/"));
         all[2].1 = Why::Nothing;
         assert_eq!(idle(None), named(&all));
