@@ -57,8 +57,8 @@ mod tests {
     fn a_directory_that_cannot_be_made_names_the_flag() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let error = private_dir(&dir.path().join("file/cache")).unwrap_err().to_string();
-        assert!(error.contains("--cache-dir"), "{error}");
+        let error = private_dir(&dir.path().join("file/cache")).unwrap_err();
+        assert_eq!(crate::error::Failure::from(&error).hint, Some(crate::error::Hint::MoveCache), "{error}");
         private_dir(&dir.path().join("new/cache")).unwrap();
     }
 
