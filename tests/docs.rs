@@ -26,10 +26,10 @@ fn every_rule_of_the_order_of_writes_has_a_test() {
 
 #[test]
 fn every_test_that_is_named_is_there() {
-    let text = read("docs/format.md");
-    let tests = named(&text);
-    assert!(!tests.is_empty());
-    for (file, test) in tests {
+    let (format, trust) = (read("docs/format.md"), read("docs/trust.md"));
+    let tests = [named(&format), named(&trust)];
+    assert!(tests.iter().all(|tests| !tests.is_empty()));
+    for (file, test) in tests.into_iter().flatten() {
         assert!(read(file).contains(&format!("fn {test}()")), "{file} has no test {test}");
     }
 }
