@@ -122,7 +122,7 @@ class Case:
         """Runs with --json, and holds the document against the schema of its verb."""
         ran = self.run(verb, *args, "--json", code=code, **how)
         document = ran.document
-        if isinstance(document, dict) and set(document) == {"error", "exit"}:
+        if isinstance(document, dict) and {"error", "exit"} <= set(document) <= {"error", "exit", "failure"}:
             verb = "error"
         schema = json.loads((SCHEMAS / f"{verb}.json").read_text())
         try:

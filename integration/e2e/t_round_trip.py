@@ -23,15 +23,27 @@ def key_of(path: bytes, make: str) -> str | None:
     return text
 
 
+def is_own(path: bytes) -> bool:
+    """A name that offsite keeps for itself: a pull leaves it out, so that its target is no destination."""
+    return path.split(b"/")[0] == b".offsite"
+
+
+def pulled(case, outcome: dict, url: str) -> None:
+    """All came but files below `.offsite`, which are named, and which `cat` reads."""
+    names = [problem["path"] for problem in outcome["problems"]]
+    same(names, [".offsite/format.json", ".offsite/kept/x"], "left out")
+    same(case.run("cat", url, ".offsite/format.json").raw, b"not yours", "cat")
+
+
 @test()
 def odd_names_come_back(case):
     odd_names(case.source)
     url = case.url()
     case.sync(url)
-    case.pull(url)
-    alike(case.source, case.dir / "out")
-    case.run("pull", url, case.dir / "fresh", env={"OFFSITE_CACHE_DIR": str(case.dir / "other-cache")})
-    alike(case.source, case.dir / "fresh")
+    pulled(case, case.pull(url, code=3), url)
+    alike(case.source, case.dir / "out", leave_out=is_own)
+    case.run("pull", url, case.dir / "fresh", code=3, env={"OFFSITE_CACHE_DIR": str(case.dir / "other-cache")})
+    alike(case.source, case.dir / "fresh", leave_out=is_own)
     keys = case.keys()
     paths = [os.path.relpath(os.path.join(d, f), os.fsencode(case.source)) for d, _, files in os.walk(os.fsencode(case.source)) for f in files]
     plain = {key for path in paths if (key := key_of(path, case.server.make)) is not None}
@@ -63,8 +75,8 @@ def a_directory_keeps_all(case):
     odd_names(case.source)
     kinds(case.source)
     case.sync(str(case.dir / "copy"))
-    case.pull(str(case.dir / "copy"))
-    alike(case.source, case.dir / "out")
+    pulled(case, case.pull(str(case.dir / "copy"), code=3), str(case.dir / "copy"))
+    alike(case.source, case.dir / "out", leave_out=is_own)
 
     # The mirror itself: a plain copy of what is not offsite's own; hard links are files of their own there.
     alike(case.source, case.dir / "copy", leave_out=lambda path: path.split(b"/")[0] == b".offsite" or is_linked(path))

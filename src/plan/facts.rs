@@ -91,8 +91,10 @@ impl Facts {
             return sum;
         }
         if way.first {
-            // The probe: three conditions, four names, their listing, and away with them.
-            sum = Estimate { put: sum.put + 7, list: sum.list + 1, delete: sum.delete + 1, ..sum };
+            // The probe: three conditions, four names, what is read back whole and in part, a copy, the listing, and away
+            // with them.
+            let (get, copy) = (sum.get + 2, sum.copy + 1);
+            sum = Estimate { put: sum.put + 7, get, list: sum.list + 1, copy, delete: sum.delete + 6, ..sum };
         }
         sum.put += self.uploads - self.in_parts;
         sum.multipart += self.parts + 2 * self.in_parts;
