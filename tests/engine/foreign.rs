@@ -125,8 +125,10 @@ async fn an_empty_directory_makes_way_for_a_file_and_a_full_one_does_not() {
     world.synced(&backend).await;
     world.write("name", b"a file");
     fs::create_dir_all(world.path("destination/name/theirs")).unwrap();
-    let error = world.sync(&backend).await.error.unwrap();
-    assert!(error.contains("destination/name") && error.contains("move it away"), "{error}");
+    let outcome = world.sync(&backend).await;
+    assert_eq!((outcome.exit, outcome.unread.len()), (3, 1), "{outcome:?}");
+    let listed = &outcome.unread[0];
+    assert!(listed.path.to_string() == "name" && listed.problem.contains("move it away"), "{listed:?}");
     assert!(world.path("destination/name/theirs").is_dir());
     fs::remove_dir(world.path("destination/name/theirs")).unwrap();
     world.synced(&backend).await;
