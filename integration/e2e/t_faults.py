@@ -62,7 +62,7 @@ def an_upload_goes_on_from_its_parts(case):
     big(case.source / "big.bin", 48 << 20)
     proxy = broken(case)
     url = case.url(port=proxy.port)
-    proxy.refuse = lambda r: Answer.error(400, "InvalidRequest") if "partNumber=" in r.query and int(part(r)) > 3 else None
+    proxy.refuse = lambda r: Answer.error(400, "QuotaExceeded") if "partNumber=" in r.query and int(part(r)) > 3 else None
     case.run("sync", case.source, url, code=1).says("big.bin")
     same(len(case.uploads()), 1, "uploads that wait")
     proxy.refuse, proxy.seen = None, []
@@ -86,7 +86,7 @@ def stale_uploads_are_aborted(case):
     foreign = case.server.s3.create_multipart_upload(Bucket=case.server.bucket, Key=case.prefix() + "/foreign")["UploadId"]
     proxy = broken(case)
     url = case.url(port=proxy.port)
-    proxy.refuse = lambda r: Answer.error(400, "InvalidRequest") if "partNumber=" in r.query and int(part(r)) > 1 else None
+    proxy.refuse = lambda r: Answer.error(400, "QuotaExceeded") if "partNumber=" in r.query and int(part(r)) > 1 else None
     case.run("sync", case.source, url, code=1)
     check(len(case.uploads()) >= 2, f"uploads that wait: {case.uploads()}")
     proxy.refuse = None

@@ -80,7 +80,7 @@ def a_full_target_of_a_pull(case):
         big(case.source / f"{index}.bin", 600_000, seed=index)
     case.sync(str(case.dir / "copy"))
     ran = case.run("pull", case.dir / "copy", disk / "out", code=None)
-    check(ran.code != 0 and "3600000 bytes are to be fetched" in ran.err, f"it is not seen beforehand that there is no room: {ran}")
+    check(ran.code != 0 and "the pull takes 3600000 bytes more" in ran.err, f"it is not seen beforehand that there is no room: {ran}")
     same(list((disk / "out").glob("*")), [], "what was written to a disk that is too small")
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
     case.run("pull", case.dir / "copy", disk / "out")

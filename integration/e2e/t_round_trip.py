@@ -37,7 +37,7 @@ def pulled(case, outcome: dict, url: str) -> None:
 
 @test()
 def odd_names_come_back(case):
-    odd_names(case.source)
+    odd_names(case.source, own=True)
     url = case.url()
     case.sync(url)
     pulled(case, case.pull(url, code=3), url)
@@ -72,7 +72,7 @@ def kinds_come_back(case):
 
 @test(local=True)
 def a_directory_keeps_all(case):
-    odd_names(case.source)
+    odd_names(case.source, own=True)
     kinds(case.source)
     case.sync(str(case.dir / "copy"))
     pulled(case, case.pull(str(case.dir / "copy"), code=3), str(case.dir / "copy"))

@@ -22,14 +22,16 @@ def write(root: Path | bytes, name: str | bytes, content: bytes) -> None:
         file.write(content)
 
 
-def odd_names(root: Path) -> None:
+def odd_names(root: Path, own: bool = False) -> None:
+    """Names of all kinds; with `own` also those that offsite keeps for itself, which a pull leaves out."""
     for index, name in enumerate(NAMES):
         write(root, name, b"%d " % index + name)
         write(root, b"below/" + name[:253] + b".d/" + name[:200], b"below %d" % index)
     deep = b"/".join([b"d" * 240] * 5)
     write(root, deep + b"/over-1024", b"deep")
-    write(root, b".offsite/format.json", b"not yours")
-    write(root, b".offsite/kept/x", b"nor this")
+    if own:
+        write(root, b".offsite/format.json", b"not yours")
+        write(root, b".offsite/kept/x", b"nor this")
     write(root, b"nested/.offsite/lease.json", b"nor that")
     for pair in (b"p", b"p-q", b"p.q"):
         write(root, b"order/" + pair + b"/x", pair)

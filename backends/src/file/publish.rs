@@ -152,7 +152,7 @@ fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], stat: &Stat, durable: b
 pub(super) fn rename_new(area: &Area, from: &[u8], to: &[u8]) -> Result<bool> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
-    area.dirs.at(to, Make::Yes, |dir, target| match rename_new_at(&source, name, dir, target) {
+    area.dirs.at_from(Some(&source), to, Make::Yes, |dir, target| match rename_new_at(&source, name, dir, target) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(errno),
