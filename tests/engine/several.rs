@@ -30,7 +30,7 @@ async fn one_that_fails_stops_no_other() {
     }
     let good = memory("good").1;
     let (script, bad) = faulty(&memory("bad").1);
-    script.script().fail_verb("put", 20, ErrorKind::Denied);
+    script.script().fail_verb("put", 20, ErrorKind::Full);
     let outcome = world.sync_to(vec![bad.clone(), good.clone()]).await;
     assert_eq!((outcome.exit, outcome.destinations[0].exit, outcome.destinations[1].exit), (1, 1, 0));
     world.comes_back(&good).await;
