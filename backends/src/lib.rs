@@ -146,7 +146,7 @@ pub trait Backend: Send + Sync {
 
     /// Takes an earlier run's word for what the store does not do, which saves the requests that would be refused.
     /// Sends nothing.
-    fn expect(&self, lacks: &[Lack]) {
+    fn assume_lacking(&self, lacks: &[Lack]) {
         let _ = lacks;
     }
 

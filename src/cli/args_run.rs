@@ -128,6 +128,7 @@ impl RunArgs {
             job: None,
             kind: None,
             dumps: Vec::new(),
+            drift: Vec::new(),
         })
     }
 }

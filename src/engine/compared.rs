@@ -56,12 +56,18 @@ pub(super) struct Compared {
 /// Backends that are open, by the URL that was given.
 pub(super) type Opened = Vec<(String, Result<Arc<dyn Backend>>)>;
 
+/// What is known before a destination is opened.
+fn outcome(url: &str, options: &SyncOptions) -> Outcome {
+    let drift = options.drift.iter().find(|(of, _)| of == url).map(|(_, what)| what.clone());
+    Outcome { url: shown_url(url), drift, ..Outcome::default() }
+}
+
 /// Opens, loads, scans and compares.
 pub(super) async fn compared(asked: Asked<'_>, opened: Opened) -> Compared {
     let Asked { machine, source, options, report, .. } = asked;
     let mut all = Compared {
         destinations: Vec::new(),
-        outcomes: opened.iter().map(|(url, _)| Outcome { url: shown_url(url), ..Outcome::default() }).collect(),
+        outcomes: opened.iter().map(|(url, _)| outcome(url, options)).collect(),
         errors: opened.iter().map(|_| None).collect(),
         seen: None,
         scan_start: coarse_now(),

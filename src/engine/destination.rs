@@ -92,7 +92,7 @@ impl Destination {
         private_dir(&dir)?;
         let head = read_head(&dir.join("head.json"));
         if let Some(head) = &head {
-            backend.expect(&head.format.known_lacks());
+            backend.assume_lacking(&head.format.known_lacks());
         }
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
@@ -174,7 +174,7 @@ impl Destination {
                 Some(_) => Err(Error::damaged(self.records.url(Format::KEY), "it is missing although there are snapshots")),
             };
         };
-        self.backend.expect(&format.known_lacks());
+        self.backend.assume_lacking(&format.known_lacks());
         self.looked_past(&list).await?;
         let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
         let snapshot = match list.last() {

@@ -34,6 +34,15 @@ pub struct InitReport {
     pub exit: u8,
 }
 
+impl InitReport {
+    /// What is not as declared; none if all is.
+    pub fn drift(&self) -> Option<String> {
+        let rows = self.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed));
+        let rows = || rows.map(|row| format!("{} is `{}`, not `{}`", row.setting, row.was, row.wanted)).collect::<Vec<_>>().join("; ");
+        (self.exit != 0).then(|| self.error.clone().unwrap_or_else(rows))
+    }
+}
+
 /// One setting.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitRow {

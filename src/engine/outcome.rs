@@ -47,6 +47,9 @@ pub struct Outcome {
     pub resumed: u64,
     /// Snapshots let go after the run.
     pub pruned: u64,
+    /// What is not as the config's `initialize` declares it, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
     /// What is due to go and the store's object lock forbids to delete, as of when that was last looked at.
     pub locked: Option<Locked>,
     pub seconds: f64,

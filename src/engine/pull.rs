@@ -103,9 +103,7 @@ pub async fn pull_onto(
     let open = open.filter(|_| !options.dry_run && (compared.facts.counts.any() || compared.links > 0));
     if let Some(open) = open {
         room(target, compared.growth)?;
-        progress.set_phase(Phase::Transfer);
-        progress.files_total.store(compared.facts.uploads, std::sync::atomic::Ordering::Relaxed);
-        progress.bytes_total.store(compared.facts.bytes, std::sync::atomic::Ordering::Relaxed);
+        progress.begin_transfer(compared.facts.uploads, compared.facts.bytes);
         let tree = through(open.tree);
         let (destination, copies) = (&destination, &scratch.0.join("copies"));
         let pull =
@@ -123,18 +121,18 @@ pub async fn pull_onto(
         outcome.files = compared.facts.uploads;
         outcome.bytes = compared.facts.bytes;
     }
-    if compared.unsized_sparse > 0 {
-        outcome.notes.push(format!(
-            "sparse files of which the snapshot does not say how much room they take, and which were not counted: {}",
-            compared.unsized_sparse
-        ));
-    }
+    outcome.notes.extend(sparse_note(compared.unsized_sparse));
     outcome.notes.extend(Note::of(&options.filter, None).iter().map(ToString::to_string));
     outcome.requests = destination.backend.meter().requests();
     outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
     outcome.seconds = started.elapsed().as_secs_f64();
     progress.set_phase(Phase::Finished);
     Ok(outcome)
+}
+
+fn sparse_note(files: u64) -> Option<String> {
+    let what = "sparse files of which the snapshot does not say how much room they take, and which were not counted";
+    (files > 0).then(|| format!("{what}: {files}"))
 }
 
 /// What is to be known of contents in archives.

@@ -55,6 +55,9 @@ pub struct RunRecord {
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub message: Option<String>,
+    /// What was not as the config declares the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
+    pub drift: Option<String>,
     /// The newest snapshot afterwards, and what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<u64>,
@@ -82,6 +85,7 @@ pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind
     let totals = destination.snapshot().map(|(snapshot, _)| snapshot.totals).unwrap_or_default();
     let record = RunRecord {
         message: outcome.error.clone(),
+        drift: outcome.drift.clone(),
         snapshot: outcome.snapshot.or(outcome.base),
         files: totals.files,
         bytes: totals.bytes,
@@ -141,7 +145,7 @@ fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, ex
 
 /// Leaves it, its message no longer than a record takes.
 async fn put(records: &Records, mut record: RunRecord) -> Result<()> {
-    if let Some(message) = &mut record.message {
+    for message in [&mut record.message, &mut record.drift].into_iter().flatten() {
         message.truncate(message.floor_char_boundary(MESSAGE));
     }
     records.write(RunRecord::KEY, &record, PutMode::Overwrite).await.map(drop)
@@ -167,6 +171,8 @@ pub struct StatusRow {
     /// `absent` where the destination is not there now, both by the config's choice. `ran` is of the run before then.
     pub result: Option<String>,
     pub message: Option<String>,
+    /// What the last run found not to be as the config's `initialize` declares it.
+    pub drift: Option<String>,
     pub snapshot: Option<u64>,
     pub files: u64,
     pub bytes: u64,
@@ -254,6 +260,7 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
         (row.ran, row.age, row.ahead) = (Some(shown(time)), Some(age(time)), ahead(time));
         (row.job, row.kind, row.host) = (Some(run.job), run.kind, Some(run.host));
         (row.result, row.message, row.snapshot) = (Some(run.result), run.message, run.snapshot);
+        row.drift = run.drift;
         (row.files, row.bytes, row.unread) = (run.files, run.bytes, run.unread);
         return Ok(());
     }

@@ -57,6 +57,8 @@ pub struct SyncOptions {
     pub kind: Option<String>,
     /// Files that are made while they are sent.
     pub dumps: Vec<Dump>,
+    /// Destinations that are not as the config declares them, by the URL given, and what differs.
+    pub drift: Vec<(String, String)>,
 }
 
 /// Where a run says how far it is, and is told to stop.

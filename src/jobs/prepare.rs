@@ -11,12 +11,19 @@ use std::time::Duration;
 use super::hooks;
 use super::outcome::JobOutcome;
 use crate::config::{Absent, Job, Made, Place};
-use crate::engine::{self, Deed, Machine, Outcome};
+use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
 
 /// How long what was seen to be as declared is taken to be so.
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
+
+/// A place that can be synced to.
+pub struct Ready<'a> {
+    pub place: &'a Place,
+    /// What is not as `initialize` declares it.
+    pub drift: Option<String>,
+}
 
 /// Makes the places of a job ready; answers those that can be synced to.
 pub async fn places<'a>(
@@ -25,29 +32,29 @@ pub async fn places<'a>(
     variables: &[(String, String)],
     stop: &Stop,
     outcome: &mut JobOutcome,
-) -> Vec<&'a Place> {
+) -> Vec<Ready<'a>> {
     let mut ready = Vec::new();
     for place in &job.places {
         if is_left_out(machine, place, outcome).await {
             continue;
         }
         match &place.initialize {
-            Made::AsNeeded => ready.push(place),
+            Made::AsNeeded => ready.push(Ready { place, drift: None }),
             Made::Declared(want) => {
                 let mark = mark(machine, place, want);
-                match last_seen(&mark) {
+                let drift = match last_seen(&mark) {
                     None => declared(place, want, &mark, outcome).await,
                     Some(age) if age >= LOOK_AGAIN => drifted(place, want, &mark, outcome).await,
-                    Some(_) => {}
-                }
-                ready.push(place);
+                    Some(_) => None,
+                };
+                ready.push(Ready { place, drift });
             }
             Made::By(command) => {
                 let mut variables = variables.to_vec();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
                 let hook = hooks::run("initialize", command, &variables, job.hooks.timeout, stop).await;
                 match &hook.error {
-                    None => ready.push(place),
+                    None => ready.push(Ready { place, drift: None }),
                     Some(why) => {
                         let error = format!("its initialize command failed ({why}), so nothing was sent there");
                         outcome.destinations.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
@@ -76,41 +83,41 @@ fn last_seen(mark: &Path) -> Option<Duration> {
 }
 
 /// Looks whether a place is still as it was made. Until it is, each run looks and says so.
-async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) {
-    let looked = match engine::initialize(std::slice::from_ref(&place.url), want, true).await {
-        Ok(looked) => looked,
-        Err(error) => return outcome.warnings.push(format!("initialize: {error}")),
+async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
+    let report = look(place, want, true, outcome).await?;
+    let Some(what) = report.drift() else {
+        let _ = std::fs::write(mark, b"");
+        return None;
     };
-    for report in looked.destinations {
-        if report.exit == 0 {
-            let _ = std::fs::write(mark, b"");
-            continue;
-        }
-        let rows = report.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed));
-        let rows: Vec<_> = rows.map(|row| format!("{} is `{}`, not `{}`", row.setting, row.was, row.wanted)).collect();
-        let what = report.error.clone().unwrap_or_else(|| rows.join("; "));
-        outcome.warnings.push(format!("{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right", report.url));
-        outcome.initialized.push(report);
-    }
+    outcome.warnings.push(format!("{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right", report.url));
+    outcome.initialized.push(report);
+    Some(what)
 }
 
-async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &PathBuf, outcome: &mut JobOutcome) {
-    match engine::initialize(std::slice::from_ref(&place.url), want, false).await {
-        Ok(made) => {
-            for report in made.destinations {
-                if report.exit == 0 {
-                    // Where it cannot be remembered it is looked at again the next time.
-                    let _ = mark.parent().map(engine::private_dir);
-                    let _ = engine::private_file().write(true).create(true).truncate(true).open(mark);
-                } else {
-                    outcome
-                        .warnings
-                        .push(format!("{}: not everything is as `initialize` declares it; `offsite init --check` says what", report.url));
-                }
-                outcome.initialized.push(report);
-            }
+/// Makes a place as it is declared, for the first time. Where that cannot be remembered it is looked at again.
+async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
+    let report = look(place, want, false, outcome).await?;
+    let drift = report.drift();
+    if let Some(what) = &drift {
+        let shown = &report.url;
+        outcome
+            .warnings
+            .push(format!("{shown}: not everything is as `initialize` declares it: {what}; `offsite init --check` says it all"));
+    } else {
+        let _ = mark.parent().map(engine::private_dir);
+        let _ = engine::private_file().write(true).create(true).truncate(true).open(mark);
+    }
+    outcome.initialized.push(report);
+    drift
+}
+
+async fn look(place: &Place, want: &offsite_backends::Initialize, check: bool, outcome: &mut JobOutcome) -> Option<InitReport> {
+    match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
+        Ok(looked) => looked.destinations.into_iter().next(),
+        Err(error) => {
+            outcome.warnings.push(format!("initialize: {error}"));
+            None
         }
-        Err(error) => outcome.warnings.push(format!("initialize: {error}")),
     }
 }
 

@@ -217,7 +217,9 @@ impl<'a> Runner<'a> {
     async fn synced<'b>(&self, job: &'b Job, report: &Report, outcome: &mut JobOutcome) -> Result<Vec<&'b Place>> {
         let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
         if !ready.is_empty() {
-            let (urls, options) = (urls(&ready), self.options(job, &ready)?);
+            let places: Vec<&Place> = ready.iter().map(|ready| ready.place).collect();
+            let drift = ready.iter().filter_map(|ready| Some((ready.place.url.clone(), ready.drift.clone()?))).collect();
+            let (urls, options) = (urls(&places), SyncOptions { drift, ..self.options(job, &places)? });
             let done = engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await;
             outcome.destinations.extend(done.destinations);
             outcome.notes.extend(done.notes.iter().map(ToString::to_string));
@@ -228,7 +230,7 @@ impl<'a> Runner<'a> {
         }
         outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
         let absent = |place: &&Place| outcome.absent.contains(&prepare::shown(place));
-        Ok(job.places.iter().filter(|place| !absent(place) && !ready.iter().any(|one| one.url == place.url)).collect())
+        Ok(job.places.iter().filter(|place| !absent(place) && !ready.iter().any(|one| one.place.url == place.url)).collect())
     }
 
     /// Leaves word at places that the job did not come to, for whoever asks there how it is.
@@ -317,6 +319,7 @@ impl<'a> Runner<'a> {
             job: Some(job.name.clone()),
             kind: job.kind.clone(),
             dumps: dumps::of(job),
+            drift: Vec::new(),
         })
     }
 }

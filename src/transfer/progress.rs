@@ -40,6 +40,13 @@ impl Progress {
         self.phase.store(phase as u8, Relaxed);
     }
 
+    /// So many files and bytes are to be transferred now.
+    pub fn begin_transfer(&self, files: u64, bytes: u64) {
+        self.set_phase(Phase::Transfer);
+        self.files_total.store(files, Relaxed);
+        self.bytes_total.store(bytes, Relaxed);
+    }
+
     pub fn phase(&self) -> Phase {
         PHASES.get(self.phase.load(Relaxed) as usize).copied().unwrap_or(Phase::Waiting)
     }

@@ -113,6 +113,7 @@ pub fn options() -> SyncOptions {
         job: None,
         kind: None,
         dumps: Vec::new(),
+        drift: Vec::new(),
     }
 }
 

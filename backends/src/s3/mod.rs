@@ -173,8 +173,8 @@ impl Backend for S3Backend {
         self.planes.learned.lacks.list()
     }
 
-    fn expect(&self, lacks: &[Lack]) {
-        lacks.iter().for_each(|lack| self.planes.expect(*lack));
+    fn assume_lacking(&self, lacks: &[Lack]) {
+        lacks.iter().for_each(|lack| self.planes.assume_lacking(*lack));
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
@@ -212,7 +212,7 @@ impl Backend for S3Backend {
         }
         let versions = &versions;
         let done = self.go(|control| async move { control.delete_each_version(versions).await }).await?;
-        self.planes.expect(Lack::BulkDelete);
+        self.planes.assume_lacking(Lack::BulkDelete);
         Ok(done)
     }
 

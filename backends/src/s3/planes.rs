@@ -110,7 +110,7 @@ impl Planes {
     }
 
     /// Takes an earlier run's word for what the store does not do.
-    pub(super) fn expect(&self, lack: Lack) {
+    pub(super) fn assume_lacking(&self, lack: Lack) {
         let other = match lack {
             Lack::Checksums => self.without_checksums(),
             Lack::BulkDelete => self.with_single_deletes(),

@@ -109,8 +109,8 @@ impl Backend for Faulty {
         self.inner.lacks()
     }
 
-    fn expect(&self, lacks: &[Lack]) {
-        self.inner.expect(lacks);
+    fn assume_lacking(&self, lacks: &[Lack]) {
+        self.inner.assume_lacking(lacks);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

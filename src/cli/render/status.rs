@@ -20,6 +20,13 @@ impl Out {
             } else if let (Some("skipped" | "absent"), Some(why)) = (row.result.as_deref(), &row.message) {
                 self.info(&format!("{}: the last run was skipped: {}", clean(&row.url), clean(why)));
             }
+            if let Some(drift) = &row.drift {
+                let what = clean(drift);
+                self.info(&format!(
+                    "{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right",
+                    clean(&row.url)
+                ));
+            }
         }
         if self.json {
             return self.document(outcome);

@@ -124,54 +124,7 @@ fn kept(backup: &Backup, at: &str, notes: &mut Notes) -> Option<Node> {
 fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Option<Option<Node>> {
     let part = &backup.source;
     match part.kind.as_str() {
-        "tar" | "rsync" => {
-            let Some(path) = part.get("path").map(|path| value(path, at, notes)) else {
-                notes.left_out(at, format!("the source {} has no path", part.kind));
-                return None;
-            };
-            if path.contains(':') || part.get("args").is_some() {
-                notes.left_out(
-                    at,
-                    format!(
-                        "the source {} with `{}`: offsite reads directories of this machine",
-                        part.kind,
-                        if path.contains(':') { "a path of another host" } else { "args" }
-                    ),
-                );
-                return None;
-            }
-            job.put("source", trimmed(&path));
-            let mut options = Node::map();
-            excludes(part, at, notes).put(&mut options);
-            if !options.is_empty() {
-                job.put("options", Node::map().with("*", options));
-            }
-            ignored(
-                part,
-                &[
-                    "path",
-                    "exclude",
-                    "pathToTar",
-                    "pathToRsync",
-                    "compressProgram",
-                    "ignoreFailedRead",
-                    "incrementalFile",
-                    "forceLevelZeroOn",
-                ],
-                at,
-                notes,
-            );
-            for check in &backup.checks {
-                notes.left_out(
-                    at,
-                    format!(
-                        "the check {}: of a directory the guard looks at what a run would remove and rewrite (docs/guard.md)",
-                        check.kind
-                    ),
-                );
-            }
-            Some(None)
-        }
+        "tar" | "rsync" => directory(backup, job, at, notes).then_some(None),
         _ => {
             let (name, words) = command(part, at, notes)?;
             let (min_size, max_shrink) = checks(&backup.checks, at, notes);
@@ -183,6 +136,36 @@ fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Optio
             Some(Some(made))
         }
     }
+}
+
+/// Options of `tar` and `rsync` that are answered by what offsite is, or that are taken.
+const KNOWN: [&str; 8] =
+    ["path", "exclude", "pathToTar", "pathToRsync", "compressProgram", "ignoreFailedRead", "incrementalFile", "forceLevelZeroOn"];
+
+/// A directory that was packed or copied; whether it can be a source.
+fn directory(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> bool {
+    let part = &backup.source;
+    let Some(path) = part.get("path").map(|path| value(path, at, notes)) else {
+        notes.left_out(at, format!("the source {} has no path", part.kind));
+        return false;
+    };
+    if path.contains(':') || part.get("args").is_some() {
+        let what = if path.contains(':') { "a path of another host" } else { "args" };
+        notes.left_out(at, format!("the source {} with `{what}`: offsite reads directories of this machine", part.kind));
+        return false;
+    }
+    job.put("source", trimmed(&path));
+    let mut options = Node::map();
+    excludes(part, at, notes).put(&mut options);
+    if !options.is_empty() {
+        job.put("options", Node::map().with("*", options));
+    }
+    ignored(part, &KNOWN, at, notes);
+    for check in &backup.checks {
+        let what = "of a directory the guard looks at what a run would remove and rewrite (docs/guard.md)";
+        notes.left_out(at, format!("the check {}: {what}", check.kind));
+    }
+    true
 }
 
 fn excludes(part: &Part, at: &str, notes: &mut Notes) -> Rules {
