@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::config::Notify;
 
@@ -92,6 +92,21 @@ fn host(url: &str) -> &str {
     host.rsplit('@').next().unwrap_or(host)
 }
 
+/// Starts `sendmail`: the one on the `PATH`, else where systems have it; cron's `PATH` often has no `sbin`.
+fn sendmail() -> Result<(&'static str, Child), String> {
+    let mut refused = String::new();
+    for program in ["sendmail", "/usr/sbin/sendmail", "/usr/lib/sendmail"] {
+        let mut command = Command::new(program);
+        command.args(["-t", "-i"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        match command.spawn() {
+            Ok(child) => return Ok((program, child)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => refused = error.to_string(),
+            Err(error) => return Err(format!("`{program}` cannot be started: {error}")),
+        }
+    }
+    Err(format!("`sendmail` cannot be started ({refused}); install a mail transfer agent, or leave `mail` out"))
+}
+
 async fn mail(to: &[String], subject: &str, text: &str) -> Result<(), String> {
     let one_line = |text: &str| text.replace(['\r', '\n'], " ");
     let message = format!(
@@ -99,16 +114,7 @@ async fn mail(to: &[String], subject: &str, text: &str) -> Result<(), String> {
         one_line(&to.join(", ")),
         one_line(subject)
     );
-    let places = ["/usr/sbin/sendmail", "/usr/lib/sendmail"];
-    let program = places.into_iter().find(|place| std::path::Path::new(place).exists()).unwrap_or("sendmail");
-    let mut child = Command::new(program)
-        .args(["-t", "-i"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| format!("`{program}` cannot be started ({e}); install a mail transfer agent, or leave `mail` out"))?;
+    let (program, mut child) = sendmail()?;
     let sending = async {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(message.as_bytes()).await?;
