@@ -8,6 +8,8 @@ import base64
 import email.utils
 import hashlib
 import re
+import ssl
+import sys
 import threading
 import time
 import uuid
@@ -55,21 +57,37 @@ class Refused(Exception):
         self.status, self.code, self.text, self.headers, self.body = status, code, text, headers or {}, body
 
 
-class QuirkyS3:
-    """Listens on a free port of 127.0.0.1 from its making to `close`."""
+class Listener(ThreadingHTTPServer):
+    daemon_threads = True
 
-    def __init__(self, *quirks: str) -> None:
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # who hung up is no fault of this server
+
+
+class QuirkyS3:
+    """Listens on a free port of 127.0.0.1 from its making to `close`; with `tls`, a certificate and its key, by TLS."""
+
+    def __init__(self, *quirks: str, tls: tuple[str, str] | None = None) -> None:
         unknown = set(quirks) - set(QUIRKS)
         if unknown:
             raise ValueError(f"no such quirk: {unknown}")
         self.quirks, self.shown, self.requests, self.log = set(quirks), Counter(), 0, []
+        self.ahead = 0  # seconds by which its clock is ahead of this machine's
         self.buckets: dict[str, Bucket] = {}
         self.lock = threading.RLock()
         handler = type("Handler", (Handler,), {"server_": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
+        self.http = Listener(("127.0.0.1", 0), handler)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            # Each connection's own thread shakes hands, so that one who does not like the certificate holds up nobody.
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def now(self) -> float:
+        return time.time() + self.ahead
 
     def has(self, quirk: str) -> bool:
         """Whether a quirk is on; noted as shown, so ask only where it would show."""
@@ -106,10 +124,14 @@ def stamp(at: float) -> str:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms behind its head
     server_: QuirkyS3
 
     def log_message(self, *_):
         pass
+
+    def date_time_string(self, timestamp=None) -> str:
+        return super().date_time_string(self.server_.now() if timestamp is None else timestamp)
 
     def handle_any(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -319,11 +341,11 @@ class Handler(BaseHTTPRequestHandler):
         if source:
             content = self.copied(source)
             tag = self.tag(content)
-            bucket.objects[self.key] = (content, tag, time.time())
-            return 200, {}, xml(f"<CopyObjectResult><ETag>&quot;{tag}&quot;</ETag><LastModified>{stamp(time.time())}</LastModified></CopyObjectResult>")
+            bucket.objects[self.key] = (content, tag, self.server_.now())
+            return 200, {}, xml(f"<CopyObjectResult><ETag>&quot;{tag}&quot;</ETag><LastModified>{stamp(self.server_.now())}</LastModified></CopyObjectResult>")
         self.checked()
         tag = self.tag(self.data)
-        bucket.objects[self.key] = (self.data, tag, time.time())
+        bucket.objects[self.key] = (self.data, tag, self.server_.now())
         return 200, {"ETag": f'"{tag}"'}, b""
 
     def checked(self) -> None:
@@ -361,6 +383,6 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "InvalidPart", "All non-trailing parts must have the same length.")
         content = b"".join(parts[number] for number in sorted(parts))
         tag = f"{self.tag(content)}-{len(parts)}"
-        bucket.objects[key] = (content, tag, time.time())
+        bucket.objects[key] = (content, tag, self.server_.now())
         del bucket.uploads[self.query["uploadId"]]
         return 200, {}, xml(f"<CompleteMultipartUploadResult><ETag>&quot;{tag}&quot;</ETag></CompleteMultipartUploadResult>")
