@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Invalid,
     /// The right to change the place may have run out while the call was on its way; nothing was changed.
     Late,
+    /// The server's certificate is none that this machine trusts, or is for another host or time.
+    Untrusted,
     /// The clock of this machine is too far off for the server.
     Clock,
     /// The disk or mount under it fails or went away.
@@ -54,7 +56,9 @@ impl ErrorKind {
     /// How far a failure of this kind reaches where nothing more is known.
     pub fn reach(self) -> Reach {
         match self {
-            Self::Transient | Self::Full | Self::ReadOnly | Self::Clock | Self::Device | Self::Exhausted | Self::Late => Reach::Place,
+            Self::Transient | Self::Full | Self::ReadOnly | Self::Untrusted | Self::Clock | Self::Device | Self::Exhausted | Self::Late => {
+                Reach::Place
+            }
             Self::NotFound
             | Self::Exists
             | Self::Precondition
@@ -249,6 +253,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What rustls says of a certificate that it does not take; it stands below the errors of three HTTP clients.
+const UNTRUSTED: &str = "invalid peer certificate";
+
 /// Sorts what only a text says: connection failures and statuses that the libraries fold into one kind.
 pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
     const NOT_FOUND: [&str; 2] = ["NoSuchBucket", "404 Not Found"];
@@ -277,7 +284,9 @@ pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
         ErrorKind::Denied
     } else if has(&FULL) {
         ErrorKind::Full
-    } else if !has(&["invalid peer certificate"]) && has(&TRANSIENT) {
+    } else if has(&[UNTRUSTED]) {
+        ErrorKind::Untrusted
+    } else if has(&TRANSIENT) {
         ErrorKind::Transient
     } else {
         ErrorKind::Other

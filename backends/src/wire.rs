@@ -18,6 +18,7 @@ use object_store::client::{
 };
 use object_store::{BackoffConfig, ClientOptions, HeaderMap, RetryConfig};
 use reqwest::redirect::Policy;
+use reqwest::tls::Certificate;
 use tokio::time::timeout;
 
 use crate::Meter;
@@ -45,13 +46,19 @@ pub(crate) struct Dialect {
 
 /// Makes the clients of `object_store`, metered.
 #[derive(Debug)]
-pub(crate) struct MeteredConnector(pub Arc<Probe>, pub Dialect);
+pub(crate) struct MeteredConnector {
+    pub probe: Arc<Probe>,
+    pub dialect: Dialect,
+    /// Authorities that count beside the system's.
+    pub authorities: Vec<Certificate>,
+}
 
 impl HttpConnector for MeteredConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let https = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() != Some("true");
-        let inner = client(https).map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
-        Ok(HttpClient::new(Metered { inner: HttpClient::new(inner), probe: self.0.clone(), dialect: self.1 }))
+        let inner =
+            client(https, &self.authorities).map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
+        Ok(HttpClient::new(Metered { inner: HttpClient::new(inner), probe: self.probe.clone(), dialect: self.dialect }))
     }
 }
 
@@ -94,8 +101,9 @@ pub(crate) fn retries() -> RetryConfig {
     }
 }
 
-/// How connections are made and kept: the one client of all stores but those that a vendor's SDK speaks to.
-pub(crate) fn client(https: bool) -> reqwest::Result<reqwest::Client> {
+/// How connections are made and kept: the one client of all stores but those that a vendor's SDK speaks to. The
+/// `authorities` are trusted beside the system's.
+pub(crate) fn client(https: bool, authorities: &[Certificate]) -> reqwest::Result<reqwest::Client> {
     let client = reqwest::Client::builder()
         .user_agent(concat!("offsite/", env!("CARGO_PKG_VERSION")))
         .http1_only()
@@ -115,10 +123,10 @@ pub(crate) fn client(https: bool) -> reqwest::Result<reqwest::Client> {
         // Also where a server names the hosts to go on with.
         .https_only(https);
     // Reading the system's certificates takes longer than a small run without TLS.
-    if https { client.build() } else { client.tls_certs_only([]).build() }
+    if https { client.tls_certs_merge(authorities.iter().cloned()).build() } else { client.tls_certs_only([]).build() }
 }
 
-/// The same as `object_store`'s builders want it.
+/// What `object_store`'s builders want. All else that could be set here the connectors would not see: [`client`] makes the connections.
 pub(crate) fn client_options(https: bool) -> ClientOptions {
     ClientOptions::new().with_allow_http(!https)
 }

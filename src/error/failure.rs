@@ -52,6 +52,8 @@ pub enum Hint {
     Remount,
     /// Look at the disk or mount.
     Device,
+    /// Look at the server's certificate, and name the authority that it is from.
+    Certificates,
     /// Set the clock of this machine.
     SetClock,
     /// Raise the limit of open files, or free memory.
@@ -108,6 +110,7 @@ fn hint(error: &Error) -> Option<Hint> {
         (K::Denied, Place::Destination | Place::Source) => denied(error),
         (K::Denied, Place::Target | Place::Machine) => Hint::RightsHere,
         (K::Device, _) => Hint::Device,
+        (K::Untrusted, _) => Hint::Certificates,
         (K::Clock, _) => Hint::SetClock,
         (K::Exhausted, _) => Hint::RaiseLimits,
         (K::Archived, _) => Hint::Unarchive,
@@ -149,6 +152,7 @@ fn turn(error: &Error, hint: Option<Hint>) -> Turn {
             | Hint::Credentials
             | Hint::Login
             | Hint::RightsHere
+            | Hint::Certificates
             | Hint::SetClock
             | Hint::RaiseLimits
             | Hint::Unarchive
@@ -185,6 +189,7 @@ fn word(error: &Error) -> &'static str {
         K::NameRefused => "name_refused",
         K::Unsupported => "unsupported",
         K::Invalid => "invalid",
+        K::Untrusted => "untrusted",
         K::Clock => "clock",
         K::Device => "device",
         K::Exhausted => "exhausted",
@@ -218,6 +223,7 @@ mod tests {
             (store(ErrorKind::Denied, Reach::Entry, "sftp://nas/a"), Hint::RightsAtServer),
             (store(ErrorKind::Denied, Reach::Place, "sftp://nas"), Hint::Login),
             (store(ErrorKind::Clock, Reach::Place, "s3://a/b"), Hint::SetClock),
+            (store(ErrorKind::Untrusted, Reach::Place, "s3://a/b"), Hint::Certificates),
             (store(ErrorKind::Full, Reach::Place, "/mnt/usb"), Hint::FreeDestination),
             (Error::cache("/c", io(enospc)), Hint::FreeCache),
             (Error::cache("/c", io(eacces)), Hint::MoveCache),

@@ -15,7 +15,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::timeout;
 
 use super::error::Failure;
-use crate::error::chain;
+use crate::error::{chain, kind_of_text};
 use crate::meter::Class;
 use crate::trace::{Call, shown};
 use crate::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
@@ -35,7 +35,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(https: bool) -> Result<Self, reqwest::Error> {
-        let http = client(https)?;
+        let http = client(https, &[])?;
         Ok(Self { http, meter: Meter::default(), looked: AtomicI64::new(0) })
     }
 
@@ -148,10 +148,10 @@ pub(super) fn no_answer(error: &reqwest::Error) -> Failure {
         Some(host) => format!("cannot talk to {host}: {text}"),
         None => text,
     };
-    let kind = match text.contains("invalid peer certificate") {
+    let kind = match kind_of_text(&text) {
         _ if error.is_builder() => ErrorKind::Invalid,
-        true => ErrorKind::Other,
-        false => ErrorKind::Transient,
+        ErrorKind::Untrusted => ErrorKind::Untrusted,
+        _ => ErrorKind::Transient,
     };
     Failure::new(kind, text)
 }

@@ -32,7 +32,7 @@ pub(super) struct Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = MeteredConnector(self.probe.clone(), DIALECT).connect(options)?;
+        let inner = MeteredConnector { probe: self.probe.clone(), dialect: DIALECT, authorities: Vec::new() }.connect(options)?;
         Ok(HttpClient::new(Service { inner, anonymous: self.anonymous }))
     }
 }

@@ -30,7 +30,7 @@ impl Metered {
     /// A client whose requests `probe` counts. Redirects are not followed: credentials are for the server
     /// that was named.
     pub fn new(probe: Arc<Probe>, https: bool) -> reqwest::Result<Self> {
-        Ok(Self { inner: ReqwestTransport::new(client(https)?), probe })
+        Ok(Self { inner: ReqwestTransport::new(client(https, &[])?), probe })
     }
 }
 

@@ -13,6 +13,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use object_store::{ClientOptions, HeaderMap};
+use reqwest::tls::Certificate;
 
 use super::wire::DIALECT;
 use crate::lacks::{Lack, Lacks};
@@ -56,11 +57,14 @@ pub(super) fn wait_asked(status: u16, header: Option<&str>) -> Option<Duration> 
 pub(super) struct Connector {
     pub probe: Arc<Probe>,
     pub learned: Arc<Learned>,
+    /// Of `AWS_CA_BUNDLE` or the profile's `ca_bundle`.
+    pub authorities: Vec<Certificate>,
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = MeteredConnector(self.probe.clone(), DIALECT).connect(options)?;
+        let inner =
+            MeteredConnector { probe: self.probe.clone(), dialect: DIALECT, authorities: self.authorities.clone() }.connect(options)?;
         Ok(HttpClient::new(Service { inner, learned: self.learned.clone() }))
     }
 }

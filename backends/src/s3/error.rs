@@ -309,7 +309,7 @@ mod tests {
             (format!("Server returned error response: {}", body("SlowDown")), ErrorKind::Transient),
             (format!("Server returned non-2xx status code: 507 Insufficient Storage: {}", body("X")), ErrorKind::Full),
             ("HTTP error: error sending request: Connection refused (os error 111)".to_owned(), ErrorKind::Transient),
-            ("HTTP error: error sending request: invalid peer certificate: UnknownIssuer".to_owned(), ErrorKind::Other),
+            ("HTTP error: error sending request: invalid peer certificate: UnknownIssuer".to_owned(), ErrorKind::Untrusted),
             ("Received redirect without LOCATION, this normally".to_owned(), ErrorKind::Invalid),
         ] {
             assert_eq!(store_error(&rest).kind, kind, "{rest}");

@@ -139,20 +139,18 @@ impl Plane {
 }
 
 fn plane(location: &Location, prefix: &Path, ways: Ways, chain_: &Arc<Chain>, probe: &Arc<Probe>, learned: &Arc<Learned>) -> Result<Plane> {
-    let store = data_plane(&ways, chain_, Connector { probe: probe.clone(), learned: learned.clone() })
-        .map_err(|error| Error::new(ErrorKind::Invalid, location, chain(&error)))?;
+    let store = data_plane(
+        &ways,
+        chain_,
+        Connector { probe: probe.clone(), learned: learned.clone(), authorities: ways.settings.authorities.clone() },
+    )
+    .map_err(|error| Error::new(ErrorKind::Invalid, location, chain(&error)))?;
     Ok(Plane { ways, store: PrefixStore::new(store, prefix.clone()), control: OnceLock::new() })
 }
 
 fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: Connector) -> object_store::Result<AmazonS3> {
     let settings = &ways.settings;
     let https = settings.is_https();
-    let mut options = client_options(https);
-    if let Some(bundle) = settings.ca_bundle.as_ref().filter(|_| https) {
-        for certificate in object_store::Certificate::from_pem_bundle(bundle)? {
-            options = options.with_root_certificate(certificate);
-        }
-    }
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&settings.bucket)
         .with_region(&settings.region)
@@ -167,7 +165,7 @@ fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: Connector) -> object_s
         // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
         .with_unsigned_payload(https)
         .with_retry(retries())
-        .with_client_options(options)
+        .with_client_options(client_options(https))
         .with_http_connector(connector);
     if let Some(checksum) = settings.checksum {
         builder = builder.with_checksum_algorithm(checksum);

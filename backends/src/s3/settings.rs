@@ -4,7 +4,6 @@
 //! Invariants: the URL wins over AWS's own variables and files; nothing here asks for a credential,
 //! and the instance's metadata service is asked for a region only when nothing else names one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
@@ -19,6 +18,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_types::service_config::ServiceConfigKey;
 use object_store::aws::Checksum;
+use reqwest::tls::Certificate;
 use url::Url;
 
 use crate::{Error, Location, Result};
@@ -44,8 +44,8 @@ pub(super) struct Settings {
     pub anonymous: bool,
     /// Every request says that whoever sends it pays for it.
     pub requester_pays: bool,
-    /// Certificates of authorities that count beside the system's, as PEM.
-    pub ca_bundle: Option<Arc<[u8]>>,
+    /// Certificates of authorities that count beside the system's.
+    pub authorities: Vec<Certificate>,
     /// What `aws-config` found: credentials, TLS client, and whatever else the SDK looks for.
     pub sdk: SdkConfig,
 }
@@ -68,8 +68,8 @@ impl Settings {
         let region = region(get("region"), get("profile"), asked.is_some()).await;
         let loader = || loader(&region, get("profile"), anonymous);
         let mut sdk = loader().load().await;
-        let ca_bundle = ca_bundle(location, &sdk)?;
-        if let Some(pem) = &ca_bundle {
+        let bundle = ca_bundle(location, &sdk)?;
+        if let Some((pem, _)) = &bundle {
             // Credentials come over the same connections: sign-in servers of a company have its certificates too.
             sdk = loader().http_client(tls_client(location, pem)?).load().await;
         }
@@ -79,7 +79,17 @@ impl Settings {
         };
         // A dot in the name breaks the wildcard certificate of the virtual-hosted form.
         let path_style = path_style.unwrap_or(endpoint.is_some() || bucket.contains('.'));
-        Ok(Self { bucket, region, endpoint, path_style, checksum, anonymous, requester_pays, ca_bundle, sdk })
+        Ok(Self {
+            bucket,
+            region,
+            endpoint,
+            path_style,
+            checksum,
+            anonymous,
+            requester_pays,
+            authorities: bundle.map(|(_, found)| found).unwrap_or_default(),
+            sdk,
+        })
     }
 
     /// The URL under which the bucket's keys lie, without a slash at its end.
@@ -214,15 +224,15 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// `AWS_CA_BUNDLE`, else the profile's `ca_bundle`, as the AWS command line reads them.
-fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<Arc<[u8]>>> {
+/// `AWS_CA_BUNDLE`, else the profile's `ca_bundle`, as the AWS command line reads them: the file's bytes, and what is in it.
+fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<(Vec<u8>, Vec<Certificate>)>> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_CA_BUNDLE").profile("ca_bundle").build().ok();
     let file = key.and_then(|key| sdk.service_config()?.load_config(key)).filter(|path| !path.is_empty());
     let Some(file) = file else { return Ok(None) };
     let bad = |why: String| Error::invalid(location, format!("the certificates that AWS_CA_BUNDLE or `ca_bundle` names, {file}: {why}"));
     let pem = std::fs::read(&file).map_err(|error| bad(error.to_string()))?;
-    match object_store::Certificate::from_pem_bundle(&pem) {
-        Ok(found) if !found.is_empty() => Ok(Some(pem.into())),
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(Some((pem, found))),
         Ok(_) => Err(bad("there is no PEM certificate in it".into())),
         Err(error) => Err(bad(error.to_string())),
     }

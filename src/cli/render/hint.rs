@@ -25,6 +25,10 @@ pub fn sentence(hint: Hint) -> &'static str {
         Hint::RightsHere => "check owner and mode of it with `ls -ld`, and `lsattr`; or run as a user who may",
         Hint::Remount => "it is mounted read-only: mount it for writing, and look at `dmesg` if that came by itself",
         Hint::Device => "look at the disk or the mount (`dmesg`, `mount`), then run the same command again: it goes on where it stopped",
+        Hint::Certificates => {
+            "the server's certificate is not trusted here: for one of your own authority name its certificates in SSL_CERT_FILE (for s3 also \
+             AWS_CA_BUNDLE); else look at the host in the URL and at the clock of this machine"
+        }
         Hint::SetClock => "the clock of this machine is wrong: set it, for example with `timedatectl set-ntp true`",
         Hint::RaiseLimits => "this machine ran short of open files or memory: raise the limit (`ulimit -n`), or use a smaller --transfers",
         Hint::Unarchive => "`offsite pull --restore-archived` asks the store to bring it back and says when to come again",
