@@ -140,7 +140,7 @@ def installed(name: str, *packages: str) -> Path:
     stamp, wanted = venv / "installed", "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, stdout=sys.stderr)
-        subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages], check=True, stdout=sys.stderr)
+        subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages], check=True, stdout=sys.stderr)
         stamp.write_text(wanted)
     return venv / "bin"
 

