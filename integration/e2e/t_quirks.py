@@ -145,6 +145,11 @@ def quirk_a_part_does_not_say_so(case):
 
 
 @test(local=True)
+def quirk_parts_and_their_tags(case):
+    life(case, "unmarked", "part-tags", lacks=("ranges",), parts=True)
+
+
+@test(local=True)
 def quirk_tags_are_no_digests(case):
     life(case, "kms-tags")
 
@@ -239,3 +244,30 @@ def encryption_is_declared(case):
     case.run("init", "--config", config)
     for verb in ("run", "status"):
         check("no longer as" not in str(case.run(verb, "--config", config)), f"{verb} tells of drift that was mended")
+
+
+@test("rclone-s3")
+def a_life_on_rclone_serve_s3(case):
+    """A real server with several of these at once: parts answered whole, no conditions, no versions, other tags after an upload in parts."""
+    url = case.url()
+    many(case.source, 12)
+    big(case.source / "big.bin", 24 << 20)
+    write(case.source, "old.txt", b"first")
+    write(case.source, "moved.txt", b"content that moves" * 100)
+    case.sync(url)
+    write(case.source, "old.txt", b"second")
+    (case.source / "moved.txt").rename(case.source / "here.txt")
+    time.sleep(0.05)  # as in `life`
+    case.sync(url)
+    quiet = case.sync(url)
+    same((quiet["changes"]["added"], quiet["bytes"]["sent"]), (0, 0), "added and sent by a run without changes")
+    case.pull(url)
+    alike(case.source, case.dir / "out")
+    case.run("pull", url, case.dir / "fresh-out", env={"OFFSITE_CACHE_DIR": str(case.dir / "fresh")})
+    alike(case.source, case.dir / "fresh-out")
+    same(case.run("cat", url, "old.txt", "--at", "1").raw, b"first", "the old version")
+    case.json("check", url)
+    case.json("check", url, "--read-data")
+    case.json("prune", url, "--keep-last", "1")
+    same(case.run("cat", url, "old.txt").raw, b"second", "the new version after the prune")
+    same([key for key in case.keys() if "/probe/" in key], [], "probe objects left over")
