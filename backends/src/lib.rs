@@ -8,6 +8,7 @@
 mod archive;
 pub mod b2;
 pub mod conformance;
+mod content;
 pub mod error;
 mod fence;
 mod fenced;
@@ -47,6 +48,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
 
 pub use archive::{Restore, Restoring, Tier};
+pub use content::content_put;
 pub use error::{Error, ErrorKind, Reach, Result};
 pub use fence::{Act, Fence};
 pub use fenced::Fenced;
@@ -67,6 +69,8 @@ pub struct Capabilities {
     pub create_only: bool,
     /// `PutMode::Update` can be relied on in the same way.
     pub compare_and_swap: bool,
+    /// A condition travels with the put itself, so that it costs no request more.
+    pub conditions_are_free: bool,
     /// [`Backend::copy_exact`] runs on the server, without moving content through this machine.
     pub server_copy: bool,
     /// Names are bytes, as on a file system: no name needs `odd/` except offsite's own.

@@ -18,8 +18,8 @@ use crate::manifest::{Format, probe};
 use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, bounds};
 use crate::plan::Facts;
 use crate::transfer::{
-    Done, Doubt, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, Why, abort_stale, file_meta,
-    not_taken, place, upload_objects, upload_tree,
+    Conditions, Done, Doubt, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, Why,
+    abort_stale, file_meta, not_taken, place, upload_objects, upload_tree,
 };
 
 /// What all destinations of a run have in common.
@@ -268,6 +268,7 @@ fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
         number: part.destination.number() + 1,
         keeps: keeps(&common.keep),
         careful: lease.before.is_some(),
+        conditions: conditions(&part.destination),
         transfers: common.transfers.unwrap_or(backend.capabilities().transfers),
         backend,
         window: common.window,
@@ -278,6 +279,13 @@ fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
         findings: Mutex::default(),
         doubt: Doubt::default(),
     }
+}
+
+/// What is compared when a content is put. A first run finds nothing that it could take for its own.
+pub(super) fn conditions(destination: &Destination) -> Conditions {
+    let free = destination.backend.capabilities().conditions_are_free && destination.snapshot().is_some();
+    let format = destination.head.as_ref().map(|head| &head.format).filter(|_| free);
+    format.map(|format| Conditions { create: format.create_only, swap: format.compare_and_swap }).unwrap_or_default()
 }
 
 /// The journal of this run. One of an earlier run goes on if the lease says nobody wrote in between;

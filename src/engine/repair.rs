@@ -36,7 +36,7 @@ use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
 use crate::transfer::{
-    Header, Hub, Journal, Limit, Phase, Resumed, Target, Undone, abort_stale, file_meta, place, upload_objects, upload_tree,
+    Conditions, Header, Hub, Journal, Limit, Phase, Resumed, Target, Undone, abort_stale, file_meta, place, upload_objects, upload_tree,
 };
 
 /// What a repair has sent so far.
@@ -288,6 +288,8 @@ impl Work<'_> {
             // What lies in place of a content is not that content.
             keeps: false,
             careful: false,
+            // Nor is it known.
+            conditions: Conditions::default(),
             transfers: self.options.transfers.unwrap_or(backend.capabilities().transfers),
             backend: Arc::clone(backend),
             window: WINDOW,

@@ -190,7 +190,7 @@ impl Sink<'_> {
         let last = buffer.freeze();
         self.target.progress.bytes.fetch_add(last.len() as u64, Relaxed);
         let put = match going {
-            None => self.target.store.put(&to, PutPayload::from_bytes(last)).await.map_err(|e| self.error(&to, &e))?,
+            None => self.target.put(&to, last, self.old).await.map_err(|e| self.error(&to, &e))?,
             Some(going) => self.finish(&to, going, last).await?,
         };
         let etag = match put.e_tag {

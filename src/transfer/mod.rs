@@ -20,6 +20,7 @@ mod place;
 mod present;
 mod progress;
 mod refused;
+mod replace;
 mod stop;
 mod tree;
 mod undone;
@@ -46,6 +47,7 @@ pub use parts::{abort_stale, part_size};
 pub use place::{file_meta, kept_place, place};
 pub use progress::{Phase, Progress};
 pub use refused::{Doubt, not_taken};
+pub use replace::Conditions;
 pub use stop::Stop;
 pub use tree::upload_tree;
 pub use undone::{Undone, Why};
@@ -85,6 +87,8 @@ pub struct Target {
     /// An earlier run did not end cleanly: look before believing that a kept copy is still to be made, or that
     /// a content lies where the last snapshot says.
     pub careful: bool,
+    /// What the store compares when something is replaced.
+    pub conditions: Conditions,
     /// Uploads in flight.
     pub transfers: usize,
     /// Content bytes in flight.

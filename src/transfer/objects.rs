@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use object_store::{ObjectStoreExt, PutPayload};
 use offsite_backends::{Error as StoreError, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -251,7 +250,7 @@ impl Uploads {
         let key = self.target.rules.odd_key(entry.path.as_bytes());
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
         self.target.limit.take(read.stat.size).await;
-        let put = self.target.store.put(&to, PutPayload::from_bytes(read.content)).await.map_err(|e| self.error(to.as_ref(), &e))?;
+        let put = self.target.put(&to, read.content, old).await.map_err(|e| self.error(to.as_ref(), &e))?;
         self.target.progress.bytes.fetch_add(read.stat.size, std::sync::atomic::Ordering::Relaxed);
         done.entry.content = Some(Content {
             hash: read.hash,

@@ -137,6 +137,7 @@ impl Backend for B2Backend {
         Capabilities {
             create_only: true,
             compare_and_swap: true,
+            conditions_are_free: false,
             server_copy: true,
             any_name: false,
             max_key: 1024,

@@ -74,6 +74,7 @@ impl Backend for FileBackend {
         Capabilities {
             create_only: true,
             compare_and_swap: true,
+            conditions_are_free: false,
             server_copy: true,
             any_name: true,
             max_key: usize::MAX,

@@ -111,6 +111,7 @@ impl Backend for GcsBackend {
         Capabilities {
             create_only: true,
             compare_and_swap: true,
+            conditions_are_free: true,
             server_copy: true,
             any_name: false,
             max_key: 1024,

@@ -42,8 +42,8 @@ impl GcsStore {
         Self { inner: Arc::new(inner), control }
     }
 
-    /// The answer of a put in our words. What is put conditionally is never asked for by version, so that
-    /// a run that changes nothing does not ask the bucket whether it keeps any.
+    /// The answer of a put in our words. A record that is put conditionally is never asked for by version, so
+    /// that a run that changes nothing does not ask the bucket whether it keeps any.
     async fn answer(&self, path: &Path, put: PutResult, history: bool) -> Result<PutResult> {
         let Some(generation) = put.version else {
             // An upload in parts need not say what became of it.
@@ -91,7 +91,7 @@ fn by_generation(mode: PutMode) -> PutMode {
 #[async_trait]
 impl ObjectStore for GcsStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let history = matches!(opts.mode, PutMode::Overwrite);
+        let history = matches!(opts.mode, PutMode::Overwrite) || crate::content::is_content(&opts);
         let opts = PutOptions { mode: by_generation(opts.mode), ..opts };
         let put = self.inner.put_opts(path, payload, opts).await?;
         self.answer(path, put, history).await

@@ -105,6 +105,7 @@ impl Backend for OpendalBackend {
         Capabilities {
             create_only: can.write_with_if_not_exists,
             compare_and_swap: can.write_with_if_match,
+            conditions_are_free: true,
             server_copy: can.copy && self.store.copies,
             any_name: false,
             max_key: 1024,

@@ -85,6 +85,7 @@ impl Backend for SftpBackend {
         Capabilities {
             create_only: true,
             compare_and_swap: false,
+            conditions_are_free: false,
             server_copy: true,
             any_name: true,
             max_key: usize::MAX,

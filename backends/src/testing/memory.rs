@@ -62,6 +62,7 @@ impl Default for MemoryOptions {
         let capabilities = Capabilities {
             create_only: true,
             compare_and_swap: true,
+            conditions_are_free: true,
             server_copy: true,
             any_name: false,
             max_key: 1024,

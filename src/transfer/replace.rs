@@ -1,0 +1,72 @@
+//! A content put in the place of the one that is known to be there.
+//!
+//! Owns the condition of such a put. Invariant: where a condition costs nothing, a content is put only over the one
+//! that the last snapshot names, over one that was looked at since, or where nothing is. A put of a writer that was
+//! stopped, which comes to the store after another writer's commit, is refused there.
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{Error, ObjectStoreExt, PutMode, PutPayload, PutResult, Result, UpdateVersion};
+use offsite_backends::content_put;
+
+use super::Target;
+use crate::manifest::{KeyRules, object_path};
+use crate::model::Entry;
+
+/// So often what is there is looked at before it counts as somebody else's work.
+const LOOKS: usize = 3;
+
+/// What may be relied on when something is replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// A put where nothing is.
+    pub create: bool,
+    /// A put over one content and no other.
+    pub swap: bool,
+}
+
+impl Target {
+    /// Puts a content of one request. `old` is the entry that the last snapshot has at this path, if any.
+    pub(super) async fn put(&self, to: &Path, content: Bytes, old: Option<&Entry>) -> Result<PutResult> {
+        let payload = PutPayload::from_bytes(content);
+        let mut mode = self.condition(to, old);
+        let mut looks = 0;
+        loop {
+            let refused = match self.store.put_opts(to, payload.clone(), content_put(mode.clone())).await {
+                Err(error) if mode != PutMode::Overwrite && is_about_what_is_there(&error) => error,
+                done => return done,
+            };
+            if looks == LOOKS {
+                return Err(refused);
+            }
+            looks += 1;
+            // An earlier run that was cut off put it there, another program did, or this very put did at its first try.
+            mode = match self.store.head(to).await {
+                Ok(there) => self.over(there.e_tag, there.version),
+                Err(Error::NotFound { .. }) => self.anew(),
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    fn condition(&self, to: &Path, old: Option<&Entry>) -> PutMode {
+        let lies_there = |old: &&Entry| object_path(&KeyRules::current_key(old)).is_ok_and(|key| key == *to);
+        match old.filter(lies_there).and_then(|old| old.content.as_ref()) {
+            Some(content) => self.over(content.etag.as_ref().map(|tag| format!("\"{tag}\"")), content.version.clone()),
+            None => self.anew(),
+        }
+    }
+
+    fn over(&self, e_tag: Option<String>, version: Option<String>) -> PutMode {
+        if self.conditions.swap && e_tag.is_some() { PutMode::Update(UpdateVersion { e_tag, version }) } else { PutMode::Overwrite }
+    }
+
+    fn anew(&self) -> PutMode {
+        if self.conditions.create { PutMode::Create } else { PutMode::Overwrite }
+    }
+}
+
+/// Whether it was refused because something else is there than was said. A store may call what is gone not found.
+fn is_about_what_is_there(error: &Error) -> bool {
+    matches!(error, Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. })
+}
