@@ -54,7 +54,7 @@ pub async fn adopt(
     while let Some(line) = lines.next_line()? {
         target.stop.check()?;
         let Change::Added { entry, stamps } = line.step else { continue };
-        if entry.kind != Kind::File || target.rules.odd_key(entry.path.as_bytes()).is_some() {
+        if entry.kind != Kind::File || target.rules.key_for(&entry).is_some() {
             continue;
         }
         let Some(object) = there.meet(entry.path.as_bytes())?.filter(|t| t.size == entry.size) else { continue };

@@ -11,6 +11,7 @@ use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
 use super::outcome::Outcome;
+use super::twins::Twins;
 use super::warning::Warning;
 use super::{Machine, PROGRAM, adopt, dumps, left_out, prune, settle, strays, tidy, uploads};
 use crate::error::{Error, Result};
@@ -82,6 +83,10 @@ pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Res
         return Ok(());
     }
     let format = make_format(&mut part.destination).await?;
+    if part.destination.snapshot().is_none() && format.keys.folds() {
+        // When the plan was made nobody knew.
+        tokio::task::block_in_place(|| Twins::default().resolve(&part.plan, &format.keys))?;
+    }
     let claim = Claim {
         run: run.clone(),
         host: common.machine.host.clone(),
@@ -374,8 +379,10 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<Vec<Proble
     match destination.backend.tree() {
         None => tidy::objects(&destination.records, plan).await?,
         Some(tree) => {
-            tidy::tree(&tree, &rules, plan, keeps(&common.keep), &mut undone).await?;
-            let not_there = |e: &crate::model::Entry| place(&rules, e).is_none() && own(e);
+            let manifest = [destination.base()?, destination.base()?];
+            let wanted = tidy::Wanted { rules: &rules, plan, manifest, keeps: keeps(&common.keep) };
+            tidy::tree(&tree, wanted, &mut undone).await?;
+            let not_there = |e: &crate::model::Entry| place(&rules, e).is_none();
             settle::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
             if let Some((snapshot, _)) = destination.snapshot() {
                 match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
@@ -395,10 +402,6 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<Vec<Proble
         let _ = std::fs::remove_file(plan);
     }
     Ok(refused)
-}
-
-fn own(entry: &crate::model::Entry) -> bool {
-    entry.path.bare() == b".offsite" || entry.path.as_bytes().starts_with(b".offsite/")
 }
 
 /// Metadata of a tree's root.

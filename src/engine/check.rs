@@ -296,7 +296,12 @@ fn outcome(asked: &Asked<'_>, surveyed: &Surveyed, options: &CheckOptions) -> Ch
     if seen.sorted {
         notes.push("the store does not list in the order of its keys; the listing was sorted first".to_owned());
     }
-    if found.unlisted > 0 {
+    if found.unlisted > 0 && asked.newest.keys.folds() {
+        notes.push(format!(
+            "{} contents lie there under another spelling of their names, which the disk takes for the same",
+            found.unlisted
+        ));
+    } else if found.unlisted > 0 {
         notes.push(format!("{} objects are there although the listing has them not: this store lists wrongly", found.unlisted));
     }
     if seen.lease || found.aside > 0 {

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::twins::Twins;
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, Known, KnownStamps};
-use crate::model::{Change, Entry, Kind, Problem, RelPath, Stamps, Totals};
+use crate::manifest::{CacheReader, KeyRules, Known, KnownStamps};
+use crate::model::{Change, Entry, Kind, Problem, RelPath, Stamps, Totals, folded};
 use crate::plan::{Before, Facts, Memory, Seen, Verdict, compare};
 use crate::scan::{Event, Names, ReadError, Root, Stat, Walk, WalkOptions, read_metadata};
 use crate::spool::Writer;
@@ -27,12 +28,46 @@ pub struct Side {
     parts: Box<dyn Fn(u64) -> u64 + Send>,
     /// What went wrong on this side alone.
     pub failed: Option<Error>,
+    names: Naming,
+    twins: Twins,
+}
+
+/// What is known of the names at a destination before it is compared.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// The rules for keys; none where nothing was written yet and nobody knows.
+    pub rules: Option<KeyRules>,
+    /// The last snapshot was written without knowing that names fold there: what has a twin is sent again.
+    pub mend: bool,
+}
+
+impl Naming {
+    /// Whether names that differ may be one there.
+    pub fn may_fold(&self) -> bool {
+        self.rules.as_ref().is_none_or(KeyRules::folds)
+    }
 }
 
 impl Side {
-    pub fn new(base: CacheReader, totals: Option<Totals>, path: PathBuf, parts: Box<dyn Fn(u64) -> u64 + Send>) -> Result<Self> {
+    pub fn new(
+        base: CacheReader,
+        totals: Option<Totals>,
+        path: PathBuf,
+        parts: Box<dyn Fn(u64) -> u64 + Send>,
+        names: Naming,
+    ) -> Result<Self> {
         let plan = Writer::create(&path)?;
-        Ok(Self { base, plan, facts: Facts { base: totals, ..Facts::default() }, path, parts, failed: None })
+        let facts = Facts { base: totals, ..Facts::default() };
+        Ok(Self { base, plan, facts, path, parts, failed: None, names, twins: Twins::default() })
+    }
+
+    /// What is done when the scan has ended: newcomers whose name somebody has get none.
+    fn end(&mut self) -> Result<()> {
+        self.plan.flush()?;
+        match &self.names.rules {
+            Some(rules) if self.twins.open => std::mem::take(&mut self.twins).resolve(&self.path, rules),
+            _ => Ok(()),
+        }
     }
 
     /// Takes everything in the manifest before `path` for removed.
@@ -43,18 +78,21 @@ impl Side {
             }
             let old = known.entry()?;
             self.base.advance();
-            self.write(Change::Removed { old, moved: false }, 0)?;
+            self.write(Change::Removed { old, moved: false }, 0, false)?;
         }
         Ok(())
     }
 
     /// Leaves alone what the manifest has at or below a path that could not be read.
-    fn carry(&mut self, path: &[u8]) -> Result<()> {
+    fn carry(&mut self, path: &[u8], twin: bool) -> Result<()> {
         self.catch_up(Some(path))?;
         while let Some(known) = self.base.peek()? {
             let inside = known.path == path || (path.last() == Some(&b'/') || path.is_empty()) && known.path.starts_with(path);
             if !inside {
                 return Ok(());
+            }
+            if twin && self.names.may_fold() {
+                self.twins.known(&known.path, known.is_odd());
             }
             self.facts.counts.unchanged += 1;
             self.base.advance();
@@ -62,9 +100,10 @@ impl Side {
         Ok(())
     }
 
-    fn write(&mut self, change: Change, readers: u64) -> Result<()> {
-        self.facts.add(&change, &self.parts);
-        self.plan.push(&Line { step: change, readers, dump: false })
+    fn write(&mut self, step: Change, readers: u64, twin: bool) -> Result<()> {
+        self.facts.add(&step, &self.parts);
+        self.twins.open |= twin;
+        self.plan.push(&Line { step, readers, dump: false, twin })
     }
 
     /// Takes in a file that is made while it is sent. Its size is guessed to be that of the last one.
@@ -74,27 +113,44 @@ impl Side {
             Some(known) => Some(known.entry()?),
             None => None,
         };
+        let decided = old.as_ref().filter(|_| !self.names.mend);
+        let twin = self.names.may_fold() && decided.is_none();
+        match decided {
+            Some(old) => self.twins.known(entry.path.as_bytes(), old.odd),
+            None => self.twins.open |= twin,
+        }
         let step = match old {
             Some(old) => {
                 self.base.advance();
-                Change::Changed { entry: Entry { size: old.size, ..entry.clone() }, stamps: Stamps::default(), old, suspicion: None }
+                let entry = Entry { size: old.size, odd: old.odd, ..entry.clone() };
+                Change::Changed { entry, stamps: Stamps::default(), old, suspicion: None }
             }
             None => Change::Added { entry: entry.clone(), stamps: Stamps::default() },
         };
         self.facts.add(&step, &self.parts);
-        self.plan.push(&Line { step, readers: 0, dump: true })
+        self.plan.push(&Line { step, readers: 0, dump: true, twin })
     }
 
-    /// Compares one path; the change, if there is any to write.
-    fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, checksum: bool, meta: &mut Meta<'_>) -> Result<Option<Change>> {
+    /// Compares one path; the change, if there is any to write, and whether its name is still to be decided about.
+    fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, how: How, meta: &mut Meta<'_>) -> Result<Option<(Change, bool)>> {
         self.catch_up(Some(path))?;
         let stamps = stat.stamps();
+        let twin = how.twin && self.names.may_fold();
         let Some(known) = self.base.peek()?.filter(|k| k.path == path) else {
             let entry = if kind == Kind::File { meta.shallow() } else { meta.deep() };
-            return Ok(entry.map(|entry| Change::Added { entry, stamps }));
+            // Whether it gets its own name is decided when all its twins are known.
+            return Ok(entry.map(|entry| (Change::Added { entry, stamps }, twin)));
         };
+        // Where an earlier run knew nothing of folding, what lies there may be its twin's.
+        let again = twin && self.names.mend;
+        let odd = known.is_odd();
+        if twin && !again {
+            self.twins.known(path, odd);
+        }
+        // What has no content gets its name as soon as that is free.
+        let freed = odd && !twin && kind != Kind::File;
         let seen = Seen { kind, size: stat.size, mtime: stat.mtime, rights: (stat.mode, stat.uid, stat.gid), stamps };
-        let verdict = compare(&before(known), &seen, checksum);
+        let verdict = if again || freed { Verdict::Changed } else { compare(&before(known), &seen, how.checksum) };
         if verdict == Verdict::Same {
             self.facts.counts.unchanged += 1;
             self.base.advance();
@@ -102,10 +158,13 @@ impl Side {
         }
         let old = known.entry()?;
         self.base.advance();
-        let entry = if verdict == Verdict::Compare { meta.deep() } else { meta.shallow() };
+        let deep = verdict == Verdict::Compare || (again || freed) && kind != Kind::File;
+        let entry = if deep { meta.deep() } else { meta.shallow() };
         // It went away this moment: as the manifest has it until the next scan.
         let Some(mut entry) = entry else { return Ok(None) };
-        Ok(Some(match verdict {
+        // Where it lies it stays; only a content that is sent anew may get its own name again.
+        entry.odd = odd && (twin || verdict != Verdict::Changed);
+        let change = match verdict {
             Verdict::Same | Verdict::Compare => {
                 entry.content.clone_from(&old.content);
                 if entry.same_metadata(&old) {
@@ -116,8 +175,17 @@ impl Side {
             }
             Verdict::Suspect(why) => Change::Changed { entry, stamps, old, suspicion: Some(why) },
             Verdict::Changed => Change::Changed { entry, stamps, old, suspicion: None },
-        }))
+        };
+        Ok(Some((change, again)))
     }
+}
+
+/// How one path is looked at.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    checksum: bool,
+    /// It or a directory above it has a twin.
+    twin: bool,
 }
 
 fn before(known: &Known) -> Before {
@@ -198,12 +266,14 @@ pub struct Comparing<'a> {
 pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
     let threads = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { 2 } else { 0 };
     let fail = |e| Error::source(how.root.path(), e);
-    let mut walk = Walk::start(Arc::clone(how.root), how.walk.clone(), threads).map_err(fail)?;
+    let twins = sides.iter().any(|side| side.names.may_fold());
+    let options = WalkOptions { twins, ..how.walk.clone() };
+    let mut walk = Walk::start(Arc::clone(how.root), options, threads).map_err(fail)?;
     let mut scanned = Scanned::default();
-    let mut found: Vec<Option<Change>> = Vec::new();
+    let mut found = Vec::new();
     let mut dumps = how.dumps.iter().peekable();
     while let Some(event) = walk.next_event() {
-        let (Event::Entry(path, _) | Event::Skipped(path, _) | Event::Unread(path, _)) = &event;
+        let (Event::Entry(path, ..) | Event::Skipped(path, _) | Event::Unread(path, ..)) = &event;
         while let Some(dump) = dumps.next_if(|dump| dump.path.as_bytes() <= *path) {
             each(sides, |side| side.dump(dump));
         }
@@ -214,18 +284,19 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
         }
         no_directory_of_a_dump(how, path)?;
         match event {
-            Event::Entry(path, stat) => {
+            Event::Entry(path, stat, twin) => {
                 scanned.entries += 1;
                 if scanned.entries % 4096 == 0 {
                     how.stop.check()?;
                     how.progress.iter().for_each(|p| p.scanned.store(scanned.entries, Relaxed));
                 }
-                one_path(how, sides, &mut found, path, &stat, &mut scanned);
+                let twin = twin || twins && is_twin_of_dump(how, path);
+                one_path(how, sides, &mut found, (path, &stat, twin), &mut scanned);
             }
             Event::Skipped(path, what) => scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not kept") }),
-            Event::Unread(b"", error) => return Err(fail(error)),
-            Event::Unread(path, error) => {
-                each(sides, |side| side.carry(path));
+            Event::Unread(b"", error, _) => return Err(fail(error)),
+            Event::Unread(path, error, twin) => {
+                each(sides, |side| side.carry(path, twin || twins && is_twin_of_dump(how, path)));
                 let gone = error.kind() == std::io::ErrorKind::NotFound;
                 // Its metadata may have been refused already.
                 let said = scanned.unread.last().is_some_and(|last| last.path.as_bytes() == path);
@@ -246,7 +317,7 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
         side.catch_up(None)?;
         side.facts.seen = scanned.entries;
         side.facts.counts.skipped = scanned.skipped.len() as u64;
-        side.plan.flush()
+        side.end()
     });
     Ok(scanned)
 }
@@ -264,7 +335,19 @@ fn no_directory_of_a_dump(how: &Comparing<'_>, path: &[u8]) -> Result<()> {
     }
 }
 
-fn one_path(how: &Comparing<'_>, sides: &mut [Side], found: &mut Vec<Option<Change>>, path: &[u8], stat: &Stat, scanned: &mut Scanned) {
+/// A dump stands in no directory of the source, but has a name all the same.
+fn is_twin_of_dump(how: &Comparing<'_>, path: &[u8]) -> bool {
+    let top = path.split(|b| *b == b'/').next().unwrap_or_default();
+    !how.dumps.is_empty() && how.dumps.iter().any(|dump| folded(dump.path.as_bytes()) == folded(top))
+}
+
+fn one_path(
+    how: &Comparing<'_>,
+    sides: &mut [Side],
+    found: &mut Vec<Option<(Change, bool)>>,
+    (path, stat, twin): (&[u8], &Stat, bool),
+    scanned: &mut Scanned,
+) {
     let Some(kind) = stat.kind() else { return };
     let mut meta = Meta { root: how.root, names: how.names, path, stat, shallow: None, deep: None, problem: None };
     found.clear();
@@ -273,20 +356,21 @@ fn one_path(how: &Comparing<'_>, sides: &mut [Side], found: &mut Vec<Option<Chan
         let change = if side.failed.is_some() {
             None
         } else {
-            side.look(path, stat, kind, how.checksum, &mut meta).unwrap_or_else(|error| {
+            side.look(path, stat, kind, How { checksum: how.checksum, twin }, &mut meta).unwrap_or_else(|error| {
                 side.failed = Some(error);
                 None
             })
         };
-        if matches!(&change, Some(Change::Added { entry, .. } | Change::Changed { entry, .. }) if entry.kind == Kind::File) {
+        let step = change.as_ref().map(|(step, _)| step);
+        if matches!(step, Some(Change::Added { entry, .. } | Change::Changed { entry, .. }) if entry.kind == Kind::File) {
             readers |= 1 << index;
         }
         found.push(change);
     }
     scanned.unread.extend(meta.problem);
     for (side, change) in sides.iter_mut().zip(found.drain(..)) {
-        if let Some(change) = change
-            && let Err(error) = side.write(change, readers)
+        if let Some((change, twin)) = change
+            && let Err(error) = side.write(change, readers, twin)
         {
             side.failed = Some(error);
         }

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use offsite_backends::Backend;
 use tokio::task::JoinHandle;
 
-use super::compare::{Comparing, Scanned, Side, compare_all, tree_root};
+use super::compare::{Comparing, Naming, Scanned, Side, compare_all, tree_root};
 use super::destination::Destination;
 use super::outcome::Outcome;
 use super::sync::{Report, SyncOptions, coarse_now, shown_url};
@@ -31,6 +31,8 @@ pub(super) struct Asked<'a> {
     pub options: &'a SyncOptions,
     pub report: &'a Report,
     pub started: Instant,
+    /// The run is going to write there: then a directory that was made before disks were looked at is looked at now.
+    pub writes: bool,
 }
 
 /// What the scan saw.
@@ -80,7 +82,7 @@ pub(super) async fn compared(asked: Asked<'_>, opened: Opened) -> Compared {
     }
     let early = Early::start(&asked, &all.destinations);
     show_phase(&all, report, if early.is_some() { Phase::Scanning } else { Phase::Loading });
-    let as_remembered = load_all(&mut all, options).await;
+    let as_remembered = load_all(&mut all, options, asked.writes).await;
     show_phase(&all, report, Phase::Scanning);
     let seen = match early {
         Some(early) if as_remembered => Some(early.end().await),
@@ -138,11 +140,13 @@ fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<D
 
 /// Loads all destinations side by side and drops those that cannot be; answers whether every one that is
 /// left has the snapshot that was remembered. None left is no.
-async fn load_all(all: &mut Compared, options: &SyncOptions) -> bool {
+async fn load_all(all: &mut Compared, options: &SyncOptions, writes: bool) -> bool {
     let loads = all.destinations.drain(..).map(|(index, mut destination)| async move {
         let remembered = destination.snapshot().map(|(_, hash)| *hash);
-        let loaded = load(&mut destination, options).await;
-        let same = remembered.is_some() && destination.snapshot().map(|(_, hash)| *hash) == remembered;
+        let rules = destination.rules();
+        let loaded = load(&mut destination, options, writes).await;
+        let same = rules == destination.rules();
+        let same = same && remembered.is_some() && destination.snapshot().map(|(_, hash)| *hash) == remembered;
         (index, destination, loaded.map(|()| same))
     });
     let mut as_remembered = true;
@@ -160,8 +164,11 @@ async fn load_all(all: &mut Compared, options: &SyncOptions) -> bool {
     as_remembered && !all.destinations.is_empty()
 }
 
-async fn load(destination: &mut Destination, options: &SyncOptions) -> Result<()> {
+async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool) -> Result<()> {
     destination.load(options.adopt, options.start_over).await?;
+    if writes {
+        destination.look_at_disk().await?;
+    }
     if !options.adopt {
         destination.foreign = occupied::top_names(destination).await?;
     }
@@ -256,7 +263,13 @@ impl Scan {
 fn side(place: usize, destination: &Destination) -> Result<Side> {
     let totals = destination.snapshot().map(|(s, _)| s.totals);
     let plan = destination.local(&format!("plan-{place}"));
-    Side::new(destination.base()?, totals, plan, parts_of(destination))
+    Side::new(destination.base()?, totals, plan, parts_of(destination), naming(destination))
+}
+
+fn naming(destination: &Destination) -> Naming {
+    let rules = (destination.head.is_some() || destination.backend.tree().is_none()).then(|| destination.rules());
+    let mend = destination.snapshot().is_some_and(|(s, _)| s.keys.any_name && s.keys.disk.is_none());
+    Naming { rules, mend }
 }
 
 /// The scan of a run whose destinations are loaded; none if there are no destinations.

@@ -17,8 +17,10 @@ use super::Machine;
 use super::lease::Hold;
 use super::prune::Locked;
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, CacheWriter, Format, KnownStamps, Leaf, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, PageRef, Snapshot};
+use crate::manifest::{
+    CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
+};
+use crate::model::{DiskRules, Hash, PageRef, Snapshot};
 use crate::spool::{cache_error, private_dir, private_file};
 
 /// A snapshot as far as deciding about its age needs.
@@ -261,9 +263,27 @@ impl Destination {
         Ok(())
     }
 
-    /// The rules for keys; those of a tree where nothing was written yet.
-    pub fn rules(&self) -> crate::manifest::KeyRules {
-        self.head.as_ref().map_or_else(crate::manifest::KeyRules::any, |h| h.format.keys.clone())
+    /// The rules for keys; those of a tree where nothing was written yet. What was found out about a disk after the
+    /// destination was made stands in the newest snapshot.
+    pub fn rules(&self) -> KeyRules {
+        let Some(head) = &self.head else { return KeyRules::any() };
+        let newest = head.snapshot.as_ref().map(|(snapshot, _)| &snapshot.keys).filter(|keys| keys.disk.is_some());
+        newest.unwrap_or(&head.format.keys).clone()
+    }
+
+    /// Looks once at what the disk of a directory does to names, if no run has done so yet; whether it does anything
+    /// to them that was not known.
+    pub async fn look_at_disk(&mut self) -> Result<bool> {
+        let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
+        if self.rules().disk.is_some() {
+            return Ok(false);
+        }
+        // What is wrong there is met again by the run itself.
+        let Ok(disk) = probe_disk(&tree, PROBE).await else { return Ok(false) };
+        let news = disk != DiskRules::default();
+        head.format.keys.disk = Some(disk);
+        self.keep_head(head)?;
+        Ok(news)
     }
 }
 

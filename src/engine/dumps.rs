@@ -14,7 +14,7 @@ use super::outcome::DumpOutcome;
 use crate::error::{Error, Result};
 use crate::model::{Change, Entry, Kind, RelPath, Time};
 use crate::spool::Reader;
-use crate::transfer::{Dump, Journal, Line, Sent, Target, send_dump};
+use crate::transfer::{Blocked, Dump, Journal, Line, Sent, Target, Undone, make_way, send_dump};
 
 /// Rights of a dump: it holds everything.
 const MODE: u32 = 0o600;
@@ -39,6 +39,7 @@ pub fn entries(dumps: &[Dump]) -> Vec<Entry> {
         sparse: false,
         allocated: None,
         xattrs: Vec::new(),
+        odd: false,
         content: None,
     };
     let mut entries: Vec<Entry> = dumps.iter().map(entry).collect();
@@ -62,6 +63,11 @@ pub async fn send(
     journal: &Arc<Mutex<Journal>>,
 ) -> Result<Dumped> {
     let (mut planned, alone) = planned(common, part)?;
+    let blocked = match tree {
+        // What is refused is said when way is made for all else.
+        Some(tree) if target.rules.folds() => make_way(tree, &target.rules, &part.plan, true, &mut Undone::default()).await?,
+        _ => Blocked::default(),
+    };
     let mut outcomes = Vec::new();
     for (index, dump) in common.feeds.dumps().iter().enumerate() {
         let began = Instant::now();
@@ -69,9 +75,13 @@ pub async fn send(
             return Err(Error::damaged(dump.path.display(), "it is in no plan"));
         };
         let stays = step.1.is_some();
-        let sent = match send_dump(target, tree, journal, dump, pieces, step).await {
-            Err(error) if target.is_of_entry(&error).await => Sent::Not(error.to_string()),
-            sent => sent?,
+        let sent = if blocked.keeps_out(&target.rules, &step.0) {
+            Sent::Not("a file whose name is the same there could not be moved away".into())
+        } else {
+            match send_dump(target, tree, journal, dump, pieces, step).await {
+                Err(error) if target.is_of_entry(&error).await => Sent::Not(error.to_string()),
+                sent => sent?,
+            }
         };
         let (bytes, error) = match sent {
             Sent::Whole(bytes) => (bytes, None),

@@ -36,11 +36,13 @@ mod repair;
 mod report;
 mod scratch;
 mod settle;
+mod spellings;
 mod status;
 mod strays;
 mod suspects;
 mod sync;
 mod tidy;
+mod twins;
 mod uploads;
 mod warning;
 

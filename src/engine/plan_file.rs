@@ -140,6 +140,10 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{} is at {}, the plan starts from {}", outcome.url, name(now), name(heading.base))]));
     }
+    if destination.look_at_disk().await? {
+        let what = "was never asked what its disk does to names, and it does not take all of them as they are";
+        return Err(Error::Moved(vec![format!("{} {what}", outcome.url)]));
+    }
     let mut refused = judge(&heading.facts, &options.limits, heading.cost);
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
     let now = Claimant { host: &machine.host, source: &source, job: None, kind: None };
@@ -188,7 +192,7 @@ fn check_and_copy(root: &Root, mut rows: Reader<Row>, spool: &Path) -> Result<()
         if moved.len() < SHOWN {
             moved.extend(what_moved(root, &line.step));
         }
-        out.push(&Line { step: line.step, readers: 1, dump: false })?;
+        out.push(&Line { readers: 1, dump: false, ..*line })?;
     }
     out.flush()?;
     if moved.is_empty() { Ok(()) } else { Err(Error::Moved(moved)) }

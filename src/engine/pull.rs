@@ -22,8 +22,8 @@ use super::scratch::Scratch;
 use super::sync::Report;
 use super::warning::Note;
 use crate::error::{Error, Result};
-use crate::manifest::Lost;
-use crate::model::Problem;
+use crate::manifest::{KeyRules, Lost, probe_disk};
+use crate::model::{DiskRules, Problem};
 use crate::plan::{Limits, judge};
 use crate::scan::{Filter, Root};
 use crate::transfer::{Archived, Phase, of_target};
@@ -84,13 +84,21 @@ pub async fn pull_onto(
     let manifest = scratch.0.join("manifest");
     let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
     let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;
-    let open = open(target, options.dry_run).await?;
+    let open = open(target, options.dry_run).await?.map(|open| Open { tree: through(open.tree), ..open });
     progress.set_phase(Phase::Scanning);
     let kept = options.privileges.of(&snapshot);
     let (plan, links) = (scratch.0.join("plan"), scratch.0.join("links"));
     let root = open.as_ref().map(|open| Arc::clone(&open.root));
-    let how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, stop: &report.stop };
-    let compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
+    let rules = KeyRules::any();
+    let mut how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &report.stop };
+    let mut compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
+    if let Some(open) = open.as_ref().filter(|_| !options.dry_run && compared.any()) {
+        how.rules.disk = disk(&open.tree).await;
+        // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
+        if how.rules.disk.as_ref().is_some_and(|disk| *disk != DiskRules::default()) {
+            compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
+        }
+    }
     judged(&compared, &destination, options, snapshot.number, lost.is_empty())?;
     let mut outcome = PullOutcome {
         url: destination.backend.location().to_string(),
@@ -100,14 +108,14 @@ pub async fn pull_onto(
         problems: lost.iter().map(lost_problem).chain(compared.problems.clone()).collect(),
         ..PullOutcome::default()
     };
-    let open = open.filter(|_| !options.dry_run && (compared.facts.counts.any() || compared.links > 0));
+    let open = open.filter(|_| !options.dry_run && compared.any());
     if let Some(open) = open {
         room(target, compared.growth)?;
         progress.begin_transfer(compared.facts.uploads, compared.facts.bytes);
-        let tree = through(open.tree);
         let (destination, copies) = (&destination, &scratch.0.join("copies"));
-        let pull =
-            Pull { destination, snapshot: &snapshot, tree, plan: &plan, links: &links, copies, manifest: &manifest, options, kept, report };
+        let (snapshot, rules) = (&snapshot, how.rules);
+        let (tree, plan, links, manifest) = (open.tree, &plan, &links, &manifest);
+        let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, report };
         let pulled = pull.carry_out().await?;
         outcome.files = pulled.fetched.files;
         outcome.bytes = pulled.fetched.bytes;
@@ -194,6 +202,14 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
         return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
     }
     Ok(Some(Open { root, tree }))
+}
+
+/// What the disk of the target does to names; none where that cannot be found out, which the pull then meets itself.
+async fn disk(tree: &Arc<dyn Tree>) -> Option<DiskRules> {
+    let place = format!("{}/probe", String::from_utf8_lossy(STAGING));
+    let found = probe_disk(tree, &place).await.ok();
+    let _ = tree.remove_staging().await;
+    found
 }
 
 /// Refuses what cannot fit before anything is fetched.

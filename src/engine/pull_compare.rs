@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::privileges::Kept;
 use super::pull::{PullOptions, STAGING};
+use super::spellings::Spellings;
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, OWN};
-use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Stamps, Totals};
+use crate::manifest::{CacheReader, KeyRules, OWN};
+use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Stamps, Totals, folded};
 use crate::plan::Facts;
 use crate::scan::{Event, Names, Root, Stat, Walk, WalkOptions, hash_file, read_metadata};
 use crate::spool::Writer;
@@ -31,6 +32,8 @@ pub struct Comparing<'a> {
     pub links: &'a Path,
     pub options: &'a PullOptions,
     pub kept: Kept,
+    /// What the disk of the target does to names.
+    pub rules: KeyRules,
     pub stop: &'a Stop,
 }
 
@@ -47,6 +50,13 @@ pub struct Compared {
     pub growth: u64,
     /// Sparse files not in it: how much they take is not known.
     pub unsized_sparse: u64,
+}
+
+impl Compared {
+    /// Whether there is anything to be done.
+    pub fn any(&self) -> bool {
+        self.facts.counts.any() || self.links > 0
+    }
 }
 
 /// A further name of a file.
@@ -77,6 +87,11 @@ fn own(path: &[u8]) -> bool {
     [OWN, STAGING].into_iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
+/// Whether a disk that folds names would take this one for the staging area's.
+fn folds_to_staging(path: &[u8]) -> bool {
+    folded(path.split(|byte| *byte == b'/').next().unwrap_or_default()) == STAGING
+}
+
 struct Work<'a> {
     how: &'a Comparing<'a>,
     names: Names,
@@ -89,6 +104,7 @@ struct Work<'a> {
     local: Totals,
     /// Parts of the manifest are missing: what is only here may be in them.
     lossy: bool,
+    spellings: Spellings,
 }
 
 /// Compares; `lossy` says that parts of the manifest could not be read, so nothing counts as superfluous.
@@ -103,18 +119,19 @@ pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
         hard: HashMap::new(),
         local: Totals::default(),
         lossy,
+        spellings: Spellings::default(),
     };
     if let Some(root) = &how.root {
         let options = WalkOptions { hide: Some(STAGING), ..WalkOptions::default() };
         let mut walk = Walk::start(Arc::clone(root), options, 2).map_err(|e| Error::target(root.path(), e))?;
         while let Some(event) = walk.next_event() {
             match event {
-                Event::Entry(path, stat) => work.local(path, &stat)?,
+                Event::Entry(path, stat, _) => work.local(path, &stat)?,
                 Event::Skipped(path, what) => {
                     work.missing_until(Some(path))?;
                     work.problem(path, format!("a {what} stands here; it is left alone"));
                 }
-                Event::Unread(path, error) => work.unreadable(path, &error)?,
+                Event::Unread(path, error, _) => work.unreadable(path, &error)?,
             }
         }
     }
@@ -142,7 +159,7 @@ impl Work<'_> {
             _ => {}
         }
         self.compared.facts.add(&change, |_| 1);
-        self.plan.push(&Line { step: change, readers: 0, dump: false })
+        self.plan.push(&Line::new(change, 0))
     }
 
     /// Counts what a file takes on the disk and what goes with the one that it replaces.
@@ -172,7 +189,7 @@ impl Work<'_> {
             self.manifest.advance();
             self.refuse_own(&entry);
             let entry = self.restored(entry);
-            if covers(self.how.options, &entry) && !self.is_other_name(&entry)? {
+            if self.is_brought(&entry) && !self.is_other_name(&entry)? {
                 self.write(Change::Added { entry, stamps: Stamps::default() })?;
             }
         }
@@ -184,6 +201,24 @@ impl Work<'_> {
         if entry.kind != Kind::Dir && own(path) && self.compared.problems.len() < SAID {
             self.problem(path, "offsite keeps this name for itself, so it is not pulled; `offsite cat` reads it".into());
         }
+    }
+
+    /// Whether it is brought over; where it is asked for and cannot have its name here, that is said.
+    fn is_brought(&mut self, entry: &Entry) -> bool {
+        if !covers(self.how.options, entry) {
+            return false;
+        }
+        let rules = &self.how.rules;
+        let (path, bare) = (entry.path.as_bytes(), entry.path.bare());
+        let why = if rules.folds() && folds_to_staging(bare) || rules.odd_key(bare).is_some() {
+            "the disk here cannot have this name"
+        } else if rules.folds() && self.spellings.clash(path) {
+            "the disk here takes this name for another one's that is pulled"
+        } else {
+            return true;
+        };
+        self.problem(path, format!("{why}, so it is not pulled; pull it onto another disk, or `offsite cat` reads it"));
+        false
     }
 
     /// A local directory that cannot be looked into: what belongs there is not fetched.
@@ -224,7 +259,7 @@ impl Work<'_> {
         self.manifest.advance();
         self.refuse_own(&wanted);
         let wanted = self.restored(wanted);
-        if !covers(self.how.options, &wanted) || self.is_other_name(&wanted)? {
+        if !self.is_brought(&wanted) || self.is_other_name(&wanted)? {
             return Ok(());
         }
         let Some(root) = self.how.root.clone() else { return Ok(()) };
@@ -296,6 +331,7 @@ fn bare(path: &[u8], kind: Kind) -> Entry {
         sparse: false,
         allocated: None,
         xattrs: Vec::new(),
+        odd: false,
         content: None,
     }
 }

@@ -41,6 +41,8 @@ pub struct Pull<'a> {
     pub manifest: &'a Path,
     pub options: &'a PullOptions,
     pub kept: Kept,
+    /// What the disk of the target does to names.
+    pub rules: KeyRules,
     pub report: &'a Report,
 }
 
@@ -75,13 +77,16 @@ impl Pull<'_> {
         let fetch = self.fetch();
         let mut fetched = Fetched::default();
         if self.options.delete {
-            make_way(tree, &KeyRules::any(), self.plan, false, &mut fetched.undone).await.map_err(here)?;
+            // What is still there is replaced, as any other file that differs.
+            let _blocked = make_way(tree, &self.rules, self.plan, false, &mut fetched.undone).await.map_err(here)?;
         }
         fetch.run(self.plan, &mut fetched).await?;
         self.set_metadata(&fetch, &mut fetched).await?;
         let linked = self.link(&fetch, &mut fetched).await?;
         if self.options.delete {
-            tidy::tree(tree, &KeyRules::any(), self.plan, false, &mut fetched.undone).await.map_err(here)?;
+            let manifest = [CacheReader::open(self.manifest, None)?, CacheReader::open(self.manifest, None)?];
+            let wanted = tidy::Wanted { rules: &self.rules, plan: self.plan, manifest, keeps: false };
+            tidy::tree(tree, wanted, &mut fetched.undone).await.map_err(here)?;
         }
         let meta = Arc::clone(&fetch.meta);
         let manifest = CacheReader::open(self.manifest, None)?;
@@ -183,7 +188,7 @@ impl Pull<'_> {
             };
             let mtime = Stamp { secs: entry.mtime.secs, nanos: entry.mtime.nanos };
             if !there.is_some_and(|s| s.kind == FileKind::File && s.size == entry.size && s.mtime == mtime) {
-                copies.push(&Line { step: Change::Added { entry: entry.clone(), stamps: Stamps::default() }, readers: 0, dump: false })?;
+                copies.push(&Line::new(Change::Added { entry: entry.clone(), stamps: Stamps::default() }, 0))?;
             }
             unlinked.push((entry.path, Why::Unlinked { first, error }));
         }

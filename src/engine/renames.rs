@@ -81,7 +81,7 @@ pub fn find(root: &Root, plan: &Path, base: CacheReader, facts: Facts, parts: &d
         };
         stamped += u64::from(matches!(step, Change::Stamped { .. }));
         sum.add(&step, parts);
-        out.push(&Line { step, readers: line.readers, dump: line.dump })?;
+        out.push(&Line { step, readers: line.readers, dump: line.dump, twin: line.twin })?;
     }
     out.flush()?;
     std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::cache(plan, e))?;

@@ -29,7 +29,7 @@ pub fn decide(
     let mut dumps = 0;
     while let Some(line) = lines.next_line()? {
         stop.check()?;
-        let (readers, dump) = (line.readers, line.dump);
+        let (readers, dump, twin) = (line.readers, line.dump, line.twin);
         dumps += u64::from(dump);
         let step = match line.step {
             Change::Changed { entry, stamps, old, suspicion: Some(_) } => decided(root, entry, stamps, old, unread),
@@ -37,7 +37,7 @@ pub fn decide(
         };
         if let Some(step) = step {
             sum.add(&step, parts);
-            out.push(&Line { step, readers, dump })?;
+            out.push(&Line { step, readers, dump, twin })?;
         }
     }
     out.flush()?;

@@ -84,7 +84,7 @@ pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &S
 
 /// The same over backends that are open already.
 pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options: &SyncOptions, report: &Report) -> SyncOutcome {
-    let asked = Asked { machine, source, options, report, started: Instant::now() };
+    let asked = Asked { machine, source, options, report, started: Instant::now(), writes: true };
     let Compared { destinations, mut outcomes, mut errors, seen, scan_start } = compared(asked, opened).await;
     if let Some(seen) = seen {
         let mut ends = Ends { outcomes: &mut outcomes, errors: &mut errors };
@@ -131,7 +131,7 @@ pub async fn plan_over(
     keep: Option<&Path>,
 ) -> Vec<PlanReport> {
     let urls: Vec<String> = opened.iter().map(|(url, _)| url.clone()).collect();
-    let asked = Asked { machine, source, options, report, started: Instant::now() };
+    let asked = Asked { machine, source, options, report, started: Instant::now(), writes: false };
     let Compared { destinations, outcomes, errors, seen, scan_start } = compared(asked, opened).await;
     let mut reports: Vec<PlanReport> = outcomes.iter().zip(&errors).map(|(o, e)| empty_report(o, e.as_ref(), options)).collect();
     let Some(mut seen) = seen else { return reports };

@@ -4,7 +4,7 @@
 //! be done is in a local file until it is done, so a run that was killed here is finished by the next.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use offsite_backends::Tree;
 
 use super::destination::Destination;
 use crate::error::{Error, Result};
-use crate::manifest::{KeyRules, Records};
-use crate::model::{Change, Entry, Kind};
+use crate::manifest::{CacheReader, KeyRules, Records};
+use crate::model::{Change, Entry, Hash, Kind, folded};
 use crate::spool::{Reader, Writer};
-use crate::transfer::{Line, Undone, kept_place, place};
+use crate::transfer::{Line, Undone, kept_place, place, planned};
 
 const BATCH: usize = 1000;
 
@@ -116,9 +116,23 @@ fn gone(change: &Change) -> Option<&Entry> {
     .filter(|old| old.kind == Kind::File)
 }
 
+/// What a tree is to be like after a plan.
+pub struct Wanted<'a> {
+    pub rules: &'a KeyRules,
+    pub plan: &'a Path,
+    /// Two readers of the manifest that the tree is to be like, from its first record: it is gone through twice.
+    pub manifest: [CacheReader; 2],
+    /// Files that are removed go to `kept/`.
+    pub keeps: bool,
+}
+
 /// Removes from a tree: files go to `kept/` if `keeps`, then empty directories go. A path that has another
-/// kind now was made way for already. What the tree refuses is noted, and the others go.
-pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<()> {
+/// kind now was made way for already, and so was one whose name the disk takes for that of something in the
+/// manifest: what is there is the new one. What the tree refuses is noted, and the others go.
+pub async fn tree(tree: &Arc<dyn Tree>, wanted: Wanted<'_>, undone: &mut Undone) -> Result<()> {
+    let Wanted { rules, plan, manifest: [names, mut now], keeps } = wanted;
+    let taken = if rules.folds() { taken(rules, plan, names)? } else { HashSet::new() };
+    let is_taken = |place: &[u8]| !taken.is_empty() && taken.contains(&Hash::of(&folded(place)));
     let mut open: Vec<Vec<u8>> = Vec::new();
     let mut removals = Removals { tree, rules, keeps, waiting: Vec::new() };
     let mut lines = Reader::<Line>::open(plan)?;
@@ -126,6 +140,10 @@ pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bo
         match &line.step {
             Change::Removed { old, .. } => {
                 let Some(place) = place(rules, old) else { continue };
+                if is_taken(&place) {
+                    removals.push(None, old, undone).await?;
+                    continue;
+                }
                 if old.kind == Kind::Dir {
                     while let Some(dir) = open.pop_if(|dir| !place.starts_with(&[dir, &b"/"[..]].concat())) {
                         removals.flush(undone).await?;
@@ -136,7 +154,11 @@ pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bo
                 }
                 removals.push(Some(place), old, undone).await?;
             }
-            Change::Changed { old, .. } => removals.push(None, old, undone).await?,
+            Change::Changed { entry, old, .. } => {
+                let moved = place(rules, &planned(entry)) != place(rules, old) && arrived(&mut now, old)?;
+                let from = if moved { place(rules, old).filter(|place| !is_taken(place)) } else { None };
+                removals.push(from, old, undone).await?;
+            }
             _ => {}
         }
     }
@@ -145,6 +167,43 @@ pub async fn tree(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bo
         undone.take(&dir, tree.remove_dir(&dir).await.or_else(other_kind))?;
     }
     Ok(())
+}
+
+/// The names that entries of `now` have and old ones give up, as far as the disk takes them for the same.
+fn taken(rules: &KeyRules, plan: &Path, mut now: CacheReader) -> Result<HashSet<Hash>> {
+    let (mut given_up, mut taken) = (HashSet::new(), HashSet::new());
+    let mut lines = Reader::<Line>::open(plan)?;
+    while let Some(line) = lines.next_line()? {
+        let old = match &line.step {
+            Change::Removed { old, .. } => old,
+            Change::Changed { entry, old, .. } if place(rules, &planned(entry)) != place(rules, old) => old,
+            _ => continue,
+        };
+        given_up.extend(place(rules, old).map(|place| Hash::of(&folded(&place))));
+    }
+    while !given_up.is_empty()
+        && let Some(known) = now.peek()?
+    {
+        let bare = known.path.strip_suffix(b"/").unwrap_or(&known.path);
+        let fold = Hash::of(&folded(bare));
+        if given_up.contains(&fold) && place(rules, &known.entry()?).as_deref() == Some(bare) {
+            taken.insert(fold);
+        }
+        now.advance();
+    }
+    Ok(taken)
+}
+
+/// Whether the manifest has something else now than this: a content that did not come after all lies where it lay.
+fn arrived(now: &mut CacheReader, old: &Entry) -> Result<bool> {
+    while let Some(known) = now.peek()? {
+        match known.path.as_slice().cmp(old.path.as_bytes()) {
+            Ordering::Less => now.advance(),
+            Ordering::Equal => return Ok(known.entry()?.content != old.content),
+            Ordering::Greater => break,
+        }
+    }
+    Ok(false)
 }
 
 /// Files that are removed at once: on a server far away each would take a round trip.

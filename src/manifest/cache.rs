@@ -15,6 +15,8 @@ use crate::model::{Content, Entry, Hash, Kind, PageRef, RelPath, Stamps, Time, X
 use crate::spool::private_file;
 
 const MAGIC: &[u8; 8] = b"offsite\x01";
+/// Set in a record's kind where the entry is odd.
+const ODD: u8 = 0x80;
 /// Larger blocks than any page can make are damage, not data.
 const MAX_BLOCK: u32 = 64 << 20;
 
@@ -70,11 +72,16 @@ impl Known {
     }
 
     pub fn kind(&self) -> Kind {
-        match self.quick().kind {
+        match self.quick().kind & !ODD {
             1 => Kind::Dir,
             2 => Kind::Symlink,
             _ => Kind::File,
         }
+    }
+
+    /// See [`Entry::odd`].
+    pub fn is_odd(&self) -> bool {
+        self.quick().kind & ODD != 0
     }
 
     pub fn size(&self) -> u64 {
@@ -118,6 +125,7 @@ impl Known {
             sparse: rest.sparse,
             allocated,
             xattrs: rest.xattrs.into_iter().map(|(n, v)| Xattr { name: RelPath(n), value: RelPath(v) }).collect(),
+            odd: self.is_odd(),
             content: rest.content.map(|(hash, since, key, etag, version)| Content { hash, since, key, etag, version }),
         })
     }
@@ -159,7 +167,7 @@ impl CacheWriter {
         let path = entry.path.as_bytes();
         let shared = self.last.iter().zip(path).take_while(|(a, b)| a == b).count();
         let quick = Quick {
-            kind: entry.kind as u8,
+            kind: entry.kind as u8 | if entry.odd { ODD } else { 0 },
             size: entry.size,
             mtime: (entry.mtime.secs, entry.mtime.nanos),
             mode: entry.mode,
@@ -356,6 +364,7 @@ mod tests {
             sparse: true,
             allocated: Some(1 << 40),
             xattrs: vec![Xattr { name: "user.x".into(), value: RelPath::new(vec![0, 255]) }],
+            odd: false,
             content: Some(Content { hash: Hash([7; 32]), since: 3, key: None, etag: Some("e".into()), version: None }),
         }
     }

@@ -11,6 +11,7 @@ use object_store::{PutMode, UpdateVersion};
 use offsite_backends::{ErrorKind, Lack};
 use serde::{Deserialize, Serialize};
 
+use super::disk::{PROBE, probe_disk};
 use super::keys::KeyRules;
 use super::readable::reads_back;
 use super::records::{Records, object_path};
@@ -61,7 +62,11 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
     let (keys, create_only, compare_and_swap) = if capabilities.any_name {
-        (KeyRules::any(), capabilities.create_only, capabilities.compare_and_swap)
+        let disk = match records.backend().tree() {
+            Some(tree) => Some(probe_disk(&tree, PROBE).await?),
+            None => None,
+        };
+        (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
     } else {
         let (create_only, swap) = probe_conditions(records, &id).await?;
         reads_back(records, &condition_key(&id), &BODY).await?;
@@ -140,6 +145,7 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         },
         trims: !kept(1) && !kept(4),
         edges: !kept(1) && kept(4),
+        disk: None,
     };
     records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
     Ok(rules)

@@ -7,7 +7,7 @@
 use object_store::path::Path;
 
 pub use crate::model::KeyRules;
-use crate::model::{Content, Entry, Hash};
+use crate::model::{Content, DiskRules, Entry, Hash, folded};
 
 /// What offsite keeps for itself.
 pub const OWN: &[u8] = b".offsite";
@@ -15,7 +15,15 @@ pub const OWN: &[u8] = b".offsite";
 impl KeyRules {
     /// For a real directory tree.
     pub fn any() -> Self {
-        Self { any_name: true, max_key: usize::MAX, max_segment: usize::MAX, changed: String::new(), trims: false, edges: false }
+        Self {
+            any_name: true,
+            max_key: usize::MAX,
+            max_segment: usize::MAX,
+            changed: String::new(),
+            trims: false,
+            edges: false,
+            disk: None,
+        }
     }
 
     fn fits(&self, key: &[u8]) -> bool {
@@ -31,8 +39,24 @@ impl KeyRules {
 
     /// The key of a file's current content; `None` means the path itself.
     pub fn odd_key(&self, path: &[u8]) -> Option<String> {
-        let own = path == OWN || path.starts_with(b".offsite/");
-        (own || !self.fits(path)).then(|| format!(".offsite/odd/{}", Hash::of(path)))
+        let own = path == OWN || path.starts_with(b".offsite/") || self.folds() && folded(top(path)) == OWN;
+        let disk_takes = || self.disk.as_ref().is_none_or(|disk| disk.takes(path));
+        (own || !self.fits(path) || !disk_takes()).then(|| odd(path))
+    }
+
+    /// The same for an entry that is to be written: one whose name another entry has is odd too.
+    pub fn key_for(&self, entry: &Entry) -> Option<String> {
+        if entry.odd { Some(odd(entry.path.bare())) } else { self.odd_key(entry.path.bare()) }
+    }
+
+    /// Whether names that differ are sure to be two.
+    pub fn folds(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.folds)
+    }
+
+    /// Whether symlinks have a place of their own.
+    pub fn links(&self) -> bool {
+        !self.disk.as_ref().is_some_and(|disk| disk.no_links)
     }
 
     /// Where a content goes when it is replaced or removed.
@@ -51,6 +75,41 @@ impl KeyRules {
     }
 }
 
+/// The first part of a path.
+fn top(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+fn odd(path: &[u8]) -> String {
+    format!(".offsite/odd/{}", Hash::of(path))
+}
+
+impl DiskRules {
+    /// Whether the disk has such names as they are.
+    fn takes(&self, path: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(path) else { return !self.text && self.refused.is_empty() };
+        !text.chars().any(|c| self.refused.contains(c)) && text.split('/').all(|part| self.takes_part(part))
+    }
+
+    fn takes_part(&self, part: &str) -> bool {
+        !(self.ends && part.ends_with(['.', ' ']) || self.devices && is_device(part) || self.aliases && is_short(part))
+    }
+}
+
+/// A name of a device under Windows, whatever its ending.
+fn is_device(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = |name: &str| stem.strip_prefix(name).is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit());
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+}
+
+/// A name that FAT and NTFS may give another file besides its own: `LETTER~1.TXT`.
+fn is_short(part: &str) -> bool {
+    let (stem, ending) = part.rsplit_once('.').unwrap_or((part, ""));
+    let number = stem.rsplit_once('~').map_or("", |(_, number)| number);
+    stem.len() <= 8 && ending.len() <= 3 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
 fn trimmed(part: &str) -> bool {
     part.starts_with([' ', '.']) && part != ".offsite" || part.ends_with([' ', '.'])
 }
@@ -64,7 +123,7 @@ mod tests {
     use super::*;
 
     fn s3() -> KeyRules {
-        KeyRules { any_name: false, max_key: 900, max_segment: 1024, changed: "\\".into(), trims: false, edges: false }
+        KeyRules { any_name: false, max_key: 900, max_segment: 1024, changed: "\\".into(), trims: false, edges: false, disk: None }
     }
 
     #[test]
@@ -93,6 +152,37 @@ mod tests {
         }
         for path in ["a.", "d./e", " a", "a ", "d /e", "\u{a0}a"] {
             assert!(rules.odd_key(path.as_bytes()).is_some(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_disk_does_not_take_is_odd() {
+        let disk =
+            DiskRules { folds: true, aliases: true, refused: ":?\u{1}".into(), ends: true, devices: true, text: true, no_links: true };
+        let rules = KeyRules { disk: Some(disk), ..KeyRules::any() };
+        for path in ["a", "Dir/b c", ".hidden", "console", "com10.txt", "a~b", "LONGER-THAN~1.TXT", "ä"] {
+            assert_eq!(rules.odd_key(path.as_bytes()), None, "{path}");
+        }
+        for path in [
+            ".OFFSITE",
+            ".Offsite/lease.json",
+            "a:b",
+            "co:lon/in",
+            "q?",
+            "\u{1}",
+            "end.",
+            "end /in",
+            "con",
+            "Nul.txt",
+            "lpt1",
+            "LETTER~1.TXT",
+        ] {
+            assert!(rules.odd_key(path.as_bytes()).is_some(), "{path}");
+        }
+        assert!(rules.odd_key(b"\xff").is_some());
+        let probed = KeyRules { disk: Some(DiskRules::default()), ..KeyRules::any() };
+        for path in [&b"a:b"[..], b"\xff", b"con", b"end."] {
+            assert_eq!(probed.odd_key(path), None);
         }
     }
 

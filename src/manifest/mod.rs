@@ -6,6 +6,7 @@
 
 mod cache;
 mod cutter;
+mod disk;
 mod format;
 mod json;
 mod keys;
@@ -18,6 +19,7 @@ mod weave;
 
 pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
 pub use cutter::{Cutter, Page};
+pub use disk::{PROBE, probe_disk};
 pub use format::{FORMAT, Format, probe};
 pub use keys::{KeyRules, OWN};
 pub use load::{Leaf, Lost, PageSource};

@@ -140,6 +140,10 @@ pub struct Entry {
     pub allocated: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
+    /// It has no name of its own in the tree that is the destination, because the disk there takes the name of another
+    /// entry for the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub odd: bool,
     /// Files only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,

@@ -6,6 +6,7 @@
 pub mod bounds;
 mod change;
 mod entry;
+mod fold;
 mod path;
 mod sample;
 mod snapshot;
@@ -14,8 +15,9 @@ mod zone;
 
 pub use change::{Change, Counts, Stamps, Suspicion};
 pub use entry::{Content, Entry, Hash, Kind, Xattr};
+pub use fold::{fold_hash, folded, twins};
 pub use path::RelPath;
 pub use sample::{Sample, Weight};
-pub use snapshot::{KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot, Trouble};
+pub use snapshot::{DiskRules, KeepRules, KeyRules, PageRef, Problem, Snapshot, Totals, TreeRoot, Trouble};
 pub use time::{Time, span};
 pub use zone::{Calendar, Zone};

@@ -73,6 +73,36 @@ pub struct KeyRules {
     /// It refuses or changes parts with white space at an end or a dot at the last; a dot at the first is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edges: bool,
+    /// What the disk below a directory does; none where nobody has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskRules>,
+}
+
+/// What a disk below a directory does to names. Each at its default: as Linux's own file systems do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskRules {
+    /// It takes names for one that differ only in case or in Unicode's normal form.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub folds: bool,
+    /// It gives files short names besides their own: `LETTER~1.TXT`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub aliases: bool,
+    /// Characters that it refuses.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "bounds::characters")]
+    pub refused: String,
+    /// It refuses or changes parts with a dot or space at their end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
+    /// It refuses the names of devices: `CON`, `NUL`, `COM1`…
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub devices: bool,
+    /// It takes only names that are UTF-8.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub text: bool,
+    /// It has no symlinks.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_links: bool,
 }
 
 /// Which snapshots stay. All that any rule names stay; the newest always does.

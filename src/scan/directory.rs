@@ -28,6 +28,8 @@ pub(super) struct Item {
     start: u32,
     len: u16,
     pub is_dir: bool,
+    /// Another name here may be the same on some disks.
+    pub twin: bool,
     pub looked: Looked,
     pub child: Option<Arc<Task>>,
 }
@@ -63,8 +65,9 @@ fn look(fd: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> {
     }
 }
 
-/// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names.
-pub(super) fn list(fd: OwnedFd, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<Listing> {
+/// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names; with `twins`
+/// those are marked that some disks take for one.
+pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<Listing> {
     let mut names = Vec::new();
     let mut items = Vec::new();
     let mut dir = Dir::read_from(&fd)?;
@@ -94,10 +97,15 @@ pub(super) fn list(fd: OwnedFd, keep: impl Fn(&[u8], bool) -> bool) -> io::Resul
         }
         let start = u32::try_from(names.len()).map_err(|_| io::Error::other("a directory with more than 4 GiB of names"))?;
         names.extend_from_slice(name);
-        items.push(Item { start, len: name.len() as u16, is_dir, looked, child: None });
+        items.push(Item { start, len: name.len() as u16, is_dir, twin: false, looked, child: None });
     }
     let at = |item: &Item| &names[item.start as usize..item.start as usize + item.len as usize];
     items.sort_unstable_by(|a, b| compare(at(a), a.is_dir, at(b), b.is_dir));
+    if twins {
+        for place in crate::model::twins(items.iter().map(at)) {
+            items[place].twin = true;
+        }
+    }
     let lazy = items.len() > LAZY_ABOVE;
     if !lazy {
         items.retain_mut(|item| {

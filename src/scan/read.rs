@@ -214,6 +214,7 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
         sparse,
         allocated: sparse.then_some(stat.allocated),
         xattrs,
+        odd: false,
         content: None,
     })
 }

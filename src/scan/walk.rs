@@ -26,17 +26,19 @@ pub struct WalkOptions {
     pub hide: Option<&'static [u8]>,
     /// Leave out this path and what lies below it, without a slash at its end (offsite's own cache).
     pub own: Option<Vec<u8>>,
+    /// Say which names have a twin: another one beside them that some disks take for the same.
+    pub twins: bool,
 }
 
 /// One step of a walk.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A path (a directory's ends in `/`) and its metadata.
-    Entry(&'a [u8], Stat),
+    /// A path (a directory's ends in `/`), its metadata, and whether it or a directory above it has a twin.
+    Entry(&'a [u8], Stat, bool),
     /// A socket, pipe or device.
     Skipped(&'a [u8], &'static str),
-    /// This path, or what lies below it, could not be read.
-    Unread(&'a [u8], io::Error),
+    /// This path, or what lies below it, could not be read; whether it or a directory above it has a twin.
+    Unread(&'a [u8], io::Error, bool),
 }
 
 pub(super) struct Task {
@@ -75,9 +77,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Walk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    stack: Vec<(Listing, usize)>,
+    /// Listings, where their names begin in the path, and whether a directory on the way has a twin.
+    stack: Vec<(Listing, usize, bool)>,
     /// A directory that was yielded and is entered next.
-    enter: Option<Arc<Task>>,
+    enter: Option<(Arc<Task>, bool)>,
     path: Vec<u8>,
 }
 
@@ -93,25 +96,26 @@ impl Walk {
                 std::thread::Builder::new().name("walk".into()).spawn(move || shared.work())
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { shared, threads, stack: Vec::new(), enter: Some(first), path: Vec::new() })
+        Ok(Self { shared, threads, stack: Vec::new(), enter: Some((first, false)), path: Vec::new() })
     }
 
     /// The next step; none at the end.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         loop {
-            if let Some(task) = self.enter.take() {
+            if let Some((task, twin)) = self.enter.take() {
                 self.path.clear();
                 self.path.extend_from_slice(&task.path);
                 match self.shared.take(&task) {
-                    Ok(listing) => self.stack.push((listing, self.path.len())),
-                    Err(error) => return Some(Event::Unread(&self.path, error)),
+                    Ok(listing) => self.stack.push((listing, self.path.len(), twin)),
+                    Err(error) => return Some(Event::Unread(&self.path, error, twin)),
                 }
             }
-            let (listing, base) = self.stack.last_mut()?;
+            let (listing, base, twin) = self.stack.last_mut()?;
             let Some(mut item) = listing.items.next() else {
                 self.stack.pop();
                 continue;
             };
+            item.twin |= *twin;
             self.path.truncate(*base);
             self.path.extend_from_slice(listing.name(&item));
             let stat = match std::mem::replace(&mut item.looked, Looked::Later) {
@@ -126,9 +130,10 @@ impl Walk {
                 self.path.push(b'/');
             }
             match stat {
-                Err(error) => return Some(Event::Unread(&self.path, error)),
+                Err(error) => return Some(Event::Unread(&self.path, error, item.twin)),
                 Ok(stat) if (stat.file_type == FileType::Dir) != item.is_dir => {
-                    return Some(Event::Unread(&self.path, io::Error::other("it changed its kind while it was looked at")));
+                    let error = io::Error::other("it changed its kind while it was looked at");
+                    return Some(Event::Unread(&self.path, error, item.twin));
                 }
                 Ok(stat) => return Some(self.yielded(item, stat)),
             }
@@ -140,9 +145,9 @@ impl Walk {
             return Event::Skipped(&self.path, what);
         }
         if item.is_dir && !(self.shared.options.one_file_system && stat.dev != self.shared.device) {
-            self.enter = Some(item.child.unwrap_or_else(|| new_task(self.path.clone())));
+            self.enter = Some((item.child.unwrap_or_else(|| new_task(self.path.clone())), item.twin));
         }
-        Event::Entry(&self.path, stat)
+        Event::Entry(&self.path, stat, item.twin)
     }
 }
 
@@ -219,7 +224,7 @@ impl Shared {
         let fd = self.root.open_dir(path)?;
         let only_tag = self.options.exclude_caches && super::filter::is_cache(&fd);
         let top = path.is_empty();
-        let listing = list(fd, |name, is_dir| {
+        let listing = list(fd, self.options.twins, |name, is_dir| {
             let own = self.options.own.as_deref().is_some_and(|own| own.strip_prefix(path) == Some(name));
             let hidden = only_tag && name != b"CACHEDIR.TAG" || top && self.options.hide == Some(name) || own;
             !hidden && self.options.filter.keeps(path, name, is_dir)
@@ -269,7 +274,7 @@ mod tests {
         let mut out = Vec::new();
         while let Some(event) = walk.next_event() {
             match event {
-                Event::Entry(path, _) => out.push(path.to_vec()),
+                Event::Entry(path, ..) => out.push(path.to_vec()),
                 other => panic!("{other:?}"),
             }
         }

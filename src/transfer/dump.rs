@@ -22,7 +22,7 @@ use super::keep::keep_old;
 use super::objects::tag;
 use super::place::{file_meta, kept_place};
 use crate::error::{Error, Result};
-use crate::manifest::object_path;
+use crate::manifest::{KeyRules, object_path};
 use crate::model::{Content, Entry, Hash, Stamps};
 
 /// Parts of this length: 10,000 of them are 156 GiB.
@@ -48,7 +48,7 @@ pub async fn send_dump(
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
     let mut got = Got { pieces, hasher: blake3::Hasher::new(), size: 0 };
-    let key = target.rules.odd_key(entry.path.as_bytes());
+    let key = target.rules.key_for(&entry);
     let sink = Sink { target, journal, entry: &entry, old: old.as_ref(), key: key.clone() };
     let fits = |size: u64| verdict(dump, size, old.as_ref().map(|old| old.size));
     let stored = match tree {
@@ -161,7 +161,7 @@ impl Sink<'_> {
         }
         let staged = out.finish().await?;
         let path = self.key.clone().map_or_else(|| self.entry.path.0.clone(), String::into_bytes);
-        let keep = self.old.and_then(|old| kept_place(&self.target.rules, old));
+        let keep = self.old.filter(|old| KeyRules::current_key(old) == path).and_then(|old| kept_place(&self.target.rules, old));
         for published in tree.publish(vec![Publish { staged, path, keep }], true).await {
             published?;
         }

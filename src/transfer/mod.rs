@@ -44,14 +44,14 @@ pub use journal::{Done, Header, Journal, Resumed, Upload};
 pub use limit::Limit;
 pub use objects::upload_objects;
 pub use parts::{abort_stale, part_size};
-pub use place::{file_meta, kept_place, place};
+pub use place::{file_meta, kept_place, place, planned};
 pub use progress::{Phase, Progress};
 pub use refused::{Doubt, not_taken};
 pub use replace::Conditions;
 pub use stop::Stop;
 pub use tree::upload_tree;
 pub use undone::{Undone, Why};
-pub use way::make_way;
+pub use way::{Blocked, make_way};
 pub use witness::Witness;
 
 use crate::manifest::KeyRules;
@@ -67,6 +67,16 @@ pub struct Line {
     /// The content is made while it is sent: see `dump.rs`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dump: bool,
+    /// The tree may take its name for another one's: whether it gets its own is still to be decided.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub twin: bool,
+}
+
+impl Line {
+    /// A step whose content `readers` read.
+    pub fn new(step: Change, readers: u64) -> Self {
+        Self { step, readers, dump: false, twin: false }
+    }
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -179,7 +179,7 @@ impl Uploads {
     /// A rename: the content is already there under another key.
     async fn copy(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<()> {
         let Some(content) = &from.content else { return Ok(()) };
-        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let key = self.target.rules.key_for(entry);
         let source = object_path(&crate::manifest::KeyRules::current_key(from))?;
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
         let put = self.target.backend.copy_exact(&source, &to, from.size, content.etag.as_deref()).await?;
@@ -247,7 +247,7 @@ impl Uploads {
         if let Some(old) = old {
             keep_old(&self.target, old).await?;
         }
-        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let key = self.target.rules.key_for(entry);
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
         self.target.limit.take(read.stat.size).await;
         let put = self.target.put(&to, read.content, old).await.map_err(|e| self.error(to.as_ref(), &e))?;

@@ -103,7 +103,7 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
     let Some(store) = uploads.target.backend.multipart() else {
         return Err(Error::Usage(format!("{}: this store takes no uploads in parts", uploads.target.backend.location())).into());
     };
-    let key = uploads.target.rules.odd_key(path.as_bytes());
+    let key = uploads.target.rules.key_for(&job.entry);
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
     let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
     let (id, there) = (going.upload.id.clone(), going.arrived());

@@ -16,14 +16,24 @@ pub fn file_meta(entry: &Entry) -> FileMeta {
     }
 }
 
-/// Where an entry lies in a tree; none for what only the manifest holds (directories and links that would
-/// lie in `.offsite/`).
+/// Where an entry lies in a tree; none for what only the manifest holds: directories and links that would
+/// lie in `.offsite/`, or whose names or kind the disk there does not have.
 pub fn place(rules: &KeyRules, entry: &Entry) -> Option<Vec<u8>> {
-    match (rules.odd_key(entry.path.bare()), entry.kind) {
+    // Where a content lies is known, whatever the rules say today.
+    if entry.content.is_some() {
+        return Some(KeyRules::current_key(entry));
+    }
+    match (rules.key_for(entry), entry.kind) {
+        (None, Kind::Symlink) if !rules.links() => None,
         (None, _) => Some(entry.path.bare().to_vec()),
         (Some(key), Kind::File) => Some(key.into_bytes()),
         (Some(_), _) => None,
     }
+}
+
+/// An entry as far as a new content of it goes, which may lie elsewhere than the one that it has.
+pub fn planned(entry: &Entry) -> Entry {
+    Entry { content: None, ..entry.clone() }
 }
 
 /// Where the content of `old` goes when it is replaced.

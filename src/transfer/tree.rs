@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::{FileKind, Publish, Staged, Stamp, Tree};
+use offsite_backends::{Error as StoreError, ErrorKind, FileKind, Publish, Staged, Stamp, Tree};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal};
 use super::objects::{Trouble, as_read, note_source};
 use super::parts::part_size;
-use super::place::{file_meta, kept_place, place};
+use super::place::{file_meta, kept_place, place, planned};
 use super::present::is_there;
 use super::refused::Subject;
 use super::undone::Why;
@@ -66,7 +66,7 @@ pub async fn upload_tree(
     done: Sorted<Done>,
 ) -> Result<()> {
     let mut undone = Undone::default();
-    make_way(tree, &target.rules, plan, true, &mut undone).await?;
+    let blocked = make_way(tree, &target.rules, plan, true, &mut undone).await?;
     for (path, why) in undone.reasons() {
         if let Why::Refused(error) = why {
             target.settle(journal, Subject { path: path.clone(), from: None }, Err(error.clone().into())).await?;
@@ -84,6 +84,11 @@ pub async fn upload_tree(
         let path = line.step.path().clone();
         let earlier = finished.meet(path.as_bytes())?;
         if line.dump {
+            continue;
+        }
+        if line.step.entry().is_some_and(|entry| blocked.keeps_out(&target.rules, &planned(entry))) {
+            let error = StoreError::new(ErrorKind::Exists, path.display(), "a file whose name is the same there could not be moved away");
+            target.settle(journal, Subject::of(&line.step), Err(error.into())).await?;
             continue;
         }
         let slot = tokio::select! {
@@ -157,7 +162,12 @@ impl Sender {
     async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<Ready>> {
         let mtime = self.tree.kept_stamp(Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos });
         let mut found = None;
-        for place in [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)].into_iter().flatten() {
+        let mut places = [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)];
+        if self.target.rules.folds() {
+            // Something new may have its name by now, in another spelling.
+            places.reverse();
+        }
+        for place in places.into_iter().flatten() {
             let stat = self.tree.stat(&place).await?;
             if stat.is_some_and(|s| s.kind == FileKind::File && s.size == from.size && s.mtime == mtime) {
                 found = Some(place);
@@ -166,7 +176,7 @@ impl Sender {
         }
         let Some(found) = found else { return Ok(None) };
         let staged = self.tree.stage_copy(&found, from.size, file_meta(entry)).await?;
-        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let key = self.target.rules.key_for(entry);
         let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
         let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
         let entry = Entry { content, ..entry.clone() };
@@ -183,14 +193,16 @@ impl Sender {
         earlier: Option<Done>,
         readers: u64,
     ) -> Result<Option<Ready>> {
-        let Some(path) = place(&self.target.rules, &entry) else { return Ok(None) };
+        let Some(path) = place(&self.target.rules, &planned(&entry)) else { return Ok(None) };
+        // What lies elsewhere is moved away after the commit.
+        let replaces = |old: &Entry| place(&self.target.rules, old).as_ref() == Some(&path);
         match entry.kind {
             Kind::Dir => {
                 self.tree.make_dir(&path).await?;
                 return Ok(Some(Ready::new(None, Done { entry, stamps, unstable: false })));
             }
             Kind::Symlink => {
-                if let Some(old) = old.filter(|o| o.kind == Kind::File) {
+                if let Some(old) = old.filter(|o| o.kind == Kind::File && replaces(o)) {
                     self.tree.remove_file(&path, kept_place(&self.target.rules, &old).as_deref()).await?;
                 }
                 return self.symlink(&path, &entry).await.map(|()| None);
@@ -198,7 +210,8 @@ impl Sender {
             Kind::File => {}
         }
         self.target.progress.files.fetch_add(1, Relaxed);
-        if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size && d.entry.mtime == entry.mtime) {
+        let as_then = |d: &Done| d.stamps == stamps && d.entry.size == entry.size && d.entry.mtime == entry.mtime;
+        if earlier.is_some_and(|d| as_then(&d) && place(&self.target.rules, &d.entry).as_ref() == Some(&path)) {
             return Ok(None);
         }
         let suspect = match &old {
@@ -214,14 +227,15 @@ impl Sender {
                 other => other,
             }
         };
-        let keep = old.as_ref().and_then(|o| kept_place(&self.target.rules, o));
+        let keep = old.as_ref().filter(|o| replaces(o)).and_then(|o| kept_place(&self.target.rules, o));
         match sent {
             Ok((staged, done)) => {
                 if done.unstable {
                     self.target.note(|f| f.unstable.push(entry.path.clone()));
                 }
                 if staged.is_none() {
-                    self.tree.set_meta(&path, file_meta(&done.entry)).await?;
+                    // As it was, so it lies where it lay.
+                    self.tree.set_meta(&KeyRules::current_key(&done.entry), file_meta(&done.entry)).await?;
                 }
                 Ok(Some(Ready::new(staged.map(|staged| Publish { staged, path, keep }), done)))
             }
@@ -234,7 +248,7 @@ impl Sender {
     }
 
     fn content(&self, entry: &Entry, hash: Hash) -> Content {
-        let key = self.target.rules.odd_key(entry.path.as_bytes());
+        let key = self.target.rules.key_for(entry);
         Content { hash, since: self.target.number, key, etag: None, version: None }
     }
 

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite_backends::{ErrorKind, Tree};
+use offsite_backends::{ErrorKind, FileKind, Tree};
 
 use super::place::{kept_place, place};
 use super::{Line, Undone};
 use crate::error::Result;
 use crate::manifest::KeyRules;
-use crate::model::{Change, Hash, Kind};
+use crate::model::{Change, Entry, Hash, Kind, folded};
 use crate::spool::Reader;
 
 /// Names, by their hashes.
@@ -38,13 +38,23 @@ fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     parents.chain([path])
 }
 
-/// The names that an old entry gives up and a new one of another kind takes.
-fn taken(plan: &Path) -> Result<Names> {
+/// What two names have in common that the tree takes for one.
+fn name_there(rules: &KeyRules, bare: &[u8]) -> Vec<u8> {
+    if rules.folds() { folded(bare) } else { bare.to_vec() }
+}
+
+/// Whether an entry is to have its own name there.
+fn is_named(rules: &KeyRules, entry: &Entry) -> bool {
+    place(rules, entry).as_deref() == Some(entry.path.bare())
+}
+
+/// The names that an old entry gives up and a new one takes: one of another kind, or of a name that is the same there.
+fn taken(rules: &KeyRules, plan: &Path) -> Result<Names> {
     let mut removed = Names::default();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
         if let Change::Removed { old, .. } = &line.step {
-            removed.add(old.path.bare());
+            removed.add(&name_there(rules, old.path.bare()));
         }
     }
     let mut taken = Names::default();
@@ -53,34 +63,53 @@ fn taken(plan: &Path) -> Result<Names> {
     }
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
-        if let Change::Added { entry, .. } | Change::Renamed { entry, .. } = &line.step
-            && removed.0.contains(&Hash::of(entry.path.bare()))
-        {
-            taken.add(entry.path.bare());
+        if let Change::Added { entry, .. } | Change::Renamed { entry, .. } | Change::Changed { entry, .. } = &line.step {
+            let name = name_there(rules, entry.path.bare());
+            if removed.0.contains(&Hash::of(&name)) && is_named(rules, entry) {
+                taken.add(&name);
+            }
         }
     }
     Ok(taken)
 }
 
-/// Moves away what has another kind now, so that the new one finds its name free. What the tree refuses is noted.
-pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<()> {
-    let taken = taken(plan)?;
+/// Names that did not become free.
+#[derive(Default)]
+pub struct Blocked(Names);
+
+impl Blocked {
+    /// Whether this entry would be written over what is still there.
+    pub fn keeps_out(&self, rules: &KeyRules, entry: &Entry) -> bool {
+        !self.0.0.is_empty() && is_named(rules, entry) && self.0.cover(&name_there(rules, entry.path.bare()))
+    }
+}
+
+/// Moves away what has another kind now, or a new entry whose name the tree takes for the same, so that the new one
+/// finds its name free. What the tree refuses is noted; the names of files among that are answered.
+pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<Blocked> {
+    let (taken, mut blocked) = (taken(rules, plan)?, Blocked::default());
     if taken.0.is_empty() {
-        return Ok(());
+        return Ok(blocked);
     }
     let mut dirs = Vec::new();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
         if let Change::Removed { old, .. } = &line.step
-            && taken.cover(old.path.bare())
+            && taken.cover(&name_there(rules, old.path.bare()))
             && let Some(place) = place(rules, old)
+            && is_named(rules, old)
         {
             match old.kind {
                 Kind::Dir => dirs.push(place),
+                _ if rules.folds() && was_made(tree, rules, old, &place).await? => {}
                 _ => match tree.remove_file(&place, kept_place(rules, old).filter(|_| keeps).as_deref()).await {
                     // A run that was cut off has made way already.
                     Err(error) if error.kind == ErrorKind::Exists => {}
-                    done => _ = undone.take(&place, done)?,
+                    done => {
+                        if undone.take(&place, done)?.is_none() {
+                            blocked.0.add(&name_there(rules, old.path.bare()));
+                        }
+                    }
                 },
             }
         }
@@ -91,7 +120,15 @@ pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps
             done => _ = undone.take(dir, done)?,
         }
     }
-    Ok(())
+    Ok(blocked)
+}
+
+/// Whether a run that was cut off made way already: then what has the name, by another spelling, is the new entry.
+async fn was_made(tree: &Arc<dyn Tree>, rules: &KeyRules, old: &Entry, place: &[u8]) -> Result<bool> {
+    match kept_place(rules, old) {
+        Some(kept) => Ok(tree.stat(&kept).await?.is_some()),
+        None => Ok(tree.stat(place).await?.is_some_and(|found| old.kind == Kind::Symlink && found.kind != FileKind::Symlink)),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod damage;
 mod dumps;
 mod estimates;
 mod every_verb;
+mod fold;
 mod foreign;
 mod guard;
 mod harness;

@@ -166,8 +166,7 @@ fn is_free(act: Act, key: &[u8]) -> bool {
     match act {
         Act::Create | Act::Put if key == KEY.as_bytes() || WORDS.contains(&key) => true,
         Act::Create if key == Format::KEY.as_bytes() => true,
-        Act::Tree => false,
-        _ => key.starts_with(b".offsite/probe/"),
+        _ => key == b".offsite/probe" || key.starts_with(b".offsite/probe/"),
     }
 }
 
@@ -214,7 +213,10 @@ mod tests {
             (Act::Put, "a file", true),
             (Act::Create, "a file", true),
             (Act::Delete, "a file", true),
-            (Act::Tree, ".offsite/probe/x", true),
+            (Act::Tree, "a file", true),
+            (Act::Tree, ".offsite/probe/x", false),
+            (Act::Delete, ".offsite/probe", false),
+            (Act::Tree, ".offsite/probes", true),
             (Act::Create, ".offsite/format.json", false),
             (Act::Put, ".offsite/format.json", false),
             (Act::Delete, ".offsite/format.json", true),

@@ -52,6 +52,7 @@ fn entry(path: &str, content: &[u8]) -> Entry {
         sparse: false,
         allocated: None,
         xattrs: Vec::new(),
+        odd: false,
         content: (kind == Kind::File).then_some(Content { hash, since: 1, key: None, etag: None, version: None }),
     }
 }
@@ -73,7 +74,7 @@ fn snapshot(number: u64, woven: &Woven) -> Snapshot {
         program: "test".into(),
         run: "r".into(),
         root: woven.packed.root.clone(),
-        keys: KeyRules { any_name: false, max_key: 900, max_segment: 250, changed: String::new(), trims: false, edges: false },
+        keys: KeyRules { any_name: false, max_key: 900, max_segment: 250, changed: String::new(), trims: false, edges: false, disk: None },
         objects: woven.objects.clone(),
         tree: TreeRoot { mode: 0o755, mtime: Time::default(), uid: 0, gid: 0, xattrs: Vec::new() },
         totals: woven.totals,

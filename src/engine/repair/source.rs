@@ -116,17 +116,13 @@ impl Planning<'_> {
         }
         if wrong.entry.kind != Kind::File {
             self.planned.others += 1;
-            return self.lines.push(&Line {
-                step: Change::Added { entry: wrong.entry, stamps: Stamps::default() },
-                readers: 1,
-                dump: false,
-            });
+            return self.lines.push(&Line::new(Change::Added { entry: wrong.entry, stamps: Stamps::default() }, 1));
         }
         let why = match self.in_source(&wrong.entry).await? {
             Ok((entry, stamps)) => {
                 self.planned.files += 1;
                 self.planned.bytes = self.planned.bytes.saturating_add(entry.size);
-                return self.lines.push(&Line { step: Change::Added { entry, stamps }, readers: 1, dump: false });
+                return self.lines.push(&Line::new(Change::Added { entry, stamps }, 1));
             }
             Err(why) => why,
         };
@@ -159,7 +155,7 @@ impl Planning<'_> {
         match read {
             Ok((hash, ..)) if entry.content.as_ref().is_none_or(|c| c.hash != hash) => Ok(Err("the source has another content now".into())),
             Ok(_) => match read_metadata(self.root, path, &stat, &self.names, true) {
-                Ok(now) => Ok(Ok((now, stat.stamps()))),
+                Ok(now) => Ok(Ok((Entry { odd: entry.odd, ..now }, stat.stamps()))),
                 Err(error) => self.unreadable(entry, error),
             },
             Err(error) => self.unreadable(entry, error),

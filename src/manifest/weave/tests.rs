@@ -24,6 +24,7 @@ fn entry(number: u32, size: u64) -> Entry {
         sparse: false,
         allocated: None,
         xattrs: Vec::new(),
+        odd: false,
         content: Some(Content { hash: Hash::of(&size.to_le_bytes()), since: 1, key: None, etag: None, version: None }),
     }
 }
