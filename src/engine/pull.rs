@@ -93,7 +93,7 @@ pub async fn pull_onto(
     let mut how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &report.stop };
     let mut compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
     if let Some(open) = open.as_ref().filter(|_| !options.dry_run && compared.any()) {
-        how.rules.disk = disk(&open.tree).await;
+        how.rules.disk = disk(&open.tree).await?;
         // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
         if how.rules.disk.as_ref().is_some_and(|disk| *disk != DiskRules::default()) {
             compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
@@ -204,12 +204,17 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
     Ok(Some(Open { root, tree }))
 }
 
-/// What the disk of the target does to names; none where that cannot be found out, which the pull then meets itself.
-async fn disk(tree: &Arc<dyn Tree>) -> Option<DiskRules> {
+/// What the disk of the target does to names; none where something else is wrong than the whole place, which the pull
+/// then meets itself.
+async fn disk(tree: &Arc<dyn Tree>) -> Result<Option<DiskRules>> {
     let place = format!("{}/probe", String::from_utf8_lossy(STAGING));
-    let found = probe_disk(tree, &place).await.ok();
+    let found = probe_disk(tree, &place).await;
+    let _ = tree.clear_staging().await;
     let _ = tree.remove_staging().await;
-    found
+    match found {
+        Err(Error::Store(error)) if error.concerns_place() => Err(of_target(error)),
+        found => Ok(found.ok()),
+    }
 }
 
 /// Refuses what cannot fit before anything is fetched.

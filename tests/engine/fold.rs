@@ -359,7 +359,7 @@ async fn a_pull_that_removes_does_not_remove_what_it_brought() {
     rename(&world, "Img", "iMG");
     rename(&world, "Dir", "dir");
     world.synced(&backend).await;
-    let options = PullOptions { limits: world.options.limits.clone(), ..options };
+    let options = PullOptions { limits: world.options.limits, ..options };
     let pulled = pull_onto(&world, &backend, "target", &options).await;
     assert_eq!((pulled.exit, pulled.problems.len()), (0, 0), "{pulled:?}");
     same_trees(&world.source(), &world.path("target"));

@@ -32,8 +32,16 @@ fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
+/// What a pull does to find out what its target's disk does to names: there each refusal is an answer.
+fn is_look(path: &[u8]) -> bool {
+    path.starts_with(b".offsite-pull/probe")
+}
+
 impl FaultyTree {
     async fn call<T>(&self, verb: &'static str, path: &[u8], run: impl Future<Output = Result<T>>) -> Result<T> {
+        if is_look(path) {
+            return run.await;
+        }
         call(&self.script, verb, &text(path), run).await
     }
 }
@@ -65,6 +73,9 @@ impl Tree for FaultyTree {
     }
 
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
+        if items.iter().all(|item| is_look(&item.path)) {
+            return self.inner.publish(items, durable).await;
+        }
         // Decided first and done in one batch, so that a durable one stays one.
         let (mut verdicts, mut wanted) = (Vec::new(), Vec::new());
         for item in items {
