@@ -268,7 +268,7 @@ fn side(place: usize, destination: &Destination) -> Result<Side> {
 
 fn naming(destination: &Destination) -> Naming {
     let rules = (destination.head.is_some() || destination.backend.tree().is_none()).then(|| destination.rules());
-    let mend = destination.snapshot().is_some_and(|(s, _)| s.keys.any_name && s.keys.disk.is_none());
+    let mend = destination.snapshot().is_some_and(|(s, _)| s.keys.any_name && !s.keys.folds());
     Naming { rules, mend }
 }
 

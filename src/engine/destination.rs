@@ -4,17 +4,17 @@
 //! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
 //! cache is current. The cache is never believed over the destination.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_backends::{self as backends, Backend, Fence, Fenced};
+use offsite_backends::{self as backends, Backend, Fence, Fenced, Tree};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
 use super::lease::Hold;
+use super::occupied::Foreign;
 use super::prune::Locked;
 use crate::error::{Error, Result};
 use crate::manifest::{
@@ -73,7 +73,7 @@ pub struct Destination {
     /// Parts of the manifest that could not be read (only where that was asked for).
     pub lost: Vec<Lost>,
     /// Names at the top of a place that was never synced to, see `occupied.rs`.
-    pub foreign: BTreeSet<Vec<u8>>,
+    pub foreign: Foreign,
     _lock: Option<File>,
     /// Identifies whoever holds the local lock; see `lease.rs`.
     pub writer: String,
@@ -106,7 +106,7 @@ impl Destination {
             dir,
             head,
             lost: Vec::new(),
-            foreign: BTreeSet::new(),
+            foreign: Foreign::default(),
             _lock: None,
             writer: String::new(),
         })
@@ -268,23 +268,31 @@ impl Destination {
     pub fn rules(&self) -> KeyRules {
         let Some(head) = &self.head else { return KeyRules::any() };
         let newest = head.snapshot.as_ref().map(|(snapshot, _)| &snapshot.keys).filter(|keys| keys.disk.is_some());
-        newest.unwrap_or(&head.format.keys).clone()
+        // Unless it was found since that it lies on another disk now.
+        newest.filter(|keys| keys.folds() || !head.format.keys.folds()).unwrap_or(&head.format.keys).clone()
     }
 
-    /// Looks once at what the disk of a directory does to names, if no run has done so yet; whether it does anything
-    /// to them that was not known.
+    /// Looks once at what the disk of a directory does to names, if no run has done so yet, or if a directory of this
+    /// machine was moved onto a disk that folds them; whether that is anything that was not known.
     pub async fn look_at_disk(&mut self) -> Result<bool> {
         let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
-        if self.rules().disk.is_some() {
+        let known = self.rules();
+        if known.disk.is_some() && (known.folds() || !has_moved(&tree).await) {
             return Ok(false);
         }
         // What is wrong there is met again by the run itself.
         let Ok(disk) = probe_disk(&tree, PROBE).await else { return Ok(false) };
-        let news = disk != DiskRules::default();
+        let news = known.disk.as_ref().map_or(disk != DiskRules::default(), |known| *known != disk);
         head.format.keys.disk = Some(disk);
         self.keep_head(head)?;
         Ok(news)
     }
+}
+
+/// Whether a directory of this machine shows that its disk folds names: offsite's own name is there in capitals. One
+/// system call; over SFTP it would be a round trip in every run.
+async fn has_moved(tree: &Arc<dyn Tree>) -> bool {
+    tree.local_root().is_some() && tree.stat(b".OFFSITE/format.json").await.is_ok_and(|found| found.is_some())
 }
 
 /// Fetches a manifest into a cache file: inner pages and what was lost.

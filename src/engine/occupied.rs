@@ -10,31 +10,62 @@ use offsite_backends::ErrorKind;
 
 use super::destination::Destination;
 use crate::error::Result;
-use crate::model::Change;
+use crate::model::{Change, folded};
 use crate::spool::Reader;
 use crate::transfer::Line;
 
+/// Names of others at the top of a place.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    names: BTreeSet<Vec<u8>>,
+    /// The disk there takes names for one that differ in case: these are folds.
+    folded: bool,
+}
+
+impl Foreign {
+    fn has(&self, name: &[u8]) -> bool {
+        if self.folded { self.names.contains(&folded(name)) } else { self.names.contains(name) }
+    }
+}
+
 /// Names at the top of a destination that was never synced to; none for any other.
-pub async fn top_names(destination: &Destination) -> Result<BTreeSet<Vec<u8>>> {
+pub async fn top_names(destination: &Destination) -> Result<Foreign> {
     if destination.head.is_some() {
-        return Ok(BTreeSet::new());
+        return Ok(Foreign::default());
     }
     let listed = match destination.backend.store().list_with_delimiter(None).await {
         Ok(listed) => listed,
         Err(error) => {
             let error = destination.records.error("", &error);
             let no_directory = error.kind() == Some(ErrorKind::NotFound) && destination.backend.tree().is_some();
-            return if no_directory { Ok(BTreeSet::new()) } else { Err(error) };
+            return if no_directory { Ok(Foreign::default()) } else { Err(error) };
         }
     };
     let objects = listed.objects.iter().map(|object| &object.location);
     let names = listed.common_prefixes.iter().chain(objects).filter_map(|path| path.filename());
-    Ok(names.filter(|name| *name != ".offsite").map(|name| name.as_bytes().to_vec()).collect())
+    let names: BTreeSet<Vec<u8>> = names.filter(|name| *name != ".offsite").map(|name| name.as_bytes().to_vec()).collect();
+    if folds(destination, &names).await {
+        return Ok(Foreign { names: names.iter().map(|name| folded(name)).collect(), folded: true });
+    }
+    Ok(Foreign { names, folded: false })
+}
+
+/// Whether one of the names is there in another case as well. Nothing was written yet that could be asked better.
+async fn folds(destination: &Destination, names: &BTreeSet<Vec<u8>>) -> bool {
+    let turned = names.iter().find_map(|name| {
+        let turned: Vec<u8> =
+            name.iter().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
+        (turned != *name && !names.contains(&turned)).then_some(turned)
+    });
+    match (destination.backend.tree(), turned) {
+        (Some(tree), Some(turned)) => tree.stat(&turned).await.is_ok_and(|found| found.is_some()),
+        _ => false,
+    }
 }
 
 /// Why a plan would write over what is there, if it would.
-pub fn refusal(names: &BTreeSet<Vec<u8>>, plan: &Path) -> Result<Option<String>> {
-    if names.is_empty() {
+pub fn refusal(foreign: &Foreign, plan: &Path) -> Result<Option<String>> {
+    if foreign.names.is_empty() {
         return Ok(None);
     }
     let mut met = BTreeSet::new();
@@ -42,7 +73,7 @@ pub fn refusal(names: &BTreeSet<Vec<u8>>, plan: &Path) -> Result<Option<String>>
     while let Some(line) = lines.next_line()? {
         if let Change::Added { entry, .. } = &line.step
             && let Some(top) = entry.path.as_bytes().split(|b| *b == b'/').next()
-            && names.contains(top)
+            && foreign.has(top)
         {
             met.insert(String::from_utf8_lossy(top).into_owned());
         }

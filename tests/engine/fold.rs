@@ -259,6 +259,35 @@ async fn a_destination_of_an_earlier_version_is_mended_by_the_next_sync() {
     assert!(!world.synced(&backend).await.changes.any());
 }
 
+/// Copied by another tool from a disk that keeps names apart: one of each two is lost on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_was_moved_onto_such_a_disk_is_mended() {
+    let world = World::new();
+    for (name, content) in [("A", "one"), ("a", "two, longer"), ("plain", "plain")] {
+        world.write(name, content.as_bytes());
+    }
+    world.synced(&world.file("destination")).await;
+    fs::rename(world.path("destination/a"), world.path("destination/A")).unwrap();
+    let backend = folding(&world, "destination");
+    let mended = world.synced(&backend).await;
+    assert_eq!((mended.changes.changed, mended.changes.unchanged), (2, 1), "{mended:?}");
+    world.comes_back(&backend).await;
+    is_quiet(&world).await;
+    // What the copy lost is lost for the snapshot of then.
+    assert_eq!(wrong(&world, &backend).await, ["A: it has 11 bytes, not 3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_sync_writes_over_nothing_that_is_there_in_another_spelling() {
+    let world = World::new();
+    world.write("Photos/one", b"ours");
+    fs::create_dir_all(world.path("destination/photos")).unwrap();
+    fs::write(world.path("destination/photos/ONE"), b"somebody else's").unwrap();
+    let refused = world.sync(&folding(&world, "destination")).await;
+    assert_eq!(refused.exit, 4, "{refused:?}");
+    assert_eq!(fs::read(world.path("destination/photos/ONE")).unwrap(), b"somebody else's");
+}
+
 #[derive(Debug)]
 struct Made(&'static [u8]);
 
