@@ -1,8 +1,7 @@
 //! A destination in memory, with the habits of real buckets to be switched on one by one.
 //!
 //! Owns what is in the bucket and its clock; the data plane over it is `memory_store.rs`.
-//! Invariant: every change is made under one lock, so puts are atomic and conditions are exact
-//! unless [`MemoryOptions::ignore_conditions`] says otherwise.
+//! Invariant: every change is made under one lock, so puts are atomic and conditions exact, unless they are to be ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
