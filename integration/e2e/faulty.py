@@ -150,11 +150,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def shift_clock(seconds: int):
-    """A fault for `change`: the server's `Date` is so much later. Not to AWS's SDK, which signs by the time it is told:
-    the server behind this one has another."""
+    """A fault for `change`: the server's `Date` is so much later. AWS's SDK is told no time, since it signs by the time
+    it is told, and the server behind this one has another; the right one would be the store's clock for a moment."""
 
     def change(request: Request, answer: Answer) -> None:
         if any(name.lower() == "user-agent" and "aws-sdk" in value for name, value in request.headers.items()):
+            answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "date"]
             return
         for index, (name, value) in enumerate(answer.headers):
             if name.lower() == "date":
