@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use offsite_backends::Tree;
+
 use super::commit::{self, Figures};
 use super::destination::Destination;
 use super::lease::{Claim, Lease};
@@ -42,6 +44,14 @@ pub struct Common {
     pub job: Option<String>,
     pub kind: Option<String>,
     pub feeds: Arc<Feeds>,
+}
+
+impl Common {
+    /// One destination takes part no longer: the others do not wait for it.
+    pub fn leave(&self, place: usize) {
+        self.hub.leave(place);
+        self.feeds.leave(place);
+    }
 }
 
 /// One destination's part of a run.
@@ -161,16 +171,8 @@ async fn write(
     format: &Format,
     run: String,
 ) -> Result<Option<bool>> {
-    still_newest(&part.destination).await?;
     let tree = part.destination.backend.tree();
-    if let Some(left) = tidy::left_over(&part.destination) {
-        lease.verify().await?;
-        // What is refused again is said at the end: it is tried once more with what this run leaves.
-        tidy_up(common, part, &left).await?;
-    }
-    if let Some(tree) = &tree {
-        tree.clear_staging().await?;
-    }
+    clear(common, part, lease, tree.as_ref()).await?;
     let header = Header { destination: format.id.clone(), run: run.clone(), number: part.destination.number() + 1 };
     let (journal, resumed) = open_journal(&part.destination, lease, header).await?;
     outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
@@ -181,9 +183,7 @@ async fn write(
         uploads::give_up(&part.destination, &part.plan, resumed.as_ref()).await?;
     }
     let target = Arc::new(target(common, part, lease));
-    part.progress.set_phase(Phase::Transfer);
-    part.progress.files_total.store(part.facts.uploads + part.facts.counts.renamed, Relaxed);
-    part.progress.bytes_total.store(part.facts.bytes, Relaxed);
+    part.progress.begin_transfer(part.facts.uploads + part.facts.counts.renamed, part.facts.bytes);
     if !common.feeds.dumps().is_empty() {
         let sent = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
         outcome.dumps = sent.outcomes;
@@ -220,6 +220,20 @@ async fn write(
     part.progress.set_phase(Phase::Tidy);
     after_commit(common, part, outcome, lease, &tidy).await;
     Ok(Some(target.versioned.load(Relaxed)))
+}
+
+/// Does what earlier runs left to do, under the lease and if nobody committed since.
+async fn clear(common: &Common, part: &mut Part, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
+    still_newest(&part.destination).await?;
+    if let Some(left) = tidy::left_over(&part.destination) {
+        lease.verify().await?;
+        // What is refused again is said at the end: it is tried once more with what this run leaves.
+        tidy_up(common, part, &left).await?;
+    }
+    match tree {
+        Some(tree) => Ok(tree.clear_staging().await?),
+        None => Ok(()),
+    }
 }
 
 /// Ends a run whose dumps all failed and that had nothing else to do. A snapshot that differs from the last one in

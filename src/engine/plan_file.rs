@@ -122,12 +122,7 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
     let mut rows = Reader::<Row>::open(file)?;
     let heading = match rows.next_line() {
         Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => *heading,
-        _ => {
-            return Err(Error::Usage(format!(
-                "{}: not a plan of this program; make one with `offsite plan SRC DEST --out FILE`",
-                file.display()
-            )));
-        }
+        _ => return Err(not_a_plan(file)),
     };
     let backend = backends::open(&heading.destination).await?;
     outcome.url = backend.location().to_string();
@@ -135,15 +130,7 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
     destination.lock()?;
     destination.load(false, false).await?;
     outcome.base = Some(destination.number()).filter(|n| *n > 0);
-    let now = destination.snapshot().map(|(s, h)| (s.number, *h));
-    if now != heading.base {
-        let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
-        return Err(Error::Moved(vec![format!("{} is at {}, the plan starts from {}", outcome.url, name(now), name(heading.base))]));
-    }
-    if destination.look_at_disk().await? {
-        let what = "was never asked what its disk does to names, and it does not take all of them as they are";
-        return Err(Error::Moved(vec![format!("{} {what}", outcome.url)]));
-    }
+    still_fits(&mut destination, &heading, &outcome.url).await?;
     let mut refused = judge(&heading.facts, &options.limits, heading.cost);
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
     let now = Claimant { host: &machine.host, source: &source, job: None, kind: None };
@@ -180,6 +167,24 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
     outcome.bytes.read = common.hub.bytes_read();
     outcome.requests = part.destination.backend.meter().requests();
     result
+}
+
+fn not_a_plan(file: &Path) -> Error {
+    Error::Usage(format!("{}: not a plan of this program; make one with `offsite plan SRC DEST --out FILE`", file.display()))
+}
+
+/// Whether the destination is as it was when the plan was made.
+async fn still_fits(destination: &mut Destination, heading: &Heading, url: &str) -> Result<()> {
+    let now = destination.snapshot().map(|(s, h)| (s.number, *h));
+    if now != heading.base {
+        let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
+        return Err(Error::Moved(vec![format!("{url} is at {}, the plan starts from {}", name(now), name(heading.base))]));
+    }
+    if destination.look_at_disk().await? {
+        let what = "was never asked what its disk does to names, and it does not take all of them as they are";
+        return Err(Error::Moved(vec![format!("{url} {what}")]));
+    }
+    Ok(())
 }
 
 /// Copies the lines to the spool and looks whether each file is still as planned.

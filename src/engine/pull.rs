@@ -91,14 +91,7 @@ pub async fn pull_onto(
     let root = open.as_ref().map(|open| Arc::clone(&open.root));
     let rules = KeyRules::any();
     let mut how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &report.stop };
-    let mut compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
-    if let Some(open) = open.as_ref().filter(|_| !options.dry_run && compared.any()) {
-        how.rules.disk = disk(&open.tree).await?;
-        // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
-        if how.rules.disk.as_ref().is_some_and(|disk| *disk != DiskRules::default()) {
-            compared = tokio::task::block_in_place(|| pull_compare::compare(&how, !lost.is_empty()))?;
-        }
-    }
+    let compared = compared(&mut how, open.as_ref(), !lost.is_empty()).await?;
     judged(&compared, &destination, options, snapshot.number, lost.is_empty())?;
     let mut outcome = PullOutcome {
         url: destination.backend.location().to_string(),
@@ -136,6 +129,18 @@ pub async fn pull_onto(
     outcome.seconds = started.elapsed().as_secs_f64();
     progress.set_phase(Phase::Finished);
     Ok(outcome)
+}
+
+/// What differs, by the rules of the target's disk for names where anything does.
+async fn compared(how: &mut Comparing<'_>, open: Option<&Open>, damaged: bool) -> Result<Compared> {
+    let found = tokio::task::block_in_place(|| pull_compare::compare(how, damaged))?;
+    let Some(open) = open.filter(|_| !how.options.dry_run && found.any()) else { return Ok(found) };
+    how.rules.disk = disk(&open.tree).await?;
+    // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
+    match &how.rules.disk {
+        Some(disk) if *disk != DiskRules::default() => tokio::task::block_in_place(|| pull_compare::compare(how, damaged)),
+        _ => Ok(found),
+    }
 }
 
 fn sparse_note(files: u64) -> Option<String> {

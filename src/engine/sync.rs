@@ -291,8 +291,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         let (planned, plan, unread) = match decided {
             Ok(decided) => decided,
             Err(error) => {
-                common.hub.leave(place);
-                common.feeds.leave(place);
+                common.leave(place);
                 if let Some(progress) = report.progress.get(index) {
                     progress.set_phase(Phase::Failed);
                 }
@@ -306,15 +305,13 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         let mut part = Part { destination, index: place, plan, facts: planned.facts, unread, progress };
         let mut outcome = std::mem::take(&mut ends.outcomes[index]);
         let common = Arc::clone(&common);
-        let (first, machine, source) = (part.destination.snapshot().is_none(), asked.machine.clone(), asked.source.to_path_buf());
+        let first = part.destination.snapshot().is_none();
+        let own = first.then(|| own_below(&asked.machine.cache_dir, asked.source)).flatten();
+        let own = own.map(|own| Warning::OwnCache(String::from_utf8_lossy(&own).into_owned()));
         runs.push(tokio::spawn(async move {
             let result = apply::run(&common, &mut part, &mut outcome).await;
-            common.hub.leave(place);
-            common.feeds.leave(place);
-            if let Some(own) = first.then(|| own_below(&machine.cache_dir, &source)).flatten() {
-                let own = String::from_utf8_lossy(&own).into_owned();
-                outcome.warnings.push(Warning::OwnCache(own));
-            }
+            common.leave(place);
+            outcome.warnings.extend(own);
             if let Owner::Perhaps(note) = owner {
                 outcome.warnings.push(Warning::Owner(note));
             }

@@ -19,7 +19,7 @@ use super::place::{file_meta, kept_place, place, planned};
 use super::present::is_there;
 use super::refused::Subject;
 use super::undone::Why;
-use super::way::make_way;
+use super::way::{Blocked, make_way};
 use super::{Hub, Line, Target, Undone};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
@@ -65,13 +65,7 @@ pub async fn upload_tree(
     journal: &Arc<Mutex<Journal>>,
     done: Sorted<Done>,
 ) -> Result<()> {
-    let mut undone = Undone::default();
-    let blocked = make_way(tree, &target.rules, plan, true, &mut undone).await?;
-    for (path, why) in undone.reasons() {
-        if let Why::Refused(error) = why {
-            target.settle(journal, Subject { path: path.clone(), from: None }, Err(error.clone().into())).await?;
-        }
-    }
+    let blocked = clear_the_way(target, tree, plan, journal).await?;
     let sender =
         Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub), large: Semaphore::new(LARGE) });
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
@@ -120,6 +114,18 @@ pub async fn upload_tree(
     journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
     target.stop.check()?;
     outcome
+}
+
+/// Makes way for what comes; what could not be moved is settled, and answered with what it keeps out.
+async fn clear_the_way(target: &Target, tree: &Arc<dyn Tree>, plan: &Path, journal: &Arc<Mutex<Journal>>) -> Result<Blocked> {
+    let mut undone = Undone::default();
+    let blocked = make_way(tree, &target.rules, plan, true, &mut undone).await?;
+    for (path, why) in undone.reasons() {
+        if let Why::Refused(error) = why {
+            target.settle(journal, Subject { path: path.clone(), from: None }, Err(error.clone().into())).await?;
+        }
+    }
+    Ok(blocked)
 }
 
 impl Sender {
@@ -231,7 +237,7 @@ impl Sender {
         match sent {
             Ok((staged, done)) => {
                 if done.unstable {
-                    self.target.note(|f| f.unstable.push(entry.path.clone()));
+                    self.target.note(|f| f.unstable.push(entry.path));
                 }
                 if staged.is_none() {
                     // As it was, so it lies where it lay.
