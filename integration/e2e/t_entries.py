@@ -137,7 +137,7 @@ def an_attribute_that_is_too_large(case):
         print(f"this kernel's tmpfs has no such attributes: {error}")
         return
     place = ext4(case, "disk")
-    case.run("sync", source, place / "copy")
+    case.run("sync", source, place / "copy").says("without an attribute", "user.big")
     same((place / "copy/b").read_bytes(), b"b", "the file itself")
     case.run("pull", place / "copy", place / "back", code=3).says("user.big")
     same((place / "back/b").read_bytes(), b"b", "pulled to where there is no room")

@@ -18,48 +18,14 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
+import b2_shown
 from b2_rules import MAX_COPY, Refused, Rules, bad
+from b2_shown import shown, shown_bucket, shown_key
 
 RULES = None
 PORTS = []
 HEADERS = {"b2-content-disposition": "Content-Disposition", "b2-content-language": "Content-Language", "b2-expires": "Expires",
            "b2-cache-control": "Cache-Control", "b2-content-encoding": "Content-Encoding"}
-
-
-def shown(bucket, version, key=None):
-    if version["action"] == "folder":
-        return {"action": "folder", "bucketId": bucket["id"], "accountId": RULES.account, "fileName": version["name"], "fileId": None,
-                "contentLength": 0, "contentSha1": None, "contentMd5": None, "contentType": None, "fileInfo": {}, "uploadTimestamp": 0}
-    content = version["action"] == "upload"
-    reads = key is not None and "readFileRetentions" in key["capabilities"]
-    return {
-        "accountId": RULES.account, "action": version["action"], "bucketId": bucket["id"], "fileId": version["id"], "fileName": version["name"],
-        "contentLength": len(version["data"]) if content else 0, "contentSha1": (version["sha1"] or "none") if version["action"] != "hide" else None,
-        "contentMd5": hashlib.md5(version["data"]).hexdigest() if content and version["sha1"] else None,
-        "contentType": version["type"] if version["action"] != "hide" else "application/x-bz-hide-marker", "fileInfo": version["info"],
-        "uploadTimestamp": version["at"], "serverSideEncryption": {"algorithm": None, "mode": None}, "replicationStatus": None,
-        "fileRetention": {"isClientAuthorizedToRead": reads, "value": version["retention"] or {"mode": None, "retainUntilTimestamp": None} if reads else None},
-        "legalHold": {"isClientAuthorizedToRead": False, "value": None},
-    }
-
-
-def shown_bucket(bucket, key):
-    reads = "readBucketRetentions" in key["capabilities"]
-    lock = {"isFileLockEnabled": bucket["lock"], "defaultRetention": bucket["retention"] or {"mode": None, "period": None}}
-    return {
-        "accountId": RULES.account, "bucketId": bucket["id"], "bucketName": bucket["name"], "bucketType": bucket["type"], "bucketInfo": bucket["info"],
-        "corsRules": [], "lifecycleRules": bucket["rules"], "revision": bucket["revision"], "options": [],
-        "defaultServerSideEncryption": {"isClientAuthorizedToRead": "readBucketEncryption" in key["capabilities"], "value": bucket.get("encryption") or {"algorithm": None, "mode": None}},
-        "fileLockConfiguration": {"isClientAuthorizedToRead": reads, "value": lock if reads else None},
-        "replicationConfiguration": {"isClientAuthorizedToRead": True, "value": {"asReplicationSource": None, "asReplicationDestination": None}},
-    }
-
-
-def shown_key(key_id, key, version):
-    both = {"accountId": RULES.account, "applicationKeyId": key_id, "keyName": key["name"], "capabilities": key["capabilities"],
-            "namePrefix": key["prefix"], "expirationTimestamp": None, "options": ["s3"]}
-    limit = {"bucketIds": key["buckets"]} if version >= 4 else {"bucketId": key["buckets"][0] if key["buckets"] else None}
-    return {**both, **limit}
 
 
 def pod(base, which):
@@ -511,6 +477,7 @@ class Server(ThreadingHTTPServer):
 def main():
     global RULES
     RULES = Rules(os.environ["B2_EMULATOR_KEY_ID"], os.environ["B2_EMULATOR_KEY"], int(os.environ.get("B2_EMULATOR_MIN_PART", "5000000")))
+    b2_shown.ACCOUNT = RULES.account
     PORTS.extend(map(int, sys.argv[1:]))
     for port in PORTS[1:]:
         threading.Thread(target=Server(("127.0.0.1", port), Handler).serve_forever, daemon=True).start()

@@ -22,7 +22,7 @@ use crate::model::{Counts, KeepRules, Problem, RelPath, Sample, Time, TreeRoot, 
 use crate::plan::Facts;
 use crate::transfer::{
     Conditions, Done, Doubt, Feeds, Findings, Header, Hub, Journal, Limit, Phase, Progress, Resumed, Stop, Target, Undone, Why,
-    abort_stale, file_meta, not_taken, place, upload_objects, upload_tree,
+    abort_stale, file_meta, not_taken, place, unset_problems, upload_objects, upload_tree,
 };
 
 /// What all destinations of a run have in common.
@@ -353,17 +353,18 @@ async fn finish_commit(
 ) -> Result<()> {
     let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
     (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
-    outcome.unread = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
-    outcome.unstable = findings.unstable;
-    outcome.vanished = findings.vanished;
+    let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
+    (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
+    outcome.vanished = Sample::of(&findings.vanished);
+    outcome.unset = findings.unset;
     outcome.changes = figures.counts;
     outcome.bytes.copied = figures.copied;
     outcome.bytes.sent = part.progress.bytes.load(Relaxed);
     snapshot.changes = figures.counts;
     snapshot.sent = outcome.bytes.sent;
-    snapshot.set_troubles(Sample::of(&outcome.unread), Sample::of(&outcome.unstable));
+    snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
     if snapshot.names_not_all() {
-        commit::keep_troubles(&part.destination, &mut snapshot, &outcome.unread, &outcome.unstable).await?;
+        commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
     }
     common.stop.check()?;
     let number = commit::commit(&mut part.destination, snapshot, woven, cache).await?;
@@ -380,13 +381,17 @@ async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, l
         tidy_up(common, part, tidy).await
     };
     match result.await {
-        Ok(refused) => outcome.unread.extend(refused),
+        Ok((refused, unset)) => {
+            outcome.unread.extend(refused);
+            outcome.unset.extend(unset);
+        }
         Err(error) => outcome.warnings.push(Warning::NotTidiedUp(error.to_string())),
     }
 }
 
-/// Does what comes after a commit; answers what the destination refused of it, which the next run tries again.
-async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<Vec<Problem>> {
+/// Does what comes after a commit; answers what the destination refused of it, which the next run tries again, and what
+/// lies there without an attribute.
+async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
     let destination = &part.destination;
     let rules = destination.rules();
     let mut undone = Undone::default();
@@ -415,7 +420,12 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<Vec<Proble
     if refused.is_empty() {
         let _ = std::fs::remove_file(plan);
     }
-    Ok(refused)
+    let unset = undone.reasons().filter_map(|(path, why)| match why {
+        Why::Unset(unset) => Some(unset_problems(path, std::slice::from_ref(unset))),
+        _ => None,
+    });
+    let unset = unset.flatten().collect();
+    Ok((refused, unset))
 }
 
 /// Metadata of a tree's root.

@@ -331,6 +331,7 @@ fn outcome(asked: &Asked<'_>, surveyed: &Surveyed, options: &CheckOptions) -> Ch
         findings: found.findings.clone(),
         foreign_listed: found.foreign_listed.clone(),
         unread: found.unread.clone(),
+        unread_total: found.unread.cut(),
         notes,
         exit: if found.any() { 1 } else { 3 * u8::from(!found.unread.is_empty()) },
         ..CheckOutcome::default()

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::prune::Locked;
 use super::warning::{Note, Warning};
 use crate::error::Failure;
-use crate::model::{Counts, Problem, RelPath};
+use crate::model::{Counts, Problem, RelPath, Sample};
 use crate::plan::Estimate;
 
 /// Content bytes.
@@ -32,13 +32,35 @@ pub struct Outcome {
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
     /// Could not be read, or the destination did not take them; what it had of them stays.
-    pub unread: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub unread: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_total: Option<u64>,
     /// Kept changing while they were read; stored as read.
-    pub unstable: Vec<RelPath>,
+    #[schemars(with = "Vec<RelPath>")]
+    pub unstable: Sample<RelPath>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unstable_total: Option<u64>,
     /// Went away while the run went on.
-    pub vanished: Vec<RelPath>,
+    #[schemars(with = "Vec<RelPath>")]
+    pub vanished: Sample<RelPath>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vanished_total: Option<u64>,
     /// Sockets, pipes and devices.
-    pub skipped: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub skipped: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_total: Option<u64>,
+    /// Lie there without an attribute that the destination does not take. The manifest has it, and a pull brings it.
+    #[schemars(with = "Vec<Problem>")]
+    pub unset: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unset_total: Option<u64>,
     /// Files that were made while they were sent.
     pub dumps: Vec<DumpOutcome>,
     /// Objects that were there already and taken over (`--adopt`).
@@ -102,7 +124,11 @@ pub struct PlanReport {
     pub price: String,
     /// Why the guard would refuse it; empty: it would run.
     pub refused: Vec<String>,
-    pub unread: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub unread: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_total: Option<u64>,
     /// The changes, unless there are too many to list.
     pub listed: Vec<PlannedChange>,
     pub error: Option<String>,
@@ -133,7 +159,11 @@ pub struct PullOutcome {
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
     /// What could not be brought over.
-    pub problems: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub problems: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problems_total: Option<u64>,
     /// Files whose contents lie in an archive; of `problems`.
     pub archived: u64,
     /// Entries without the set-id bits or attributes they had, which were not to be restored.
@@ -237,7 +267,11 @@ pub struct CheckOutcome {
     /// The foreign objects, unless there are too many to list.
     pub foreign_listed: Vec<Foreign>,
     /// Could not be looked at.
-    pub unread: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub unread: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_total: Option<u64>,
     /// What else is to be known.
     pub notes: Vec<String>,
     /// The record of the check was left at the destination.
@@ -268,7 +302,11 @@ pub struct RepairOutcome {
     pub pages: bool,
     /// What could not be repaired, and why.
     pub lost: Vec<Finding>,
-    pub unread: Vec<Problem>,
+    #[schemars(with = "Vec<Problem>")]
+    pub unread: Sample<Problem>,
+    /// How many, where that list is cut short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_total: Option<u64>,
     pub notes: Vec<String>,
     pub dry_run: bool,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]

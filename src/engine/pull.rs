@@ -98,9 +98,10 @@ pub async fn pull_onto(
         snapshot: snapshot.number,
         changes: compared.facts.counts,
         left_out: compared.left_out,
-        problems: lost.iter().map(lost_problem).chain(compared.problems.clone()).collect(),
+        problems: lost.iter().map(lost_problem).collect(),
         ..PullOutcome::default()
     };
+    outcome.problems.absorb(compared.problems.clone());
     let open = open.filter(|_| !options.dry_run && compared.any());
     if let Some(open) = open {
         room(target, compared.growth)?;
@@ -125,6 +126,7 @@ pub async fn pull_onto(
     outcome.notes.extend(sparse_note(compared.unsized_sparse));
     outcome.notes.extend(Note::of(&options.filter, None).iter().map(ToString::to_string));
     outcome.requests = destination.backend.meter().requests();
+    outcome.problems_total = outcome.problems.cut();
     outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
     outcome.seconds = started.elapsed().as_secs_f64();
     progress.set_phase(Phase::Finished);

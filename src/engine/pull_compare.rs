@@ -14,14 +14,11 @@ use super::pull::{PullOptions, STAGING};
 use super::spellings::Spellings;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, KeyRules, OWN};
-use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Stamps, Totals, folded};
+use crate::model::{Change, Entry, Hash, Kind, Problem, RelPath, Sample, Stamps, Totals, folded};
 use crate::plan::Facts;
 use crate::scan::{Event, Names, Root, Stat, Walk, WalkOptions, hash_file, read_metadata};
 use crate::spool::Writer;
 use crate::transfer::{Line, Stop};
-
-/// So many entries with names of offsite's own are said one by one.
-const SAID: usize = 1_000;
 
 pub struct Comparing<'a> {
     /// The target; none if there is none yet.
@@ -41,7 +38,7 @@ pub struct Comparing<'a> {
 #[derive(Debug, Default)]
 pub struct Compared {
     pub facts: Facts,
-    pub problems: Vec<Problem>,
+    pub problems: Sample<Problem>,
     /// Further names of files.
     pub links: u64,
     /// Entries of which something was left out.
@@ -198,7 +195,7 @@ impl Work<'_> {
     /// Says that what has a name of offsite's own is not brought over.
     fn refuse_own(&mut self, entry: &Entry) {
         let path = entry.path.as_bytes();
-        if entry.kind != Kind::Dir && own(path) && self.compared.problems.len() < SAID {
+        if entry.kind != Kind::Dir && own(path) {
             self.problem(path, "offsite keeps this name for itself, so it is not pulled; `offsite cat` reads it".into());
         }
     }

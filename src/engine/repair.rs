@@ -97,6 +97,7 @@ pub async fn repair_over(
     if !options.dry_run {
         work.run(&surveyed, &planned, &mut outcome).await?;
     }
+    outcome.unread_total = outcome.unread.cut();
     outcome.exit = if outcome.lost.is_empty() { 3 * u8::from(!outcome.unread.is_empty()) } else { 1 };
     outcome.requests = destination.backend.meter().requests();
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -139,6 +140,8 @@ fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, 
     let old = |f: &&Finding| f.last_snapshot < snapshot.number;
     let mut lost: Vec<Finding> = planned.lost.iter().cloned().chain(found.findings.iter().filter(old).cloned()).collect();
     lost.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut unread = found.unread.clone();
+    unread.absorb(planned.unread.clone());
     RepairOutcome {
         url: destination.backend.location().to_string(),
         base: snapshot.number,
@@ -148,7 +151,7 @@ fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, 
         taken_over: planned.taken_over,
         pages: !surveyed.damaged.is_empty(),
         lost,
-        unread: found.unread.iter().cloned().chain(planned.unread.clone()).collect(),
+        unread,
         ..RepairOutcome::default()
     }
 }

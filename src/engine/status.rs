@@ -89,7 +89,7 @@ pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind
         snapshot: outcome.snapshot.or(outcome.base),
         files: totals.files,
         bytes: totals.bytes,
-        unread: (outcome.unread.len() + outcome.unstable.len()) as u64,
+        unread: outcome.unread.total() + outcome.unstable.total(),
         seconds: outcome.seconds,
         ..RunRecord::default()
     };

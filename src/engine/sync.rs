@@ -21,7 +21,7 @@ use super::planning::{self, Draft, Judging, Planned};
 use super::warning::{Note, Warning};
 use super::{Machine, occupied, status};
 use crate::error::{Error, Failure, Result};
-use crate::model::{Change, KeepRules, Problem, Time};
+use crate::model::{Change, KeepRules, Problem, Sample, Time};
 use crate::plan::{Limits, Price, Way};
 use crate::scan::WalkOptions;
 use crate::spool::Reader;
@@ -141,9 +141,10 @@ pub async fn plan_over(
         let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, true));
         let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep.clone(), scan_start });
         let report = &mut reports[index];
-        report.unread.clone_from(&seen.scanned.unread);
+        report.unread = Sample::of(&seen.scanned.unread);
         let told = decided.and_then(|(planned, path, unread)| {
             report.unread.extend(unread);
+            report.unread_total = report.unread.cut();
             report_plan(report, &planned, &path, &destination, saving.as_ref())
         });
         if let Err(error) = told {
@@ -165,7 +166,8 @@ fn empty_report(outcome: &Outcome, error: Option<&Error>, options: &SyncOptions)
         cost: 0.0,
         price: options.price_name.clone(),
         refused: Vec::new(),
-        unread: Vec::new(),
+        unread: Sample::default(),
+        unread_total: None,
         listed: Vec::new(),
         error: error.map(ToString::to_string),
         failure: error.map(Failure::from),
@@ -280,7 +282,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
     let sides = std::mem::take(&mut seen.sides);
     let mut runs = Vec::new();
     for (place, ((index, destination), side)) in destinations.into_iter().zip(sides).enumerate() {
-        ends.outcomes[index].skipped.clone_from(&seen.scanned.skipped);
+        ends.outcomes[index].skipped = Sample::of(&seen.scanned.skipped);
         let owner = owner(&asked, &destination);
         let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, false));
         let decided = decided.and_then(|(planned, plan, unread)| {
@@ -363,6 +365,9 @@ pub(super) fn finish(outcome: &mut Outcome, error: Option<&Error>) {
     });
     outcome.error = error.map(ToString::to_string).or(not_taken);
     outcome.failure = error.map(Failure::from);
+    (outcome.unread_total, outcome.unstable_total) = (outcome.unread.cut(), outcome.unstable.cut());
+    (outcome.vanished_total, outcome.skipped_total) = (outcome.vanished.cut(), outcome.skipped.cut());
+    outcome.unset_total = outcome.unset.cut();
     let untidy = outcome.warnings.iter().any(Warning::is_unfinished);
     outcome.exit = match error {
         Some(error) => error.exit_code(),

@@ -104,7 +104,7 @@ fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
     let sent = |job: &JobOutcome| job.destinations.iter().map(|d| d.bytes.sent).sum::<u64>() as f64;
     let name = "offsite_job_sent_bytes";
     page.gauge(name, "Content bytes sent to all destinations by the last run of the job.", ran().map(|job| at(job, sent(job))));
-    let unread = |job: &JobOutcome| Some(at(job, job.destinations.iter().map(|d| d.unread.len() as f64).reduce(f64::max)?));
+    let unread = |job: &JobOutcome| Some(at(job, job.destinations.iter().map(|d| d.unread.total() as f64).reduce(f64::max)?));
     let name = "offsite_job_unread_files";
     page.gauge(name, "Paths that the last run of the job could not read.", ran().filter_map(unread));
     let places = || ran().flat_map(|job| job.destinations.iter().map(move |to| (job, to)));

@@ -14,7 +14,9 @@ mod outcome;
 mod prepare;
 mod runner;
 mod source;
+mod warning;
 
 pub use hooks::{HookOutcome, run as run_command, run_in as run_command_in};
 pub use outcome::{Ended, JobOutcome, RunOutcome};
 pub use runner::{How, Once, Runner};
+pub use warning::JobWarning;

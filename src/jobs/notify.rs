@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
+use super::warning::JobWarning;
 use crate::config::Notify;
 
 /// How long one message may take.
@@ -26,26 +27,27 @@ pub enum Moment {
 }
 
 /// Tells everybody of an end; answers who could not be told and why.
-pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<String> {
+pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<JobWarning> {
     let mut warnings = Vec::new();
+    let not_told = |who: String| move |why: String| JobWarning::NotTold { who, why };
     if let Some(url) = &notify.ping {
-        warnings.extend(ping(url, moment, text).await);
+        warnings.extend(ping(url, moment, text).await.err().map(not_told(format!("the ping to {}", host(url)))));
     }
     if moment == Moment::Start || (notify.only_failures && moment == Moment::Well) {
         return warnings;
     }
     if let Some(url) = &notify.webhook {
         let body = serde_json::to_vec(outcome).unwrap_or_default();
-        warnings.extend(sent(url, "application/json", body).await.err().map(|why| format!("the webhook at {}: {why}", host(url))));
+        warnings.extend(sent(url, "application/json", body).await.err().map(not_told(format!("the webhook at {}", host(url)))));
     }
     if !notify.mail.is_empty() {
-        warnings.extend(mail(&notify.mail, subject, text).await.err().map(|why| format!("mail to {}: {why}", notify.mail.join(", "))));
+        warnings.extend(mail(&notify.mail, subject, text).await.err().map(not_told(format!("mail to {}", notify.mail.join(", ")))));
     }
     warnings
 }
 
 /// As healthchecks takes it: the URL for a good end, with `/start` or `/fail` behind its path for the others.
-async fn ping(url: &str, moment: Moment, text: &str) -> Option<String> {
+async fn ping(url: &str, moment: Moment, text: &str) -> Result<(), String> {
     let (path, query) = url.split_once('?').map_or((url, ""), |(path, query)| (path, query));
     let end = match moment {
         Moment::Start => "/start",
@@ -55,7 +57,7 @@ async fn ping(url: &str, moment: Moment, text: &str) -> Option<String> {
     let mark = if query.is_empty() { "" } else { "?" };
     let url = format!("{}{end}{mark}{query}", path.trim_end_matches('/'));
     let body = text.chars().take(10_000).collect::<String>().into_bytes();
-    sent(&url, "text/plain; charset=utf-8", body).await.err().map(|why| format!("the ping to {}: {why}", host(&url)))
+    sent(&url, "text/plain; charset=utf-8", body).await
 }
 
 async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::hooks::HookOutcome;
+use super::warning::JobWarning;
 use crate::engine::{InitReport, Outcome, PlanReport};
 use crate::error::Failure;
 
@@ -83,7 +84,8 @@ pub struct JobOutcome {
     pub plans: Vec<PlanReport>,
     pub hooks: Vec<HookOutcome>,
     /// What went wrong beside the job: somebody could not be told, a command after it failed.
-    pub warnings: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub warnings: Vec<JobWarning>,
     /// What is worth knowing and no fault: patterns that matched nothing, a dump whose failure could not be seen.
     pub notes: Vec<String>,
     pub seconds: f64,
@@ -103,7 +105,8 @@ pub struct RunOutcome {
     pub jobs: Vec<JobOutcome>,
     /// Commands around the whole run.
     pub hooks: Vec<HookOutcome>,
-    pub warnings: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub warnings: Vec<JobWarning>,
     pub dry_run: bool,
     pub seconds: f64,
     /// The worst of the jobs' exit codes.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::hooks;
 use super::outcome::JobOutcome;
+use super::warning::JobWarning;
 use crate::config::{Absent, Job, Made, Place};
 use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
@@ -89,7 +90,7 @@ async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path
         let _ = std::fs::write(mark, b"");
         return None;
     };
-    outcome.warnings.push(format!("{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right", report.url));
+    outcome.warnings.push(JobWarning::Drifted { url: report.url.clone(), what: what.clone() });
     outcome.initialized.push(report);
     Some(what)
 }
@@ -99,10 +100,7 @@ async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &Pat
     let report = look(place, want, false, outcome).await?;
     let drift = report.drift();
     if let Some(what) = &drift {
-        let shown = &report.url;
-        outcome
-            .warnings
-            .push(format!("{shown}: not everything is as `initialize` declares it: {what}; `offsite init --check` says it all"));
+        outcome.warnings.push(JobWarning::NotAsDeclared { url: report.url.clone(), what: what.clone() });
     } else {
         let _ = mark.parent().map(engine::private_dir);
         let _ = engine::private_file().write(true).create(true).truncate(true).open(mark);
@@ -115,7 +113,7 @@ async fn look(place: &Place, want: &offsite_backends::Initialize, check: bool, o
     match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
         Ok(looked) => looked.destinations.into_iter().next(),
         Err(error) => {
-            outcome.warnings.push(format!("initialize: {error}"));
+            outcome.warnings.push(JobWarning::NotLookedAt(error.to_string()));
             None
         }
     }

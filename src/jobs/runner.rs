@@ -16,6 +16,7 @@ use std::time::Instant;
 use super::kept::Kept;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
+use super::warning::JobWarning;
 use super::{dumps, hooks};
 use super::{lock, metrics, prepare, source};
 use crate::config::{Absent, Command, Dump, Hooks, Job, Notify, Place, Plan, default_price};
@@ -122,10 +123,10 @@ impl<'a> Runner<'a> {
         let ended = if failed.is_some() && ended.is_well() { Ended::Failed } else { ended };
         if let Some(why) = failed {
             self.outcome.exit = self.outcome.exit.max(1);
-            self.outcome.warnings.push(format!("a command after the run failed: {why}"));
+            self.outcome.warnings.push(JobWarning::AfterRun(why));
         }
         if let Some(path) = &self.plan.metrics {
-            self.outcome.warnings.extend(metrics::write(path, &self.outcome).err().map(|e| format!("metrics: {e}")));
+            self.outcome.warnings.extend(metrics::write(path, &self.outcome).err().map(|e| JobWarning::Metrics(e.to_string())));
         }
         let text = self.outcome.jobs.iter().map(sentence).collect::<Vec<_>>().join("\n");
         let moment = if ended.is_well() { Moment::Well } else { Moment::Failed };
@@ -181,7 +182,7 @@ impl<'a> Runner<'a> {
         let around = Around { variables: &variables, ..around };
         // What was sent is sent: a command after it that fails is told apart from that.
         if let Some(why) = around.after(outcome.result, &mut outcome.hooks).await {
-            outcome.warnings.push(format!("a command after the job failed: {why}"));
+            outcome.warnings.push(JobWarning::AfterJob(why.clone()));
             if outcome.result.is_well() {
                 outcome.exit = 1;
                 outcome.result = Ended::Failed;
@@ -241,7 +242,7 @@ impl<'a> Runner<'a> {
             let message = said.or_else(|| message.clone());
             let left = engine::leave_word(self.machine, &place.url, &job.name, job.kind.as_deref(), exit, message.as_deref());
             if let Err(error) = left.await {
-                outcome.warnings.push(format!("how it ended could not be left there for `offsite status`: {error}"));
+                outcome.warnings.push(JobWarning::WordNotLeft(error.to_string()));
             }
         }
     }
@@ -255,7 +256,7 @@ impl<'a> Runner<'a> {
             }
             let left = engine::leave_skipped(self.machine, &place.url, &job.name, job.kind.as_deref(), &why);
             if let Err(error) = left.await {
-                outcome.warnings.push(format!("that it was skipped could not be left there for `offsite status`: {error}"));
+                outcome.warnings.push(JobWarning::SkipNotLeft(error.to_string()));
             }
         }
     }
@@ -351,7 +352,7 @@ fn sentence(job: &JobOutcome) -> String {
         (None, Some(number)) => format!("{}: snapshot {number}{}", d.url, left(d)),
         (None, None) => d.url.clone(),
     });
-    for line in job.message.iter().cloned().chain(said).chain(job.warnings.iter().cloned()) {
+    for line in job.message.iter().cloned().chain(said).chain(job.warnings.iter().map(ToString::to_string)) {
         text.push_str("\n  ");
         text.push_str(&line);
     }
@@ -360,8 +361,9 @@ fn sentence(job: &JobOutcome) -> String {
 
 /// What a snapshot does not have as it should be, and of what an example.
 fn left(one: &Outcome) -> String {
-    let unread = one.unread.first().map(|p| format!("; {} could not be read, such as {}: {}", one.unread.len(), p.path, p.problem));
-    let unstable = one.unstable.first().map(|p| format!("; {} kept changing, such as {p}", one.unstable.len()));
+    let unread =
+        one.unread.first().first().map(|p| format!("; {} could not be read, such as {}: {}", one.unread.total(), p.path, p.problem));
+    let unstable = one.unstable.first().first().map(|p| format!("; {} kept changing, such as {p}", one.unstable.total()));
     unread.into_iter().chain(unstable).collect()
 }
 

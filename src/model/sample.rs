@@ -1,7 +1,7 @@
 //! The first of a list, and how long the list was.
 //!
-//! Owns lists that records and documents show to people. They stay short whatever happened; the whole list of a
-//! snapshot is in pages of its own. A longer list is read without keeping more of it than this.
+//! Owns lists that records and documents show to people. They stay short whatever happened, and say by a total how long
+//! they were; the whole list of a snapshot is in pages of its own. A longer list is read without keeping more of it than this.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -89,6 +89,29 @@ impl<T: Weight> Sample<T> {
             self.first.push(value);
         }
         self.total += 1;
+    }
+}
+
+impl<T: Weight> Sample<T> {
+    /// Takes another one in.
+    pub fn absorb(&mut self, other: Self) {
+        let total = self.total.saturating_add(other.total);
+        other.first.into_iter().for_each(|value| self.push(value));
+        self.at_least(total);
+    }
+}
+
+impl<T: Weight> Extend<T> for Sample<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
+        values.into_iter().for_each(|value| self.push(value));
+    }
+}
+
+impl<T: Weight> FromIterator<T> for Sample<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut sample = Self::default();
+        sample.extend(values);
+        sample
     }
 }
 

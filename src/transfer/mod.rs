@@ -50,12 +50,12 @@ pub use refused::{Doubt, not_taken};
 pub use replace::Conditions;
 pub use stop::Stop;
 pub use tree::upload_tree;
-pub use undone::{Undone, Why};
+pub use undone::{Undone, Why, unset_problems};
 pub use way::{Blocked, make_way};
 pub use witness::Witness;
 
 use crate::manifest::KeyRules;
-use crate::model::{Change, Problem, RelPath};
+use crate::model::{Change, Problem, RelPath, Sample};
 
 /// One line of a spooled plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,9 @@ pub struct Findings {
     pub unstable: Vec<RelPath>,
     /// Went away between scan and read.
     pub vanished: Vec<RelPath>,
+    /// Lie there without an attribute that the destination does not take.
+    #[schemars(with = "Vec<Problem>")]
+    pub unset: Sample<Problem>,
 }
 
 impl Target {

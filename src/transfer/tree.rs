@@ -18,7 +18,7 @@ use super::parts::part_size;
 use super::place::{file_meta, kept_place, place, planned};
 use super::present::is_there;
 use super::refused::Subject;
-use super::undone::Why;
+use super::undone::{Why, unset_problems};
 use super::way::{Blocked, make_way};
 use super::{Hub, Line, Target, Undone};
 use crate::error::{Error, Result};
@@ -140,7 +140,8 @@ impl Sender {
                     Kind::Dir => {}
                     Kind::Symlink => self.symlink(&place, &entry).await?,
                     Kind::File if is_there(&self.target, &old, &entry).await? => {
-                        self.tree.set_meta(&place, file_meta(&entry)).await?;
+                        let unset = self.tree.set_meta(&place, file_meta(&entry)).await?;
+                        self.target.note(|f| f.unset.extend(unset_problems(&entry.path, &unset)));
                     }
                     // Somebody else removed or replaced it, or a run that was cut off did.
                     Kind::File => return self.new_content(entry, stamps, Some(old), false, earlier, self.target.alone()).await,
@@ -239,10 +240,12 @@ impl Sender {
                 if done.unstable {
                     self.target.note(|f| f.unstable.push(entry.path));
                 }
-                if staged.is_none() {
+                let unset = match &staged {
+                    Some(staged) => staged.unset.clone(),
                     // As it was, so it lies where it lay.
-                    self.tree.set_meta(&KeyRules::current_key(&done.entry), file_meta(&done.entry)).await?;
-                }
+                    None => self.tree.set_meta(&KeyRules::current_key(&done.entry), file_meta(&done.entry)).await?,
+                };
+                self.target.note(|f| f.unset.extend(unset_problems(&done.entry.path, &unset)));
                 Ok(Some(Ready::new(staged.map(|staged| Publish { staged, path, keep }), done)))
             }
             Err(Trouble::Store(error)) => Err(error),

@@ -101,13 +101,20 @@ impl Undone {
     }
 }
 
+/// Attributes that an entry lies there without, in words.
+pub fn unset_problems(path: &RelPath, unset: &[Unset]) -> impl Iterator<Item = Problem> {
+    unset.iter().map(|unset| Problem { path: path.clone(), problem: unset_words(unset) })
+}
+
+fn unset_words(unset: &Unset) -> String {
+    format!("it is there without its attribute {}: {}", RelPath::from(&unset.name[..]).display(), unset.why)
+}
+
 impl Why {
     fn words(&self, gone: Option<u64>) -> String {
         match (self, gone) {
             (Self::Refused(error), _) => refused(error),
-            (Self::Unset(unset), _) => {
-                format!("it is there without its attribute {}: {}", RelPath::from(&unset.name[..]).display(), unset.why)
-            }
+            (Self::Unset(unset), _) => unset_words(unset),
             (Self::Content(error), Some(number)) if is_loss(error) => format!("its content was let go with snapshot {number}"),
             (Self::Content(error), _) => error.to_string(),
             (Self::Unlinked { first, error: None }, _) => {

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use offsite::engine::{self, CheckOptions, CheckOutcome, Destination, Finding, Flaw, Report};
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{MemoryBackend, MemoryOptions};
 use offsite_backends::{Backend, ErrorKind, Requests};
 
@@ -27,7 +27,7 @@ pub fn reading(share: f64) -> CheckOptions {
 #[track_caller]
 pub fn good(outcome: &CheckOutcome) {
     assert_eq!((outcome.exit, &outcome.findings), (0, &Vec::new()), "{outcome:?}");
-    assert_eq!((outcome.missing, outcome.changed, outcome.damaged, &outcome.unread), (0, 0, 0, &Vec::new()), "{outcome:?}");
+    assert_eq!((outcome.missing, outcome.changed, outcome.damaged, &outcome.unread), (0, 0, 0, &Sample::default()), "{outcome:?}");
 }
 
 /// Flaw and path of each finding.
@@ -343,7 +343,7 @@ async fn what_cannot_be_read_is_three_and_what_cannot_be_reached_an_error() {
     // Snapshot, format, page, record, then the contents.
     script.script().fail_verb("get", 7, ErrorKind::Denied);
     let outcome = check_with(&world, &backend, &reading(1.0)).await;
-    assert_eq!((outcome.exit, outcome.unread.len(), outcome.findings.len()), (3, 1, 0), "{outcome:?}");
+    assert_eq!((outcome.exit, outcome.unread.total(), outcome.findings.len()), (3, 1, 0), "{outcome:?}");
     script.script().reset();
     script.script().fail_verb("get", 7, ErrorKind::Transient);
     let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use offsite::engine::{self, Outcome, PullOptions};
-use offsite::model::RelPath;
+use offsite::model::{RelPath, Sample};
 use offsite::transfer::{Dump, Piece, Source, Stop};
 use offsite_backends::testing::MemoryOptions;
 use offsite_backends::{Backend, ErrorKind};
@@ -56,7 +56,7 @@ async fn holds(world: &World, backend: &Arc<dyn Backend>, at: &str, value: u8, s
     let target = format!("back-{:x}", std::fs::read_dir(world.dir.path()).unwrap().count());
     let options = PullOptions { at: Some(at.into()), ..PullOptions::default() };
     let pulled = world.pull(backend, &target, &options).await.unwrap();
-    assert_eq!(pulled.problems, vec![], "{about}");
+    assert_eq!(pulled.problems, Sample::default(), "{about}");
     let there = std::fs::read(world.path(&target).join("db.sql")).unwrap();
     assert!(there.len() == size && there.iter().all(|byte| *byte == value), "{about}: {} bytes of {:?}", there.len(), there.first());
     assert_eq!(std::fs::read(world.path(&target).join("z")).unwrap(), b"behind it", "{about}");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use offsite::engine::{self, CheckOptions, PullOptions, Report};
-use offsite::model::{KeepRules, RelPath};
+use offsite::model::{KeepRules, RelPath, Sample};
 use offsite::transfer::{Dump, Piece, Source, Stop};
 use offsite_backends::Backend;
 use offsite_backends::testing::{Folding, folding_tree};
@@ -35,7 +35,7 @@ async fn history_is_whole(world: &World, backend: &Arc<dyn Backend>, then: &BTre
         let target = format!("then-{number}");
         let options = PullOptions { at: Some(number.to_string()), ..PullOptions::default() };
         let pulled = world.pull(backend, &target, &options).await.unwrap();
-        assert_eq!(pulled.problems, Vec::new(), "snapshot {number}, {about}");
+        assert_eq!(pulled.problems, Sample::default(), "snapshot {number}, {about}");
         same_trees(was, &world.path(&target));
         fs::remove_dir_all(world.path(&target)).unwrap();
     }
@@ -149,7 +149,7 @@ async fn killed_at_every_call() {
         story.world.sync(&backend).await;
         let about = format!("killed at call {n}");
         let pulled = story.world.pull(&story.inner, "after", &PullOptions::default()).await.unwrap();
-        assert_eq!(pulled.problems, Vec::new(), "{about}");
+        assert_eq!(pulled.problems, Sample::default(), "{about}");
         let is = if pulled.snapshot == 1 { story.world.path("first") } else { story.world.source() };
         same_trees(&is, &story.world.path("after"));
         story.world.synced(&story.inner).await;
@@ -310,7 +310,7 @@ fn dump(content: &'static [u8]) -> Vec<Dump> {
 async fn pulled(world: &World, backend: &Arc<dyn Backend>, at: u64) -> BTreeMap<String, Vec<u8>> {
     let target = format!("dumps-{at}-{:x}", fs::read_dir(world.dir.path()).unwrap().count());
     let options = PullOptions { at: Some(at.to_string()), ..PullOptions::default() };
-    assert_eq!(world.pull(backend, &target, &options).await.unwrap().problems, Vec::new());
+    assert_eq!(world.pull(backend, &target, &options).await.unwrap().problems, Sample::default());
     let entries = fs::read_dir(world.path(&target)).unwrap().flatten();
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap())).collect()
 }
@@ -369,7 +369,7 @@ async fn a_pull_onto_such_a_disk_lists_what_has_no_name_there() {
     world.synced(&backend).await;
     let pulled = pull_onto(&world, &backend, "target", &PullOptions::default()).await;
     assert_eq!(pulled.exit, 3);
-    let said: Vec<String> = pulled.problems.iter().map(|problem| problem.path.to_string()).collect();
+    let said: Vec<String> = pulled.problems.first().iter().map(|problem| problem.path.to_string()).collect();
     assert_eq!(said, [".Offsite-Pull/", ".Offsite-Pull/x", "a", "dir/", "dir/f", "dir/g"], "{pulled:?}");
     assert_eq!(fs::read(world.path("target/A")).unwrap(), b"one");
     assert_eq!(fs::read(world.path("target/Dir/f")).unwrap(), b"1");
@@ -390,6 +390,6 @@ async fn a_pull_that_removes_does_not_remove_what_it_brought() {
     world.synced(&backend).await;
     let options = PullOptions { limits: world.options.limits, ..options };
     let pulled = pull_onto(&world, &backend, "target", &options).await;
-    assert_eq!((pulled.exit, pulled.problems.len()), (0, 0), "{pulled:?}");
+    assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{pulled:?}");
     same_trees(&world.source(), &world.path("target"));
 }

@@ -126,8 +126,8 @@ async fn an_empty_directory_makes_way_for_a_file_and_a_full_one_does_not() {
     world.write("name", b"a file");
     fs::create_dir_all(world.path("destination/name/theirs")).unwrap();
     let outcome = world.sync(&backend).await;
-    assert_eq!((outcome.exit, outcome.unread.len()), (3, 1), "{outcome:?}");
-    let listed = &outcome.unread[0];
+    assert_eq!((outcome.exit, outcome.unread.total()), (3, 1), "{outcome:?}");
+    let listed = &outcome.unread.first()[0];
     assert!(listed.path.to_string() == "name" && listed.problem.contains("move it away"), "{listed:?}");
     assert!(world.path("destination/name/theirs").is_dir());
     fs::remove_dir(world.path("destination/name/theirs")).unwrap();

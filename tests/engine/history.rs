@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use offsite::engine::{self, Destination, PullOptions, Report};
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Sample};
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryOptions;
 
@@ -28,7 +28,7 @@ async fn all_states_come_back(world: &World, backend: &Arc<dyn Backend>) {
         let options = PullOptions { at: Some(state.to_string()), ..PullOptions::default() };
         let target = format!("pulled-{state}");
         let pulled = world.pull(backend, &target, &options).await.unwrap();
-        assert_eq!((pulled.problems, pulled.snapshot), (vec![], state));
+        assert_eq!((pulled.problems, pulled.snapshot), (Sample::default(), state));
         same_trees(&world.path(&format!("state-{state}")), &world.path(&target));
     }
 }
@@ -66,7 +66,7 @@ async fn what_was_written_with_a_version_is_copied_once_the_bucket_keeps_none() 
     world.synced(&backend).await;
     let first = PullOptions { at: Some("1".into()), ..PullOptions::default() };
     let pulled = world.pull(&backend, "first", &first).await.unwrap();
-    assert_eq!(pulled.problems, vec![]);
+    assert_eq!(pulled.problems, Sample::default());
     assert_eq!(std::fs::read(world.path("first/f")).unwrap(), b"one");
     assert_eq!(std::fs::read(world.path("first/g")).unwrap(), b"gone");
     let rules = KeepRules { last: 1, ..KeepRules::default() };

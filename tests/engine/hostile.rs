@@ -149,7 +149,7 @@ async fn a_page_that_goes_too_far_hurts_only_itself() {
     let (_, backend) = pages.place(root);
     let world = World::new();
     let pulled = world.pull(&backend, "back", &Default::default()).await.unwrap();
-    assert_eq!((pulled.exit, pulled.problems.len()), (3, 1), "{pulled:?}");
+    assert_eq!((pulled.exit, pulled.problems.total()), (3, 1), "{pulled:?}");
     assert!(world.path("back/m").is_dir() && world.path("back/n").is_dir() && !world.path("back/a").exists());
 }
 

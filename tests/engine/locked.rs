@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use offsite::engine::{self, Destination, Locked, PruneOutcome, PullOptions, Report};
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{Faulty, MemoryBackend, MemoryOptions};
 use offsite_backends::{Backend, ErrorKind};
 
@@ -34,7 +34,7 @@ async fn prune(world: &World, backend: &Arc<dyn Backend>, last: u64, dry_run: bo
 async fn state(world: &World, backend: &Arc<dyn Backend>, number: u64) -> Vec<u8> {
     let target = format!("state-{number}-{}", rand());
     let options = PullOptions { at: Some(number.to_string()), ..PullOptions::default() };
-    assert_eq!(world.pull(backend, &target, &options).await.unwrap().problems, vec![]);
+    assert_eq!(world.pull(backend, &target, &options).await.unwrap().problems, Sample::default());
     std::fs::read(world.path(&target).join("changing")).unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! One entry that a destination does not take: it is listed, its old state stays, and all the rest is committed.
 
+use offsite::model::Sample;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ fn both(world: &World, name: &str) -> [Arc<dyn Backend>; 2] {
 async fn in_snapshot(world: &World, backend: &Arc<dyn Backend>, path: &str) -> Option<Vec<u8>> {
     let target = format!("look-{:x}", fs::read_dir(world.dir.path()).unwrap().count());
     let pulled = world.pull(backend, &target, &PullOptions::default()).await.unwrap();
-    assert_eq!(pulled.problems, Vec::new());
+    assert_eq!(pulled.problems, Sample::default());
     fs::read(world.path(&target).join(path)).ok()
 }
 
@@ -38,11 +39,11 @@ async fn a_changed_file_that_is_refused_keeps_its_old_state() {
             let (script, backend) = faulty(&inner);
             script.script().refuse("b", kind).refuse("d", kind);
             let outcome = world.sync(&backend).await;
-            let mut listed: Vec<String> = outcome.unread.iter().map(|p| p.path.to_string()).collect();
+            let mut listed: Vec<String> = outcome.unread.first().iter().map(|p| p.path.to_string()).collect();
             listed.sort();
             assert_eq!((outcome.exit, outcome.snapshot, &outcome.error), (3, Some(2), &None), "{outcome:?}");
             assert_eq!(listed, ["b", "d"], "{outcome:?}");
-            assert!(outcome.unread[0].problem.starts_with("the destination did not take it: "), "{outcome:?}");
+            assert!(outcome.unread.first()[0].problem.starts_with("the destination did not take it: "), "{outcome:?}");
             assert_eq!((outcome.changes.changed, outcome.changes.added), (2, 0));
             assert_eq!(in_snapshot(&world, &inner, "a").await.as_deref(), Some(&b"two, longer"[..]));
             assert_eq!(in_snapshot(&world, &inner, "b").await.as_deref(), Some(&b"one"[..]));
@@ -90,7 +91,7 @@ async fn a_removal_that_is_refused_is_tried_again() {
     script.script().refuse("dir/goes", ErrorKind::Denied);
     for _ in 0..2 {
         let outcome = world.sync(&backend).await;
-        assert_eq!((outcome.exit, outcome.unread.len(), &outcome.warnings), (3, 1, &Vec::new()), "{outcome:?}");
+        assert_eq!((outcome.exit, outcome.unread.total(), &outcome.warnings), (3, 1, &Vec::new()), "{outcome:?}");
         assert!(world.path("removed/dir/goes").exists());
         world.write("stays", format!("{:?}", std::time::Instant::now()).as_bytes());
     }
@@ -177,7 +178,7 @@ async fn refused_at_every_call() {
             }
             committed += u64::from(outcome.exit == 3 && outcome.snapshot.is_some());
             let pulled = world.pull(&inner, "back", &PullOptions::default()).await.unwrap();
-            assert_eq!(pulled.problems, Vec::new(), "call {n}: {outcome:?}");
+            assert_eq!(pulled.problems, Sample::default(), "call {n}: {outcome:?}");
             world.synced(&inner).await;
             world.comes_back(&inner).await;
             n += 1;

@@ -56,7 +56,7 @@ async fn what_the_source_has_is_sent_again() {
         // The snapshot from before finds the same contents, although they have other tags now.
         let old = PullOptions { at: Some("1".into()), ..PullOptions::default() };
         let pulled = world.pull(&backend, "old", &old).await.unwrap();
-        assert_eq!((pulled.exit, pulled.problems.len()), (0, 0), "{pulled:?}");
+        assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{pulled:?}");
         assert_eq!(bucket.content("foreign").as_deref(), Some(&b"not ours"[..]));
         // Nothing is left to do, for a repair and for a sync.
         assert_eq!(repair(&world, &backend).await.snapshot, None);
@@ -131,7 +131,7 @@ async fn what_the_source_has_not_is_lost_and_the_next_sync_goes_on_from_there() 
     assert_eq!(lost, ["0/00", "1/01", "2/02"]);
     assert!(outcome.lost[0].problem.contains("no more") && outcome.lost[1].problem.contains("another content"), "{outcome:?}");
     let pulled = world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
-    assert_eq!((pulled.exit, pulled.problems.len()), (3, 3), "{pulled:?}");
+    assert_eq!((pulled.exit, pulled.problems.total()), (3, 3), "{pulled:?}");
     let synced = world.synced(&backend).await;
     assert_eq!((synced.changes.changed, synced.changes.removed), (2, 1), "{synced:?}");
     world.comes_back(&backend).await;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::TimeDelta;
 use offsite::engine::{self, Machine, Outcome, PullOptions, Report};
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Sample};
 use offsite_backends::Backend;
 use offsite_backends::testing::{Faulty, MemoryBackend, MemoryOptions};
 
@@ -135,7 +135,7 @@ async fn stopped_at(n: u64, make: &Make, keep: KeepRules) {
 async fn whole(place: &Place, n: u64, options: &PullOptions) {
     let target = format!("after-{n}");
     let pulled = place.world.pull(&place.inner, &target, options).await.unwrap();
-    assert_eq!(pulled.problems, Vec::new(), "stopped at {n}");
+    assert_eq!(pulled.problems, Sample::default(), "stopped at {n}");
     same_trees(&place.other(), &place.world.path(&target));
     fs::remove_dir_all(place.world.path(&target)).unwrap();
 }

@@ -51,7 +51,7 @@ impl Out {
             self.hint(job.failure.as_ref().and_then(|failure| failure.hint));
         }
         job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(note))));
-        job.warnings.iter().for_each(|warning| self.note(&format!("{name}: {}", clean(warning))));
+        job.warnings.iter().for_each(|warning| self.note(&format!("{name}: {}", clean(&warning.to_string()))));
         job.hooks.iter().for_each(|hook| self.hook_ran(&name, hook));
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Out {
     /// All of them have.
     pub fn jobs_ran(&self, outcome: &RunOutcome) -> Result<()> {
         outcome.hooks.iter().for_each(|hook| self.hook_ran("run", hook));
-        outcome.warnings.iter().for_each(|warning| self.note(&clean(warning)));
+        outcome.warnings.iter().for_each(|warning| self.note(&clean(&warning.to_string())));
         if self.json {
             return self.document(outcome);
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use offsite::engine::{Locked, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
 use offsite::error::{Failure, Result};
-use offsite::model::{Counts, Problem, RelPath};
+use offsite::model::{Counts, Problem, RelPath, Sample};
 
 use super::documents::PlanDocument;
 use super::units::{count, estimate, requests, seconds, size};
@@ -75,6 +75,7 @@ impl Out {
         text.push_str(&self.problems("could not be read or stored", ", the copies there stay as they were", &o.unread));
         text.push_str(&self.paths("kept changing while they were read", ", stored as read", &o.unstable));
         text.push_str(&self.paths("went away during the run", "", &o.vanished));
+        text.push_str(&self.problems("lie there without an attribute", ", which a pull brings back", &o.unset));
         if self.verbose {
             text.push_str(&self.problems("skipped", "", &o.skipped));
         }
@@ -167,23 +168,24 @@ impl Out {
         self.print(&text)
     }
 
-    fn problems(&self, what: &str, then: &str, problems: &[Problem]) -> String {
+    fn problems(&self, what: &str, then: &str, problems: &Sample<Problem>) -> String {
         self.some(what, then, problems, |p| format!("{}: {}", p.path, clean(&p.problem)))
     }
 
-    fn paths(&self, what: &str, then: &str, paths: &[RelPath]) -> String {
+    fn paths(&self, what: &str, then: &str, paths: &Sample<RelPath>) -> String {
         self.some(what, then, paths, RelPath::display)
     }
 
     /// A list under a heading, cut unless `--verbose`.
-    fn some<T>(&self, what: &str, then: &str, items: &[T], line: impl Fn(&T) -> String) -> String {
+    fn some<T>(&self, what: &str, then: &str, items: &Sample<T>, line: impl Fn(&T) -> String) -> String {
         if items.is_empty() {
             return String::new();
         }
-        let shown = if self.verbose { items.len() } else { SOME };
-        let mut text = format!("  {what} ({}){then}:\n", count(items.len() as u64));
-        items.iter().take(shown).for_each(|item| _ = writeln!(text, "    {}", line(item)));
-        text.push_str(&self.more(items.len() as u64, shown.min(items.len()) as u64));
+        let (first, all) = (items.first(), items.total());
+        let shown = if self.verbose { first.len() } else { SOME.min(first.len()) };
+        let mut text = format!("  {what} ({}){then}:\n", count(all));
+        first.iter().take(shown).for_each(|item| _ = writeln!(text, "    {}", line(item)));
+        text.push_str(&self.more(all, shown as u64));
         text
     }
 

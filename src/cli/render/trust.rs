@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use offsite::engine::{CheckOutcome, Finding, Flaw, Foreign, RepairOutcome};
 use offsite::error::Result;
-use offsite::model::Problem;
+use offsite::model::{Problem, Sample};
 
 use super::units::{count, requests, seconds, size};
 use super::{Out, SOME, clean};
@@ -111,8 +111,8 @@ impl Out {
         self.list(what, findings, all, |f| finding(f, newest))
     }
 
-    fn unread(&self, unread: &[Problem]) -> String {
-        self.list("could not be looked at", unread, unread.len() as u64, |p| format!("{}: {}", p.path, clean(&p.problem)))
+    fn unread(&self, unread: &Sample<Problem>) -> String {
+        self.list("could not be looked at", unread.first(), unread.total(), |p| format!("{}: {}", p.path, clean(&p.problem)))
     }
 
     /// A list under a heading, cut unless `--verbose`; it may hold fewer than there are.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::expect::Expect;
 use crate::engine::outcome::{Finding, Flaw, Foreign};
 use crate::error::Result;
-use crate::model::{Entry, Problem, RelPath};
+use crate::model::{Entry, Problem, RelPath, Sample};
 use crate::spool::Writer;
 
 /// So many findings are listed.
@@ -62,7 +62,7 @@ pub struct Found {
     pub unlisted: u64,
     pub findings: Vec<Finding>,
     pub foreign_listed: Vec<Foreign>,
-    pub unread: Vec<Problem>,
+    pub unread: Sample<Problem>,
     /// Keys whose content was read and is not right.
     pub rotten: Vec<RelPath>,
     wrong: Writer<Wrong>,
@@ -84,7 +84,7 @@ impl Found {
             unlisted: 0,
             findings: Vec::new(),
             foreign_listed: Vec::new(),
-            unread: Vec::new(),
+            unread: Sample::default(),
             rotten: Vec::new(),
             wrong: Writer::create(wrong)?,
         })

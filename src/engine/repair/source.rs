@@ -16,7 +16,7 @@ use crate::engine::destination::Destination;
 use crate::engine::outcome::{Finding, Flaw};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
-use crate::model::{Change, Content, Entry, Kind, Problem, Stamps};
+use crate::model::{Change, Content, Entry, Kind, Problem, Sample, Stamps};
 use crate::scan::{Names, ReadError, Root, hash_file, read_metadata};
 use crate::spool::{Reader, Sorter, Writer};
 use crate::transfer::{Line, Place};
@@ -37,7 +37,7 @@ pub struct Planned {
     /// Lines in `changes`.
     pub fixes: u64,
     pub lost: Vec<Finding>,
-    pub unread: Vec<Problem>,
+    pub unread: Sample<Problem>,
 }
 
 impl Planned {
@@ -89,7 +89,7 @@ pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &How, scratc
             taken_over: 0,
             fixes: 0,
             lost: Vec::new(),
-            unread: Vec::new(),
+            unread: Sample::default(),
         },
     };
     let mut sorted = sorter.finish()?;
