@@ -82,8 +82,10 @@ fn the_list_is_kept_beside_the_snapshot() {
     assert_eq!(nobody.run(&["sync", "site", "copy"]).code, 0);
     nobody.modes(0o000);
     nobody.write("site/open");
-    let ran = nobody.run(&["sync", "site", "copy"]);
+    let ran = nobody.run(&["sync", "site", "copy", "--json"]);
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let said = &serde_json::from_str::<Value>(&ran.out).unwrap()["destinations"][0];
+    assert_eq!((said["unread"].as_array().unwrap().len(), &said["unread_total"]), (1_000, &MANY.into()));
     let snapshot = nobody.snapshot(2);
     assert_eq!((snapshot["unread"].as_array().unwrap().len(), &snapshot["unread_total"]), (1_000, &MANY.into()));
     // What could not be read keeps the content that it had, whether the snapshot names it or not.

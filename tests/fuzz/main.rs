@@ -1,4 +1,5 @@
-//! Everything that others can put in front of the program, mutated: destinations, configs, and bombs of many kinds.
+//! Everything that others can put in front of the program, mutated: destinations, configs, listings, and bombs of many
+//! kinds.
 //!
 //! Seconds in `cargo test`; as long as it is told by `integration/fuzz`, which sets `OFFSITE_FUZZ_SECONDS` for each
 //! part. A failure prints its seed; `OFFSITE_FUZZ_SEED` runs that one case again. The readers of SFTP packets and of
@@ -8,5 +9,6 @@ mod bombs;
 mod child;
 mod config;
 mod destination;
+mod listing;
 mod made;
 mod random;
