@@ -43,6 +43,8 @@ impl Target {
             // An earlier run that was cut off put it there, another program did, or this very put did at its first try.
             mode = match self.store.head(to).await {
                 Ok(there) => self.over(there.e_tag, there.version),
+                // A store that keeps directories takes the one that other keys lie in for something that is there.
+                Err(Error::NotFound { .. }) if mode == PutMode::Create => PutMode::Overwrite,
                 Err(Error::NotFound { .. }) => self.anew(),
                 Err(error) => return Err(error),
             };

@@ -107,6 +107,23 @@ async fn what_is_not_as_known_is_looked_at_and_then_replaced() {
     world.comes_back(&inner).await;
 }
 
+/// SeaweedFS does so where other keys lie below it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_calls_there_and_does_not_have_is_put_all_the_same() {
+    let world = World::new();
+    let (_, inner) = memory("called-there");
+    world.write("same", b"same");
+    world.synced(&inner).await;
+    world.write("new", b"new");
+    let (script, backend) = faulty(&inner);
+    // The first one is the lease's.
+    script.script().fail_verb("create", 2, ErrorKind::Exists);
+    world.synced(&backend).await;
+    let verbs: Vec<_> = script.calls().iter().filter(|c| c.key == "new").map(|c| c.verb).collect();
+    assert_eq!(verbs, ["create", "head", "put"]);
+    world.comes_back(&inner).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn contents_then_pages_then_the_snapshot() {
     let (_, calls) = second_run(&World::new(), "snapshot-last").await;
