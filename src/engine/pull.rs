@@ -17,7 +17,7 @@ use super::look::resolve_at;
 use super::outcome::PullOutcome;
 use super::privileges::Privileges;
 use super::pull_compare::{self, Compared, Comparing};
-use super::pull_target::Pull;
+use super::pull_target::{Pull, Pulled};
 use super::scratch::Scratch;
 use super::sync::Report;
 use super::warning::Note;
@@ -111,14 +111,7 @@ pub async fn pull_onto(
         let (tree, plan, links, manifest) = (open.tree, &plan, &links, &manifest);
         let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, report };
         let pulled = pull.carry_out().await?;
-        outcome.files = pulled.fetched.files;
-        outcome.bytes = pulled.fetched.bytes;
-        outcome.archived = pulled.archived.files;
-        outcome.notes.extend(archive_note(&pulled.archived, options.restore));
-        outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
-        if let Some(number) = pulled.gone {
-            outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
-        }
+        tell(&mut outcome, pulled, options);
     } else if options.dry_run {
         outcome.files = compared.facts.uploads;
         outcome.bytes = compared.facts.bytes;
@@ -142,6 +135,18 @@ async fn compared(how: &mut Comparing<'_>, open: Option<&Open>, damaged: bool) -
     match &how.rules.disk {
         Some(disk) if *disk != DiskRules::default() => tokio::task::block_in_place(|| pull_compare::compare(how, damaged)),
         _ => Ok(found),
+    }
+}
+
+/// What came of carrying it out.
+fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
+    outcome.files = pulled.fetched.files;
+    outcome.bytes = pulled.fetched.bytes;
+    outcome.archived = pulled.archived.files;
+    outcome.notes.extend(archive_note(&pulled.archived, options.restore));
+    outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
+    if let Some(number) = pulled.gone {
+        outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
     }
 }
 

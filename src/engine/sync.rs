@@ -294,11 +294,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             Ok(decided) => decided,
             Err(error) => {
                 common.leave(place);
-                if let Some(progress) = report.progress.get(index) {
-                    progress.set_phase(Phase::Failed);
-                }
-                ends.outcomes[index].requests = destination.backend.meter().requests();
-                told(&common, &destination, &mut ends.outcomes[index], Some(&error)).await;
+                not_begun(&common, &destination, report.progress.get(index), &mut ends.outcomes[index], &error).await;
                 ends.errors[index] = Some(error);
                 continue;
             }
@@ -339,6 +335,15 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
         }
     }
     ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.hub.bytes_read());
+}
+
+/// Says that one may not run.
+async fn not_begun(common: &Common, destination: &Destination, progress: Option<&Arc<Progress>>, outcome: &mut Outcome, error: &Error) {
+    if let Some(progress) = progress {
+        progress.set_phase(Phase::Failed);
+    }
+    outcome.requests = destination.backend.meter().requests();
+    told(common, destination, outcome, Some(error)).await;
 }
 
 /// Leaves word of how a job ended there.

@@ -226,14 +226,7 @@ impl Sender {
             _ => suspect,
         };
         let old_content = old.as_ref().filter(|_| suspect).and_then(|o| o.content.clone());
-        let sent = if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
-            self.large(&entry, old_content, readers).await
-        } else {
-            match self.small(&entry, old_content.clone(), readers).await {
-                Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => self.large(&entry, old_content, readers).await,
-                other => other,
-            }
-        };
+        let sent = self.stage(&entry, old_content, readers).await;
         let keep = old.as_ref().filter(|o| replaces(o)).and_then(|o| kept_place(&self.target.rules, o));
         match sent {
             Ok((staged, done)) => {
@@ -253,6 +246,17 @@ impl Sender {
                 note_source(&self.target, &entry, &error);
                 Ok(None)
             }
+        }
+    }
+
+    /// Stages a file as its size asks for, and one that grew meanwhile as a large one.
+    async fn stage(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+        if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
+            return self.large(entry, old, readers).await;
+        }
+        match self.small(entry, old.clone(), readers).await {
+            Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => self.large(entry, old, readers).await,
+            other => other,
         }
     }
 
