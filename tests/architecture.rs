@@ -103,6 +103,13 @@ fn user_files_are_published_in_one_place() {
     only_in("src/transfer", &["fs::rename", "renameat"], &[]);
 }
 
+/// A lock is given back in one place, as the program's children may hold copies of it.
+#[test]
+fn files_are_locked_in_one_place() {
+    only_in("backends/src", &["flock("], &["backends/src/file_lock.rs"]);
+    only_in("src", &["flock("], &[]);
+}
+
 /// What is not trusted is reached through descriptors only: a path can be swapped for a symlink between two looks.
 #[test]
 fn the_target_of_a_pull_is_never_named_by_its_path() {

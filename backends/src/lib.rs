@@ -13,6 +13,7 @@ pub mod error;
 mod fence;
 mod fenced;
 pub mod file;
+mod file_lock;
 #[cfg(test)]
 mod fuzz;
 pub mod gcs;
@@ -52,6 +53,7 @@ pub use content::content_put;
 pub use error::{Error, ErrorKind, Reach, Result};
 pub use fence::{Act, Fence};
 pub use fenced::Fenced;
+pub use file_lock::FileLock;
 pub use held::{Held, Refused};
 pub use initialize::Initialize;
 pub use lacks::Lack;

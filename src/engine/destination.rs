@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_backends::{self as backends, Backend, Fence, Fenced, Tree};
+use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
@@ -74,7 +74,7 @@ pub struct Destination {
     pub lost: Vec<Lost>,
     /// Names at the top of a place that was never synced to, see `occupied.rs`.
     pub foreign: Foreign,
-    _lock: Option<File>,
+    _lock: Option<FileLock<File>>,
     /// Identifies whoever holds the local lock; see `lease.rs`.
     pub writer: String,
 }
@@ -116,20 +116,14 @@ impl Destination {
     pub fn lock(&mut self) -> Result<()> {
         let path = self.dir.join("lock");
         let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| cache_error(&path, e))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(Error::Busy(format!(
-                    "{}: another offsite on this machine is at work there; wait for it to end",
-                    self.backend.location()
-                )));
-            }
-            Err(error) => return Err(Error::cache(&path, error.into())),
-        }
         let stat = rustix::fs::fstat(&file).map_err(|e| Error::cache(&path, e.into()))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         self.writer = format!("{}:{:x}:{:x}", boot.trim(), stat.st_dev, stat.st_ino);
-        self._lock = Some(file);
+        self._lock = FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))?;
+        if self._lock.is_none() {
+            let at = self.backend.location();
+            return Err(Error::Busy(format!("{at}: another offsite on this machine is at work there; wait for it to end")));
+        }
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 
+use offsite_backends::FileLock;
+
 use crate::config::Job;
 use crate::engine::{Machine, private_dir, private_file};
 use crate::error::{Error, Result};
@@ -13,7 +15,7 @@ use crate::model::Hash;
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock(#[allow(dead_code)] FileLock<File>);
 
 /// Takes the lock of a job.
 ///
@@ -26,12 +28,9 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     private_dir(&dir)?;
     let path = dir.join(&id[..24]);
     let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::cache(&path, e))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(Error::Busy(format!("job {}: another run of it is under way on this machine", job.shown())))
-        }
-        Err(error) => Err(Error::cache(&path, error.into())),
+    match FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))? {
+        Some(lock) => Ok(Lock(lock)),
+        None => Err(Error::Busy(format!("job {}: another run of it is under way on this machine", job.shown()))),
     }
 }
 

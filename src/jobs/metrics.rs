@@ -11,6 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use offsite_backends::FileLock;
+
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use crate::engine::Outcome;
 use crate::error::{Error, Result};
@@ -25,7 +27,7 @@ pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
     // whoever may open it can hold the lock, so nobody waits for it for long.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(dir);
-    let _ = lock.as_ref().map(locked_soon);
+    let _lock = lock.as_ref().ok().and_then(locked_soon);
     let before = std::fs::read_to_string(path).unwrap_or_default();
     let text = text(outcome, &before, chrono::Utc::now().timestamp());
     let temp = path.with_extension(format!("{:016x}.tmp", crate::random()));
@@ -40,12 +42,12 @@ pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
 }
 
 /// Tries to lock for some seconds.
-fn locked_soon(dir: &File) -> bool {
+fn locked_soon(dir: &File) -> Option<FileLock<&File>> {
     let began = Instant::now();
     loop {
-        match rustix::fs::flock(dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-            locked => return locked.is_ok(),
+        match FileLock::try_take(dir) {
+            Ok(None) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            taken => return taken.ok().flatten(),
         }
     }
 }

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
-use rustix::fs::{AtFlags, FlockOperation, OFlags, Stat};
+use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::dirs::{self, Make};
 use super::staging::{self, Area, Temp};
 use super::{meta, publish, read};
 use crate::meter::{Class, Meter};
-use crate::{Error, ErrorKind, Result, Stamp};
+use crate::{Error, ErrorKind, FileLock, Result, Stamp};
 
 /// The file in the staging directory that compare-and-swap is serialized by; never removed.
 pub(super) const LOCK: &[u8] = b"lock";
@@ -140,13 +140,12 @@ fn create(area: &Arc<Area>, temp: Temp, fd: &OwnedFd, key: &[u8]) -> Result<()> 
 }
 
 /// Keeps other writers that compare and swap away until it is dropped.
-pub(super) fn lock(area: &Area) -> Result<OwnedFd> {
+pub(super) fn lock(area: &Area) -> Result<FileLock<OwnedFd>> {
     let path = [area.staging(), b"/", LOCK].concat();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     let fd = area.dirs.at(&path, Make::Yes, |dir, name| rustix::fs::openat(dir, name, flags, mode))?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive)).map_err(|e| area.dirs.error(&path, e))?;
-    Ok(fd)
+    FileLock::wait(fd).map_err(|e| area.dirs.error(&path, e))
 }
 
 /// An upload in parts: each goes to its place in one temporary file.
