@@ -7,6 +7,7 @@ pub mod config;
 pub mod containers;
 pub mod engine;
 pub mod error;
+pub mod import;
 pub mod jobs;
 pub mod manifest;
 pub mod model;

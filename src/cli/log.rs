@@ -13,27 +13,18 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::Utc;
-use clap::ValueEnum;
 use offsite::error::{Error, Result};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::args::Global;
-use super::progress::Screen;
+use super::global::{Global, LogPlace};
+use super::screen::Screen;
 
 /// What our targets begin with.
 const OURS: &str = "offsite";
 const JOURNAL: &str = "/run/systemd/journal/socket";
-
-/// Where the log goes, if not to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Place {
-    Stderr,
-    /// systemd's journal
-    Journald,
-}
 
 /// Starts the log, if one is wanted.
 ///
@@ -51,7 +42,7 @@ pub fn start(global: &Global, screen: &Screen) -> Result<()> {
     };
     let sink = match (&global.log_file, global.log) {
         (Some(path), _) => Sink::File(Mutex::new(open(path)?)),
-        (None, Some(Place::Journald)) => Sink::Journal(journal(Path::new(JOURNAL))?),
+        (None, Some(LogPlace::Journald)) => Sink::Journal(journal(Path::new(JOURNAL))?),
         (None, _) => Sink::Screen(screen.clone()),
     };
     // Only a second log in one process could be refused, and there is none.

@@ -9,62 +9,28 @@ mod args_config;
 mod args_filter;
 mod args_from;
 mod args_run;
+mod clean;
+mod context;
+mod dispatch;
+mod global;
 mod interrupt;
 mod log;
 mod progress;
 mod render;
 mod schema;
+mod screen;
 mod verbs;
 
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
-use offsite::config::Makeshift;
-use offsite::engine::{Machine, Report};
-use offsite::error::{Error, Result};
+use offsite::error::Error;
 
 use self::args::Cli;
+use self::context::Context;
 use self::interrupt::Interrupt;
-use self::progress::{Bars, Screen};
 use self::render::Out;
-
-/// What every verb is given.
-pub struct Context {
-    pub out: Out,
-    global: args::Global,
-    screen: Screen,
-    interrupt: Interrupt,
-}
-
-impl Context {
-    /// The machine, with the cache where the user wants it.
-    pub fn machine(&self) -> Result<Machine> {
-        offsite::config::machine(self.global.cache_dir.clone())
-    }
-
-    /// The machine for a verb that only reads: where the cache cannot be written there is another one until the second
-    /// value is dropped.
-    pub fn machine_to_read(&self) -> Result<(Machine, Option<Makeshift>)> {
-        let (machine, makeshift) = offsite::config::machine_to_read(self.global.cache_dir.clone())?;
-        if let Some(makeshift) = &makeshift {
-            self.out.info(&format!("the cache cannot be used ({}); this run has one in {}", makeshift.why, makeshift.dir().display()));
-        }
-        Ok((machine, makeshift))
-    }
-
-    /// From now on Ctrl-C stops this run.
-    pub fn watch(&self, report: &Report) {
-        self.interrupt.watch(report);
-    }
-
-    /// A report with one place a name, shown until the second value is dropped; Ctrl-C stops it.
-    pub fn report(&self, names: &[String]) -> (Report, Bars) {
-        let report = Report::new(names.len());
-        self.watch(&report);
-        let bars = Bars::start(&self.screen, &self.global, names, &report);
-        (report, bars)
-    }
-}
+use self::screen::Screen;
 
 /// Takes the arguments apart. What clap has to say (help, an error) is printed here; then there is only a code.
 pub fn parse(argv: Vec<OsString>) -> Result<Cli, u8> {
@@ -90,7 +56,7 @@ pub async fn run(cli: Cli) -> u8 {
     tracing::info!(target: "offsite::run", version = env!("CARGO_PKG_VERSION"), begins = true);
     let interrupt = Interrupt::install(out.clone());
     let context = Context { out, global: cli.global, screen, interrupt };
-    let exit = match verbs::run(cli.verb, &context).await {
+    let exit = match dispatch::run(cli.verb, &context).await {
         Ok(code) => code,
         Err(error) => context.out.failed(&error),
     };

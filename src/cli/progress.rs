@@ -4,19 +4,20 @@
 //! standard error goes through, so that a message never lands in the middle of a bar. Invariant: when
 //! [`Bars`] is dropped its bars are gone and nothing more is printed.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use offsite::engine::Report;
 use offsite::transfer::{Phase, Progress};
 
-use super::args::Global;
-use super::render::{count, place, size, tame};
+use super::global::Global;
+use super::render::{count, place, size};
+use super::screen::Screen;
 
 const TICK: Duration = Duration::from_millis(100);
 /// Between two plain lines.
@@ -29,26 +30,6 @@ const MARGIN: usize = 3;
 /// Where nobody says how wide the terminal is.
 const COLUMNS: usize = 80;
 const CELLS: usize = 20;
-
-/// Standard error, with or without bars on it.
-#[derive(Clone)]
-pub struct Screen {
-    bars: MultiProgress,
-    drawn: bool,
-}
-
-impl Screen {
-    pub fn new(global: &Global) -> Self {
-        let drawn = io::stderr().is_terminal() && !global.quiet && !global.json && !global.no_progress;
-        let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), drawn }
-    }
-
-    /// A line beside the bars. If nobody reads it, nothing is lost but the line.
-    pub fn aside(&self, line: &str) {
-        self.bars.suspend(|| _ = writeln!(io::stderr().lock(), "{}", tame(line)));
-    }
-}
 
 /// Progress that is being shown.
 pub struct Bars {

@@ -1,7 +1,7 @@
 //! A job as it is carried out: everything expanded, every value parsed, nothing left to look up.
 //!
 //! Owns the plain data, and what may not be: two pairs of job and type at one place, a job name that cannot be
-//! a file name. How it comes about is `resolving.rs`.
+//! a file name. How it comes about is `resolve.rs`.
 
 use std::path::PathBuf;
 

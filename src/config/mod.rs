@@ -1,13 +1,14 @@
 //! What the machine and the config file say: resolved into plain data.
 //!
 //! Owns the way from `offsite.json` and the environment to [`Plan`] and [`crate::engine::Machine`]:
-//! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolving.rs` makes a [`Job`] of each pair
-//! of job and type (`scope.rs`, `sections.rs`, `options.rs`), and `import/` makes a config of another system's. Only `resolve.rs` looks at the environment,
+//! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolve.rs` makes a [`Job`] of each pair
+//! of job and type (`scope.rs`, `sections.rs`, `options.rs`). Only `env.rs` looks at the environment,
 //! and nothing here knows of the command line.
 //! Invariant: what leaves this module needs no further lookup.
 
+mod asked;
+mod env;
 mod expand;
-pub mod import;
 mod job;
 mod lines;
 mod options;
@@ -15,7 +16,6 @@ mod parse;
 mod places;
 mod reading;
 mod resolve;
-mod resolving;
 mod scope;
 mod secrets;
 mod sections;
@@ -24,11 +24,11 @@ pub mod values;
 mod volumes;
 mod words;
 
-pub use expand::is_name;
+pub use env::{Makeshift, default_price, host, is_utf8, machine, machine_to_read, unit_dir};
+pub use expand::{expand, is_name};
 pub use job::{Dump, Hooks, Job, Lack, Made, Notify, Place, Plan, Profile, Settings, Told, shown};
 pub use parse::Parsed;
 pub use reading::{Borrowed, Chosen, borrowed, load, plan, plans};
-pub use resolve::{Makeshift, default_price, host, is_utf8, machine, machine_to_read, unit_dir};
 pub use secrets::{Blots, is_secret};
 pub use shape::{Absent, ConfigFile};
 pub use words::Command;

@@ -3,7 +3,7 @@
 //! Owns their order and their defaults, which are those of the flags of `offsite sync`.
 
 use super::job::Settings;
-use super::resolving::ALL_TYPES;
+use super::resolve::ALL_TYPES;
 use super::scope::Scope;
 use super::shape::{JobShape, KeepShape, OptionsShape};
 use super::values;

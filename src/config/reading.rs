@@ -10,15 +10,14 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use super::asked::Asked;
 use super::expand::is_name;
 use super::job::Plan;
 use super::parse::Parsed;
-use super::resolve;
-use super::resolving::{Asked, known_types, resolve};
-use super::secrets;
+use super::resolve::{known_types, resolve};
 use super::shape::JobShape;
-use super::volumes;
 use super::words::Command;
+use super::{env, secrets, volumes};
 use crate::containers::Engine;
 use crate::error::{Error, Result};
 
@@ -41,7 +40,7 @@ pub struct Chosen {
 /// # Errors
 /// [`Error::Usage`] where there is none, where it is none, where others can write it, and where it shows them a secret.
 pub fn load(asked: Option<&Path>) -> Result<Parsed> {
-    let path = match resolve::config_places(asked) {
+    let path = match env::config_places(asked) {
         Ok(path) => path,
         Err(places) => {
             let found = places.iter().find(|path| path.is_file()).cloned();
@@ -97,7 +96,7 @@ fn trusted(path: &Path) -> Result<()> {
 
 /// The jobs that were asked for, resolved on this machine.
 pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
-    plan_with(parsed, chosen, &resolve::variable)
+    plan_with(parsed, chosen, &env::variable)
 }
 
 /// Names of variables that are known from the environment alone: neither from the command line nor from the config.
@@ -120,7 +119,7 @@ const OF_S3: [&str; 6] =
 pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     let met = RefCell::new(BTreeSet::new());
     let env = |name: &str| {
-        let value = resolve::variable(name);
+        let value = env::variable(name);
         if value.is_some() {
             met.borrow_mut().insert(name.to_owned());
         }
@@ -134,7 +133,7 @@ pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     let mut around: Vec<String> = plan.commands().filter_map(of_shell).flat_map(names).chain(of_stores).collect();
     around.sort();
     around.dedup();
-    around.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && resolve::variable(name).is_some());
+    around.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && env::variable(name).is_some());
     Ok(Borrowed { config, around })
 }
 
@@ -149,8 +148,8 @@ fn names(line: &str) -> impl Iterator<Item = String> {
 }
 
 fn plan_with(parsed: &Parsed, chosen: &Chosen, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
-    let host = resolve::host();
-    let engine = Engine::new(resolve::engine_sockets());
+    let host = env::host();
+    let engine = Engine::new(env::engine_sockets());
     let kind = chosen.kind.as_deref();
     resolve(parsed, &Asked { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
 }

@@ -1,228 +1,215 @@
-//! The only reader of the environment.
+//! From the shape of the file to jobs that can be carried out.
 //!
-//! Owns which variables count and in which order: what was given on the command line, then offsite's own
-//! variable, then the desktop standard's, then the place that is always there. An empty variable counts
-//! as unset. The vendors' SDKs read their own credentials; what is secret is read here only to be blotted out.
+//! Owns the expansion of every string, the parsing of every value, and which pairs of job and type there are.
+//! Reads nothing but the files that `exclude_from` names: variables come through a lookup.
+//! Invariant: it is all resolved before anything runs, and the first thing that is wrong is an error.
 
-use std::ffi::OsString;
+use super::asked::Asked;
 use std::path::{Path, PathBuf};
 
-use offsite_backends::Location;
+use super::expand::encoded;
+use super::job::{Job, Place, Plan};
+use super::parse::{Parsed, nearest};
+use super::scope::Scope;
+use super::shape::{JobShape, Missing};
+use super::volumes::{self, Found};
+use super::words::Either;
+use super::{places, values};
+use crate::error::{Error, Result};
 
-use crate::engine::{Machine, private_dir};
-use crate::error::Error;
+/// An hour: what a hook may take unless the config says something else.
+const HOOK_TIMEOUT: u64 = 3600;
+/// The options of all types.
+pub(super) const ALL_TYPES: &str = "*";
 
-/// The machine this runs on. `cache_dir` is what the user asked for, if anything.
-pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
-    let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
-    let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;
-    Ok(Machine { cache_dir, host: host() })
-}
-
-/// A cache for one run that only reads, where the usual one cannot be written; gone when this is dropped.
-#[derive(Debug)]
-pub struct Makeshift {
-    dir: PathBuf,
-    /// Why the usual one is not used.
-    pub why: Error,
-}
-
-impl Makeshift {
-    /// Where it is.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-}
-
-impl Drop for Makeshift {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// The machine for what only reads: a restore must not need a cache that can be written.
+/// All jobs that were asked for, in file order.
 ///
 /// # Errors
-/// Where neither the cache nor a temporary directory can be used.
-pub fn machine_to_read(cache_dir: Option<PathBuf>) -> Result<(Machine, Option<Makeshift>), Error> {
-    let mut machine = machine(cache_dir)?;
-    let writable = private_dir(&machine.cache_dir).and_then(|()| {
-        rustix::fs::access(&machine.cache_dir, rustix::fs::Access::WRITE_OK).map_err(|e| Error::local(&machine.cache_dir, e.into()))
-    });
-    let Err(why) = writable else { return Ok((machine, None)) };
-    let dir = std::env::temp_dir().join(format!("offsite-{:016x}", crate::random()));
-    if private_dir(&dir).is_err() {
-        return Err(why);
+/// [`Error::Usage`] with file, line and path.
+pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
+    let file = &parsed.file;
+    for name in asked.jobs {
+        if file.jobs.get(name).is_none() {
+            return Err(unknown(parsed, "job", name, file.jobs.names()));
+        }
     }
-    machine.cache_dir.clone_from(&dir);
-    Ok((machine, Some(Makeshift { dir, why })))
-}
-
-/// This machine's name.
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Where units of systemd's go: the system's for root, else the user's own; and whether it is those.
-pub fn unit_dir() -> (Option<PathBuf>, bool) {
-    if rustix::process::geteuid().is_root() {
-        return (Some("/etc/systemd/system".into()), false);
+    for (name, said) in file.variables.names().map(|name| (name, "variables")).chain(asked.set.iter().map(|(name, _)| (&**name, "--set"))) {
+        if name.starts_with("OFFSITE_") {
+            let at = if said == "variables" { vec![said, name] } else { Vec::new() };
+            return Err(parsed.error(&at, format!("{name}: names that begin with OFFSITE_ are offsite's own; choose another one")));
+        }
     }
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let own = set("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
-    (own.map(|dir| dir.join("systemd/user")), true)
-}
-
-/// Sockets at which a container engine may be asked, the first one first.
-pub fn engine_sockets() -> Vec<PathBuf> {
-    sockets_from(|name| std::env::var_os(name))
-}
-
-/// `DOCKER_HOST` counts if it is a socket of this machine's: another machine's volumes are no directories here.
-fn sockets_from(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let said = lookup("DOCKER_HOST").and_then(|host| host.to_str()?.strip_prefix("unix://").map(PathBuf::from));
-    if let Some(socket) = said.filter(|path| path.is_absolute()) {
-        return vec![socket];
+    let chosen = file.jobs.0.iter().filter(|(name, _)| asked.jobs.is_empty() || asked.jobs.contains(name));
+    let whole = Scope::new(parsed, asked, Vec::new());
+    let timeout = whole.value(&["hook_timeout"], file.hook_timeout.as_ref(), values::duration)?.unwrap_or(HOOK_TIMEOUT);
+    let mut jobs = Vec::new();
+    for (name, shape) in chosen {
+        for found in found(parsed, asked, name, shape)? {
+            jobs.push(job(parsed, asked, name, shape, found, timeout)?);
+        }
     }
-    let own = lookup("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let of_all = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
-    of_all.into_iter().chain(own.map(|dir| dir.join("podman/podman.sock"))).collect()
+    type_is_known(parsed, asked, &jobs)?;
+    places::apart(parsed, &jobs, &not_chosen(parsed, asked, timeout), asked.env)?;
+    let hooks = whole.hooks(&[], (&file.before.0, &file.after.0, &file.on_failure.0, &file.finally.0), timeout)?;
+    let notify = whole.notify(&["notify"], file.notify.as_ref())?;
+    let metrics = file.metrics.as_ref().map(|path| whole.url(&["metrics"], path)).transpose()?.map(PathBuf::from);
+    Ok(Plan { jobs, hooks, notify, metrics, variables: whole.exported() })
 }
 
-/// A variable of the environment, where it is text.
-pub fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// The other jobs of the file, as far as they can be resolved: what a run of them needs need not be at hand now.
+fn not_chosen(parsed: &Parsed, asked: &Asked<'_>, timeout: u64) -> Vec<Job> {
+    let asks_no_engine = |shape: &JobShape| !shape.source.as_ref().is_some_and(|source| source.starts_with(volumes::ALL_KINDS));
+    let others = parsed.file.jobs.0.iter().filter(|(name, _)| !asked.jobs.is_empty() && !asked.jobs.contains(name));
+    let resolved =
+        |(name, shape): &(String, JobShape)| job(parsed, asked, name, shape, found(parsed, asked, name, shape).ok()?.pop()?, timeout).ok();
+    others.filter(|(_, shape)| asks_no_engine(shape)).filter_map(resolved).collect()
 }
 
-/// All variables of the environment that are text.
-pub fn variables() -> Vec<(String, String)> {
-    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    std::env::vars_os().filter_map(text).collect()
+fn unknown<'a>(parsed: &Parsed, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Error::Usage(format!("{}: there is no {what} `{name}`; {hint}", parsed.name()))
 }
 
-/// The config file that was asked for, or the places to look for one, the first one first.
-pub fn config_places(asked: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
-    places_from(asked, |name| std::env::var_os(name))
-}
-
-fn places_from(asked: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Vec<PathBuf>> {
-    let set = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = asked.map(Path::to_path_buf).or_else(|| set("OFFSITE_CONFIG")) {
-        return Ok(path);
+/// A type is one that a job tells apart, or that the label of a volume says.
+fn type_is_known(parsed: &Parsed, asked: &Asked<'_>, jobs: &[Job]) -> Result<()> {
+    let Some(kind) = asked.kind else { return Ok(()) };
+    let known = known_types(parsed);
+    if known.iter().any(|known| known == kind) || jobs.iter().any(|job| job.volume.is_some() || job.unknown().is_some()) {
+        return Ok(());
     }
-    let own = set("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
-    let own = own.map(|dir| dir.join("offsite/offsite.json"));
-    Err([Some("offsite.json".into()), own, Some("/etc/offsite/offsite.json".into())].into_iter().flatten().collect())
+    Err(unknown(parsed, "type", kind, known.iter().map(String::as_str)))
 }
 
-fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let set = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    // The desktop standard says to pass over a relative path in its variables.
-    let absolute = |name| set(name).filter(|path: &PathBuf| path.is_absolute());
-    asked
-        .or_else(|| set("OFFSITE_CACHE_DIR"))
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("offsite")))
-        .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/offsite")))
-        .unwrap_or_else(|| PathBuf::from("/var/cache/offsite"))
+/// Types that any job tells apart.
+pub fn known_types(parsed: &Parsed) -> Vec<String> {
+    let jobs = parsed.file.jobs.0.iter().map(|(_, job)| job);
+    let names = jobs.flat_map(|job| job.subdirectories.names().chain(job.options.names()));
+    let mut all: Vec<String> = names.filter(|name| *name != ALL_TYPES).map(str::to_owned).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
-/// The row of the price table that fits these destinations: that of the first that costs anything, and
-/// `none` where all are directories or servers of the user's own.
-pub fn default_price(urls: &[String]) -> &'static str {
-    let elsewhere = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    urls.iter().map(|url| price_of(url, elsewhere.as_deref())).find(|name| *name != "none").unwrap_or("none")
+/// `"ignore"` for a type, or for all of them.
+fn is_ignored(shape: &JobShape, kind: Option<&str>) -> bool {
+    let says = |kind| matches!(shape.options.get(kind), Some(Either::Short(_)));
+    says(ALL_TYPES) || kind.is_some_and(says)
 }
 
-/// The row for one destination, by its scheme and, for S3, by the server that serves it.
-fn price_of(url: &str, elsewhere: Option<&str>) -> &'static str {
-    const SERVERS: [(&str, &str); 5] = [
-        (".amazonaws.com", "aws/s3-standard"),
-        (".r2.cloudflarestorage.com", "cloudflare/r2"),
-        (".backblazeb2.com", "backblaze/b2"),
-        (".wasabisys.com", "wasabi"),
-        ("storage.googleapis.com", "gcs/standard"),
-    ];
-    let Ok(location) = Location::parse(url) else { return "none" };
-    let endpoint = location.settings().get("endpoint").map(String::as_str);
-    match (location.scheme(), endpoint) {
-        ("s3", own) => match own.or(elsewhere) {
-            None => "aws/s3-standard",
-            Some(server) => {
-                let host = server.split("://").last().unwrap_or(server).split(['/', ':']).next().unwrap_or_default();
-                SERVERS.iter().find(|(end, _)| host.ends_with(end)).map_or("none", |(_, price)| price)
-            }
-        },
-        ("gs", None) => "gcs/standard",
-        ("b2", None) => "backblaze/b2",
-        _ => "none",
+/// What a job's source comes to; a pair of job and type that is left out is nothing to ask an engine about.
+fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Result<Vec<Found>> {
+    let kind = asked.kind.unwrap_or_default().to_owned();
+    let scope = Scope::new(parsed, asked, vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind)]);
+    let source = match &shape.source {
+        Some(source) => scope.url(&["jobs", name, "source"], source)?,
+        None if shape.dumps.0.is_empty() => {
+            return Err(parsed.error(&["jobs", name], "a job needs a `source`, or `dumps`, or both"));
+        }
+        None => String::new(),
+    };
+    if is_ignored(shape, asked.kind) {
+        return Ok(vec![Found { kind: asked.kind.map(str::to_owned), source, ..Found::default() }]);
+    }
+    let label = shape.label.as_ref().map(|label| scope.text(&["jobs", name, "label"], label)).transpose()?;
+    let root = parsed.file.volumes_root.as_ref().map(|root| scope.url(&["volumes_root"], root)).transpose()?;
+    if !source.starts_with(volumes::ALL_KINDS) && shape.source.is_some() {
+        values::directory(Path::new(&source)).map_err(|what| parsed.error(&["jobs", name, "source"], what))?;
+    }
+    volumes::find(&source, label.as_deref(), root.as_ref().map(Path::new), asked)
+        .map_err(|what| parsed.error(&["jobs", name, "source"], what))
+}
+
+/// One pair of job and type.
+fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: Found, timeout: u64) -> Result<Job> {
+    let at = ["jobs", name];
+    let kind = found.kind.as_deref();
+    may_be_named(parsed, name)?;
+    if kind.is_none() && !found.by_label && !shape.subdirectories.0.is_empty() {
+        let types = shape.subdirectories.names().collect::<Vec<_>>().join(", ");
+        return Err(parsed.error(&at, format!("this job has types ({types}); say which with --type")));
+    }
+    let mut own = vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind.unwrap_or_default().to_owned())];
+    own.extend(found.volume.iter().map(|volume| (volumes::VARIABLE.to_owned(), volume.clone())));
+    let subdirectory = subdirectory(&Scope::new(parsed, asked, own.clone()), name, shape, kind)?;
+    let source = shape.source.as_ref().map(|_| below(&found.source, &subdirectory));
+    own.extend([("SOURCE".to_owned(), source.clone().unwrap_or_default()), ("SUBDIRECTORY".to_owned(), subdirectory.clone())]);
+    let scope = Scope::new(parsed, asked, own);
+    let ignored = found.ignored || is_ignored(shape, kind);
+    if shape.destinations.0.is_empty() && !ignored {
+        return Err(parsed.error(&["jobs", name, "destinations"], "a job needs a destination"));
+    }
+    Ok(Job {
+        name: name.to_owned(),
+        config: PathBuf::from(parsed.name()),
+        settings: scope.settings(name, shape, kind)?,
+        places: places_of(&scope, name, shape, &found, &subdirectory)?,
+        volume: found.volume,
+        kind: found.kind,
+        source: source.map(PathBuf::from),
+        inner: PathBuf::from(&subdirectory),
+        dumps: scope.dumps(name, shape)?,
+        mounted: found.mounted,
+        must_exist: shape.missing == Missing::Fail,
+        ignored,
+        hooks: scope.hooks(&at, (&shape.before.0, &shape.after.0, &shape.on_failure.0, &shape.finally.0), timeout)?,
+        notify: scope.notify(&["jobs", name, "notify"], shape.notify.as_ref())?,
+        profiles: scope.profiles(name, shape)?,
+        variables: scope.exported(),
+    })
+}
+
+/// A job's name becomes that of a file.
+fn may_be_named(parsed: &Parsed, name: &str) -> Result<()> {
+    let fine = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+    if name.is_empty() || name.starts_with(['-', '.', ' ']) || !name.chars().all(fine) {
+        let what = "a job's name is of letters, digits, `-`, `_`, `.` and spaces, and begins with none of the last four";
+        return Err(parsed.error(&["jobs", name], what));
+    }
+    Ok(())
+}
+
+/// What lies between a job's source and what is synced, for a type; empty if there is nothing.
+fn subdirectory(scope: &Scope<'_>, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<String> {
+    let Some((kind, text)) = kind.and_then(|kind| Some((kind, shape.subdirectories.get(kind)?))) else { return Ok(String::new()) };
+    let at = ["jobs", name, "subdirectories", kind];
+    inside(scope.parsed, &scope.url(&at, text)?, &at)
+}
+
+/// The destinations of a job. Volumes that were looked for each need one of their own.
+fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &Found, subdirectory: &str) -> Result<Vec<Place>> {
+    let resolved = |(index, place): (usize, &String)| {
+        let index = index.to_string();
+        let at = ["jobs", name, "destinations", &index];
+        if found.volume.is_some() && !scope.tells_apart(&at, place)? {
+            let what = format!("the volumes of `{}` each need a place apart; put $VOLUME into this URL", volumes::ALL);
+            return Err(scope.parsed.error(&at, what));
+        }
+        scope.place(&at, place, subdirectory)
+    };
+    shape.destinations.0.iter().enumerate().filter(|_| !found.nowhere).map(resolved).collect()
+}
+
+/// A subdirectory stays below what it is a subdirectory of.
+fn inside(parsed: &Parsed, text: &str, at: &[&str]) -> Result<String> {
+    let text = text.trim_matches('/');
+    match text.split('/').any(|part| part == ".." || part == ".") {
+        true => Err(parsed.error(at, format!("`{text}` is no subdirectory"))),
+        false => Ok(text.to_owned()),
     }
 }
 
-/// Whether the terminal's character set is UTF-8, by the variables that say so.
-pub fn is_utf8() -> bool {
-    is_utf8_by(|name| std::env::var_os(name))
-}
-
-fn is_utf8_by(lookup: impl Fn(&str) -> Option<OsString>) -> bool {
-    let said = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()));
-    let name = said.map(|value| value.to_string_lossy().to_ascii_lowercase().replace('-', ""));
-    name.is_some_and(|name| name.contains("utf8"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(asked: Option<&str>, variables: &[(&str, &str)]) -> PathBuf {
-        cache_dir_from(asked.map(PathBuf::from), |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
+/// A path or URL with a subdirectory, in front of a URL's query.
+pub(super) fn below(place: &str, subdirectory: &str) -> String {
+    if subdirectory.is_empty() {
+        return place.to_owned();
     }
-
-    #[test]
-    fn the_nearest_word_wins() {
-        let all = [("OFFSITE_CACHE_DIR", "/o"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
-        assert_eq!(resolved(Some("/asked"), &all), PathBuf::from("/asked"));
-        assert_eq!(resolved(None, &all), PathBuf::from("/o"));
-        assert_eq!(resolved(None, &all[1..]), PathBuf::from("/x/offsite"));
-        assert_eq!(resolved(None, &all[2..]), PathBuf::from("/h/.cache/offsite"));
-        assert_eq!(resolved(None, &[("HOME", "")]), PathBuf::from("/var/cache/offsite"));
+    if !place.contains("://") {
+        return format!("{}/{subdirectory}", place.trim_end_matches('/'));
     }
-
-    #[test]
-    fn a_config_is_looked_for_near_first() {
-        let by = |asked: Option<&str>, variables: &[(&str, &str)]| {
-            places_from(asked.map(Path::new), |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
-        };
-        assert_eq!(by(Some("x.json"), &[("OFFSITE_CONFIG", "/c")]), Ok("x.json".into()));
-        assert_eq!(by(None, &[("OFFSITE_CONFIG", "/c"), ("HOME", "/h")]), Ok("/c".into()));
-        let places = by(None, &[("HOME", "/h")]).unwrap_err();
-        let wanted = ["offsite.json", "/h/.config/offsite/offsite.json", "/etc/offsite/offsite.json"];
-        assert_eq!(places, wanted.map(PathBuf::from));
-    }
-
-    #[test]
-    fn an_engine_is_looked_for_where_it_says_and_then_where_they_are() {
-        let by = |variables: &[(&str, &str)]| sockets_from(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
-        assert_eq!(by(&[("DOCKER_HOST", "unix:///run/my.sock"), ("XDG_RUNTIME_DIR", "/r")]), [PathBuf::from("/run/my.sock")]);
-        let usual = ["/var/run/docker.sock", "/run/podman/podman.sock", "/r/podman/podman.sock"].map(PathBuf::from);
-        assert_eq!(by(&[("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("XDG_RUNTIME_DIR", "/r")]), usual);
-        assert_eq!(by(&[]), usual[..2]);
-    }
-
-    #[test]
-    fn a_price_is_found_by_the_server() {
-        assert_eq!(price_of("s3://a/b", None), "aws/s3-standard");
-        assert_eq!(price_of("s3://a/b", Some("https://x.r2.cloudflarestorage.com")), "cloudflare/r2");
-        assert_eq!(price_of("s3://a/b?endpoint=https://s3.eu-central-1.wasabisys.com:443/", None), "wasabi");
-        assert_eq!(price_of("s3://a/b?endpoint=http://127.0.0.1:8333", None), "none");
-        assert_eq!([price_of("gs://a", None), price_of("b2://a", None)], ["gcs/standard", "backblaze/b2"]);
-        assert_eq!([price_of("/mnt/x", None), price_of("sftp://nas/x", None)], ["none", "none"]);
-        assert_eq!(default_price(&["/mnt/x".into(), "b2://a".into()]), "backblaze/b2");
-    }
-
-    #[test]
-    fn the_first_variable_says_the_character_set() {
-        let by = |variables: &[(&str, &str)]| is_utf8_by(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()));
-        assert!(by(&[("LANG", "de_DE.UTF-8")]) && by(&[("LC_ALL", "C.utf8"), ("LANG", "C")]));
-        assert!(!by(&[]) && !by(&[("LC_ALL", "C"), ("LANG", "de_DE.UTF-8")]));
-    }
+    let (path, query) = place.split_once('?').map_or((place, None), |(path, query)| (path, Some(query)));
+    let joined = format!("{}/{}", path.trim_end_matches('/'), encoded(subdirectory));
+    query.map_or(joined.clone(), |query| format!("{joined}?{query}"))
 }

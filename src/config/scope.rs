@@ -5,9 +5,9 @@
 
 use std::cell::Cell;
 
+use super::asked::Asked;
 use super::expand::{expand, expand_url};
 use super::parse::Parsed;
-use super::resolving::Asked;
 use super::words::{Command, Several, Word};
 use crate::error::Result;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use offsite_backends::scrub::{BLOT, is_reference, scrub, tells};
 use serde_json::Value;
 
-use super::resolve;
+use super::env;
 
 /// Shorter values stand in too many texts by chance.
 const LEAST: usize = 6;
@@ -31,7 +31,7 @@ pub struct Blots(Vec<String>);
 impl Blots {
     /// Of these variables and of the environment.
     pub fn of(variables: &[(String, String)]) -> Self {
-        let environment = resolve::variables();
+        let environment = env::variables();
         let given = || variables.iter().chain(&environment);
         let secret = given().filter(|(name, value)| is_secret(name) && !is_path(value)).map(|(_, value)| value.trim().to_owned());
         // A URL may bear any name.

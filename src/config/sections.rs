@@ -81,7 +81,7 @@ impl Scope<'_> {
         let there = ["destinations", name.as_deref().unwrap_or_default()];
         let at = if name.is_some() { &there[..] } else { at };
         let url_at = if name.is_some() { [at, &["url"]].concat() } else { at.to_vec() };
-        let url = super::resolving::below(&self.url(&url_at, &shape.url)?, subdirectory);
+        let url = super::resolve::below(&self.url(&url_at, &shape.url)?, subdirectory);
         let spoken = offsite_backends::Location::parse(&url)
             .and_then(|location| offsite_backends::spoken(&location).map(|()| location.scheme() == "file"));
         let is_directory = spoken.map_err(|e| self.parsed.error(&url_at, e))?;

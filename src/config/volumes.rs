@@ -7,8 +7,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::asked::Asked;
 use super::job::Lack;
-use super::resolving::Asked;
 use crate::containers::Volume;
 
 /// The source that is every volume with a label.

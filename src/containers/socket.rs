@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 
-use super::{Volume, Volumes, Written, WrittenList};
+use super::volume::{Volume, Volumes, Written, WrittenList};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);

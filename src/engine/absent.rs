@@ -6,8 +6,8 @@
 use offsite_backends as backends;
 use offsite_backends::Location;
 
-use super::Machine;
 use super::destination::Destination;
+use super::machine::Machine;
 use crate::error::Result;
 use crate::manifest::Format;
 

@@ -3,11 +3,12 @@
 //! Owns the order: before the snapshot object nothing has happened, after it all has. What goes into the
 //! manifest is what the journal says arrived; a file that did not keeps the entry it had.
 
+use crate::model::bounds;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::PROGRAM;
 use super::destination::{Destination, Head, Listed};
+use super::machine::PROGRAM;
 use crate::error::{Error, Result};
 use crate::manifest::{KnownStamps, Step, Weave, Woven, troubles};
 use crate::model::{Change, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
@@ -242,5 +243,22 @@ pub fn draft(
         unstable: Sample::default(),
         unstable_total: None,
         troubles: None,
+    }
+}
+
+/// A commit that another writer made between our look and our lease would be overwritten unseen.
+pub async fn still_newest(destination: &Destination) -> Result<()> {
+    let number = destination.number();
+    if bounds::after(number).is_none() {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!("{url}: snapshot {number} is the last one that can be; begin a new destination")));
+    }
+    match destination.records.snapshots((number > 0).then_some(number)).await?.last() {
+        Some(newer) if newer.number > number => Err(Error::Busy(format!(
+            "{}: snapshot {} was committed meanwhile by another run; run again",
+            destination.backend.location(),
+            newer.number
+        ))),
+        _ => Ok(()),
     }
 }

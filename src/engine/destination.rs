@@ -4,6 +4,8 @@
 //! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
 //! cache is current. The cache is never believed over the destination.
 
+use crate::engine::top_names::TopNames;
+use crate::transfer::part_size;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,10 +14,9 @@ use std::sync::Arc;
 use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree};
 use serde::{Deserialize, Serialize};
 
-use super::Machine;
-use super::lease::Hold;
-use super::occupied::Foreign;
-use super::prune::Locked;
+use super::lease::hold::Hold;
+use super::locked::Locked;
+use super::machine::Machine;
 use crate::error::{Error, Result};
 use crate::manifest::{
     CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
@@ -73,7 +74,7 @@ pub struct Destination {
     /// Parts of the manifest that could not be read (only where that was asked for).
     pub lost: Vec<Lost>,
     /// Names at the top of a place that was never synced to, see `occupied.rs`.
-    pub foreign: Foreign,
+    pub foreign: TopNames,
     _lock: Option<FileLock<File>>,
     /// Identifies whoever holds the local lock; see `lease.rs`.
     pub writer: String,
@@ -106,7 +107,7 @@ impl Destination {
             dir,
             head,
             lost: Vec::new(),
-            foreign: Foreign::default(),
+            foreign: TopNames::default(),
             _lock: None,
             writer: String::new(),
         })
@@ -344,4 +345,11 @@ pub async fn fetch_leaves(records: &Records, leaves: Vec<PageRef>, path: &Path) 
 
 fn read_head(path: &Path) -> Option<Head> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// In how many parts a file goes there.
+pub fn parts_of(destination: &Destination) -> Box<dyn Fn(u64) -> u64 + Send> {
+    let capabilities = destination.backend.capabilities();
+    let whole = destination.backend.tree().is_some();
+    Box::new(move |size| if whole { 1 } else { size.div_ceil(part_size(size, &capabilities)).max(1) })
 }

@@ -3,9 +3,9 @@
 use offsite_backends::Requests;
 use serde::Serialize;
 
-use super::prune::Locked;
+use super::locked::Locked;
 use super::warning::{Note, Warning};
-use crate::error::Failure;
+use crate::error::{Error, Failure};
 use crate::model::{Counts, Problem, RelPath, Sample};
 use crate::plan::Estimate;
 
@@ -313,4 +313,31 @@ pub struct RepairOutcome {
     pub requests: Requests,
     pub seconds: f64,
     pub exit: u8,
+}
+
+/// Exit code and error text.
+pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
+    let not_taken = outcome.dumps.iter().find_map(|dump| {
+        let stays = if dump.stays { "the last good one stays" } else { "and there is none of an earlier run" };
+        Some(format!("the dump {} was not taken, {stays}: {}", dump.path, dump.error.as_ref()?))
+    });
+    outcome.error = error.map(ToString::to_string).or(not_taken);
+    outcome.failure = error.map(Failure::from);
+    (outcome.unread_total, outcome.unstable_total) = (outcome.unread.cut(), outcome.unstable.cut());
+    (outcome.vanished_total, outcome.skipped_total) = (outcome.vanished.cut(), outcome.skipped.cut());
+    outcome.unset_total = outcome.unset.cut();
+    let untidy = outcome.warnings.iter().any(Warning::is_unfinished);
+    outcome.exit = match error {
+        Some(error) => error.exit_code(),
+        None if outcome.dumps.iter().any(|dump| dump.error.is_some()) => 1,
+        None if !outcome.unread.is_empty() || !outcome.unstable.is_empty() || untidy => 3,
+        None => 0,
+    };
+}
+
+/// The code that says most about what has to be done.
+pub fn worst(codes: impl Iterator<Item = u8>) -> u8 {
+    const ORDER: [u8; 6] = [130, 1, 2, 4, 3, 0];
+    let codes: Vec<u8> = codes.collect();
+    ORDER.into_iter().find(|c| codes.contains(c)).unwrap_or(1)
 }

@@ -3,7 +3,7 @@
 //! Owns that it is gone when the verb is over, however it ends. It lies in this machine's own cache, which nobody
 //! else may write to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::destination::Destination;
 use crate::error::{Error, Result};
@@ -23,4 +23,9 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A local file of a repair.
+pub fn local(scratch: &Path, name: &str) -> PathBuf {
+    scratch.join(format!("repair-{name}"))
 }

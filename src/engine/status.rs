@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::absent::{is_absent, last_seen};
 use super::check::CheckRecord;
 use super::destination::Destination;
-use super::look::newest;
+use super::machine::{Machine, PROGRAM};
 use super::outcome::Outcome;
-use super::{Machine, PROGRAM};
+use super::query::newest;
 use crate::error::{Error, Result};
 use crate::manifest::{Held, Records};
 use crate::model::{bounds, span};
@@ -214,7 +214,7 @@ pub async fn status(machine: &Machine, watched: &[Watched], max_age: Option<u64>
 
 async fn one(machine: &Machine, watched: &Watched, max_age: Option<u64>) -> StatusRow {
     let url = watched.url.as_str();
-    let mut row = StatusRow { url: super::sync::shown_url(url), ..StatusRow::default() };
+    let mut row = StatusRow { url: offsite_backends::location::shown(url), ..StatusRow::default() };
     let looked = async {
         if watched.may_be_absent && is_absent(machine, url).await? {
             return remembered(machine, url, &mut row).await;

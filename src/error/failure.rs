@@ -1,12 +1,12 @@
 //! What a failure is, as data: its kind, where it happened, whose turn it is, and what can be done.
 //!
-//! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::Error`],
+//! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::kind::Error`],
 //! never from a text; the words of a hint are the renderer's.
 
 use offsite_backends::{ErrorKind, Reach};
 use serde::Serialize;
 
-use super::{Error, Place};
+use super::kind::{Error, Place};
 
 /// Whose turn it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]

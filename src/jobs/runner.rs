@@ -17,10 +17,10 @@ use super::kept::Kept;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::warning::JobWarning;
-use super::{dumps, hooks};
-use super::{lock, metrics, prepare, source};
+use super::{dumps, hooks, lock, metrics, prepare, source};
 use crate::config::{Absent, Command, Dump, Hooks, Job, Notify, Place, Plan, default_price};
-use crate::engine::{self, Machine, Outcome, Report, SyncOptions, worst};
+use crate::engine;
+use crate::engine::{Machine, Outcome, Report, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
 use crate::scan::WalkOptions;
@@ -382,12 +382,12 @@ struct Around<'a> {
 
 impl Around<'_> {
     /// Answers why what is inside may not run.
-    async fn before(&self, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+    async fn before(&self, outcomes: &mut Vec<super::hooks::HookOutcome>) -> Option<String> {
         self.all("before", &self.hooks.before, true, outcomes).await
     }
 
     /// `after` or `on_failure`, and then `finally`; answers the first thing that went wrong.
-    async fn after(&self, ended: Ended, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+    async fn after(&self, ended: Ended, outcomes: &mut Vec<super::hooks::HookOutcome>) -> Option<String> {
         let (name, commands) = match ended {
             // Nothing was done that something could follow on.
             Ended::Skipped => ("after", &[][..]),
@@ -402,7 +402,13 @@ impl Around<'_> {
         first.or(last)
     }
 
-    async fn all(&self, name: &str, commands: &[Command], until_one_fails: bool, outcomes: &mut Vec<super::HookOutcome>) -> Option<String> {
+    async fn all(
+        &self,
+        name: &str,
+        commands: &[Command],
+        until_one_fails: bool,
+        outcomes: &mut Vec<super::hooks::HookOutcome>,
+    ) -> Option<String> {
         let mut failed = None;
         for command in commands {
             let outcome = hooks::run(name, command, self.variables, self.hooks.timeout, self.stop).await;

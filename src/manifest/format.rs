@@ -1,21 +1,9 @@
 //! `format.json`: which format a destination has, and what its store does to names.
-//!
-//! Owns the probe that finds that out when a prefix is first made. It leaves nothing behind and rests on
-//! no order of a listing.
 
-use std::collections::HashMap;
-
-use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::{PutMode, UpdateVersion};
-use offsite_backends::{ErrorKind, Lack};
+use offsite_backends::Lack;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{PROBE, probe_disk};
 use super::keys::KeyRules;
-use super::readable::reads_back;
-use super::records::{Records, object_path};
-use crate::error::Result;
 use crate::model::bounds;
 
 /// The format this program writes; it reads all up to it.
@@ -52,101 +40,4 @@ impl Format {
     pub fn known_lacks(&self) -> Vec<Lack> {
         self.lacks.iter().filter_map(|name| Lack::named(name)).collect()
     }
-}
-
-const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
-
-/// Tries out what the store does to names and conditions, and makes `format.json`. If another writer
-/// made one meanwhile, that one counts.
-pub async fn probe(records: &Records, program: &str, now: String) -> Result<Format> {
-    let capabilities = records.backend().capabilities();
-    let id = format!("{:016x}{:016x}", crate::random(), crate::random());
-    let (keys, create_only, compare_and_swap) = if capabilities.any_name {
-        let disk = match records.backend().tree() {
-            Some(tree) => Some(probe_disk(&tree, PROBE).await?),
-            None => None,
-        };
-        (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
-    } else {
-        let (create_only, swap) = probe_conditions(records, &id).await?;
-        reads_back(records, &condition_key(&id), &BODY).await?;
-        (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
-    };
-    let lacks = records.backend().lacks().into_iter().map(|lack| lack.name().to_owned()).collect();
-    let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
-    if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
-        return Ok(format);
-    }
-    Ok(records.format().await?.unwrap_or(format))
-}
-
-/// What the probe's first object holds.
-const BODY: Bytes = Bytes::from_static(b"offsite reads this back");
-
-fn condition_key(id: &str) -> String {
-    format!(".offsite/probe/{id}/condition")
-}
-
-/// Whether create-only and compare-and-swap are kept, by trying to break them.
-async fn probe_conditions(records: &Records, id: &str) -> Result<(bool, bool)> {
-    let key = condition_key(id);
-    let body = || BODY;
-    let tag = records.put(&key, body(), PutMode::Overwrite).await?;
-    let refused = |result: Result<Option<String>>| match result {
-        Ok(_) => Ok(false),
-        Err(e) if matches!(e.kind(), Some(ErrorKind::Exists | ErrorKind::Precondition)) => Ok(true),
-        // The same put without a condition went well just now: it is the condition that is refused.
-        Err(e) if matches!(e.kind(), Some(ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::Invalid)) => Ok(false),
-        Err(e) => Err(e),
-    };
-    let create_only = refused(records.put(&key, body(), PutMode::Create).await)?;
-    let wrong = UpdateVersion { e_tag: Some("\"00000000000000000000000000000000\"".into()), version: None };
-    let swap = tag.is_some() && refused(records.put(&key, body(), PutMode::Update(wrong)).await)?;
-    Ok((create_only, swap))
-}
-
-/// Puts a few telling names and looks what the store lists.
-async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
-    let prefix = records.backend().location().path().len();
-    let max_key = records.backend().capabilities().max_key.saturating_sub(if prefix == 0 { 0 } else { prefix + 1 });
-    let base = format!(".offsite/probe/{id}/");
-    let long = format!("{}x", "segment/".repeat(3)).replace("segment", &"s".repeat(256));
-    let names = [MARKS.trim_matches([' ', '.']), " edge.", "back\\slash", &long, ".edge"];
-    let mut sizes = HashMap::new();
-    for (index, name) in names.iter().enumerate() {
-        // Only a store that refuses the second has to say whether it is about the dot at the first.
-        if index == 4 && sizes.contains_key(&1) {
-            break;
-        }
-        let body = Bytes::from(vec![b'p'; index + 1]);
-        match records.put(&format!("{base}{name}"), body, PutMode::Overwrite).await {
-            Ok(_) => drop(sizes.insert(index, index + 1)),
-            // A name the store will not have: it goes to odd/.
-            Err(e) if matches!(e.kind(), Some(ErrorKind::Denied | ErrorKind::NotFound)) => return Err(e),
-            Err(_) => {}
-        }
-    }
-    // The whole folder: what a probe that was cut off left there goes as well.
-    let folder = object_path(b".offsite/probe")?;
-    let store = records.backend().store();
-    let listed: Vec<_> = store.list(Some(&folder)).map_err(|e| records.error(&base, &e)).try_collect().await?;
-    let kept = |index: usize| {
-        sizes.contains_key(&index)
-            && listed.iter().any(|o| o.size == index as u64 + 1 && o.location.as_ref() == format!("{base}{}", names[index]))
-    };
-    let rules = KeyRules {
-        any_name: false,
-        max_key,
-        max_segment: if kept(3) { 1024 } else { 250 },
-        changed: match (kept(0), kept(2)) {
-            (true, true) => String::new(),
-            (true, false) => "\\".into(),
-            (false, _) => MARKS.chars().filter(|c| !c.is_alphanumeric() && !matches!(c, ' ' | '.')).chain(['\\']).collect(),
-        },
-        trims: !kept(1) && !kept(4),
-        edges: !kept(1) && kept(4),
-        disk: None,
-    };
-    records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
-    Ok(rules)
 }

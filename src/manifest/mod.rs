@@ -5,24 +5,26 @@
 //! `docs/format.md` is the normative description of what is written here.
 
 mod cache;
-mod cutter;
+mod chunker;
 mod disk;
 mod format;
 mod json;
 mod keys;
 mod load;
+mod merge;
 mod pack;
+mod probe;
 mod readable;
 mod records;
 pub mod troubles;
-mod weave;
 
 pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
-pub use cutter::{Cutter, Page};
+pub use chunker::{Cutter, Page};
 pub use disk::{PROBE, probe_disk};
-pub use format::{FORMAT, Format, probe};
+pub use format::{FORMAT, Format};
 pub use keys::{KeyRules, OWN};
 pub use load::{Leaf, Lost, PageSource};
+pub use merge::{Step, Weave, Woven};
 pub use pack::{Pack, Packed};
+pub use probe::probe;
 pub use records::{Held, Records, SnapshotRef, object_path, snapshot_number};
-pub use weave::{Step, Weave, Woven};

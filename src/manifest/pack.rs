@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::cutter::{Cutter, Page};
+use super::chunker::{Cutter, Page};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PageRef, bounds};
 use crate::spool::private_file;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::cutter::Cutter;
+use super::chunker::Cutter;
 use super::pack::{Pack, Packed};
 use crate::error::{Error, Result};
 use crate::model::{Problem, RelPath, Trouble, bounds};

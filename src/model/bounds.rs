@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-use super::{Entry, Hash, Xattr};
+use super::entry::{Entry, Hash, Xattr};
 
 /// A snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
 pub const RECORD: u64 = 16 << 20;

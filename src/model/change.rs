@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Hash, RelPath, Time};
+use super::entry::{Entry, Hash};
+use super::path::RelPath;
+use super::time::Time;
 
 /// What the file system says beside the metadata that is kept: enough to tell whether a file was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{RelPath, Time};
+use super::path::RelPath;
+use super::time::Time;
 
 /// BLAKE3 of a content, as 64 hex digits in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

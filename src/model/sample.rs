@@ -9,7 +9,9 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{Problem, RelPath, bounds};
+use super::bounds;
+use super::path::RelPath;
+use super::problem::Problem;
 
 /// What takes room in a sample.
 pub trait Weight {

@@ -2,9 +2,16 @@
 //!
 //! Owns the shape of `.offsite/snapshots/<number>.json` and of references to pages.
 
+use super::problem::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Hash, RelPath, Sample, Time, Xattr, Zone, bounds};
+use super::bounds;
+use super::change::Counts;
+use super::entry::{Hash, Xattr};
+use super::path::RelPath;
+use super::sample::Sample;
+use super::time::Time;
+use super::zone::Zone;
 
 /// Where a page is and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,13 +54,6 @@ pub struct TreeRoot {
     pub gid: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
-}
-
-/// A path and what was the matter with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Problem {
-    pub path: RelPath,
-    pub problem: String,
 }
 
 /// What a store does to keys; found out once and written down in `format.json`.
@@ -123,6 +123,11 @@ impl KeepRules {
     /// Whether no rule says what stays.
     pub fn is_empty(&self) -> bool {
         self.last == 0 && self.daily == 0 && self.weekly == 0 && self.monthly == 0 && self.within.is_none()
+    }
+
+    /// Whether replaced and removed contents stay.
+    pub fn keeps_old(&self) -> bool {
+        self.within.is_some_and(|within| within > 0) || self.last > 1 || self.daily + self.weekly + self.monthly > 0
     }
 }
 

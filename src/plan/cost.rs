@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::Deserialize;
 
-use super::Estimate;
+use super::facts::Estimate;
 
 /// A price that was read longer ago is said to be old.
 const STALE_DAYS: i64 = 180;

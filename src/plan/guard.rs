@@ -2,7 +2,7 @@
 //!
 //! Owns the limits and the sentences. Each refusal says the figure, the limit and the flag that allows it.
 
-use super::Facts;
+use super::facts::Facts;
 
 /// What a run may do without being told so.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,67 +3,17 @@
 //! Owns the order: names as bytes, a directory's with `/` appended, which makes a depth-first walk
 //! yield whole paths in byte order. Names of a directory share one allocation.
 
+use super::listing::{Item, Listing, Looked, look};
 use std::cmp::Ordering;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType as RawType, statat};
+use rustix::fs::{Dir, FileType as RawType};
 
-use super::walk::Task;
-use super::{FileType, Stat};
+use super::stat::FileType;
 
 /// Above so many names a directory's metadata is read as it is consumed, so that memory holds names only.
 const LAZY_ABOVE: usize = 20_000;
-
-pub(super) enum Looked {
-    Stat(Stat),
-    /// Not looked at yet (very large directories).
-    Later,
-    /// There, but its metadata could not be read.
-    Failed(io::Error),
-}
-
-pub(super) struct Item {
-    start: u32,
-    len: u16,
-    pub is_dir: bool,
-    /// Another name here may be the same on some disks.
-    pub twin: bool,
-    pub looked: Looked,
-    pub child: Option<Arc<Task>>,
-}
-
-/// A directory's names in order.
-pub(super) struct Listing {
-    names: Vec<u8>,
-    pub items: std::vec::IntoIter<Item>,
-    fd: Option<OwnedFd>,
-}
-
-impl Listing {
-    pub fn name(&self, item: &Item) -> &[u8] {
-        &self.names[item.start as usize..item.start as usize + item.len as usize]
-    }
-
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Looks at an item that was left for later; `None` if it is gone.
-    pub fn look(&self, item: &Item) -> Option<io::Result<Stat>> {
-        let fd = self.fd.as_ref()?;
-        look(fd, self.name(item)).transpose()
-    }
-}
-
-fn look(fd: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> {
-    match statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(raw) => Ok(Some(Stat::from_raw(&raw))),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names; with `twins`
 /// those are marked that some disks take for one.

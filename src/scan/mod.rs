@@ -6,6 +6,7 @@
 mod blocks;
 mod directory;
 mod filter;
+mod listing;
 mod names;
 mod read;
 mod root;

@@ -10,7 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use bytes::Bytes;
 use rustix::fs::fstat;
 
-use super::{FileType, Names, Root, Stat, blocks};
+use super::blocks;
+use super::names::Names;
+use super::root::Root;
+use super::stat::{FileType, Stat};
 use crate::model::{Entry, Hash, Kind, RelPath, Xattr, bounds};
 
 /// How often a file that keeps changing is read.

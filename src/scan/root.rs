@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 
-use super::Stat;
+use super::stat::Stat;
 
 /// Longest path handed to the kernel in one call, in bytes.
 const CHUNK: usize = 3000;

@@ -4,12 +4,16 @@
 //! when no thread has started on it, so it never waits for a hand-off that need not be. Memory is
 //! bounded by [`READY_CAP`] entries ahead plus the names of the directories it is inside of.
 
+use super::listing::{State, Task};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::directory::{Item, Listing, Looked, list};
-use super::{FileType, Filter, Root, Stat};
+use super::directory::list;
+use super::filter::Filter;
+use super::listing::{Item, Listing, Looked};
+use super::root::Root;
+use super::stat::{FileType, Stat};
 
 /// Entries read ahead of the consumer at the most.
 const READY_CAP: usize = 65_536;
@@ -39,19 +43,6 @@ pub enum Event<'a> {
     Skipped(&'a [u8], &'static str),
     /// This path, or what lies below it, could not be read; whether it or a directory above it has a twin.
     Unread(&'a [u8], io::Error, bool),
-}
-
-pub(super) struct Task {
-    path: Vec<u8>,
-    state: Mutex<State>,
-    done: Condvar,
-}
-
-enum State {
-    Todo,
-    Running,
-    Done(io::Result<Listing>),
-    Taken,
 }
 
 struct Shared {

@@ -3,7 +3,7 @@
 //! Owns its text, and taking it in and out of a crontab. Cron has no random delay: the jitter is a delay that is the
 //! same on each day and another one on each host. Invariant: of a crontab nothing but lines with the mark changes.
 
-use super::Schedule;
+use super::timetable::Schedule;
 use crate::model::Hash;
 
 /// The line.
@@ -53,8 +53,9 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rhythm, Sandbox};
     use super::*;
+    use crate::schedule::times::Rhythm;
+    use crate::schedule::timetable::Sandbox;
 
     fn schedule(jitter: u64) -> Schedule {
         Schedule {

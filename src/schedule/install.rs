@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Schedule, cron, units};
+use super::timetable::Schedule;
+use super::{cron, units};
 use crate::error::{Error, Result};
 
 /// How a schedule is kept.

@@ -7,24 +7,9 @@
 mod cron;
 mod install;
 mod times;
+mod timetable;
 mod units;
 
 pub use install::{Installed, Way, install, remove, show};
 pub use times::{Rhythm, time_of_day};
-pub use units::Sandbox;
-
-/// What is to be run, and when.
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    /// Tells several schedules of one machine apart; letters, digits and `-`.
-    pub name: String,
-    /// The program and its arguments; the program by its whole path.
-    pub command: Vec<String>,
-    /// Where it runs: what stands in the config without a `/` in front is looked for from there.
-    pub directory: String,
-    pub rhythm: Rhythm,
-    /// Runs begin so much later, at random, in seconds.
-    pub jitter: u64,
-    pub sandbox: Sandbox,
-    pub host: String,
-}
+pub use timetable::{Sandbox, Schedule};

@@ -3,24 +3,7 @@
 //! Owns their text. Invariant: what stands in a command line reaches the program as it is: nothing of it is a
 //! specifier, a variable or a second word to systemd.
 
-use std::path::PathBuf;
-
-use super::Schedule;
-
-/// What the service may write to; everything else is read-only.
-#[derive(Debug, Clone, Default)]
-pub struct Sandbox {
-    /// Directories that jobs write to: destinations on this machine, the metrics' directory.
-    pub writes: Vec<PathBuf>,
-    /// A destination is a directory: copies get the modes of what they are copies of, set-id bits among them.
-    pub copies: bool,
-    /// Mail is sent, which `sendmail` puts into a spool.
-    pub mails: bool,
-    /// Something that jobs read or write lies below /tmp, so the service cannot have one of its own.
-    pub shares_tmp: bool,
-    /// The units are a user's own, not the system's.
-    pub of_user: bool,
-}
+use super::timetable::{Sandbox, Schedule};
 
 /// The service.
 pub fn service(schedule: &Schedule) -> String {
@@ -114,8 +97,8 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Rhythm;
     use super::*;
+    use crate::schedule::times::Rhythm;
 
     fn schedule() -> Schedule {
         Schedule {

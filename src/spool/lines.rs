@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::private_file;
+use super::private::private_file;
 use crate::error::{Error, Result};
 
 /// Appends documents to a file.

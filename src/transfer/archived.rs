@@ -9,7 +9,10 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use offsite_backends::{Backend, ErrorKind, Restore, Restoring};
 
-use super::{Line, Stop, Undone, Why, locate};
+use super::fetch::locate;
+use super::line::Line;
+use super::stop::Stop;
+use super::undone::{Undone, Why};
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, object_path};
 use crate::model::{Change, Entry};

@@ -16,7 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::fetch::{RANGE, RANGES_AHEAD, Sink, read_content};
-use super::{Limit, Line, Progress, Stop, Undone, Why, Witness};
+use super::limit::Limit;
+use super::line::Line;
+use super::progress::Progress;
+use super::stop::Stop;
+use super::undone::{Undone, Why};
+use super::witness::Witness;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records};
 use crate::model::{Change, Content, Entry, Hash, Kind};

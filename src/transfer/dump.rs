@@ -14,13 +14,13 @@ use object_store::{ObjectStoreExt, PutPayload, PutResult};
 use offsite_backends::{Error as StoreError, Publish, Tree};
 use tokio::sync::mpsc::Receiver;
 
-use super::Target;
-use super::feed::{Dump, Piece};
+use super::dump_stream::{Dump, Piece};
 use super::finish::{Left, complete};
 use super::journal::{Done, Journal, Upload};
 use super::keep::keep_old;
-use super::objects::tag;
 use super::place::{file_meta, kept_place};
+use super::target::Target;
+use super::upload::tag;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, object_path};
 use crate::model::{Content, Entry, Hash, Stamps};

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutResult};
 use offsite_backends::{Error as StoreError, ErrorKind};
 
-use super::Target;
+use super::target::Target;
 use crate::error::Result;
 
 /// A completion that fails in passing is tried so often, beyond what the store's client does by itself.

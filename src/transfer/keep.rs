@@ -7,7 +7,7 @@
 use object_store::ObjectStoreExt;
 use offsite_backends::{Error as StoreError, ErrorKind};
 
-use super::Target;
+use super::target::Target;
 use crate::error::Result;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;

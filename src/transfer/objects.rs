@@ -3,55 +3,27 @@
 //! Owns the order for one file: kept copy, then content, then the journal. Errors of the source concern
 //! one file and are noted; an error of the store ends the transfer, after what is in flight has ended.
 
+use super::upload::{PERMIT, Trouble, Uploads, as_read, note_source, tag};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::{Error as StoreError, ErrorKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use offsite_backends::ErrorKind;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal, Resumed};
 use super::keep::keep_old;
+use super::line::Line;
 use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
 use super::present::is_there;
 use super::refused::Subject;
-use super::{Hub, Line, Target};
+use super::shared_reader::Hub;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
-use crate::model::{Change, Content, Entry, Kind, Problem};
-use crate::scan::{Read, ReadError, Stat};
+use crate::model::{Change, Content, Entry, Kind};
+use crate::scan::{Read, ReadError};
 use crate::spool::{Joined, Reader, Sorted};
-
-/// Window permits stand for so many bytes each.
-const PERMIT: u64 = 16 << 10;
-
-/// What all uploads of one destination share.
-pub(super) struct Uploads {
-    pub target: Arc<Target>,
-    pub hub: Arc<Hub>,
-    pub journal: Arc<Mutex<Journal>>,
-    /// Bytes in flight.
-    pub window: Arc<Semaphore>,
-    window_permits: u32,
-}
-
-impl Uploads {
-    /// Room for so many bytes in flight.
-    pub async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.window_permits);
-        Arc::clone(&self.window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)
-    }
-
-    /// Writes to the journal.
-    pub fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
-        write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A store's error about one key.
-    pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
-        StoreError::from_store(self.target.backend.location(), key, error).into()
-    }
-}
 
 /// Sends everything in the plan. `done` is what an earlier run finished, sorted.
 pub async fn upload_objects(
@@ -144,7 +116,7 @@ fn is_work(change: &Change, careful: bool) -> bool {
 }
 
 impl Uploads {
-    async fn one(&self, line: Line, earlier: Option<Done>, part: Option<super::Upload>) -> Result<()> {
+    async fn one(&self, line: Line, earlier: Option<Done>, part: Option<super::journal::Upload>) -> Result<()> {
         let readers = line.readers;
         self.target.progress.set_current(line.step.path());
         match line.step {
@@ -203,7 +175,7 @@ impl Uploads {
         old: Option<Entry>,
         suspect: bool,
         earlier: Option<Done>,
-        part: Option<super::Upload>,
+        part: Option<super::journal::Upload>,
         readers: u64,
     ) -> Result<()> {
         let progress = &self.target.progress;
@@ -266,42 +238,8 @@ impl Uploads {
     }
 }
 
-/// Why a file was not sent.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// The destination's doing, or this machine's: ends the transfer.
-    Store(Error),
-    /// The file's own.
-    Source(Arc<ReadError>),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// Notes a file that could not be read.
-pub(super) fn note_source(target: &Target, entry: &Entry, error: &ReadError) {
-    let path = entry.path.clone();
-    match error {
-        ReadError::Vanished => target.note(|f| f.vanished.push(path)),
-        error => target.note(|f| f.unread.push(Problem { path, problem: error.to_string() })),
-    }
-}
-
-/// The entry with what the open file said.
-pub(super) fn as_read(entry: &Entry, stat: &Stat, xattrs: &[crate::model::Xattr]) -> Entry {
-    Entry { size: stat.size, mtime: stat.mtime, mode: stat.mode, uid: stat.uid, gid: stat.gid, xattrs: xattrs.to_vec(), ..entry.clone() }
-}
-
 /// The content a suspect turns out to still have.
 fn unchanged(old: Option<&Entry>, suspect: bool, read: &Read) -> Option<Content> {
     let content = old.filter(|_| suspect)?.content.as_ref()?;
     (content.hash == read.hash).then(|| content.clone())
-}
-
-/// A tag as manifests hold it: without quotes.
-pub(super) fn tag(etag: Option<String>) -> Option<String> {
-    etag.map(|e| e.trim_matches('"').to_owned())
 }

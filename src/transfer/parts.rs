@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::finish::{Left, complete};
 use super::journal::{Done, Resumed, Upload};
 use super::keep::keep_old;
-use super::objects::{Trouble, Uploads, as_read, tag};
+use super::upload::{Trouble, Uploads, as_read, tag};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Content, Entry, Hash, RelPath};

@@ -6,9 +6,9 @@
 use object_store::ObjectStoreExt;
 use offsite_backends::{Error as StoreError, FileKind, Stamp, Tree};
 
-use super::Target;
-use super::objects::tag;
 use super::place::place;
+use super::target::Target;
+use super::upload::tag;
 use crate::error::Result;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;

@@ -11,16 +11,13 @@ use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutPayload};
 use offsite_backends::{ErrorKind, FileMeta};
 
-use super::{Journal, Target};
+use super::journal::Journal;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::model::{Change, Problem, RelPath};
 
 /// How long a look at the place is believed.
 const BELIEVED: Duration = Duration::from_secs(5);
-
-/// When the place was last seen to work, after an entry had failed there.
-#[derive(Debug, Default)]
-pub struct Doubt(tokio::sync::Mutex<Option<Instant>>);
 
 /// The paths that a step is about: its own, and that of the entry whose content it takes over.
 #[derive(Debug, Clone)]

@@ -9,21 +9,12 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutPayload, PutResult, Result, UpdateVersion};
 use offsite_backends::content_put;
 
-use super::Target;
+use super::target::Target;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;
 
 /// So often what is there is looked at before it counts as somebody else's work.
 const LOOKS: usize = 3;
-
-/// What may be relied on when something is replaced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// A put where nothing is.
-    pub create: bool,
-    /// A put over one content and no other.
-    pub swap: bool,
-}
 
 impl Target {
     /// Puts a content of one request. `old` is the entry that the last snapshot has at this path, if any.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use offsite_backends::{ErrorKind, FileKind, Tree};
 
+use super::line::Line;
 use super::place::{kept_place, place};
-use super::{Line, Undone};
+use super::undone::Undone;
 use crate::error::Result;
 use crate::manifest::KeyRules;
 use crate::model::{Change, Entry, Hash, Kind, folded};

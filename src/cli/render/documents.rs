@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use offsite::config::ConfigFile;
-use offsite::config::import::{Node, Note};
 use offsite::engine::{DiffLine, HistoryLine, LsLine, LsTotals, PlanReport, SnapshotRow};
 use offsite::error::{Error, Failure};
+use offsite::import::{Node, Note};
 use offsite::model::{Hash, Kind, RelPath};
 use schemars::JsonSchema;
 use serde::Serialize;

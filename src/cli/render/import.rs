@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use offsite::config::import::{Imported, Kind, Node};
 use offsite::error::{Error, Result};
+use offsite::import::{Imported, Kind, Node};
 
 use super::documents::ImportDocument;
 use super::{Out, clean};

@@ -4,7 +4,6 @@
 //! Invariant: a closed pipe never ends a run and never shows as an error; no control character of a
 //! file's name reaches a terminal; nothing is printed but through [`Out`].
 
-mod clean;
 mod documents;
 mod hint;
 mod import;
@@ -24,11 +23,10 @@ use std::io::{self, Write};
 use offsite::error::{Error, Failure, Hint, Result};
 use serde::Serialize;
 
-use self::clean::clean;
-use super::args::Global;
-use super::progress::Screen;
+use super::clean::{clean, tame};
+use super::global::Global;
+use super::screen::Screen;
 
-pub use clean::tame;
 pub use documents::{
     CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, LsUnreadDocument,
     PlanDocument, ScheduleDocument, SnapshotsDocument,

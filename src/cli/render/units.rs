@@ -64,12 +64,12 @@ pub fn utc(time: Time) -> String {
 
 /// A snapshot's time for people.
 pub fn local_of(text: &str) -> String {
-    DateTime::parse_from_rfc3339(text).map_or_else(|_| super::clean(text), |t| shown(t.with_timezone(&Local)))
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| crate::cli::clean::clean(text), |t| shown(t.with_timezone(&Local)))
 }
 
 /// The same by a calendar of its own.
 pub fn shown_in(calendar: &Calendar, text: &str) -> String {
-    DateTime::parse_from_rfc3339(text).map_or_else(|_| super::clean(text), |time| calendar.shown(time.timestamp()))
+    DateTime::parse_from_rfc3339(text).map_or_else(|_| crate::cli::clean::clean(text), |time| calendar.shown(time.timestamp()))
 }
 
 fn moment(time: Time) -> Option<DateTime<Utc>> {
@@ -106,7 +106,7 @@ fn classes(classes: &[(&str, u64)]) -> String {
 /// Columns, aligned; those whose heading starts with `>` to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     // A line break in a cell would be a row that somebody else made.
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| super::clean(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| crate::cli::clean::clean(cell)).collect()).collect();
     let width = |column: usize| {
         let heading = headings[column].trim_start_matches('>').chars().count();
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0).max(heading)

@@ -7,8 +7,8 @@ use offsite::config::values;
 use offsite::engine::{self, ApplyOptions};
 use offsite::error::Result;
 
-use super::super::Context;
 use super::super::args_run::GuardArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@ use offsite::config::values;
 use offsite::engine::{self, CheckOptions};
 use offsite::error::Result;
 
-use super::super::Context;
 use super::super::args_from::FromArgs;
+use crate::cli::context::Context;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything is there (foreign objects alone are no fault); 1 something is missing, changed or

@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::Shell;
 use offsite::error::Result;
 
-use super::super::{Context, args};
+use crate::cli::context::Context;
 
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
@@ -14,9 +14,9 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn run(asked: &CompletionsArgs, context: &Context) -> Result<u8> {
+pub fn run(asked: &CompletionsArgs, mut command: clap::Command, context: &Context) -> Result<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(asked.shell, &mut args::command(), "offsite", &mut script);
+    clap_complete::generate(asked.shell, &mut command, "offsite", &mut script);
     context.out.completions(&asked.shell.to_string(), &script)?;
     Ok(0)
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use offsite::config::ConfigFile;
-use offsite::config::import::{Old, System, import};
 use offsite::error::{Error, Result};
+use offsite::import::{Old, System, import};
 use schemars::schema_for;
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]

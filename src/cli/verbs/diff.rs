@@ -4,8 +4,8 @@ use clap::Args;
 use offsite::engine;
 use offsite::error::Result;
 
-use super::super::Context;
 use super::super::args_from::FromArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `diff`.
 #[derive(Debug, Args)]

@@ -9,8 +9,8 @@ use offsite::transfer::Stop;
 use offsite_backends::Initialize;
 use offsite_backends::initialize::{Encryption, Lock};
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 const CODES: &str = "\
 Exit codes: 0 everything is as wanted now; 1 something is not: with --check it has drifted, else it

@@ -6,8 +6,8 @@ use clap::Args;
 use offsite::engine;
 use offsite::error::{Error, Result};
 
-use super::super::Context;
 use super::super::args_run::RunArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]

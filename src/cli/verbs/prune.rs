@@ -6,8 +6,8 @@ use offsite::engine;
 use offsite::error::Result;
 use offsite::model::{KeepRules, Zone};
 
-use super::super::Context;
 use super::super::args_from::FromArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `prune`. What any rule names stays; the newest snapshot always does. For a job of the config the
 /// rules are those of its `keep`, unless others are given here.

@@ -10,9 +10,9 @@ use offsite::jobs::run_command_in;
 use offsite::plan::Limits;
 use offsite_backends::{Restore, Tier};
 
-use super::super::Context;
 use super::super::args_filter::{FilterArgs, Only};
 use super::super::args_from::{FromArgs, Whence};
+use crate::cli::context::Context;
 
 /// Arguments of `pull`.
 #[derive(Debug, Args)]

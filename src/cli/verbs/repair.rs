@@ -8,7 +8,7 @@ use offsite::engine::{self, RepairOptions};
 use offsite::error::Result;
 use offsite::plan::Limits;
 
-use super::super::Context;
+use crate::cli::context::Context;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 everything is there again; 1 something is lost: the source has it no more, or only older snapshots

@@ -8,8 +8,8 @@ use offsite::engine::{self, DestinationReport, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use offsite::error::{Error, Result};
 use offsite::jobs::{How, Once, Runner};
 use offsite::plan::Prices;
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 const CODES: &str = "\
 Exit codes: that of the job that ended worst. 0 done, or left out; 1 failed; 2 usage or config;

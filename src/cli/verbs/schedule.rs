@@ -8,8 +8,8 @@ use offsite::error::{Error, Result};
 use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Way};
 use offsite_backends::Location;
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 /// Arguments of `schedule`.
 #[derive(Debug, Args)]

@@ -3,7 +3,8 @@
 use clap::Args;
 use offsite::error::{Error, Result};
 
-use super::super::{Context, schema};
+use crate::cli::context::Context;
+use crate::cli::schema;
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]

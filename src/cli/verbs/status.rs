@@ -5,8 +5,8 @@ use offsite::config::{Absent, values};
 use offsite::engine::{self, Watched};
 use offsite::error::Result;
 
-use super::super::Context;
 use super::super::args_config::ConfigArgs;
+use crate::cli::context::Context;
 
 const CODES: &str = "\
 Exit codes: 0 every last run was well; 1 one is older than --max-age, was never, failed, was refused

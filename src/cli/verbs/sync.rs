@@ -4,9 +4,9 @@ use clap::Args;
 use offsite::engine::{self, Outcome};
 use offsite::error::Result;
 
-use super::super::Context;
 use super::super::args_run::RunArgs;
 use super::plan;
+use crate::cli::context::Context;
 
 /// Arguments of `sync`.
 #[derive(Debug, Args)]

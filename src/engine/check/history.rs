@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::expect::{Expect, names};
 use super::found::Found;
-use crate::engine::look::is_damage;
+use crate::engine::damage::is_damage;
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Lost, PageSource, Records, SnapshotRef};

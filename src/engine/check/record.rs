@@ -10,7 +10,7 @@ use object_store::PutMode;
 use offsite_backends::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Destination;
+use crate::engine::destination::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::Records;
 use crate::model::{RelPath, Sample, bounds};

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use offsite_backends::{self as backends, Act, Backend, ErrorKind, Fence};
 use tokio::sync::Mutex;
 
-use super::{Body, KEY, SETTLE, TTL, mode, put, read};
+use super::record::{Body, KEY, SETTLE, TTL, mode, put, read};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, Records};
 use crate::transfer::Stop;
@@ -58,7 +58,7 @@ impl Hold {
     }
 
     /// The lease was taken by a write that began then.
-    pub(super) async fn taken(&self, records: &Records, body: &Body, swap: bool, etag: Option<String>, stop: &Arc<Stop>, began: u64) {
+    pub async fn taken(&self, records: &Records, body: &Body, swap: bool, etag: Option<String>, stop: &Arc<Stop>, began: u64) {
         let _ = self.stop.set(Arc::clone(stop));
         *self.grip.lock().await = Some(Grip { records: records.clone(), body: body.clone(), swap, etag });
         self.sure_until.store(sure_from(began), SeqCst);
@@ -66,12 +66,12 @@ impl Hold {
     }
 
     /// Nothing is written under the lease any more.
-    pub(super) fn given_back(&self) {
+    pub fn given_back(&self) {
         let _ = self.state.compare_exchange(HELD, GIVEN_BACK, SeqCst, SeqCst);
     }
 
     /// Renews it, if it is held.
-    pub(super) async fn renew(&self) -> Result<()> {
+    pub async fn renew(&self) -> Result<()> {
         let mut grip = self.grip.lock().await;
         self.renew_with(&mut grip).await
     }
@@ -90,19 +90,19 @@ impl Hold {
     }
 
     /// A look found somebody else's.
-    pub(super) fn lose(&self) {
+    pub fn lose(&self) {
         self.state.store(LOST, SeqCst);
         if let Some(stop) = self.stop.get() {
             stop.lease_lost();
         }
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         self.state.load(SeqCst) == LOST
     }
 
     /// The tag of the lease as it was last written.
-    pub(super) async fn tag(&self) -> Option<String> {
+    pub async fn tag(&self) -> Option<String> {
         self.grip.lock().await.as_ref().and_then(|grip| grip.etag.clone())
     }
 

@@ -6,51 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use offsite_backends::{ErrorKind, Held};
-use serde::{Deserialize, Serialize};
 
 use crate::engine::destination::Destination;
+use crate::engine::locked::Locked;
 use crate::error::Result;
 use crate::manifest::{Records, object_path};
 
 /// Snapshots that are looked at side by side. If none of these may go, younger ones are not looked at.
 const AT_ONCE: usize = 16;
 
-/// What would have gone and is locked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Locked {
-    pub snapshots: u64,
-    /// Contents that no snapshot names any more.
-    pub contents: u64,
-    /// When the first of them may go, by the store's clock (RFC 3339, UTC); none: when somebody takes a hold away.
-    pub until: Option<String>,
-    /// Some are under a legal hold.
-    pub hold: bool,
-}
-
-impl Locked {
-    pub(super) fn note(&mut self, held: &Held, now: DateTime<Utc>) {
-        self.hold |= held.by_hand;
-        let text = held.until.filter(|until| *until > now && !held.by_hand).map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true));
-        // In one form and one time zone, texts have the order of times.
-        self.until = [self.until.take(), text].into_iter().flatten().min();
-    }
-
-    /// None if nothing is locked.
-    pub(super) fn some(self) -> Option<Self> {
-        (self.snapshots + self.contents > 0).then_some(self)
-    }
-
-    /// Whether the first of them may go at a moment.
-    pub(super) fn ends_by(&self, now: i64) -> bool {
-        self.until.as_ref().and_then(|until| DateTime::parse_from_rfc3339(until).ok()).is_some_and(|until| until.timestamp() <= now)
-    }
-}
-
 /// Snapshots that are due and free to go, with the versions of their objects; the others are noted.
-pub(super) async fn free(
+pub async fn free(
     destination: &Destination,
     due: &BTreeSet<u64>,
     now: DateTime<Utc>,

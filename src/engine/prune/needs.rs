@@ -12,9 +12,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::GetOptions;
 use offsite_backends::ErrorKind;
 
-use super::gone::{Goes, Line};
+use super::queued::{Goes, Line};
+use crate::engine::damage::is_damage;
 use crate::engine::destination::{Destination, Listed, fetch_leaves};
-use crate::engine::look::is_damage;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
 use crate::model::{Content, Entry, Hash, KeyRules, PageRef, Snapshot};
@@ -24,7 +24,7 @@ use crate::spool::Writer;
 const AT_ONCE: usize = 16;
 
 /// Writes down what only these snapshots need.
-pub(super) async fn collect(
+pub async fn collect(
     destination: &Destination,
     list: &[Listed],
     (left, dropped, right): (Option<u64>, &[u64], Option<u64>),
@@ -103,7 +103,7 @@ async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> R
 }
 
 /// When the store says that something was written, seconds since 1970; none if it is not there.
-pub(super) async fn written_at(destination: &Destination, key: &[u8], version: Option<&str>) -> Result<Option<i64>> {
+pub async fn written_at(destination: &Destination, key: &[u8], version: Option<&str>) -> Result<Option<i64>> {
     let options = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
     match destination.backend.store().get_opts(&object_path(key)?, options).await {
         Ok(found) => Ok(Some(found.meta.last_modified.timestamp())),

@@ -6,35 +6,15 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
+use super::change::Fix;
 use super::source::Planned;
 use crate::engine::commit::remember;
 use crate::engine::destination::Destination;
 use crate::error::Result;
 use crate::manifest::{CacheReader, KnownStamps, Step, Weave, Woven};
-use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Stamps, Time};
+use crate::model::{Entry, Hash, Kind, PageRef, Time};
 use crate::spool::{Reader, Sorted, Sorter};
 use crate::transfer::Journal;
-
-/// One change.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Fix {
-    path: RelPath,
-    /// What the manifest is to say; none: this machine is to look at the file again.
-    pub entry: Option<Entry>,
-    stamps: Option<Stamps>,
-}
-
-impl Fix {
-    pub fn set(entry: Entry, stamps: Option<Stamps>) -> Self {
-        Self { path: entry.path.clone(), entry: Some(entry), stamps }
-    }
-
-    pub fn look_again(path: RelPath) -> Self {
-        Self { path, entry: None, stamps: None }
-    }
-}
 
 /// All changes in order: those that were planned, and what was sent.
 pub fn sorted(scratch: &Path, planned: &Planned, journal: Option<&Path>) -> Result<Sorted<Fix>> {

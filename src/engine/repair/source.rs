@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use offsite_backends::ErrorKind;
 
-use super::fix::Fix;
-use super::local;
+use super::change::Fix;
 use crate::engine::check::{How, Wrong};
 use crate::engine::destination::Destination;
 use crate::engine::outcome::{Finding, Flaw};
+use crate::engine::scratch::local;
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Kind, Problem, Sample, Stamps};

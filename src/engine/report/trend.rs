@@ -5,8 +5,9 @@
 
 use futures::{StreamExt, stream};
 
-use super::super::look::{is_damage, shown};
 use super::rows::{Growth, TrendPoint};
+use crate::engine::clock::shown;
+use crate::engine::damage::is_damage;
 use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
 use crate::model::Snapshot;

@@ -1,0 +1,379 @@
+//! `check`: what lies at a destination, against what its snapshots say must lie there.
+//!
+//! Owns the flow: manifests → one listing, merged → a second look → contents read back → the record. A check
+//! writes nothing at the destination but its record, takes no lease, and deletes nothing.
+//! Invariant: it costs the snapshots and pages, the listing, and nothing a content, unless something is wrong
+//! or contents are to be read.
+
+mod confirm;
+mod expect;
+pub mod found;
+mod history;
+mod merge;
+pub mod read;
+pub mod record;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use offsite_backends::{Depth, Scope};
+
+use self::confirm::Confirm;
+use self::expect::{Expect, Expected, names};
+pub(super) use self::found::{Found, Wrong};
+use self::history::{History, lost_problem};
+use self::merge::{Merge, Seen};
+pub(super) use self::read::How;
+use self::read::Reading;
+pub(super) use self::record::Record as CheckRecord;
+use self::record::{Record, keep_here, where_to};
+use super::control::Report;
+use super::destination::{Destination, download};
+use super::machine::{Machine, PROGRAM};
+use super::outcome::{CheckOutcome, Flaw, ReadBack};
+use super::query::resolve_at;
+use super::scratch::Scratch;
+use crate::error::{Error, Result};
+use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
+use crate::model::{Hash, Kind, RelPath, Sample, Snapshot};
+use crate::spool::Sorter;
+use crate::transfer::{Limit, Phase};
+
+/// How to check.
+#[derive(Debug, Clone, Default)]
+pub struct CheckOptions {
+    /// Only what this snapshot needs; everything that any snapshot needs, if none is named.
+    pub at: Option<String>,
+    /// The share of contents to read back: 0.05 is 5 %.
+    pub read_data: Option<f64>,
+    /// Leave no record at the destination.
+    pub no_record: bool,
+    pub transfers: Option<usize>,
+    /// Bytes a second.
+    pub limit_download: Option<u64>,
+}
+
+/// Checks a destination.
+///
+/// # Errors
+/// What stops it as a whole: the newest snapshot cannot be read, the store cannot be listed. What is wrong with
+/// single objects is in the outcome.
+pub async fn check(machine: &Machine, url: &str, options: &CheckOptions, report: &Report) -> Result<CheckOutcome> {
+    check_over(Destination::open(url, machine).await?, machine, options, report).await
+}
+
+/// The same over a destination that is open.
+pub async fn check_over(destination: Destination, machine: &Machine, options: &CheckOptions, report: &Report) -> Result<CheckOutcome> {
+    let started = Instant::now();
+    let scratch = Scratch::new(&destination, "check")?;
+    let progress = report.progress.first().cloned().unwrap_or_default();
+    progress.set_phase(Phase::Loading);
+    let (newest, _, list) = resolve_at(&destination.records, None).await?;
+    let at = match &options.at {
+        None => None,
+        Some(_) => Some(resolve_at(&destination.records, options.at.as_deref()).await?.0),
+    };
+    let asked = Asked { destination: &destination, scratch: &scratch.0, newest: &newest, list: &list, at: at.as_ref(), copy: None };
+    let surveyed = survey(&asked, options, report).await?;
+    let mut outcome = outcome(&asked, &surveyed, options);
+    if at.is_none() {
+        leave_record(&destination, machine, options, &surveyed, &mut outcome).await?;
+    }
+    outcome.requests = destination.backend.meter().requests();
+    outcome.seconds = started.elapsed().as_secs_f64();
+    progress.set_phase(Phase::Finished);
+    Ok(outcome)
+}
+
+/// What is to be looked at.
+pub struct Asked<'a> {
+    pub destination: &'a Destination,
+    /// For local files.
+    pub scratch: &'a Path,
+    pub newest: &'a Snapshot,
+    pub list: &'a [SnapshotRef],
+    /// Only what this one needs.
+    pub at: Option<&'a Snapshot>,
+    /// The newest manifest as this machine has it, and the object of the pages that were written along with it; for
+    /// where pages of it cannot be read.
+    pub copy: Option<(PathBuf, Option<Hash>)>,
+}
+
+/// What was seen.
+pub struct Surveyed {
+    pub found: Found,
+    seen: Seen,
+    snapshots: u64,
+    /// Objects with pages of the newest manifest that cannot be read.
+    pub damaged: Vec<Hash>,
+    /// Foreign objects could be told.
+    foreign: bool,
+    read: (u64, u64),
+    next: (u32, f64),
+    before: Option<Record>,
+}
+
+/// What a snapshot's contents are held against.
+struct Plan {
+    manifest: PathBuf,
+    only: Option<PathBuf>,
+    aside: Sorter<Expect>,
+    /// Some content is a version of the store's.
+    versions: bool,
+    pages: Option<std::collections::HashSet<Hash>>,
+    snapshots: u64,
+    damaged: Vec<Hash>,
+}
+
+/// Looks at everything; writes nothing at the destination.
+pub async fn survey(asked: &Asked<'_>, options: &CheckOptions, report: &Report) -> Result<Surveyed> {
+    let Asked { destination, scratch, newest, .. } = asked;
+    let progress = report.progress.first().cloned().unwrap_or_default();
+    let number = asked.at.map_or(newest.number, |s| s.number);
+    let mut found = Found::new(number, &scratch.join("wrong"))?;
+    format(&destination.records, &mut found).await?;
+    let plan = expectations(asked, &mut found, report).await?;
+    let before = Record::read(&destination.records).await?;
+    let (from, rotten) = where_to(destination, before.as_ref());
+    let spool = scratch.join("read");
+    let mut reading = Reading::new(from, options.read_data.unwrap_or(0.0), rotten.into_iter().collect(), &spool)?;
+    progress.set_phase(Phase::Scanning);
+    let depth = if plan.versions { Depth::Everything } else { Depth::Current };
+    let only = plan.only.as_deref().map(|path| CacheReader::open(path, None)).transpose()?;
+    let (missed, changed) = (scratch.join("missed"), scratch.join("changed"));
+    let merge = Merge {
+        expected: Expected::new(CacheReader::open(&plan.manifest, None)?, plan.aside.finish()?, only)?,
+        found: &mut found,
+        reading: &mut reading,
+        tree: destination.backend.tree().is_some(),
+        pages: plan.pages.as_ref(),
+        stop: &report.stop,
+        progress: &progress,
+        missed: &missed,
+        changed: &changed,
+        spill: scratch,
+    };
+    let seen = merge.run(destination.backend.list(Scope::Prefix, depth)).await?;
+    let mut confirm = Confirm {
+        records: &destination.records,
+        rules: &newest.keys,
+        tree: destination.backend.tree(),
+        found: &mut found,
+        reading: &mut reading,
+        stop: &report.stop,
+    };
+    confirm.run(&missed, &changed).await?;
+    if asked.at.is_none_or(|at| at.number == newest.number) {
+        confirm.others(CacheReader::open(&plan.manifest, None)?).await?;
+    }
+    let how = how(destination, options, report);
+    let read = reading.run(&how, &mut found, &spool).await?;
+    found.flush()?;
+    let next = if options.read_data.is_some() { reading.next() } else { (from, 0.0) };
+    Ok(Surveyed { found, seen, snapshots: plan.snapshots, damaged: plan.damaged, foreign: plan.pages.is_some(), read, next, before })
+}
+
+pub fn how(destination: &Destination, options: &CheckOptions, report: &Report) -> How {
+    How {
+        records: destination.records.clone(),
+        transfers: options.transfers.unwrap_or(destination.backend.capabilities().transfers.max(8)),
+        limit: Arc::new(Limit::new(options.limit_download)),
+        progress: report.progress.first().cloned().unwrap_or_default(),
+        stop: Arc::clone(&report.stop),
+    }
+}
+
+/// `format.json` is there and can be read.
+async fn format(records: &Records, found: &mut Found) -> Result<()> {
+    let (flaw, problem) = match records.format().await {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => (Flaw::Missing, "it is not there".to_owned()),
+        Err(error @ Error::Damaged { .. }) => (Flaw::Damaged, error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let newest = found.newest;
+    found.flaw(flaw, RelPath::from(Format::KEY), problem, (newest, newest));
+    Ok(())
+}
+
+/// Everything that must be there, from the manifests.
+async fn expectations(asked: &Asked<'_>, found: &mut Found, report: &Report) -> Result<Plan> {
+    let Asked { destination, scratch, newest, list, at, copy } = asked;
+    let records = &destination.records;
+    let mut manifest = scratch.join("manifest");
+    let (_, mut lost) = download(records, newest, &manifest, true, |_, _| true).await?;
+    if let Some((copy, own)) = copy.as_ref().filter(|_| !lost.is_empty()) {
+        lost.extend(lost_leaves(records, copy, *own).await?);
+    }
+    for lost in &lost {
+        let key = lost.object.map_or_else(|| ".offsite/pages/".to_owned(), |object| Records::pages_object_key(&object));
+        found.flaw(Flaw::Damaged, RelPath::from(key.as_str()), lost_problem(lost)?, (newest.number, newest.number));
+    }
+    let mut whole = lost.is_empty();
+    if let Some((copy, _)) = copy.as_ref().filter(|_| !lost.is_empty()) {
+        manifest.clone_from(copy);
+        whole = true;
+    }
+    let mut aside = Sorter::new(scratch, Expect::order);
+    let damaged = lost.iter().filter_map(|l| l.object).collect();
+    if let Some(at) = at {
+        let only = scratch.join("at");
+        let (_, lost) = download(records, at, &only, true, |_, _| true).await?;
+        for lost in &lost {
+            found.flaw(Flaw::Damaged, RelPath::from(lost.first.as_bytes()), lost_problem(lost)?, (at.number, at.number));
+        }
+        let versions = of_one(&manifest, &only, at, &mut aside)? | odd(&manifest, Some(&only), &mut aside)?;
+        return Ok(Plan { manifest, only: Some(only), aside, versions, pages: None, snapshots: 1, damaged });
+    }
+    let mut versions = odd(&manifest, None, &mut aside)?;
+    let mut history = History::new(records, &report.stop, found, newest);
+    history.read(list, newest, &manifest, &mut aside).await?;
+    versions |= history.versions;
+    let (objects, snapshots, readable) = (std::mem::take(&mut history.objects), history.snapshots, history.whole);
+    let pages = (whole && readable).then_some(objects);
+    Ok(Plan { manifest, only: None, aside, versions, pages, snapshots, damaged })
+}
+
+/// Where a page of references is lost, this machine's copy says which pages are below it: those that cannot be read.
+async fn lost_leaves(records: &Records, copy: &Path, own: Option<Hash>) -> Result<Vec<Lost>> {
+    let mut reader = CacheReader::open(copy, own)?;
+    let mut leaves = Vec::new();
+    while let Some(head) = reader.next_block()? {
+        leaves.push(head.page.clone());
+    }
+    let mut lost = Vec::new();
+    PageSource::new(records.clone())
+        .read(leaves, |leaf| {
+            leaf.err().into_iter().for_each(|gone| gone.add_to(&mut lost));
+            Ok(ControlFlow::Continue(()))
+        })
+        .await?;
+    Ok(lost)
+}
+
+/// Contents of the newest manifest that are not under their paths; whether any content is a version of the store's.
+fn odd(manifest: &Path, only: Option<&Path>, aside: &mut Sorter<Expect>) -> Result<bool> {
+    let mut reader = CacheReader::open(manifest, None)?;
+    let mut only = only.map(|path| CacheReader::open(path, None)).transpose()?;
+    let mut versions = false;
+    while let Some(known) = reader.peek()? {
+        let entry = if known.kind() == Kind::File { Some(known.entry()?) } else { None };
+        reader.advance();
+        let Some(content) = entry.as_ref().and_then(|e| e.content.as_ref()) else { continue };
+        versions |= content.version.is_some();
+        if let Some(entry) = entry.filter(|e| e.content.as_ref().is_some_and(|c| c.key.is_some()))
+            && only.as_mut().map_or(Ok(true), |only| names(only, &entry))?
+        {
+            aside.push(&Expect::current(entry))?;
+        }
+    }
+    Ok(versions)
+}
+
+/// Contents of one older snapshot that the newest does not have.
+fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect>) -> Result<bool> {
+    let (mut newest, mut reader) = (CacheReader::open(manifest, None)?, CacheReader::open(only, None)?);
+    let mut versions = false;
+    while let Some(known) = reader.peek()? {
+        let entry = if known.kind() == Kind::File { Some(known.entry()?) } else { None };
+        reader.advance();
+        let Some(entry) = entry else { continue };
+        if let Some(content) = entry.content.clone()
+            && !names(&mut newest, &entry)?
+        {
+            versions |= content.version.is_some();
+            aside.push(&Expect::kept(entry, &content, &at.keys, at.number, at.number))?;
+        }
+    }
+    Ok(versions)
+}
+
+fn outcome(asked: &Asked<'_>, surveyed: &Surveyed, options: &CheckOptions) -> CheckOutcome {
+    let Surveyed { found, seen, .. } = surveyed;
+    let mut notes = Vec::new();
+    if seen.sorted {
+        notes.push("the store does not list in the order of its keys; the listing was sorted first".to_owned());
+    }
+    if found.unlisted > 0 && asked.newest.keys.folds() {
+        notes.push(format!(
+            "{} contents lie there under another spelling of their names, which the disk takes for the same",
+            found.unlisted
+        ));
+    } else if found.unlisted > 0 {
+        notes.push(format!("{} objects are there although the listing has them not: this store lists wrongly", found.unlisted));
+    }
+    if seen.lease || found.aside > 0 {
+        notes.push("a run is under way there, or was cut off; the next sync finishes it".to_owned());
+    }
+    if !surveyed.foreign && asked.at.is_none() {
+        notes.push("foreign objects were not looked for: not everything that the snapshots need is known".to_owned());
+    }
+    let (files, bytes) = surveyed.read;
+    let read = options.read_data.map(|share| ReadBack { share, files, bytes, round: surveyed.next.1 });
+    CheckOutcome {
+        url: asked.destination.backend.location().to_string(),
+        snapshot: found.newest,
+        snapshots: surveyed.snapshots,
+        contents: seen.contents,
+        bytes: seen.bytes,
+        listed: seen.listed,
+        missing: found.missing,
+        changed: found.changed,
+        damaged: found.damaged,
+        foreign: found.foreign,
+        foreign_bytes: found.foreign_bytes,
+        strays: found.strays,
+        aside: found.aside,
+        touched: found.touched,
+        read,
+        findings: found.findings.clone(),
+        foreign_listed: found.foreign_listed.clone(),
+        unread: found.unread.clone(),
+        unread_total: found.unread.cut(),
+        notes,
+        exit: if found.any() { 1 } else { 3 * u8::from(!found.unread.is_empty()) },
+        ..CheckOutcome::default()
+    }
+}
+
+/// Leaves the record, or says why not.
+async fn leave_record(
+    destination: &Destination,
+    machine: &Machine,
+    options: &CheckOptions,
+    surveyed: &Surveyed,
+    outcome: &mut CheckOutcome,
+) -> Result<()> {
+    let found = &surveyed.found;
+    let now = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now);
+    let record = Record {
+        time: now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        host: machine.host.clone(),
+        program: PROGRAM.into(),
+        snapshot: found.newest,
+        result: ["good", "wrong", "", "partly"][usize::from(outcome.exit)].into(),
+        missing: found.missing,
+        changed: found.changed,
+        damaged: found.damaged,
+        foreign: found.foreign,
+        contents: outcome.contents,
+        bytes: outcome.bytes,
+        share: options.read_data.unwrap_or(0.0),
+        read: surveyed.read.0,
+        read_bytes: surveyed.read.1,
+        next: surveyed.next.0,
+        rotten: Sample::of(&found.rotten),
+    };
+    if !options.no_record {
+        match record.write(&destination.records).await {
+            Ok(()) => {
+                outcome.recorded = true;
+                return Ok(());
+            }
+            Err(error) => outcome.notes.push(format!("the record of this check could not be left there ({error})")),
+        }
+    }
+    keep_here(destination, surveyed.before.as_ref(), &record)
+}

@@ -1,0 +1,62 @@
+//! The lease as an object of the destination.
+
+use std::time::Duration;
+
+use object_store::{PutMode, UpdateVersion};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::manifest::Records;
+use crate::model::bounds;
+
+pub const KEY: &str = ".offsite/lease.json";
+
+/// A lease that is not renewed runs out after so long.
+pub const TTL: Duration = Duration::from_secs(120);
+
+/// Without compare-and-swap two writers may both think they won; after so long the last one shows.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Body {
+    /// Random name of the run.
+    #[serde(deserialize_with = "bounds::text")]
+    pub run: String,
+    #[serde(deserialize_with = "bounds::text")]
+    pub host: String,
+    /// The local lock file of the writer (boot id, device, inode).
+    #[serde(deserialize_with = "bounds::text")]
+    pub writer: String,
+    pub pid: u32,
+    /// When the run began, RFC 3339, by the writer's clock; for people.
+    #[serde(deserialize_with = "bounds::text")]
+    pub since: String,
+    /// The snapshot it started from.
+    pub base: u64,
+    /// Seconds after the store's time of the last renewal.
+    pub ttl: u64,
+    /// The run was stopped and may be gone on with.
+    #[serde(default)]
+    pub interrupted: bool,
+}
+
+pub fn mode(swap: bool, etag: Option<String>) -> PutMode {
+    match etag {
+        Some(etag) if swap => PutMode::Update(UpdateVersion { e_tag: Some(etag), version: None }),
+        _ => PutMode::Overwrite,
+    }
+}
+
+pub async fn put(records: &Records, body: &Body, mode: PutMode) -> Result<Option<String>> {
+    records.write(KEY, body, mode).await
+}
+
+pub async fn read(records: &Records) -> Result<Option<(Body, chrono::DateTime<chrono::Utc>, Option<String>)>> {
+    let held = records.read(KEY).await.map_err(|error| match error {
+        Error::Damaged { object, what } => {
+            Error::Damaged { object, what: format!("{what}; if no offsite is writing there, delete that object and run again") }
+        }
+        error => error,
+    })?;
+    Ok(held.map(|held| (held.record, held.modified, held.etag)))
+}

@@ -1,0 +1,212 @@
+//! The list of what goes, and its deletion.
+//!
+//! Owns two local files: `prune-todo`, whose first line names the snapshots that have to be gone before anything on
+//! it goes, and `prune-locked`, what the store did not let go yet. A run that was killed is finished by the next.
+//! Invariant: nothing on the list is deleted while one of those snapshots stays.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use offsite_backends::{Refused, Tree};
+
+use super::needs::written_at;
+use super::queued::{Goes, Line};
+use crate::engine::cleanup::remove_empty_all;
+use crate::engine::destination::Destination;
+use crate::engine::locked::Locked;
+use crate::engine::outcome::PruneOutcome;
+use crate::error::{Error, Result};
+use crate::manifest::{Records, object_path};
+use crate::spool::{Reader, Writer};
+
+const TODO: &str = "prune-todo";
+const LOCKED: &str = "prune-locked";
+const BATCH: usize = 1000;
+/// When what is under a hold is tried again, in seconds.
+const DAY: i64 = 86_400;
+
+/// Where the list is written.
+pub fn todo(destination: &Destination) -> PathBuf {
+    destination.local(TODO)
+}
+
+/// Whether an earlier run left something to do.
+pub fn is_left(destination: &Destination) -> bool {
+    todo(destination).exists()
+}
+
+/// The same, or that something was locked.
+pub fn is_left_or_locked(destination: &Destination) -> bool {
+    is_left(destination) || destination.local(LOCKED).exists()
+}
+
+/// Finishes what an earlier run began, if its snapshots still are to go: what stays needs what is on its list.
+pub async fn resume(destination: &Destination, there: &BTreeSet<u64>, free: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
+    let path = todo(destination);
+    let after = match Reader::<Line>::open(&path)?.next_line()? {
+        Some(Line::After { snapshots }) => snapshots,
+        Some(Line::Goes(_)) => Vec::new(),
+        None => return Ok(BTreeSet::new()),
+    };
+    let left: BTreeSet<u64> = after.into_iter().filter(|number| there.contains(number)).collect();
+    if left.is_subset(free) {
+        delete_snapshots(destination, &left).await?;
+        return Ok(left);
+    }
+    remove(&path)?;
+    Ok(BTreeSet::new())
+}
+
+/// Takes snapshots out of everybody's sight.
+pub async fn delete_snapshots(destination: &Destination, numbers: &BTreeSet<u64>) -> Result<()> {
+    let keys: Vec<_> = numbers.iter().map(|number| Records::snapshot_object_key(*number).into_bytes()).collect();
+    if keys.is_empty() { Ok(()) } else { destination.records.delete(keys).await }
+}
+
+/// Deletes what is on the list, and what was locked and is free by now; then the list. What is locked is noted.
+pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, outcome: &mut PruneOutcome, locked: &mut Locked) -> Result<()> {
+    let (todo, later) = (todo(destination), destination.local(LOCKED));
+    let fresh = destination.local("prune-locked.new");
+    let mut deletion =
+        Deletion { destination, now, outcome, locked, keys: Vec::new(), versions: Vec::new(), later: Writer::create(&fresh)? };
+    for path in [&later, &todo].into_iter().filter(|path| path.exists()) {
+        let mut lines = Reader::<Line>::open(path)?;
+        while let Some(line) = lines.next_line()? {
+            if let Line::Goes(goes) = line {
+                deletion.push(goes).await?;
+            }
+        }
+    }
+    deletion.flush().await?;
+    deletion.later.flush()?;
+    let any = deletion.later.count() > 0;
+    std::fs::rename(&fresh, &later).map_err(|e| Error::cache(&later, e))?;
+    remove(&todo)?;
+    if any { Ok(()) } else { remove(&later) }
+}
+
+fn remove(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::cache(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// What is being deleted, in batches.
+struct Deletion<'a> {
+    destination: &'a Destination,
+    now: DateTime<Utc>,
+    outcome: &'a mut PruneOutcome,
+    locked: &'a mut Locked,
+    keys: Vec<Vec<u8>>,
+    versions: Vec<Goes>,
+    later: Writer<Goes>,
+}
+
+impl Deletion<'_> {
+    async fn push(&mut self, goes: Goes) -> Result<()> {
+        if goes.until.is_some_and(|until| until > self.now.timestamp()) {
+            self.locked.contents += 1;
+            let until = goes.until.and_then(|until| DateTime::from_timestamp(until, 0));
+            self.locked.note(&offsite_backends::Held { until, ..Default::default() }, self.now);
+            return self.later.push(&goes);
+        }
+        match goes.version.is_some() && self.destination.backend.tree().is_none() {
+            true => self.versions.push(goes),
+            false => {
+                self.count(&goes);
+                self.keys.push(goes.key.0);
+            }
+        }
+        if self.keys.len() + self.versions.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    fn count(&mut self, goes: &Goes) {
+        self.outcome.contents += u64::from(!is_record(goes.key.as_bytes()));
+        self.outcome.bytes = self.outcome.bytes.saturating_add(goes.bytes);
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let keys = std::mem::take(&mut self.keys);
+        match self.destination.backend.tree() {
+            _ if keys.is_empty() => {}
+            Some(tree) => remove_from_tree(&tree, &keys).await?,
+            None => self.destination.records.delete(keys).await?,
+        }
+        let goes = written_then(self.destination, std::mem::take(&mut self.versions)).await?;
+        if goes.is_empty() {
+            return Ok(());
+        }
+        let named = |g: &Goes| Ok((object_path(g.key.as_bytes())?, g.version.clone().unwrap_or_default()));
+        let versions = goes.iter().map(named).collect::<Result<Vec<_>>>()?;
+        let refused = self.destination.backend.delete_versions(versions).await?;
+        let mut later = self.looked_at(refused).await?;
+        for mut one in goes {
+            let at =
+                later.iter().position(|(path, id, _)| path.as_ref().as_bytes() == one.key.as_bytes() && Some(id) == one.version.as_ref());
+            let Some((.., until)) = at.map(|at| later.swap_remove(at)) else {
+                self.count(&one);
+                continue;
+            };
+            self.locked.contents += u64::from(!is_record(one.key.as_bytes()));
+            one.until = Some(until);
+            self.later.push(&one)?;
+        }
+        Ok(())
+    }
+
+    /// Until when each of those that were refused is locked; one that is not is an error.
+    async fn looked_at(&mut self, refused: Vec<Refused>) -> Result<Vec<(Path, String, i64)>> {
+        const AT_ONCE: usize = 16;
+        let backend = &self.destination.backend;
+        let look = |one: Refused| async move {
+            let held = backend.held(&one.path, Some(&one.version)).await?;
+            Ok::<_, Error>((one, held))
+        };
+        let looks: Vec<_> = stream::iter(refused.into_iter().map(look).collect::<Vec<_>>()).buffered(AT_ONCE).try_collect().await?;
+        let mut found = Vec::new();
+        for (one, held) in looks {
+            if !held.holds(self.now) {
+                return Err(one.error.into());
+            }
+            self.locked.note(&held, self.now);
+            let until = held.until.filter(|_| !held.by_hand).map_or(self.now.timestamp() + DAY, |until| until.timestamp());
+            found.push((one.path, one.version, until));
+        }
+        Ok(found)
+    }
+}
+
+/// Those that the store wrote when the snapshot that names them says: a version from another time is something
+/// else's history, whatever a manifest says.
+async fn written_then(destination: &Destination, goes: Vec<Goes>) -> Result<Vec<Goes>> {
+    const AT_ONCE: usize = 64;
+    let look = |one: Goes| async move {
+        if one.after.is_none() && one.before.is_none() {
+            return Ok::<_, Error>(Some(one));
+        }
+        let time = written_at(destination, one.key.as_bytes(), one.version.as_deref()).await?;
+        let fits = |time| one.after.is_none_or(|after| time >= after) && one.before.is_none_or(|before| time <= before);
+        Ok(time.is_none_or(fits).then_some(one))
+    };
+    let looks: Vec<_> = goes.into_iter().map(look).collect();
+    let found: Vec<Option<Goes>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// One of offsite's own objects.
+fn is_record(key: &[u8]) -> bool {
+    key.starts_with(b".offsite/pages/") || key.starts_with(b".offsite/snapshots/")
+}
+
+/// Many at once, as a server far away takes a round trip for each; then the directories that this left empty.
+async fn remove_from_tree(tree: &Arc<dyn Tree>, keys: &[Vec<u8>]) -> Result<()> {
+    const AT_ONCE: usize = 64;
+    let removals: Vec<_> = keys.iter().map(|key| tree.remove_file(key, None)).collect();
+    stream::iter(removals).buffered(AT_ONCE).try_collect::<()>().await?;
+    remove_empty_all(tree, keys.iter().filter(|key| !is_record(key))).await
+}

@@ -1,0 +1,204 @@
+//! Letting old snapshots go, with the contents and pages that only they needed.
+//!
+//! Owns when that is done and in which order: a local list of what goes (`needs.rs` has the proof that nothing
+//! else needs it), then the snapshot objects, then what is on the list (`gone.rs`); a run that was killed in
+//! between is finished by the next. Age is the store's, and what its object lock holds stays (`locked.rs`).
+
+mod deletion_queue;
+mod locked;
+mod needs;
+mod queued;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::control::Report;
+use super::destination::{Destination, Head};
+use super::lease::{Claim, Lease};
+pub use super::locked::Locked;
+use super::machine::Machine;
+use super::outcome::PruneOutcome;
+use crate::error::{Error, Result};
+use crate::manifest::Records;
+use crate::model::{Hash, KeepRules};
+use crate::plan::{Point, keep};
+use crate::spool::Writer;
+use crate::transfer::Stop;
+use queued::{Goes, Line};
+
+/// After a run, old snapshots are looked for once a day, or when so many are due. A daily run is never exactly a day
+/// after the last one, and a day that is too long by a second would be two.
+const DAY: i64 = 20 * 3600;
+const MANY: usize = 50;
+
+/// After a run: lets go what the rules let go, if it is time to. None if it was not looked for.
+pub async fn let_go(
+    destination: &mut Destination,
+    rules: &KeepRules,
+    lease: Option<&Lease>,
+    machine: &Machine,
+    stop: &Arc<Stop>,
+) -> Result<Option<PruneOutcome>> {
+    let Some(head) = &destination.head else { return Ok(None) };
+    let now = destination.backend.meter().clock().unwrap_or_else(Utc::now).timestamp();
+    let due = due(&head.list, rules, now).len();
+    let unfinished = deletion_queue::is_left(destination) || head.locked.as_ref().is_some_and(|locked| locked.ends_by(now));
+    // What is locked is due day after day: many of it are no reason to look again at once.
+    let soon = now - head.pruned < DAY && (due < MANY || head.locked.is_some());
+    if !unfinished && (due == 0 || soon) {
+        return Ok(None);
+    }
+    // What is deleted is decided by the store's own times, not by what this machine remembers of them.
+    let (list, now) = fresh_list(destination).await?;
+    let outcome = match lease {
+        Some(lease) => drop_snapshots(destination, list, rules, now, lease).await?,
+        None => {
+            let lease = take(destination, machine, stop).await?;
+            let outcome = drop_snapshots(destination, list, rules, now, &lease).await;
+            lease.release(Vec::new()).await?;
+            outcome?
+        }
+    };
+    Ok(Some(outcome))
+}
+
+/// Where nothing is kept: the objects of older snapshots and of pages only they had. Their contents went when
+/// they were replaced. Not where the bucket keeps versions; those take a closer look ([`let_go`]).
+pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: bool) -> Result<Vec<Vec<u8>>> {
+    let Some(head) = destination.head.clone().filter(|_| !versioned) else { return Ok(Vec::new()) };
+    let Some((newest, _)) = &head.snapshot else { return Ok(Vec::new()) };
+    let (old, list): (List, List) = head.list.iter().cloned().partition(|s| s.number < newest.number);
+    let pages = before.iter().filter(|o| !newest.objects.contains(o)).map(Records::pages_object_key);
+    let keys = old.iter().map(|s| Records::snapshot_object_key(s.number)).chain(pages).map(String::into_bytes).collect();
+    destination.keep_head(Head { list, ..head })?;
+    Ok(keys)
+}
+
+/// The `prune` verb.
+pub async fn prune(machine: &Machine, url: &str, rules: &KeepRules, dry_run: bool, report: &Report) -> Result<PruneOutcome> {
+    prune_over(Destination::open(url, machine).await?, machine, rules, dry_run, report).await
+}
+
+/// The same over a destination that is open.
+pub async fn prune_over(
+    mut destination: Destination,
+    machine: &Machine,
+    rules: &KeepRules,
+    dry_run: bool,
+    report: &Report,
+) -> Result<PruneOutcome> {
+    if rules.is_empty() {
+        return Err(Error::Usage("prune needs a rule for what stays, such as --keep-within 30d or --keep-last 7".into()));
+    }
+    destination.lock()?;
+    destination.load(false, false).await?;
+    let (list, now) = fresh_list(&destination).await?;
+    let due = due(&list, rules, now.timestamp());
+    let mut outcome = if dry_run {
+        let mut locked = Locked::default();
+        let free = locked::free(&destination, &due, now, &mut locked).await?;
+        PruneOutcome { removed: free.into_keys().collect(), dry_run, locked: locked.some(), ..PruneOutcome::default() }
+    } else if list.is_empty() || due.is_empty() && !deletion_queue::is_left_or_locked(&destination) {
+        PruneOutcome::default()
+    } else {
+        let lease = take(&destination, machine, &report.stop).await?;
+        let outcome = drop_snapshots(&mut destination, list.clone(), rules, now, &lease).await;
+        lease.release(Vec::new()).await?;
+        outcome?
+    };
+    outcome.url = destination.backend.location().to_string();
+    outcome.kept = list.iter().map(|s| s.number).filter(|n| !outcome.removed.contains(n)).collect();
+    outcome.requests = destination.backend.meter().requests();
+    Ok(outcome)
+}
+
+type List = Vec<super::destination::Listed>;
+
+/// All snapshots with the store's times, and the time by the store's clock.
+async fn fresh_list(destination: &Destination) -> Result<(List, DateTime<Utc>)> {
+    let list = destination.records.snapshots(None).await?.iter().map(Into::into).collect();
+    Ok((list, destination.backend.now().await?))
+}
+
+fn due(list: &List, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
+    let points: Vec<Point> = list.iter().map(|s| Point { number: s.number, time: s.time }).collect();
+    let stay = keep(&points, rules, now);
+    points.iter().map(|p| p.number).filter(|n| !stay.contains(n)).collect()
+}
+
+async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) -> Result<Lease> {
+    let Some(head) = &destination.head else {
+        return Err(Error::Usage(format!("{}: nothing was ever synced there", destination.backend.location())));
+    };
+    let claim = Claim {
+        run: format!("{:016x}{:016x}", crate::random(), crate::random()),
+        host: machine.host.clone(),
+        writer: destination.writer.clone(),
+        since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        base: destination.number(),
+    };
+    Lease::take(destination, &head.format, claim, stop).await
+}
+
+/// Lets go what is due and not locked. What an earlier run began is finished first.
+async fn drop_snapshots(
+    destination: &mut Destination,
+    mut list: List,
+    rules: &KeepRules,
+    now: DateTime<Utc>,
+    lease: &Lease,
+) -> Result<PruneOutcome> {
+    let (mut outcome, mut locked) = (PruneOutcome::default(), Locked::default());
+    let mut free = locked::free(destination, &due(&list, rules, now.timestamp()), now, &mut locked).await?;
+    if deletion_queue::is_left(destination) {
+        lease.verify().await?;
+        let there = list.iter().map(|s| s.number).collect();
+        outcome.removed = deletion_queue::resume(destination, &there, &free.keys().copied().collect()).await?.into_iter().collect();
+        deletion_queue::carry_out(destination, now, &mut outcome, &mut Locked::default()).await?;
+        free.retain(|number, _| !outcome.removed.contains(number));
+        list.retain(|s| !outcome.removed.contains(&s.number));
+    }
+    let numbers: BTreeSet<u64> = free.keys().copied().collect();
+    let mut goes = Writer::create(&deletion_queue::todo(destination))?;
+    goes.push(&Line::After { snapshots: numbers.iter().copied().collect() })?;
+    let stay: Vec<u64> = list.iter().map(|s| s.number).filter(|number| !numbers.contains(number)).collect();
+    for (left, dropped, right) in groups(&list, &numbers) {
+        needs::collect(destination, &list, (left, &dropped, right), &stay, &mut goes).await?;
+    }
+    for (number, version) in &free {
+        if version.is_some() {
+            goes.push(&Line::Goes(Goes { version: version.clone(), ..Goes::at(Records::snapshot_object_key(*number).as_bytes(), 0) }))?;
+        }
+    }
+    goes.flush()?;
+    lease.verify().await?;
+    deletion_queue::delete_snapshots(destination, &numbers).await?;
+    outcome.removed.extend(&numbers);
+    deletion_queue::carry_out(destination, now, &mut outcome, &mut locked).await?;
+    outcome.locked = locked.some();
+    if let Some(head) = destination.head.clone() {
+        list.retain(|s| !numbers.contains(&s.number));
+        destination.keep_head(Head { list, pruned: now.timestamp(), locked: outcome.locked.clone(), ..head })?;
+    }
+    Ok(outcome)
+}
+
+/// Runs of snapshots that go, each between the ones that stay.
+fn groups(list: &List, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64>, Option<u64>)> {
+    let mut out = Vec::new();
+    let (mut left, mut run) = (None, Vec::new());
+    for number in list.iter().map(|s| s.number) {
+        if due.contains(&number) {
+            run.push(number);
+            continue;
+        }
+        if !run.is_empty() {
+            out.push((left, std::mem::take(&mut run), Some(number)));
+        }
+        left = Some(number);
+    }
+    // The newest always stays, so nothing is left over here.
+    out
+}

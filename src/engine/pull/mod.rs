@@ -1,0 +1,218 @@
+//! `pull`: a snapshot, or a part of one, into a directory.
+//!
+//! Owns the flow: manifest → compare with what is there → guard → room → the target (`pull_target.rs`) → outcome.
+//! The manifest is not trusted: its paths were checked when it was read, and the target is only touched
+//! through a tree that follows no symlink and leaves no way out of its root.
+
+mod compare;
+pub mod options;
+pub mod privileges;
+mod target;
+
+use crate::engine::pull::options::{PullOptions, STAGING};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use offsite_backends::file::LocalTree;
+use offsite_backends::{Restore, Tree};
+
+use super::control::Report;
+use super::destination::{Destination, download};
+use super::machine::Machine;
+use super::outcome::PullOutcome;
+use super::query::resolve_at;
+use super::scratch::Scratch;
+use super::warning::Note;
+use crate::error::{Error, Result};
+use crate::manifest::{KeyRules, Lost, probe_disk};
+use crate::model::{DiskRules, Problem};
+use crate::plan::judge;
+use crate::scan::Root;
+use crate::transfer::{Archived, Phase, of_target};
+use compare::{Compared, Comparing};
+use target::{Pull, Pulled};
+
+/// Pulls from a destination into a directory, which is made if it is not there.
+pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
+    pull_over(Destination::open(url, machine).await?, target, options, report).await
+}
+
+/// The same over a destination that is open.
+pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
+    pull_onto(destination, target, |tree| tree, options, report).await
+}
+
+/// The same onto what `through` makes of the target's tree.
+pub async fn pull_onto(
+    destination: Destination,
+    target: &Path,
+    through: impl FnOnce(Arc<dyn Tree>) -> Arc<dyn Tree>,
+    options: &PullOptions,
+    report: &Report,
+) -> Result<PullOutcome> {
+    let started = Instant::now();
+    let scratch = Scratch::new(&destination, "pull")?;
+    let progress = report.progress.first().cloned().unwrap_or_default();
+    progress.set_phase(Phase::Loading);
+    let (snapshot, ..) = resolve_at(&destination.records, options.at.as_deref()).await?;
+    let manifest = scratch.0.join("manifest");
+    let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
+    let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;
+    let open = open(target, options.dry_run).await?.map(|open| Open { tree: through(open.tree), ..open });
+    progress.set_phase(Phase::Scanning);
+    let kept = options.privileges.of(&snapshot);
+    let (plan, links) = (scratch.0.join("plan"), scratch.0.join("links"));
+    let root = open.as_ref().map(|open| Arc::clone(&open.root));
+    let rules = KeyRules::any();
+    let mut how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &report.stop };
+    let compared = compared(&mut how, open.as_ref(), !lost.is_empty()).await?;
+    judged(&compared, &destination, options, snapshot.number, lost.is_empty())?;
+    let mut outcome = PullOutcome {
+        url: destination.backend.location().to_string(),
+        snapshot: snapshot.number,
+        changes: compared.facts.counts,
+        left_out: compared.left_out,
+        problems: lost.iter().map(lost_problem).collect(),
+        ..PullOutcome::default()
+    };
+    outcome.problems.absorb(compared.problems.clone());
+    let open = open.filter(|_| !options.dry_run && compared.any());
+    if let Some(open) = open {
+        room(target, compared.growth)?;
+        progress.begin_transfer(compared.facts.uploads, compared.facts.bytes);
+        let (destination, copies) = (&destination, &scratch.0.join("copies"));
+        let (snapshot, rules) = (&snapshot, how.rules);
+        let (tree, plan, links, manifest) = (open.tree, &plan, &links, &manifest);
+        let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, report };
+        let pulled = pull.carry_out().await?;
+        tell(&mut outcome, pulled, options);
+    } else if options.dry_run {
+        outcome.files = compared.facts.uploads;
+        outcome.bytes = compared.facts.bytes;
+    }
+    outcome.notes.extend(sparse_note(compared.unsized_sparse));
+    outcome.notes.extend(Note::of(&options.filter, None).iter().map(ToString::to_string));
+    outcome.requests = destination.backend.meter().requests();
+    outcome.problems_total = outcome.problems.cut();
+    outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
+    outcome.seconds = started.elapsed().as_secs_f64();
+    progress.set_phase(Phase::Finished);
+    Ok(outcome)
+}
+
+/// What differs, by the rules of the target's disk for names where anything does.
+async fn compared(how: &mut Comparing<'_>, open: Option<&Open>, damaged: bool) -> Result<Compared> {
+    let found = tokio::task::block_in_place(|| compare::compare(how, damaged))?;
+    let Some(open) = open.filter(|_| !how.options.dry_run && found.any()) else { return Ok(found) };
+    how.rules.disk = disk(&open.tree).await?;
+    // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
+    match &how.rules.disk {
+        Some(disk) if *disk != DiskRules::default() => tokio::task::block_in_place(|| compare::compare(how, damaged)),
+        _ => Ok(found),
+    }
+}
+
+/// What came of carrying it out.
+fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
+    outcome.files = pulled.fetched.files;
+    outcome.bytes = pulled.fetched.bytes;
+    outcome.archived = pulled.archived.files;
+    outcome.notes.extend(archive_note(&pulled.archived, options.restore));
+    outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
+    if let Some(number) = pulled.gone {
+        outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
+    }
+}
+
+fn sparse_note(files: u64) -> Option<String> {
+    let what = "sparse files of which the snapshot does not say how much room they take, and which were not counted";
+    (files > 0).then(|| format!("{what}: {files}"))
+}
+
+/// What is to be known of contents in archives.
+fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<String> {
+    let Archived { files, bytes, asked: came, hours, refused } = found;
+    let what = format!("{files} of the files ({bytes} bytes) lie in an archive");
+    match (files, asked, refused) {
+        (0, ..) => None,
+        (_, None, _) => Some(format!("{what}; --restore-archived asks the store for them")),
+        (_, Some(_), Some(error)) => Some(format!("{what}; {came} of them are on their way, and others could not be asked for: {error}")),
+        (_, Some(_), None) if *hours == 0 => Some(format!("{what} and were asked for before; run the same pull again later")),
+        (_, Some(_), None) => Some(format!("{what} and were asked for; run the same pull again in {hours} hours")),
+    }
+}
+
+/// Whether there is anything in it, and the guard lets it pass.
+fn judged(compared: &Compared, destination: &Destination, options: &PullOptions, number: u64, whole: bool) -> Result<()> {
+    let counts = &compared.facts.counts;
+    if options.filter.is_partial() && whole && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!("nothing in snapshot {number} matches --only; `offsite ls {url}` lists what is there")));
+    }
+    let refused = judge(&compared.facts, &options.limits, 0.0);
+    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
+}
+
+fn lost_problem(lost: &Lost) -> Problem {
+    Problem { path: lost.first.clone(), problem: format!("{} entries from here on are lost: {}", lost.entries, lost.error) }
+}
+
+/// Whether a page with paths from `first` up to `end` may hold something at or below one of the prefixes.
+fn touches(prefixes: &[Vec<u8>], first: &[u8], end: Option<&[u8]>) -> bool {
+    prefixes.is_empty()
+        || prefixes.iter().any(|prefix| {
+            let below_end = end.is_none_or(|end| prefix.as_slice() < end);
+            below_end && (first <= prefix.as_slice() || first.starts_with(prefix))
+        })
+}
+
+/// The target, open: to be compared, and to be changed.
+struct Open {
+    root: Arc<Root>,
+    tree: Arc<dyn Tree>,
+}
+
+/// The target, made if need be; none if there is none and none is to be made. Refuses to pull over a destination.
+/// The directory itself is the user's own choice, symlinks on the way to it included; below it paths end.
+async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
+    let there = target.is_dir();
+    if !there && dry_run {
+        return Ok(None);
+    }
+    if !there {
+        std::fs::create_dir_all(target).map_err(|e| Error::target(target, e))?;
+    }
+    let root = Arc::new(Root::open(target).map_err(|e| Error::target(target, e))?);
+    let tree: Arc<dyn Tree> = Arc::new(LocalTree::open(target, STAGING)?);
+    if tree.stat(b".offsite/format.json").await.map_err(of_target)?.is_some() {
+        return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
+    }
+    Ok(Some(Open { root, tree }))
+}
+
+/// What the disk of the target does to names; none where something else is wrong than the whole place, which the pull
+/// then meets itself.
+async fn disk(tree: &Arc<dyn Tree>) -> Result<Option<DiskRules>> {
+    let place = format!("{}/probe", String::from_utf8_lossy(STAGING));
+    let found = probe_disk(tree, &place).await;
+    let _ = tree.clear_staging().await;
+    let _ = tree.remove_staging().await;
+    match found {
+        Err(Error::Store(error)) if error.concerns_place() => Err(of_target(error)),
+        found => Ok(found.ok()),
+    }
+}
+
+/// Refuses what cannot fit before anything is fetched.
+fn room(target: &Path, bytes: u64) -> Result<()> {
+    let Ok(stat) = rustix::fs::statvfs(target) else { return Ok(()) };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if bytes > free {
+        let what = format!(
+            "the pull takes {bytes} bytes more than what is there now, and {free} are free; make room, or pull less with --only or --max-size"
+        );
+        return Err(Error::target(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Which snapshot is meant: the newest, a number, a day or an instant, or so long ago.
+//!
+//! Owns the reading of `--at`. Ages are judged by the time at which the store says a snapshot was
+//! committed, and "ago" counts back from the store's clock; only the bounds of a day are this machine's.
+//! What cannot be found is an error that says what there is.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
+
+use crate::engine::clock::shown;
+use crate::error::{Error, Result};
+use crate::manifest::{Records, SnapshotRef};
+use crate::model::{Hash, Snapshot, Zone};
+
+/// What was asked for, understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Number(u64),
+    /// Committed before this instant.
+    Before(DateTime<Utc>),
+    /// So long ago, or longer.
+    Ago(TimeDelta),
+}
+
+/// The snapshot that `at` names (the newest, if none), the hash of its object, and all that are there.
+/// For the newest one this takes three requests: a listing that was cut short, which some servers do not say, would
+/// pass an older one off as the newest, so the next number is asked for by name.
+pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
+    let at = parse_all([at])?;
+    let list = list(records).await?;
+    let number = choose(records, &list, at[0]).await?;
+    if at[0].is_some() {
+        let (snapshot, hash) = records.snapshot(number).await?;
+        return Ok((snapshot, hash, list));
+    }
+    let (snapshot, hash) = newest(records, number).await?;
+    Ok((snapshot, hash, list))
+}
+
+/// The snapshot with which a listing ends, after a look that it is the newest: two requests.
+pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> {
+    let (newest, more) = futures::join!(records.snapshot(number), records.has_snapshot(number + 1));
+    if more? {
+        return Err(Error::Busy(format!(
+            "{}: snapshot {} is there, but the listing ends before it; if a run has just committed it, ask again",
+            records.url(""),
+            number + 1
+        )));
+    }
+    newest
+}
+
+/// Two snapshots, with one listing.
+pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Result<(Snapshot, Snapshot)> {
+    let at = parse_all([Some(from), to])?;
+    let list = list(records).await?;
+    let from = choose(records, &list, at[0]).await?;
+    let to = choose(records, &list, at[1]).await?;
+    let (from, to) = futures::try_join!(records.snapshot(from), records.snapshot(to))?;
+    Ok((from.0, to.0))
+}
+
+/// All snapshots; that there are none is an error.
+pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
+    let list = records.snapshots(None).await?;
+    if list.is_empty() {
+        return Err(Error::Usage(format!("no snapshot at {}; has anything been synced there?", records.url(""))));
+    }
+    Ok(list)
+}
+
+type Asked<'a> = Option<(&'a str, At)>;
+
+/// Understands before anything is asked of the store.
+fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[Asked<'_>; N]> {
+    let mut out = [None; N];
+    for (out, text) in out.iter_mut().zip(texts) {
+        *out = text.map(|text| parse(text).map(|at| (text, at))).transpose()?;
+    }
+    Ok(out)
+}
+
+async fn choose(records: &Records, list: &[SnapshotRef], at: Asked<'_>) -> Result<u64> {
+    let now = match at {
+        Some((_, At::Ago(_))) => records.backend().now().await?,
+        _ => DateTime::UNIX_EPOCH,
+    };
+    pick(list, at, now).map_err(|what| Error::Usage(format!("{}: {what}", records.url(""))))
+}
+
+/// The number in the list, or why there is none.
+fn pick(list: &[SnapshotRef], at: Asked<'_>, now: DateTime<Utc>) -> Result<u64, String> {
+    let (Some(first), Some(last)) = (list.first(), list.last()) else { return Err("there is no snapshot".into()) };
+    let Some((text, at)) = at else { return Ok(last.number) };
+    let old_enough = match at {
+        At::Number(number) => {
+            let there = list.iter().any(|s| s.number == number);
+            return if there { Ok(number) } else { Err(no_such(list, number)) };
+        }
+        At::Before(limit) => list.iter().rfind(|s| s.modified < limit),
+        At::Ago(age) => {
+            let limit = now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            list.iter().rfind(|s| s.modified <= limit)
+        }
+    };
+    // Old objects can have been copied or restored later: the oldest is not always the lowest number.
+    let oldest = list.iter().min_by_key(|s| s.modified).unwrap_or(first);
+    old_enough
+        .map(|s| s.number)
+        .ok_or_else(|| format!("no snapshot as old as {text}; the oldest is {} of {}", oldest.number, shown(oldest.modified)))
+}
+
+fn no_such(list: &[SnapshotRef], number: u64) -> String {
+    let range = match list {
+        [only] => format!("the only one is {}", only.number),
+        [first, .., last] => {
+            let nearest = list.iter().min_by_key(|s| s.number.abs_diff(number)).map_or(last.number, |s| s.number);
+            format!("the nearest is {nearest}, they go from {} to {}", first.number, last.number)
+        }
+        [] => "there is none".into(),
+    };
+    format!("no snapshot {number}; {range}")
+}
+
+fn parse(text: &str) -> Result<At> {
+    let parsed = match text.as_bytes() {
+        [] => None,
+        digits if digits.iter().all(u8::is_ascii_digit) => text.parse().ok().map(At::Number),
+        [count @ .., unit] if !count.is_empty() && count.iter().all(u8::is_ascii_digit) => ago(text, *unit),
+        _ => instant(text),
+    };
+    parsed.ok_or_else(|| {
+        Error::Usage(format!(
+            "`{text}` names no snapshot: give a number, a day (2025-03-31), a time (2025-03-31T18:00:00Z) or an age (90m, 12h, 3d, 2w)"
+        ))
+    })
+}
+
+fn ago(text: &str, unit: u8) -> Option<At> {
+    let count: i64 = text[..text.len() - 1].parse().ok()?;
+    match unit {
+        b'm' => TimeDelta::try_minutes(count),
+        b'h' => TimeDelta::try_hours(count),
+        b'd' => TimeDelta::try_days(count),
+        b'w' => TimeDelta::try_weeks(count),
+        _ => None,
+    }
+    .map(At::Ago)
+}
+
+fn instant(text: &str) -> Option<At> {
+    let calendar = Zone::default().calendar();
+    if let Some(ends) = calendar.day_ends(text) {
+        return DateTime::from_timestamp(ends, 0).map(At::Before);
+    }
+    let given = match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => time.to_utc(),
+        Err(_) => calendar.moment(text).and_then(|secs| DateTime::from_timestamp(secs, 0))?,
+    };
+    // Times are shown in whole seconds; one that was copied from there must find its snapshot.
+    let step = if given.nanosecond() == 0 { TimeDelta::seconds(1) } else { TimeDelta::nanoseconds(1) };
+    given.checked_add_signed(step).map(At::Before)
+}
+
+/// The same snapshot for whoever is in this machine's zone: a day or a time on the clocks of another one becomes the
+/// instant that is meant, all else stays as it is.
+pub fn at_in(zone: &Zone, text: &str) -> String {
+    let calendar = zone.calendar();
+    // The last second of the day, since what was committed within it counts.
+    let meant = calendar.day_ends(text).map(|ends| ends - 1).or_else(|| calendar.moment(text));
+    let meant = meant.filter(|_| !zone.is_local()).and_then(|secs| DateTime::from_timestamp(secs, 0));
+    meant.map_or_else(|| text.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn refs() -> Vec<SnapshotRef> {
+        [(3, "2025-03-01T10:00:00.5Z"), (4, "2025-03-02T10:00:00Z"), (8, "2025-03-09T10:00:00Z")]
+            .map(|(number, time)| SnapshotRef { number, modified: at(time), etag: None })
+            .into()
+    }
+
+    fn pick_text(text: &str) -> Result<u64, String> {
+        let now = at("2025-03-10T10:00:00Z");
+        match parse(text) {
+            Ok(parsed) => pick(&refs(), Some((text, parsed)), now),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(pick(&refs(), None, DateTime::UNIX_EPOCH), Ok(8));
+        assert_eq!(pick_text("4"), Ok(4));
+        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8, they go from 3 to 8");
+        assert_eq!(
+            pick(&refs()[..1], Some(("9", At::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
+            "no snapshot 9; the only one is 3"
+        );
+    }
+
+    #[test]
+    fn ages_count_back_from_now() {
+        assert_eq!(pick_text("1h"), Ok(8));
+        assert_eq!(pick_text("24h"), Ok(8));
+        assert_eq!(pick_text("25h"), Ok(4));
+        assert_eq!(pick_text("1w"), Ok(4));
+        assert_eq!(pick_text("2000m"), Ok(4));
+        let error = pick_text("2w").unwrap_err();
+        assert_eq!(error, "no snapshot as old as 2w; the oldest is 3 of 2025-03-01T10:00:00Z");
+        assert!(pick_text("9999999999999w").is_err());
+    }
+
+    #[test]
+    fn a_time_as_it_is_shown_finds_its_snapshot() {
+        assert_eq!(pick_text("2025-03-01T10:00:00Z"), Ok(3));
+        assert_eq!(pick_text("2025-03-01T11:00:00+01:00"), Ok(3));
+        assert!(pick_text("2025-03-01T10:00:00.4Z").is_err());
+        assert_eq!(pick_text("2025-03-01T10:00:00.5Z"), Ok(3));
+        assert!(pick_text("2025-03-01T09:59:59Z").is_err());
+    }
+
+    #[test]
+    fn a_day_includes_all_of_it() {
+        // In no time zone is this another day than the second or third.
+        assert_eq!(pick_text("2025-03-04"), Ok(4));
+        assert_eq!(pick_text("2025-04-01"), Ok(8));
+        let last = DateTime::from_timestamp(Zone::default().calendar().day_ends("2025-03-01").unwrap() - 1, 0).unwrap();
+        let list = [SnapshotRef { number: 1, modified: last, etag: None }];
+        let asked = |text| Some((text, parse(text).unwrap()));
+        assert_eq!(pick(&list, asked("2025-03-01"), last), Ok(1));
+        assert!(pick(&list, asked("2025-02-28"), last).is_err());
+    }
+
+    #[test]
+    fn a_day_of_another_zone_is_its_last_second() {
+        let auckland = Zone::named("Pacific/Auckland").unwrap();
+        assert_eq!(at_in(&auckland, "2025-03-02"), "2025-03-02T10:59:59Z");
+        assert_eq!(at_in(&auckland, "2025-03-02T23:00"), "2025-03-02T10:00:00Z");
+        assert_eq!(pick_text(&at_in(&auckland, "2025-03-02")), Ok(4));
+        assert_eq!([at_in(&auckland, "3d"), at_in(&auckland, "7"), at_in(&Zone::default(), "2025-03-02")].join(" "), "3d 7 2025-03-02");
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_can() {
+        for text in ["", "yesterday", "3y", "d", "-3", "2025-13-01", "2025-03-01T", "99999999999999999999", "3ä"] {
+            let error = parse(text).unwrap_err();
+            assert!(matches!(&error, Error::Usage(t) if t.contains("give a number")), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `cat`: the content of one file of one snapshot.
+//!
+//! Owns when bytes may leave. A content that fits in memory is checked before its first byte is written;
+//! a larger one goes out as it comes and ends in an error if it is not the one that was stored.
+//! Invariant: what was written is never followed by bytes of another try.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use offsite_backends::{FileKind, Tree};
+
+use super::at::resolve_at;
+use super::spot::{Spot, find, own_pages};
+use super::words::not_there;
+use crate::engine::destination::Destination;
+use crate::engine::machine::Machine;
+use crate::error::{Error, Result};
+use crate::manifest::{KeyRules, PageSource, Records};
+use crate::model::{Content, Entry, Hash, Kind, RelPath};
+use crate::transfer::{Sink, locate, read_content};
+
+/// Contents up to this size are checked before they are written.
+const CHECKED_FIRST: u64 = 64 << 20;
+
+/// Where the bytes go.
+pub type Out<'a> = dyn Write + Send + 'a;
+
+/// Writes the content of a file as it was in a snapshot.
+///
+/// # Errors
+/// [`Error::Usage`] for what is no file or not there; [`Error::Damaged`] if the content is not the one that
+/// was stored; [`Error::Local`] if it cannot be written.
+pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut Out<'_>) -> Result<()> {
+    cat_over(&Destination::open(url, machine).await?.records, path, at, sink).await
+}
+
+/// The same over records that are open.
+pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut Out<'_>) -> Result<()> {
+    let spot = Spot::new(path);
+    if spot.is_top() {
+        return Err(Error::Usage("cat wants the path of a file in the tree".into()));
+    }
+    let (snapshot, ..) = resolve_at(records, at).await?;
+    let source = PageSource::new(records.clone());
+    let pages = own_pages(&source, &snapshot, &spot).await?;
+    let url = records.url("");
+    let Some(entry) = find(&source, pages, &spot).await? else { return Err(not_there(path, &snapshot, &url)) };
+    let is = |what: &str| Err(Error::Usage(format!("{} is {what} in snapshot {} of {url}, not a file", entry.path, snapshot.number)));
+    match (entry.kind, &entry.link) {
+        (Kind::File, _) => write_content(records, &snapshot.keys, &entry, CHECKED_FIRST, sink).await,
+        (Kind::Dir, _) => is("a directory"),
+        (Kind::Symlink, None) => is("a symlink"),
+        (Kind::Symlink, Some(target)) => is(&format!("a symlink to {target}")),
+    }
+}
+
+/// Writes a content; up to `checked_first` bytes it is checked before.
+pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, checked_first: u64, sink: &mut Out<'_>) -> Result<()> {
+    let Some(content) = &entry.content else { return Err(Error::damaged(&entry.path, "the manifest names no content for it")) };
+    if entry.size == 0 && content.hash == Hash::of(b"") {
+        return Ok(());
+    }
+    if entry.size <= checked_first {
+        let mut whole = Whole(Vec::with_capacity(entry.size as usize));
+        read_content(records, rules, entry, &mut whole).await?;
+        write(sink, &whole.0)?;
+    } else if let Some((tree, key)) = kept_copy(records, rules, entry).await? {
+        stream_kept(records, tree.as_ref(), &key, entry.size, content, sink).await?;
+    } else {
+        read_content(records, rules, entry, &mut Through { path: &entry.path, out: sink, written: 0 }).await?;
+    }
+    sink.flush().map_err(unwritten)
+}
+
+/// A content that is checked before it goes out.
+struct Whole(Vec<u8>);
+
+#[async_trait]
+impl Sink for Whole {
+    async fn restart(&mut self) -> Result<()> {
+        self.0.clear();
+        Ok(())
+    }
+
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        self.0.extend_from_slice(&block);
+        Ok(())
+    }
+}
+
+/// A content that goes out as it comes.
+struct Through<'a, 'b> {
+    path: &'a RelPath,
+    out: &'a mut Out<'b>,
+    written: u64,
+}
+
+#[async_trait]
+impl Sink for Through<'_, '_> {
+    async fn restart(&mut self) -> Result<()> {
+        match self.written {
+            0 => Ok(()),
+            bytes => Err(Error::damaged(
+                self.path,
+                format_args!(
+                    "its content is not the one that was stored (BLAKE3 differs); {bytes} bytes were written before that was known"
+                ),
+            )),
+        }
+    }
+
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        self.written += block.len() as u64;
+        write(self.out, &block)
+    }
+}
+
+/// Where a real tree keeps this content, if it does. On a tree a newer content of the same length can lie
+/// under the file's own name, and only reading it would tell; then bytes of it would have been written.
+async fn kept_copy(records: &Records, rules: &KeyRules, entry: &Entry) -> Result<Option<(Arc<dyn Tree>, Vec<u8>)>> {
+    let (Some(tree), Some(kept)) = (records.backend().tree(), locate(rules, entry).into_iter().nth(1)) else { return Ok(None) };
+    let stat = tree.stat(&kept.key).await?;
+    let there = stat.is_some_and(|s| s.kind == FileKind::File && s.size == entry.size);
+    Ok(there.then_some((tree, kept.key)))
+}
+
+async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, content: &Content, sink: &mut Out<'_>) -> Result<()> {
+    let mut body = tree.read_blocks(key, size).await?;
+    let mut hasher = blake3::Hasher::new();
+    while let Some(block) = body.next().await {
+        let block = block?;
+        hasher.update(&block);
+        write(sink, &block)?;
+    }
+    if *hasher.finalize().as_bytes() == content.hash.0 {
+        return Ok(());
+    }
+    let url = records.url(&String::from_utf8_lossy(key));
+    Err(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs), and it was written before that was known"))
+}
+
+fn write(sink: &mut Out<'_>, bytes: &[u8]) -> Result<()> {
+    sink.write_all(bytes).map_err(unwritten)
+}
+
+fn unwritten(error: std::io::Error) -> Error {
+    Error::output(error)
+}

@@ -1,0 +1,89 @@
+//! `snapshots`: every snapshot of a destination with the facts of its run.
+//!
+//! Owns the rows. Objects are fetched a few at a time and come out in order. One that is damaged is a row
+//! that says so: it hides none of the others.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use crate::engine::clock::shown;
+use crate::engine::damage::is_damage;
+use crate::engine::destination::Destination;
+use crate::engine::machine::Machine;
+use crate::error::{Error, Result};
+use crate::manifest::{Records, SnapshotRef};
+use crate::model::{Counts, RelPath, Snapshot};
+
+/// Snapshot objects in flight.
+const AHEAD: usize = 16;
+
+/// All snapshots of a destination, oldest first.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Listing {
+    pub url: String,
+    pub snapshots: Vec<SnapshotRow>,
+}
+
+/// One of them. Where `problem` is set, only number and time are known.
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
+pub struct SnapshotRow {
+    pub number: u64,
+    /// When it was committed by the store's clock, RFC 3339, UTC.
+    pub time: String,
+    pub host: String,
+    pub source: RelPath,
+    pub entries: u64,
+    pub files: u64,
+    /// Content bytes of the tree.
+    pub bytes: u64,
+    pub changes: Counts,
+    /// Content bytes that the run sent.
+    pub sent: u64,
+    /// How many paths could not be read.
+    pub unread: u64,
+    /// Why the snapshot cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Lists the snapshots of a destination.
+///
+/// # Errors
+/// When there is none, or the store cannot be read; a damaged snapshot is none.
+pub async fn snapshots(machine: &Machine, url: &str) -> Result<Listing> {
+    snapshots_over(&Destination::open(url, machine).await?.records).await
+}
+
+/// The same over records that are open.
+pub async fn snapshots_over(records: &Records) -> Result<Listing> {
+    let list = super::at::list(records).await?;
+    let snapshots = stream::iter(list)
+        .map(|listed| async move {
+            let read = records.snapshot(listed.number).await;
+            row(&listed, read.map(|(snapshot, _)| snapshot))
+        })
+        .buffered(AHEAD)
+        .try_collect()
+        .await?;
+    Ok(Listing { url: records.url(""), snapshots })
+}
+
+fn row(listed: &SnapshotRef, read: Result<Snapshot>) -> Result<SnapshotRow> {
+    let bare = SnapshotRow { number: listed.number, time: shown(listed.modified), ..SnapshotRow::default() };
+    match read {
+        Ok(snapshot) => Ok(SnapshotRow {
+            unread: snapshot.unread_count(),
+            host: snapshot.host,
+            source: snapshot.source,
+            entries: snapshot.totals.entries,
+            files: snapshot.totals.files,
+            bytes: snapshot.totals.bytes,
+            changes: snapshot.changes,
+            sent: snapshot.sent,
+            ..bare
+        }),
+        // A usage error is a snapshot of a newer program.
+        Err(error) if is_damage(&error) || matches!(error, Error::Usage(_)) => Ok(SnapshotRow { problem: Some(error.to_string()), ..bare }),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,30 @@
+//! The looking verbs: what a destination holds, what it held, and what became of a path.
+//!
+//! Owns `snapshots`, `ls`, `diff`, `history` and `cat`, and which snapshot the user means. Each verb
+//! opens a destination and does its work in a function over what is open. Pages of a manifest are fetched
+//! only where they can say something that is not known yet.
+//! Invariant: nothing here takes a lease or writes to a destination; on this machine only `diff` writes,
+//! into files that are gone afterwards.
+
+pub mod at;
+mod cat;
+mod diff;
+mod history;
+mod listing;
+pub mod ls;
+mod spot;
+mod unread;
+mod words;
+
+pub(super) use at::newest;
+pub use at::{at_in, resolve_at};
+pub use cat::{cat, cat_over};
+pub use diff::{DiffLine, DiffTotals, diff, diff_over};
+pub use history::{HistoryLine, history, history_over};
+pub use listing::{Listing, SnapshotRow, snapshots, snapshots_over};
+pub(super) use ls::ls_in;
+pub use ls::{LsLine, LsTotals, ls, ls_over};
+pub use unread::{UnreadTotals, unread, unread_over};
+
+#[cfg(test)]
+mod tests;

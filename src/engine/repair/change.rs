@@ -1,0 +1,24 @@
+//! One change of a repair to the manifest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Entry, RelPath, Stamps};
+
+/// One change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fix {
+    pub path: RelPath,
+    /// What the manifest is to say; none: this machine is to look at the file again.
+    pub entry: Option<Entry>,
+    pub stamps: Option<Stamps>,
+}
+
+impl Fix {
+    pub fn set(entry: Entry, stamps: Option<Stamps>) -> Self {
+        Self { path: entry.path.clone(), entry: Some(entry), stamps }
+    }
+
+    pub fn look_again(path: RelPath) -> Self {
+        Self { path, entry: None, stamps: None }
+    }
+}

@@ -1,0 +1,374 @@
+//! `repair`: makes a destination again what its newest snapshot says it is, as far as the source can.
+//!
+//! Owns the flow: check → what of it the source still has → guard → lease → send → commit. Nothing is deleted and
+//! nothing is put aside: what lies in place of a content is not that content.
+//! Invariants: only a content with the very hash of the manifest is sent for it. What is lost stays in the
+//! manifest, so a pull names it; and this machine looks at it again with the next sync, which sends what the
+//! source has by then.
+
+mod change;
+mod fix;
+mod source;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use object_store::PutMode;
+use offsite_backends::{self as backends, Backend};
+
+use self::source::{Planned, plan};
+use super::check::{Asked, CheckOptions, How, Surveyed, how, survey};
+use super::clock::coarse_now;
+use super::commit::still_newest;
+use super::control::{Report, WINDOW};
+use super::destination::{Destination, Head, parts_of};
+use super::lease::{Claim, Lease};
+use super::machine::Machine;
+use super::outcome::{Finding, RepairOutcome};
+use super::paths::apart;
+use super::scratch::Scratch;
+use super::{commit, dir_metadata};
+use crate::error::{Error, Result};
+use crate::manifest::Format;
+use crate::model::{Counts, Snapshot, Time};
+use crate::plan::{Facts, Limits, judge};
+use crate::scan::Root;
+use crate::spool::Sorter;
+use crate::transfer::{
+    Conditions, Header, Hub, Journal, Limit, Phase, Resumed, Target, Undone, abort_stale, file_meta, place, upload_objects, upload_tree,
+};
+use change::Fix;
+use fix::weave;
+
+/// What a repair has sent so far.
+const JOURNAL: &str = "repair-journal";
+
+/// How to repair.
+#[derive(Debug, Clone, Default)]
+pub struct RepairOptions {
+    /// The share of contents to read back before.
+    pub read_data: Option<f64>,
+    pub dry_run: bool,
+    /// The source may be empty, and bytes to send at the most.
+    pub limits: Limits,
+    pub transfers: Option<usize>,
+    /// Bytes a second.
+    pub limit_upload: Option<u64>,
+    pub limit_download: Option<u64>,
+}
+
+/// Repairs a destination from a source.
+///
+/// # Errors
+/// As a sync; and where the newest manifest cannot be read and this machine has no copy of it.
+pub async fn repair(machine: &Machine, source: &Path, url: &str, options: &RepairOptions, report: &Report) -> Result<RepairOutcome> {
+    repair_over(machine, source, backends::open(url).await?, options, report).await
+}
+
+/// The same over a backend that is open.
+pub async fn repair_over(
+    machine: &Machine,
+    source: &Path,
+    backend: Arc<dyn Backend>,
+    options: &RepairOptions,
+    report: &Report,
+) -> Result<RepairOutcome> {
+    let started = Instant::now();
+    let progress = report.progress.first().cloned().unwrap_or_default();
+    progress.set_phase(Phase::Loading);
+    let (mut destination, snapshot) = load(machine, source, backend).await?;
+    let scratch = Scratch::new(&destination, "repair")?;
+    let list = destination.records.snapshots(None).await?;
+    let checking = CheckOptions {
+        read_data: options.read_data,
+        transfers: options.transfers,
+        limit_download: options.limit_download,
+        ..CheckOptions::default()
+    };
+    let copy = destination.head.as_ref().and_then(|head| Some((destination.local(head.file.as_ref()?), head.own)));
+    let asked = Asked { destination: &destination, scratch: &scratch.0, newest: &snapshot, list: &list, at: None, copy };
+    let surveyed = survey(&asked, &checking, report).await?;
+    let root = Arc::new(Root::open(source).map_err(|e| missing_source(source, &e))?);
+    let how = how(&destination, &checking, report);
+    let planned = plan(&root, &destination, &how, &scratch.0).await?;
+    let mut outcome = outcome(&destination, &snapshot, &surveyed, &planned);
+    guard(&root, &snapshot, &planned, &destination, options)?;
+    outcome.dry_run = options.dry_run;
+    let mut work = Work { machine, destination: &mut destination, snapshot: &snapshot, root, options, report, how, scratch: &scratch.0 };
+    if !options.dry_run {
+        work.run(&surveyed, &planned, &mut outcome).await?;
+    }
+    outcome.unread_total = outcome.unread.cut();
+    outcome.exit = if outcome.lost.is_empty() { 3 * u8::from(!outcome.unread.is_empty()) } else { 1 };
+    outcome.requests = destination.backend.meter().requests();
+    outcome.seconds = started.elapsed().as_secs_f64();
+    progress.set_phase(Phase::Finished);
+    Ok(outcome)
+}
+
+/// The destination with its newest manifest on this machine.
+async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Result<(Destination, Snapshot)> {
+    apart(source, &backend)?;
+    let mut destination = Destination::over(backend, machine)?;
+    destination.lock()?;
+    let url = destination.backend.location().to_string();
+    destination.load(false, false).await.map_err(|error| match error {
+        Error::Damaged { object, what } => Error::damaged(
+            object,
+            format_args!(
+                "{what}; this machine has no copy of that manifest: repair where the last sync ran, or make a whole manifest again \
+                 with `offsite sync --adopt`"
+            ),
+        ),
+        error => error,
+    })?;
+    let Some((snapshot, _)) = destination.snapshot().cloned() else {
+        return Err(Error::Usage(format!("{url}: nothing was ever synced there")));
+    };
+    if destination.local("journal").exists() {
+        return Err(Error::Busy(format!("{url}: a sync of this machine was cut off; run it again to its end, then repair")));
+    }
+    Ok((destination, snapshot))
+}
+
+fn missing_source(source: &Path, error: &std::io::Error) -> Error {
+    Error::Refused(vec![format!("the source {} cannot be read ({error}); nothing at the destination was touched", source.display())])
+}
+
+/// What is wrong and stays so: contents and pages of older snapshots, and what the source has not.
+fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, planned: &Planned) -> RepairOutcome {
+    let found = &surveyed.found;
+    let old = |f: &&Finding| f.last_snapshot < snapshot.number;
+    let mut lost: Vec<Finding> = planned.lost.iter().cloned().chain(found.findings.iter().filter(old).cloned()).collect();
+    lost.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut unread = found.unread.clone();
+    unread.absorb(planned.unread.clone());
+    RepairOutcome {
+        url: destination.backend.location().to_string(),
+        base: snapshot.number,
+        wrong: found.missing + found.changed + found.damaged,
+        repaired: planned.files + planned.others,
+        sent: planned.bytes,
+        taken_over: planned.taken_over,
+        pages: !surveyed.damaged.is_empty(),
+        lost,
+        unread,
+        ..RepairOutcome::default()
+    }
+}
+
+/// An empty source is an unmounted one; and a budget is a budget.
+fn guard(root: &Root, snapshot: &Snapshot, planned: &Planned, destination: &Destination, options: &RepairOptions) -> Result<()> {
+    if planned.is_empty() {
+        return Ok(());
+    }
+    let mut names = std::fs::read_dir(root.path()).map_err(|e| Error::source(root.path(), e))?;
+    let mut facts = Facts { base: Some(snapshot.totals), seen: u64::from(names.next().is_some()), ..Facts::default() };
+    let parts = parts_of(destination);
+    let mut lines = crate::spool::Reader::<crate::transfer::Line>::open(&planned.lines)?;
+    while let Some(line) = lines.next_line()? {
+        facts.add(&line.step, &parts);
+    }
+    let refused = judge(&facts, &options.limits, 0.0);
+    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
+}
+
+/// A repair that may run.
+struct Work<'a> {
+    machine: &'a Machine,
+    destination: &'a mut Destination,
+    snapshot: &'a Snapshot,
+    root: Arc<Root>,
+    options: &'a RepairOptions,
+    report: &'a Report,
+    how: How,
+    scratch: &'a Path,
+}
+
+impl Work<'_> {
+    async fn run(&mut self, surveyed: &Surveyed, planned: &Planned, outcome: &mut RepairOutcome) -> Result<()> {
+        let format = surveyed.found.findings.iter().any(|f| f.path.as_bytes() == Format::KEY.as_bytes());
+        if planned.is_idle() && surveyed.damaged.is_empty() && !format {
+            return self.look_again(planned);
+        }
+        let Some(head) = self.destination.head.clone() else { return Ok(()) };
+        let run = format!("{:016x}{:016x}", crate::random(), crate::random());
+        let claim = Claim {
+            run: run.clone(),
+            host: self.machine.host.clone(),
+            writer: self.destination.writer.clone(),
+            since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            base: self.snapshot.number,
+        };
+        let lease = Lease::take(self.destination, &head.format, claim, &self.report.stop).await?;
+        let written = async {
+            still_newest(self.destination).await?;
+            if format {
+                self.destination.records.write(Format::KEY, &head.format, PutMode::Overwrite).await?;
+            }
+            self.write(surveyed, planned, (&head, &lease), run, outcome).await
+        };
+        match written.await {
+            Ok(()) => {
+                if let Err(error) = lease.release(Vec::new()).await {
+                    outcome.notes.push(format!("the lease was not given back ({error}); it runs out by itself"));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                lease.leave().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Under the lease: contents, then the manifest that names them, then what only a tree has.
+    async fn write(
+        &mut self,
+        surveyed: &Surveyed,
+        planned: &Planned,
+        (head, lease): (&Head, &Lease),
+        run: String,
+        outcome: &mut RepairOutcome,
+    ) -> Result<()> {
+        let start = coarse_now();
+        let journal = self.destination.local(JOURNAL);
+        self.send(planned, (head, lease), &run, &journal, outcome).await?;
+        self.how.progress.set_phase(Phase::Commit);
+        self.commit(surveyed, planned, &journal, start, run, outcome).await?;
+        let _ = std::fs::remove_file(&journal);
+        self.how.progress.set_phase(Phase::Tidy);
+        self.settle(planned).await
+    }
+
+    /// Sends what the source has. What it turns out not to have is lost.
+    async fn send(
+        &self,
+        planned: &Planned,
+        (head, lease): (&Head, &Lease),
+        run: &str,
+        path: &Path,
+        outcome: &mut RepairOutcome,
+    ) -> Result<()> {
+        let backend = Arc::clone(&self.destination.backend);
+        if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
+            abort_stale(&backend, left).await?;
+        }
+        let header = Header { destination: head.format.id.clone(), run: run.to_owned(), number: self.snapshot.number + 1 };
+        let journal = Arc::new(Mutex::new(Journal::create(path, header)?));
+        let progress = Arc::clone(&self.how.progress);
+        for counter in [&progress.files, &progress.bytes] {
+            counter.store(0, Relaxed);
+        }
+        progress.files_total.store(planned.files, Relaxed);
+        progress.bytes_total.store(planned.bytes, Relaxed);
+        progress.set_phase(Phase::Transfer);
+        let target = Arc::new(self.target(&backend, lease));
+        let hub = Arc::new(Hub::new(Arc::clone(&self.root), 1, 0));
+        let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
+        match backend.tree() {
+            Some(tree) => {
+                tree.clear_staging().await?;
+                upload_tree(&target, &tree, &hub, &planned.lines, &journal, nothing()?).await?;
+                tree.sync().await?;
+            }
+            None => upload_objects(&target, &hub, &planned.lines, &journal, None, nothing()?).await?,
+        }
+        let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        outcome.repaired -= (findings.unread.len() + findings.vanished.len()) as u64;
+        outcome.unread.extend(findings.unread);
+        let gone = findings.vanished.into_iter();
+        outcome.unread.extend(gone.map(|path| crate::model::Problem { path, problem: "it went away from the source meanwhile".into() }));
+        outcome.sent = progress.bytes.load(Relaxed);
+        Ok(())
+    }
+
+    fn target(&self, backend: &Arc<dyn Backend>, lease: &Lease) -> Target {
+        Target {
+            index: 0,
+            store: backend.store(),
+            rules: self.destination.rules(),
+            number: self.snapshot.number + 1,
+            // What lies in place of a content is not that content.
+            keeps: false,
+            careful: false,
+            // Nor is it known.
+            conditions: Conditions::default(),
+            transfers: self.options.transfers.unwrap_or(backend.capabilities().transfers),
+            backend: Arc::clone(backend),
+            window: WINDOW,
+            limit: Arc::new(Limit::new(self.options.limit_upload)),
+            progress: Arc::clone(&self.how.progress),
+            stop: Arc::clone(&lease.stop),
+            versioned: AtomicBool::new(false),
+            findings: Mutex::default(),
+            doubt: crate::transfer::Doubt::default(),
+        }
+    }
+
+    /// A snapshot that names what was sent, if the manifest has to say anything else than it does.
+    async fn commit(
+        &mut self,
+        surveyed: &Surveyed,
+        planned: &Planned,
+        journal: &Path,
+        start: Time,
+        run: String,
+        outcome: &mut RepairOutcome,
+    ) -> Result<()> {
+        let fixes = fix::sorted(self.scratch, planned, Some(journal))?;
+        let name = format!("tree-{:016x}", crate::random());
+        let woven = tokio::task::block_in_place(|| weave(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
+        self.report.stop.check()?;
+        if woven.packed.root == self.snapshot.root && woven.packed.object.is_none() {
+            return self.keep(name);
+        }
+        let mut snapshot =
+            commit::draft(self.destination, run, self.machine.host.clone(), self.snapshot.source.clone(), self.snapshot.tree.clone());
+        snapshot.unread.clone_from(&self.snapshot.unread);
+        (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
+        snapshot.sent = outcome.sent;
+        let changed = planned.files + planned.taken_over;
+        snapshot.changes = Counts { changed, unchanged: woven.totals.entries.saturating_sub(changed), ..Counts::default() };
+        outcome.snapshot = Some(commit::commit(self.destination, snapshot, woven, Some(name)).await?);
+        Ok(())
+    }
+
+    /// Nothing can be done now; what is lost is looked at again by the next sync.
+    fn look_again(&mut self, planned: &Planned) -> Result<()> {
+        if planned.fixes == 0 {
+            return Ok(());
+        }
+        let name = format!("tree-{:016x}", crate::random());
+        let fixes = fix::sorted(self.scratch, planned, None)?;
+        tokio::task::block_in_place(|| weave(self.destination, fixes, Vec::new(), Time::default(), &name))?;
+        self.keep(name)
+    }
+
+    /// The manifest is as it was; only what this machine remembers of the files is new.
+    fn keep(&mut self, file: String) -> Result<()> {
+        let _ = std::fs::remove_file(self.destination.local("pack"));
+        match self.destination.head.clone() {
+            Some(head) => self.destination.keep_head(Head { file: Some(file), ..head }),
+            None => Ok(()),
+        }
+    }
+
+    /// Times of files that were only touched, then those of the directories in which something was made.
+    async fn settle(&self, planned: &Planned) -> Result<()> {
+        let Some(tree) = self.destination.backend.tree() else { return Ok(()) };
+        let rules = self.destination.rules();
+        let mut touched = crate::spool::Reader::<Fix>::open(&planned.touched)?;
+        while let Some(Fix { entry: Some(entry), .. }) = touched.next_line()? {
+            if let Some(place) = place(&rules, &entry) {
+                tree.set_meta(&place, file_meta(&entry)).await?;
+            }
+        }
+        let mut undone = Undone::default();
+        dir_metadata::settle(&tree, self.destination.base()?, &planned.lines, |e| place(&rules, e).is_none(), file_meta, &mut undone)
+            .await?;
+        Ok(undone.strict()?)
+    }
+}

@@ -1,0 +1,267 @@
+//! `report`: what a destination, or a whole bucket, holds and costs.
+//!
+//! Owns the order of it: from the newest manifest where there is one, else, or where that is asked for,
+//! from the store's own listing; then room, trend, growth and cost. The result says which it was and as of
+//! when. One destination that fails stops no other. Invariant: a listing takes one request a page and
+//! nothing else, and writes nothing; memory does not grow with the number of objects.
+
+mod rows;
+mod split;
+mod trend;
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures::{StreamExt, stream};
+use offsite_backends::usage::survey;
+use offsite_backends::{self as backends, Scope, Usage};
+
+use super::clock::shown;
+use super::control::Report;
+use super::destination::Destination;
+use super::machine::Machine;
+use super::outcome::worst;
+use super::query::{LsLine, ls_in, newest};
+use crate::error::{Error, Result};
+use crate::manifest::{Records, SnapshotRef};
+use crate::model::{Kind, RelPath, Snapshot};
+use crate::plan::{Price, Prices, Slope, grown};
+use crate::transfer::{Phase, Progress, Stop};
+
+pub use rows::{Costs, Counted, DestinationReport, DirectorySum, Growth, ReportOutcome, ReportRow, Room, Total, TrendPoint};
+use split::{Found, Split};
+
+/// Destinations that are looked at at a time.
+const AT_A_TIME: usize = 4;
+const YEAR: f64 = 365.0;
+
+/// How to report.
+#[derive(Debug, Clone)]
+pub struct ReportOptions {
+    /// Count what the store lists, whatever the manifest says.
+    pub list: bool,
+    /// Sums of first directories.
+    pub by_directory: bool,
+    /// For what other storage classes cost.
+    pub prices: Prices,
+}
+
+/// A row of the price table.
+#[derive(Debug, Clone)]
+pub struct Priced {
+    pub name: String,
+    pub price: Price,
+}
+
+/// Reports on each URL, storage priced by the row that stands with it.
+pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], options: &ReportOptions, run: &Report) -> ReportOutcome {
+    let destinations = stream::iter(urls.iter().zip(run.progress.iter().cloned()))
+        .map(|((url, priced), progress)| async move {
+            let mut report = DestinationReport::default();
+            let looked = async {
+                let backend = backends::open(url).await?;
+                report.url = backend.location().to_string();
+                let destination = Destination::over(backend, machine)?;
+                look(&destination, priced.as_ref(), options, (&progress, &run.stop), &mut report).await
+            };
+            let failed = looked.await.err();
+            finish(&mut report, url, failed.as_ref(), &progress);
+            report
+        })
+        .buffered(AT_A_TIME)
+        .collect::<Vec<_>>()
+        .await;
+    let exit = worst(destinations.iter().map(|d| d.exit));
+    ReportOutcome { destinations, exit }
+}
+
+/// The same over one destination that is open.
+pub async fn report_over(destination: &Destination, priced: Option<&Priced>, options: &ReportOptions) -> Result<DestinationReport> {
+    let mut report = DestinationReport { url: destination.backend.location().to_string(), ..DestinationReport::default() };
+    look(destination, priced, options, (&Progress::default(), &Arc::default()), &mut report).await?;
+    Ok(report)
+}
+
+fn finish(report: &mut DestinationReport, url: &str, failed: Option<&Error>, progress: &Progress) {
+    progress.set_phase(if failed.is_none() { Phase::Finished } else { Phase::Failed });
+    if report.url.is_empty() {
+        report.url = backends::location::shown(url);
+    }
+    report.error = failed.map(ToString::to_string);
+    report.failure = failed.map(crate::error::Failure::from);
+    report.exit = failed.map_or(0, Error::exit_code);
+}
+
+async fn look(
+    destination: &Destination,
+    priced: Option<&Priced>,
+    options: &ReportOptions,
+    (progress, stop): (&Progress, &Arc<Stop>),
+    report: &mut DestinationReport,
+) -> Result<()> {
+    progress.set_phase(Phase::Loading);
+    let backend = &destination.backend;
+    let snapshots = if options.list { Vec::new() } else { destination.records.snapshots(None).await? };
+    let counted = match snapshots.is_empty() {
+        false => from_manifest(&destination.records, snapshots, options, report).await,
+        true => {
+            if !options.list {
+                report.notes.push("no snapshot was made at this very place, so it was listed".into());
+            }
+            from_listing(destination, options, (progress, stop), report).await
+        }
+    };
+    report.requests = backend.meter().requests();
+    counted?;
+    // What else there is to know is not worth a failure.
+    report.space = backend.space().await.ok().flatten().map(Room::from);
+    report.requests = backend.meter().requests();
+    if let Some(priced) = priced {
+        let stale = priced.price.is_stale(Utc::now().date_naive());
+        report.notes.extend(stale.map(|days| format!("the price {} was read {days} days ago; --prices takes a newer table", priced.name)));
+        report.notes.extend(priced.price.note.iter().map(|note| format!("price {}: {note}", priced.name)));
+        let mut other = Vec::new();
+        for row in &mut report.rows {
+            row.cost = Some(cost(row, priced));
+            other.extend(options.prices.classes_apart(&priced.name, row.classes.keys().map(String::as_str)));
+        }
+        let uncounted = |row: &ReportRow| row.unfinished_uploads.is_some_and(|uploads| uploads.bytes.is_none());
+        if report.rows.iter().any(uncounted) {
+            report.notes.push("unfinished uploads are not in the cost: the store does not say how large they are".into());
+        }
+        other.sort();
+        other.dedup();
+        report.notes.extend(other.into_iter().map(|(class, name)| {
+            format!("the cost takes all for {}, but some of it is {class}, which has a price of its own ({name})", priced.name)
+        }));
+    }
+    Ok(())
+}
+
+fn cost(row: &ReportRow, Priced { name, price }: &Priced) -> Costs {
+    let parts = [Some(row.content), row.kept, row.manifest, row.old_versions].into_iter().flatten().map(|part| part.bytes);
+    let uploads = row.unfinished_uploads.and_then(|uploads| uploads.bytes);
+    let bytes = parts.chain(uploads).fold(0_u64, u64::saturating_add);
+    let in_a_year = |g: &Growth| grown(bytes, &Slope { bytes_per_day: g.bytes_per_day, days: g.days }, YEAR);
+    Costs {
+        price: name.clone(),
+        price_as_of: price.as_of.clone(),
+        price_source: price.source.clone(),
+        confidence: price.confidence.clone(),
+        bytes,
+        month: price.storage(bytes),
+        month_in_a_year: row.growth.as_ref().map(|g| price.storage(in_a_year(g))),
+    }
+}
+
+/// The newest snapshot's totals, the sums of directories from its inner pages, and the trend.
+async fn from_manifest(records: &Records, list: Vec<SnapshotRef>, options: &ReportOptions, report: &mut DestinationReport) -> Result<()> {
+    let Some(last) = list.last() else { return Ok(()) };
+    let (snapshot, _) = newest(records, last.number).await?;
+    report.counted = Some(Counted::Manifest);
+    report.as_of = Some(shown(last.modified));
+    let (trend, growth, lost) = trend::trend(records, &list, &snapshot).await?;
+    report.notes.extend(lost);
+    let mut row = ReportRow {
+        url: report.url.clone(),
+        snapshot: Some(snapshot.number),
+        snapshot_time: report.as_of.clone(),
+        content: Total { objects: snapshot.totals.files, bytes: snapshot.totals.bytes },
+        trend,
+        growth,
+        ..ReportRow::default()
+    };
+    if options.by_directory {
+        let (directories, others) = directories(records, &snapshot).await?;
+        (row.directories, row.other_directories) = (Some(directories), others);
+    }
+    report.rows.push(row);
+    report.notes.push("contents only; --list counts kept and old versions, unfinished uploads and offsite's own objects too".into());
+    Ok(())
+}
+
+/// Sums of first directories; what lies at the top itself is one of them.
+async fn directories(records: &Records, snapshot: &Snapshot) -> Result<(Vec<DirectorySum>, Option<Total>)> {
+    let mut usage = Usage::default();
+    let mut sink = |line: LsLine| {
+        let (name, objects) = match line.kind {
+            Kind::Dir => (line.path.as_bytes(), line.entries.unwrap_or(0)),
+            _ => (&b""[..], 1),
+        };
+        usage.names.add(name, backends::usage::Sum { objects, bytes: line.size });
+        Ok(())
+    };
+    if snapshot.root.is_some() {
+        ls_in(records, snapshot, "", false, &mut sink).await?;
+    }
+    Ok(named(usage))
+}
+
+fn named(usage: Usage) -> (Vec<DirectorySum>, Option<Total>) {
+    let (largest, others) = usage.names.largest();
+    let sum =
+        |(path, sum): (Vec<u8>, backends::usage::Sum)| DirectorySum { path: RelPath::new(path), objects: sum.objects, bytes: sum.bytes };
+    (largest.into_iter().map(sum).collect(), Some(Total::from(others)).filter(|others| others.objects > 0))
+}
+
+/// What the store lists, told apart by destination.
+async fn from_listing(
+    destination: &Destination,
+    options: &ReportOptions,
+    (progress, stop): (&Progress, &Arc<Stop>),
+    report: &mut DestinationReport,
+) -> Result<()> {
+    let backend = &destination.backend;
+    progress.set_phase(Phase::Scanning);
+    let (mut split, mut begun) = (Split::new(), None);
+    let gaps = survey(backend.as_ref(), Scope::Prefix, |listed| {
+        begun.get_or_insert_with(|| backend.meter().clock().unwrap_or_else(Utc::now));
+        split.add(listed);
+        progress.scanned.store(split.seen, std::sync::atomic::Ordering::Relaxed);
+        stop.check().map_err(|_| backends::Error::new(backends::ErrorKind::Other, backend.location(), "interrupted"))
+    });
+    let gaps = gaps.await;
+    stop.check()?;
+    let gaps = gaps?;
+    report.counted = Some(Counted::Listing);
+    report.as_of = Some(shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now))));
+    if split.seen == 0 {
+        report.notes.push("nothing lies there; is the URL right?".into());
+    }
+    let (rows, nobodys) = split.finish();
+    let alone = rows.is_empty();
+    for (dir, Found { usage, newest }) in rows {
+        let dir = String::from_utf8_lossy(&dir);
+        let mut row = counted(usage, options.by_directory, &gaps);
+        row.url = backend.location().at(dir.trim_end_matches('/'));
+        row.snapshot = newest.map(|(number, _)| number);
+        row.snapshot_time = newest.map(|(_, time)| shown(time));
+        report.rows.push(row);
+    }
+    if alone || !nobodys.is_empty() {
+        let row = counted(nobodys, options.by_directory, &gaps);
+        report.rows.push(ReportRow { url: report.url.clone(), nobodys: true, ..row });
+    }
+    let told = |what: &str, why: Option<String>| why.map(|why| format!("{what} were not counted: {why}"));
+    report.notes.extend(told("old versions and delete markers", gaps.versions.clone()));
+    report.notes.extend(told("unfinished uploads", gaps.uploads.filter(|_| gaps.versions.is_none())));
+    Ok(())
+}
+
+fn counted(usage: Usage, by_directory: bool, gaps: &backends::Gaps) -> ReportRow {
+    let mut row = ReportRow {
+        content: usage.current.without(usage.records).without(usage.kept).into(),
+        kept: Some(usage.kept.into()),
+        manifest: Some(usage.records.into()),
+        old_versions: gaps.versions.is_none().then(|| usage.old.into()),
+        delete_markers: gaps.versions.is_none().then_some(usage.markers),
+        unfinished_uploads: gaps.uploads.is_none().then(|| usage.unfinished.into()),
+        classes: usage.classes.iter().map(|(class, sum)| (class.clone(), (*sum).into())).collect(),
+        ..ReportRow::default()
+    };
+    if by_directory {
+        let (directories, others) = named(usage);
+        (row.directories, row.other_directories) = (Some(directories), others);
+    }
+    row
+}

@@ -1,0 +1,170 @@
+//! Adopting what another tool put there: objects that are already what the plan would send.
+//!
+//! Owns the proof. Sizes must agree, and then the content: an S3 tag that is an MD5 is compared with the
+//! file's own MD5; anything else is read back and hashed. What is adopted goes into the journal as if
+//! this run had sent it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use crate::engine::destination::Destination;
+use crate::error::{Error, Result};
+use crate::manifest::{KeyRules, Records};
+use crate::model::{Change, Content, Entry, Hash, Kind, Stamps};
+use crate::scan::{BigFile, ReadError, Root};
+use crate::spool::{Joined, Reader, Sorter};
+use crate::transfer::{Done, Hub, Journal, Limit, Line, Sink, Target, file_meta, read_content};
+
+/// One object or one wanted file, sorted together by key: the object first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct There {
+    key: crate::model::RelPath,
+    size: u64,
+    etag: Option<String>,
+}
+
+/// Journals every file of the plan whose content lies there already; how many.
+pub async fn adopt(
+    target: &Arc<Target>,
+    hub: &Arc<Hub>,
+    destination: &Destination,
+    plan: &Path,
+    journal: &Arc<Mutex<Journal>>,
+    limit: &Arc<Limit>,
+) -> Result<u64> {
+    let mut sorter = Sorter::new(&destination.dir, |t: &There| t.key.as_bytes());
+    let mut listing = destination.backend.list_keys();
+    while let Some(found) = listing.next().await {
+        let found = found?;
+        if !found.key.starts_with(b".offsite/") {
+            sorter.push(&There { key: found.key.into(), size: found.size, etag: found.etag })?;
+        }
+    }
+    let mut there = Joined::new(sorter.finish()?)?;
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut tasks: JoinSet<Result<bool>> = JoinSet::new();
+    let mut adopted = 0;
+    while let Some(line) = lines.next_line()? {
+        target.stop.check()?;
+        let Change::Added { entry, stamps } = line.step else { continue };
+        if entry.kind != Kind::File || target.rules.key_for(&entry).is_some() {
+            continue;
+        }
+        let Some(object) = there.meet(entry.path.as_bytes())?.filter(|t| t.size == entry.size) else { continue };
+        if tasks.len() >= target.transfers.clamp(1, 16) {
+            adopted += joined(tasks.join_next().await)?;
+        }
+        let one = One {
+            target: Arc::clone(target),
+            root: Arc::clone(hub.root()),
+            records: destination.records.clone(),
+            journal: Arc::clone(journal),
+            limit: Arc::clone(limit),
+        };
+        tasks.spawn(async move { one.adopt(entry, stamps, object).await });
+    }
+    while !tasks.is_empty() {
+        adopted += joined(tasks.join_next().await)?;
+    }
+    journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+    Ok(adopted)
+}
+
+fn joined(result: Option<Result<Result<bool>, tokio::task::JoinError>>) -> Result<u64> {
+    let done = result.transpose().map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
+    Ok(u64::from(done.transpose()?.unwrap_or(false)))
+}
+
+struct One {
+    target: Arc<Target>,
+    root: Arc<Root>,
+    records: Records,
+    journal: Arc<Mutex<Journal>>,
+    limit: Arc<Limit>,
+}
+
+impl One {
+    async fn adopt(&self, mut entry: Entry, stamps: Stamps, object: There) -> Result<bool> {
+        let (root, path) = (Arc::clone(&self.root), entry.path.clone());
+        let read = tokio::task::spawn_blocking(move || digests(&root, path.as_bytes())).await;
+        let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
+        // A file that cannot be read now is met again by the transfer, which says so.
+        let Ok((hash, md5, now, xattrs)) = read else { return Ok(false) };
+        if now != stamps {
+            return Ok(false);
+        }
+        let etag = object.etag.clone().filter(|_| self.target.backend.tree().is_none());
+        entry.xattrs = xattrs;
+        entry.content = Some(Content { hash, since: self.target.number, key: None, etag, version: None });
+        // A store may say more after the MD5, as S3 does for what went in parts: then it is one of something else.
+        let said = object.etag.as_deref().and_then(|tag| tag.split('-').next());
+        let same = said == Some(md5.as_str()) || self.same_content(&entry).await?;
+        if !same {
+            return Ok(false);
+        }
+        if let Some(tree) = self.target.backend.tree() {
+            match tree.set_meta(&KeyRules::current_key(&entry), file_meta(&entry)).await {
+                // The transfer meets it again, and says so if it can do no better.
+                Err(error) if !error.concerns_place() => return Ok(false),
+                done => drop(done?),
+            }
+        }
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).done(Done { entry, stamps, unstable: false })?;
+        Ok(true)
+    }
+
+    /// Reads the object back. An MD5 that differs does not settle it: with some encryption a tag only looks like one.
+    async fn same_content(&self, entry: &Entry) -> Result<bool> {
+        let rules = &self.target.rules;
+        match read_content(&self.records, rules, entry, &mut Nowhere(&self.limit)).await {
+            Ok(()) => Ok(true),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(error)
+                if matches!(error.kind(), Some(offsite_backends::ErrorKind::NotFound | offsite_backends::ErrorKind::Precondition)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Only the hash is wanted.
+struct Nowhere<'a>(&'a Limit);
+
+#[async_trait]
+impl Sink for Nowhere<'_> {
+    async fn restart(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.0.take(bytes.len() as u64).await;
+        Ok(())
+    }
+}
+
+type Digests = (Hash, String, Stamps, Vec<crate::model::Xattr>);
+
+/// BLAKE3 and MD5 of a file with one read.
+fn digests(root: &Root, path: &[u8]) -> Result<Digests, ReadError> {
+    let file = BigFile::open(root, path, false)?;
+    let (mut blake, mut md5) = (blake3::Hasher::new(), Md5::new());
+    let mut offset = 0;
+    while offset < file.stat().size {
+        let block = file.block(offset, 1 << 20)?;
+        blake.update(&block);
+        md5.update(&block);
+        offset += block.len() as u64;
+    }
+    let (stat, xattrs, _) = file.settle()?;
+    let md5 = md5.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    Ok((Hash(*blake.finalize().as_bytes()), md5, stat.stamps(), xattrs))
+}

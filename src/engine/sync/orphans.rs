@@ -1,0 +1,87 @@
+//! What a run that was cut off sent, and nobody wants any more: files that are gone from the source again.
+//!
+//! Owns finding them in the journal and deleting them. No snapshot names them, so they may go at any
+//! time while the lease is held.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::engine::destination::Destination;
+use crate::error::Result;
+use crate::manifest::KeyRules;
+use crate::model::Change;
+use crate::spool::{Reader, Sorted};
+use crate::transfer::{Done, Line};
+
+/// Of these paths and the directories they are in, those that neither the plan nor the last snapshot names as a
+/// directory, inner ones first.
+fn unnamed_dirs(destination: &Destination, plan: &Path, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let mut dirs = BTreeSet::new();
+    for key in keys {
+        dirs.insert(key.clone());
+        let mut dir = &key[..];
+        while let Some(cut) = dir.iter().rposition(|b| *b == b'/') {
+            dir = &dir[..cut];
+            dirs.insert(dir.to_vec());
+        }
+    }
+    dirs.retain(|dir| !dir.starts_with(b".offsite"));
+    let mut base = destination.base()?;
+    while !dirs.is_empty()
+        && let Some(known) = base.peek()?
+    {
+        dirs.remove(known.path.strip_suffix(b"/").unwrap_or_default());
+        base.advance();
+    }
+    let mut lines = Reader::<Line>::open(plan)?;
+    while !dirs.is_empty()
+        && let Some(line) = lines.next_line()?
+    {
+        if let Some(entry) = line.step.entry() {
+            dirs.remove(entry.path.bare());
+        }
+    }
+    Ok(dirs.into_iter().rev().collect())
+}
+
+/// Deletes everything that the journal names and neither the plan nor the last snapshot; how many.
+pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done>) -> Result<u64> {
+    let mut base = destination.base()?;
+    let mut lines = Reader::<Line>::open(plan)?;
+    let mut line = lines.next_line()?;
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    while let Some(sent) = done.next_sorted()? {
+        let path = &sent.entry.path;
+        while base.peek()?.is_some_and(|known| known.path.as_slice() < path.as_bytes()) {
+            base.advance();
+        }
+        while line.as_ref().is_some_and(|l| l.step.path() < path) {
+            line = lines.next_line()?;
+        }
+        let named = base.peek()?.is_some_and(|known| known.path == path.as_bytes());
+        let planned = line.as_ref().is_some_and(|l| l.step.path() == path && !matches!(l.step, Change::Removed { .. }));
+        if !named && !planned {
+            keys.push(KeyRules::current_key(&sent.entry));
+        }
+    }
+    let count = keys.len() as u64;
+    match destination.backend.tree() {
+        Some(tree) => {
+            for key in &keys {
+                match tree.remove_file(key, None).await {
+                    // A directory has that name: it is one of ours, or somebody else's that holds something.
+                    Err(error) if error.kind == offsite_backends::ErrorKind::Exists => {}
+                    // It stays as something of somebody else's; no snapshot names it.
+                    Err(error) if !error.concerns_place() => {}
+                    gone => gone?,
+                }
+            }
+            for dir in unnamed_dirs(destination, plan, &keys)? {
+                tree.remove_dir(&dir).await?;
+            }
+        }
+        None if keys.is_empty() => {}
+        None => destination.records.delete(keys).await?,
+    }
+    Ok(count)
+}

@@ -1,0 +1,133 @@
+//! Whose place a destination is: of which machine, and of which of its directories.
+//!
+//! Owns the comparison of a run with the newest snapshot. Two machines, or two directories, that take turns at one place
+//! remove each other's files every night, and each of them ends well. Host and source both differ: refused until it is
+//! allowed, once. One of them differs: a note, since machines are renamed and directories are moved.
+//! Invariant: what is only written in another way, or cannot be told, does not differ.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::engine::destination::Destination;
+use crate::engine::paths::real;
+use crate::model::Snapshot;
+
+/// The directory, below the cache, that a job of dumps alone is said to read.
+pub const NO_SOURCE: &str = "jobs/nothing";
+
+/// Who runs now.
+pub struct Claimant<'a> {
+    pub host: &'a str,
+    pub source: &'a Path,
+    pub job: Option<&'a str>,
+    pub kind: Option<&'a str>,
+}
+
+/// What there is to say of a run at a place.
+#[derive(Debug, Default, PartialEq)]
+pub enum Owner {
+    /// Its own, or nobody's.
+    #[default]
+    Same,
+    /// Perhaps another one's.
+    Perhaps(String),
+    /// Another one's.
+    Other(String),
+}
+
+impl Owner {
+    /// By the newest snapshot there; `allowed` is what the user said.
+    pub fn of(destination: &Destination, now: &Claimant<'_>, allowed: bool) -> Self {
+        match destination.snapshot() {
+            Some((last, _)) if !allowed => judged(last, now),
+            _ => Self::Same,
+        }
+    }
+}
+
+fn judged(last: &Snapshot, now: &Claimant<'_>) -> Owner {
+    let before = last.source.as_bytes();
+    let host = hosts_differ(&last.host, now.host);
+    let source = sources_differ(before, now.source);
+    // Its config says where the job's source is: a snapshot of a volume may lie elsewhere each night.
+    let same_job = now.job.is_some() && last.job.as_deref() == now.job && last.kind.as_deref() == now.kind;
+    let what = || format!("the last snapshot there is of {} on {}", last.source, last.host);
+    let this = || format!("this run is of {} on {}", now.source.display(), now.host);
+    match (host, source) {
+        (true, true) => Owner::Other(format!(
+            "{}, and {}: two that sync to one place remove each other's files; give this one a place of its own, or say --take-over once if it takes the other's place",
+            what(),
+            this()
+        )),
+        (true, false) => Owner::Perhaps(format!("{}, and {}; if both machines sync there, give each a place of its own", what(), this())),
+        (false, true) if !same_job => {
+            Owner::Perhaps(format!("{}, and {}; if both are synced there, give each a place of its own", what(), this()))
+        }
+        _ => Owner::Same,
+    }
+}
+
+/// Names of machines: with or without their domain, in whatever letters. Containers without a name have a random one.
+fn hosts_differ(a: &str, b: &str) -> bool {
+    let (a, b) = (a.to_lowercase(), b.to_lowercase());
+    let within = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+    let random = |name: &str| name.len() == 12 && name.bytes().all(|c| c.is_ascii_hexdigit()) && name.bytes().any(|c| c.is_ascii_digit());
+    !(a == b || a.is_empty() || b.is_empty() || within(&a, &b) || within(&b, &a) || (random(&a) && random(&b)))
+}
+
+/// Sources by where links lead to. Snapshots of older versions have them as they were named, from wherever that was.
+fn sources_differ(before: &[u8], now: &Path) -> bool {
+    let before = Path::new(OsStr::from_bytes(before));
+    let now = std::path::absolute(now).unwrap_or_else(|_| now.to_path_buf());
+    if before.ends_with(NO_SOURCE) && now.ends_with(NO_SOURCE) {
+        return false;
+    }
+    if before.is_absolute() {
+        return before != now && real(before) != real(&now);
+    }
+    let named: PathBuf = before.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    // From `.` or `..` nothing can be told.
+    !(named.as_os_str().is_empty() || now.ends_with(&named) || real(&now).ends_with(&named))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_by_any_of_their_names() {
+        for (a, b, differ) in [
+            ("web1", "web2", true),
+            ("web1", "WEB1.example.org", false),
+            ("web1", "web10", true),
+            ("3f2a9c1b7d0e", "0123456789ab", false),
+            ("3f2a9c1b7d0e", "web1", true),
+            ("", "web1", false),
+        ] {
+            assert_eq!((hosts_differ(a, b), hosts_differ(b, a)), (differ, differ), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn sources_however_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("srv/www")).unwrap();
+        std::os::unix::fs::symlink(at("srv"), at("link")).unwrap();
+        for (before, now, differ) in [
+            (at("srv/www"), at("link/www"), false),
+            (at("srv/www/"), at("srv/./www"), false),
+            (at("srv/x/../www"), at("srv/www"), false),
+            (at("srv/www"), at("srv/other"), true),
+            ("www".into(), at("srv/www"), false),
+            ("./srv/www".into(), at("link/www"), false),
+            ("../www/".into(), at("srv/www"), false),
+            (".".into(), at("srv/www"), false),
+            ("other".into(), at("srv/www"), true),
+            (at("cache/jobs/nothing"), at("elsewhere/jobs/nothing"), false),
+        ] {
+            assert_eq!(sources_differ(before.as_os_str().as_bytes(), &now), differ, "{} {}", before.display(), now.display());
+        }
+    }
+}

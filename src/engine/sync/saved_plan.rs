@@ -1,0 +1,225 @@
+//! A plan on disk: saved, read by people, applied later, exactly.
+//!
+//! Owns the file: one JSON line that says what it is of and one for each change, in order. Applying it
+//! checks that the destination still stands at the plan's base and that every file is still as planned;
+//! otherwise it says what moved and writes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use offsite_backends as backends;
+use serde::{Deserialize, Serialize};
+
+use super::apply;
+use super::compare::tree_root;
+use super::owner::{Claimant, Owner};
+use super::planning::{Planned, verdict};
+use super::run::{Common, Part};
+use crate::engine::control::Report;
+use crate::engine::destination::Destination;
+use crate::engine::machine::{Machine, PROGRAM};
+use crate::engine::outcome::{Outcome, SyncOutcome, finish};
+use crate::error::{Error, Result};
+use crate::model::{Change, Hash, KeepRules, RelPath, Time};
+use crate::plan::{Facts, Limits, judge};
+use crate::scan::{Names, Root};
+use crate::spool::{Reader, Writer};
+use crate::transfer::{Hub, Limit, Line};
+
+/// First line of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Heading {
+    plan: u32,
+    program: String,
+    made: String,
+    source: RelPath,
+    destination: String,
+    /// The snapshot it was compared with, and the hash of its object.
+    base: Option<(u64, Hash)>,
+    facts: Facts,
+    /// Of its requests, in US dollars.
+    #[serde(default)]
+    cost: f64,
+    keep: KeepRules,
+    scan_start: Time,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Row {
+    Heading(Box<Heading>),
+    Line(Box<Line>),
+}
+
+const VERSION: u32 = 1;
+
+/// Where a plan is to be kept, and what of.
+pub struct Saving<'a> {
+    pub to: &'a Path,
+    pub source: &'a Path,
+    /// The destination as the user named it.
+    pub url: &'a str,
+    pub keep: KeepRules,
+    pub scan_start: Time,
+}
+
+/// Writes a plan where the user wants it.
+pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &Planned, destination: &Destination) -> Result<()> {
+    let Saving { to, source, url, ref keep, scan_start } = *saving;
+    let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
+    let heading = Heading {
+        plan: VERSION,
+        program: PROGRAM.into(),
+        made: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        source: super::compare::shown(&absolute),
+        destination: absolute_url(url)?,
+        base: destination.snapshot().map(|(s, h)| (s.number, *h)),
+        facts: planned.facts,
+        cost: planned.cost,
+        keep: keep.clone(),
+        scan_start,
+    };
+    let mut out = Writer::<Row>::create(to)?;
+    out.push(&Row::Heading(Box::new(heading)))?;
+    let mut lines = Reader::<Line>::open(plan)?;
+    while let Some(line) = lines.next_line()? {
+        out.push(&Row::Line(Box::new(line)))?;
+    }
+    out.flush()
+}
+
+/// A bare path means another directory from elsewhere: made absolute.
+fn absolute_url(url: &str) -> Result<String> {
+    if url.contains("://") {
+        return Ok(url.to_owned());
+    }
+    let path = std::path::absolute(url).map_err(|e| Error::local(url, e))?;
+    path.into_os_string().into_string().map_err(|_| Error::Usage("a plan file needs a destination whose path is UTF-8".into()))
+}
+
+/// How to carry a saved plan out; what is done stands in the plan.
+#[derive(Debug, Clone)]
+pub struct ApplyOptions {
+    /// Judge it once more.
+    pub limits: Limits,
+    pub transfers: Option<usize>,
+    /// Bytes a second.
+    pub limit_upload: Option<u64>,
+}
+
+/// Carries a saved plan out.
+pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report) -> SyncOutcome {
+    let started = Instant::now();
+    let mut outcome = Outcome::default();
+    let result = applied(machine, file, options, report, &mut outcome).await;
+    outcome.seconds = started.elapsed().as_secs_f64();
+    finish(&mut outcome, result.err().as_ref());
+    let exit = outcome.exit;
+    SyncOutcome { destinations: vec![outcome], notes: Vec::new(), exit }
+}
+
+async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report, outcome: &mut Outcome) -> Result<()> {
+    let mut rows = Reader::<Row>::open(file)?;
+    let heading = match rows.next_line() {
+        Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => *heading,
+        _ => return Err(not_a_plan(file)),
+    };
+    let backend = backends::open(&heading.destination).await?;
+    outcome.url = backend.location().to_string();
+    let mut destination = Destination::over(backend, machine)?;
+    destination.lock()?;
+    destination.load(false, false).await?;
+    outcome.base = Some(destination.number()).filter(|n| *n > 0);
+    still_fits(&mut destination, &heading, &outcome.url).await?;
+    let mut refused = judge(&heading.facts, &options.limits, heading.cost);
+    let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
+    let now = Claimant { host: &machine.host, source: &source, job: None, kind: None };
+    if let Owner::Other(why) = Owner::of(&destination, &now, options.limits.take_over) {
+        refused.push(why);
+    }
+    verdict(&refused)?;
+    let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
+    let plan = destination.local("plan-0");
+    let spool = plan.clone();
+    let checked = Arc::clone(&root);
+    tokio::task::block_in_place(|| check_and_copy(&checked, rows, &spool))?;
+    let common = Common {
+        machine: machine.clone(),
+        hub: Arc::new(Hub::new(Arc::clone(&root), 1, 0)),
+        stop: Arc::clone(&report.stop),
+        source: heading.source.clone(),
+        tree_root: tree_root(&root, &Names::default())?,
+        scan_start: heading.scan_start,
+        unread: Vec::new(),
+        adopt: false,
+        keep: heading.keep.clone(),
+        transfers: options.transfers,
+        limit: Arc::new(Limit::new(options.limit_upload)),
+        limit_download: Arc::new(Limit::new(None)),
+        window: crate::engine::control::WINDOW,
+        job: None,
+        kind: None,
+        feeds: Arc::new(crate::transfer::Feeds::none()),
+    };
+    let progress = report.progress.first().cloned().unwrap_or_default();
+    let mut part = Part { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
+    let result = apply::run(&common, &mut part, outcome).await;
+    outcome.bytes.read = common.hub.bytes_read();
+    outcome.requests = part.destination.backend.meter().requests();
+    result
+}
+
+fn not_a_plan(file: &Path) -> Error {
+    Error::Usage(format!("{}: not a plan of this program; make one with `offsite plan SRC DEST --out FILE`", file.display()))
+}
+
+/// Whether the destination is as it was when the plan was made.
+async fn still_fits(destination: &mut Destination, heading: &Heading, url: &str) -> Result<()> {
+    let now = destination.snapshot().map(|(s, h)| (s.number, *h));
+    if now != heading.base {
+        let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
+        return Err(Error::Moved(vec![format!("{url} is at {}, the plan starts from {}", name(now), name(heading.base))]));
+    }
+    if destination.look_at_disk().await? {
+        let what = "was never asked what its disk does to names, and it does not take all of them as they are";
+        return Err(Error::Moved(vec![format!("{url} {what}")]));
+    }
+    Ok(())
+}
+
+/// Copies the lines to the spool and looks whether each file is still as planned.
+fn check_and_copy(root: &Root, mut rows: Reader<Row>, spool: &Path) -> Result<()> {
+    const SHOWN: usize = 20;
+    let mut out = Writer::<Line>::create(spool)?;
+    let mut moved = Vec::new();
+    while let Some(row) = rows.next_line()? {
+        let Row::Line(line) = row else { continue };
+        if moved.len() < SHOWN {
+            moved.extend(what_moved(root, &line.step));
+        }
+        out.push(&Line { readers: 1, dump: false, ..*line })?;
+    }
+    out.flush()?;
+    if moved.is_empty() { Ok(()) } else { Err(Error::Moved(moved)) }
+}
+
+fn what_moved(root: &Root, change: &Change) -> Option<String> {
+    let path = change.path();
+    let now = root.stat_at(path.as_bytes());
+    match change {
+        Change::Removed { old, .. } => {
+            let back = now.is_ok_and(|s| s.kind() == Some(old.kind));
+            back.then(|| format!("{path} is there again"))
+        }
+        Change::Added { stamps, .. }
+        | Change::Changed { stamps, .. }
+        | Change::Metadata { stamps, .. }
+        | Change::Renamed { stamps, .. } => match now {
+            Ok(stat) if stat.stamps() == *stamps => None,
+            Ok(_) => Some(format!("{path} was changed")),
+            Err(error) => Some(format!("{path}: {error}")),
+        },
+        Change::Stamped { .. } => None,
+    }
+}

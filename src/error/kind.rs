@@ -1,0 +1,171 @@
+//! The error type of the program and its exit codes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use offsite_backends as backends;
+use serde::Serialize;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Where something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// What is synced.
+    Source,
+    /// What is synced to or pulled from.
+    Destination,
+    /// The directory that is pulled to.
+    Target,
+    /// Caches, journals and spools on this machine.
+    Cache,
+    /// Standard output.
+    Output,
+    /// Anything else on this machine.
+    Machine,
+}
+
+#[derive(Debug)]
+pub enum Error {
+    /// A store failed.
+    Store(backends::Error),
+    /// Something on this machine failed.
+    Local {
+        path: PathBuf,
+        error: std::io::Error,
+        place: Place,
+    },
+    /// An object of offsite's own is not what it must be.
+    Damaged {
+        object: String,
+        what: String,
+    },
+    /// The guard refused; each reason says figure, limit and flag.
+    Refused(Vec<String>),
+    /// The destination had a snapshot the last time and has none now.
+    Emptied {
+        url: String,
+        last: u64,
+    },
+    /// Another writer has the destination, or was faster.
+    Busy(String),
+    /// A command of the user's failed.
+    Command(String),
+    /// What was asked for cannot be.
+    Usage(String),
+    /// The destination or the source moved since a plan was made.
+    Moved(Vec<String>),
+    Interrupted,
+}
+
+impl Error {
+    /// On this machine, and neither in the cache nor in what is pulled to.
+    pub fn local(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Machine, path, error)
+    }
+
+    /// In a cache, a journal or a spool.
+    pub fn cache(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Cache, path, error)
+    }
+
+    /// In what is pulled to.
+    pub fn target(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Target, path, error)
+    }
+
+    /// In what is synced.
+    pub fn source(path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::of(Place::Source, path, error)
+    }
+
+    /// Of standard output.
+    pub fn output(error: std::io::Error) -> Self {
+        Self::of(Place::Output, "standard output", error)
+    }
+
+    fn of(place: Place, path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::Local { path: path.as_ref().to_path_buf(), error, place }
+    }
+
+    pub fn damaged(object: impl fmt::Display, what: impl fmt::Display) -> Self {
+        Self::Damaged { object: object.to_string(), what: what.to_string() }
+    }
+
+    /// The program's exit code for it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Refused(_) | Self::Emptied { .. } => 4,
+            Self::Interrupted => 130,
+            Self::Store(error) if error.kind == backends::ErrorKind::Invalid => 2,
+            Self::Store(_) | Self::Local { .. } | Self::Damaged { .. } | Self::Busy(_) | Self::Command(_) | Self::Moved(_) => 1,
+        }
+    }
+
+    /// Where it happened.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Local { place, .. } => *place,
+            Self::Store(_) | Self::Damaged { .. } | Self::Refused(_) | Self::Emptied { .. } | Self::Busy(_) | Self::Moved(_) => {
+                Place::Destination
+            }
+            Self::Command(_) | Self::Usage(_) | Self::Interrupted => Place::Machine,
+        }
+    }
+
+    /// Whether going on with other entries makes no sense. Only what befell one file, directory, link or
+    /// object of the source, the destination or a target answers `false`; a caller whose cache or spool
+    /// failed ends its run whatever this says.
+    pub fn concerns_place(&self) -> bool {
+        match self {
+            Self::Store(error) => error.concerns_place(),
+            Self::Local { error, .. } => backends::error::of_io(error).1 == backends::Reach::Place,
+            Self::Damaged { .. } => false,
+            Self::Refused(_)
+            | Self::Emptied { .. }
+            | Self::Busy(_)
+            | Self::Command(_)
+            | Self::Usage(_)
+            | Self::Moved(_)
+            | Self::Interrupted => true,
+        }
+    }
+
+    /// The kind, where a store said one.
+    pub fn kind(&self) -> Option<backends::ErrorKind> {
+        match self {
+            Self::Store(error) => Some(error.kind),
+            _ => None,
+        }
+    }
+}
+
+impl From<backends::Error> for Error {
+    fn from(error: backends::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Local { path, error, .. } => write!(f, "{}: {error}", path.display()),
+            Self::Damaged { object, what } => write!(f, "{object} is damaged: {what}"),
+            Self::Refused(reasons) => write!(f, "refused, nothing was written: {}", reasons.join("; ")),
+            Self::Emptied { url, last } => {
+                write!(
+                    f,
+                    "refused, nothing was written: {url} had snapshot {last} the last time and has none now (not mounted? emptied?); --start-over begins anew there"
+                )
+            }
+            Self::Busy(text) | Self::Usage(text) | Self::Command(text) => f.write_str(text),
+            Self::Moved(what) => write!(f, "the plan no longer fits: {}", what.join("; ")),
+            Self::Interrupted => f.write_str("interrupted; run the same command again to go on"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,10 @@
+//! What can go wrong in a run, by what the user can do about it.
+//!
+//! Owns the one error type of the engine and its exit codes. A text says what happened, to which file or URL;
+//! what to do now follows from kind and place ([`Failure`]), and the printer puts it into words.
+
+mod failure;
+mod kind;
+
+pub use failure::{Failure, Hint, Turn};
+pub use kind::{Error, Place, Result};

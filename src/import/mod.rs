@@ -1,0 +1,98 @@
+//! The set-ups that offsite replaces, as its config: backup-rsync's JSON, duply profiles, phpbu's XML and JSON, `aws s3 sync`.
+//!
+//! Owns which of them a text is. Each has a module of its own; they share the words of shells, flags, patterns and
+//! the document. Pure: texts in, a config and notes out. Invariant: what an old set-up says ends in the config or in
+//! a note, and no secret ends in either.
+
+mod aws;
+mod backup_rsync;
+mod document;
+mod dumps;
+mod duply;
+mod flags;
+mod notes;
+mod phpbu;
+mod phpbu_dumps;
+mod phpbu_places;
+mod phpbu_read;
+mod phpbu_values;
+mod rsync;
+mod rules;
+mod tree;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, Result};
+
+pub use notes::{Kind, Note};
+pub use tree::Node;
+
+/// A system whose set-up is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    BackupRsync,
+    Duply,
+    Phpbu,
+    Aws,
+}
+
+/// An old config as it was found.
+#[derive(Debug, Clone, Default)]
+pub struct Old {
+    /// Its path, for messages; for duply the path of `conf`.
+    pub path: String,
+    pub text: String,
+    /// What lies beside it and belongs to it, by name: duply's `exclude`, `pre`, `post`.
+    pub beside: Vec<(String, String)>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    pub system: System,
+    /// A config that `offsite config check` takes.
+    pub config: Node,
+    pub notes: Vec<Note>,
+}
+
+/// Makes a config of an old one, of the system that is named or that it looks like.
+///
+/// # Errors
+/// [`Error::Usage`] for what is none of them, or cannot be read as what it is.
+pub fn import(old: &Old, from: Option<System>) -> Result<Imported> {
+    let fail = |what: String| Error::Usage(format!("{}: {what}", old.path));
+    let system = from.or_else(|| told_by(old)).ok_or_else(|| {
+        fail("this looks like none of backup-rsync's JSON, a duply profile, phpbu's XML or JSON, a script with `aws s3 sync`; --from says which it is".into())
+    })?;
+    let mut notes = notes::Notes::default();
+    let document = match system {
+        System::BackupRsync => backup_rsync::import(&old.text, &mut notes),
+        System::Duply => duply::import(old, &mut notes),
+        System::Phpbu => phpbu::import(&old.text, &mut notes),
+        System::Aws => aws::import(&old.text, &mut notes),
+    };
+    let document = document.map_err(fail)?;
+    if document.jobs.is_empty() {
+        let why: Vec<&str> = notes.0.iter().map(|note| note.text.as_str()).collect();
+        return Err(fail(format!("nothing in it can become a job{}{}", if why.is_empty() { "" } else { ": " }, why.join("; "))));
+    }
+    Ok(Imported { system, config: document.into_node(), notes: notes.0 })
+}
+
+/// By what it is, not by its name.
+fn told_by(old: &Old) -> Option<System> {
+    let text = old.text.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('<') {
+        return text.contains("<phpbu").then_some(System::Phpbu);
+    }
+    if text.starts_with('{') {
+        return Some(if text.contains("\"backups\"") && text.contains("\"source\"") { System::Phpbu } else { System::BackupRsync });
+    }
+    let has = |name: &str| text.lines().any(|line| line.trim_start().trim_start_matches("export ").starts_with(name));
+    if has("TARGET=") || has("SOURCE=") && has("GPG_") {
+        return Some(System::Duply);
+    }
+    (text.contains("aws") && text.contains("s3") && text.contains("sync")).then_some(System::Aws)
+}

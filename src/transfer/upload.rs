@@ -1,0 +1,78 @@
+//! What every upload of a content shares: the room in memory, the journal, and how a file that could not be sent is noted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use offsite_backends::Error as StoreError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::journal::Journal;
+use super::shared_reader::Hub;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::model::{Entry, Problem};
+use crate::scan::{ReadError, Stat};
+
+/// Window permits stand for so many bytes each.
+pub const PERMIT: u64 = 16 << 10;
+
+/// What all uploads of one destination share.
+pub struct Uploads {
+    pub target: Arc<Target>,
+    pub hub: Arc<Hub>,
+    pub journal: Arc<Mutex<Journal>>,
+    /// Bytes in flight.
+    pub window: Arc<Semaphore>,
+    pub window_permits: u32,
+}
+
+impl Uploads {
+    /// Room for so many bytes in flight.
+    pub async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.window_permits);
+        Arc::clone(&self.window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)
+    }
+
+    /// Writes to the journal.
+    pub fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
+        write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A store's error about one key.
+    pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        StoreError::from_store(self.target.backend.location(), key, error).into()
+    }
+}
+
+/// Why a file was not sent.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The destination's doing, or this machine's: ends the transfer.
+    Store(Error),
+    /// The file's own.
+    Source(Arc<ReadError>),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Notes a file that could not be read.
+pub fn note_source(target: &Target, entry: &Entry, error: &ReadError) {
+    let path = entry.path.clone();
+    match error {
+        ReadError::Vanished => target.note(|f| f.vanished.push(path)),
+        error => target.note(|f| f.unread.push(Problem { path, problem: error.to_string() })),
+    }
+}
+
+/// The entry with what the open file said.
+pub fn as_read(entry: &Entry, stat: &Stat, xattrs: &[crate::model::Xattr]) -> Entry {
+    Entry { size: stat.size, mtime: stat.mtime, mode: stat.mode, uid: stat.uid, gid: stat.gid, xattrs: xattrs.to_vec(), ..entry.clone() }
+}
+
+/// A tag as manifests hold it: without quotes.
+pub fn tag(etag: Option<String>) -> Option<String> {
+    etag.map(|e| e.trim_matches('"').to_owned())
+}
