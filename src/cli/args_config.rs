@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{self, Borrowed, Chosen, Lack, Parsed, Plan};
+use offsite::config::{self, Borrowed, Chosen, Lack, Parsed, ResolvedJobs};
 use offsite::error::{Error, Result};
 
 /// Which config, and what is filled in.
@@ -36,7 +36,7 @@ impl ConfigArgs {
     }
 
     /// These jobs of it, or all, resolved.
-    pub fn plan(&self, jobs: &[String]) -> Result<Plan> {
+    pub fn plan(&self, jobs: &[String]) -> Result<ResolvedJobs> {
         config::plan(&self.parsed()?, &self.chosen(jobs))
     }
 
@@ -46,7 +46,7 @@ impl ConfigArgs {
     }
 
     /// These jobs, or all, with the type that was asked for, or with every type.
-    pub fn plans(&self, parsed: &Parsed, jobs: &[String]) -> Result<Vec<Plan>> {
+    pub fn plans(&self, parsed: &Parsed, jobs: &[String]) -> Result<Vec<ResolvedJobs>> {
         config::plans(parsed, &self.chosen(jobs))
     }
 
@@ -54,7 +54,7 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// Besides those of the config: volumes could not be looked for, so nobody knows their places.
-    pub fn known_plans(&self) -> Result<Vec<Plan>> {
+    pub fn known_plans(&self) -> Result<Vec<ResolvedJobs>> {
         let plans = self.plans(&self.parsed()?, &[])?;
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
             match job.unknown() {

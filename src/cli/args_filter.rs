@@ -25,7 +25,7 @@ struct Flags {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
+enum FilterRule {
     Exclude(String),
     Include(String),
     From(PathBuf),
@@ -34,7 +34,7 @@ enum Rule {
 /// Rules in the order they were given.
 #[derive(Debug, Clone, Default)]
 pub struct FilterArgs {
-    rules: Vec<Rule>,
+    rules: Vec<FilterRule>,
 }
 
 impl FilterArgs {
@@ -48,9 +48,9 @@ impl FilterArgs {
         let mut lines = before.to_vec();
         for rule in &self.rules {
             match rule {
-                Rule::Exclude(pattern) => lines.push(Filter::leaving_out(pattern)),
-                Rule::Include(pattern) => lines.push(Filter::taking(pattern)),
-                Rule::From(file) => lines.extend(read(file)?),
+                FilterRule::Exclude(pattern) => lines.push(Filter::leaving_out(pattern)),
+                FilterRule::Include(pattern) => lines.push(Filter::taking(pattern)),
+                FilterRule::From(file) => lines.extend(read(file)?),
             }
         }
         Filter::new(&lines, only).map_err(Error::Usage)
@@ -66,9 +66,10 @@ impl FromArgMatches for FilterArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flags = Flags::from_arg_matches(matches)?;
         let places = |name: &str| matches.indices_of(name).into_iter().flatten().collect::<Vec<_>>();
-        let mut rules: Vec<(usize, Rule)> = places("exclude").into_iter().zip(flags.exclude.into_iter().map(Rule::Exclude)).collect();
-        rules.extend(places("include").into_iter().zip(flags.include.into_iter().map(Rule::Include)));
-        rules.extend(places("exclude_from").into_iter().zip(flags.exclude_from.into_iter().map(Rule::From)));
+        let mut rules: Vec<(usize, FilterRule)> =
+            places("exclude").into_iter().zip(flags.exclude.into_iter().map(FilterRule::Exclude)).collect();
+        rules.extend(places("include").into_iter().zip(flags.include.into_iter().map(FilterRule::Include)));
+        rules.extend(places("exclude_from").into_iter().zip(flags.exclude_from.into_iter().map(FilterRule::From)));
         rules.sort_by_key(|(place, _)| *place);
         Ok(Self { rules: rules.into_iter().map(|(_, rule)| rule).collect() })
     }
@@ -128,7 +129,7 @@ impl Only {
 mod tests {
     use super::*;
 
-    fn rules(args: &[&str]) -> Vec<Rule> {
+    fn rules(args: &[&str]) -> Vec<FilterRule> {
         let command = FilterArgs::augment_args(clap::Command::new("t"));
         let matches = command.get_matches_from([&["t"], args].concat());
         FilterArgs::from_arg_matches(&matches).unwrap().rules
@@ -137,19 +138,24 @@ mod tests {
     #[test]
     fn the_order_on_the_command_line_counts() {
         let got = rules(&["--exclude", "*.log", "--exclude-from=f", "--include", "keep.log", "--exclude", "-x"]);
-        let want = [Rule::Exclude("*.log".into()), Rule::From("f".into()), Rule::Include("keep.log".into()), Rule::Exclude("-x".into())];
+        let want = [
+            FilterRule::Exclude("*.log".into()),
+            FilterRule::From("f".into()),
+            FilterRule::Include("keep.log".into()),
+            FilterRule::Exclude("-x".into()),
+        ];
         assert_eq!(got, want);
     }
 
     #[test]
     fn the_last_rule_wins() {
-        let exclude = Rule::Exclude("*.log".into());
-        let include = Rule::Include("keep.log".into());
+        let exclude = FilterRule::Exclude("*.log".into());
+        let include = FilterRule::Include("keep.log".into());
         let filter = FilterArgs { rules: vec![exclude.clone(), include.clone()] }.filter(&[]).unwrap();
         assert!(filter.keeps(b"", b"keep.log", false));
         let filter = FilterArgs { rules: vec![include, exclude] }.filter(&[]).unwrap();
         assert!(!filter.keeps(b"", b"keep.log", false));
-        let filter = FilterArgs { rules: vec![Rule::Exclude("#tmp#".into())] }.filter(&[]).unwrap();
+        let filter = FilterArgs { rules: vec![FilterRule::Exclude("#tmp#".into())] }.filter(&[]).unwrap();
         assert!(!filter.keeps(b"", b"#tmp#", false));
     }
 

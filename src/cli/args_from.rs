@@ -24,14 +24,14 @@ pub struct FromArgs {
 
 /// What that is.
 #[derive(Debug)]
-pub struct Whence {
+pub struct TargetRef {
     /// At least one; all destinations of a job, or the one that was named.
     pub urls: Vec<String>,
     /// None for a URL or path.
     pub job: Option<Job>,
 }
 
-impl Whence {
+impl TargetRef {
     fn plain(url: &str) -> Self {
         Self { urls: vec![url.to_owned()], job: None }
     }
@@ -45,13 +45,13 @@ impl FromArgs {
 
     /// The same, and by which calendar its snapshots are kept: the job's, else this machine's.
     pub fn url_and_zone(&self) -> Result<(String, Zone)> {
-        let Whence { mut urls, job } = self.whence(false)?;
+        let TargetRef { mut urls, job } = self.whence(false)?;
         Ok((urls.swap_remove(0), job.map(|job| job.settings.keep.zone).unwrap_or_default()))
     }
 
     /// What is worked on: of several destinations of a job one has to be named.
     pub fn only(&self) -> Result<(String, Option<Job>)> {
-        let Whence { mut urls, job } = self.whence(false)?;
+        let TargetRef { mut urls, job } = self.whence(false)?;
         match (&job, urls.len()) {
             (Some(job), 2..) => Err(Error::Usage(format!(
                 "job {} goes to several destinations; say which, as {}@NAME: {}",
@@ -64,31 +64,31 @@ impl FromArgs {
     }
 
     /// All that the word may mean. `job` says that it has to be a job.
-    pub fn whence(&self, job: bool) -> Result<Whence> {
+    pub fn whence(&self, job: bool) -> Result<TargetRef> {
         let asked = job || self.config.is_asked_for();
         let is_path = self.from.contains('/') || Path::new(&self.from).join(".offsite").is_dir();
         if is_path && !asked {
-            return Ok(Whence::plain(&self.from));
+            return Ok(TargetRef::plain(&self.from));
         }
         let parsed = match self.config.parsed() {
             Ok(parsed) => parsed,
-            Err(_) if !asked => return Ok(Whence::plain(&self.from)),
+            Err(_) if !asked => return Ok(TargetRef::plain(&self.from)),
             Err(error) => return Err(error),
         };
         let (name, place) = self.from.split_once('@').map_or((self.from.as_str(), None), |(job, place)| (job, Some(place)));
         if parsed.file.jobs.get(name).is_none() && !asked {
-            return Ok(Whence::plain(&self.from));
+            return Ok(TargetRef::plain(&self.from));
         }
         self.job(name, place)
     }
 
-    fn job(&self, name: &str, place: Option<&str>) -> Result<Whence> {
+    fn job(&self, name: &str, place: Option<&str>) -> Result<TargetRef> {
         let mut jobs = self.config.plan(&[name.to_owned()])?.jobs;
         if jobs.len() > 1 {
             let volumes = jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
             return Err(Error::Usage(format!("job {name} is several volumes; say which with --set VOLUME=…: {volumes}")));
         }
-        let Some(job) = jobs.pop() else { return Ok(Whence::plain(&self.from)) };
+        let Some(job) = jobs.pop() else { return Ok(TargetRef::plain(&self.from)) };
         if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
             return Err(Error::Usage(format!("job {}: {why}; say which volume with --set VOLUME=…", job.shown())));
         }
@@ -104,7 +104,7 @@ impl FromArgs {
                 }
                 known => format!("job {} goes to no such destination; known are {known}", job.shown()),
             })),
-            false => Ok(Whence { urls, job: Some(job) }),
+            false => Ok(TargetRef { urls, job: Some(job) }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What every verb is given.
 
 use offsite::config::Makeshift;
-use offsite::engine::{Machine, Report};
+use offsite::engine::{Machine, RunControl};
 use offsite::error::Result;
 
 use super::global::Global;
@@ -35,15 +35,15 @@ impl Context {
     }
 
     /// From now on Ctrl-C stops this run.
-    pub fn watch(&self, report: &Report) {
-        self.interrupt.watch(report);
+    pub fn watch(&self, control: &RunControl) {
+        self.interrupt.watch(control);
     }
 
-    /// A report with one place a name, shown until the second value is dropped; Ctrl-C stops it.
-    pub fn report(&self, names: &[String]) -> (Report, Bars) {
-        let report = Report::new(names.len());
-        self.watch(&report);
-        let bars = Bars::start(&self.screen, &self.global, names, &report);
-        (report, bars)
+    /// A control with progress for each name, shown until the second value is dropped; Ctrl-C stops it.
+    pub fn control(&self, names: &[String]) -> (RunControl, Bars) {
+        let control = RunControl::new(names.len());
+        self.watch(&control);
+        let bars = Bars::start(&self.screen, &self.global, names, &control);
+        (control, bars)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite::engine::Report;
+use offsite::engine::RunControl;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::render::Out;
@@ -15,25 +15,25 @@ const INTERRUPTED: i32 = 130;
 
 /// Knows the run that is to be stopped, if there is one.
 pub struct Interrupt {
-    report: Arc<Mutex<Option<Report>>>,
+    control: Arc<Mutex<Option<RunControl>>>,
 }
 
 impl Interrupt {
     /// Starts to listen. Where the signals cannot be caught they end the process as they always do.
     pub fn install(out: Out) -> Self {
-        let report = Arc::new(Mutex::new(None::<Report>));
-        let seen = Arc::clone(&report);
+        let control = Arc::new(Mutex::new(None::<RunControl>));
+        let seen = Arc::clone(&control);
         // Under `nohup` nobody is to hear of it.
         let hang = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()).ok()).flatten();
         if let (Ok(int), Ok(term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
             tokio::spawn(listen(int, term, hang, seen, out));
         }
-        Self { report }
+        Self { control }
     }
 
     /// From now on the first signal stops this run instead of ending the process.
-    pub fn watch(&self, report: &Report) {
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+    pub fn watch(&self, control: &RunControl) {
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
     }
 }
 
@@ -51,13 +51,13 @@ async fn hung_up(hang: &mut Option<Signal>) {
     }
 }
 
-async fn listen(mut int: Signal, mut term: Signal, mut hang: Option<Signal>, report: Arc<Mutex<Option<Report>>>, out: Out) {
+async fn listen(mut int: Signal, mut term: Signal, mut hang: Option<Signal>, control: Arc<Mutex<Option<RunControl>>>, out: Out) {
     loop {
         tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, () = hung_up(&mut hang) => {} }
-        let Some(report) = report.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(control) = control.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             std::process::exit(INTERRUPTED);
         };
-        report.stop.interrupt();
+        control.stop.interrupt();
         out.note("stopping after what is in flight; press again to end at once");
     }
 }

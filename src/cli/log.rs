@@ -33,17 +33,17 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 pub fn start(global: &Global, screen: &Screen) -> Result<()> {
     let asked = global.log.is_some() || global.log_file.is_some();
     let filter = match (&global.log_filter, global.verbose) {
-        (Some(text), _) if !text.trim().is_empty() => Filter::parse(text)?,
-        (_, 0) if asked => Filter::of(LevelFilter::INFO),
+        (Some(text), _) if !text.trim().is_empty() => LogFilter::parse(text)?,
+        (_, 0) if asked => LogFilter::of(LevelFilter::INFO),
         (_, 0) => return Ok(()),
-        (_, 1) => Filter::of(LevelFilter::INFO),
-        (_, 2) => Filter::of(LevelFilter::DEBUG),
-        (_, _) => Filter::of(LevelFilter::TRACE),
+        (_, 1) => LogFilter::of(LevelFilter::INFO),
+        (_, 2) => LogFilter::of(LevelFilter::DEBUG),
+        (_, _) => LogFilter::of(LevelFilter::TRACE),
     };
     let sink = match (&global.log_file, global.log) {
-        (Some(path), _) => Sink::File(Mutex::new(open(path)?)),
-        (None, Some(LogPlace::Journald)) => Sink::Journal(journal(Path::new(JOURNAL))?),
-        (None, _) => Sink::Screen(screen.clone()),
+        (Some(path), _) => LogSink::File(Mutex::new(open(path)?)),
+        (None, Some(LogPlace::Journald)) => LogSink::Journal(journal(Path::new(JOURNAL))?),
+        (None, _) => LogSink::Screen(screen.clone()),
     };
     // Only a second log in one process could be refused, and there is none.
     let _ = tracing::subscriber::set_global_default(Log { filter, sink });
@@ -61,12 +61,12 @@ fn journal(path: &Path) -> Result<UnixDatagram> {
 
 /// How much is told, by target: the longest that fits decides.
 #[derive(Debug, PartialEq, Eq)]
-struct Filter {
+struct LogFilter {
     all: LevelFilter,
     targets: Vec<(String, LevelFilter)>,
 }
 
-impl Filter {
+impl LogFilter {
     fn of(all: LevelFilter) -> Self {
         Self { all, targets: Vec::new() }
     }
@@ -100,15 +100,15 @@ impl Filter {
     }
 }
 
-enum Sink {
+enum LogSink {
     Screen(Screen),
     File(Mutex<File>),
     Journal(UnixDatagram),
 }
 
 struct Log {
-    filter: Filter,
-    sink: Sink,
+    filter: LogFilter,
+    sink: LogSink,
 }
 
 impl Subscriber for Log {
@@ -127,12 +127,12 @@ impl Subscriber for Log {
         let line = format!("{} {}{}", level.as_str().to_ascii_lowercase(), target, fields.0);
         // A log that cannot be written is no reason to stop.
         match &self.sink {
-            Sink::Screen(screen) => screen.aside(&format!("{} {line}", now())),
-            Sink::File(file) => {
+            LogSink::Screen(screen) => screen.aside(&format!("{} {line}", now())),
+            LogSink::File(file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 let _ = file.write_all(format!("{} {line}\n", now()).as_bytes());
             }
-            Sink::Journal(socket) => drop(socket.send(entry(level, &line).as_bytes())),
+            LogSink::Journal(socket) => drop(socket.send(entry(level, &line).as_bytes())),
         }
     }
 
@@ -188,17 +188,17 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels_and_targets() {
-        let filter = Filter::parse("info, offsite::request=debug,offsite::call=off").unwrap();
+        let filter = LogFilter::parse("info, offsite::request=debug,offsite::call=off").unwrap();
         assert!(filter.allows("offsite::run", Level::INFO) && !filter.allows("offsite::run", Level::DEBUG));
         assert!(filter.allows("offsite::request", Level::DEBUG) && !filter.allows("offsite::call", Level::ERROR));
         assert_eq!(filter.most(), LevelFilter::DEBUG);
-        let error = Filter::parse("offsite=loud").unwrap_err().to_string();
+        let error = LogFilter::parse("offsite=loud").unwrap_err().to_string();
         assert!(error.contains("`offsite=loud`") && error.contains("debug"), "{error}");
     }
 
     #[test]
     fn what_libraries_say_is_never_logged() {
-        let all = Filter::parse("trace,hyper=trace,aws_smithy_runtime=trace,offsitely=trace").unwrap();
+        let all = LogFilter::parse("trace,hyper=trace,aws_smithy_runtime=trace,offsitely=trace").unwrap();
         for target in ["hyper::client", "aws_smithy_runtime::client", "object_store", "reqwest", "offsitely"] {
             assert!(!all.allows(target, Level::ERROR), "{target}");
         }

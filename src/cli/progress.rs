@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use offsite::engine::Report;
+use offsite::engine::RunControl;
 use offsite::transfer::{Phase, Progress};
 
 use super::global::Global;
@@ -40,12 +40,12 @@ pub struct Bars {
 
 impl Bars {
     /// Shows a run with one destination a name.
-    pub fn start(screen: &Screen, global: &Global, names: &[String], report: &Report) -> Self {
+    pub fn start(screen: &Screen, global: &Global, names: &[String], control: &RunControl) -> Self {
         let plain = !global.quiet && !global.json && !global.no_progress;
         if !screen.drawn && !plain {
             return Self { end: None, thread: None };
         }
-        let runs: Vec<(String, Arc<Progress>)> = names.iter().map(|name| place(name)).zip(report.progress.iter().cloned()).collect();
+        let runs: Vec<(String, Arc<Progress>)> = names.iter().map(|name| place(name)).zip(control.progress.iter().cloned()).collect();
         let (end, ended) = mpsc::channel();
         let screen = screen.clone();
         let work = move || if screen.drawn { draw(&screen, &runs, &ended) } else { tell(&screen, &runs, &ended) };

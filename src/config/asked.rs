@@ -3,7 +3,7 @@
 use crate::containers::Volumes;
 
 /// What is to be resolved, and with what.
-pub struct Asked<'a> {
+pub struct Selection<'a> {
     /// Names of jobs; all if there are none.
     pub jobs: &'a [String],
     pub kind: Option<&'a str>,

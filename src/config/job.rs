@@ -15,7 +15,7 @@ use crate::scan::Filter;
 
 /// Everything that `offsite run` does.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ResolvedJobs {
     pub jobs: Vec<Job>,
     pub hooks: Hooks,
     pub notify: Notify,
@@ -39,13 +39,13 @@ pub struct Job {
     pub volume: Option<String>,
     /// Of a source that is a container volume: where the volume lies, or why there is none to read.
     pub mounted: Option<Result<PathBuf, Lack>>,
-    pub dumps: Vec<Dump>,
+    pub dumps: Vec<JobDump>,
     /// A source that is not there fails the job.
     pub must_exist: bool,
     /// `"ignore"`: left out of every verb.
     pub ignored: bool,
-    pub places: Vec<Place>,
-    pub settings: Settings,
+    pub places: Vec<JobDestination>,
+    pub settings: JobSettings,
     pub hooks: Hooks,
     pub notify: Notify,
     pub profiles: Vec<(String, Profile)>,
@@ -55,7 +55,7 @@ pub struct Job {
 
 /// A file that is the output of a command.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Dump {
+pub struct JobDump {
     pub name: String,
     pub command: Command,
     /// The level of zstd.
@@ -67,7 +67,7 @@ pub struct Dump {
     pub timeout: u64,
 }
 
-impl Dump {
+impl JobDump {
     /// What is to be known of it: a shell line ends as its last command does, so what fails before a `|` is not seen.
     pub fn note(&self) -> Option<String> {
         let Command::Shell(line) = &self.command else { return None };
@@ -109,7 +109,7 @@ pub enum Lack {
 
 /// One destination of a job.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct JobDestination {
     /// Its name in the config; none for a URL that stands in the job.
     pub name: Option<String>,
     pub url: String,
@@ -141,7 +141,7 @@ pub enum Told {
 
 /// How a job is synced.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct JobSettings {
     pub filter: Filter,
     pub exclude_caches: bool,
     pub one_file_system: bool,
@@ -186,7 +186,7 @@ pub struct Profile {
     pub after: Vec<Command>,
 }
 
-impl Plan {
+impl ResolvedJobs {
     /// All commands that a run of it may run.
     pub fn commands(&self) -> impl Iterator<Item = &Command> {
         let jobs = self.jobs.iter().filter(|job| !job.ignored);

@@ -7,17 +7,17 @@ use std::collections::HashMap;
 
 /// The lines of the keys of one text, by path: `["jobs", "files", "keep"]`.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineIndex {
     at: HashMap<Vec<String>, usize>,
     /// The first key that stands in its object twice: its path, and its second line.
     pub twice: Option<(Vec<String>, usize)>,
 }
 
-impl Lines {
+impl LineIndex {
     /// Looks through a text that a JSON parser took.
     pub fn of(text: &str) -> Self {
         let mut lines = Self::default();
-        Scan { bytes: text.as_bytes(), at: 0, line: 1, lines: &mut lines }.value(&mut Vec::new());
+        LineScanner { bytes: text.as_bytes(), at: 0, line: 1, lines: &mut lines }.value(&mut Vec::new());
         lines
     }
 
@@ -50,14 +50,14 @@ pub fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-struct Scan<'a> {
+struct LineScanner<'a> {
     bytes: &'a [u8],
     at: usize,
     line: usize,
-    lines: &'a mut Lines,
+    lines: &'a mut LineIndex,
 }
 
-impl Scan<'_> {
+impl LineScanner<'_> {
     /// The next byte that is no space; 0 at the end.
     fn next(&mut self) -> u8 {
         while let Some(byte) = self.bytes.get(self.at) {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn keys_have_their_lines() {
-        let lines = Lines::of("{\n \"a\": 1,\n \"b\": { \"c\\n\": [\n  true,\n  { \"d\": \"}\" } ] },\n \"e\": null\n}");
+        let lines = LineIndex::of("{\n \"a\": 1,\n \"b\": { \"c\\n\": [\n  true,\n  { \"d\": \"}\" } ] },\n \"e\": null\n}");
         assert_eq!(["a", "b", "b.c\n.1.d", "e"].map(|p| lines.line(&path(p))), [2, 3, 5, 6]);
         assert_eq!((lines.line(&path("b.nowhere")), lines.line(&path("nowhere"))), (3, 1));
         assert_eq!(lines.twice, None);
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_found_however_it_is_written() {
-        let lines = Lines::of("{\"x\": {\"a\": 1,\n\"b\": 2,\n\"\\u0061\": 3}}");
+        let lines = LineIndex::of("{\"x\": {\"a\": 1,\n\"b\": 2,\n\"\\u0061\": 3}}");
         assert_eq!(lines.twice, Some((path("x.a"), 3)));
-        assert_eq!(Lines::of("{\"x\": {\"a\": 1}, \"y\": {\"a\": 1}}").twice, None);
+        assert_eq!(LineIndex::of("{\"x\": {\"a\": 1}, \"y\": {\"a\": 1}}").twice, None);
     }
 }

@@ -1,6 +1,6 @@
 //! What the machine and the config file say: resolved into plain data.
 //!
-//! Owns the way from `offsite.json` and the environment to [`Plan`] and [`crate::engine::Machine`]:
+//! Owns the way from `offsite.json` and the environment to [`ResolvedJobs`] and [`crate::engine::Machine`]:
 //! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolve.rs` makes a [`Job`] of each pair
 //! of job and type (`scope.rs`, `sections.rs`, `options.rs`). Only `env.rs` looks at the environment,
 //! and nothing here knows of the command line.
@@ -26,9 +26,9 @@ mod words;
 
 pub use env::{Makeshift, default_price, host, is_utf8, machine, machine_to_read, unit_dir};
 pub use expand::{expand, is_name};
-pub use job::{Dump, Hooks, Job, Lack, Made, Notify, Place, Plan, Profile, Settings, Told, shown};
+pub use job::{Hooks, Job, JobDestination, JobDump, JobSettings, Lack, Made, Notify, Profile, ResolvedJobs, Told, shown};
 pub use parse::Parsed;
 pub use reading::{Borrowed, Chosen, borrowed, load, plan, plans};
-pub use secrets::{Blots, is_secret};
+pub use secrets::{Redactions, is_secret};
 pub use shape::{Absent, ConfigFile};
 pub use words::Command;

@@ -2,7 +2,7 @@
 //!
 //! Owns their order and their defaults, which are those of the flags of `offsite sync`.
 
-use super::job::Settings;
+use super::job::JobSettings;
 use super::resolve::ALL_TYPES;
 use super::scope::Scope;
 use super::shape::{JobShape, KeepShape, OptionsShape};
@@ -37,8 +37,8 @@ impl Scope<'_> {
         Ok(rules)
     }
 
-    pub fn settings(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<Settings> {
-        let mut settings = Settings {
+    pub fn settings(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<JobSettings> {
+        let mut settings = JobSettings {
             filter: Filter::default(),
             exclude_caches: false,
             one_file_system: false,
@@ -64,7 +64,7 @@ impl Scope<'_> {
     }
 
     /// What one object of options says, over what was said before.
-    fn apply(&self, at: &[&str], options: &OptionsShape, settings: &mut Settings, rules: &mut Vec<String>) -> Result<()> {
+    fn apply(&self, at: &[&str], options: &OptionsShape, settings: &mut JobSettings, rules: &mut Vec<String>) -> Result<()> {
         let at = |name| [at, &[name]].concat();
         rules.extend(self.rules(&at, &options.exclude, &options.include, &options.exclude_from)?);
         let set = |to: &mut bool, value: Option<bool>| *to = value.unwrap_or(*to);

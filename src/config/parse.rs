@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::lines::{Lines, too_deep};
+use super::lines::{LineIndex, too_deep};
 use super::shape::ConfigFile;
 use crate::error::{Error, Result};
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Parsed {
     pub file: ConfigFile,
-    lines: Lines,
+    lines: LineIndex,
     name: String,
 }
 
@@ -38,7 +38,7 @@ impl Parsed {
         if let Some(line) = too_deep(text) {
             return Err(Error::Usage(format!("{name}:{line}: brackets inside brackets, deeper than any config needs them")));
         }
-        let lines = Lines::of(text);
+        let lines = LineIndex::of(text);
         if let Some((path, line)) = &lines.twice {
             return Err(Error::Usage(format!("{name}:{line}: {}: this key stands here twice; keep one of them", dotted(path))));
         }

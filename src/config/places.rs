@@ -23,7 +23,7 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// [`crate::error::Error::Usage`] naming both jobs.
 pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Result<()> {
     let others = others.iter().filter(|job| !job.ignored);
-    let mut met: Vec<(&Job, Spot)> = others.flat_map(|job| spots(job, env).map(move |spot| (job, spot))).collect();
+    let mut met: Vec<(&Job, DestinationSpot)> = others.flat_map(|job| spots(job, env).map(move |spot| (job, spot))).collect();
     for job in jobs.iter().filter(|job| !job.ignored) {
         let before = met.len();
         for spot in spots(job, env) {
@@ -51,18 +51,18 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
 }
 
 /// What cannot be a place was refused already.
-fn spots<'a>(job: &'a Job, env: Env<'a>) -> impl Iterator<Item = Spot> + 'a {
-    job.places.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| Spot::of(location, env)))
+fn spots<'a>(job: &'a Job, env: Env<'a>) -> impl Iterator<Item = DestinationSpot> + 'a {
+    job.places.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| DestinationSpot::of(location, env)))
 }
 
 /// A place in the one way to write it.
-struct Spot {
+struct DestinationSpot {
     server: String,
     parts: Vec<Vec<u8>>,
     location: Location,
 }
 
-impl Spot {
+impl DestinationSpot {
     fn of(location: Location, env: Env<'_>) -> Self {
         use std::os::unix::ffi::OsStrExt;
         let (scheme, host) = (location.scheme(), location.host());
@@ -127,7 +127,7 @@ mod tests {
     #[track_caller]
     fn meet(a: &str, b: &str, wanted: bool) {
         let env = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| "http://S3.nas:9000/".to_owned());
-        let spot = |url: &str| Spot::of(Location::parse(url).unwrap(), &env);
+        let spot = |url: &str| DestinationSpot::of(Location::parse(url).unwrap(), &env);
         assert_eq!(spot(a).meets(&spot(b)), wanted, "{a} {b}");
     }
 

@@ -10,9 +10,9 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::asked::Asked;
+use super::asked::Selection;
 use super::expand::is_name;
-use super::job::Plan;
+use super::job::ResolvedJobs;
 use super::parse::Parsed;
 use super::resolve::{known_types, resolve};
 use super::shape::JobShape;
@@ -95,7 +95,7 @@ fn trusted(path: &Path) -> Result<()> {
 }
 
 /// The jobs that were asked for, resolved on this machine.
-pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<Plan> {
+pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<ResolvedJobs> {
     plan_with(parsed, chosen, &env::variable)
 }
 
@@ -147,15 +147,15 @@ fn names(line: &str) -> impl Iterator<Item = String> {
     after.map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()).filter(|name: &String| is_name(name))
 }
 
-fn plan_with(parsed: &Parsed, chosen: &Chosen, env: &dyn Fn(&str) -> Option<String>) -> Result<Plan> {
+fn plan_with(parsed: &Parsed, chosen: &Chosen, env: &dyn Fn(&str) -> Option<String>) -> Result<ResolvedJobs> {
     let host = env::host();
     let engine = Engine::new(env::engine_sockets());
     let kind = chosen.kind.as_deref();
-    resolve(parsed, &Asked { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
+    resolve(parsed, &Selection { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
 }
 
 /// The jobs that were asked for with the type that was asked for, or, if none was, with every type there is.
-pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<Plan>> {
+pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<ResolvedJobs>> {
     let jobs = &parsed.file.jobs.0;
     // Volumes that are looked for bring their types along.
     let brings_types = |job: &JobShape| job.source.as_deref() == Some(volumes::ALL);

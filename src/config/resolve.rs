@@ -4,15 +4,15 @@
 //! Reads nothing but the files that `exclude_from` names: variables come through a lookup.
 //! Invariant: it is all resolved before anything runs, and the first thing that is wrong is an error.
 
-use super::asked::Asked;
+use super::asked::Selection;
 use std::path::{Path, PathBuf};
 
 use super::expand::encoded;
-use super::job::{Job, Place, Plan};
+use super::job::{Job, JobDestination, ResolvedJobs};
 use super::parse::{Parsed, nearest};
 use super::scope::Scope;
 use super::shape::{JobShape, Missing};
-use super::volumes::{self, Found};
+use super::volumes::{self, FoundVolume};
 use super::words::Either;
 use super::{places, values};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) const ALL_TYPES: &str = "*";
 ///
 /// # Errors
 /// [`Error::Usage`] with file, line and path.
-pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
+pub fn resolve(parsed: &Parsed, asked: &Selection<'_>) -> Result<ResolvedJobs> {
     let file = &parsed.file;
     for name in asked.jobs {
         if file.jobs.get(name).is_none() {
@@ -53,11 +53,11 @@ pub fn resolve(parsed: &Parsed, asked: &Asked<'_>) -> Result<Plan> {
     let hooks = whole.hooks(&[], (&file.before.0, &file.after.0, &file.on_failure.0, &file.finally.0), timeout)?;
     let notify = whole.notify(&["notify"], file.notify.as_ref())?;
     let metrics = file.metrics.as_ref().map(|path| whole.url(&["metrics"], path)).transpose()?.map(PathBuf::from);
-    Ok(Plan { jobs, hooks, notify, metrics, variables: whole.exported() })
+    Ok(ResolvedJobs { jobs, hooks, notify, metrics, variables: whole.exported() })
 }
 
 /// The other jobs of the file, as far as they can be resolved: what a run of them needs need not be at hand now.
-fn not_chosen(parsed: &Parsed, asked: &Asked<'_>, timeout: u64) -> Vec<Job> {
+fn not_chosen(parsed: &Parsed, asked: &Selection<'_>, timeout: u64) -> Vec<Job> {
     let asks_no_engine = |shape: &JobShape| !shape.source.as_ref().is_some_and(|source| source.starts_with(volumes::ALL_KINDS));
     let others = parsed.file.jobs.0.iter().filter(|(name, _)| !asked.jobs.is_empty() && !asked.jobs.contains(name));
     let resolved =
@@ -74,7 +74,7 @@ fn unknown<'a>(parsed: &Parsed, what: &str, name: &str, known: impl Iterator<Ite
 }
 
 /// A type is one that a job tells apart, or that the label of a volume says.
-fn type_is_known(parsed: &Parsed, asked: &Asked<'_>, jobs: &[Job]) -> Result<()> {
+fn type_is_known(parsed: &Parsed, asked: &Selection<'_>, jobs: &[Job]) -> Result<()> {
     let Some(kind) = asked.kind else { return Ok(()) };
     let known = known_types(parsed);
     if known.iter().any(|known| known == kind) || jobs.iter().any(|job| job.volume.is_some() || job.unknown().is_some()) {
@@ -100,7 +100,7 @@ fn is_ignored(shape: &JobShape, kind: Option<&str>) -> bool {
 }
 
 /// What a job's source comes to; a pair of job and type that is left out is nothing to ask an engine about.
-fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Result<Vec<Found>> {
+fn found(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape) -> Result<Vec<FoundVolume>> {
     let kind = asked.kind.unwrap_or_default().to_owned();
     let scope = Scope::new(parsed, asked, vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind)]);
     let source = match &shape.source {
@@ -111,7 +111,7 @@ fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Re
         None => String::new(),
     };
     if is_ignored(shape, asked.kind) {
-        return Ok(vec![Found { kind: asked.kind.map(str::to_owned), source, ..Found::default() }]);
+        return Ok(vec![FoundVolume { kind: asked.kind.map(str::to_owned), source, ..FoundVolume::default() }]);
     }
     let label = shape.label.as_ref().map(|label| scope.text(&["jobs", name, "label"], label)).transpose()?;
     let root = parsed.file.volumes_root.as_ref().map(|root| scope.url(&["volumes_root"], root)).transpose()?;
@@ -123,7 +123,7 @@ fn found(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape) -> Re
 }
 
 /// One pair of job and type.
-fn job(parsed: &Parsed, asked: &Asked<'_>, name: &str, shape: &JobShape, found: Found, timeout: u64) -> Result<Job> {
+fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, found: FoundVolume, timeout: u64) -> Result<Job> {
     let at = ["jobs", name];
     let kind = found.kind.as_deref();
     may_be_named(parsed, name)?;
@@ -179,7 +179,7 @@ fn subdirectory(scope: &Scope<'_>, name: &str, shape: &JobShape, kind: Option<&s
 }
 
 /// The destinations of a job. Volumes that were looked for each need one of their own.
-fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &Found, subdirectory: &str) -> Result<Vec<Place>> {
+fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolume, subdirectory: &str) -> Result<Vec<JobDestination>> {
     let resolved = |(index, place): (usize, &String)| {
         let index = index.to_string();
         let at = ["jobs", name, "destinations", &index];

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use super::asked::Asked;
+use super::asked::Selection;
 use super::expand::{expand, expand_url};
 use super::parse::Parsed;
 use super::words::{Command, Several, Word};
@@ -14,13 +14,13 @@ use crate::error::Result;
 /// A place of the config with what is known there.
 pub(super) struct Scope<'a> {
     pub parsed: &'a Parsed,
-    pub asked: &'a Asked<'a>,
+    pub asked: &'a Selection<'a>,
     /// Offsite's own variables, by their names without `OFFSITE_`.
     pub own: Vec<(String, String)>,
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(parsed: &'a Parsed, asked: &'a Asked<'a>, mut own: Vec<(String, String)>) -> Self {
+    pub fn new(parsed: &'a Parsed, asked: &'a Selection<'a>, mut own: Vec<(String, String)>) -> Self {
         own.push(("HOST".to_owned(), asked.host.to_owned()));
         Self { parsed, asked, own }
     }

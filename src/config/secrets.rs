@@ -26,9 +26,9 @@ pub fn is_secret(name: &str) -> bool {
 
 /// Blots out of texts what the commands of a job were given as secrets.
 #[derive(Clone, Default)]
-pub struct Blots(Vec<String>);
+pub struct Redactions(Vec<String>);
 
-impl Blots {
+impl Redactions {
     /// Of these variables and of the environment.
     pub fn of(variables: &[(String, String)]) -> Self {
         let environment = env::variables();
@@ -143,7 +143,7 @@ mod tests {
             ("PLACE", "s3://AKIA:mur/mur@b"),
         ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let clean = Blots::of(&given).scrub("hush-hush whisper yellow abc mur/mur pg://me:whisper@db/x");
+        let clean = Redactions::of(&given).scrub("hush-hush whisper yellow abc mur/mur pg://me:whisper@db/x");
         assert_eq!(clean, "*** *** yellow abc *** ***");
     }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use offsite_backends::Initialize;
 
 use super::expand::expand;
-use super::job::{Dump, Hooks, Made, Notify, Place, Profile, Told};
+use super::job::{Hooks, JobDestination, JobDump, Made, Notify, Profile, Told};
 use super::parse::nearest;
 use super::scope::Scope;
 use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape};
@@ -64,7 +64,7 @@ impl Scope<'_> {
         Ok(asked_for.get())
     }
 
-    pub fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<Place> {
+    pub fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<JobDestination> {
         let (written, text) = (text, self.text(at, text)?);
         let named = self.parsed.file.destinations.get(&text);
         let looks_like_a_name = !text.contains(['/', ':']) && !text.starts_with('~') && !text.is_empty();
@@ -106,7 +106,7 @@ impl Scope<'_> {
             let what = "only a directory can be told from one that is not there; take `absent` out, and a server that cannot be reached fails the job";
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
-        Ok(Place { name, url, initialize, report, price, list, absent: shape.absent, max_age })
+        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age })
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {
@@ -126,7 +126,7 @@ impl Scope<'_> {
         })
     }
 
-    pub fn dumps(&self, name: &str, shape: &JobShape) -> Result<Vec<Dump>> {
+    pub fn dumps(&self, name: &str, shape: &JobShape) -> Result<Vec<JobDump>> {
         let resolved = |(file, shape): &(String, Either<Command, DumpShape>)| {
             let at = |key| ["jobs", name, "dumps", file.as_str(), key];
             let file_name = self.text(&at("")[..4], file)?;
@@ -145,7 +145,7 @@ impl Scope<'_> {
                 Either::Short(command) => (command, &own),
                 Either::Full(shape) => (&shape.command, shape),
             };
-            Ok(Dump {
+            Ok(JobDump {
                 name: file_name,
                 command: self.command(&at("command"), command)?,
                 compress: self.value(&at("compress"), shape.compress.as_ref(), values::zstd)?,

@@ -7,7 +7,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::asked::Asked;
+use super::asked::Selection;
 use super::job::Lack;
 use crate::containers::Volume;
 
@@ -24,7 +24,7 @@ const IGNORE: &str = "ignore";
 
 /// One thing that a source comes to.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Found {
+pub struct FoundVolume {
     /// The volume, if it was looked for by its label.
     pub volume: Option<String>,
     pub kind: Option<String>,
@@ -41,14 +41,14 @@ pub struct Found {
 ///
 /// # Errors
 /// What the config says wrong, in words.
-pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<Found>, String> {
+pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Selection<'_>) -> Result<Vec<FoundVolume>, String> {
     if source == ALL {
         return labelled(label.unwrap_or(LABEL), root, asked);
     }
     if label.is_some() {
         return Err(format!("`label` is for the source `{ALL}`"));
     }
-    let plain = Found { kind: asked.kind.map(str::to_owned), source: source.to_owned(), ..Found::default() };
+    let plain = FoundVolume { kind: asked.kind.map(str::to_owned), source: source.to_owned(), ..FoundVolume::default() };
     let Some(name) = source.strip_prefix(ONE) else { return Ok(vec![plain]) };
     if !is_name(name) {
         return Err(format!("`{name}` is no name of a volume; those have letters, digits, `-`, `_` and `.`"));
@@ -62,10 +62,10 @@ pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Aske
         Err(why) => Err(Lack::Unasked(unasked(&why))),
     };
     let source = mounted.as_ref().map_or_else(|_| source.to_owned(), |path| path.to_string_lossy().into_owned());
-    Ok(vec![Found { source, mounted: Some(mounted), ..plain }])
+    Ok(vec![FoundVolume { source, mounted: Some(mounted), ..plain }])
 }
 
-fn labelled(label: &str, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<Found>, String> {
+fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<Vec<FoundVolume>, String> {
     let wanted = asked.set.iter().find(|(name, _)| name == VARIABLE).map(|(_, value)| value.as_str());
     if let Some(name) = wanted.filter(|name| !is_name(name)) {
         return Err(format!("`{name}` is no name of a volume, and with `{ALL}` that is what ${VARIABLE} is"));
@@ -73,9 +73,9 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<F
     let lack = match asked.volumes.labelled(label) {
         Err(why) => Lack::Unasked(unasked(&why)),
         Ok(all) => {
-            let fits = |found: &Found| asked.kind.is_none() || found.kind.as_deref() == asked.kind;
+            let fits = |found: &FoundVolume| asked.kind.is_none() || found.kind.as_deref() == asked.kind;
             let all = all.iter().filter(|volume| wanted.is_none_or(|name| volume.name == name));
-            let found: Vec<Found> = all.map(|volume| one(volume, label, root)).filter(fits).collect();
+            let found: Vec<FoundVolume> = all.map(|volume| one(volume, label, root)).filter(fits).collect();
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -85,7 +85,7 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<F
         }
     };
     // A volume that was named has its places at the destinations, whether it is here or not.
-    Ok(vec![Found {
+    Ok(vec![FoundVolume {
         volume: wanted.map(str::to_owned),
         kind: asked.kind.map(str::to_owned),
         by_label: wanted.is_none(),
@@ -97,18 +97,18 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Asked<'_>) -> Result<Vec<F
 }
 
 /// A volume that has the label.
-fn one(volume: &Volume, label: &str, root: Option<&Path>) -> Found {
+fn one(volume: &Volume, label: &str, root: Option<&Path>) -> FoundVolume {
     let kind = volume.labels.get(label).map_or("", |kind| kind.trim());
-    let mut found = Found { by_label: true, source: format!("{ONE}{}", volume.name), ..Found::default() };
+    let mut found = FoundVolume { by_label: true, source: format!("{ONE}{}", volume.name), ..FoundVolume::default() };
     let refused =
         |what: String| Some(Err(Lack::Missing(format!("{what}; only letters, digits, `-`, `_` and `.` can be in a place's name"))));
     if !is_name(&volume.name) {
-        return Found { mounted: refused(format!("the volume `{}` is left out for its name", volume.name)), nowhere: true, ..found };
+        return FoundVolume { mounted: refused(format!("the volume `{}` is left out for its name", volume.name)), nowhere: true, ..found };
     }
     found.volume = Some(volume.name.clone());
     if !kind.is_empty() && !is_name(kind) {
         let what = format!("the volume `{}` is left out for its label `{label}={kind}`", volume.name);
-        return Found { mounted: refused(what), nowhere: true, ..found };
+        return FoundVolume { mounted: refused(what), nowhere: true, ..found };
     }
     found.kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
     found.ignored = kind == IGNORE;
@@ -116,7 +116,7 @@ fn one(volume: &Volume, label: &str, root: Option<&Path>) -> Found {
     if let Ok(path) = &mounted {
         found.source = path.to_string_lossy().into_owned();
     }
-    Found { mounted: Some(mounted), ..found }
+    FoundVolume { mounted: Some(mounted), ..found }
 }
 
 /// Where a volume lies on this machine.
@@ -171,8 +171,14 @@ mod tests {
         Volume { name: name.into(), driver: "d".into(), mountpoint: mountpoint.into(), labels }
     }
 
-    fn found(source: &str, root: Option<&str>, kind: Option<&str>, set: &[(String, String)], engine: &Fake) -> Result<Vec<Found>, String> {
-        find(source, None, root.map(Path::new), &Asked { jobs: &[], kind, set, env: &|_| None, host: "h", volumes: engine })
+    fn found(
+        source: &str,
+        root: Option<&str>,
+        kind: Option<&str>,
+        set: &[(String, String)],
+        engine: &Fake,
+    ) -> Result<Vec<FoundVolume>, String> {
+        find(source, None, root.map(Path::new), &Selection { jobs: &[], kind, set, env: &|_| None, host: "h", volumes: engine })
     }
 
     #[test]

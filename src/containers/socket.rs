@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 
-use super::volume::{Volume, Volumes, Written, WrittenList};
+use super::volume::{Volume, VolumeJson, VolumeListJson, Volumes};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Volumes for Engine {
     fn named(&self, name: &str) -> Result<Option<Volume>, String> {
         let mut url = url()?;
         url.path_segments_mut().map_err(|()| "no URL".to_owned())?.push(name);
-        let found: Option<Written> = self.ask(url)?;
+        let found: Option<VolumeJson> = self.ask(url)?;
         match found {
             Some(found) if found.name != name => Err(format!("{}: asked for the volume `{name}` it told of another one", self.shown())),
             found => Ok(found.map(Volume::from)),
@@ -66,7 +66,7 @@ impl Volumes for Engine {
     fn labelled(&self, label: &str) -> Result<Vec<Volume>, String> {
         let mut url = url()?;
         url.query_pairs_mut().append_pair("filters", &serde_json::json!({ "label": [label] }).to_string());
-        let list: Option<WrittenList> = self.ask(url)?;
+        let list: Option<VolumeListJson> = self.ask(url)?;
         let all = list.and_then(|list| list.volumes).unwrap_or_default().into_iter().map(Volume::from);
         let mut found: Vec<Volume> = all.filter(|volume| volume.labels.contains_key(label)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));

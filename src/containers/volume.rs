@@ -52,7 +52,7 @@ impl Volumes for NoVolumes {
 
 /// A volume as the API writes it: what has no value is null, or left out.
 #[derive(Debug, Deserialize)]
-pub struct Written {
+pub struct VolumeJson {
     #[serde(rename = "Name")]
     pub name: String,
     #[serde(rename = "Driver", default)]
@@ -65,13 +65,13 @@ pub struct Written {
 
 /// A list of them as the API writes it.
 #[derive(Debug, Deserialize)]
-pub struct WrittenList {
+pub struct VolumeListJson {
     #[serde(rename = "Volumes")]
-    pub volumes: Option<Vec<Written>>,
+    pub volumes: Option<Vec<VolumeJson>>,
 }
 
-impl From<Written> for Volume {
-    fn from(written: Written) -> Self {
+impl From<VolumeJson> for Volume {
+    fn from(written: VolumeJson) -> Self {
         Self {
             name: written.name,
             driver: written.driver.unwrap_or_default(),

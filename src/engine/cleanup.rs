@@ -117,7 +117,7 @@ fn gone(change: &Change) -> Option<&Entry> {
 }
 
 /// What a tree is to be like after a plan.
-pub struct Wanted<'a> {
+pub struct CleanupScope<'a> {
     pub rules: &'a KeyRules,
     pub plan: &'a Path,
     /// Two readers of the manifest that the tree is to be like, from its first record: it is gone through twice.
@@ -129,8 +129,8 @@ pub struct Wanted<'a> {
 /// Removes from a tree: files go to `kept/` if `keeps`, then empty directories go. A path that has another
 /// kind now was made way for already, and so was one whose name the disk takes for that of something in the
 /// manifest: what is there is the new one. What the tree refuses is noted, and the others go.
-pub async fn tree(tree: &Arc<dyn Tree>, wanted: Wanted<'_>, undone: &mut Undone) -> Result<()> {
-    let Wanted { rules, plan, manifest: [names, mut now], keeps } = wanted;
+pub async fn tree(tree: &Arc<dyn Tree>, wanted: CleanupScope<'_>, undone: &mut Undone) -> Result<()> {
+    let CleanupScope { rules, plan, manifest: [names, mut now], keeps } = wanted;
     let taken = if rules.folds() { taken(rules, plan, names)? } else { HashSet::new() };
     let is_taken = |place: &[u8]| !taken.is_empty() && taken.contains(&Hash::of(&folded(place)));
     let mut open: Vec<Vec<u8>> = Vec::new();

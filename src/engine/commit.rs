@@ -10,7 +10,7 @@ use std::path::Path;
 use super::destination::{Destination, Head, Listed};
 use super::machine::PROGRAM;
 use crate::error::{Error, Result};
-use crate::manifest::{KnownStamps, Step, Weave, Woven, troubles};
+use crate::manifest::{KnownStamps, ManifestMerge, MergedManifest, Step, troubles};
 use crate::model::{Change, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
 use crate::plan::Facts;
 use crate::spool::{Joined, Reader, Sorted};
@@ -43,9 +43,9 @@ pub fn weave(
     facts: &Facts,
     scan_start: Time,
     cache: &Path,
-) -> Result<(Woven, Figures)> {
+) -> Result<(MergedManifest, Figures)> {
     let inner = destination.head.as_ref().map_or(&[][..], |h| &h.inner);
-    let mut weave = Weave::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
+    let mut weave = ManifestMerge::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
     let mut figures =
         Figures { counts: Counts { unchanged: facts.counts.unchanged, skipped: facts.counts.skipped, ..Counts::default() }, copied: 0 };
     let mut lines = Reader::<Line>::open(plan)?;
@@ -134,7 +134,7 @@ fn retire(destination: &Destination) -> Result<Vec<Hash>> {
 
 /// Puts the pages and creates the snapshot. Fails with [`Error::Busy`] if another run with changes was
 /// faster; one without changes in between is no obstacle.
-pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven: Woven, cache: Option<String>) -> Result<u64> {
+pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven: MergedManifest, cache: Option<String>) -> Result<u64> {
     let Some(head) = destination.head.clone() else { return Err(Error::Usage("a commit without a format".into())) };
     let packed = &woven.packed;
     if let Some(object) = &packed.object {

@@ -16,7 +16,7 @@ use crate::model::{Change, Entry, Kind, RelPath};
 use crate::spool::Reader;
 use crate::transfer::{Line, Undone};
 
-struct Open {
+struct OpenDir {
     entry: Entry,
     dirty: bool,
 }
@@ -32,7 +32,7 @@ pub async fn settle(
     undone: &mut Undone,
 ) -> Result<()> {
     let mut lines = Reader::<Line>::open(plan)?;
-    let mut stack: Vec<Open> = Vec::new();
+    let mut stack: Vec<OpenDir> = Vec::new();
     let mut setter = Setter { tree, waiting: Vec::new(), undone };
     let mut next_dir = next_directory(&mut entries, &skip)?;
     while let Some(line) = lines.next_line()? {
@@ -46,7 +46,7 @@ pub async fn settle(
             let Some(entry) = next_dir.take() else { break };
             if path.as_bytes().starts_with(entry.path.as_bytes()) {
                 close(&mut setter, &mut stack, &entry.path, &meta).await?;
-                stack.push(Open { entry, dirty: false });
+                stack.push(OpenDir { entry, dirty: false });
             }
             next_dir = next_directory(&mut entries, &skip)?;
         }
@@ -116,7 +116,7 @@ fn next_directory(entries: &mut CacheReader, skip: &impl Fn(&Entry) -> bool) -> 
 }
 
 /// Leaves the directories that `path` does not lie in.
-async fn close(setter: &mut Setter<'_>, stack: &mut Vec<Open>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
+async fn close(setter: &mut Setter<'_>, stack: &mut Vec<OpenDir>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
     while let Some(open) = stack.pop_if(|open| !path.as_bytes().starts_with(open.entry.path.as_bytes())) {
         if open.dirty {
             setter.push(open.entry.path.bare(), meta(&open.entry)).await?;

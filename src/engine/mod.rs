@@ -36,7 +36,7 @@ mod warning;
 
 pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};
-pub use control::Report;
+pub use control::RunControl;
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
 pub use locked::Locked;

@@ -17,7 +17,7 @@ use super::machine::{Machine, PROGRAM};
 use super::outcome::Outcome;
 use super::query::newest;
 use crate::error::{Error, Result};
-use crate::manifest::{Held, Records};
+use crate::manifest::{Records, StoredRecord};
 use crate::model::{bounds, span};
 
 /// What is said of a record that cannot be understood.
@@ -115,7 +115,9 @@ pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&s
 /// a source that never comes back is to be noticed by its age.
 pub async fn leave_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
-    let Some(Held { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else { return Ok(()) };
+    let Some(StoredRecord { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else {
+        return Ok(());
+    };
     let ran = before.ran.clone().or_else(|| Some(modified.to_rfc3339_opts(SecondsFormat::Secs, true)));
     let record = RunRecord { unread: 0, seconds: 0.0, ..before };
     let record = RunRecord { result: SKIPPED.into(), ran, message: Some(message.into()), ..about(record, machine, job, kind, 0) };
@@ -248,13 +250,13 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     match check {
         Ok(None) => {}
-        Ok(Some(Held { record, modified, .. })) => {
+        Ok(Some(StoredRecord { record, modified, .. })) => {
             (row.checked, row.check_age, row.check_result) = (Some(shown(modified)), Some(age(modified)), Some(record.result));
         }
         Err(Error::Damaged { .. }) => row.check_result = Some(UNREADABLE.to_owned()),
         Err(error) => return Err(error),
     }
-    if let Some(Held { record: run, modified: time, .. }) = run {
+    if let Some(StoredRecord { record: run, modified: time, .. }) = run {
         let before = run.ran.as_deref().and_then(|ran| DateTime::parse_from_rfc3339(ran).ok());
         let time = before.map_or(time, |before| before.with_timezone(&Utc).min(time));
         (row.ran, row.age, row.ahead) = (Some(shown(time)), Some(age(time)), ahead(time));

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::scan::{Filter, Idle, Why};
+use crate::scan::{ExcludeReason, Filter, Idle};
 
 /// Something to be told of a run that committed; the text inside says why, or what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Note {
 
     /// What a filter has to tell after it was used on a whole tree.
     pub fn of(filter: &Filter, source: Option<&Path>) -> Vec<Self> {
-        let (never, nothing): (Vec<_>, Vec<_>) = filter.idle(source).into_iter().partition(|idle| idle.why != Why::Nothing);
+        let (never, nothing): (Vec<_>, Vec<_>) = filter.idle(source).into_iter().partition(|idle| idle.why != ExcludeReason::Nothing);
         let more = nothing.len().saturating_sub(Self::NAMED);
         let named = never.into_iter().chain(nothing.into_iter().take(Self::NAMED)).map(Self::Idle);
         named.chain((more > 0).then_some(Self::MoreIdle(more))).collect()

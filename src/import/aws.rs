@@ -7,7 +7,7 @@ use super::document::{Document, plain, trimmed, with_settings};
 use super::dumps::{dump, line, repacked, without_secret};
 use super::flags::{Arg, parse};
 use super::notes::Notes;
-use super::rules::{Rules, from_aws};
+use super::rules::{PatternRules, from_aws};
 use super::tree::Node;
 use super::words::{assignment, commands};
 
@@ -105,7 +105,7 @@ fn one(words: Vec<String>, document: &mut Document, notes: &mut Notes) {
     let last = |text: &str| trimmed(text).rsplit('/').next().unwrap_or_default().trim_matches(['$', '{', '}', '.']).to_owned();
     let name = document.name(&Some(last(from)).filter(|name| !name.is_empty()).unwrap_or_else(|| last(to)));
     let (source, url) = (plain(from, &name, notes), plain(to, &name, notes));
-    let mut said = Said { options: Node::map().with("adopt", true), ..Said::default() };
+    let mut said = AwsArgs { options: Node::map().with("adopt", true), ..AwsArgs::default() };
     for arg in &args {
         if let Arg::Flag(flag, value) = arg {
             said.flag(flag, value.as_deref().unwrap_or_default(), &name, notes);
@@ -133,8 +133,8 @@ fn one(words: Vec<String>, document: &mut Document, notes: &mut Notes) {
 }
 
 #[derive(Debug, Default)]
-struct Said {
-    rules: Rules,
+struct AwsArgs {
+    rules: PatternRules,
     options: Node,
     settings: Vec<(&'static str, String)>,
     deletes: bool,
@@ -142,7 +142,7 @@ struct Said {
     plain: Vec<String>,
 }
 
-impl Said {
+impl AwsArgs {
     fn flag(&mut self, name: &str, value: &str, at: &str, notes: &mut Notes) {
         match name {
             "--exclude" | "--include" => self.rules.0.extend(from_aws(value, name == "--include")),

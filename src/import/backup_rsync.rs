@@ -5,8 +5,8 @@
 
 use super::document::{Document, plain, trimmed, url_of};
 use super::notes::Notes;
-use super::rsync::Said;
-use super::rules::Rules;
+use super::rsync::RsyncArgs;
+use super::rules::PatternRules;
 use super::tree::Node;
 use super::words::split;
 
@@ -133,22 +133,22 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
 }
 
 /// The words of a process behind its program, in that program's language.
-fn program(words: &[String], name: &str, notes: &mut Notes) -> Said {
+fn program(words: &[String], name: &str, notes: &mut Notes) -> RsyncArgs {
     let is = |word: &String, program: &str| word.rsplit('/').next() == Some(program);
     let behind = |program: &str| words.iter().position(|word| is(word, program)).map(|at| &words[at + 1..]);
     if let Some(words) = behind("rsync").filter(|_| behind("gsutil").is_none() && behind("gcloud").is_none()) {
-        return Said::by_rsync(words, name, notes);
+        return RsyncArgs::by_rsync(words, name, notes);
     }
     if let Some(words) = behind("gsutil").or_else(|| behind("gcloud")) {
-        return Said::by_gsutil(words, name, notes);
+        return RsyncArgs::by_gsutil(words, name, notes);
     }
     let program = words.first().map_or("", String::as_str);
     notes.left_out(name, format!("the flags of `{program}`: offsite knows those of rsync and gsutil"));
-    Said { deletes: true, recursive: true, ..Said::default() }
+    RsyncArgs { deletes: true, recursive: true, ..RsyncArgs::default() }
 }
 
 /// What a process did otherwise than a mirror.
-fn told(said: &Said, words: &[String], name: &str, notes: &mut Notes) {
+fn told(said: &RsyncArgs, words: &[String], name: &str, notes: &mut Notes) {
     if !said.plain.is_empty() {
         notes.different(name, format!("no longer needed, offsite does so by itself or shows it: {}", said.plain.join(" ")));
     }
@@ -174,7 +174,7 @@ fn told(said: &Said, words: &[String], name: &str, notes: &mut Notes) {
     }
 }
 
-fn job(backup: &Node, name: &str, said: &Said, words: &[String], notes: &mut Notes) -> Result<Node, String> {
+fn job(backup: &Node, name: &str, said: &RsyncArgs, words: &[String], notes: &mut Notes) -> Result<Node, String> {
     let mut job = Node::map();
     if let Some(comment) = backup.get("comment") {
         job.put("comment", comment.clone());
@@ -192,7 +192,7 @@ fn job(backup: &Node, name: &str, said: &Said, words: &[String], notes: &mut Not
     }
     let mut all = Node::map().with("adopt", true);
     said.options.iter().for_each(|(key, value)| all.put(key, value.clone()));
-    let mut rules = Rules::first_wins(said.rules.clone());
+    let mut rules = PatternRules::first_wins(said.rules.clone());
     reached(&mut rules, name, notes);
     rules.put(&mut all);
     let mut options = Node::map().with("*", all);
@@ -217,7 +217,7 @@ fn job(backup: &Node, name: &str, said: &Said, words: &[String], notes: &mut Not
 }
 
 /// The options of one type: more flags for the same program.
-fn typed(text: &str, process: &Said, words: &[String], at: &str, notes: &mut Notes) -> Result<Node, String> {
+fn typed(text: &str, process: &RsyncArgs, words: &[String], at: &str, notes: &mut Notes) -> Result<Node, String> {
     if text.contains('$') {
         notes.mended(at, "variables in `options` were not expanded; here they are");
     }
@@ -230,14 +230,14 @@ fn typed(text: &str, process: &Said, words: &[String], at: &str, notes: &mut Not
             .mended(at, "these are flags of rsync's, which gsutil does not have: it refused to run; here they are what they mean to rsync");
     }
     let said = match google && !foreign {
-        true => Said::by_gsutil(&[&["rsync".to_owned()], &flags[..]].concat(), at, notes),
-        false => Said::by_rsync(&flags, at, notes),
+        true => RsyncArgs::by_gsutil(&[&["rsync".to_owned()], &flags[..]].concat(), at, notes),
+        false => RsyncArgs::by_rsync(&flags, at, notes),
     };
     let mut node = Node::map();
     said.options.iter().for_each(|(key, value)| node.put(key, value.clone()));
-    let mut rules = Rules::first_wins(said.rules.clone());
+    let mut rules = PatternRules::first_wins(said.rules.clone());
     // Those of the process stand first on the command line, so they win; offsite's last one wins.
-    let of_process = Rules::first_wins(process.rules.clone());
+    let of_process = PatternRules::first_wins(process.rules.clone());
     if rules.has_includes() || of_process.has_includes() {
         rules.0.extend(of_process.0);
     }
@@ -252,7 +252,7 @@ fn typed(text: &str, process: &Said, words: &[String], at: &str, notes: &mut Not
     Ok(node)
 }
 
-fn reached(rules: &mut Rules, at: &str, notes: &mut Notes) {
+fn reached(rules: &mut PatternRules, at: &str, notes: &mut Notes) {
     for pattern in rules.reach() {
         notes.mended(
             at,

@@ -3,11 +3,11 @@
 //! Owns what its settings become: the target's URL, the rules of the exclude file, ages as what is kept.
 //! Invariant: no value of a password or a key leaves this module.
 
-use super::Old;
+use super::ForeignConfig;
 use super::document::{Document, percent, plain, trimmed, with_settings};
 use super::flags::{Arg, parse};
 use super::notes::Notes;
-use super::rules::{Rule, Rules, below, from_duplicity};
+use super::rules::{PatternRule, PatternRules, below, from_duplicity};
 use super::tree::Node;
 use super::words::{assignment, commands, split};
 use crate::config::values;
@@ -32,9 +32,9 @@ const PLAIN: [&str; 12] = [
 ];
 const VALUED: &str = "--volsize --full-if-older-than --s3-endpoint-url --s3-region-name --exclude --include --exclude-if-present --exclude-filelist --include-filelist --num-retries --backend-retry-delay --archive-dir --tempdir --name --ssh-options --timeout --verbosity --concurrency --max-blocksize --file-prefix --ssh-backend --log-file --encrypt-key --gpg-options";
 
-type Settings = Vec<(String, String)>;
+type DuplySettings = Vec<(String, String)>;
 
-pub fn import(old: &Old, notes: &mut Notes) -> Result<Document, String> {
+pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String> {
     let settings = settings(&old.text)?;
     let value =
         |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone()).filter(|v| !v.is_empty());
@@ -72,9 +72,9 @@ pub fn import(old: &Old, notes: &mut Notes) -> Result<Document, String> {
 }
 
 /// The assignments of a conf, with `export` or without.
-fn settings(text: &str) -> Result<Settings, String> {
+fn settings(text: &str) -> Result<DuplySettings, String> {
     let words = commands(text)?.into_iter().flat_map(|words| words.into_iter().filter(|word| word != "export"));
-    let mut all: Settings = Vec::new();
+    let mut all: DuplySettings = Vec::new();
     for word in words {
         if let Some((name, value)) = assignment(&word) {
             // NAME="$NAME more" is how the conf adds to one.
@@ -87,7 +87,7 @@ fn settings(text: &str) -> Result<Settings, String> {
 }
 
 /// Notes on what has no place in the config.
-fn told(settings: &Settings, name: &str, notes: &mut Notes) {
+fn told(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     notes.left_to_do(name, "what duplicity wrote stays where it is, and offsite does not read it: keep it until you no longer need it. The new copy goes to a directory `offsite` beside it");
     let set = |key: &str| settings.iter().any(|(known, value)| known == key && !value.is_empty());
     if settings.iter().any(|(key, value)| key.starts_with("GPG_KEY") && value != "disabled") || set("GPG_PW") {
@@ -179,7 +179,7 @@ fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Re
 }
 
 /// The exclude file and the globs of DUPL_PARAMS: the first that matches decides.
-fn rules(old: &Old, parameters: &Parameters, source: &str, notes: &mut Notes) -> Rules {
+fn rules(old: &ForeignConfig, parameters: &Parameters, source: &str, notes: &mut Notes) -> PatternRules {
     let file = old.beside.iter().find(|(name, _)| name == "exclude").map_or("", |(_, text)| text.as_str());
     let of_line = |line: &str| {
         let line = line.trim();
@@ -194,12 +194,12 @@ fn rules(old: &Old, parameters: &Parameters, source: &str, notes: &mut Notes) ->
     for (keep, glob) in parameters.globs.iter().cloned().chain(file.lines().filter_map(of_line)) {
         match from_duplicity(&glob, source) {
             // What is taken is taken with all below it, whatever comes later in the list.
-            Ok(pattern) if keep => rules.extend([below(&pattern), pattern].map(|pattern| Rule { keep, pattern })),
-            Ok(pattern) => rules.push(Rule { keep, pattern }),
+            Ok(pattern) if keep => rules.extend([below(&pattern), pattern].map(|pattern| PatternRule { keep, pattern })),
+            Ok(pattern) => rules.push(PatternRule { keep, pattern }),
             Err(what) => notes.left_out("exclude", what),
         }
     }
-    Rules::first_wins(rules)
+    PatternRules::first_wins(rules)
 }
 
 /// Ages and counts of backups as snapshots that stay.

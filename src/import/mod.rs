@@ -26,7 +26,7 @@ mod tests;
 
 use crate::error::{Error, Result};
 
-pub use notes::{Kind, Note};
+pub use notes::{ImportNote, NoteKind};
 pub use tree::Node;
 
 /// A system whose set-up is taken over.
@@ -40,7 +40,7 @@ pub enum System {
 
 /// An old config as it was found.
 #[derive(Debug, Clone, Default)]
-pub struct Old {
+pub struct ForeignConfig {
     /// Its path, for messages; for duply the path of `conf`.
     pub path: String,
     pub text: String,
@@ -54,14 +54,14 @@ pub struct Imported {
     pub system: System,
     /// A config that `offsite config check` takes.
     pub config: Node,
-    pub notes: Vec<Note>,
+    pub notes: Vec<ImportNote>,
 }
 
 /// Makes a config of an old one, of the system that is named or that it looks like.
 ///
 /// # Errors
 /// [`Error::Usage`] for what is none of them, or cannot be read as what it is.
-pub fn import(old: &Old, from: Option<System>) -> Result<Imported> {
+pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
     let fail = |what: String| Error::Usage(format!("{}: {what}", old.path));
     let system = from.or_else(|| told_by(old)).ok_or_else(|| {
         fail("this looks like none of backup-rsync's JSON, a duply profile, phpbu's XML or JSON, a script with `aws s3 sync`; --from says which it is".into())
@@ -82,7 +82,7 @@ pub fn import(old: &Old, from: Option<System>) -> Result<Imported> {
 }
 
 /// By what it is, not by its name.
-fn told_by(old: &Old) -> Option<System> {
+fn told_by(old: &ForeignConfig) -> Option<System> {
     let text = old.text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('<') {
         return text.contains("<phpbu").then_some(System::Phpbu);

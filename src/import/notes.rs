@@ -8,7 +8,7 @@ use serde::Serialize;
 /// What a note is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum NoteKind {
     /// A defect of the old set-up that the new one does not have.
     Mended,
     /// It is done, but not as before.
@@ -21,8 +21,8 @@ pub enum Kind {
 
 /// One thing to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Note {
-    pub kind: Kind,
+pub struct ImportNote {
+    pub kind: NoteKind,
     /// The job, destination or option of the old config that it is about; empty for all of it.
     pub at: String,
     pub text: String,
@@ -30,27 +30,27 @@ pub struct Note {
 
 /// Notes in the order in which they came up.
 #[derive(Debug, Clone, Default)]
-pub struct Notes(pub Vec<Note>);
+pub struct Notes(pub Vec<ImportNote>);
 
 impl Notes {
     pub fn mended(&mut self, at: &str, text: impl Into<String>) {
-        self.add(Kind::Mended, at, text.into());
+        self.add(NoteKind::Mended, at, text.into());
     }
 
     pub fn different(&mut self, at: &str, text: impl Into<String>) {
-        self.add(Kind::Different, at, text.into());
+        self.add(NoteKind::Different, at, text.into());
     }
 
     pub fn left_out(&mut self, at: &str, text: impl Into<String>) {
-        self.add(Kind::LeftOut, at, text.into());
+        self.add(NoteKind::LeftOut, at, text.into());
     }
 
     pub fn left_to_do(&mut self, at: &str, text: impl Into<String>) {
-        self.add(Kind::ToDo, at, text.into());
+        self.add(NoteKind::ToDo, at, text.into());
     }
 
-    fn add(&mut self, kind: Kind, at: &str, text: String) {
-        let note = Note { kind, at: at.to_owned(), text: offsite_backends::error::scrub(&text) };
+    fn add(&mut self, kind: NoteKind, at: &str, text: String) {
+        let note = ImportNote { kind, at: at.to_owned(), text: offsite_backends::error::scrub(&text) };
         if !self.0.contains(&note) {
             self.0.push(note);
         }

@@ -9,9 +9,9 @@ use super::dumps::{dump, line, repacked};
 use super::notes::Notes;
 use super::phpbu_dumps::{checks, command};
 use super::phpbu_places::{keep, remote_cleanup, sync_url, undated};
-use super::phpbu_read::{Backup, Configuration, Part, read};
+use super::phpbu_read::{Backup, Configuration, PhpbuPart, read};
 use super::phpbu_values::{ignored, value};
-use super::rules::{Rule, Rules, from_rsync};
+use super::rules::{PatternRule, PatternRules, from_rsync};
 use super::tree::Node;
 
 pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
@@ -88,7 +88,7 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
 
 /// The command that makes a snapshot of the archives which a sync sent, from where they are on this machine.
 /// None where a date is in the path, or a character that the shell or a rule takes for something else.
-fn taking_over(backup: &Backup, sync: &Part, url: &str, at: &str) -> Option<String> {
+fn taking_over(backup: &Backup, sync: &PhpbuPart, url: &str, at: &str) -> Option<String> {
     let (place, settings) = url.split_at(url.find('?').unwrap_or(url.len()));
     let place = place.strip_suffix(at)?.strip_suffix('/')?;
     let (dirname, filename) = (backup.target.get("dirname")?, backup.target.get("filename")?);
@@ -169,11 +169,11 @@ fn directory(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> bo
     true
 }
 
-fn excludes(part: &Part, at: &str, notes: &mut Notes) -> Rules {
-    let mut rules = Rules::default();
+fn excludes(part: &PhpbuPart, at: &str, notes: &mut Notes) -> PatternRules {
+    let mut rules = PatternRules::default();
     for pattern in part.get("exclude").unwrap_or_default().split([':', ',']).map(str::trim).filter(|pattern| !pattern.is_empty()) {
         match from_rsync(pattern.trim_start_matches("./")) {
-            Ok(pattern) => rules.0.push(Rule { keep: false, pattern: pattern.replace('$', "$$") }),
+            Ok(pattern) => rules.0.push(PatternRule { keep: false, pattern: pattern.replace('$', "$$") }),
             Err(what) => notes.left_out(at, what),
         }
     }

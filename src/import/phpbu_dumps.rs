@@ -4,7 +4,7 @@
 //! the note says where the program finds it.
 
 use super::notes::Notes;
-use super::phpbu_read::Part;
+use super::phpbu_read::PhpbuPart;
 use super::phpbu_values::{ignored, value};
 
 /// A dump program: its name, the options that become flags with values, those that are switches, where it finds its password.
@@ -51,7 +51,7 @@ const MONGODUMP: Program = Program {
 const REDIS: Program = Program { name: "redis-cli", flags: &[("host", "-h"), ("port", "-p")], switches: &[], secret: "$REDISCLI_AUTH" };
 
 /// The command of a dump source, and a name for what it writes.
-pub fn command(part: &Part, at: &str, notes: &mut Notes) -> Option<(String, Vec<String>)> {
+pub fn command(part: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<(String, Vec<String>)> {
     let program = match part.kind.as_str() {
         "mysqldump" => MYSQLDUMP,
         "pgdump" => PG_DUMP,
@@ -84,7 +84,7 @@ pub fn command(part: &Part, at: &str, notes: &mut Notes) -> Option<(String, Vec<
 }
 
 /// Which databases, as the end of the command line; the suffix of what comes out.
-fn what(part: &Part, databases: &[String], words: &mut Vec<String>, known: &mut Vec<&str>) -> &'static str {
+fn what(part: &PhpbuPart, databases: &[String], words: &mut Vec<String>, known: &mut Vec<&str>) -> &'static str {
     match part.kind.as_str() {
         "mysqldump" => {
             known.extend(["tables", "ignoreTables"]);
@@ -114,13 +114,13 @@ fn what(part: &Part, databases: &[String], words: &mut Vec<String>, known: &mut 
     }
 }
 
-fn listed(part: &Part, name: &str) -> Vec<String> {
+fn listed(part: &PhpbuPart, name: &str) -> Vec<String> {
     let all = part.get(name).unwrap_or_default().split(',').map(str::trim);
     all.filter(|one| !one.is_empty()).map(|one| one.replace('$', "$$")).collect()
 }
 
 /// The least size and the largest shrinking of a dump.
-pub fn checks(checks: &[Part], at: &str, notes: &mut Notes) -> (Option<String>, Option<String>) {
+pub fn checks(checks: &[PhpbuPart], at: &str, notes: &mut Notes) -> (Option<String>, Option<String>) {
     let (mut min_size, mut max_shrink) = (None, None);
     for check in checks {
         let value = check.get("value").unwrap_or_default();

@@ -4,7 +4,7 @@
 
 use super::document::{percent, with_settings};
 use super::notes::Notes;
-use super::phpbu_read::Part;
+use super::phpbu_read::PhpbuPart;
 use super::phpbu_values::{ignored, value};
 use super::tree::Node;
 
@@ -32,7 +32,7 @@ const KNOWN: [&str; 19] = [
 ];
 
 /// Where a sync goes, without what logs in.
-pub fn sync_url(sync: &Part, at: &str, notes: &mut Notes) -> Option<String> {
+pub fn sync_url(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<String> {
     let of = |name: &str, notes: &mut Notes| sync.get(name).map(|text| value(text, at, notes));
     let path = undated(&of("path", notes).unwrap_or_default());
     let below = |root: &str| {
@@ -77,7 +77,7 @@ pub fn sync_url(sync: &Part, at: &str, notes: &mut Notes) -> Option<String> {
 }
 
 /// A server with ssh; `below` puts the path behind it.
-fn ssh_url(sync: &Part, path: &str, below: &dyn Fn(&str) -> String, at: &str, notes: &mut Notes) -> String {
+fn ssh_url(sync: &PhpbuPart, path: &str, below: &dyn Fn(&str) -> String, at: &str, notes: &mut Notes) -> String {
     let mut of = |name: &str| sync.get(name).map(|text| value(text, at, notes)).unwrap_or_default();
     let (host, user, port, key) = (of("host"), of("user"), of("port"), of("privateKey"));
     let user = if user.is_empty() { user } else { format!("{user}@") };
@@ -91,13 +91,13 @@ fn ssh_url(sync: &Part, path: &str, below: &dyn Fn(&str) -> String, at: &str, no
 }
 
 /// The `cleanup.*` options of a sync.
-pub fn remote_cleanup(sync: &Part, at: &str, notes: &mut Notes) -> Option<Node> {
+pub fn remote_cleanup(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<Node> {
     let kind = sync.get("cleanup.type")?.to_owned();
-    keep(&Part { kind, options: sync.options.clone() }, "cleanup.", at, notes)
+    keep(&PhpbuPart { kind, options: sync.options.clone() }, "cleanup.", at, notes)
 }
 
 /// A cleanup as what is kept.
-pub fn keep(part: &Part, prefix: &str, at: &str, notes: &mut Notes) -> Option<Node> {
+pub fn keep(part: &PhpbuPart, prefix: &str, at: &str, notes: &mut Notes) -> Option<Node> {
     let of = |name: &str| part.get(&format!("{prefix}{name}"));
     let number = |name: &str| of(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     match part.kind.as_str() {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn steps_add_up() {
         let options = [("daysToKeepAll", "7"), ("daysToKeepDaily", "14"), ("weeksToKeepWeekly", "4"), ("yearsToKeepYearly", "1")];
-        let part = Part { kind: "stepwise".into(), options: options.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec() };
+        let part = PhpbuPart { kind: "stepwise".into(), options: options.map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec() };
         let keep = keep(&part, "", "x", &mut Notes::default()).unwrap();
         assert_eq!(serde_json::to_string(&keep).unwrap(), r#"{"within":"7d","daily":21,"weekly":7,"monthly":14}"#);
     }

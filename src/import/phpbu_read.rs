@@ -9,12 +9,12 @@ use super::tree::Node;
 
 /// A source, a check, a sync … : its type, and its options in order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Part {
+pub struct PhpbuPart {
     pub kind: String,
     pub options: Vec<(String, String)>,
 }
 
-impl Part {
+impl PhpbuPart {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
@@ -29,17 +29,17 @@ impl Part {
 pub struct Backup {
     pub name: String,
     pub stop_on_failure: bool,
-    pub source: Part,
-    pub target: Part,
-    pub checks: Vec<Part>,
-    pub crypt: Option<Part>,
-    pub syncs: Vec<Part>,
-    pub cleanup: Option<Part>,
+    pub source: PhpbuPart,
+    pub target: PhpbuPart,
+    pub checks: Vec<PhpbuPart>,
+    pub crypt: Option<PhpbuPart>,
+    pub syncs: Vec<PhpbuPart>,
+    pub cleanup: Option<PhpbuPart>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Configuration {
-    pub loggers: Vec<Part>,
+    pub loggers: Vec<PhpbuPart>,
     pub backups: Vec<Backup>,
     /// Keys of the whole that are neither.
     pub others: Vec<String>,
@@ -61,13 +61,13 @@ pub fn read(text: &str) -> Result<Configuration, String> {
 }
 
 /// A part: attributes and `<option name value/>` are options alike.
-fn part(element: Element<'_, '_>) -> Part {
+fn part(element: Element<'_, '_>) -> PhpbuPart {
     let attributes = element.attributes().filter(|a| a.name() != "type").map(|a| (a.name().to_owned(), a.value().to_owned()));
     let options = element.children().filter(|child| child.has_tag_name("option")).map(|option| {
         let value = option.attribute("value").or_else(|| option.text()).unwrap_or_default();
         (option.attribute("name").unwrap_or_default().to_owned(), value.trim().to_owned())
     });
-    Part { kind: element.attribute("type").unwrap_or_default().to_owned(), options: attributes.chain(options).collect() }
+    PhpbuPart { kind: element.attribute("type").unwrap_or_default().to_owned(), options: attributes.chain(options).collect() }
 }
 
 fn from_xml(root: Element<'_, '_>) -> Configuration {
@@ -112,8 +112,8 @@ fn from_json(root: &Node) -> Configuration {
     out
 }
 
-fn json_part(node: &Node) -> Part {
-    let mut out = Part::default();
+fn json_part(node: &Node) -> PhpbuPart {
+    let mut out = PhpbuPart::default();
     for (key, value) in node.entries() {
         match (key.as_str(), value) {
             ("type", value) => out.kind = value.text().unwrap_or_default(),

@@ -1,10 +1,10 @@
 //! Options and values of phpbu that several of its parts have.
 
 use super::notes::Notes;
-use super::phpbu_read::Part;
+use super::phpbu_read::PhpbuPart;
 
 /// Options that nobody looked at.
-pub fn ignored(part: &Part, known: &[&str], at: &str, notes: &mut Notes) {
+pub fn ignored(part: &PhpbuPart, known: &[&str], at: &str, notes: &mut Notes) {
     for (name, _) in part.options.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         notes.left_out(at, format!("the option {name} of {}", part.kind));
     }

@@ -4,14 +4,14 @@
 
 use super::flags::{Arg, parse};
 use super::notes::Notes;
-use super::rules::{Rule, from_regex, from_rsync};
+use super::rules::{PatternRule, from_regex, from_rsync};
 use super::tree::Node;
 
 /// What a command line says.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct RsyncArgs {
     /// In the order of the command line.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<PatternRule>,
     pub options: Vec<(String, Node)>,
     pub deletes: bool,
     pub deletes_excluded: bool,
@@ -32,7 +32,7 @@ fn is(list: &str, name: &str) -> bool {
     list.split(' ').any(|known| known == name)
 }
 
-impl Said {
+impl RsyncArgs {
     /// The flags of rsync, behind the program's name.
     pub fn by_rsync(words: &[String], at: &str, notes: &mut Notes) -> Self {
         let mut said = Self::default();
@@ -80,7 +80,7 @@ impl Said {
 
     fn rule(&mut self, keep: bool, pattern: &str, at: &str, notes: &mut Notes) {
         match from_rsync(pattern) {
-            Ok(pattern) => self.rules.push(Rule { keep, pattern }),
+            Ok(pattern) => self.rules.push(PatternRule { keep, pattern }),
             Err(what) => notes.left_out(at, what),
         }
     }
@@ -139,7 +139,7 @@ impl Said {
                     notes.mended(at, format!("-x `{value}`: gsutil's paths have no slash in front, so it left out nothing; it is taken as it was meant, from the top of the source"));
                 }
                 match from_regex(value) {
-                    Ok(patterns) => self.rules.extend(patterns.into_iter().map(|pattern| Rule { keep: false, pattern })),
+                    Ok(patterns) => self.rules.extend(patterns.into_iter().map(|pattern| PatternRule { keep: false, pattern })),
                     Err(what) => notes.left_out(at, what),
                 }
             }
@@ -167,7 +167,7 @@ mod tests {
     fn every_flag_goes_somewhere() {
         let mut notes = Notes::default();
         let line = "-avx --delete --bwlimit=500 -e 'ssh -p 2222 -i key' --exclude '*.tmp' -f '+ keep/' --max-size=1G --stats /from/";
-        let said = Said::by_rsync(&split(line).unwrap(), "files", &mut notes);
+        let said = RsyncArgs::by_rsync(&split(line).unwrap(), "files", &mut notes);
         assert_eq!((said.deletes, said.recursive, said.port.as_deref()), (true, true, Some("2222")));
         assert_eq!(said.operands, ["/from/"]);
         assert_eq!(said.options, [("one_file_system".to_owned(), true.into()), ("limit_upload".to_owned(), "500K".into())]);

@@ -9,18 +9,18 @@ use crate::scan::Filter;
 
 /// One rule, in gitignore's syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct PatternRule {
     pub keep: bool,
     pub pattern: String,
 }
 
 /// Rules in the order in which offsite has them: the last that matches decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rules(pub Vec<Rule>);
+pub struct PatternRules(pub Vec<PatternRule>);
 
-impl Rules {
+impl PatternRules {
     /// Of rules of which the first that matches decides.
-    pub fn first_wins(mut rules: Vec<Rule>) -> Self {
+    pub fn first_wins(mut rules: Vec<PatternRule>) -> Self {
         rules.reverse();
         Self(rules)
     }
@@ -57,11 +57,11 @@ impl Rules {
     }
 
     fn push(&mut self, keep: bool, pattern: String) {
-        self.0.push(Rule { keep, pattern });
+        self.0.push(PatternRule { keep, pattern });
     }
 
     fn keeps(&self, above: &str, name: &str) -> bool {
-        let line = |rule: &Rule| if rule.keep { Filter::taking(&rule.pattern) } else { Filter::leaving_out(&rule.pattern) };
+        let line = |rule: &PatternRule| if rule.keep { Filter::taking(&rule.pattern) } else { Filter::leaving_out(&rule.pattern) };
         let lines: Vec<String> = self.0.iter().map(line).collect();
         Filter::new(&lines, &[]).is_ok_and(|filter| filter.keeps(above.as_bytes(), name.as_bytes(), true))
     }
@@ -71,7 +71,7 @@ impl Rules {
         let of = |keep| Node::texts(self.0.iter().filter(|rule| rule.keep == keep).map(|rule| rule.pattern.clone()));
         let apart = self.0.is_sorted_by_key(|rule| rule.keep);
         if !apart {
-            let sign = |rule: &Rule| if rule.keep { format!("!{}", rule.pattern) } else { rule.pattern.clone() };
+            let sign = |rule: &PatternRule| if rule.keep { format!("!{}", rule.pattern) } else { rule.pattern.clone() };
             options.put("exclude", Node::texts(self.0.iter().map(sign)));
             return;
         }
@@ -155,9 +155,9 @@ pub fn below(pattern: &str) -> String {
 }
 
 /// The AWS CLI: the pattern is one of whole paths from the source; `*` crosses slashes, directories are not looked at.
-pub fn from_aws(pattern: &str, keep: bool) -> Vec<Rule> {
+pub fn from_aws(pattern: &str, keep: bool) -> Vec<PatternRule> {
     let pattern = pattern.trim_start_matches("./");
-    let rule = |keep, pattern: String| Rule { keep, pattern: guarded(pattern) };
+    let rule = |keep, pattern: String| PatternRule { keep, pattern: guarded(pattern) };
     if pattern == "*" {
         // Directories stay open: what is included below them is looked at.
         return if keep { vec![rule(true, "*".into())] } else { vec![rule(false, "*".into()), rule(true, "*/".into())] };
@@ -273,8 +273,8 @@ fn glob_of(regex: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn rule(keep: bool, pattern: &str) -> Rule {
-        Rule { keep, pattern: pattern.to_owned() }
+    fn rule(keep: bool, pattern: &str) -> PatternRule {
+        PatternRule { keep, pattern: pattern.to_owned() }
     }
 
     #[test]
@@ -322,8 +322,8 @@ mod tests {
     }
 
     /// As a scan asks: each directory on the way, then the file.
-    fn kept(rules: &Rules, path: &str) -> bool {
-        let line = |r: &Rule| if r.keep { Filter::taking(&r.pattern) } else { Filter::leaving_out(&r.pattern) };
+    fn kept(rules: &PatternRules, path: &str) -> bool {
+        let line = |r: &PatternRule| if r.keep { Filter::taking(&r.pattern) } else { Filter::leaving_out(&r.pattern) };
         let filter = Filter::new(&rules.0.iter().map(line).collect::<Vec<_>>(), &[]).unwrap();
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         let mut parts =
@@ -334,7 +334,7 @@ mod tests {
     /// What `aws s3 sync` would send, and only that.
     #[test]
     fn patterns_of_aws() {
-        let of = |all: &[(bool, &str)]| Rules(all.iter().flat_map(|(keep, pattern)| from_aws(pattern, *keep)).collect());
+        let of = |all: &[(bool, &str)]| PatternRules(all.iter().flat_map(|(keep, pattern)| from_aws(pattern, *keep)).collect());
         let mut rules = of(&[(false, "*"), (true, "*.jpg"), (true, "docs/*"), (false, "docs/tmp/*")]);
         rules.reach();
         for (path, wanted) in [("a.jpg", true), ("x/y/b.jpg", true), ("a.txt", false), ("docs/a/b.txt", true), ("docs/tmp/x.txt", false)] {
@@ -353,9 +353,9 @@ mod tests {
             let rule = |(keep, glob): &(bool, &str)| {
                 let pattern = from_duplicity(glob, "/srv").unwrap();
                 let all = if *keep { vec![below(&pattern), pattern] } else { vec![pattern] };
-                all.into_iter().map(|pattern| Rule { keep: *keep, pattern }).collect::<Vec<_>>()
+                all.into_iter().map(|pattern| PatternRule { keep: *keep, pattern }).collect::<Vec<_>>()
             };
-            let mut rules = Rules::first_wins(all.iter().flat_map(rule).collect());
+            let mut rules = PatternRules::first_wins(all.iter().flat_map(rule).collect());
             rules.reach();
             rules
         };
@@ -380,13 +380,13 @@ mod tests {
 
     #[test]
     fn an_include_below_a_left_out_directory_is_reached() {
-        let mut rules = Rules::first_wins(vec![rule(true, "**/files/civicrm/ext/"), rule(false, "**/files/*")]);
+        let mut rules = PatternRules::first_wins(vec![rule(true, "**/files/civicrm/ext/"), rule(false, "**/files/*")]);
         assert!(!kept(&rules, "files/civicrm/ext/a"));
         assert_eq!(rules.reach(), ["**/files/civicrm/ext/"]);
         assert!(kept(&rules, "files/civicrm/ext/a"));
         assert!(!kept(&rules, "files/civicrm/log") && !kept(&rules, "files/x"));
         // Two below the same directory do not hide one another.
-        let mut rules = Rules::first_wins(vec![rule(true, "/a/x"), rule(true, "/a/y"), rule(false, "/*")]);
+        let mut rules = PatternRules::first_wins(vec![rule(true, "/a/x"), rule(true, "/a/y"), rule(false, "/*")]);
         rules.reach();
         assert!(kept(&rules, "a/x") && kept(&rules, "a/y") && !kept(&rules, "a/z") && !kept(&rules, "b"), "{rules:?}");
         let mut node = Node::map();

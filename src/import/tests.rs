@@ -11,16 +11,16 @@ use crate::config::Parsed;
 
 struct Took {
     config: Value,
-    notes: Vec<Note>,
+    notes: Vec<ImportNote>,
 }
 
 impl Took {
-    fn said(&self, kind: Kind, text: &str) -> bool {
+    fn said(&self, kind: NoteKind, text: &str) -> bool {
         self.notes.iter().any(|note| note.kind == kind && note.text.contains(text))
     }
 
     #[track_caller]
-    fn says(&self, kind: Kind, texts: &[&str]) {
+    fn says(&self, kind: NoteKind, texts: &[&str]) {
         for text in texts {
             assert!(self.said(kind, text), "{kind:?} {text}: {:#?}", self.notes);
         }
@@ -29,7 +29,7 @@ impl Took {
 
 fn took(path: &str, text: &str, beside: &[(&str, &str)]) -> Took {
     let beside = beside.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let imported = import(&Old { path: path.into(), text: text.into(), beside }, None).unwrap();
+    let imported = import(&ForeignConfig { path: path.into(), text: text.into(), beside }, None).unwrap();
     let text = serde_json::to_string_pretty(&imported.config).unwrap();
     Parsed::from_text(&text, Path::new("offsite.json")).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let all = format!("{text}{:?}", imported.notes);
@@ -87,7 +87,7 @@ fn backup_rsync_with_its_defects() {
     assert_eq!(places["gcloud"]["url"], "gs://$GCLOUD_BUCKET/docker-volume/$VOLUME");
     assert_eq!(places["gcloud"]["report"], "gsutil du -s $OFFSITE_DESTINATION | tail -n 1");
     took.says(
-        Kind::Mended,
+        NoteKind::Mended,
         &[
             "a comma is missing at the end of line 8 and 17",
             "quotes in `process`",
@@ -102,13 +102,13 @@ fn backup_rsync_with_its_defects() {
             "without a type",
         ],
     );
-    assert!(took.notes.iter().all(|note| note.kind != Kind::LeftOut), "{:#?}", took.notes);
+    assert!(took.notes.iter().all(|note| note.kind != NoteKind::LeftOut), "{:#?}", took.notes);
 }
 
 /// Order decides what runs first, so the text is looked at, not its value.
 #[test]
 fn jobs_stay_in_the_order_of_the_file() {
-    let old = Old { path: "x".into(), text: BACKUPS.into(), ..Old::default() };
+    let old = ForeignConfig { path: "x".into(), text: BACKUPS.into(), ..ForeignConfig::default() };
     let text = serde_json::to_string(&import(&old, None).unwrap().config).unwrap();
     let at =
         |name: &str| text.find(&format!("\"{name}\":{{\"comment\"")).or_else(|| text.find(&format!("\"{name}\":{{\"source\""))).unwrap();
@@ -144,8 +144,8 @@ fn a_duply_profile() {
     assert_eq!(job["keep"], json!({ "within": "180d", "monthly": 25 }));
     assert_eq!(job["before"], json!([["bash", "/etc/duply/web/pre"]]));
     assert_eq!(job["finally"], json!([["bash", "/etc/duply/web/post"]]));
-    took.says(Kind::LeftOut, &["encryption", "--s3-use-ia"]);
-    took.says(Kind::ToDo, &["TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "what duplicity wrote stays"]);
+    took.says(NoteKind::LeftOut, &["encryption", "--s3-use-ia"]);
+    took.says(NoteKind::ToDo, &["TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "what duplicity wrote stays"]);
 }
 
 const PHPBU: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -197,15 +197,15 @@ fn phpbu_with_dumps() {
     assert_eq!(places["uploads-sftp"]["url"], "sftp://me@nas/~/up/uploads");
     assert_eq!(took.config["notify"], json!({ "mail": ["ops@acme.example", "root"], "only_failures": true }));
     assert_eq!(took.config["metrics"], "/var/lib/node/phpbu.prom");
-    took.says(Kind::LeftOut, &["encryption (gpg)", "dropbox", "telegram", "adapters", "bootstrap"]);
-    took.says(Kind::Different, &["bzip2 becomes zstd: the dump is `shop.sql.zst`"]);
-    took.says(Kind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
+    took.says(NoteKind::LeftOut, &["encryption (gpg)", "dropbox", "telegram", "adapters", "bootstrap"]);
+    took.says(NoteKind::Different, &["bzip2 becomes zstd: the dump is `shop.sql.zst`"]);
+    took.says(NoteKind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
     took.says(
-        Kind::ToDo,
+        NoteKind::ToDo,
         &["take them over, once: `offsite sync --adopt --exclude '*' --include '/uploads.tar*' /backup 'sftp://me@nas/~/up'`"],
     );
     assert!(!took.notes.iter().any(|note| note.text.contains("s3://acme/db'")), "dates in the path: {:?}", took.notes);
-    took.says(Kind::Different, &["stopOnFailure", "also refused a dump that grew"]);
+    took.says(NoteKind::Different, &["stopOnFailure", "also refused a dump that grew"]);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn phpbu_in_json_without_dumps() {
     let took = took("phpbu.json", text, &[]);
     assert_eq!(took.config["destinations"]["www-googlecloudstorage"]["url"], "gs://acme/www/www");
     assert!(!took.notes.iter().any(|note| note.text.contains("--adopt")), "dates in the path: {:?}", took.notes);
-    took.says(Kind::LeftOut, &["capacity"]);
+    took.says(NoteKind::LeftOut, &["capacity"]);
 }
 
 const SCRIPT: &str = r#"#!/bin/sh
@@ -242,11 +242,11 @@ fn a_script_with_aws_s3_sync() {
     assert_eq!(took.config["jobs"]["www"]["options"]["*"]["exclude"], rules);
     assert_eq!(took.config["jobs"]["site"]["source"], "/srv/site");
     took.says(
-        Kind::ToDo,
+        NoteKind::ToDo,
         &["--daily 03:00", "AWS_SECRET_ACCESS_KEY", "$DATE comes from a command", "offsite pull s3://acme-offsite/site /restore"],
     );
-    took.says(Kind::LeftOut, &["--storage-class STANDARD_IA"]);
-    took.says(Kind::Different, &["no --delete", "followed symlinks"]);
+    took.says(NoteKind::LeftOut, &["--storage-class STANDARD_IA"]);
+    took.says(NoteKind::Different, &["no --delete", "followed symlinks"]);
     assert_eq!(took.notes.iter().filter(|note| note.text.contains("no --delete")).count(), 1);
 }
 
@@ -258,9 +258,9 @@ fn a_script_that_dumps_first() {
     assert_eq!(dumps["database.sql.zst"], json!({ "command": "pg_dump -Fp \"$DATABASE_URL\"", "compress": "zstd" }));
     assert_eq!(dumps["shop.sql.zst"]["command"], "mysqldump -uroot shop");
     assert_eq!(dumps["database-2.sql.zst"]["command"], "pg_dump \"$DATABASE_URL\"");
-    took.says(Kind::ToDo, &["a secret stood in the call of pg_dump", "a secret stood in the call of mysqldump"]);
+    took.says(NoteKind::ToDo, &["a secret stood in the call of pg_dump", "a secret stood in the call of mysqldump"]);
     assert_eq!(took.config["jobs"]["backups"]["keep"], json!({ "last": 5 }));
-    took.says(Kind::Different, &["(`head -n -5`) is `keep`", "gzip becomes zstd: the dump is `database.sql.zst`"]);
+    took.says(NoteKind::Different, &["(`head -n -5`) is `keep`", "gzip becomes zstd: the dump is `database.sql.zst`"]);
 }
 
 #[test]
@@ -280,7 +280,9 @@ fn a_line_that_rotates_dumps_is_what_is_kept() {
 
 #[test]
 fn what_is_none_of_them_is_refused() {
-    let said = |text: &str, from| import(&Old { path: "x".into(), text: text.into(), ..Old::default() }, from).unwrap_err().to_string();
+    let said = |text: &str, from| {
+        import(&ForeignConfig { path: "x".into(), text: text.into(), ..ForeignConfig::default() }, from).unwrap_err().to_string()
+    };
     assert!(said("hello", None).contains("--from says which"));
     assert!(said("{ \"a\": ", None).contains("this is no JSON"));
     assert!(said("<phpbu>", None).contains("this is no XML"));

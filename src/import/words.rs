@@ -19,7 +19,7 @@ pub enum Token {
 /// # Errors
 /// A quote that is not closed.
 pub fn split(text: &str) -> Result<Vec<String>, String> {
-    let tokens = Reader { rest: text, shell: false }.all()?;
+    let tokens = WordReader { rest: text, shell: false }.all()?;
     Ok(tokens.into_iter().filter_map(|token| if let Token::Word(word) = token { Some(word) } else { None }).collect())
 }
 
@@ -28,7 +28,7 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
 /// # Errors
 /// A quote or a `$(` that is not closed.
 pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    Reader { rest: text, shell: true }.all()
+    WordReader { rest: text, shell: true }.all()
 }
 
 /// The simple commands of a script: words up to an operator. A word behind `<` or `>` is none of the command's.
@@ -112,12 +112,12 @@ fn closing(text: &str, open: char, close: char) -> usize {
     text.len()
 }
 
-struct Reader<'a> {
+struct WordReader<'a> {
     rest: &'a str,
     shell: bool,
 }
 
-impl Reader<'_> {
+impl WordReader<'_> {
     fn all(mut self) -> Result<Vec<Token>, String> {
         let mut out = Vec::new();
         loop {

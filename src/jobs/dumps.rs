@@ -14,9 +14,9 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::Sender;
 
 use super::hooks;
-use crate::config::{self, Blots, Command, Job};
+use crate::config::{self, Command, Job, Redactions};
 use crate::model::RelPath;
-use crate::transfer::{Dump, Piece, Source, Stop};
+use crate::transfer::{Dump, DumpChunk, Source, Stop};
 
 /// Pieces of about this length.
 const BLOCK: usize = 1 << 20;
@@ -25,7 +25,7 @@ const COMPLAINT: usize = 2 << 10;
 
 /// The dumps of a job, as the engine takes them.
 pub fn of(job: &Job) -> Vec<Dump> {
-    let dump = |dump: &config::Dump| Dump {
+    let dump = |dump: &config::JobDump| Dump {
         path: RelPath::from(dump.name.as_str()),
         source: Arc::new(Output {
             command: dump.command.clone(),
@@ -57,18 +57,18 @@ impl fmt::Debug for Output {
 }
 
 impl Source for Output {
-    fn start(&self, to: Vec<Sender<Piece>>, stop: Arc<Stop>) {
+    fn start(&self, to: Vec<Sender<DumpChunk>>, stop: Arc<Stop>) {
         let mut process = hooks::process(&self.command);
         process.envs(self.variables.iter().map(|(name, value)| (name, value)));
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let (seconds, compress, blots) = (self.seconds, self.compress, Blots::of(&self.variables));
+        let (seconds, compress, blots) = (self.seconds, self.compress, Redactions::of(&self.variables));
         tokio::spawn(async move {
             let mut listeners = Listeners(to);
             let ended = tokio::select! {
                 ended = run(process, compress, &mut listeners, seconds) => ended.map_err(|why| blots.scrub(&why)),
                 () = stop.wait() => Err("the run was interrupted".to_owned()),
             };
-            listeners.send(Piece::End(ended)).await;
+            listeners.send(DumpChunk::End(ended)).await;
         });
     }
 }
@@ -76,7 +76,7 @@ impl Source for Output {
 /// Runs it to its end; all that it writes goes to the listeners.
 async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &mut Listeners, seconds: u64) -> Result<(), String> {
     let mut child = process.spawn().map_err(|e| format!("its command cannot be started: {e}"))?;
-    let mut group = hooks::Group::of(&child);
+    let mut group = hooks::ProcessGroup::of(&child);
     let complaint = Arc::new(Mutex::new(Vec::new()));
     let listening = child.stderr.take().map(|err| tokio::spawn(hooks::keep(err, Arc::clone(&complaint))));
     let Some(mut out) = child.stdout.take() else { return Err("its output cannot be read".into()) };
@@ -91,13 +91,13 @@ async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &m
                 None => block,
                 Some(packer) => tokio::task::block_in_place(|| packer.pack(&block))?,
             };
-            to.send(Piece::Block(Bytes::from(block))).await;
+            to.send(DumpChunk::Block(Bytes::from(block))).await;
             if to.0.is_empty() {
                 return Err("no destination takes it any more".to_owned());
             }
         }
         if let Some(packer) = packer.take() {
-            to.send(Piece::Block(Bytes::from(packer.end()?))).await;
+            to.send(DumpChunk::Block(Bytes::from(packer.end()?))).await;
         }
         child.wait().await.map_err(|e| format!("its command was lost sight of: {e}"))
     };
@@ -128,11 +128,11 @@ async fn fill(out: &mut tokio::process::ChildStdout) -> std::io::Result<Vec<u8>>
 }
 
 /// Those who still listen.
-struct Listeners(Vec<Sender<Piece>>);
+struct Listeners(Vec<Sender<DumpChunk>>);
 
 impl Listeners {
-    async fn send(&mut self, piece: Piece) {
-        if matches!(&piece, Piece::Block(block) if block.is_empty()) {
+    async fn send(&mut self, piece: DumpChunk) {
+        if matches!(&piece, DumpChunk::Block(block) if block.is_empty()) {
             return;
         }
         let mut left = Vec::new();

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command as Process};
 
-use crate::config::{Blots, Command};
+use crate::config::{Command, Redactions};
 use crate::transfer::Stop;
 
 /// So much of what a command says is kept, in bytes.
@@ -88,7 +88,7 @@ pub async fn run_in(
             // Something that it left in the background may hold its outputs for ever.
             let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
             let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.output = Blots::of(variables).scrub(&String::from_utf8_lossy(&said));
+            outcome.output = Redactions::of(variables).scrub(&String::from_utf8_lossy(&said));
         }
     }
     outcome.seconds = began.elapsed().as_secs_f64();
@@ -117,9 +117,9 @@ pub fn shown(command: &Command) -> String {
 }
 
 /// A command and all of its process group: killed when this is dropped, unless it was forgotten before.
-pub struct Group(Option<Pid>);
+pub struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     pub fn of(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
@@ -129,7 +129,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::KILL);

@@ -17,9 +17,9 @@ use crate::engine::{Machine, private_dir, private_file};
 const OLD: Duration = Duration::from_secs(7 * 86_400);
 
 /// A file that is there until this is dropped.
-pub struct Kept(PathBuf);
+pub struct TempFile(PathBuf);
 
-impl Kept {
+impl TempFile {
     /// Writes an outcome. A disk that is full must not keep the user's own command from running, so nothing fails here.
     pub fn new(machine: &Machine, name: &str, outcome: &impl Serialize) -> Self {
         let dir = machine.cache_dir.join("jobs/outcomes");
@@ -39,7 +39,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
         let _ = fs::remove_file(self.0.with_extension("tmp"));

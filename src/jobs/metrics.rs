@@ -53,14 +53,14 @@ fn locked_soon(dir: &File) -> Option<FileLock<&File>> {
 }
 
 /// The file, metric by metric: what this run has to say, and of the file before what it says nothing about.
-struct Page<'a> {
+struct MetricsPage<'a> {
     out: String,
     before: &'a str,
     /// What the series of this run's jobs begin with.
     ran: BTreeSet<String>,
 }
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     fn gauge(&mut self, name: &str, help: &str, rows: impl Iterator<Item = (String, f64)>) {
         let rows: Vec<String> = rows.map(|(labels, value)| format!("{name}{{{labels}}} {value}")).collect();
         let others = self.before.lines().filter(|line| {
@@ -80,7 +80,7 @@ fn begins(series: &str, labels: &str) -> bool {
 }
 
 fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
-    let mut page = Page { out: String::new(), before, ran: outcome.jobs.iter().map(labels).collect() };
+    let mut page = MetricsPage { out: String::new(), before, ran: outcome.jobs.iter().map(labels).collect() };
     let at = |job: &JobOutcome, value: f64| (labels(job), value);
     let all = || outcome.jobs.iter().filter(|job| job.result != Ended::Ignored);
     // One that was skipped did nothing, neither well nor badly.

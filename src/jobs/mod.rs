@@ -18,5 +18,5 @@ mod warning;
 
 pub use hooks::{HookOutcome, run as run_command, run_in as run_command_in};
 pub use outcome::{Ended, JobOutcome, RunOutcome};
-pub use runner::{How, Once, Runner};
+pub use runner::{Overrides, Runner, RunnerOptions};
 pub use warning::JobWarning;

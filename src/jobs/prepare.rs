@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::hooks;
 use super::outcome::JobOutcome;
 use super::warning::JobWarning;
-use crate::config::{Absent, Job, Made, Place};
+use crate::config::{Absent, Job, JobDestination, Made};
 use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
@@ -20,8 +20,8 @@ use crate::transfer::Stop;
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// A place that can be synced to.
-pub struct Ready<'a> {
-    pub place: &'a Place,
+pub struct PreparedJob<'a> {
+    pub place: &'a JobDestination,
     /// What is not as `initialize` declares it.
     pub drift: Option<String>,
 }
@@ -33,14 +33,14 @@ pub async fn places<'a>(
     variables: &[(String, String)],
     stop: &Stop,
     outcome: &mut JobOutcome,
-) -> Vec<Ready<'a>> {
+) -> Vec<PreparedJob<'a>> {
     let mut ready = Vec::new();
     for place in &job.places {
         if is_left_out(machine, place, outcome).await {
             continue;
         }
         match &place.initialize {
-            Made::AsNeeded => ready.push(Ready { place, drift: None }),
+            Made::AsNeeded => ready.push(PreparedJob { place, drift: None }),
             Made::Declared(want) => {
                 let mark = mark(machine, place, want);
                 let drift = match last_seen(&mark) {
@@ -48,14 +48,14 @@ pub async fn places<'a>(
                     Some(age) if age >= LOOK_AGAIN => drifted(place, want, &mark, outcome).await,
                     Some(_) => None,
                 };
-                ready.push(Ready { place, drift });
+                ready.push(PreparedJob { place, drift });
             }
             Made::By(command) => {
                 let mut variables = variables.to_vec();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
                 let hook = hooks::run("initialize", command, &variables, job.hooks.timeout, stop).await;
                 match &hook.error {
-                    None => ready.push(Ready { place, drift: None }),
+                    None => ready.push(PreparedJob { place, drift: None }),
                     Some(why) => {
                         let error = format!("its initialize command failed ({why}), so nothing was sent there");
                         outcome.destinations.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
@@ -69,7 +69,7 @@ pub async fn places<'a>(
 }
 
 /// Whether a place is not there now and may be so; it is noted then.
-pub async fn is_left_out(machine: &Machine, place: &Place, outcome: &mut JobOutcome) -> bool {
+pub async fn is_left_out(machine: &Machine, place: &JobDestination, outcome: &mut JobOutcome) -> bool {
     let absent = place.absent == Absent::Skip && engine::is_absent(machine, &place.url).await.unwrap_or(false);
     if absent {
         outcome.absent.push(shown(place));
@@ -84,7 +84,7 @@ fn last_seen(mark: &Path) -> Option<Duration> {
 }
 
 /// Looks whether a place is still as it was made. Until it is, each run looks and says so.
-async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
+async fn drifted(place: &JobDestination, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
     let report = look(place, want, true, outcome).await?;
     let Some(what) = report.drift() else {
         let _ = std::fs::write(mark, b"");
@@ -96,7 +96,7 @@ async fn drifted(place: &Place, want: &offsite_backends::Initialize, mark: &Path
 }
 
 /// Makes a place as it is declared, for the first time. Where that cannot be remembered it is looked at again.
-async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
+async fn declared(place: &JobDestination, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
     let report = look(place, want, false, outcome).await?;
     let drift = report.drift();
     if let Some(what) = &drift {
@@ -109,7 +109,7 @@ async fn declared(place: &Place, want: &offsite_backends::Initialize, mark: &Pat
     drift
 }
 
-async fn look(place: &Place, want: &offsite_backends::Initialize, check: bool, outcome: &mut JobOutcome) -> Option<InitReport> {
+async fn look(place: &JobDestination, want: &offsite_backends::Initialize, check: bool, outcome: &mut JobOutcome) -> Option<InitReport> {
     match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
         Ok(looked) => looked.destinations.into_iter().next(),
         Err(error) => {
@@ -120,12 +120,12 @@ async fn look(place: &Place, want: &offsite_backends::Initialize, check: bool, o
 }
 
 /// A file that says that these wishes were found or made there.
-fn mark(machine: &Machine, place: &Place, want: &offsite_backends::Initialize) -> PathBuf {
+fn mark(machine: &Machine, place: &JobDestination, want: &offsite_backends::Initialize) -> PathBuf {
     let id = Hash::of(format!("{}\0{want:?}", place.url).as_bytes()).to_string();
     machine.cache_dir.join("jobs").join(format!("{}.made", &id[..24]))
 }
 
 /// A place, for messages.
-pub fn shown(place: &Place) -> String {
+pub fn shown(place: &JobDestination) -> String {
     offsite_backends::location::shown(&place.url)
 }

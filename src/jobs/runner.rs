@@ -13,14 +13,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::kept::Kept;
+use super::kept::TempFile;
 use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::warning::JobWarning;
 use super::{dumps, hooks, lock, metrics, prepare, source};
-use crate::config::{Absent, Command, Dump, Hooks, Job, Notify, Place, Plan, default_price};
+use crate::config::{Absent, Command, Hooks, Job, JobDestination, JobDump, Notify, ResolvedJobs, default_price};
 use crate::engine;
-use crate::engine::{Machine, Outcome, Report, SyncOptions, worst};
+use crate::engine::{Machine, Outcome, RunControl, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
 use crate::scan::WalkOptions;
@@ -28,15 +28,15 @@ use crate::transfer::Stop;
 
 /// How a run is done.
 #[derive(Debug, Clone)]
-pub struct How {
+pub struct RunnerOptions {
     pub dry_run: bool,
     pub prices: Prices,
-    pub once: Once,
+    pub once: Overrides,
 }
 
 /// What this run may do that the config does not allow, as the flags of `offsite sync` of the same names do.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Once {
+pub struct Overrides {
     pub start_over: bool,
     pub adopt: bool,
     pub allow_empty: bool,
@@ -50,8 +50,8 @@ pub struct Once {
 /// A run that is under way.
 pub struct Runner<'a> {
     machine: &'a Machine,
-    plan: &'a Plan,
-    how: How,
+    plan: &'a ResolvedJobs,
+    how: RunnerOptions,
     began: Instant,
     outcome: RunOutcome,
     /// Why no job may run.
@@ -60,19 +60,19 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// Begins a run: those who want to know are told, and the commands before it run.
-    pub async fn begin(machine: &'a Machine, plan: &'a Plan, how: How, stop: &Stop) -> Runner<'a> {
+    pub async fn begin(machine: &'a Machine, plan: &'a ResolvedJobs, how: RunnerOptions, stop: &Stop) -> Runner<'a> {
         let outcome = RunOutcome { dry_run: how.dry_run, ..RunOutcome::default() };
         let mut runner = Self { machine, plan, how, began: Instant::now(), outcome, barred: None };
         if !runner.how.dry_run {
             runner.outcome.warnings = tell(&plan.notify, Moment::Start, "", "", &()).await;
-            let around = Around { hooks: &plan.hooks, variables: &plan.variables, stop };
+            let around = HookScope { hooks: &plan.hooks, variables: &plan.variables, stop };
             runner.barred = around.before(&mut runner.outcome.hooks).await;
         }
         runner
     }
 
     /// Runs one job; it stands in the run's outcome afterwards as well.
-    pub async fn job(&mut self, job: &Job, report: &Report) -> JobOutcome {
+    pub async fn job(&mut self, job: &Job, control: &RunControl) -> JobOutcome {
         let began = Instant::now();
         let mut outcome = JobOutcome {
             job: job.name.clone(),
@@ -82,7 +82,7 @@ impl<'a> Runner<'a> {
             began: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             ..JobOutcome::default()
         };
-        if let Err(error) = self.one(job, report, &mut outcome).await {
+        if let Err(error) = self.one(job, control, &mut outcome).await {
             outcome.exit = error.exit_code();
             outcome.message = Some(error.to_string());
             outcome.failure = Some((&error).into());
@@ -115,9 +115,9 @@ impl<'a> Runner<'a> {
         }
         let ended = Ended::of(self.outcome.exit);
         let mut hooks = std::mem::take(&mut self.outcome.hooks);
-        let kept = Kept::new(self.machine, "run", &self.outcome);
+        let kept = TempFile::new(self.machine, "run", &self.outcome);
         let variables = with_result(&self.plan.variables, ended, self.outcome.exit, kept.path());
-        let around = Around { hooks: &self.plan.hooks, variables: &variables, stop };
+        let around = HookScope { hooks: &self.plan.hooks, variables: &variables, stop };
         let failed = around.after(ended, &mut hooks).await;
         self.outcome.hooks = hooks;
         let ended = if failed.is_some() && ended.is_well() { Ended::Failed } else { ended };
@@ -137,14 +137,14 @@ impl<'a> Runner<'a> {
         self.outcome
     }
 
-    async fn one(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
+    async fn one(&self, job: &Job, control: &RunControl, outcome: &mut JobOutcome) -> Result<()> {
         if job.ignored {
             outcome.result = Ended::Ignored;
             let who = if job.volume.is_some() { "its label or the config" } else { "the config" };
             outcome.message = Some(format!("{who} says \"ignore\" for this type"));
             return Ok(());
         }
-        report.stop.check()?;
+        control.stop.check()?;
         if let Some(why) = &self.barred {
             return Err(Error::Command(format!("the commands before the run failed: {why}")));
         }
@@ -163,23 +163,23 @@ impl<'a> Runner<'a> {
         }
         let _lock = lock::take(self.machine, job)?;
         if self.how.dry_run {
-            return self.planned(job, report, outcome).await;
+            return self.planned(job, control, outcome).await;
         }
         outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
-        let around = Around { hooks: &job.hooks, variables: &job.variables, stop: &report.stop };
+        let around = HookScope { hooks: &job.hooks, variables: &job.variables, stop: &control.stop };
         let missed = match around.before(&mut outcome.hooks).await {
-            None => self.inside(job, report, outcome).await,
+            None => self.inside(job, control, outcome).await,
             Some(why) => {
-                outcome.exit = if report.stop.check().is_err() { 130 } else { 1 };
+                outcome.exit = if control.stop.check().is_err() { 130 } else { 1 };
                 outcome.result = Ended::of(outcome.exit);
                 outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));
                 job.places.iter().collect()
             }
         };
         self.leave_word(job, &missed, outcome).await;
-        let kept = Kept::new(self.machine, &job.shown(), outcome);
+        let kept = TempFile::new(self.machine, &job.shown(), outcome);
         let variables = with_result(&job.variables, outcome.result, outcome.exit, kept.path());
-        let around = Around { variables: &variables, ..around };
+        let around = HookScope { variables: &variables, ..around };
         // What was sent is sent: a command after it that fails is told apart from that.
         if let Some(why) = around.after(outcome.result, &mut outcome.hooks).await {
             outcome.warnings.push(JobWarning::AfterJob(why.clone()));
@@ -194,14 +194,14 @@ impl<'a> Runner<'a> {
     }
 
     /// The job between its commands; answers the places that it did not come to and that are to know.
-    async fn inside<'b>(&self, job: &'b Job, report: &Report, outcome: &mut JobOutcome) -> Vec<&'b Place> {
+    async fn inside<'b>(&self, job: &'b Job, control: &RunControl, outcome: &mut JobOutcome) -> Vec<&'b JobDestination> {
         let done = match source::absent(job) {
             Ok(Some(why)) => {
                 (outcome.result, outcome.message) = (Ended::Skipped, Some(why));
                 self.leave_skipped(job, outcome).await;
                 return Vec::new();
             }
-            Ok(None) => self.synced(job, report, outcome).await,
+            Ok(None) => self.synced(job, control, outcome).await,
             Err(error) => Err(error),
         };
         let missed = done.unwrap_or_else(|error| {
@@ -215,27 +215,27 @@ impl<'a> Runner<'a> {
     }
 
     /// Syncs to the places that could be made ready; answers the others.
-    async fn synced<'b>(&self, job: &'b Job, report: &Report, outcome: &mut JobOutcome) -> Result<Vec<&'b Place>> {
-        let ready = prepare::places(self.machine, job, &job.variables, &report.stop, outcome).await;
+    async fn synced<'b>(&self, job: &'b Job, control: &RunControl, outcome: &mut JobOutcome) -> Result<Vec<&'b JobDestination>> {
+        let ready = prepare::places(self.machine, job, &job.variables, &control.stop, outcome).await;
         if !ready.is_empty() {
-            let places: Vec<&Place> = ready.iter().map(|ready| ready.place).collect();
+            let places: Vec<&JobDestination> = ready.iter().map(|ready| ready.place).collect();
             let drift = ready.iter().filter_map(|ready| Some((ready.place.url.clone(), ready.drift.clone()?))).collect();
             let (urls, options) = (urls(&places), SyncOptions { drift, ..self.options(job, &places)? });
-            let done = engine::sync(self.machine, &self.source(job)?, &urls, &options, report).await;
+            let done = engine::sync(self.machine, &self.source(job)?, &urls, &options, control).await;
             outcome.destinations.extend(done.destinations);
             outcome.notes.extend(done.notes.iter().map(ToString::to_string));
-            outcome.notes.extend(job.dumps.iter().filter_map(Dump::note));
+            outcome.notes.extend(job.dumps.iter().filter_map(JobDump::note));
         }
         if nowhere(job, outcome) {
             return Ok(Vec::new());
         }
         outcome.exit = worst(outcome.destinations.iter().map(|d| d.exit));
-        let absent = |place: &&Place| outcome.absent.contains(&prepare::shown(place));
+        let absent = |place: &&JobDestination| outcome.absent.contains(&prepare::shown(place));
         Ok(job.places.iter().filter(|place| !absent(place) && !ready.iter().any(|one| one.place.url == place.url)).collect())
     }
 
     /// Leaves word at places that the job did not come to, for whoever asks there how it is.
-    async fn leave_word(&self, job: &Job, places: &[&Place], outcome: &mut JobOutcome) {
+    async fn leave_word(&self, job: &Job, places: &[&JobDestination], outcome: &mut JobOutcome) {
         let (exit, message) = (outcome.exit, outcome.message.clone());
         for place in places {
             let said = outcome.destinations.iter().find(|to| place.url.starts_with(&to.url)).and_then(|to| to.error.clone());
@@ -261,8 +261,8 @@ impl<'a> Runner<'a> {
         }
     }
 
-    async fn planned(&self, job: &Job, report: &Report, outcome: &mut JobOutcome) -> Result<()> {
-        let mut places: Vec<&Place> = Vec::new();
+    async fn planned(&self, job: &Job, control: &RunControl, outcome: &mut JobOutcome) -> Result<()> {
+        let mut places: Vec<&JobDestination> = Vec::new();
         for place in &job.places {
             if !prepare::is_left_out(self.machine, place, outcome).await {
                 places.push(place);
@@ -272,7 +272,7 @@ impl<'a> Runner<'a> {
             return Ok(());
         }
         let (urls, options) = (urls(&places), self.options(job, &places)?);
-        outcome.plans = engine::plan(self.machine, &self.source(job)?, &urls, &options, report, None).await;
+        outcome.plans = engine::plan(self.machine, &self.source(job)?, &urls, &options, control, None).await;
         outcome.exit = worst(outcome.plans.iter().map(|plan| plan.exit));
         outcome.result = Ended::of(outcome.exit);
         Ok(())
@@ -288,7 +288,7 @@ impl<'a> Runner<'a> {
         Ok(dir)
     }
 
-    fn options(&self, job: &Job, places: &[&Place]) -> Result<SyncOptions> {
+    fn options(&self, job: &Job, places: &[&JobDestination]) -> Result<SyncOptions> {
         let mut settings = job.settings.clone();
         let once = &self.how.once;
         settings.limits.allow_empty |= job.source.is_none() || once.allow_empty;
@@ -335,7 +335,7 @@ fn nowhere(job: &Job, outcome: &mut JobOutcome) -> bool {
     none
 }
 
-fn urls(places: &[&Place]) -> Vec<String> {
+fn urls(places: &[&JobDestination]) -> Vec<String> {
     places.iter().map(|place| place.url.clone()).collect()
 }
 
@@ -374,13 +374,13 @@ fn to(notify: &Notify, idle: bool) -> Notify {
 
 /// Commands around a job or a run.
 #[derive(Clone, Copy)]
-struct Around<'a> {
+struct HookScope<'a> {
     hooks: &'a Hooks,
     variables: &'a [(String, String)],
     stop: &'a Stop,
 }
 
-impl Around<'_> {
+impl HookScope<'_> {
     /// Answers why what is inside may not run.
     async fn before(&self, outcomes: &mut Vec<super::hooks::HookOutcome>) -> Option<String> {
         self.all("before", &self.hooks.before, true, outcomes).await
@@ -396,7 +396,7 @@ impl Around<'_> {
         };
         // An interrupted run still cleans up after itself: only a fresh interrupt ends these.
         let calm = Stop::default();
-        let around = Around { stop: &calm, ..*self };
+        let around = HookScope { stop: &calm, ..*self };
         let first = around.all(name, commands, true, outcomes).await;
         let last = around.all("finally", &self.hooks.finally, false, outcomes).await;
         first.or(last)

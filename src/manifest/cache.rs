@@ -51,11 +51,11 @@ struct Rest {
     hard: Option<String>,
     sparse: bool,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    content: Option<Kept>,
+    content: Option<CachedContent>,
 }
 
 /// Hash, since, key, tag and version of a content.
-type Kept = (Hash, u64, Option<String>, Option<String>, Option<String>);
+type CachedContent = (Hash, u64, Option<String>, Option<String>, Option<String>);
 
 /// One record, as it was kept.
 #[derive(Debug, Default)]

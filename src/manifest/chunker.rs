@@ -17,7 +17,7 @@ pub const MAX: usize = 256 << 10;
 
 /// A finished page.
 #[derive(Debug)]
-pub struct Page {
+pub struct PageChunk {
     /// JSON lines.
     pub raw: Vec<u8>,
     pub first: RelPath,
@@ -29,21 +29,21 @@ pub struct Page {
 
 /// Takes lines in order and says when a page is full.
 #[derive(Debug, Default)]
-pub struct Cutter {
+pub struct Chunker {
     raw: Vec<u8>,
     first: RelPath,
     entries: u64,
     bytes: u64,
 }
 
-impl Cutter {
+impl Chunker {
     /// Whether the next line begins a page.
     pub fn at_start(&self) -> bool {
         self.raw.is_empty()
     }
 
     /// Adds a line for `path` that stands for so many entries and bytes; a page if it ends here.
-    pub fn push(&mut self, line: &impl Serialize, path: &RelPath, entries: u64, bytes: u64) -> io::Result<Option<Page>> {
+    pub fn push(&mut self, line: &impl Serialize, path: &RelPath, entries: u64, bytes: u64) -> io::Result<Option<PageChunk>> {
         if self.raw.is_empty() {
             self.first = path.clone();
         }
@@ -60,12 +60,12 @@ impl Cutter {
     }
 
     /// What is left at the end.
-    pub fn finish(mut self) -> Option<Page> {
+    pub fn finish(mut self) -> Option<PageChunk> {
         (!self.raw.is_empty()).then(|| self.take())
     }
 
-    fn take(&mut self) -> Page {
+    fn take(&mut self) -> PageChunk {
         let done = std::mem::take(self);
-        Page { raw: done.raw, first: done.first, entries: done.entries, bytes: done.bytes }
+        PageChunk { raw: done.raw, first: done.first, entries: done.entries, bytes: done.bytes }
     }
 }

@@ -19,12 +19,12 @@ mod records;
 pub mod troubles;
 
 pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
-pub use chunker::{Cutter, Page};
+pub use chunker::{Chunker, PageChunk};
 pub use disk::{PROBE, probe_disk};
 pub use format::{FORMAT, Format};
 pub use keys::{KeyRules, OWN};
 pub use load::{Leaf, Lost, PageSource};
-pub use merge::{Step, Weave, Woven};
+pub use merge::{ManifestMerge, MergedManifest, Step};
 pub use pack::{Pack, Packed};
 pub use probe::probe;
-pub use records::{Held, Records, SnapshotRef, object_path, snapshot_number};
+pub use records::{Records, SnapshotRef, StoredRecord, object_path, snapshot_number};

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::chunker::{Cutter, Page};
+use super::chunker::{Chunker, PageChunk};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PageRef, bounds};
 use crate::spool::private_file;
@@ -48,7 +48,7 @@ impl Pack {
     }
 
     /// Adds a page.
-    pub fn add(&mut self, page: &Page, level: u8) -> Result<PageRef> {
+    pub fn add(&mut self, page: &PageChunk, level: u8) -> Result<PageRef> {
         let fail = |e| Error::cache(&self.path, e);
         let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
         if page.raw.len().max(frame.len()) as u64 > bounds::PAGE || self.length > bounds::OBJECT || level > bounds::LEVEL {
@@ -117,7 +117,7 @@ impl Pack {
 
     fn add_level(&mut self, refs: Vec<PageRef>, level: u8, known: &HashMap<(Hash, Hash), &PageRef>) -> Result<Vec<PageRef>> {
         let mut out = Vec::new();
-        let mut cutter = Cutter::default();
+        let mut cutter = Chunker::default();
         let mut children = Vec::new();
         for page in refs {
             let cut = cutter.push(&page, &page.first, page.entries, page.bytes).map_err(|e| Error::cache(&self.path, e))?;
@@ -133,7 +133,13 @@ impl Pack {
     }
 
     /// One page of references: an old one if it says the same, seen from the object it lies in.
-    fn inner_page(&mut self, page: Page, children: Vec<PageRef>, level: u8, known: &HashMap<(Hash, Hash), &PageRef>) -> Result<PageRef> {
+    fn inner_page(
+        &mut self,
+        page: PageChunk,
+        children: Vec<PageRef>,
+        level: u8,
+        known: &HashMap<(Hash, Hash), &PageRef>,
+    ) -> Result<PageRef> {
         let objects: BTreeSet<Hash> = children.iter().filter_map(|c| c.object).collect();
         if children.iter().all(|c| c.object.is_some()) {
             for home in objects {

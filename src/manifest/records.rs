@@ -48,7 +48,7 @@ pub struct Created {
 
 /// A record that is there, read.
 #[derive(Debug)]
-pub struct Held<T> {
+pub struct StoredRecord<T> {
     pub record: T,
     /// The store's time of writing.
     pub modified: DateTime<Utc>,
@@ -107,7 +107,7 @@ impl Records {
 
     /// A small object, whole, with the store's time of writing and tag; none if it is not there. The permit is the room
     /// that it takes in memory, to be given back with it.
-    async fn get(&self, key: &str) -> Result<Option<(Held<Bytes>, OwnedSemaphorePermit)>> {
+    async fn get(&self, key: &str) -> Result<Option<(StoredRecord<Bytes>, OwnedSemaphorePermit)>> {
         let path = object_path(key.as_bytes())?;
         let got = match self.store.get_opts(&path, GetOptions::default()).await {
             Ok(got) => got,
@@ -125,17 +125,17 @@ impl Records {
         if record.len() as u64 > bounds::RECORD {
             return Err(Error::damaged(self.url(key), "it is longer than it can be"));
         }
-        Ok(Some((Held { record, modified, etag }, permit)))
+        Ok(Some((StoredRecord { record, modified, etag }, permit)))
     }
 
     /// A small record, read into its shape; none if it is not there.
     ///
     /// # Errors
     /// [`Error::Damaged`] for one that is too large or is not such a record.
-    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Held<T>>> {
+    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<StoredRecord<T>>> {
         let Some((held, _room)) = self.get(key).await? else { return Ok(None) };
         let record = json::decode(self.url(key), &held.record)?;
-        Ok(Some(Held { record, modified: held.modified, etag: held.etag }))
+        Ok(Some(StoredRecord { record, modified: held.modified, etag: held.etag }))
     }
 
     /// Puts a small record as [`Records::put`] does. One that [`Records::read`] would refuse is not written.
@@ -154,7 +154,7 @@ impl Records {
     /// Creates an object that is never changed; none if another one is there already. An answer
     /// "exists" that our own first try brought about counts as created.
     pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<Option<Created>> {
-        let same = |there: Option<(Held<Bytes>, _)>| there.filter(|(t, _)| t.record == body).map(|(t, _)| Created { etag: t.etag });
+        let same = |there: Option<(StoredRecord<Bytes>, _)>| there.filter(|(t, _)| t.record == body).map(|(t, _)| Created { etag: t.etag });
         if !create_only && let Some(there) = self.get(key).await? {
             return Ok(same(Some(there)));
         }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::chunker::Cutter;
+use super::chunker::Chunker;
 use super::pack::{Pack, Packed};
 use crate::error::{Error, Result};
 use crate::model::{Problem, RelPath, Trouble, bounds};
@@ -26,7 +26,7 @@ pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) 
     let fail = |e| Error::local(file, e);
     let mut pack = Pack::create(file)?;
     pack.mark(number)?;
-    let (mut cutter, mut leaves, mut last) = (Cutter::default(), Vec::new(), RelPath::default());
+    let (mut cutter, mut leaves, mut last) = (Chunker::default(), Vec::new(), RelPath::default());
     for (path, problem) in all {
         let line = Trouble { path: short(path), problem: problem.map(cut) };
         // Of what lies too deep to be named its directory is, once.

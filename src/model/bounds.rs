@@ -71,12 +71,12 @@ pub fn attributes(xattrs: &[Xattr]) -> Result<(), String> {
 }
 
 /// A list that is refused once it is longer than `most`.
-struct List<T> {
+struct BoundedList<T> {
     most: usize,
     shape: PhantomData<fn() -> T>,
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for BoundedList<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,7 +96,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
 }
 
 fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D, most: usize) -> Result<Vec<T>, D::Error> {
-    d.deserialize_seq(List { most, shape: PhantomData })
+    d.deserialize_seq(BoundedList { most, shape: PhantomData })
 }
 
 /// Objects of pages.

@@ -8,7 +8,7 @@ use crate::model::{Kind, Stamps, Suspicion, Time};
 
 /// A path as the scan sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen {
+pub struct DiffState {
     pub kind: Kind,
     pub size: u64,
     pub mtime: Time,
@@ -48,7 +48,7 @@ pub enum Verdict {
 }
 
 /// Compares one path; `checksum` trusts no stamps for files.
-pub fn compare(before: &Before, seen: &Seen, checksum: bool) -> Verdict {
+pub fn compare(before: &Before, seen: &DiffState, checksum: bool) -> Verdict {
     if before.kind != seen.kind || before.size != seen.size {
         return Verdict::Changed;
     }
@@ -75,8 +75,8 @@ mod tests {
     const T: Time = Time { secs: 5, nanos: 0 };
     const S: Stamps = Stamps { ino: 1, ctime: T };
 
-    fn seen() -> Seen {
-        Seen { kind: Kind::File, size: 3, mtime: T, rights: (0o644, 0, 0), stamps: S }
+    fn seen() -> DiffState {
+        DiffState { kind: Kind::File, size: 3, mtime: T, rights: (0o644, 0, 0), stamps: S }
     }
 
     fn before(memory: Memory) -> Before {
@@ -88,13 +88,13 @@ mod tests {
         assert_eq!(compare(&before(Memory::At(S)), &seen(), false), Verdict::Same);
         let later = Time { secs: 6, nanos: 0 };
         for changed in [
-            Seen { mtime: later, ..seen() },
-            Seen { stamps: Stamps { ctime: later, ..S }, ..seen() },
-            Seen { stamps: Stamps { ino: 2, ..S }, ..seen() },
+            DiffState { mtime: later, ..seen() },
+            DiffState { stamps: Stamps { ctime: later, ..S }, ..seen() },
+            DiffState { stamps: Stamps { ino: 2, ..S }, ..seen() },
         ] {
             assert_eq!(compare(&before(Memory::At(S)), &changed, false), Verdict::Suspect(Suspicion::Stamps));
         }
-        assert_eq!(compare(&before(Memory::At(S)), &Seen { size: 4, ..seen() }, false), Verdict::Changed);
+        assert_eq!(compare(&before(Memory::At(S)), &DiffState { size: 4, ..seen() }, false), Verdict::Changed);
     }
 
     #[test]

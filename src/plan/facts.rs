@@ -74,7 +74,7 @@ impl Facts {
 
     /// The requests that a run of this plan takes, its own look included. Not in it: the once-a-day look for old
     /// snapshots, and what is tried again.
-    pub fn estimate(&self, way: Way) -> Estimate {
+    pub fn estimate(&self, way: PlanTarget) -> Estimate {
         if !self.counts.any() && !way.first {
             return Estimate { put: 1, list: 1, ..Estimate::default() };
         }
@@ -108,7 +108,7 @@ impl Facts {
 
 /// What the destination of a plan is like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct PlanTarget {
     /// Replaced contents are copied aside.
     pub keeps: bool,
     /// Nothing was ever written there.

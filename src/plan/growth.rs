@@ -5,7 +5,7 @@
 
 /// A snapshot's total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
+pub struct GrowthSample {
     /// When it was committed, in seconds since 1970.
     pub time: i64,
     pub bytes: u64,
@@ -22,7 +22,7 @@ pub struct Slope {
 const DAY: f64 = 86_400.0;
 
 /// The growth, if two or more samples span at least a day.
-pub fn slope(samples: &[Sample]) -> Option<Slope> {
+pub fn slope(samples: &[GrowthSample]) -> Option<Slope> {
     let first = samples.iter().map(|s| s.time).min()?;
     let last = samples.iter().map(|s| s.time).max()?;
     let days = (last - first) as f64 / DAY;
@@ -47,8 +47,8 @@ pub fn grown(bytes: u64, slope: &Slope, days: f64) -> u64 {
 mod tests {
     use super::*;
 
-    fn at(day: f64, bytes: u64) -> Sample {
-        Sample { time: 1_700_000_000 + (day * DAY) as i64, bytes }
+    fn at(day: f64, bytes: u64) -> GrowthSample {
+        GrowthSample { time: 1_700_000_000 + (day * DAY) as i64, bytes }
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod guard;
 mod retain;
 
 pub use cost::{Price, Prices};
-pub use diff::{Before, Memory, Seen, Verdict, compare};
-pub use facts::{Estimate, Facts, Way};
-pub use growth::{Sample, Slope, grown, slope};
+pub use diff::{Before, DiffState, Memory, Verdict, compare};
+pub use facts::{Estimate, Facts, PlanTarget};
+pub use growth::{GrowthSample, Slope, grown, slope};
 pub use guard::{Limits, judge};
 pub use retain::{Point, keep};

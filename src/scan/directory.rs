@@ -3,7 +3,7 @@
 //! Owns the order: names as bytes, a directory's with `/` appended, which makes a depth-first walk
 //! yield whole paths in byte order. Names of a directory share one allocation.
 
-use super::listing::{Item, Listing, Looked, look};
+use super::listing::{DirListing, Item, Looked, look};
 use std::cmp::Ordering;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ const LAZY_ABOVE: usize = 20_000;
 
 /// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names; with `twins`
 /// those are marked that some disks take for one.
-pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<Listing> {
+pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<DirListing> {
     let mut names = Vec::new();
     let mut items = Vec::new();
     let mut dir = Dir::read_from(&fd)?;
@@ -69,7 +69,7 @@ pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool)
             true
         });
     }
-    Ok(Listing { names, items: items.into_iter(), fd: lazy.then_some(fd) })
+    Ok(DirListing { names, items: items.into_iter(), fd: lazy.then_some(fd) })
 }
 
 /// Byte order of names, a directory's with `/` appended.

@@ -22,13 +22,13 @@ const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 /// Rules that choose among paths. The default keeps everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    exclude: Option<Arc<Rules>>,
-    only: Option<Arc<Rules>>,
+    exclude: Option<Arc<FilterRules>>,
+    only: Option<Arc<FilterRules>>,
 }
 
 /// Rules of one kind, in order.
 #[derive(Debug)]
-struct Rules {
+struct FilterRules {
     globs: Gitignore,
     lines: Vec<String>,
     /// Which of them decided something, by their text.
@@ -39,12 +39,12 @@ struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idle {
     pub rule: String,
-    pub why: Why,
+    pub why: ExcludeReason,
 }
 
 /// Why it did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum ExcludeReason {
     /// `./x`: paths are compared without it.
     Dot,
     /// `../x` and the like: nothing outside of the tree is looked at.
@@ -61,22 +61,22 @@ impl fmt::Display for Idle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, why } = self;
         match why {
-            Why::Dot => {
+            ExcludeReason::Dot => {
                 let rest = rule.trim_start_matches("./");
                 write!(f, "the pattern `{rule}` can never match: paths begin at the top of the tree; write `/{rest}`")
             }
-            Why::Outside => {
+            ExcludeReason::Outside => {
                 write!(f, "the pattern `{rule}` can never match: paths begin at the top of the tree, and `.` and `..` are none of it")
             }
-            Why::Absolute => {
+            ExcludeReason::Absolute => {
                 write!(f, "the pattern `{rule}` can never match: write it from the top of the tree, without the path of the source itself")
             }
-            Why::Rsync => {
+            ExcludeReason::Rsync => {
                 let rest = rule.get(2..).unwrap_or_default().trim_start();
                 let keeps = if rule.starts_with('+') { "!" } else { "" };
                 write!(f, "the pattern `{rule}` is written as for rsync and can match only a name that begins so; write `{keeps}{rest}`")
             }
-            Why::Nothing => write!(f, "the pattern `{rule}` matched nothing"),
+            ExcludeReason::Nothing => write!(f, "the pattern `{rule}` matched nothing"),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Filter {
     }
 }
 
-impl Rules {
+impl FilterRules {
     fn matches(&self, path: &Path, is_dir: bool, parents: bool) -> bool {
         let found = if parents { self.globs.matched_path_or_any_parents(path, is_dir) } else { self.globs.matched(path, is_dir) };
         if let Match::Ignore(glob) | Match::Whitelist(glob) = &found
@@ -167,21 +167,21 @@ impl Rules {
 }
 
 /// Why a rule that did nothing did so.
-fn why(rule: &str, source: Option<&Path>) -> Why {
+fn why(rule: &str, source: Option<&Path>) -> ExcludeReason {
     let path = rule.strip_prefix('!').unwrap_or(rule);
     let odd = |part: &str| part == "." || part == "..";
     match path {
-        _ if path.starts_with("- ") || path.starts_with("+ ") => Why::Rsync,
-        _ if path.starts_with("./") && !path.trim_start_matches("./").split('/').any(odd) => Why::Dot,
-        _ if path.split('/').any(odd) => Why::Outside,
+        _ if path.starts_with("- ") || path.starts_with("+ ") => ExcludeReason::Rsync,
+        _ if path.starts_with("./") && !path.trim_start_matches("./").split('/').any(odd) => ExcludeReason::Dot,
+        _ if path.split('/').any(odd) => ExcludeReason::Outside,
         _ if path.starts_with('/') && source.is_some_and(|source| source.as_os_str() != "/" && Path::new(path).starts_with(source)) => {
-            Why::Absolute
+            ExcludeReason::Absolute
         }
-        _ => Why::Nothing,
+        _ => ExcludeReason::Nothing,
     }
 }
 
-fn build(lines: &[String]) -> Result<Option<Arc<Rules>>, String> {
+fn build(lines: &[String]) -> Result<Option<Arc<FilterRules>>, String> {
     if lines.is_empty() {
         return Ok(None);
     }
@@ -194,7 +194,7 @@ fn build(lines: &[String]) -> Result<Option<Arc<Rules>>, String> {
     let trimmed = |line: &String| if line.ends_with("\\ ") { line.clone() } else { line.trim_end().to_owned() };
     let lines: Vec<String> = lines.iter().map(trimmed).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let used = lines.iter().map(|line| (line.clone(), AtomicBool::new(false))).collect();
-    Ok(Some(Arc::new(Rules { globs, lines, used })))
+    Ok(Some(Arc::new(FilterRules { globs, lines, used })))
 }
 
 /// Whether a directory carries a valid CACHEDIR.TAG.
@@ -244,20 +244,20 @@ mod tests {
         let filter = Filter::new(&lines(&rules), &lines(&["docs/"])).unwrap();
         assert!(!filter.clone().keeps(b"", b"a.log", false));
         let idle = |source| filter.idle(source).into_iter().map(|i| (i.rule, i.why)).collect::<Vec<_>>();
-        let named = |all: &[(&str, Why)]| all.iter().map(|(rule, why)| ((*rule).to_owned(), *why)).collect::<Vec<_>>();
+        let named = |all: &[(&str, ExcludeReason)]| all.iter().map(|(rule, why)| ((*rule).to_owned(), *why)).collect::<Vec<_>>();
         let mut all = vec![
-            ("./private/", Why::Dot),
-            ("../up", Why::Outside),
-            ("/etc/x", Why::Absolute),
-            ("- old", Why::Rsync),
-            ("!keep.log", Why::Nothing),
-            ("trailing", Why::Nothing),
-            ("docs/", Why::Nothing),
+            ("./private/", ExcludeReason::Dot),
+            ("../up", ExcludeReason::Outside),
+            ("/etc/x", ExcludeReason::Absolute),
+            ("- old", ExcludeReason::Rsync),
+            ("!keep.log", ExcludeReason::Nothing),
+            ("trailing", ExcludeReason::Nothing),
+            ("docs/", ExcludeReason::Nothing),
         ];
         assert_eq!(idle(Some(Path::new("/etc"))), named(&all));
         assert!(filter.keeps_whole(b"docs/a", false) && filter.keeps(b"docs/", b"keep.log", false));
         all.retain(|(rule, _)| !matches!(*rule, "!keep.log" | "docs/"));
-        all[2].1 = Why::Nothing;
+        all[2].1 = ExcludeReason::Nothing;
         assert_eq!(idle(None), named(&all));
         let said = filter.idle(None).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         assert!(said.contains("write `/private/`") && said.contains("write `old`"), "{said}");

@@ -27,13 +27,13 @@ pub struct Item {
 }
 
 /// A directory's names in order.
-pub struct Listing {
+pub struct DirListing {
     pub names: Vec<u8>,
     pub items: std::vec::IntoIter<Item>,
     pub fd: Option<OwnedFd>,
 }
 
-impl Listing {
+impl DirListing {
     pub fn name(&self, item: &Item) -> &[u8] {
         &self.names[item.start as usize..item.start as usize + item.len as usize]
     }
@@ -59,13 +59,13 @@ pub fn look(fd: &OwnedFd, name: &[u8]) -> io::Result<Option<Stat>> {
 
 pub struct Task {
     pub path: Vec<u8>,
-    pub state: Mutex<State>,
+    pub state: Mutex<TaskState>,
     pub done: Condvar,
 }
 
-pub enum State {
+pub enum TaskState {
     Todo,
     Running,
-    Done(io::Result<Listing>),
+    Done(io::Result<DirListing>),
     Taken,
 }

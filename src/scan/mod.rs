@@ -13,7 +13,7 @@ mod root;
 mod stat;
 mod walk;
 
-pub use filter::{Filter, Idle, Why};
+pub use filter::{ExcludeReason, Filter, Idle};
 pub use names::Names;
 pub use read::{BigFile, Read, ReadError, TRIES, hash_file, read_file, read_metadata};
 pub use root::Root;

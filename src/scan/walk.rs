@@ -4,14 +4,14 @@
 //! when no thread has started on it, so it never waits for a hand-off that need not be. Memory is
 //! bounded by [`READY_CAP`] entries ahead plus the names of the directories it is inside of.
 
-use super::listing::{State, Task};
+use super::listing::{Task, TaskState};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::directory::list;
 use super::filter::Filter;
-use super::listing::{Item, Listing, Looked};
+use super::listing::{DirListing, Item, Looked};
 use super::root::Root;
 use super::stat::{FileType, Stat};
 
@@ -69,7 +69,7 @@ pub struct Walk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Listings, where their names begin in the path, and whether a directory on the way has a twin.
-    stack: Vec<(Listing, usize, bool)>,
+    stack: Vec<(DirListing, usize, bool)>,
     /// A directory that was yielded and is entered next.
     enter: Option<(Arc<Task>, bool)>,
     path: Vec<u8>,
@@ -153,7 +153,7 @@ impl Drop for Walk {
 }
 
 fn new_task(path: Vec<u8>) -> Arc<Task> {
-    Arc::new(Task { path, state: Mutex::new(State::Todo), done: Condvar::new() })
+    Arc::new(Task { path, state: Mutex::new(TaskState::Todo), done: Condvar::new() })
 }
 
 impl Shared {
@@ -178,26 +178,26 @@ impl Shared {
                 continue;
             }
             let result = self.read(&task.path);
-            lock(&self.queue).ready += result.as_ref().map_or(0, Listing::len);
-            *lock(&task.state) = State::Done(result);
+            lock(&self.queue).ready += result.as_ref().map_or(0, DirListing::len);
+            *lock(&task.state) = TaskState::Done(result);
             task.done.notify_one();
         }
     }
 
     /// The consumer's side: what a thread has read, or else reads it here.
-    fn take(&self, task: &Task) -> io::Result<Listing> {
+    fn take(&self, task: &Task) -> io::Result<DirListing> {
         if start(task) {
-            *lock(&task.state) = State::Taken;
+            *lock(&task.state) = TaskState::Taken;
             return self.read(&task.path);
         }
         let mut state = lock(&task.state);
         loop {
-            match std::mem::replace(&mut *state, State::Taken) {
-                State::Done(result) => {
+            match std::mem::replace(&mut *state, TaskState::Taken) {
+                TaskState::Done(result) => {
                     drop(state);
                     let mut queue = lock(&self.queue);
                     let was_full = queue.ready >= READY_CAP;
-                    queue.ready = queue.ready.saturating_sub(result.as_ref().map_or(0, Listing::len));
+                    queue.ready = queue.ready.saturating_sub(result.as_ref().map_or(0, DirListing::len));
                     if was_full && queue.ready < READY_CAP {
                         self.wake.notify_all();
                     }
@@ -211,7 +211,7 @@ impl Shared {
         }
     }
 
-    fn read(&self, path: &[u8]) -> io::Result<Listing> {
+    fn read(&self, path: &[u8]) -> io::Result<DirListing> {
         let fd = self.root.open_dir(path)?;
         let only_tag = self.options.exclude_caches && super::filter::is_cache(&fd);
         let top = path.is_empty();
@@ -224,7 +224,7 @@ impl Shared {
     }
 
     /// Puts sub-directories where the threads find them, the first one on top.
-    fn queue_children(&self, path: &[u8], mut listing: Listing) -> Listing {
+    fn queue_children(&self, path: &[u8], mut listing: DirListing) -> DirListing {
         let mut items: Vec<Item> = std::mem::take(&mut listing.items).collect();
         let mut tasks = Vec::new();
         for item in items.iter_mut().filter(|item| item.is_dir) {
@@ -249,9 +249,9 @@ impl Shared {
 /// Claims a directory; false if somebody has it already.
 fn start(task: &Task) -> bool {
     let mut state = lock(&task.state);
-    let free = matches!(*state, State::Todo);
+    let free = matches!(*state, TaskState::Todo);
     if free {
-        *state = State::Running;
+        *state = TaskState::Running;
     }
     free
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// How a schedule is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum Scheduler {
     /// Units in this directory; with `enable` the running systemd is told as well.
     Systemd { dir: PathBuf, enable: bool, of_user: bool },
     /// A line in the crontab of whoever runs this.
@@ -29,16 +29,16 @@ pub struct Installed {
 }
 
 /// Installs a schedule, in place of the one of that name.
-pub fn install(schedule: &Schedule, way: &Way) -> Result<Installed> {
+pub fn install(schedule: &Schedule, way: &Scheduler) -> Result<Installed> {
     let mut done = Installed::default();
     one_line(schedule, way)?;
     match way {
-        Way::Cron => {
+        Scheduler::Cron => {
             let all = cron::with(&crontab()?, schedule);
             write_crontab(&all)?;
             done.parts.push(("crontab".into(), cron::line(schedule)));
         }
-        Way::Systemd { dir, enable, of_user } => {
+        Scheduler::Systemd { dir, enable, of_user } => {
             let parts = [("service", units::service(schedule)), ("timer", units::timer(schedule))];
             let parts = parts.map(|(kind, text)| (dir.join(format!("{}.{kind}", schedule.name)), text));
             done.notes.extend(verify(&parts, *of_user)?);
@@ -64,8 +64,8 @@ pub fn install(schedule: &Schedule, way: &Way) -> Result<Installed> {
 }
 
 /// Refuses what would end the line that it stands in. Units can say a line break and a tab otherwise, a crontab nothing.
-fn one_line(schedule: &Schedule, way: &Way) -> Result<()> {
-    let said_otherwise = |c: char| matches!(way, Way::Systemd { .. }) && (c == '\n' || c == '\t');
+fn one_line(schedule: &Schedule, way: &Scheduler) -> Result<()> {
+    let said_otherwise = |c: char| matches!(way, Scheduler::Systemd { .. }) && (c == '\n' || c == '\t');
     let paths = schedule.sandbox.writes.iter().map(|path| path.display().to_string());
     let odd = schedule.command.iter().cloned().chain(paths).find(|word| word.chars().any(|c| c.is_control() && !said_otherwise(c)));
     let odd = odd.or_else(|| Some(schedule.directory.clone()).filter(|directory| directory.chars().any(char::is_control)));
@@ -79,11 +79,11 @@ fn one_line(schedule: &Schedule, way: &Way) -> Result<()> {
 }
 
 /// What is installed under a name.
-pub fn show(name: &str, way: &Way) -> Result<Installed> {
+pub fn show(name: &str, way: &Scheduler) -> Result<Installed> {
     let mut found = Installed::default();
     match way {
-        Way::Cron => found.parts.extend(cron::find(&crontab()?, name).map(|line| ("crontab".into(), line.to_owned()))),
-        Way::Systemd { dir, enable, of_user } => {
+        Scheduler::Cron => found.parts.extend(cron::find(&crontab()?, name).map(|line| ("crontab".into(), line.to_owned()))),
+        Scheduler::Systemd { dir, enable, of_user } => {
             for path in files(dir, name) {
                 if let Ok(text) = std::fs::read_to_string(&path) {
                     found.parts.push((path.display().to_string(), text));
@@ -103,12 +103,12 @@ pub fn show(name: &str, way: &Way) -> Result<Installed> {
 }
 
 /// Takes a schedule away; answers what was there.
-pub fn remove(name: &str, way: &Way) -> Result<Installed> {
+pub fn remove(name: &str, way: &Scheduler) -> Result<Installed> {
     let found = show(name, way)?;
     match way {
         _ if found.parts.is_empty() => {}
-        Way::Cron => write_crontab(&cron::without(&crontab()?, name))?,
-        Way::Systemd { dir, enable, of_user } => {
+        Scheduler::Cron => write_crontab(&cron::without(&crontab()?, name))?,
+        Scheduler::Systemd { dir, enable, of_user } => {
             if *enable {
                 systemctl(*of_user, &["disable", "--now", &format!("{name}.timer")])?;
             }

@@ -10,6 +10,6 @@ mod times;
 mod timetable;
 mod units;
 
-pub use install::{Installed, Way, install, remove, show};
+pub use install::{Installed, Scheduler, install, remove, show};
 pub use times::{Rhythm, time_of_day};
 pub use timetable::{Sandbox, Schedule};

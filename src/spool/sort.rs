@@ -26,7 +26,7 @@ const FAN: usize = 32;
 pub struct Sorter<T> {
     dir: PathBuf,
     key: fn(&T) -> &[u8],
-    held: Held,
+    held: HeapItem,
     limit: usize,
     /// Runs by level, in the order they were pushed. Those of a higher level are older.
     levels: Vec<Vec<File>>,
@@ -40,7 +40,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
 
     /// Holds at most `limit` bytes in memory, and one document.
     fn holding(dir: &Path, limit: usize, key: fn(&T) -> &[u8]) -> Self {
-        Self { dir: dir.into(), key, held: Held::default(), limit, levels: Vec::new() }
+        Self { dir: dir.into(), key, held: HeapItem::default(), limit, levels: Vec::new() }
     }
 
     pub fn push(&mut self, value: &T) -> Result<()> {
@@ -98,29 +98,29 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
 
 /// Documents in memory: their keys and lines, one after the other.
 #[derive(Default)]
-struct Held {
+struct HeapItem {
     bytes: Vec<u8>,
-    index: Vec<Item>,
+    index: Vec<SortItem>,
 }
 
-struct Item {
+struct SortItem {
     key: Range<usize>,
     line: Range<usize>,
 }
 
-impl Held {
+impl HeapItem {
     fn push<T: Serialize>(&mut self, key: &[u8], value: &T) -> std::io::Result<()> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         let middle = self.bytes.len();
         serde_json::to_writer(&mut self.bytes, value)?;
         self.bytes.push(b'\n');
-        self.index.push(Item { key: start..middle, line: middle..self.bytes.len() });
+        self.index.push(SortItem { key: start..middle, line: middle..self.bytes.len() });
         Ok(())
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.index.len() * size_of::<Item>()
+        self.bytes.len() + self.index.len() * size_of::<SortItem>()
     }
 
     /// Sorts, the last of equals staying.
@@ -182,7 +182,7 @@ fn unnamed(dir: &Path) -> std::io::Result<File> {
 /// Documents in order.
 pub struct Sorted<T> {
     /// All of them, where they fitted in memory.
-    held: Option<Held>,
+    held: Option<HeapItem>,
     /// How many of those have come out.
     next: usize,
     runs: Vec<(Reader<T>, Option<T>)>,

@@ -58,7 +58,7 @@ pub struct Fetched {
 }
 
 /// Whose trouble it is.
-enum Trouble {
+enum FetchError {
     /// The run's own: it was told to stop, or this program failed.
     Own(Error),
     /// The store did not give a content.
@@ -68,12 +68,12 @@ enum Trouble {
 }
 
 /// The staged content of a file; what is no file is there already.
-type Ready = Result<Option<Staged>, Trouble>;
-type Tasks = JoinSet<(Entry, Ready)>;
+type FetchedContent = Result<Option<Staged>, FetchError>;
+type Tasks = JoinSet<(Entry, FetchedContent)>;
 
 /// What has been staged and has no name yet.
 #[derive(Default)]
-struct Batch {
+struct FetchBatch {
     items: Vec<(Publish, Entry, Vec<Unset>)>,
     bytes: u64,
 }
@@ -93,7 +93,7 @@ impl Fetch {
     async fn bring(self: &Arc<Self>, plan: &Path, tasks: &mut Tasks, fetched: &mut Fetched) -> Result<()> {
         let slots = Arc::new(Semaphore::new(self.transfers.max(1)));
         let window = Arc::new(Semaphore::new((self.window >> 14).max(1) as usize));
-        let mut batch = Batch::default();
+        let mut batch = FetchBatch::default();
         let mut lines = Reader::<Line>::open(plan)?;
         loop {
             let line = lines.next_line()?;
@@ -132,12 +132,12 @@ impl Fetch {
         }
     }
 
-    async fn note(&self, entry: &Entry, trouble: Trouble, fetched: &mut Fetched) -> Result<()> {
+    async fn note(&self, entry: &Entry, trouble: FetchError, fetched: &mut Fetched) -> Result<()> {
         let path = entry.path.bare();
         match trouble {
-            Trouble::Own(error) => Err(error),
-            Trouble::Target(error) => fetched.undone.take(path, Err(error)).map(|_: Option<()>| ()).map_err(of_target),
-            Trouble::Content(error) => match self.witness.ask(&self.records).await {
+            FetchError::Own(error) => Err(error),
+            FetchError::Target(error) => fetched.undone.take(path, Err(error)).map(|_: Option<()>| ()).map_err(of_target),
+            FetchError::Content(error) => match self.witness.ask(&self.records).await {
                 Ok(()) => {
                     fetched.undone.note(path, Why::Content(error));
                     Ok(())
@@ -147,7 +147,7 @@ impl Fetch {
         }
     }
 
-    async fn publish(&self, batch: Batch, fetched: &mut Fetched) -> Result<()> {
+    async fn publish(&self, batch: FetchBatch, fetched: &mut Fetched) -> Result<()> {
         let (mut items, mut rest) = (Vec::new(), Vec::new());
         for (item, entry, unset) in batch.items {
             items.push(item);
@@ -164,23 +164,23 @@ impl Fetch {
         Ok(())
     }
 
-    async fn one(&self, entry: &Entry) -> Ready {
+    async fn one(&self, entry: &Entry) -> FetchedContent {
         self.progress.set_current(&entry.path);
         let path = entry.path.bare();
         match (entry.kind, &entry.content) {
-            (Kind::Dir, _) => self.tree.make_dir(path).await.map(|()| None).map_err(Trouble::Target),
+            (Kind::Dir, _) => self.tree.make_dir(path).await.map(|()| None).map_err(FetchError::Target),
             (Kind::Symlink, _) => {
                 let target = entry.link.as_ref().map_or(&b""[..], |l| l.as_bytes());
-                self.tree.symlink(path, target, (self.meta)(entry)).await.map(|()| None).map_err(Trouble::Target)
+                self.tree.symlink(path, target, (self.meta)(entry)).await.map(|()| None).map_err(FetchError::Target)
             }
-            (Kind::File, None) => Err(Trouble::Content(Error::damaged(entry.path.display(), "the manifest names no content for it"))),
+            (Kind::File, None) => Err(FetchError::Content(Error::damaged(entry.path.display(), "the manifest names no content for it"))),
             (Kind::File, Some(content)) => {
                 let mut tries = 1;
                 loop {
                     let staged = if entry.size <= RANGE { self.small(entry, content).await } else { self.large(entry).await };
                     match staged {
                         // A body that broke off on its way: requests are tried again below, bodies here.
-                        Err(Trouble::Content(error)) if error.kind() == Some(ErrorKind::Transient) && tries < TRIES => tries += 1,
+                        Err(FetchError::Content(error)) if error.kind() == Some(ErrorKind::Transient) && tries < TRIES => tries += 1,
                         staged => {
                             self.progress.files.fetch_add(1, Relaxed);
                             return staged.map(Some);
@@ -192,38 +192,38 @@ impl Fetch {
     }
 
     /// A content that fits in memory: checked before anything is written.
-    async fn small(&self, entry: &Entry, content: &Content) -> Result<Staged, Trouble> {
-        self.stop.check().map_err(Trouble::Own)?;
+    async fn small(&self, entry: &Entry, content: &Content) -> Result<Staged, FetchError> {
+        self.stop.check().map_err(FetchError::Own)?;
         let body = if entry.size == 0 && content.hash == Hash::of(b"") {
             Bytes::new()
         } else {
-            let mut whole = Whole { body: Vec::with_capacity(entry.size as usize), limit: &self.limit };
+            let mut whole = WholeFetch { body: Vec::with_capacity(entry.size as usize), limit: &self.limit };
             read_content(&self.records, &self.rules, entry, &mut whole).await.map_err(of_content)?;
             whole.body.into()
         };
         self.progress.bytes.fetch_add(entry.size, Relaxed);
-        self.tree.stage(body, (self.meta)(entry)).await.map_err(Trouble::Target)
+        self.tree.stage(body, (self.meta)(entry)).await.map_err(FetchError::Target)
     }
 
-    async fn large(&self, entry: &Entry) -> Result<Staged, Trouble> {
+    async fn large(&self, entry: &Entry) -> Result<Staged, FetchError> {
         let mut staging = Staging { fetch: self, entry, out: None, broken: None };
         let read = read_content(&self.records, &self.rules, entry, &mut staging).await;
         if let Some(error) = staging.broken {
-            return Err(Trouble::Target(error));
+            return Err(FetchError::Target(error));
         }
         read.map_err(of_content)?;
         match staging.out {
-            Some(out) => out.finish().await.map_err(Trouble::Target),
-            None => Err(Trouble::Content(Error::damaged(entry.path.display(), "no content"))),
+            Some(out) => out.finish().await.map_err(FetchError::Target),
+            None => Err(FetchError::Content(Error::damaged(entry.path.display(), "no content"))),
         }
     }
 }
 
 /// A failure on the way of a content: the store's, unless this program ended it.
-fn of_content(error: Error) -> Trouble {
+fn of_content(error: Error) -> FetchError {
     match error {
-        Error::Interrupted | Error::Local { .. } | Error::Busy(_) => Trouble::Own(error),
-        error => Trouble::Content(error),
+        Error::Interrupted | Error::Local { .. } | Error::Busy(_) => FetchError::Own(error),
+        error => FetchError::Content(error),
     }
 }
 
@@ -240,13 +240,13 @@ pub fn of_target(error: StoreError) -> Error {
 }
 
 /// A content gathered in memory.
-struct Whole<'a> {
+struct WholeFetch<'a> {
     body: Vec<u8>,
     limit: &'a Limit,
 }
 
 #[async_trait]
-impl Sink for Whole<'_> {
+impl Sink for WholeFetch<'_> {
     async fn restart(&mut self) -> Result<()> {
         self.body.clear();
         Ok(())

@@ -14,7 +14,7 @@ use object_store::{ObjectStoreExt, PutPayload, PutResult};
 use offsite_backends::{Error as StoreError, Publish, Tree};
 use tokio::sync::mpsc::Receiver;
 
-use super::dump_stream::{Dump, Piece};
+use super::dump_stream::{Dump, DumpChunk};
 use super::finish::{Left, complete};
 use super::journal::{Done, Journal, Upload};
 use super::keep::keep_old;
@@ -43,13 +43,13 @@ pub async fn send_dump(
     tree: Option<&Arc<dyn Tree>>,
     journal: &Mutex<Journal>,
     dump: &Dump,
-    pieces: Receiver<Piece>,
+    pieces: Receiver<DumpChunk>,
     (entry, old): (Entry, Option<Entry>),
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
     let mut got = Got { pieces, hasher: blake3::Hasher::new(), size: 0 };
     let key = target.rules.key_for(&entry);
-    let sink = Sink { target, journal, entry: &entry, old: old.as_ref(), key: key.clone() };
+    let sink = DumpSink { target, journal, entry: &entry, old: old.as_ref(), key: key.clone() };
     let fits = |size: u64| verdict(dump, size, old.as_ref().map(|old| old.size));
     let stored = match tree {
         Some(tree) => sink.to_tree(tree, &mut got, fits).await?,
@@ -85,7 +85,7 @@ fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
 
 /// What has come so far.
 struct Got {
-    pieces: Receiver<Piece>,
+    pieces: Receiver<DumpChunk>,
     hasher: blake3::Hasher,
     size: u64,
 }
@@ -98,14 +98,14 @@ impl Got {
             () = target.stop.wait() => return Err(target.stop.check().err().unwrap_or(Error::Interrupted)),
         };
         match piece {
-            Some(Piece::Block(block)) => {
+            Some(DumpChunk::Block(block)) => {
                 target.limit.take(block.len() as u64).await;
                 self.hasher.update(&block);
                 self.size += block.len() as u64;
                 Ok(Ok(Some(block)))
             }
-            Some(Piece::End(Ok(()))) => Ok(Ok(None)),
-            Some(Piece::End(Err(why))) => Ok(Err(why)),
+            Some(DumpChunk::End(Ok(()))) => Ok(Ok(None)),
+            Some(DumpChunk::End(Err(why))) => Ok(Err(why)),
             None => Ok(Err("its source ended without a word".into())),
         }
     }
@@ -114,7 +114,7 @@ impl Got {
 /// What the store says of a content that has its name: tag and version.
 type Stored = (Option<String>, Option<String>);
 
-struct Sink<'a> {
+struct DumpSink<'a> {
     target: &'a Target,
     journal: &'a Mutex<Journal>,
     entry: &'a Entry,
@@ -123,13 +123,13 @@ struct Sink<'a> {
 }
 
 /// An upload in parts that was begun.
-struct Going {
+struct InFlightDump {
     store: Arc<dyn MultipartStore>,
     id: String,
     parts: Vec<PartId>,
 }
 
-impl Sink<'_> {
+impl DumpSink<'_> {
     fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
         write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -170,7 +170,7 @@ impl Sink<'_> {
 
     async fn to_store(&self, got: &mut Got, fits: impl Fn(u64) -> Result<(), String>) -> Result<Result<Stored, String>> {
         let to = object_path(self.key.as_ref().map_or(self.entry.path.as_bytes(), |key| key.as_bytes()))?;
-        let (mut buffer, mut going) = (BytesMut::new(), None::<Going>);
+        let (mut buffer, mut going) = (BytesMut::new(), None::<InFlightDump>);
         let ended = self.parts(&to, got, &mut buffer, &mut going).await;
         let ended = match ended {
             Ok(Ok(())) => fits(got.size),
@@ -201,7 +201,7 @@ impl Sink<'_> {
     }
 
     /// The last part, and the end of the upload. One that cannot be completed now never can: its content is gone.
-    async fn finish(&self, to: &Path, mut going: Going, last: Bytes) -> Result<PutResult> {
+    async fn finish(&self, to: &Path, mut going: InFlightDump, last: Bytes) -> Result<PutResult> {
         if !last.is_empty() {
             let part = going.store.put_part(to, &going.id, going.parts.len(), PutPayload::from_bytes(last)).await;
             match part {
@@ -229,7 +229,7 @@ impl Sink<'_> {
     }
 
     /// Sends whole parts as they fill; what is left at the end is in `buffer`.
-    async fn parts(&self, to: &Path, got: &mut Got, buffer: &mut BytesMut, going: &mut Option<Going>) -> Result<Result<(), String>> {
+    async fn parts(&self, to: &Path, got: &mut Got, buffer: &mut BytesMut, going: &mut Option<InFlightDump>) -> Result<Result<(), String>> {
         loop {
             let block = match got.next(self.target).await? {
                 Ok(Some(block)) => block,
@@ -251,7 +251,7 @@ impl Sink<'_> {
     }
 
     /// Begins an upload; it stands in the journal, so that a run that was cut off leaves nothing behind for ever.
-    async fn begin(&self, to: &Path) -> Result<Going> {
+    async fn begin(&self, to: &Path) -> Result<InFlightDump> {
         let store = self.target.backend.multipart();
         let store = store
             .ok_or_else(|| Error::Usage(format!("{}: this store takes no content of unknown length", self.target.backend.location())))?;
@@ -268,11 +268,11 @@ impl Sink<'_> {
                 parts: Default::default(),
             })
         })?;
-        Ok(Going { store, id, parts: Vec::new() })
+        Ok(InFlightDump { store, id, parts: Vec::new() })
     }
 
     /// What cannot be given up now is so by the next run: it stands in the journal.
-    async fn give_up(&self, to: &Path, going: Option<Going>) {
+    async fn give_up(&self, to: &Path, going: Option<InFlightDump>) {
         if let Some(going) = going
             && going.store.abort_multipart(to, &going.id).await.is_ok()
         {

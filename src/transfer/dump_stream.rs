@@ -18,7 +18,7 @@ const AHEAD: usize = 8;
 
 /// What comes of a source, in order.
 #[derive(Debug, Clone)]
-pub enum Piece {
+pub enum DumpChunk {
     Block(Bytes),
     /// The last one: whether all of it came.
     End(Result<(), String>),
@@ -28,7 +28,7 @@ pub enum Piece {
 pub trait Source: fmt::Debug + Send + Sync {
     /// Begins to make it and sends every piece to all of `to`; returns at once. Who does not listen any more is
     /// passed over.
-    fn start(&self, to: Vec<Sender<Piece>>, stop: Arc<Stop>);
+    fn start(&self, to: Vec<Sender<DumpChunk>>, stop: Arc<Stop>);
 }
 
 /// One content that is made, and what it must be to be taken.
@@ -43,24 +43,24 @@ pub struct Dump {
     pub max_shrink: Option<f64>,
 }
 
-struct Slot {
+struct DumpSlot {
     /// Until it is started.
-    senders: Option<Vec<Sender<Piece>>>,
-    receivers: Vec<Option<Receiver<Piece>>>,
+    senders: Option<Vec<Sender<DumpChunk>>>,
+    receivers: Vec<Option<Receiver<DumpChunk>>>,
 }
 
 /// The dumps of a run, each for every destination.
-pub struct Feeds {
+pub struct DumpStreams {
     dumps: Vec<Dump>,
-    slots: Mutex<Vec<Slot>>,
+    slots: Mutex<Vec<DumpSlot>>,
     stop: Arc<Stop>,
 }
 
-impl Feeds {
+impl DumpStreams {
     pub fn new(dumps: Vec<Dump>, destinations: usize, stop: Arc<Stop>) -> Self {
         let slot = |_: &Dump| {
             let (senders, receivers) = (0..destinations).map(|_| mpsc::channel(AHEAD)).unzip();
-            Slot { senders: Some(senders), receivers: Vec::into_iter(receivers).map(Some).collect() }
+            DumpSlot { senders: Some(senders), receivers: Vec::into_iter(receivers).map(Some).collect() }
         };
         Self { slots: Mutex::new(dumps.iter().map(slot).collect()), dumps, stop }
     }
@@ -75,7 +75,7 @@ impl Feeds {
     }
 
     /// What comes for one destination; none if it was taken or given up. The first to take one starts it.
-    pub fn take(&self, dump: usize, destination: usize) -> Option<Receiver<Piece>> {
+    pub fn take(&self, dump: usize, destination: usize) -> Option<Receiver<DumpChunk>> {
         let (receiver, senders) = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = slots.get_mut(dump)?;

@@ -20,24 +20,25 @@ pub const RANGES_AHEAD: usize = 4;
 
 /// One place where a content may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ContentPlace {
     pub key: Vec<u8>,
     pub etag: Option<String>,
     pub version: Option<String>,
 }
 
 /// Where the content of an entry may be, likeliest first.
-pub fn locate(rules: &KeyRules, entry: &Entry) -> Vec<Place> {
+pub fn locate(rules: &KeyRules, entry: &Entry) -> Vec<ContentPlace> {
     let Some(content) = &entry.content else { return Vec::new() };
-    let current = Place { key: KeyRules::current_key(entry), etag: content.etag.clone(), version: content.version.clone() };
-    let kept = Place { key: rules.kept_key(entry.path.as_bytes(), content), etag: None, version: None };
+    let current = ContentPlace { key: KeyRules::current_key(entry), etag: content.etag.clone(), version: content.version.clone() };
+    let kept = ContentPlace { key: rules.kept_key(entry.path.as_bytes(), content), etag: None, version: None };
     // Sent again by a repair, or copied by another tool: the tag is new, and the hash tells.
-    let retagged = (content.etag.is_some() || content.version.is_some()).then(|| Place { etag: None, version: None, ..current.clone() });
+    let retagged =
+        (content.etag.is_some() || content.version.is_some()).then(|| ContentPlace { etag: None, version: None, ..current.clone() });
     [Some(current), Some(kept), retagged].into_iter().flatten().collect()
 }
 
 /// A stream of a content from one place; `NotFound` or `Precondition` if it is not (any more) there.
-async fn open(records: &Records, place: &Place, size: u64, ahead: bool) -> Result<BoxStream<'static, Result<Bytes>>> {
+async fn open(records: &Records, place: &ContentPlace, size: u64, ahead: bool) -> Result<BoxStream<'static, Result<Bytes>>> {
     if let Some(tree) = records.backend().tree() {
         return Ok(tree.read_blocks(&place.key, size).await?.map_err(Error::from).boxed());
     }
@@ -116,7 +117,7 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
 
 /// The hash of a content of this length in this one place, block by block through `sink`; `NotFound` or
 /// `Precondition` if it is not (any more) there.
-pub async fn hash_at(records: &Records, place: &Place, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
+pub async fn hash_at(records: &Records, place: &ContentPlace, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
     let mut body = open(records, place, size, true).await?;
     drain(&mut body, size, sink).await
 }

@@ -51,7 +51,7 @@ pub struct Upload {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Record {
+enum JournalRecord {
     Header(Header),
     Done(Box<Done>),
     Upload(Box<Upload>),
@@ -72,7 +72,7 @@ enum Record {
 
 /// The journal of this run.
 pub struct Journal {
-    out: Writer<Record>,
+    out: Writer<JournalRecord>,
     path: PathBuf,
     flushed: Instant,
 }
@@ -85,7 +85,7 @@ impl Journal {
     /// Begins a new one.
     pub fn create(path: &Path, header: Header) -> Result<Self> {
         let mut out = Writer::create(path)?;
-        out.push(&Record::Header(header))?;
+        out.push(&JournalRecord::Header(header))?;
         out.flush()?;
         Ok(Self { out, path: path.into(), flushed: Instant::now() })
     }
@@ -95,12 +95,12 @@ impl Journal {
         // A line that was cut off must not swallow the next one.
         mend(path)?;
         let mut out = Writer::append(path)?;
-        out.push(&Record::Header(header))?;
+        out.push(&JournalRecord::Header(header))?;
         out.flush()?;
         Ok(Self { out, path: path.into(), flushed: Instant::now() })
     }
 
-    fn push(&mut self, record: &Record, now: bool) -> Result<()> {
+    fn push(&mut self, record: &JournalRecord, now: bool) -> Result<()> {
         self.out.push(record)?;
         if now || self.flushed.elapsed() >= FLUSH_EVERY {
             self.out.flush()?;
@@ -110,23 +110,23 @@ impl Journal {
     }
 
     pub fn done(&mut self, done: Done) -> Result<()> {
-        self.push(&Record::Done(Box::new(done)), false)
+        self.push(&JournalRecord::Done(Box::new(done)), false)
     }
 
     pub fn upload(&mut self, upload: Upload) -> Result<()> {
-        self.push(&Record::Upload(Box::new(upload)), true)
+        self.push(&JournalRecord::Upload(Box::new(upload)), true)
     }
 
     pub fn part(&mut self, id: &str, index: usize, content: &str) -> Result<()> {
-        self.push(&Record::Part { id: id.into(), index, content: content.into() }, true)
+        self.push(&JournalRecord::Part { id: id.into(), index, content: content.into() }, true)
     }
 
     pub fn closed(&mut self, id: &str) -> Result<()> {
-        self.push(&Record::Closed { id: id.into() }, true)
+        self.push(&JournalRecord::Closed { id: id.into() }, true)
     }
 
     pub fn refused(&mut self, path: &RelPath) -> Result<()> {
-        self.push(&Record::Refused { path: path.clone() }, false)
+        self.push(&JournalRecord::Refused { path: path.clone() }, false)
     }
 
     /// Everything so far is in the file.
@@ -142,9 +142,9 @@ impl Journal {
     pub fn sorted(path: &Path, spill: &Path) -> Result<Sorted<Done>> {
         let mut sorter = Sorter::new(spill, |d: &Done| d.entry.path.as_bytes());
         if path.exists() {
-            let mut reader = Reader::<Record>::open(path)?;
+            let mut reader = Reader::<JournalRecord>::open(path)?;
             while let Some(record) = reader.next_line()? {
-                if let Record::Done(done) = record {
+                if let JournalRecord::Done(done) = record {
                     sorter.push(&done)?;
                 }
             }
@@ -156,11 +156,11 @@ impl Journal {
     pub fn sorted_refused(path: &Path, spill: &Path) -> Result<Option<Sorted<RelPath>>> {
         let sorter = || Sorter::new(spill, RelPath::as_bytes);
         let (mut refused, mut any) = (sorter(), false);
-        let mut reader = Reader::<Record>::open(path)?;
+        let mut reader = Reader::<JournalRecord>::open(path)?;
         while let Some(record) = reader.next_line()? {
             match record {
-                Record::Header(_) if any => (refused, any) = (sorter(), false),
-                Record::Refused { path } => {
+                JournalRecord::Header(_) if any => (refused, any) = (sorter(), false),
+                JournalRecord::Refused { path } => {
                     refused.push(&path)?;
                     any = true;
                 }
@@ -211,28 +211,28 @@ impl Resumed {
         if !path.exists() {
             return Ok(None);
         }
-        let mut reader = Reader::<Record>::open(path)?;
-        let Ok(Some(Record::Header(mut header))) = reader.next_line() else { return Ok(None) };
+        let mut reader = Reader::<JournalRecord>::open(path)?;
+        let Ok(Some(JournalRecord::Header(mut header))) = reader.next_line() else { return Ok(None) };
         let mut open: HashMap<String, (usize, Upload)> = HashMap::new();
         let mut begun = 0;
         let mut done = 0;
         while let Ok(Some(record)) = reader.next_line() {
             match record {
                 // Every run that goes on with a journal signs it.
-                Record::Header(next) => header = next,
-                Record::Done(sent) => done += u64::from(sent.entry.kind == Kind::File),
-                Record::Upload(upload) => {
+                JournalRecord::Header(next) => header = next,
+                JournalRecord::Done(sent) => done += u64::from(sent.entry.kind == Kind::File),
+                JournalRecord::Upload(upload) => {
                     begun += 1;
                     open.insert(upload.id.clone(), (begun, *upload));
                 }
-                Record::Part { id, index, content } => {
+                JournalRecord::Part { id, index, content } => {
                     if let Some((_, upload)) = open.get_mut(&id) {
                         upload.parts.insert(index, content);
                     }
                 }
-                Record::Closed { id } => drop(open.remove(&id)),
+                JournalRecord::Closed { id } => drop(open.remove(&id)),
                 // Tried again by whoever goes on.
-                Record::Refused { .. } => {}
+                JournalRecord::Refused { .. } => {}
             }
         }
         let mut open: Vec<(usize, Upload)> = open.into_values().collect();

@@ -3,7 +3,7 @@
 //! Owns the order for one file: kept copy, then content, then the journal. Errors of the source concern
 //! one file and are noted; an error of the store ends the transfer, after what is in flight has ended.
 
-use super::upload::{PERMIT, Trouble, Uploads, as_read, note_source, tag};
+use super::upload::{PERMIT, UploadContext, UploadError, as_read, note_source, tag};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use super::line::Line;
 use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
 use super::present::is_there;
 use super::refused::Subject;
-use super::shared_reader::Hub;
+use super::shared_reader::SharedReader;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
@@ -28,16 +28,16 @@ use crate::spool::{Joined, Reader, Sorted};
 /// Sends everything in the plan. `done` is what an earlier run finished, sorted.
 pub async fn upload_objects(
     target: &Arc<Target>,
-    hub: &Arc<Hub>,
+    shared_reader: &Arc<SharedReader>,
     plan: &Path,
     journal: &Arc<Mutex<Journal>>,
     mut resumed: Option<Resumed>,
     done: Sorted<Done>,
 ) -> Result<()> {
     let window_permits = u32::try_from(target.window.div_ceil(PERMIT)).unwrap_or(u32::MAX).max(1);
-    let uploads = Arc::new(Uploads {
+    let uploads = Arc::new(UploadContext {
         target: Arc::clone(target),
-        hub: Arc::clone(hub),
+        shared_reader: Arc::clone(shared_reader),
         journal: Arc::clone(journal),
         window: Arc::new(Semaphore::new(window_permits as usize)),
         window_permits,
@@ -61,7 +61,7 @@ pub async fn upload_objects(
         if outcome.is_err() {
             break;
         }
-        let at = hub.reached(target.index, path.as_bytes());
+        let at = shared_reader.reached(target.index, path.as_bytes());
         let part = resumed.as_mut().and_then(|r| r.uploads.remove(&path));
         let uploads = Arc::clone(&uploads);
         tasks.spawn(async move {
@@ -74,7 +74,7 @@ pub async fn upload_objects(
     while let Some(result) = tasks.join_next().await {
         outcome = outcome.and(flatten(result));
     }
-    hub.leave(target.index);
+    shared_reader.leave(target.index);
     uploads.journal(Journal::flush)?;
     target.stop.check()?;
     outcome?;
@@ -115,7 +115,7 @@ fn is_work(change: &Change, careful: bool) -> bool {
     }
 }
 
-impl Uploads {
+impl UploadContext {
     async fn one(&self, line: Line, earlier: Option<Done>, part: Option<super::journal::Upload>) -> Result<()> {
         let readers = line.readers;
         self.target.progress.set_current(line.step.path());
@@ -190,7 +190,7 @@ impl Uploads {
                 upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
             }
             _ => match self.small(&entry, old.as_ref(), suspect, readers).await {
-                Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => {
+                Err(UploadError::Source(error)) if matches!(*error, ReadError::Grown) => {
                     upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
                 }
                 other => other.map(Some),
@@ -199,18 +199,22 @@ impl Uploads {
         match sent {
             Ok(None) => {}
             Ok(Some(done)) => self.journal(|j| j.done(done))?,
-            Err(Trouble::Store(error)) => return Err(error),
-            Err(Trouble::Source(error)) => note_source(&self.target, &entry, &error),
+            Err(UploadError::Store(error)) => return Err(error),
+            Err(UploadError::Source(error)) => note_source(&self.target, &entry, &error),
         }
         progress.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 
     /// A file that goes with one request.
-    async fn small(&self, entry: &Entry, old: Option<&Entry>, suspect: bool, readers: u64) -> Result<Done, Trouble> {
+    async fn small(&self, entry: &Entry, old: Option<&Entry>, suspect: bool, readers: u64) -> Result<Done, UploadError> {
         let _room = self.room(entry.size).await?;
         let limit = part_size(entry.size, &self.target.backend.capabilities());
-        let read = self.hub.whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit).await.map_err(Trouble::Source)?;
+        let read = self
+            .shared_reader
+            .whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit)
+            .await
+            .map_err(UploadError::Source)?;
         let mut done = Done { entry: as_read(entry, &read.stat, &read.xattrs), stamps: read.stat.stamps(), unstable: read.unstable };
         if let Some(content) = unchanged(old, suspect, &read) {
             done.entry.content = Some(content);

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::finish::{Left, complete};
 use super::journal::{Done, Resumed, Upload};
 use super::keep::keep_old;
-use super::upload::{Trouble, Uploads, as_read, tag};
+use super::upload::{UploadContext, UploadError, as_read, tag};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Content, Entry, Hash, RelPath};
@@ -46,7 +46,7 @@ pub(super) struct PartsJob {
 }
 
 /// Sends a large file; begins again when it changes, at most three times.
-pub(super) async fn upload_in_parts(uploads: &Uploads, mut job: PartsJob) -> Result<Option<Done>, Trouble> {
+pub(super) async fn upload_in_parts(uploads: &UploadContext, mut job: PartsJob) -> Result<Option<Done>, UploadError> {
     if let Some(done) = unchanged(uploads, &job).await? {
         return Ok(Some(done));
     }
@@ -55,19 +55,19 @@ pub(super) async fn upload_in_parts(uploads: &Uploads, mut job: PartsJob) -> Res
     }
     for attempt in 1..=TRIES {
         match once(uploads, &mut job, attempt == TRIES).await {
-            Err(Trouble::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
+            Err(UploadError::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
             done => return done.map(Some),
         }
     }
-    Err(Trouble::Source(Arc::new(ReadError::Changed)))
+    Err(UploadError::Source(Arc::new(ReadError::Changed)))
 }
 
 /// A suspect is hashed before anything is sent.
-async fn unchanged(uploads: &Uploads, job: &PartsJob) -> Result<Option<Done>, Trouble> {
+async fn unchanged(uploads: &UploadContext, job: &PartsJob) -> Result<Option<Done>, UploadError> {
     let Some(content) = job.old.as_ref().filter(|_| job.suspect).and_then(|o| o.content.clone()) else { return Ok(None) };
-    let (root, path) = (Arc::clone(uploads.hub.root()), job.entry.path.clone());
+    let (root, path) = (Arc::clone(uploads.shared_reader.root()), job.entry.path.clone());
     let hashed = tokio::task::spawn_blocking(move || hash_file(&root, path.as_bytes())).await;
-    let (hash, stat, xattrs) = hashed.map_err(join)?.map_err(|e| Trouble::Source(Arc::new(e)))?;
+    let (hash, stat, xattrs) = hashed.map_err(join)?.map_err(|e| UploadError::Source(Arc::new(e)))?;
     if hash != content.hash {
         return Ok(None);
     }
@@ -76,18 +76,18 @@ async fn unchanged(uploads: &Uploads, job: &PartsJob) -> Result<Option<Done>, Tr
     Ok(Some(done))
 }
 
-fn join(error: tokio::task::JoinError) -> Trouble {
-    Trouble::Store(Error::local("a read", std::io::Error::other(error)))
+fn join(error: tokio::task::JoinError) -> UploadError {
+    UploadError::Store(Error::local("a read", std::io::Error::other(error)))
 }
 
 /// An upload that goes on.
-struct Going {
+struct InFlightUpload {
     store: Arc<dyn MultipartStore>,
     to: Path,
     upload: Upload,
 }
 
-impl Going {
+impl InFlightUpload {
     /// Bytes that arrived in earlier runs.
     fn arrived(&self) -> u64 {
         let length = |index: &usize| (self.upload.size - *index as u64 * self.upload.part_size).min(self.upload.part_size);
@@ -95,11 +95,11 @@ impl Going {
     }
 }
 
-async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<Done, Trouble> {
+async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Result<Done, UploadError> {
     let path = job.entry.path.clone();
-    let (root, opened) = (Arc::clone(uploads.hub.root()), path.clone());
+    let (root, opened) = (Arc::clone(uploads.shared_reader.root()), path.clone());
     let file = tokio::task::spawn_blocking(move || BigFile::open(&root, opened.as_bytes(), last_try)).await.map_err(join)?;
-    let file = Arc::new(file.map_err(|e| Trouble::Source(Arc::new(e)))?);
+    let file = Arc::new(file.map_err(|e| UploadError::Source(Arc::new(e)))?);
     let Some(store) = uploads.target.backend.multipart() else {
         return Err(Error::Usage(format!("{}: this store takes no uploads in parts", uploads.target.backend.location())).into());
     };
@@ -111,7 +111,7 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
         Ok((hash, parts)) => finish(uploads, job, going, &file, hash, parts, key).await,
         Err(trouble) => {
             // What the store has stays for the next run, unless the file itself is no longer the one begun.
-            if matches!(trouble, Trouble::Source(_)) {
+            if matches!(trouble, UploadError::Source(_)) {
                 abort(uploads, &going).await?;
             }
             Err(trouble)
@@ -119,7 +119,7 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
     };
     match sent {
         // The store gave the upload up, by a rule of the bucket or by hand, or never kept it: once more from the start.
-        Err(Trouble::Store(error)) if !job.anew && error.kind() == Some(ErrorKind::NotFound) => {
+        Err(UploadError::Store(error)) if !job.anew && error.kind() == Some(ErrorKind::NotFound) => {
             job.anew = true;
             uploads.journal(|j| j.closed(&id))?;
             uploads.target.progress.bytes.fetch_sub(there, Relaxed);
@@ -131,18 +131,18 @@ async fn once(uploads: &Uploads, job: &mut PartsJob, last_try: bool) -> Result<D
 
 /// Begins an upload, or goes on with an earlier one of exactly this file.
 async fn begin(
-    uploads: &Uploads,
+    uploads: &UploadContext,
     store: Arc<dyn MultipartStore>,
     to: Path,
     path: &RelPath,
     file: &BigFile,
     earlier: Option<Upload>,
-) -> Result<Going, Trouble> {
+) -> Result<InFlightUpload, UploadError> {
     let stat = file.stat();
     let part_size = part_size(stat.size, &uploads.target.backend.capabilities());
     if let Some(upload) = earlier {
         let same = (upload.size, upload.mtime, upload.stamps) == (stat.size, stat.mtime, stat.stamps());
-        let going = Going { store: Arc::clone(&store), to: to.clone(), upload };
+        let going = InFlightUpload { store: Arc::clone(&store), to: to.clone(), upload };
         if same && going.upload.part_size == part_size && going.upload.key == to.as_ref() {
             return Ok(going);
         }
@@ -160,12 +160,17 @@ async fn begin(
         parts: BTreeMap::new(),
     };
     uploads.journal(|j| j.upload(upload.clone()))?;
-    Ok(Going { store, to, upload })
+    Ok(InFlightUpload { store, to, upload })
 }
 
 type PartTask = Result<(usize, PartId, u64), object_store::Error>;
 
-async fn send(uploads: &Uploads, going: &Going, file: &Arc<BigFile>, readers: u64) -> Result<(Hash, Vec<PartId>), Trouble> {
+async fn send(
+    uploads: &UploadContext,
+    going: &InFlightUpload,
+    file: &Arc<BigFile>,
+    readers: u64,
+) -> Result<(Hash, Vec<PartId>), UploadError> {
     let count = usize::try_from(file.stat().size.div_ceil(going.upload.part_size)).unwrap_or(usize::MAX);
     let known = |i: usize| going.upload.parts.get(&i).map(|c| PartId { content_id: c.clone() });
     let mut parts: Vec<Option<PartId>> = (0..count).map(known).collect();
@@ -183,21 +188,21 @@ async fn send(uploads: &Uploads, going: &Going, file: &Arc<BigFile>, readers: u6
 }
 
 async fn send_each(
-    uploads: &Uploads,
-    going: &Going,
+    uploads: &UploadContext,
+    going: &InFlightUpload,
     file: &Arc<BigFile>,
     readers: u64,
     parts: &mut [Option<PartId>],
     tasks: &mut JoinSet<PartTask>,
-) -> Result<Hash, Trouble> {
+) -> Result<Hash, UploadError> {
     let part_size = going.upload.part_size;
     let mut hasher = blake3::Hasher::new();
     for index in 0..parts.len() {
         uploads.target.stop.check()?;
         let room = uploads.room(part_size).await?;
         let offset = index as u64 * part_size;
-        let block = uploads.hub.block(uploads.target.index, going.upload.path.as_bytes(), file, offset, part_size, readers).await;
-        let block = block.map_err(Trouble::Source)?;
+        let block = uploads.shared_reader.block(uploads.target.index, going.upload.path.as_bytes(), file, offset, part_size, readers).await;
+        let block = block.map_err(UploadError::Source)?;
         let for_hash = block.clone();
         hasher = tokio::task::spawn_blocking(move || {
             hasher.update(&for_hash);
@@ -225,11 +230,11 @@ async fn send_each(
 }
 
 fn part_done(
-    uploads: &Uploads,
-    going: &Going,
+    uploads: &UploadContext,
+    going: &InFlightUpload,
     parts: &mut [Option<PartId>],
     done: Result<PartTask, tokio::task::JoinError>,
-) -> Result<(), Trouble> {
+) -> Result<(), UploadError> {
     let (index, part, length) = done.map_err(join)?.map_err(|e| uploads.error(going.to.as_ref(), &e))?;
     uploads.target.progress.bytes.fetch_add(length, Relaxed);
     uploads.journal(|j| j.part(&going.upload.id, index, &part.content_id))?;
@@ -238,19 +243,19 @@ fn part_done(
 }
 
 async fn finish(
-    uploads: &Uploads,
+    uploads: &UploadContext,
     job: &PartsJob,
-    going: Going,
+    going: InFlightUpload,
     file: &BigFile,
     hash: Hash,
     parts: Vec<PartId>,
     key: Option<String>,
-) -> Result<Done, Trouble> {
+) -> Result<Done, UploadError> {
     let (stat, xattrs, unstable) = match file.settle() {
         Ok(settled) => settled,
         Err(error) => {
             abort(uploads, &going).await?;
-            return Err(Trouble::Source(Arc::new(error)));
+            return Err(UploadError::Source(Arc::new(error)));
         }
     };
     let put = match complete(&uploads.target, &going.store, &going.to, &going.upload.id, parts).await {
@@ -279,7 +284,7 @@ async fn finish(
     Ok(done)
 }
 
-async fn abort(uploads: &Uploads, going: &Going) -> Result<()> {
+async fn abort(uploads: &UploadContext, going: &InFlightUpload) -> Result<()> {
     match going.store.abort_multipart(&going.to, &going.upload.id).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => uploads.journal(|j| j.closed(&going.upload.id)),
         Err(error) => Err(uploads.error(going.to.as_ref(), &error)),

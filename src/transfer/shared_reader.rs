@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(3);
 type Loaded = Result<Read, Arc<ReadError>>;
 type LoadedBlock = Result<Bytes, Arc<ReadError>>;
 /// A path and a block's offset; whole files have none.
-type Key = (Vec<u8>, Option<u64>);
+type BlockKey = (Vec<u8>, Option<u64>);
 
 #[derive(Clone)]
 enum Cell {
@@ -30,7 +30,7 @@ enum Cell {
     Block(Arc<OnceCell<LoadedBlock>>),
 }
 
-struct Slot {
+struct BlockSlot {
     cell: Cell,
     /// Destinations that have not taken it yet.
     pending: u64,
@@ -38,9 +38,9 @@ struct Slot {
 }
 
 #[derive(Default)]
-struct State {
-    slots: HashMap<Key, Slot>,
-    order: VecDeque<Key>,
+struct ReaderState {
+    slots: HashMap<BlockKey, BlockSlot>,
+    order: VecDeque<BlockKey>,
     held: u64,
     /// How far each destination has come.
     positions: Vec<Position>,
@@ -64,34 +64,34 @@ impl Position {
 }
 
 /// A destination is at a path, until this is dropped.
-pub struct At {
-    hub: Arc<Hub>,
+pub struct BlockAt {
+    shared_reader: Arc<SharedReader>,
     destination: usize,
     path: Vec<u8>,
 }
 
-impl Drop for At {
+impl Drop for BlockAt {
     fn drop(&mut self) {
-        if let Some(position) = self.hub.lock().positions.get_mut(self.destination) {
+        if let Some(position) = self.shared_reader.lock().positions.get_mut(self.destination) {
             position.working.remove(&self.path);
         }
     }
 }
 
 /// Shared by all destinations of a run.
-pub struct Hub {
+pub struct SharedReader {
     root: Arc<Root>,
     budget: u64,
-    state: Mutex<State>,
+    state: Mutex<ReaderState>,
     wake: Notify,
     read: AtomicU64,
     started: Instant,
 }
 
-impl Hub {
+impl SharedReader {
     /// For so many destinations; `budget` in bytes.
     pub fn new(root: Arc<Root>, destinations: usize, budget: u64) -> Self {
-        let state = State { positions: vec![Position::default(); destinations], ..State::default() };
+        let state = ReaderState { positions: vec![Position::default(); destinations], ..ReaderState::default() };
         Self { root, budget, state: Mutex::new(state), wake: Notify::new(), read: 0.into(), started: Instant::now() }
     }
 
@@ -104,18 +104,18 @@ impl Hub {
         self.read.load(Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A destination has come to this path. What lies before all paths it is at it will not ask for any more.
-    pub fn reached(self: &Arc<Self>, destination: usize, path: &[u8]) -> At {
+    pub fn reached(self: &Arc<Self>, destination: usize, path: &[u8]) -> BlockAt {
         if let Some(position) = self.lock().positions.get_mut(destination) {
             position.working.insert(path.to_vec());
             position.last.clear();
             position.last.extend_from_slice(path);
         }
-        At { hub: Arc::clone(self), destination, path: path.to_vec() }
+        BlockAt { shared_reader: Arc::clone(self), destination, path: path.to_vec() }
     }
 
     /// A destination asks for nothing any more.
@@ -127,11 +127,11 @@ impl Hub {
     /// A file of at most `limit` bytes. `readers` are the destinations that want it, this one included.
     pub async fn whole(self: &Arc<Self>, destination: usize, path: &[u8], size: u64, readers: u64, limit: u64) -> Loaded {
         let load = || {
-            let (hub, path) = (Arc::clone(self), path.to_vec());
+            let (shared_reader, path) = (Arc::clone(self), path.to_vec());
             async move {
                 let read = tokio::task::spawn_blocking(move || {
-                    let read = read_file(&hub.root, &path, limit);
-                    hub.read.fetch_add(read.as_ref().map_or(0, |r| r.content.len() as u64), Relaxed);
+                    let read = read_file(&shared_reader.root, &path, limit);
+                    shared_reader.read.fetch_add(read.as_ref().map_or(0, |r| r.content.len() as u64), Relaxed);
                     read
                 });
                 read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
@@ -156,11 +156,11 @@ impl Hub {
         readers: u64,
     ) -> LoadedBlock {
         let load = || {
-            let (hub, file) = (Arc::clone(self), Arc::clone(file));
+            let (shared_reader, file) = (Arc::clone(self), Arc::clone(file));
             async move {
                 let read = tokio::task::spawn_blocking(move || {
                     let block = file.block(offset, size);
-                    hub.read.fetch_add(block.as_ref().map_or(0, |b| b.len() as u64), Relaxed);
+                    shared_reader.read.fetch_add(block.as_ref().map_or(0, |b| b.len() as u64), Relaxed);
                     block
                 });
                 read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
@@ -175,7 +175,7 @@ impl Hub {
     }
 
     /// The place where a read is shared; none if nobody else wants it.
-    async fn slot(&self, destination: usize, key: &Key, size: u64, readers: u64, new: impl Fn() -> Cell) -> Option<Cell> {
+    async fn slot(&self, destination: usize, key: &BlockKey, size: u64, readers: u64, new: impl Fn() -> Cell) -> Option<Cell> {
         let me = 1 << destination;
         loop {
             let wait = {
@@ -192,7 +192,7 @@ impl Hub {
                     let cell = new();
                     state.held += size;
                     state.order.push_back(key.clone());
-                    state.slots.insert(key.clone(), Slot { cell: cell.clone(), pending: pending | me, size });
+                    state.slots.insert(key.clone(), BlockSlot { cell: cell.clone(), pending: pending | me, size });
                     return Some(cell);
                 }
                 let allowed = GRACE + self.started.elapsed() / 20;
@@ -208,7 +208,7 @@ impl Hub {
         }
     }
 
-    fn taken(&self, destination: usize, key: &Key) {
+    fn taken(&self, destination: usize, key: &BlockKey) {
         let mut state = self.lock();
         let Some(slot) = state.slots.get_mut(key) else { return };
         slot.pending &= !(1 << destination);
@@ -220,7 +220,7 @@ impl Hub {
     }
 }
 
-impl State {
+impl ReaderState {
     /// Those of `readers` that will still ask for this path.
     fn awaiting(&self, readers: u64, path: &[u8]) -> u64 {
         let mut mask = 0;
@@ -233,7 +233,7 @@ impl State {
         mask
     }
 
-    fn drop_slot(&mut self, key: &Key) {
+    fn drop_slot(&mut self, key: &BlockKey) {
         if let Some(slot) = self.slots.remove(key) {
             self.held -= slot.size;
         }
@@ -269,43 +269,43 @@ impl State {
 mod tests {
     use super::*;
 
-    async fn hub(files: usize, budget: u64) -> (tempfile::TempDir, Arc<Hub>) {
+    async fn shared_reader(files: usize, budget: u64) -> (tempfile::TempDir, Arc<SharedReader>) {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..files {
             std::fs::write(dir.path().join(format!("{i:03}")), vec![i as u8; 1000]).unwrap();
         }
         let root = Arc::new(Root::open(dir.path()).unwrap());
-        (dir, Arc::new(Hub::new(root, 2, budget)))
+        (dir, Arc::new(SharedReader::new(root, 2, budget)))
     }
 
-    async fn take(hub: &Arc<Hub>, who: usize, file: usize) {
+    async fn take(shared_reader: &Arc<SharedReader>, who: usize, file: usize) {
         let path = format!("{file:03}").into_bytes();
-        let _at = hub.reached(who, &path);
-        let read = hub.whole(who, &path, 1000, 0b11, 4096).await.unwrap();
+        let _at = shared_reader.reached(who, &path);
+        let read = shared_reader.whole(who, &path, 1000, 0b11, 4096).await.unwrap();
         assert_eq!(read.content[..], vec![file as u8; 1000][..]);
     }
 
     #[tokio::test]
     async fn two_destinations_in_step_read_once() {
-        let (_dir, hub) = hub(50, 10_000).await;
+        let (_dir, shared_reader) = shared_reader(50, 10_000).await;
         for i in 0..50 {
-            take(&hub, i % 2, i).await;
-            take(&hub, 1 - i % 2, i).await;
+            take(&shared_reader, i % 2, i).await;
+            take(&shared_reader, 1 - i % 2, i).await;
         }
-        assert_eq!(hub.bytes_read(), 50_000);
-        assert_eq!(hub.lock().held, 0);
+        assert_eq!(shared_reader.bytes_read(), 50_000);
+        assert_eq!(shared_reader.lock().held, 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_one_is_let_go_and_still_gets_everything() {
-        let (_dir, hub) = hub(50, 10_000).await;
+        let (_dir, shared_reader) = shared_reader(50, 10_000).await;
         for i in 0..50 {
-            take(&hub, 0, i).await;
+            take(&shared_reader, 0, i).await;
         }
         for i in 0..50 {
-            take(&hub, 1, i).await;
+            take(&shared_reader, 1, i).await;
         }
-        assert!(hub.bytes_read() > 50_000);
-        assert_ne!(hub.lock().gone & 0b10, 0);
+        assert!(shared_reader.bytes_read() > 50_000);
+        assert_ne!(shared_reader.lock().gone & 0b10, 0);
     }
 }

@@ -18,10 +18,10 @@ use super::parts::part_size;
 use super::place::{file_meta, kept_place, place, planned};
 use super::present::is_there;
 use super::refused::Subject;
-use super::shared_reader::Hub;
+use super::shared_reader::SharedReader;
 use super::target::Target;
 use super::undone::{Undone, Why, unset_problems};
-use super::upload::{Trouble, as_read, note_source};
+use super::upload::{UploadError, as_read, note_source};
 use super::way::{Blocked, make_way};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
@@ -38,14 +38,14 @@ const BLOCK: u64 = 1 << 20;
 const LARGE: usize = 4;
 
 /// A content that waits for its name; without one, a file that turned out to be as it was, or a directory.
-struct Ready {
+struct StagedFile {
     publish: Option<Publish>,
     done: Done,
     /// Of a rename, where its content comes from.
     from: Option<RelPath>,
 }
 
-impl Ready {
+impl StagedFile {
     fn new(publish: Option<Publish>, done: Done) -> Self {
         Self { publish, done, from: None }
     }
@@ -54,7 +54,7 @@ impl Ready {
 struct Sender {
     target: Arc<Target>,
     tree: Arc<dyn Tree>,
-    hub: Arc<Hub>,
+    shared_reader: Arc<SharedReader>,
     large: Semaphore,
 }
 
@@ -62,17 +62,21 @@ struct Sender {
 pub async fn upload_tree(
     target: &Arc<Target>,
     tree: &Arc<dyn Tree>,
-    hub: &Arc<Hub>,
+    shared_reader: &Arc<SharedReader>,
     plan: &Path,
     journal: &Arc<Mutex<Journal>>,
     done: Sorted<Done>,
 ) -> Result<()> {
     let blocked = clear_the_way(target, tree, plan, journal).await?;
-    let sender =
-        Arc::new(Sender { target: Arc::clone(target), tree: Arc::clone(tree), hub: Arc::clone(hub), large: Semaphore::new(LARGE) });
+    let sender = Arc::new(Sender {
+        target: Arc::clone(target),
+        tree: Arc::clone(tree),
+        shared_reader: Arc::clone(shared_reader),
+        large: Semaphore::new(LARGE),
+    });
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
-    let mut batch = Batch { target, tree, journal, items: Vec::new(), bytes: 0 };
-    let mut tasks: JoinSet<Result<Option<Ready>>> = JoinSet::new();
+    let mut batch = PublishBatch { target, tree, journal, items: Vec::new(), bytes: 0 };
+    let mut tasks: JoinSet<Result<Option<StagedFile>>> = JoinSet::new();
     let mut lines = Reader::<Line>::open(plan)?;
     let mut finished = Joined::new(done)?;
     let mut outcome = Ok(());
@@ -91,7 +95,7 @@ pub async fn upload_tree(
             slot = Arc::clone(&slots).acquire_owned() => slot,
             () = target.stop.wait() => break,
         };
-        let at = hub.reached(target.index, path.as_bytes());
+        let at = shared_reader.reached(target.index, path.as_bytes());
         let (sender, journal) = (Arc::clone(&sender), Arc::clone(journal));
         tasks.spawn(async move {
             let _held = (slot, at);
@@ -111,7 +115,7 @@ pub async fn upload_tree(
     while let Some(result) = tasks.join_next().await {
         outcome = outcome.and(batch.take(result).await);
     }
-    hub.leave(target.index);
+    shared_reader.leave(target.index);
     outcome = outcome.and(batch.publish().await);
     journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
     target.stop.check()?;
@@ -131,7 +135,7 @@ async fn clear_the_way(target: &Target, tree: &Arc<dyn Tree>, plan: &Path, journ
 }
 
 impl Sender {
-    async fn one(&self, line: Line, earlier: Option<Done>) -> Result<Option<Ready>> {
+    async fn one(&self, line: Line, earlier: Option<Done>) -> Result<Option<StagedFile>> {
         let rules = &self.target.rules;
         self.target.progress.set_current(line.step.path());
         match line.step {
@@ -168,7 +172,7 @@ impl Sender {
 
     /// A copy of what is there already, under its name or where `make_way` moved it; none if that is not what the
     /// last snapshot names.
-    async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<Ready>> {
+    async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<StagedFile>> {
         let mtime = self.tree.kept_stamp(Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos });
         let mut found = None;
         let mut places = [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)];
@@ -190,7 +194,7 @@ impl Sender {
         let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
         let entry = Entry { content, ..entry.clone() };
         let done = Done { entry, stamps, unstable: false };
-        Ok(Some(Ready { publish: Some(Publish { staged, path, keep: None }), done, from: Some(from.path.clone()) }))
+        Ok(Some(StagedFile { publish: Some(Publish { staged, path, keep: None }), done, from: Some(from.path.clone()) }))
     }
 
     async fn new_content(
@@ -201,14 +205,14 @@ impl Sender {
         suspect: bool,
         earlier: Option<Done>,
         readers: u64,
-    ) -> Result<Option<Ready>> {
+    ) -> Result<Option<StagedFile>> {
         let Some(path) = place(&self.target.rules, &planned(&entry)) else { return Ok(None) };
         // What lies elsewhere is moved away after the commit.
         let replaces = |old: &Entry| place(&self.target.rules, old).as_ref() == Some(&path);
         match entry.kind {
             Kind::Dir => {
                 self.tree.make_dir(&path).await?;
-                return Ok(Some(Ready::new(None, Done { entry, stamps, unstable: false })));
+                return Ok(Some(StagedFile::new(None, Done { entry, stamps, unstable: false })));
             }
             Kind::Symlink => {
                 if let Some(old) = old.filter(|o| o.kind == Kind::File && replaces(o)) {
@@ -241,10 +245,10 @@ impl Sender {
                     None => self.tree.set_meta(&KeyRules::current_key(&done.entry), file_meta(&done.entry)).await?,
                 };
                 self.target.note(|f| f.unset.extend(unset_problems(&done.entry.path, &unset)));
-                Ok(Some(Ready::new(staged.map(|staged| Publish { staged, path, keep }), done)))
+                Ok(Some(StagedFile::new(staged.map(|staged| Publish { staged, path, keep }), done)))
             }
-            Err(Trouble::Store(error)) => Err(error),
-            Err(Trouble::Source(error)) => {
+            Err(UploadError::Store(error)) => Err(error),
+            Err(UploadError::Source(error)) => {
                 note_source(&self.target, &entry, &error);
                 Ok(None)
             }
@@ -252,12 +256,12 @@ impl Sender {
     }
 
     /// Stages a file as its size asks for, and one that grew meanwhile as a large one.
-    async fn stage(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+    async fn stage(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), UploadError> {
         if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
             return self.large(entry, old, readers).await;
         }
         match self.small(entry, old.clone(), readers).await {
-            Err(Trouble::Source(error)) if matches!(*error, ReadError::Grown) => self.large(entry, old, readers).await,
+            Err(UploadError::Source(error)) if matches!(*error, ReadError::Grown) => self.large(entry, old, readers).await,
             other => other,
         }
     }
@@ -267,9 +271,13 @@ impl Sender {
         Content { hash, since: self.target.number, key, etag: None, version: None }
     }
 
-    async fn small(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+    async fn small(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), UploadError> {
         let limit = part_size(entry.size, &self.target.backend.capabilities());
-        let read = self.hub.whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit).await.map_err(Trouble::Source)?;
+        let read = self
+            .shared_reader
+            .whole(self.target.index, entry.path.as_bytes(), entry.size, readers, limit)
+            .await
+            .map_err(UploadError::Source)?;
         let mut done = Done { entry: as_read(entry, &read.stat, &read.xattrs), stamps: read.stat.stamps(), unstable: read.unstable };
         if let Some(old) = old.filter(|o| o.hash == read.hash) {
             done.entry.content = Some(old);
@@ -282,15 +290,15 @@ impl Sender {
         Ok((Some(staged), done))
     }
 
-    async fn large(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), Trouble> {
+    async fn large(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), UploadError> {
         let _turn = self.large.acquire().await;
         for attempt in 1..=TRIES {
             match self.large_once(entry, old.as_ref(), readers, attempt == TRIES).await {
-                Err(Trouble::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
+                Err(UploadError::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
                 done => return done,
             }
         }
-        Err(Trouble::Source(Arc::new(ReadError::Changed)))
+        Err(UploadError::Source(Arc::new(ReadError::Changed)))
     }
 
     async fn large_once(
@@ -299,10 +307,10 @@ impl Sender {
         old: Option<&Content>,
         readers: u64,
         last_try: bool,
-    ) -> Result<(Option<Staged>, Done), Trouble> {
-        let blocking = |e: tokio::task::JoinError| Trouble::Store(Error::local("a read", std::io::Error::other(e)));
-        let source = |e: ReadError| Trouble::Source(Arc::new(e));
-        let (root, path) = (Arc::clone(self.hub.root()), entry.path.0.clone());
+    ) -> Result<(Option<Staged>, Done), UploadError> {
+        let blocking = |e: tokio::task::JoinError| UploadError::Store(Error::local("a read", std::io::Error::other(e)));
+        let source = |e: ReadError| UploadError::Source(Arc::new(e));
+        let (root, path) = (Arc::clone(self.shared_reader.root()), entry.path.0.clone());
         let file = tokio::task::spawn_blocking(move || BigFile::open(&root, &path, last_try)).await.map_err(blocking)?;
         let file = Arc::new(file.map_err(source)?);
         let mut out = self.tree.stage_blocks(file_meta(&as_read(entry, file.stat(), &entry.xattrs))).await.map_err(Error::from)?;
@@ -314,10 +322,10 @@ impl Sender {
         while offset < size {
             self.target.stop.check()?;
             let block = self
-                .hub
+                .shared_reader
                 .block(self.target.index, entry.path.as_bytes(), &file, offset, block_size, readers)
                 .await
-                .map_err(Trouble::Source)?;
+                .map_err(UploadError::Source)?;
             offset += block.len() as u64;
             self.target.limit.take(block.len() as u64).await;
             let for_hash = block.clone();
@@ -345,7 +353,7 @@ impl Sender {
 }
 
 /// Staged contents on their way to their names.
-struct Batch<'a> {
+struct PublishBatch<'a> {
     target: &'a Target,
     tree: &'a Arc<dyn Tree>,
     journal: &'a Mutex<Journal>,
@@ -353,13 +361,13 @@ struct Batch<'a> {
     bytes: u64,
 }
 
-impl Batch<'_> {
-    async fn take(&mut self, result: Result<Result<Option<Ready>>, tokio::task::JoinError>) -> Result<()> {
+impl PublishBatch<'_> {
+    async fn take(&mut self, result: Result<Result<Option<StagedFile>>, tokio::task::JoinError>) -> Result<()> {
         let ready = result.map_err(|e| Error::local("a copy", std::io::Error::other(e)))??;
         match ready {
             None => return Ok(()),
-            Some(Ready { publish: None, done, .. }) => return self.note(done),
-            Some(Ready { publish: Some(publish), done, from }) => {
+            Some(StagedFile { publish: None, done, .. }) => return self.note(done),
+            Some(StagedFile { publish: Some(publish), done, from }) => {
                 self.bytes += done.entry.size;
                 self.items.push((publish, (done, from)));
             }

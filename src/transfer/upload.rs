@@ -6,7 +6,7 @@ use offsite_backends::Error as StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::journal::Journal;
-use super::shared_reader::Hub;
+use super::shared_reader::SharedReader;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::model::{Entry, Problem};
@@ -16,16 +16,16 @@ use crate::scan::{ReadError, Stat};
 pub const PERMIT: u64 = 16 << 10;
 
 /// What all uploads of one destination share.
-pub struct Uploads {
+pub struct UploadContext {
     pub target: Arc<Target>,
-    pub hub: Arc<Hub>,
+    pub shared_reader: Arc<SharedReader>,
     pub journal: Arc<Mutex<Journal>>,
     /// Bytes in flight.
     pub window: Arc<Semaphore>,
     pub window_permits: u32,
 }
 
-impl Uploads {
+impl UploadContext {
     /// Room for so many bytes in flight.
     pub async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.window_permits);
@@ -45,14 +45,14 @@ impl Uploads {
 
 /// Why a file was not sent.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum UploadError {
     /// The destination's doing, or this machine's: ends the transfer.
     Store(Error),
     /// The file's own.
     Source(Arc<ReadError>),
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for UploadError {
     fn from(error: Error) -> Self {
         Self::Store(error)
     }

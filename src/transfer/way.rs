@@ -20,9 +20,9 @@ use crate::spool::Reader;
 
 /// Names, by their hashes.
 #[derive(Default)]
-struct Names(HashSet<Hash>);
+struct NameSet(HashSet<Hash>);
 
-impl Names {
+impl NameSet {
     fn add(&mut self, path: &[u8]) {
         self.0.insert(Hash::of(path));
     }
@@ -50,15 +50,15 @@ fn is_named(rules: &KeyRules, entry: &Entry) -> bool {
 }
 
 /// The names that an old entry gives up and a new one takes: one of another kind, or of a name that is the same there.
-fn taken(rules: &KeyRules, plan: &Path) -> Result<Names> {
-    let mut removed = Names::default();
+fn taken(rules: &KeyRules, plan: &Path) -> Result<NameSet> {
+    let mut removed = NameSet::default();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
         if let Change::Removed { old, .. } = &line.step {
             removed.add(&name_there(rules, old.path.bare()));
         }
     }
-    let mut taken = Names::default();
+    let mut taken = NameSet::default();
     if removed.0.is_empty() {
         return Ok(taken);
     }
@@ -76,7 +76,7 @@ fn taken(rules: &KeyRules, plan: &Path) -> Result<Names> {
 
 /// Names that did not become free.
 #[derive(Default)]
-pub struct Blocked(Names);
+pub struct Blocked(NameSet);
 
 impl Blocked {
     /// Whether this entry would be written over what is still there.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_name_covers_itself_and_what_lies_below() {
-        let mut names = Names::default();
+        let mut names = NameSet::default();
         names.add(b"a/b");
         names.add(b"c");
         for inside in [&b"a/b"[..], b"a/b/c", b"a/b/c/d", b"c", b"c/d"] {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use offsite::engine::{self, Destination, PullOptions, Report};
+use offsite::engine::{self, Destination, PullOptions, RunControl};
 use offsite::model::{KeepRules, bounds};
 
 use crate::harness::*;
@@ -28,7 +28,7 @@ async fn strays_beside_the_snapshots_stop_nothing() {
         assert_eq!(engine::snapshots_over(&records).await.unwrap().snapshots.len(), 1);
         world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
         let destination = Destination::over(backend.clone(), &world.machine).unwrap();
-        let checked = engine::check_over(destination, &world.machine, &Default::default(), &Report::new(1)).await.unwrap();
+        let checked = engine::check_over(destination, &world.machine, &Default::default(), &RunControl::new(1)).await.unwrap();
         assert_eq!(checked.foreign, strays.len() as u64);
     }
     assert_eq!(world.synced(&backend).await.snapshot, Some(2));
@@ -72,7 +72,7 @@ async fn a_prune_leaves_pages_that_came_back() {
     }
     let destination = Destination::over(backend.clone(), &world.machine).unwrap();
     let rules = KeepRules { last: 2, ..KeepRules::default() };
-    let outcome = engine::prune_over(destination, &world.machine, &rules, false, &Report::new(1)).await.unwrap();
+    let outcome = engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
     assert_eq!(outcome.removed, [1]);
     let world = World { machine: world.elsewhere("other"), ..world };
     world.comes_back(&backend).await;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use offsite::engine::{self, CheckOptions, CheckOutcome, Destination, Finding, Flaw, Report};
+use offsite::engine::{self, CheckOptions, CheckOutcome, Destination, Finding, Flaw, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{MemoryBackend, MemoryOptions};
 use offsite_backends::{Backend, ErrorKind, Requests};
@@ -13,7 +13,7 @@ use crate::harness::*;
 
 pub async fn check_with(world: &World, backend: &Arc<dyn Backend>, options: &CheckOptions) -> CheckOutcome {
     let destination = Destination::over(Arc::clone(backend), &world.machine).unwrap();
-    engine::check_over(destination, &world.machine, options, &Report::new(1)).await.unwrap()
+    engine::check_over(destination, &world.machine, options, &RunControl::new(1)).await.unwrap()
 }
 
 pub async fn check(world: &World, backend: &Arc<dyn Backend>) -> CheckOutcome {
@@ -285,7 +285,7 @@ async fn a_listing_cut_short_is_no_verdict() {
     let (script, backend) = faulty(&inner);
     script.script().end_listing_early(2);
     let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();
-    assert!(engine::check_over(destination, &world.machine, &CheckOptions::default(), &Report::new(1)).await.is_err());
+    assert!(engine::check_over(destination, &world.machine, &CheckOptions::default(), &RunControl::new(1)).await.is_err());
     assert!(bucket.content(".offsite/check.json").is_none());
 }
 
@@ -347,7 +347,7 @@ async fn what_cannot_be_read_is_three_and_what_cannot_be_reached_an_error() {
     script.script().reset();
     script.script().fail_verb("get", 7, ErrorKind::Transient);
     let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();
-    assert!(engine::check_over(destination, &world.machine, &reading(1.0), &Report::new(1)).await.is_err());
+    assert!(engine::check_over(destination, &world.machine, &reading(1.0), &RunControl::new(1)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,7 +363,7 @@ async fn after_a_prune_nothing_is_missed_and_nothing_left() {
         }
         let rules = KeepRules { last: 2, ..KeepRules::default() };
         let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();
-        engine::prune_over(destination, &world.machine, &rules, false, &Report::new(1)).await.unwrap();
+        engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
         let outcome = check_with(&world, &backend, &reading(1.0)).await;
         good(&outcome);
         assert_eq!((outcome.foreign, outcome.snapshots), (0, 2), "{:?}", outcome.foreign_listed);

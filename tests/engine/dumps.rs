@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use offsite::engine::{self, Outcome, PullOptions};
 use offsite::model::{RelPath, Sample};
-use offsite::transfer::{Dump, Piece, Source, Stop};
+use offsite::transfer::{Dump, DumpChunk, Source, Stop};
 use offsite_backends::testing::MemoryOptions;
 use offsite_backends::{Backend, ErrorKind};
 use tokio::sync::mpsc::Sender;
@@ -17,19 +17,19 @@ use crate::harness::*;
 struct Made(u8, usize, Result<(), String>);
 
 impl Source for Made {
-    fn start(&self, to: Vec<Sender<Piece>>, _: Arc<Stop>) {
+    fn start(&self, to: Vec<Sender<DumpChunk>>, _: Arc<Stop>) {
         let (value, size, end) = (self.0, self.1, self.2.clone());
         tokio::spawn(async move {
             let mut left = size;
             while left > 0 {
                 let block = left.min(1 << 20);
                 for to in &to {
-                    let _ = to.send(Piece::Block(Bytes::from(vec![value; block]))).await;
+                    let _ = to.send(DumpChunk::Block(Bytes::from(vec![value; block]))).await;
                 }
                 left -= block;
             }
             for to in &to {
-                let _ = to.send(Piece::End(end.clone())).await;
+                let _ = to.send(DumpChunk::End(end.clone())).await;
             }
         });
     }
@@ -111,7 +111,8 @@ async fn what_is_not_whole_is_not_taken_and_the_last_good_one_stays() {
             holds(&world, &backend, &outcome.snapshot.or(outcome.base).unwrap().to_string(), b'a', 20 << 20, place).await;
         }
         let report = engine::Destination::over(Arc::clone(&backend), &world.machine).unwrap();
-        let check = engine::check_over(report, &world.machine, &engine::CheckOptions::default(), &engine::Report::new(1)).await.unwrap();
+        let check =
+            engine::check_over(report, &world.machine, &engine::CheckOptions::default(), &engine::RunControl::new(1)).await.unwrap();
         assert_eq!((check.exit, check.foreign), (0, 0), "{place}: {check:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offsite::engine::{self, PlanReport, Report};
+use offsite::engine::{self, PlanReport, RunControl};
 use offsite::model::KeepRules;
 use offsite::plan::Estimate;
 use offsite_backends::testing::MemoryOptions;
@@ -13,7 +13,7 @@ use crate::harness::*;
 async fn planned(world: &World, backend: &Arc<dyn Backend>) -> PlanReport {
     std::thread::sleep(std::time::Duration::from_millis(30));
     let opened = vec![(backend.location().to_string(), Ok(Arc::clone(backend)))];
-    let plans = engine::plan_over(&world.machine, &world.source(), opened, &world.options, &Report::new(1), None).await;
+    let plans = engine::plan_over(&world.machine, &world.source(), opened, &world.options, &RunControl::new(1), None).await;
     assert_eq!((plans[0].exit, &plans[0].error), (0, &None));
     plans.into_iter().next().unwrap()
 }

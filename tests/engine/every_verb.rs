@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::engine::{self, CheckOptions, Destination, PullOptions, RepairOptions, Report, ReportOptions};
+use offsite::engine::{self, CheckOptions, Destination, PullOptions, RepairOptions, ReportOptions, RunControl};
 use offsite::error::Result;
 use offsite::model::{KeepRules, Sample};
 use offsite::plan::Prices;
@@ -24,7 +24,7 @@ enum Verb {
     History,
     Cat,
     CatOld,
-    Report,
+    RunControl,
     ReportByListing,
     Check,
     CheckReading,
@@ -45,7 +45,7 @@ const ALL: [Verb; 18] = [
     Verb::History,
     Verb::Cat,
     Verb::CatOld,
-    Verb::Report,
+    Verb::RunControl,
     Verb::ReportByListing,
     Verb::Check,
     Verb::CheckReading,
@@ -122,7 +122,7 @@ impl Scene {
                 engine::cat_over(&records, "changing", at, &mut out).await?;
                 well(String::from_utf8(out).unwrap())
             }
-            Verb::Report | Verb::ReportByListing => {
+            Verb::RunControl | Verb::ReportByListing => {
                 let list = verb == Verb::ReportByListing;
                 let options = ReportOptions { list, by_directory: true, prices: Prices::shipped().unwrap() };
                 let report = engine::report_over(&destination()?, None, &options).await?;
@@ -134,14 +134,14 @@ impl Scene {
             Verb::Check | Verb::CheckReading => {
                 let read_data = (verb == Verb::CheckReading).then_some(1.0);
                 let options = CheckOptions { read_data, no_record: true, ..CheckOptions::default() };
-                let outcome = engine::check_over(destination()?, &self.world.machine, &options, &Report::new(1)).await?;
+                let outcome = engine::check_over(destination()?, &self.world.machine, &options, &RunControl::new(1)).await?;
                 Ok((format!("{:?}", outcome.findings), outcome.exit))
             }
             Verb::Pull | Verb::PullOld => self.pulled(verb, backend).await,
             Verb::Plan => {
                 let opened = vec![(backend.location().to_string(), Ok(Arc::clone(backend)))];
                 let options = &self.world.options;
-                let plans = engine::plan_over(&self.world.machine, &self.world.source(), opened, options, &Report::new(1), None).await;
+                let plans = engine::plan_over(&self.world.machine, &self.world.source(), opened, options, &RunControl::new(1), None).await;
                 Ok((format!("{:?} {:?}", plans[0].changes, plans[0].base), plans[0].exit))
             }
             Verb::InitCheck | Verb::Init => {
@@ -154,13 +154,13 @@ impl Scene {
             Verb::PruneDry | Verb::Prune => {
                 let rules = KeepRules { last: 2, ..KeepRules::default() };
                 let dry = verb == Verb::PruneDry;
-                let outcome = engine::prune_over(destination()?, &self.world.machine, &rules, dry, &Report::new(1)).await?;
+                let outcome = engine::prune_over(destination()?, &self.world.machine, &rules, dry, &RunControl::new(1)).await?;
                 well(format!("{:?} {:?}", outcome.kept, outcome.removed))
             }
             Verb::Repair => {
                 let options = RepairOptions::default();
                 let source = self.world.source();
-                let outcome = engine::repair_over(&self.world.machine, &source, Arc::clone(backend), &options, &Report::new(1)).await?;
+                let outcome = engine::repair_over(&self.world.machine, &source, Arc::clone(backend), &options, &RunControl::new(1)).await?;
                 Ok((format!("{} {}", outcome.sent, outcome.lost.len()), outcome.exit))
             }
         }

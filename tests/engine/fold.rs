@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use offsite::engine::{self, CheckOptions, PullOptions, Report};
+use offsite::engine::{self, CheckOptions, PullOptions, RunControl};
 use offsite::model::{KeepRules, RelPath, Sample};
-use offsite::transfer::{Dump, Piece, Source, Stop};
+use offsite::transfer::{Dump, DumpChunk, Source, Stop};
 use offsite_backends::Backend;
 use offsite_backends::testing::{Folding, folding_tree};
 use tokio::sync::mpsc::Sender;
@@ -49,7 +49,7 @@ async fn is_right(world: &World, backend: &Arc<dyn Backend>, about: &str) {
 async fn wrong(world: &World, backend: &Arc<dyn Backend>) -> Vec<String> {
     let options = CheckOptions { read_data: Some(1.0), ..CheckOptions::default() };
     let destination = engine::Destination::over(Arc::clone(backend), &world.elsewhere("checker")).unwrap();
-    let checked = engine::check_over(destination, &world.machine, &options, &Report::new(1)).await.unwrap();
+    let checked = engine::check_over(destination, &world.machine, &options, &RunControl::new(1)).await.unwrap();
     checked.findings.iter().map(|finding| format!("{}: {}", finding.path, finding.problem)).collect()
 }
 
@@ -292,12 +292,12 @@ async fn a_first_sync_writes_over_nothing_that_is_there_in_another_spelling() {
 struct Made(&'static [u8]);
 
 impl Source for Made {
-    fn start(&self, to: Vec<Sender<Piece>>, _: Arc<Stop>) {
+    fn start(&self, to: Vec<Sender<DumpChunk>>, _: Arc<Stop>) {
         let content = self.0;
         tokio::spawn(async move {
             for to in &to {
-                let _ = to.send(Piece::Block(Bytes::from_static(content))).await;
-                let _ = to.send(Piece::End(Ok(()))).await;
+                let _ = to.send(DumpChunk::Block(Bytes::from_static(content))).await;
+                let _ = to.send(DumpChunk::End(Ok(()))).await;
             }
         });
     }
@@ -356,7 +356,7 @@ async fn a_dump_takes_the_name_of_a_file_that_goes() {
 
 async fn pull_onto(world: &World, backend: &Arc<dyn Backend>, target: &str, options: &PullOptions) -> engine::PullOutcome {
     let destination = engine::Destination::over(Arc::clone(backend), &world.machine).unwrap();
-    engine::pull_onto(destination, &world.path(target), folding_tree, options, &Report::new(1)).await.unwrap()
+    engine::pull_onto(destination, &world.path(target), folding_tree, options, &RunControl::new(1)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

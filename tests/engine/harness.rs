@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite::engine::{self, Machine, Outcome, PullOptions, PullOutcome, Report, SyncOptions, SyncOutcome};
+use offsite::engine::{self, Machine, Outcome, PullOptions, PullOutcome, RunControl, SyncOptions, SyncOutcome};
 use offsite::error::Result;
 use offsite::model::{KeepRules, Sample};
 use offsite::plan::{Limits, Prices};
@@ -65,14 +65,14 @@ impl World {
     pub async fn sync_to(&self, backends: Vec<Arc<dyn Backend>>) -> SyncOutcome {
         // Stamps of files written in this very tick prove nothing; let the tick pass.
         std::thread::sleep(std::time::Duration::from_millis(30));
-        let report = Report::new(backends.len());
+        let report = RunControl::new(backends.len());
         let opened = backends.into_iter().map(|b| (b.location().to_string(), Ok(b))).collect();
         engine::sync_over(&self.machine, &self.source(), opened, &self.options, &report).await
     }
 
     pub async fn pull(&self, backend: &Arc<dyn Backend>, target: &str, options: &PullOptions) -> Result<PullOutcome> {
         let destination = engine::Destination::over(Arc::clone(backend), &self.machine)?;
-        engine::pull_over(destination, &self.path(target), options, &Report::new(1)).await
+        engine::pull_over(destination, &self.path(target), options, &RunControl::new(1)).await
     }
 
     /// Pulls the newest snapshot into a fresh directory and compares it with the source.

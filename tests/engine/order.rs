@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offsite::engine::{self, Destination, PullOptions, Report};
+use offsite::engine::{self, Destination, PullOptions, RunControl};
 use offsite::model::KeepRules;
 use offsite_backends::ErrorKind;
 use offsite_backends::testing::{Call, MemoryBackend};
@@ -214,7 +214,7 @@ async fn a_snapshot_without_changes_in_between_is_no_obstacle() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let opened = vec![(String::new(), Ok(Arc::clone(&inner)))];
-        engine::sync_over(&world.elsewhere("other"), &before, opened, &world.options, &Report::new(1)).await.destinations.remove(0)
+        engine::sync_over(&world.elsewhere("other"), &before, opened, &world.options, &RunControl::new(1)).await.destinations.remove(0)
     };
     let (changed, unchanged) = tokio::join!(world.sync(&slow), other);
     assert_eq!((unchanged.snapshot, changed.snapshot, changed.exit), (Some(2), Some(3), 0), "{changed:?} {unchanged:?}");
@@ -256,7 +256,7 @@ async fn pruned_snapshots_go_before_what_they_name() {
     let (script, backend) = faulty(&inner);
     let rules = KeepRules { last: 1, ..KeepRules::default() };
     let destination = Destination::over(backend, &world.machine).unwrap();
-    let done = engine::prune_over(destination, &world.machine, &rules, false, &Report::new(1)).await.unwrap();
+    let done = engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
     assert_eq!(done.removed, [1, 2]);
     let calls = script.calls();
     let looked = last(&calls, "get", LEASE);

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 
-use offsite::engine::{self, Privileges, PullOptions, PullOutcome, Report};
+use offsite::engine::{self, Privileges, PullOptions, PullOutcome, RunControl};
 use offsite::error::{Error, Result};
 use offsite_backends::testing::{MemoryBackend, Script, faulty_tree};
 use offsite_backends::{Backend, ErrorKind};
@@ -49,7 +49,7 @@ fn all() -> PullOptions {
 async fn under(world: &World, backend: &Arc<dyn Backend>, script: &Script, options: &PullOptions) -> Result<PullOutcome> {
     let destination = engine::Destination::over(Arc::clone(backend), &world.machine)?;
     let target = world.path("target");
-    engine::pull_onto(destination, &target, |tree| faulty_tree(tree, script), options, &Report::new(1)).await
+    engine::pull_onto(destination, &target, |tree| faulty_tree(tree, script), options, &RunControl::new(1)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +201,7 @@ async fn a_snapshot_that_is_let_go_meanwhile_is_said_to_be() {
         bucket.keys().iter().filter(|key| key.starts_with(".offsite/snapshots/") || *key == "b").for_each(|key| assert!(bucket.lose(key)));
         tree
     };
-    let pulled = engine::pull_onto(destination, &world.path("target"), prune, &PullOptions::default(), &Report::new(1)).await.unwrap();
+    let pulled = engine::pull_onto(destination, &world.path("target"), prune, &PullOptions::default(), &RunControl::new(1)).await.unwrap();
     assert_eq!(pulled.exit, 3);
     assert_eq!(pulled.problems.first()[0].problem, "its content was let go with snapshot 1");
     assert!(pulled.notes[0].contains("snapshot 1 was let go"), "{:?}", pulled.notes);

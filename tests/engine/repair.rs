@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use offsite::engine::{self, Flaw, PullOptions, RepairOptions, RepairOutcome, Report};
+use offsite::engine::{self, Flaw, PullOptions, RepairOptions, RepairOutcome, RunControl};
 use offsite::error::Result;
 use offsite::plan::Limits;
 use offsite_backends::testing::{MemoryBackend, MemoryOptions};
@@ -14,7 +14,7 @@ use crate::check::{check, check_with, good, reading};
 use crate::harness::*;
 
 async fn repair_with(world: &World, backend: &Arc<dyn Backend>, options: &RepairOptions) -> Result<RepairOutcome> {
-    engine::repair_over(&world.machine, &world.source(), Arc::clone(backend), options, &Report::new(1)).await
+    engine::repair_over(&world.machine, &world.source(), Arc::clone(backend), options, &RunControl::new(1)).await
 }
 
 async fn repair(world: &World, backend: &Arc<dyn Backend>) -> RepairOutcome {
@@ -196,7 +196,8 @@ async fn pages_and_format_are_written_again_from_this_machines_copy() {
     bucket.lose(".offsite/format.json");
     // Another machine has no copy.
     let elsewhere = world.elsewhere("elsewhere");
-    let error = engine::repair_over(&elsewhere, &world.source(), Arc::clone(&backend), &RepairOptions::default(), &Report::new(1)).await;
+    let error =
+        engine::repair_over(&elsewhere, &world.source(), Arc::clone(&backend), &RepairOptions::default(), &RunControl::new(1)).await;
     assert!(error.is_err(), "{error:?}");
     let outcome = repair(&world, &backend).await;
     assert!(outcome.pages && outcome.snapshot.is_some(), "{outcome:?}");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::TimeDelta;
-use offsite::engine::{self, Machine, Outcome, PullOptions, Report};
+use offsite::engine::{self, Machine, Outcome, PullOptions, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::Backend;
 use offsite_backends::testing::{Faulty, MemoryBackend, MemoryOptions};
@@ -48,7 +48,7 @@ impl Place {
     async fn other_sync(&self) -> Outcome {
         let opened = vec![(String::new(), Ok(Arc::clone(&self.inner)))];
         let machine: Machine = self.world.elsewhere("other-cache");
-        engine::sync_over(&machine, &self.other(), opened, &self.world.options, &Report::new(1)).await.destinations.remove(0)
+        engine::sync_over(&machine, &self.other(), opened, &self.world.options, &RunControl::new(1)).await.destinations.remove(0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use offsite::engine::{self, Machine, Report};
+use offsite::engine::{self, Machine, RunControl};
 use offsite_backends::Backend;
 use offsite_backends::testing::{Faulty, MemoryOptions};
 
@@ -12,7 +12,7 @@ use crate::harness::*;
 
 async fn sync_as(world: &World, machine: &Machine, backend: &Arc<dyn Backend>) -> engine::Outcome {
     let opened = vec![(String::new(), Ok(Arc::clone(backend)))];
-    engine::sync_over(machine, &world.source(), opened, &world.options, &Report::new(1)).await.destinations.remove(0)
+    engine::sync_over(machine, &world.source(), opened, &world.options, &RunControl::new(1)).await.destinations.remove(0)
 }
 
 async fn race(options: MemoryOptions) {

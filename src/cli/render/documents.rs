@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use offsite::config::ConfigFile;
 use offsite::engine::{DiffLine, HistoryLine, LsLine, LsTotals, PlanReport, SnapshotRow};
 use offsite::error::{Error, Failure};
-use offsite::import::{Node, Note};
+use offsite::import::{ImportNote, Node};
 use offsite::model::{Hash, Kind, RelPath};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -88,7 +88,7 @@ pub struct ImportDocument<'a> {
     /// A config as `config schema` describes it.
     #[schemars(with = "ConfigFile")]
     pub config: &'a Node,
-    pub notes: &'a [Note],
+    pub notes: &'a [ImportNote],
 }
 
 /// `schedule install`, `show` and `remove`

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use offsite::error::{Error, Result};
-use offsite::import::{Imported, Kind, Node};
+use offsite::import::{Imported, Node, NoteKind};
 
 use super::documents::ImportDocument;
 use super::{Out, clean};
@@ -25,7 +25,9 @@ impl Out {
         if written.is_none() {
             self.print(&self.config_text(&imported.config)?)?;
         }
-        for (kind, word) in [(Kind::Mended, "mended"), (Kind::Different, "different"), (Kind::LeftOut, "left out"), (Kind::ToDo, "to do")] {
+        for (kind, word) in
+            [(NoteKind::Mended, "mended"), (NoteKind::Different, "different"), (NoteKind::LeftOut, "left out"), (NoteKind::ToDo, "to do")]
+        {
             for note in imported.notes.iter().filter(|note| note.kind == kind) {
                 let at = if note.at.is_empty() { String::new() } else { format!("{}: ", note.at) };
                 self.note(&clean(&format!("{word}: {at}{}", note.text)));

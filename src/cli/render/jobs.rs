@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, Dump, Job, Lack, Made, Plan};
+use offsite::config::{Command, Job, JobDump, Lack, Made, ResolvedJobs};
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 
@@ -85,9 +85,9 @@ impl Out {
     }
 
     /// What would run, for each type.
-    pub fn config_checked(&self, file: &str, plans: &[Plan]) -> Result<()> {
+    pub fn config_checked(&self, file: &str, plans: &[ResolvedJobs]) -> Result<()> {
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
-            let notes = job.dumps.iter().filter_map(Dump::note);
+            let notes = job.dumps.iter().filter_map(JobDump::note);
             notes.for_each(|note| self.info(&format!("{}: {}", clean(&job.shown()), clean(&note))));
         }
         if self.json {

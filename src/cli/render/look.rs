@@ -10,12 +10,12 @@ use offsite::error::Result;
 use offsite::model::{RelPath, Trouble, Zone};
 
 use super::documents::{HistoryDocument, HistoryEntry, LsEnd, LsEntry, SnapshotsDocument};
-use super::stream::{Content, Lines};
+use super::stream::{CatContent, LineStream};
 use super::units::{count, local, local_of, shown_in, size, table};
 use super::{Out, clean, place};
 
 /// `ls` as it goes on.
-pub struct LsList<'a>(Lines<'a>);
+pub struct LsList<'a>(LineStream<'a>);
 
 impl LsList<'_> {
     pub fn line(&mut self, line: &LsLine) -> Result<()> {
@@ -34,7 +34,7 @@ impl LsList<'_> {
 }
 
 /// `ls --unread` as it goes on.
-pub struct UnreadList<'a>(Lines<'a>);
+pub struct UnreadList<'a>(LineStream<'a>);
 
 impl UnreadList<'_> {
     pub fn line(&mut self, line: &Trouble) -> Result<()> {
@@ -59,7 +59,7 @@ impl UnreadList<'_> {
 }
 
 /// `diff` as it goes on.
-pub struct DiffList<'a>(Lines<'a>);
+pub struct DiffList<'a>(LineStream<'a>);
 
 impl DiffList<'_> {
     pub fn line(&mut self, line: &DiffLine) -> Result<()> {
@@ -79,19 +79,19 @@ impl DiffList<'_> {
 
 impl Out {
     pub fn ls(&self) -> LsList<'_> {
-        LsList(Lines::new(self, "entries"))
+        LsList(LineStream::new(self, "entries"))
     }
 
     pub fn troubles(&self) -> UnreadList<'_> {
-        UnreadList(Lines::new(self, "troubles"))
+        UnreadList(LineStream::new(self, "troubles"))
     }
 
     pub fn diff(&self) -> DiffList<'_> {
-        DiffList(Lines::new(self, "changes"))
+        DiffList(LineStream::new(self, "changes"))
     }
 
-    pub fn content(&self, url: &str, path: &str) -> Content<'_> {
-        Content::new(self, place(url), path.to_owned())
+    pub fn content(&self, url: &str, path: &str) -> CatContent<'_> {
+        CatContent::new(self, place(url), path.to_owned())
     }
 
     /// One change of a run, for `--verbose`.

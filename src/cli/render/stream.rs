@@ -16,12 +16,12 @@ use super::Out;
 use super::documents::{CatDocument, ErrorDocument};
 
 /// Standard output that remembers whether anybody still reads.
-pub struct Sink {
+pub struct StreamSink {
     out: BufWriter<Stdout>,
     closed: bool,
 }
 
-impl Sink {
+impl StreamSink {
     pub fn new() -> Self {
         Self { out: BufWriter::with_capacity(64 << 10, io::stdout()), closed: false }
     }
@@ -40,7 +40,7 @@ impl Sink {
     }
 }
 
-impl Write for Sink {
+impl Write for StreamSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let result = self.out.write(bytes);
         self.noted(result)
@@ -53,17 +53,17 @@ impl Write for Sink {
 }
 
 /// A verb's lines: text, or one array of a document.
-pub struct Lines<'a> {
+pub struct LineStream<'a> {
     out: &'a Out,
-    sink: Sink,
+    sink: StreamSink,
     /// Name of the array.
     array: &'static str,
     begun: bool,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> LineStream<'a> {
     pub fn new(out: &'a Out, array: &'static str) -> Self {
-        Self { out, sink: Sink::new(), array, begun: false }
+        Self { out, sink: StreamSink::new(), array, begun: false }
     }
 
     /// The line as an element of the array, or as the text it is for people.
@@ -120,31 +120,31 @@ impl<'a> Lines<'a> {
 }
 
 /// A file's content: as it is, or as base64 in a document.
-pub struct Content<'a> {
+pub struct CatContent<'a> {
     out: &'a Out,
     url: String,
     path: String,
-    way: Way,
+    way: StreamFormat,
 }
 
-enum Way {
-    Plain(Sink),
+enum StreamFormat {
+    Plain(StreamSink),
     /// Nothing was written yet.
     Json,
-    Begun(Box<EncoderWriter<'static, GeneralPurpose, Sink>>),
+    Begun(Box<EncoderWriter<'static, GeneralPurpose, StreamSink>>),
 }
 
-impl<'a> Content<'a> {
+impl<'a> CatContent<'a> {
     pub fn new(out: &'a Out, url: String, path: String) -> Self {
-        let way = if out.json { Way::Json } else { Way::Plain(Sink::new()) };
+        let way = if out.json { StreamFormat::Json } else { StreamFormat::Plain(StreamSink::new()) };
         Self { out, url, path, way }
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        if matches!(self.way, Way::Json) {
-            let mut sink = Sink::new();
+        if matches!(self.way, StreamFormat::Json) {
+            let mut sink = StreamSink::new();
             sink.write_all(b"{\"content_b64\":\"")?;
-            self.way = Way::Begun(Box::new(EncoderWriter::new(sink, &STANDARD)));
+            self.way = StreamFormat::Begun(Box::new(EncoderWriter::new(sink, &STANDARD)));
         }
         Ok(())
     }
@@ -156,8 +156,8 @@ impl<'a> Content<'a> {
             self.begin().map_err(Error::output)?;
         }
         match self.way {
-            Way::Json => result.map(|()| 0),
-            Way::Plain(mut sink) => {
+            StreamFormat::Json => result.map(|()| 0),
+            StreamFormat::Plain(mut sink) => {
                 let flushed = sink.flush();
                 if sink.closed {
                     return Ok(0);
@@ -165,7 +165,7 @@ impl<'a> Content<'a> {
                 result?;
                 flushed.map_err(Error::output).map(|()| 0)
             }
-            Way::Begun(mut encoder) => {
+            StreamFormat::Begun(mut encoder) => {
                 let mut sink = encoder.finish().map_err(Error::output)?;
                 let ended = sink.write_all(b"\"").and_then(|()| match &result {
                     Ok(()) => sink.close_object(&CatDocument { content_b64: None, url: &self.url, path: &self.path }),
@@ -181,19 +181,19 @@ impl<'a> Content<'a> {
     }
 }
 
-impl Write for Content<'_> {
+impl Write for CatContent<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.begin()?;
         match &mut self.way {
-            Way::Plain(sink) => sink.write(bytes),
-            Way::Begun(encoder) => encoder.write(bytes),
-            Way::Json => Ok(0),
+            StreamFormat::Plain(sink) => sink.write(bytes),
+            StreamFormat::Begun(encoder) => encoder.write(bytes),
+            StreamFormat::Json => Ok(0),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.way {
-            Way::Plain(sink) => sink.flush(),
+            StreamFormat::Plain(sink) => sink.flush(),
             _ => Ok(()),
         }
     }

@@ -28,9 +28,9 @@ pub struct ApplyArgs {
 
 pub async fn run(args: ApplyArgs, context: &Context) -> Result<u8> {
     let machine = context.machine()?;
-    let (report, bars) = context.report(&[args.plan.display().to_string()]);
+    let (control, bars) = context.control(&[args.plan.display().to_string()]);
     let options = ApplyOptions { limits: args.guard.limits(), transfers: args.transfers, limit_upload: args.limit_upload };
-    let outcome = engine::apply(&machine, &args.plan, &options, &report).await;
+    let outcome = engine::apply(&machine, &args.plan, &options, &control).await;
     drop(bars);
     context.out.synced(&outcome)?;
     Ok(outcome.exit)

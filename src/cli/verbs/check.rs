@@ -50,8 +50,8 @@ pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
         limit_download: args.limit_download,
     };
     let (machine, _makeshift) = context.machine_to_read()?;
-    let (report, bars) = context.report(std::slice::from_ref(&url));
-    let outcome = engine::check(&machine, &url, &options, &report).await;
+    let (control, bars) = context.control(std::slice::from_ref(&url));
+    let outcome = engine::check(&machine, &url, &options, &control).await;
     drop(bars);
     let outcome = outcome?;
     context.out.checked(&outcome)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use offsite::config::ConfigFile;
 use offsite::error::{Error, Result};
-use offsite::import::{Old, System, import};
+use offsite::import::{ForeignConfig, System, import};
 use schemars::schema_for;
 
 use super::super::args_config::ConfigArgs;
@@ -19,11 +19,11 @@ use crate::cli::context::Context;
 #[derive(Debug, Args)]
 pub struct ConfigVerbArgs {
     #[command(subcommand)]
-    what: What,
+    what: ConfigVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum ConfigVerb {
     /// Resolve every job for every type and say what would run; asks no destination
     Check(CheckConfigArgs),
     /// Print the JSON Schema of the config file
@@ -71,15 +71,15 @@ impl From {
 
 pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
     match args.what {
-        What::Import(args) => {
+        ConfigVerb::Import(args) => {
             let imported = import(&old(&args.file)?, args.from.map(From::system))?;
             if let Some(path) = &args.out {
                 write(path, &context.out.config_text(&imported.config)?)?;
             }
             context.out.config_imported(&imported, args.out.as_deref())?;
         }
-        What::Schema => context.out.schema(&schema_for!(ConfigFile))?,
-        What::Check(args) => {
+        ConfigVerb::Schema => context.out.schema(&schema_for!(ConfigFile))?,
+        ConfigVerb::Check(args) => {
             let parsed = args.config.parsed()?;
             let plans = args.config.plans(&parsed, &[])?;
             context.out.config_checked(parsed.name(), &plans)?;
@@ -89,12 +89,12 @@ pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
 }
 
 /// An old config, with what lies beside it.
-fn old(path: &Path) -> Result<Old> {
+fn old(path: &Path) -> Result<ForeignConfig> {
     let fail = |path: &Path, e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|e| fail(Path::new("standard input"), e))?;
-        return Ok(Old { path: "standard input".to_owned(), text, beside: Vec::new() });
+        return Ok(ForeignConfig { path: "standard input".to_owned(), text, beside: Vec::new() });
     }
     let path = std::path::absolute(path).map_err(|e| fail(path, e))?;
     let path = if path.is_dir() { path.join("conf") } else { path };
@@ -110,7 +110,7 @@ fn old(path: &Path) -> Result<Old> {
             }
         }
     }
-    Ok(Old { path: path.display().to_string(), text, beside })
+    Ok(ForeignConfig { path: path.display().to_string(), text, beside })
 }
 
 /// A new file; one that is there stays as it is.

@@ -29,8 +29,8 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<u8> {
 /// Plans and prints; `sync --dry-run` is this without a file.
 pub async fn show(run: &RunArgs, out: Option<&Path>, context: &Context) -> Result<u8> {
     let (options, machine) = (run.options()?, context.machine()?);
-    let (report, bars) = context.report(&run.destinations);
-    let plans = engine::plan(&machine, &run.source, &run.destinations, &options, &report, out).await;
+    let (control, bars) = context.control(&run.destinations);
+    let plans = engine::plan(&machine, &run.source, &run.destinations, &options, &control, out).await;
     drop(bars);
     let exit = engine::worst(plans.iter().map(|plan| plan.exit));
     context.out.planned(&plans, exit)?;

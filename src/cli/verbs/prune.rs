@@ -57,8 +57,8 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
         };
     }
     rules.zone = args.keep_zone.unwrap_or(rules.zone);
-    let (report, bars) = context.report(std::slice::from_ref(&url));
-    let outcome = engine::prune(&machine, &url, &rules, args.dry_run, &report).await;
+    let (control, bars) = context.control(std::slice::from_ref(&url));
+    let outcome = engine::prune(&machine, &url, &rules, args.dry_run, &control).await;
     drop(bars);
     context.out.pruned(&outcome?)?;
     Ok(0)

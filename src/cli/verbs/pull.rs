@@ -11,7 +11,7 @@ use offsite::plan::Limits;
 use offsite_backends::{Restore, Tier};
 
 use super::super::args_filter::{FilterArgs, Only};
-use super::super::args_from::{FromArgs, Whence};
+use super::super::args_from::{FromArgs, TargetRef};
 use crate::cli::context::Context;
 
 /// Arguments of `pull`.
@@ -128,24 +128,24 @@ impl PullArgs {
 
 pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     values::directory(&args.target)?;
-    let Whence { urls, job } = args.from.whence(args.profile.is_some())?;
+    let TargetRef { urls, job } = args.from.whence(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
     let (machine, _makeshift) = context.machine_to_read()?;
     let mut options = args.options(profile.as_ref(), &machine.host)?;
     let zone = job.as_ref().map(|job| job.settings.keep.zone.clone()).unwrap_or_default();
     options.at = options.at.map(|at| engine::at_in(&zone, &at));
     let mut left = urls.iter();
-    let (outcome, report) = loop {
+    let (outcome, control) = loop {
         let Some(url) = left.next() else { return Err(Error::Usage("there is nothing to pull from".into())) };
-        let (report, bars) = context.report(std::slice::from_ref(url));
-        let outcome = engine::pull(&machine, url, &args.target, &options, &report).await;
+        let (control, bars) = context.control(std::slice::from_ref(url));
+        let outcome = engine::pull(&machine, url, &args.target, &options, &control).await;
         drop(bars);
         match outcome {
             // Another copy of the same job may be within reach.
             Err(error) if !left.as_slice().is_empty() && !matches!(error, Error::Interrupted | Error::Refused(_) | Error::Local { .. }) => {
                 context.out.failed_over(&error);
             }
-            outcome => break (outcome?, report),
+            outcome => break (outcome?, control),
         }
     };
     context.out.pulled(&outcome, &args.target, args.dry_run)?;
@@ -157,7 +157,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     for command in commands.iter().filter(|_| !args.dry_run && outcome.exit == 0) {
         let mut variables = variables.clone();
         variables.push(("OFFSITE_TARGET".to_owned(), args.target.display().to_string()));
-        let hook = run_command_in(Some(&args.target), "after", command, &variables, timeout, &report.stop).await;
+        let hook = run_command_in(Some(&args.target), "after", command, &variables, timeout, &control.stop).await;
         context.out.hook_ran("pull", &hook);
         if hook.error.is_some() {
             context.out.note("a command of the profile failed: what it and those after it clean is not clean");

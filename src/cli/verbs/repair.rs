@@ -66,8 +66,8 @@ pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
         limit_download: args.limit_download,
     };
     let machine = context.machine()?;
-    let (report, bars) = context.report(std::slice::from_ref(&args.url));
-    let outcome = engine::repair(&machine, &args.source, &args.url, &options, &report).await;
+    let (control, bars) = context.control(std::slice::from_ref(&args.url));
+    let outcome = engine::repair(&machine, &args.source, &args.url, &options, &control).await;
     drop(bars);
     let outcome = outcome?;
     context.out.repaired(&outcome)?;

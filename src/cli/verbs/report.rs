@@ -38,7 +38,7 @@ pub struct ReportArgs {
 
 /// What is reported on, and how.
 #[derive(Default)]
-struct Wanted {
+struct ReportRequest {
     urls: Vec<String>,
     /// The price that is named for each, if one is.
     prices: Vec<Option<String>>,
@@ -50,7 +50,7 @@ struct Wanted {
 pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let prices = values::prices(args.prices.as_deref())?;
     let wanted = match args.urls.is_empty() {
-        false => Wanted { prices: vec![None; args.urls.len()], urls: args.urls.clone(), ..Wanted::default() },
+        false => ReportRequest { prices: vec![None; args.urls.len()], urls: args.urls.clone(), ..ReportRequest::default() },
         true => from_config(&args, context).await?,
     };
     let priced = |(url, named): (&String, &Option<String>)| {
@@ -62,7 +62,7 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let urls = wanted.urls.iter().zip(&wanted.prices).map(priced).collect::<Result<Vec<_>>>()?;
     let options = ReportOptions { list: args.list || wanted.list, by_directory: args.by_directory, prices: prices.clone() };
     let machine = context.machine()?;
-    let (run, bars) = context.report(&wanted.urls);
+    let (run, bars) = context.control(&wanted.urls);
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
     outcome.destinations.extend(wanted.told);
@@ -73,12 +73,12 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
 }
 
 /// Every destination of every job, once.
-async fn from_config(args: &ReportArgs, context: &Context) -> Result<Wanted> {
+async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportRequest> {
     let plans = args.config.known_plans()?;
     // Ctrl-C ends a command that is at work, too.
-    let (watch, bars) = context.report(&[]);
+    let (watch, bars) = context.control(&[]);
     drop(bars);
-    let mut wanted = Wanted::default();
+    let mut wanted = ReportRequest::default();
     for (job, place) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
     {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::config::values;
 use offsite::error::{Error, Result};
-use offsite::jobs::{How, Once, Runner};
+use offsite::jobs::{Overrides, Runner, RunnerOptions};
 use offsite::plan::Prices;
 
 use super::super::args_config::ConfigArgs;
@@ -65,10 +65,10 @@ struct OnceArgs {
 }
 
 impl OnceArgs {
-    fn once(&self, jobs: &[String]) -> Result<Once> {
+    fn once(&self, jobs: &[String]) -> Result<Overrides> {
         let Self { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost } = *self;
-        let once = Once { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost };
-        match once != Once::default() && jobs.is_empty() {
+        let once = Overrides { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost };
+        match once != Overrides::default() && jobs.is_empty() {
             true => Err(Error::Usage("what is allowed this time only is allowed to a job; name it: offsite run JOB --allow-empty".into())),
             false => Ok(once),
         }
@@ -83,17 +83,17 @@ pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
     }
     plan.metrics = args.metrics.clone().or(plan.metrics);
     let machine = context.machine()?;
-    let how = How { dry_run: args.dry_run, prices: Prices::shipped().map_err(Error::Usage)?, once };
+    let how = RunnerOptions { dry_run: args.dry_run, prices: Prices::shipped().map_err(Error::Usage)?, once };
     // Ctrl-C reaches what runs around the jobs as well.
-    let (watch, bars) = context.report(&[]);
+    let (watch, bars) = context.control(&[]);
     drop(bars);
     let mut runner = Runner::begin(&machine, &plan, how, &watch.stop).await;
     for job in &plan.jobs {
         let names: Vec<String> = job.places.iter().map(|place| place.url.clone()).collect();
-        let (mut report, bars) = context.report(&names);
-        report.stop = watch.stop.clone();
-        context.watch(&report);
-        let outcome = runner.job(job, &report).await;
+        let (mut control, bars) = context.control(&names);
+        control.stop = watch.stop.clone();
+        context.watch(&control);
+        let outcome = runner.job(job, &control).await;
         drop(bars);
         context.out.job_ran(&outcome, args.dry_run)?;
     }

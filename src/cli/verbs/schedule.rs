@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use offsite::config::{self, Job, Lack, Plan, values};
+use offsite::config::{self, Job, Lack, ResolvedJobs, values};
 use offsite::error::{Error, Result};
-use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Way};
+use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Scheduler};
 use offsite_backends::Location;
 
 use super::super::args_config::ConfigArgs;
@@ -15,11 +15,11 @@ use crate::cli::context::Context;
 #[derive(Debug, Args)]
 pub struct ScheduleArgs {
     #[command(subcommand)]
-    what: What,
+    what: ScheduleVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum ScheduleVerb {
     /// Have `offsite run` called from now on: by a timer of systemd's, or by cron where there is no systemd
     Install(InstallArgs),
     /// Say what is installed
@@ -71,19 +71,19 @@ struct InstallArgs {
 
 pub fn run(args: ScheduleArgs, context: &Context) -> Result<u8> {
     match args.what {
-        What::Install(args) => {
+        ScheduleVerb::Install(args) => {
             let way = args.which.way()?;
             let notes = args.missing_at_night(&way)?;
             let mut done = schedule::install(&args.schedule(&way)?, &way)?;
             done.notes.extend(notes);
             context.out.scheduled("installed", &args.which.name, &done)?;
         }
-        What::Show(which) => {
+        ScheduleVerb::Show(which) => {
             let found = schedule::show(&which.name, &which.way()?)?;
             context.out.scheduled("there", &which.name, &found)?;
             return Ok(u8::from(found.parts.is_empty()));
         }
-        What::Remove(which) => {
+        ScheduleVerb::Remove(which) => {
             let gone = schedule::remove(&which.name, &which.way()?)?;
             context.out.scheduled("removed", &which.name, &gone)?;
         }
@@ -92,16 +92,16 @@ pub fn run(args: ScheduleArgs, context: &Context) -> Result<u8> {
 }
 
 impl WhichArgs {
-    fn way(&self) -> Result<Way> {
+    fn way(&self) -> Result<Scheduler> {
         if let Some(dir) = &self.units {
-            return Ok(Way::Systemd { dir: dir.clone(), enable: false, of_user: false });
+            return Ok(Scheduler::Systemd { dir: dir.clone(), enable: false, of_user: false });
         }
         let runs = Path::new("/run/systemd/system").is_dir();
         if self.cron || !(runs || self.systemd) {
-            return Ok(Way::Cron);
+            return Ok(Scheduler::Cron);
         }
         match config::unit_dir() {
-            (Some(dir), of_user) => Ok(Way::Systemd { dir, enable: runs, of_user }),
+            (Some(dir), of_user) => Ok(Scheduler::Systemd { dir, enable: runs, of_user }),
             (None, _) => Err(Error::Usage("there is no home directory for units of your own; name a directory with --units".into())),
         }
     }
@@ -115,8 +115,8 @@ const ENVIRONMENT: &str = "/etc/offsite/environment";
 impl InstallArgs {
     /// Refuses what the config takes from the environment of now, which a schedule does not have; what commands and
     /// stores may take from it is a note.
-    fn missing_at_night(&self, way: &Way) -> Result<Vec<String>> {
-        let of_system = matches!(way, Way::Systemd { of_user: false, .. });
+    fn missing_at_night(&self, way: &Scheduler) -> Result<Vec<String>> {
+        let of_system = matches!(way, Scheduler::Systemd { of_user: false, .. });
         let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
         let is_kept = |name: &str| kept.lines().any(|line| line.split_once('=').is_some_and(|(known, _)| known.trim() == name));
         let lost = |name: &String| !is_kept(name) && (of_system || !ALWAYS.contains(&name.as_str()));
@@ -133,7 +133,7 @@ impl InstallArgs {
         Ok(if around.is_empty() { Vec::new() } else { vec![format!("{note}; {kept_in}")] })
     }
 
-    fn schedule(&self, way: &Way) -> Result<Schedule> {
+    fn schedule(&self, way: &Scheduler) -> Result<Schedule> {
         if let Some(name) = self.config.set_names().find(|name| config::is_secret(name)) {
             return Err(Error::Usage(format!(
                 "--set {name} looks like a secret, and a schedule can be read by everybody on this machine; put {name}=… into /etc/offsite/environment (chmod 600), which the service reads, or let a hook find it in a file"
@@ -156,7 +156,7 @@ impl InstallArgs {
             (.., Some(weekly)) => weekly,
             _ => return Err(Error::Usage("say when: --daily 03:00, --hourly 5 or --weekly 'Sun 03:00'".into())),
         };
-        let of_user = matches!(way, Way::Systemd { of_user: true, .. });
+        let of_user = matches!(way, Scheduler::Systemd { of_user: true, .. });
         Ok(Schedule {
             name: self.which.name.clone(),
             command,
@@ -176,7 +176,7 @@ fn text(path: &Path) -> Result<String> {
 }
 
 /// What the jobs of a plan need on this machine.
-fn sandbox(plan: &Plan, of_user: bool) -> Result<Sandbox> {
+fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
     let mut writes = Vec::new();
     for job in jobs() {

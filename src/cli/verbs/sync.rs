@@ -24,8 +24,8 @@ pub async fn run(args: SyncArgs, context: &Context) -> Result<u8> {
     }
     let (options, machine) = (args.run.options()?, context.machine()?);
     let urls = &args.run.destinations;
-    let (report, bars) = context.report(urls);
-    let outcome = engine::sync(&machine, &args.run.source, urls, &options, &report).await;
+    let (control, bars) = context.control(urls);
+    let outcome = engine::sync(&machine, &args.run.source, urls, &options, &control).await;
     drop(bars);
     context.out.synced(&outcome)?;
     if context.out.lists_changes() {

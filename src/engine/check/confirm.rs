@@ -13,8 +13,8 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore};
 use offsite_backends::{ErrorKind, FileKind, Tree};
 
 use super::expect::Expect;
-use super::found::{Fault, Found};
-use super::merge::{Doubt, difference};
+use super::found::{CheckFindings, Fault};
+use super::merge::{Suspicious, difference};
 use super::read::Reading;
 use crate::engine::outcome::Flaw;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ pub struct Confirm<'a> {
     pub records: &'a Records,
     pub rules: &'a KeyRules,
     pub tree: Option<Arc<dyn Tree>>,
-    pub found: &'a mut Found,
+    pub found: &'a mut CheckFindings,
     pub reading: &'a mut Reading,
     pub stop: &'a Stop,
 }
@@ -54,13 +54,13 @@ impl Confirm<'_> {
         let mut asked = 0;
         let mut missed = Reader::<Expect>::open(missed)?;
         loop {
-            let batch = take(|| Ok(missed.next_line()?.map(|expect| Doubt { expect, there: None })))?;
+            let batch = take(|| Ok(missed.next_line()?.map(|expect| Suspicious { expect, there: None })))?;
             if batch.is_empty() {
                 break;
             }
             self.batch(batch, &mut asked).await?;
         }
-        let mut changed = Reader::<Doubt>::open(changed)?;
+        let mut changed = Reader::<Suspicious>::open(changed)?;
         loop {
             let batch = take(|| changed.next_line())?;
             if batch.is_empty() {
@@ -70,12 +70,12 @@ impl Confirm<'_> {
         }
     }
 
-    async fn batch(&mut self, batch: Vec<Doubt>, asked: &mut u64) -> Result<()> {
+    async fn batch(&mut self, batch: Vec<Suspicious>, asked: &mut u64) -> Result<()> {
         self.stop.check()?;
         let ask = *asked < ASKED;
         *asked += batch.len() as u64;
         let looks: Vec<Look> = stream::iter(&batch).map(|doubt| self.look(doubt, ask)).buffered(AT_ONCE).collect().await;
-        for (Doubt { expect, .. }, look) in batch.into_iter().zip(looks) {
+        for (Suspicious { expect, .. }, look) in batch.into_iter().zip(looks) {
             match look {
                 Look::There => {
                     self.found.unlisted += 1;
@@ -90,7 +90,7 @@ impl Confirm<'_> {
         Ok(())
     }
 
-    async fn look(&self, doubt: &Doubt, ask: bool) -> Look {
+    async fn look(&self, doubt: &Suspicious, ask: bool) -> Look {
         let fault = match (&doubt.there, ask) {
             (Some(there), _) => {
                 let mut fault = Fault::new(Flaw::Changed, difference(&doubt.expect, there).unwrap_or_default());

@@ -47,7 +47,7 @@ impl Fault {
 }
 
 #[derive(Debug)]
-pub struct Found {
+pub struct CheckFindings {
     /// The snapshot that is checked.
     pub newest: u64,
     pub missing: u64,
@@ -68,7 +68,7 @@ pub struct Found {
     wrong: Writer<Wrong>,
 }
 
-impl Found {
+impl CheckFindings {
     /// `wrong` is the local file for a repair.
     pub fn new(newest: u64, wrong: &Path) -> Result<Self> {
         Ok(Self {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::expect::{Expect, names};
-use super::found::Found;
+use super::found::CheckFindings;
 use crate::engine::damage::is_damage;
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
@@ -29,7 +29,7 @@ struct Own {
 pub struct History<'a> {
     pub records: &'a Records,
     pub stop: &'a Stop,
-    pub found: &'a mut Found,
+    pub found: &'a mut CheckFindings,
     /// Every object of pages that some snapshot names.
     pub objects: HashSet<Hash>,
     /// How many snapshots could be read.
@@ -45,7 +45,7 @@ pub struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub fn new(records: &'a Records, stop: &'a Stop, found: &'a mut Found, newest: &Snapshot) -> Self {
+    pub fn new(records: &'a Records, stop: &'a Stop, found: &'a mut CheckFindings, newest: &Snapshot) -> Self {
         let objects = newest.objects.iter().copied().collect();
         let (pages, oldest) = (HashMap::new(), Vec::new());
         Self { records, stop, found, objects, snapshots: 1, versions: false, whole: true, pages, oldest }

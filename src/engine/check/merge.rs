@@ -12,8 +12,8 @@ use offsite_backends::{Listed, State};
 use serde::{Deserialize, Serialize};
 
 use super::expect::{Expect, Expected};
-use super::found::{Fault, Found};
-use super::read::{Reading, Why};
+use super::found::{CheckFindings, Fault};
+use super::read::{ReadReason, Reading};
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
 use crate::manifest::snapshot_number;
@@ -26,7 +26,7 @@ const COARSE: i64 = 2;
 
 /// One listed thing, as far as it counts here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct There {
+pub struct ListedObject {
     order: RelPath,
     pub key: RelPath,
     pub size: u64,
@@ -37,7 +37,7 @@ pub struct There {
     old: bool,
 }
 
-impl There {
+impl ListedObject {
     /// None for what holds no content.
     fn new(listed: Listed) -> Option<Self> {
         let old = match listed.state {
@@ -55,15 +55,15 @@ impl There {
 
 /// An expectation that was not met, with what is wrong if that is known.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Doubt {
+pub struct Suspicious {
     pub expect: Expect,
-    pub there: Option<There>,
+    pub there: Option<ListedObject>,
 }
 
 /// A merge under way.
 pub struct Merge<'a> {
     pub expected: Expected,
-    pub found: &'a mut Found,
+    pub found: &'a mut CheckFindings,
     pub reading: &'a mut Reading,
     /// Files have times that were set.
     pub tree: bool,
@@ -79,7 +79,7 @@ pub struct Merge<'a> {
 
 /// What the listing was like.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct MergeTotals {
     pub listed: u64,
     pub contents: u64,
     pub bytes: u64,
@@ -92,19 +92,19 @@ pub struct Seen {
 }
 
 /// Everything listed under one key.
-struct Group {
+struct KeyGroup {
     key: RelPath,
     expects: Vec<Expect>,
-    current: Option<There>,
+    current: Option<ListedObject>,
 }
 
 impl Merge<'_> {
     /// Merges; `missed` and `changed` are whole afterwards.
-    pub async fn run(mut self, mut listing: BoxStream<'static, offsite_backends::Result<Listed>>) -> Result<Seen> {
-        let mut seen = Seen::default();
+    pub async fn run(mut self, mut listing: BoxStream<'static, offsite_backends::Result<Listed>>) -> Result<MergeTotals> {
+        let mut seen = MergeTotals::default();
         let mut changed = Writer::create(self.changed)?;
-        let mut out = Out { missed: Writer::create(self.missed)?, changed: &mut changed };
-        let mut group: Option<Group> = None;
+        let mut out = MergeOutput { missed: Writer::create(self.missed)?, changed: &mut changed };
+        let mut group: Option<KeyGroup> = None;
         let mut late = None;
         while let Some(listed) = listing.next().await {
             let Some(there) = self.listed(listed?, &mut seen)? else { continue };
@@ -128,23 +128,23 @@ impl Merge<'_> {
         Ok(seen)
     }
 
-    fn listed(&self, listed: Listed, seen: &mut Seen) -> Result<Option<There>> {
+    fn listed(&self, listed: Listed, seen: &mut MergeTotals) -> Result<Option<ListedObject>> {
         seen.listed += 1;
         if seen.listed.is_multiple_of(1024) {
             self.stop.check()?;
             self.progress.scanned.store(seen.listed, std::sync::atomic::Ordering::Relaxed);
         }
-        Ok(There::new(listed))
+        Ok(ListedObject::new(listed))
     }
 
     /// The rest of a listing that is out of order.
     async fn sorted(
         &self,
-        first: There,
+        first: ListedObject,
         mut listing: BoxStream<'static, offsite_backends::Result<Listed>>,
-        seen: &mut Seen,
-    ) -> Result<Sorted<There>> {
-        let mut sorter = Sorter::new(self.spill, |t: &There| t.order.as_bytes());
+        seen: &mut MergeTotals,
+    ) -> Result<Sorted<ListedObject>> {
+        let mut sorter = Sorter::new(self.spill, |t: &ListedObject| t.order.as_bytes());
         sorter.push(&first)?;
         while let Some(listed) = listing.next().await {
             if let Some(there) = self.listed(listed?, seen)? {
@@ -155,7 +155,7 @@ impl Merge<'_> {
     }
 
     /// Merges what is sorted with what was not found so far, and with what is still to come.
-    fn second(&mut self, mut sorted: Sorted<There>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+    fn second(&mut self, mut sorted: Sorted<ListedObject>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         out.missed.flush()?;
         let earlier = self.missed.with_extension("earlier");
         std::fs::rename(self.missed, &earlier).map_err(|e| crate::error::Error::cache(self.missed, e))?;
@@ -169,7 +169,7 @@ impl Merge<'_> {
     }
 
     /// Takes the next listed thing.
-    fn meet(&mut self, there: There, group: &mut Option<Group>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+    fn meet(&mut self, there: ListedObject, group: &mut Option<KeyGroup>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         if group.as_ref().is_none_or(|g| g.key != there.key) {
             if let Some(done) = group.take() {
                 self.close(done, out)?;
@@ -180,7 +180,7 @@ impl Merge<'_> {
             if expects.is_empty() && !there.old {
                 self.unexpected(&there, seen);
             }
-            *group = Some(Group { key: there.key.clone(), expects, current: None });
+            *group = Some(KeyGroup { key: there.key.clone(), expects, current: None });
         }
         let Some(group) = group else { return Ok(()) };
         let met = group.expects.iter().position(|e| e.old.is_some() && e.version().is_some() && e.version() == there.version.as_deref());
@@ -195,7 +195,7 @@ impl Merge<'_> {
     }
 
     /// All expectations before a key (all that are left, if none) were not found.
-    fn catch_up(&mut self, key: Option<&RelPath>, out: &mut Out<'_>, seen: &mut Seen) -> Result<()> {
+    fn catch_up(&mut self, key: Option<&RelPath>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         while self.expected.peek().is_some_and(|next| key.is_none_or(|key| next < key)) {
             for expect in self.take(seen)? {
                 out.missed.push(&expect)?;
@@ -204,7 +204,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn take(&mut self, seen: &mut Seen) -> Result<Vec<Expect>> {
+    fn take(&mut self, seen: &mut MergeTotals) -> Result<Vec<Expect>> {
         // In a second pass what was not found in the first is taken again.
         let again = self.expected.is_again();
         let taken = self.expected.take()?;
@@ -217,7 +217,7 @@ impl Merge<'_> {
     }
 
     /// Nothing more is listed under a key, as far as can be told.
-    fn close(&mut self, group: Group, out: &mut Out<'_>) -> Result<()> {
+    fn close(&mut self, group: KeyGroup, out: &mut MergeOutput<'_>) -> Result<()> {
         for expect in group.expects {
             match &group.current {
                 // What older snapshots have as a version is looked for among the versions.
@@ -228,15 +228,15 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn compare(&mut self, expect: Expect, there: There, out: &mut Out<'_>) -> Result<()> {
+    fn compare(&mut self, expect: Expect, there: ListedObject, out: &mut MergeOutput<'_>) -> Result<()> {
         if difference(&expect, &there).is_some() {
-            return out.changed.push(&Doubt { expect, there: Some(there) });
+            return out.changed.push(&Suspicious { expect, there: Some(there) });
         }
         let touched = self.tree && expect.old.is_none() && (there.mtime.secs - expect.entry.mtime.secs).abs() >= COARSE;
         if !touched {
             return self.reading.sample(expect);
         }
-        if self.reading.add(expect.clone(), Why::Touched)? {
+        if self.reading.add(expect.clone(), ReadReason::Touched)? {
             return Ok(());
         }
         let fault = Fault::new(Flaw::Changed, "its time is not the one that was set; too many such files to read them all");
@@ -244,7 +244,7 @@ impl Merge<'_> {
     }
 
     /// Something that no snapshot names.
-    fn unexpected(&mut self, there: &There, seen: &mut Seen) {
+    fn unexpected(&mut self, there: &ListedObject, seen: &mut MergeTotals) {
         let key = there.key.as_bytes();
         seen.lease |= key == b".offsite/lease.json";
         seen.format |= key == b".offsite/format.json";
@@ -267,13 +267,13 @@ impl Merge<'_> {
     }
 }
 
-struct Out<'a> {
+struct MergeOutput<'a> {
     missed: Writer<Expect>,
-    changed: &'a mut Writer<Doubt>,
+    changed: &'a mut Writer<Suspicious>,
 }
 
 /// In what something that is there is not what must be there.
-pub fn difference(expect: &Expect, there: &There) -> Option<String> {
+pub fn difference(expect: &Expect, there: &ListedObject) -> Option<String> {
     if there.size != expect.entry.size {
         return Some(format!("it has {} bytes, not {}", there.size, expect.entry.size));
     }

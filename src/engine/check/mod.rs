@@ -22,14 +22,14 @@ use offsite_backends::{Depth, Scope};
 
 use self::confirm::Confirm;
 use self::expect::{Expect, Expected, names};
-pub(super) use self::found::{Found, Wrong};
+pub(super) use self::found::{CheckFindings, Wrong};
 use self::history::{History, lost_problem};
-use self::merge::{Merge, Seen};
-pub(super) use self::read::How;
+use self::merge::{Merge, MergeTotals};
+pub(super) use self::read::ReadOptions;
 use self::read::Reading;
-pub(super) use self::record::Record as CheckRecord;
-use self::record::{Record, keep_here, where_to};
-use super::control::Report;
+pub use self::record::CheckRecord;
+use self::record::{keep_here, where_to};
+use super::control::RunControl;
 use super::destination::{Destination, download};
 use super::machine::{Machine, PROGRAM};
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
@@ -60,23 +60,23 @@ pub struct CheckOptions {
 /// # Errors
 /// What stops it as a whole: the newest snapshot cannot be read, the store cannot be listed. What is wrong with
 /// single objects is in the outcome.
-pub async fn check(machine: &Machine, url: &str, options: &CheckOptions, report: &Report) -> Result<CheckOutcome> {
-    check_over(Destination::open(url, machine).await?, machine, options, report).await
+pub async fn check(machine: &Machine, url: &str, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
+    check_over(Destination::open(url, machine).await?, machine, options, control).await
 }
 
 /// The same over a destination that is open.
-pub async fn check_over(destination: Destination, machine: &Machine, options: &CheckOptions, report: &Report) -> Result<CheckOutcome> {
+pub async fn check_over(destination: Destination, machine: &Machine, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
     let started = Instant::now();
     let scratch = Scratch::new(&destination, "check")?;
-    let progress = report.progress.first().cloned().unwrap_or_default();
+    let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     let (newest, _, list) = resolve_at(&destination.records, None).await?;
     let at = match &options.at {
         None => None,
         Some(_) => Some(resolve_at(&destination.records, options.at.as_deref()).await?.0),
     };
-    let asked = Asked { destination: &destination, scratch: &scratch.0, newest: &newest, list: &list, at: at.as_ref(), copy: None };
-    let surveyed = survey(&asked, options, report).await?;
+    let asked = CheckRequest { destination: &destination, scratch: &scratch.0, newest: &newest, list: &list, at: at.as_ref(), copy: None };
+    let surveyed = survey(&asked, options, control).await?;
     let mut outcome = outcome(&asked, &surveyed, options);
     if at.is_none() {
         leave_record(&destination, machine, options, &surveyed, &mut outcome).await?;
@@ -88,7 +88,7 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
 }
 
 /// What is to be looked at.
-pub struct Asked<'a> {
+pub struct CheckRequest<'a> {
     pub destination: &'a Destination,
     /// For local files.
     pub scratch: &'a Path,
@@ -103,8 +103,8 @@ pub struct Asked<'a> {
 
 /// What was seen.
 pub struct Surveyed {
-    pub found: Found,
-    seen: Seen,
+    pub found: CheckFindings,
+    seen: MergeTotals,
     snapshots: u64,
     /// Objects with pages of the newest manifest that cannot be read.
     pub damaged: Vec<Hash>,
@@ -112,11 +112,11 @@ pub struct Surveyed {
     foreign: bool,
     read: (u64, u64),
     next: (u32, f64),
-    before: Option<Record>,
+    before: Option<CheckRecord>,
 }
 
 /// What a snapshot's contents are held against.
-struct Plan {
+struct CheckPlan {
     manifest: PathBuf,
     only: Option<PathBuf>,
     aside: Sorter<Expect>,
@@ -128,14 +128,14 @@ struct Plan {
 }
 
 /// Looks at everything; writes nothing at the destination.
-pub async fn survey(asked: &Asked<'_>, options: &CheckOptions, report: &Report) -> Result<Surveyed> {
-    let Asked { destination, scratch, newest, .. } = asked;
-    let progress = report.progress.first().cloned().unwrap_or_default();
+pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &RunControl) -> Result<Surveyed> {
+    let CheckRequest { destination, scratch, newest, .. } = asked;
+    let progress = control.progress.first().cloned().unwrap_or_default();
     let number = asked.at.map_or(newest.number, |s| s.number);
-    let mut found = Found::new(number, &scratch.join("wrong"))?;
+    let mut found = CheckFindings::new(number, &scratch.join("wrong"))?;
     format(&destination.records, &mut found).await?;
-    let plan = expectations(asked, &mut found, report).await?;
-    let before = Record::read(&destination.records).await?;
+    let plan = expectations(asked, &mut found, control).await?;
+    let before = CheckRecord::read(&destination.records).await?;
     let (from, rotten) = where_to(destination, before.as_ref());
     let spool = scratch.join("read");
     let mut reading = Reading::new(from, options.read_data.unwrap_or(0.0), rotten.into_iter().collect(), &spool)?;
@@ -149,7 +149,7 @@ pub async fn survey(asked: &Asked<'_>, options: &CheckOptions, report: &Report) 
         reading: &mut reading,
         tree: destination.backend.tree().is_some(),
         pages: plan.pages.as_ref(),
-        stop: &report.stop,
+        stop: &control.stop,
         progress: &progress,
         missed: &missed,
         changed: &changed,
@@ -162,31 +162,31 @@ pub async fn survey(asked: &Asked<'_>, options: &CheckOptions, report: &Report) 
         tree: destination.backend.tree(),
         found: &mut found,
         reading: &mut reading,
-        stop: &report.stop,
+        stop: &control.stop,
     };
     confirm.run(&missed, &changed).await?;
     if asked.at.is_none_or(|at| at.number == newest.number) {
         confirm.others(CacheReader::open(&plan.manifest, None)?).await?;
     }
-    let how = how(destination, options, report);
+    let how = how(destination, options, control);
     let read = reading.run(&how, &mut found, &spool).await?;
     found.flush()?;
     let next = if options.read_data.is_some() { reading.next() } else { (from, 0.0) };
     Ok(Surveyed { found, seen, snapshots: plan.snapshots, damaged: plan.damaged, foreign: plan.pages.is_some(), read, next, before })
 }
 
-pub fn how(destination: &Destination, options: &CheckOptions, report: &Report) -> How {
-    How {
+pub fn how(destination: &Destination, options: &CheckOptions, control: &RunControl) -> ReadOptions {
+    ReadOptions {
         records: destination.records.clone(),
         transfers: options.transfers.unwrap_or(destination.backend.capabilities().transfers.max(8)),
         limit: Arc::new(Limit::new(options.limit_download)),
-        progress: report.progress.first().cloned().unwrap_or_default(),
-        stop: Arc::clone(&report.stop),
+        progress: control.progress.first().cloned().unwrap_or_default(),
+        stop: Arc::clone(&control.stop),
     }
 }
 
 /// `format.json` is there and can be read.
-async fn format(records: &Records, found: &mut Found) -> Result<()> {
+async fn format(records: &Records, found: &mut CheckFindings) -> Result<()> {
     let (flaw, problem) = match records.format().await {
         Ok(Some(_)) => return Ok(()),
         Ok(None) => (Flaw::Missing, "it is not there".to_owned()),
@@ -199,8 +199,8 @@ async fn format(records: &Records, found: &mut Found) -> Result<()> {
 }
 
 /// Everything that must be there, from the manifests.
-async fn expectations(asked: &Asked<'_>, found: &mut Found, report: &Report) -> Result<Plan> {
-    let Asked { destination, scratch, newest, list, at, copy } = asked;
+async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, control: &RunControl) -> Result<CheckPlan> {
+    let CheckRequest { destination, scratch, newest, list, at, copy } = asked;
     let records = &destination.records;
     let mut manifest = scratch.join("manifest");
     let (_, mut lost) = download(records, newest, &manifest, true, |_, _| true).await?;
@@ -225,15 +225,15 @@ async fn expectations(asked: &Asked<'_>, found: &mut Found, report: &Report) -> 
             found.flaw(Flaw::Damaged, RelPath::from(lost.first.as_bytes()), lost_problem(lost)?, (at.number, at.number));
         }
         let versions = of_one(&manifest, &only, at, &mut aside)? | odd(&manifest, Some(&only), &mut aside)?;
-        return Ok(Plan { manifest, only: Some(only), aside, versions, pages: None, snapshots: 1, damaged });
+        return Ok(CheckPlan { manifest, only: Some(only), aside, versions, pages: None, snapshots: 1, damaged });
     }
     let mut versions = odd(&manifest, None, &mut aside)?;
-    let mut history = History::new(records, &report.stop, found, newest);
+    let mut history = History::new(records, &control.stop, found, newest);
     history.read(list, newest, &manifest, &mut aside).await?;
     versions |= history.versions;
     let (objects, snapshots, readable) = (std::mem::take(&mut history.objects), history.snapshots, history.whole);
     let pages = (whole && readable).then_some(objects);
-    Ok(Plan { manifest, only: None, aside, versions, pages, snapshots, damaged })
+    Ok(CheckPlan { manifest, only: None, aside, versions, pages, snapshots, damaged })
 }
 
 /// Where a page of references is lost, this machine's copy says which pages are below it: those that cannot be read.
@@ -290,7 +290,7 @@ fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect
     Ok(versions)
 }
 
-fn outcome(asked: &Asked<'_>, surveyed: &Surveyed, options: &CheckOptions) -> CheckOutcome {
+fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions) -> CheckOutcome {
     let Surveyed { found, seen, .. } = surveyed;
     let mut notes = Vec::new();
     if seen.sorted {
@@ -348,7 +348,7 @@ async fn leave_record(
 ) -> Result<()> {
     let found = &surveyed.found;
     let now = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now);
-    let record = Record {
+    let record = CheckRecord {
         time: now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         host: machine.host.clone(),
         program: PROGRAM.into(),

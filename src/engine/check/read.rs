@@ -18,13 +18,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::expect::Expect;
-use super::found::{Fault, Found};
+use super::found::{CheckFindings, Fault};
 use crate::engine::outcome::Flaw;
 use crate::error::{Error, Result};
 use crate::manifest::Records;
 use crate::model::{Hash, RelPath};
 use crate::spool::{Reader, Writer};
-use crate::transfer::{Limit, Phase, Place, Progress, Sink, Stop, hash_at};
+use crate::transfer::{ContentPlace, Limit, Phase, Progress, Sink, Stop, hash_at};
 
 /// One round: hashes are spread over so many points.
 const ROUND: u64 = 1 << 32;
@@ -38,9 +38,9 @@ const MOST: u64 = 32 << 20;
 
 /// Why a content is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Why {
+pub enum ReadReason {
     /// It is in the sample, or was damaged the last time.
-    Asked,
+    CheckRequest,
     /// Its time is not the one that was set.
     Touched,
 }
@@ -48,7 +48,7 @@ pub enum Why {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ToRead {
     expect: Expect,
-    why: Why,
+    why: ReadReason,
 }
 
 /// What is to be read back.
@@ -88,12 +88,12 @@ impl Reading {
         if self.width == 0 && self.known.is_empty() || !self.wants(&expect.key) {
             return Ok(());
         }
-        self.add(expect, Why::Asked).map(drop)
+        self.add(expect, ReadReason::CheckRequest).map(drop)
     }
 
     /// A content that is to be read; false if there are too many of its kind.
-    pub fn add(&mut self, expect: Expect, why: Why) -> Result<bool> {
-        if why == Why::Touched && !self.wants(&expect.key) {
+    pub fn add(&mut self, expect: Expect, why: ReadReason) -> Result<bool> {
+        if why == ReadReason::Touched && !self.wants(&expect.key) {
             if self.touched == TOUCHED {
                 return Ok(false);
             }
@@ -105,7 +105,7 @@ impl Reading {
     }
 
     /// Reads all of it: how many files and bytes.
-    pub async fn run(&mut self, how: &How, found: &mut Found, spool: &Path) -> Result<(u64, u64)> {
+    pub async fn run(&mut self, how: &ReadOptions, found: &mut CheckFindings, spool: &Path) -> Result<(u64, u64)> {
         self.spool.flush()?;
         let count = self.spool.count();
         if count == 0 {
@@ -139,12 +139,12 @@ impl Reading {
     }
 }
 
-fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &mut Found) -> Result<()> {
+fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &mut CheckFindings) -> Result<()> {
     let (ToRead { expect, why }, read) = done.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
     match read {
         Ok(hash) if Some(hash) == expect.hash() => match why {
-            Why::Asked => Ok(()),
-            Why::Touched => found.touched(expect.entry),
+            ReadReason::CheckRequest => Ok(()),
+            ReadReason::Touched => found.touched(expect.entry),
         },
         Ok(_) => {
             found.rotten.push(expect.key.clone());
@@ -165,7 +165,7 @@ fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &
 
 /// How to read.
 #[derive(Clone)]
-pub struct How {
+pub struct ReadOptions {
     pub records: Records,
     pub transfers: usize,
     pub limit: Arc<Limit>,
@@ -173,7 +173,7 @@ pub struct How {
     pub stop: Arc<Stop>,
 }
 
-impl How {
+impl ReadOptions {
     /// The hash of what lies where this content must be.
     async fn hash(&self, expect: &Expect) -> Result<Hash> {
         self.progress.set_current(&expect.entry.path);
@@ -182,21 +182,21 @@ impl How {
             return Ok(Hash::of(b""));
         }
         let own = |text: Option<&str>| text.map(str::to_owned);
-        let place = Place { key: expect.key.0.clone(), etag: own(expect.etag()), version: own(expect.version()) };
+        let place = ContentPlace { key: expect.key.0.clone(), etag: own(expect.etag()), version: own(expect.version()) };
         self.hash_at(&place, expect.entry.size).await
     }
 
     /// The hash of what lies in one place.
-    pub async fn hash_at(&self, place: &Place, size: u64) -> Result<Hash> {
-        hash_at(&self.records, place, size, &mut Nowhere(self)).await
+    pub async fn hash_at(&self, place: &ContentPlace, size: u64) -> Result<Hash> {
+        hash_at(&self.records, place, size, &mut HashOnly(self)).await
     }
 }
 
 /// Only the hash is wanted.
-struct Nowhere<'a>(&'a How);
+struct HashOnly<'a>(&'a ReadOptions);
 
 #[async_trait]
-impl Sink for Nowhere<'_> {
+impl Sink for HashOnly<'_> {
     async fn restart(&mut self) -> Result<()> {
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::model::{RelPath, Sample, bounds};
 
 /// What a check leaves behind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct CheckRecord {
     /// By the store's clock, RFC 3339.
     #[serde(deserialize_with = "bounds::text")]
     pub time: String,
@@ -52,7 +52,7 @@ pub struct Record {
     pub rotten: Sample<RelPath>,
 }
 
-impl Record {
+impl CheckRecord {
     pub const KEY: &str = ".offsite/check.json";
 
     /// The record that is there; one that cannot be read counts as none.
@@ -86,7 +86,7 @@ fn local(destination: &Destination) -> PathBuf {
 }
 
 /// Where a sample begins, and what was found damaged before.
-pub fn where_to(destination: &Destination, record: Option<&Record>) -> (u32, Vec<RelPath>) {
+pub fn where_to(destination: &Destination, record: Option<&CheckRecord>) -> (u32, Vec<RelPath>) {
     let here: Option<Local> = std::fs::read(local(destination)).ok().and_then(|body| serde_json::from_slice(&body).ok());
     match (here, record) {
         (Some(here), _) if here.after.as_ref() == record.map(|r| &r.time) => (here.next, here.rotten),
@@ -96,7 +96,7 @@ pub fn where_to(destination: &Destination, record: Option<&Record>) -> (u32, Vec
 }
 
 /// Keeps the point on this machine.
-pub fn keep_here(destination: &Destination, before: Option<&Record>, record: &Record) -> Result<()> {
+pub fn keep_here(destination: &Destination, before: Option<&CheckRecord>, record: &CheckRecord) -> Result<()> {
     let here = Local { after: before.map(|r| r.time.clone()), next: record.next, rotten: record.rotten.first().to_vec() };
     let path = local(destination);
     let body = serde_json::to_vec(&here).map_err(|e| Error::damaged(path.display(), e))?;

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use offsite_backends::{Refused, Tree};
 
 use super::needs::written_at;
-use super::queued::{Goes, Line};
+use super::queued::{QueueLine, QueuedDeletion};
 use crate::engine::cleanup::remove_empty_all;
 use crate::engine::destination::Destination;
 use crate::engine::locked::Locked;
@@ -47,9 +47,9 @@ pub fn is_left_or_locked(destination: &Destination) -> bool {
 /// Finishes what an earlier run began, if its snapshots still are to go: what stays needs what is on its list.
 pub async fn resume(destination: &Destination, there: &BTreeSet<u64>, free: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
     let path = todo(destination);
-    let after = match Reader::<Line>::open(&path)?.next_line()? {
-        Some(Line::After { snapshots }) => snapshots,
-        Some(Line::Goes(_)) => Vec::new(),
+    let after = match Reader::<QueueLine>::open(&path)?.next_line()? {
+        Some(QueueLine::After { snapshots }) => snapshots,
+        Some(QueueLine::QueuedDeletion(_)) => Vec::new(),
         None => return Ok(BTreeSet::new()),
     };
     let left: BTreeSet<u64> = after.into_iter().filter(|number| there.contains(number)).collect();
@@ -74,9 +74,9 @@ pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, outcome: &
     let mut deletion =
         Deletion { destination, now, outcome, locked, keys: Vec::new(), versions: Vec::new(), later: Writer::create(&fresh)? };
     for path in [&later, &todo].into_iter().filter(|path| path.exists()) {
-        let mut lines = Reader::<Line>::open(path)?;
+        let mut lines = Reader::<QueueLine>::open(path)?;
         while let Some(line) = lines.next_line()? {
-            if let Line::Goes(goes) = line {
+            if let QueueLine::QueuedDeletion(goes) = line {
                 deletion.push(goes).await?;
             }
         }
@@ -103,12 +103,12 @@ struct Deletion<'a> {
     outcome: &'a mut PruneOutcome,
     locked: &'a mut Locked,
     keys: Vec<Vec<u8>>,
-    versions: Vec<Goes>,
-    later: Writer<Goes>,
+    versions: Vec<QueuedDeletion>,
+    later: Writer<QueuedDeletion>,
 }
 
 impl Deletion<'_> {
-    async fn push(&mut self, goes: Goes) -> Result<()> {
+    async fn push(&mut self, goes: QueuedDeletion) -> Result<()> {
         if goes.until.is_some_and(|until| until > self.now.timestamp()) {
             self.locked.contents += 1;
             let until = goes.until.and_then(|until| DateTime::from_timestamp(until, 0));
@@ -125,7 +125,7 @@ impl Deletion<'_> {
         if self.keys.len() + self.versions.len() >= BATCH { self.flush().await } else { Ok(()) }
     }
 
-    fn count(&mut self, goes: &Goes) {
+    fn count(&mut self, goes: &QueuedDeletion) {
         self.outcome.contents += u64::from(!is_record(goes.key.as_bytes()));
         self.outcome.bytes = self.outcome.bytes.saturating_add(goes.bytes);
     }
@@ -141,7 +141,7 @@ impl Deletion<'_> {
         if goes.is_empty() {
             return Ok(());
         }
-        let named = |g: &Goes| Ok((object_path(g.key.as_bytes())?, g.version.clone().unwrap_or_default()));
+        let named = |g: &QueuedDeletion| Ok((object_path(g.key.as_bytes())?, g.version.clone().unwrap_or_default()));
         let versions = goes.iter().map(named).collect::<Result<Vec<_>>>()?;
         let refused = self.destination.backend.delete_versions(versions).await?;
         let mut later = self.looked_at(refused).await?;
@@ -183,9 +183,9 @@ impl Deletion<'_> {
 
 /// Those that the store wrote when the snapshot that names them says: a version from another time is something
 /// else's history, whatever a manifest says.
-async fn written_then(destination: &Destination, goes: Vec<Goes>) -> Result<Vec<Goes>> {
+async fn written_then(destination: &Destination, goes: Vec<QueuedDeletion>) -> Result<Vec<QueuedDeletion>> {
     const AT_ONCE: usize = 64;
-    let look = |one: Goes| async move {
+    let look = |one: QueuedDeletion| async move {
         if one.after.is_none() && one.before.is_none() {
             return Ok::<_, Error>(Some(one));
         }
@@ -194,7 +194,7 @@ async fn written_then(destination: &Destination, goes: Vec<Goes>) -> Result<Vec<
         Ok(time.is_none_or(fits).then_some(one))
     };
     let looks: Vec<_> = goes.into_iter().map(look).collect();
-    let found: Vec<Option<Goes>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+    let found: Vec<Option<QueuedDeletion>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::control::Report;
+use super::control::RunControl;
 use super::destination::{Destination, Head};
 use super::lease::{Claim, Lease};
 pub use super::locked::Locked;
@@ -26,7 +26,7 @@ use crate::model::{Hash, KeepRules};
 use crate::plan::{Point, keep};
 use crate::spool::Writer;
 use crate::transfer::Stop;
-use queued::{Goes, Line};
+use queued::{QueueLine, QueuedDeletion};
 
 /// After a run, old snapshots are looked for once a day, or when so many are due. A daily run is never exactly a day
 /// after the last one, and a day that is too long by a second would be two.
@@ -69,7 +69,7 @@ pub async fn let_go(
 pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: bool) -> Result<Vec<Vec<u8>>> {
     let Some(head) = destination.head.clone().filter(|_| !versioned) else { return Ok(Vec::new()) };
     let Some((newest, _)) = &head.snapshot else { return Ok(Vec::new()) };
-    let (old, list): (List, List) = head.list.iter().cloned().partition(|s| s.number < newest.number);
+    let (old, list): (SnapshotList, SnapshotList) = head.list.iter().cloned().partition(|s| s.number < newest.number);
     let pages = before.iter().filter(|o| !newest.objects.contains(o)).map(Records::pages_object_key);
     let keys = old.iter().map(|s| Records::snapshot_object_key(s.number)).chain(pages).map(String::into_bytes).collect();
     destination.keep_head(Head { list, ..head })?;
@@ -77,8 +77,8 @@ pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: boo
 }
 
 /// The `prune` verb.
-pub async fn prune(machine: &Machine, url: &str, rules: &KeepRules, dry_run: bool, report: &Report) -> Result<PruneOutcome> {
-    prune_over(Destination::open(url, machine).await?, machine, rules, dry_run, report).await
+pub async fn prune(machine: &Machine, url: &str, rules: &KeepRules, dry_run: bool, control: &RunControl) -> Result<PruneOutcome> {
+    prune_over(Destination::open(url, machine).await?, machine, rules, dry_run, control).await
 }
 
 /// The same over a destination that is open.
@@ -87,7 +87,7 @@ pub async fn prune_over(
     machine: &Machine,
     rules: &KeepRules,
     dry_run: bool,
-    report: &Report,
+    control: &RunControl,
 ) -> Result<PruneOutcome> {
     if rules.is_empty() {
         return Err(Error::Usage("prune needs a rule for what stays, such as --keep-within 30d or --keep-last 7".into()));
@@ -103,7 +103,7 @@ pub async fn prune_over(
     } else if list.is_empty() || due.is_empty() && !deletion_queue::is_left_or_locked(&destination) {
         PruneOutcome::default()
     } else {
-        let lease = take(&destination, machine, &report.stop).await?;
+        let lease = take(&destination, machine, &control.stop).await?;
         let outcome = drop_snapshots(&mut destination, list.clone(), rules, now, &lease).await;
         lease.release(Vec::new()).await?;
         outcome?
@@ -114,15 +114,15 @@ pub async fn prune_over(
     Ok(outcome)
 }
 
-type List = Vec<super::destination::Listed>;
+type SnapshotList = Vec<super::destination::Listed>;
 
 /// All snapshots with the store's times, and the time by the store's clock.
-async fn fresh_list(destination: &Destination) -> Result<(List, DateTime<Utc>)> {
+async fn fresh_list(destination: &Destination) -> Result<(SnapshotList, DateTime<Utc>)> {
     let list = destination.records.snapshots(None).await?.iter().map(Into::into).collect();
     Ok((list, destination.backend.now().await?))
 }
 
-fn due(list: &List, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
+fn due(list: &SnapshotList, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
     let points: Vec<Point> = list.iter().map(|s| Point { number: s.number, time: s.time }).collect();
     let stay = keep(&points, rules, now);
     points.iter().map(|p| p.number).filter(|n| !stay.contains(n)).collect()
@@ -145,7 +145,7 @@ async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) ->
 /// Lets go what is due and not locked. What an earlier run began is finished first.
 async fn drop_snapshots(
     destination: &mut Destination,
-    mut list: List,
+    mut list: SnapshotList,
     rules: &KeepRules,
     now: DateTime<Utc>,
     lease: &Lease,
@@ -162,14 +162,17 @@ async fn drop_snapshots(
     }
     let numbers: BTreeSet<u64> = free.keys().copied().collect();
     let mut goes = Writer::create(&deletion_queue::todo(destination))?;
-    goes.push(&Line::After { snapshots: numbers.iter().copied().collect() })?;
+    goes.push(&QueueLine::After { snapshots: numbers.iter().copied().collect() })?;
     let stay: Vec<u64> = list.iter().map(|s| s.number).filter(|number| !numbers.contains(number)).collect();
     for (left, dropped, right) in groups(&list, &numbers) {
         needs::collect(destination, &list, (left, &dropped, right), &stay, &mut goes).await?;
     }
     for (number, version) in &free {
         if version.is_some() {
-            goes.push(&Line::Goes(Goes { version: version.clone(), ..Goes::at(Records::snapshot_object_key(*number).as_bytes(), 0) }))?;
+            goes.push(&QueueLine::QueuedDeletion(QueuedDeletion {
+                version: version.clone(),
+                ..QueuedDeletion::at(Records::snapshot_object_key(*number).as_bytes(), 0)
+            }))?;
         }
     }
     goes.flush()?;
@@ -186,7 +189,7 @@ async fn drop_snapshots(
 }
 
 /// Runs of snapshots that go, each between the ones that stay.
-fn groups(list: &List, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64>, Option<u64>)> {
+fn groups(list: &SnapshotList, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64>, Option<u64>)> {
     let mut out = Vec::new();
     let (mut left, mut run) = (None, Vec::new());
     for number in list.iter().map(|s| s.number) {

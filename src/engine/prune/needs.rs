@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::GetOptions;
 use offsite_backends::ErrorKind;
 
-use super::queued::{Goes, Line};
+use super::queued::{QueueLine, QueuedDeletion};
 use crate::engine::damage::is_damage;
 use crate::engine::destination::{Destination, Listed, fetch_leaves};
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub async fn collect(
     list: &[Listed],
     (left, dropped, right): (Option<u64>, &[u64], Option<u64>),
     others: &[u64],
-    goes: &mut Writer<Line>,
+    goes: &mut Writer<QueueLine>,
 ) -> Result<()> {
     let records = &destination.records;
     let mut stay: Vec<Snapshot> = Vec::new();
@@ -45,7 +45,7 @@ pub async fn collect(
         let (snapshot, _) = records.snapshot(*number).await?;
         gone_objects.extend(snapshot.objects.iter().copied().filter(|o| !stay.iter().any(|s| s.objects.contains(o))));
         if seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
-            let written = Written { since: left, after, before: time(*number) };
+            let written = WrittenBetween { since: left, after, before: time(*number) };
             previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), written, goes).await?);
         }
     }
@@ -55,14 +55,14 @@ pub async fn collect(
     let looks = gone_objects.iter().map(|object| page_object(destination, object, keeps));
     let mut found = stream::iter(looks.collect::<Vec<_>>()).buffered(AT_ONCE);
     while let Some(object) = found.try_next().await? {
-        goes.push(&Line::Goes(object))?;
+        goes.push(&QueueLine::QueuedDeletion(object))?;
     }
     Ok(())
 }
 
 /// When the contents of a dropped snapshot that nobody else needs were written, if it does not lie.
 #[derive(Debug, Clone, Copy)]
-struct Written {
+struct WrittenBetween {
     /// Not before this run.
     since: Option<u64>,
     /// By the store's clock, seconds since 1970.
@@ -90,7 +90,7 @@ async fn still_named(records: &Records, others: &[u64], objects: &mut BTreeSet<H
 }
 
 /// An object of pages, and its version where the store keeps what is deleted.
-async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> Result<Goes> {
+async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> Result<QueuedDeletion> {
     let key = Records::pages_object_key(object);
     let version = match keeps && destination.backend.capabilities().versions {
         false => None,
@@ -99,7 +99,7 @@ async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> R
             held => held?.version,
         },
     };
-    Ok(Goes { version, ..Goes::at(key.as_bytes(), 0) })
+    Ok(QueuedDeletion { version, ..QueuedDeletion::at(key.as_bytes(), 0) })
 }
 
 /// When the store says that something was written, seconds since 1970; none if it is not there.
@@ -118,8 +118,8 @@ async fn contents(
     snapshot: &Snapshot,
     stay: &[Snapshot],
     before: Option<&[PageRef]>,
-    written: Written,
-    goes: &mut Writer<Line>,
+    written: WrittenBetween,
+    goes: &mut Writer<QueueLine>,
 ) -> Result<Vec<PageRef>> {
     let source = PageSource::new(destination.records.clone());
     let leaves = |s: Snapshot| {
@@ -187,12 +187,24 @@ fn same(a: &Content, b: &Content) -> bool {
 }
 
 /// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
-fn push(rules: &KeyRules, entry: &Entry, content: &Content, keeps: bool, written: Written, goes: &mut Writer<Line>) -> Result<()> {
-    let kept = |bytes| Goes::at(&rules.kept_key(entry.path.as_bytes(), content), bytes);
-    let Some(version) = &content.version else { return goes.push(&Line::Goes(kept(entry.size))) };
+fn push(
+    rules: &KeyRules,
+    entry: &Entry,
+    content: &Content,
+    keeps: bool,
+    written: WrittenBetween,
+    goes: &mut Writer<QueueLine>,
+) -> Result<()> {
+    let kept = |bytes| QueuedDeletion::at(&rules.kept_key(entry.path.as_bytes(), content), bytes);
+    let Some(version) = &content.version else { return goes.push(&QueueLine::QueuedDeletion(kept(entry.size))) };
     if !keeps {
-        goes.push(&Line::Goes(kept(0)))?;
+        goes.push(&QueueLine::QueuedDeletion(kept(0)))?;
     }
     let (after, before) = (written.after, written.before);
-    goes.push(&Line::Goes(Goes { version: Some(version.clone()), after, before, ..Goes::at(&KeyRules::current_key(entry), entry.size) }))
+    goes.push(&QueueLine::QueuedDeletion(QueuedDeletion {
+        version: Some(version.clone()),
+        after,
+        before,
+        ..QueuedDeletion::at(&KeyRules::current_key(entry), entry.size)
+    }))
 }

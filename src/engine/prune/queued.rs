@@ -6,7 +6,7 @@ use crate::model::RelPath;
 
 /// One thing that goes.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Goes {
+pub struct QueuedDeletion {
     pub key: RelPath,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -21,7 +21,7 @@ pub struct Goes {
     pub before: Option<i64>,
 }
 
-impl Goes {
+impl QueuedDeletion {
     /// What lies at a key, without a version of the store.
     pub fn at(key: &[u8], bytes: u64) -> Self {
         Self { key: key.to_vec().into(), version: None, bytes, until: None, after: None, before: None }
@@ -31,10 +31,10 @@ impl Goes {
 /// A line of the list.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Line {
+pub enum QueueLine {
     /// The first: what has to be gone. A list of an older offsite has none; it was written for snapshots that went.
     After {
         snapshots: Vec<u64>,
     },
-    Goes(Goes),
+    QueuedDeletion(QueuedDeletion),
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::options::{PullOptions, STAGING};
-use super::privileges::Kept;
+use super::privileges::RestoredRights;
 use crate::engine::sync::spellings::Spellings;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, KeyRules, OWN};
@@ -20,7 +20,7 @@ use crate::scan::{Event, Names, Root, Stat, Walk, WalkOptions, hash_file, read_m
 use crate::spool::Writer;
 use crate::transfer::{Line, Stop};
 
-pub struct Comparing<'a> {
+pub struct PullComparison<'a> {
     /// The target; none if there is none yet.
     pub root: Option<Arc<Root>>,
     pub manifest: &'a Path,
@@ -28,7 +28,7 @@ pub struct Comparing<'a> {
     pub plan: &'a Path,
     pub links: &'a Path,
     pub options: &'a PullOptions,
-    pub kept: Kept,
+    pub kept: RestoredRights,
     /// What the disk of the target does to names.
     pub rules: KeyRules,
     pub stop: &'a Stop,
@@ -36,7 +36,7 @@ pub struct Comparing<'a> {
 
 /// What is to be done.
 #[derive(Debug, Default)]
-pub struct Compared {
+pub struct PullPlan {
     pub facts: Facts,
     pub problems: Sample<Problem>,
     /// Further names of files.
@@ -49,7 +49,7 @@ pub struct Compared {
     pub unsized_sparse: u64,
 }
 
-impl Compared {
+impl PullPlan {
     /// Whether there is anything to be done.
     pub fn any(&self) -> bool {
         self.facts.counts.any() || self.links > 0
@@ -89,13 +89,13 @@ fn folds_to_staging(path: &[u8]) -> bool {
     folded(path.split(|byte| *byte == b'/').next().unwrap_or_default()) == STAGING
 }
 
-struct Work<'a> {
-    how: &'a Comparing<'a>,
+struct CompareWork<'a> {
+    how: &'a PullComparison<'a>,
     names: Names,
     manifest: CacheReader,
     plan: Writer<Line>,
     links: Writer<Link>,
-    compared: Compared,
+    compared: PullPlan,
     /// First path and content of each file with several names.
     hard: HashMap<String, (RelPath, Option<Hash>)>,
     local: Totals,
@@ -105,14 +105,14 @@ struct Work<'a> {
 }
 
 /// Compares; `lossy` says that parts of the manifest could not be read, so nothing counts as superfluous.
-pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
-    let mut work = Work {
+pub fn compare(how: &PullComparison<'_>, lossy: bool) -> Result<PullPlan> {
+    let mut work = CompareWork {
         how,
         names: Names::default(),
         manifest: CacheReader::open(how.manifest, None)?,
         plan: Writer::create(how.plan)?,
         links: Writer::create(how.links)?,
-        compared: Compared::default(),
+        compared: PullPlan::default(),
         hard: HashMap::new(),
         local: Totals::default(),
         lossy,
@@ -143,7 +143,7 @@ pub fn compare(how: &Comparing<'_>, lossy: bool) -> Result<Compared> {
     Ok(work.compared)
 }
 
-impl Work<'_> {
+impl CompareWork<'_> {
     fn problem(&mut self, path: &[u8], problem: String) {
         self.compared.problems.push(Problem { path: path.into(), problem });
     }

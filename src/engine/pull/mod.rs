@@ -17,7 +17,7 @@ use std::time::Instant;
 use offsite_backends::file::LocalTree;
 use offsite_backends::{Restore, Tree};
 
-use super::control::Report;
+use super::control::RunControl;
 use super::destination::{Destination, download};
 use super::machine::Machine;
 use super::outcome::PullOutcome;
@@ -30,17 +30,17 @@ use crate::model::{DiskRules, Problem};
 use crate::plan::judge;
 use crate::scan::Root;
 use crate::transfer::{Archived, Phase, of_target};
-use compare::{Compared, Comparing};
+use compare::{PullComparison, PullPlan};
 use target::{Pull, Pulled};
 
 /// Pulls from a destination into a directory, which is made if it is not there.
-pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
-    pull_over(Destination::open(url, machine).await?, target, options, report).await
+pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
+    pull_over(Destination::open(url, machine).await?, target, options, control).await
 }
 
 /// The same over a destination that is open.
-pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, report: &Report) -> Result<PullOutcome> {
-    pull_onto(destination, target, |tree| tree, options, report).await
+pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
+    pull_onto(destination, target, |tree| tree, options, control).await
 }
 
 /// The same onto what `through` makes of the target's tree.
@@ -49,23 +49,23 @@ pub async fn pull_onto(
     target: &Path,
     through: impl FnOnce(Arc<dyn Tree>) -> Arc<dyn Tree>,
     options: &PullOptions,
-    report: &Report,
+    control: &RunControl,
 ) -> Result<PullOutcome> {
     let started = Instant::now();
     let scratch = Scratch::new(&destination, "pull")?;
-    let progress = report.progress.first().cloned().unwrap_or_default();
+    let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     let (snapshot, ..) = resolve_at(&destination.records, options.at.as_deref()).await?;
     let manifest = scratch.0.join("manifest");
     let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
     let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;
-    let open = open(target, options.dry_run).await?.map(|open| Open { tree: through(open.tree), ..open });
+    let open = open(target, options.dry_run).await?.map(|open| OpenTarget { tree: through(open.tree), ..open });
     progress.set_phase(Phase::Scanning);
     let kept = options.privileges.of(&snapshot);
     let (plan, links) = (scratch.0.join("plan"), scratch.0.join("links"));
     let root = open.as_ref().map(|open| Arc::clone(&open.root));
     let rules = KeyRules::any();
-    let mut how = Comparing { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &report.stop };
+    let mut how = PullComparison { root, manifest: &manifest, plan: &plan, links: &links, options, kept, rules, stop: &control.stop };
     let compared = compared(&mut how, open.as_ref(), !lost.is_empty()).await?;
     judged(&compared, &destination, options, snapshot.number, lost.is_empty())?;
     let mut outcome = PullOutcome {
@@ -84,7 +84,7 @@ pub async fn pull_onto(
         let (destination, copies) = (&destination, &scratch.0.join("copies"));
         let (snapshot, rules) = (&snapshot, how.rules);
         let (tree, plan, links, manifest) = (open.tree, &plan, &links, &manifest);
-        let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, report };
+        let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, control };
         let pulled = pull.carry_out().await?;
         tell(&mut outcome, pulled, options);
     } else if options.dry_run {
@@ -102,7 +102,7 @@ pub async fn pull_onto(
 }
 
 /// What differs, by the rules of the target's disk for names where anything does.
-async fn compared(how: &mut Comparing<'_>, open: Option<&Open>, damaged: bool) -> Result<Compared> {
+async fn compared(how: &mut PullComparison<'_>, open: Option<&OpenTarget>, damaged: bool) -> Result<PullPlan> {
     let found = tokio::task::block_in_place(|| compare::compare(how, damaged))?;
     let Some(open) = open.filter(|_| !how.options.dry_run && found.any()) else { return Ok(found) };
     how.rules.disk = disk(&open.tree).await?;
@@ -144,7 +144,7 @@ fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<String> {
 }
 
 /// Whether there is anything in it, and the guard lets it pass.
-fn judged(compared: &Compared, destination: &Destination, options: &PullOptions, number: u64, whole: bool) -> Result<()> {
+fn judged(compared: &PullPlan, destination: &Destination, options: &PullOptions, number: u64, whole: bool) -> Result<()> {
     let counts = &compared.facts.counts;
     if options.filter.is_partial() && whole && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
         let url = destination.backend.location();
@@ -168,14 +168,14 @@ fn touches(prefixes: &[Vec<u8>], first: &[u8], end: Option<&[u8]>) -> bool {
 }
 
 /// The target, open: to be compared, and to be changed.
-struct Open {
+struct OpenTarget {
     root: Arc<Root>,
     tree: Arc<dyn Tree>,
 }
 
 /// The target, made if need be; none if there is none and none is to be made. Refuses to pull over a destination.
 /// The directory itself is the user's own choice, symlinks on the way to it included; below it paths end.
-async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
+async fn open(target: &Path, dry_run: bool) -> Result<Option<OpenTarget>> {
     let there = target.is_dir();
     if !there && dry_run {
         return Ok(None);
@@ -188,7 +188,7 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<Open>> {
     if tree.stat(b".offsite/format.json").await.map_err(of_target)?.is_some() {
         return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
     }
-    Ok(Some(Open { root, tree }))
+    Ok(Some(OpenTarget { root, tree }))
 }
 
 /// What the disk of the target does to names; none where something else is wrong than the whole place, which the pull

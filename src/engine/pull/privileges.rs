@@ -28,7 +28,7 @@ pub enum Privileges {
 
 /// The same for one snapshot and this user.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept {
+pub struct RestoredRights {
     /// Set-id bits of files.
     set_ids: bool,
     /// `security.*` and `trusted.*`.
@@ -37,18 +37,18 @@ pub struct Kept {
 }
 
 impl Privileges {
-    pub fn of(&self, snapshot: &Snapshot) -> Kept {
+    pub fn of(&self, snapshot: &Snapshot) -> RestoredRights {
         let all = match self {
             Self::All => true,
             Self::MadeOn(host) => *host == snapshot.host,
             Self::None => false,
         };
         let root = rustix::process::geteuid().is_root();
-        Kept { set_ids: all, attributes: all && root, owners: root && *self != Self::None }
+        RestoredRights { set_ids: all, attributes: all && root, owners: root && *self != Self::None }
     }
 }
 
-impl Kept {
+impl RestoredRights {
     /// Owners are set, and so compared.
     pub fn owners(self) -> bool {
         self.owners

@@ -14,8 +14,8 @@ use offsite_backends::{FileKind, FileStat, Stamp, Tree};
 use super::compare;
 use super::compare::Link;
 use super::options::PullOptions;
-use super::privileges::Kept;
-use crate::engine::control::Report;
+use super::privileges::RestoredRights;
+use crate::engine::control::RunControl;
 use crate::engine::destination::Destination;
 use crate::engine::dir_metadata::root_meta;
 use crate::engine::{cleanup, dir_metadata};
@@ -41,10 +41,10 @@ pub struct Pull<'a> {
     pub copies: &'a Path,
     pub manifest: &'a Path,
     pub options: &'a PullOptions,
-    pub kept: Kept,
+    pub kept: RestoredRights,
     /// What the disk of the target does to names.
     pub rules: KeyRules,
-    pub report: &'a Report,
+    pub control: &'a RunControl,
 }
 
 /// What came of it.
@@ -86,7 +86,7 @@ impl Pull<'_> {
         let linked = self.link(&fetch, &mut fetched).await?;
         if self.options.delete {
             let manifest = [CacheReader::open(self.manifest, None)?, CacheReader::open(self.manifest, None)?];
-            let wanted = cleanup::Wanted { rules: &self.rules, plan: self.plan, manifest, keeps: false };
+            let wanted = cleanup::CleanupScope { rules: &self.rules, plan: self.plan, manifest, keeps: false };
             cleanup::tree(tree, wanted, &mut fetched.undone).await.map_err(here)?;
         }
         let meta = Arc::clone(&fetch.meta);
@@ -97,7 +97,7 @@ impl Pull<'_> {
         let in_doubt = fetched.undone.reasons().any(|(_, why)| matches!(why, Why::Content(_)));
         let gone = if in_doubt { fetch.witness.gone(&fetch.records).await } else { None };
         let backend = &self.destination.backend;
-        let (rules, stop) = (&self.snapshot.keys, &self.report.stop);
+        let (rules, stop) = (&self.snapshot.keys, &self.control.stop);
         let archived = archived(backend, rules, self.plan, &fetched.undone, self.options.restore, stop).await?;
         Ok(Pulled { fetched, gone, archived })
     }
@@ -111,8 +111,8 @@ impl Pull<'_> {
             transfers: self.options.transfers.unwrap_or(self.destination.backend.capabilities().transfers.max(8)),
             window: WINDOW,
             limit: Arc::new(Limit::new(self.options.limit_download)),
-            progress: self.report.progress.first().cloned().unwrap_or_default(),
-            stop: Arc::clone(&self.report.stop),
+            progress: self.control.progress.first().cloned().unwrap_or_default(),
+            stop: Arc::clone(&self.control.stop),
             meta: Arc::new(move |entry: &Entry| kept.meta(&names, entry)),
             durable: !self.options.no_sync,
             witness: Witness::new(self.snapshot.number),
@@ -142,7 +142,7 @@ impl Pull<'_> {
         while let Some(line) = lines.next_line()? {
             let Change::Metadata { entry, .. } = line.step else { continue };
             if entry.kind != Kind::Dir {
-                self.report.stop.check()?;
+                self.control.stop.check()?;
                 let path = entry.path.bare();
                 let done = self.tree.set_meta(path, (fetch.meta)(&entry)).await;
                 if let Some(unset) = fetched.undone.take(path, done).map_err(of_target)? {
@@ -162,7 +162,7 @@ impl Pull<'_> {
         let mut links = Reader::<Link>::open(self.links)?;
         let (mut unlinked, mut linked) = (Vec::new(), HashSet::new());
         while let Some(Link { first, entry }) = links.next_line()? {
-            self.report.stop.check()?;
+            self.control.stop.check()?;
             let want = match inodes.get(&first) {
                 Some(ino) => *ino,
                 None => {

@@ -13,7 +13,7 @@ use crate::model::{Hash, Snapshot, Zone};
 
 /// What was asked for, understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum PointInTime {
     Number(u64),
     /// Committed before this instant.
     Before(DateTime<Utc>),
@@ -68,10 +68,10 @@ pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
     Ok(list)
 }
 
-type Asked<'a> = Option<(&'a str, At)>;
+type SnapshotQuery<'a> = Option<(&'a str, PointInTime)>;
 
 /// Understands before anything is asked of the store.
-fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[Asked<'_>; N]> {
+fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[SnapshotQuery<'_>; N]> {
     let mut out = [None; N];
     for (out, text) in out.iter_mut().zip(texts) {
         *out = text.map(|text| parse(text).map(|at| (text, at))).transpose()?;
@@ -79,25 +79,25 @@ fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[Asked<'_>; N]>
     Ok(out)
 }
 
-async fn choose(records: &Records, list: &[SnapshotRef], at: Asked<'_>) -> Result<u64> {
+async fn choose(records: &Records, list: &[SnapshotRef], at: SnapshotQuery<'_>) -> Result<u64> {
     let now = match at {
-        Some((_, At::Ago(_))) => records.backend().now().await?,
+        Some((_, PointInTime::Ago(_))) => records.backend().now().await?,
         _ => DateTime::UNIX_EPOCH,
     };
     pick(list, at, now).map_err(|what| Error::Usage(format!("{}: {what}", records.url(""))))
 }
 
 /// The number in the list, or why there is none.
-fn pick(list: &[SnapshotRef], at: Asked<'_>, now: DateTime<Utc>) -> Result<u64, String> {
+fn pick(list: &[SnapshotRef], at: SnapshotQuery<'_>, now: DateTime<Utc>) -> Result<u64, String> {
     let (Some(first), Some(last)) = (list.first(), list.last()) else { return Err("there is no snapshot".into()) };
     let Some((text, at)) = at else { return Ok(last.number) };
     let old_enough = match at {
-        At::Number(number) => {
+        PointInTime::Number(number) => {
             let there = list.iter().any(|s| s.number == number);
             return if there { Ok(number) } else { Err(no_such(list, number)) };
         }
-        At::Before(limit) => list.iter().rfind(|s| s.modified < limit),
-        At::Ago(age) => {
+        PointInTime::Before(limit) => list.iter().rfind(|s| s.modified < limit),
+        PointInTime::Ago(age) => {
             let limit = now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC);
             list.iter().rfind(|s| s.modified <= limit)
         }
@@ -121,10 +121,10 @@ fn no_such(list: &[SnapshotRef], number: u64) -> String {
     format!("no snapshot {number}; {range}")
 }
 
-fn parse(text: &str) -> Result<At> {
+fn parse(text: &str) -> Result<PointInTime> {
     let parsed = match text.as_bytes() {
         [] => None,
-        digits if digits.iter().all(u8::is_ascii_digit) => text.parse().ok().map(At::Number),
+        digits if digits.iter().all(u8::is_ascii_digit) => text.parse().ok().map(PointInTime::Number),
         [count @ .., unit] if !count.is_empty() && count.iter().all(u8::is_ascii_digit) => ago(text, *unit),
         _ => instant(text),
     };
@@ -135,7 +135,7 @@ fn parse(text: &str) -> Result<At> {
     })
 }
 
-fn ago(text: &str, unit: u8) -> Option<At> {
+fn ago(text: &str, unit: u8) -> Option<PointInTime> {
     let count: i64 = text[..text.len() - 1].parse().ok()?;
     match unit {
         b'm' => TimeDelta::try_minutes(count),
@@ -144,13 +144,13 @@ fn ago(text: &str, unit: u8) -> Option<At> {
         b'w' => TimeDelta::try_weeks(count),
         _ => None,
     }
-    .map(At::Ago)
+    .map(PointInTime::Ago)
 }
 
-fn instant(text: &str) -> Option<At> {
+fn instant(text: &str) -> Option<PointInTime> {
     let calendar = Zone::default().calendar();
     if let Some(ends) = calendar.day_ends(text) {
-        return DateTime::from_timestamp(ends, 0).map(At::Before);
+        return DateTime::from_timestamp(ends, 0).map(PointInTime::Before);
     }
     let given = match DateTime::parse_from_rfc3339(text) {
         Ok(time) => time.to_utc(),
@@ -158,7 +158,7 @@ fn instant(text: &str) -> Option<At> {
     };
     // Times are shown in whole seconds; one that was copied from there must find its snapshot.
     let step = if given.nanosecond() == 0 { TimeDelta::seconds(1) } else { TimeDelta::nanoseconds(1) };
-    given.checked_add_signed(step).map(At::Before)
+    given.checked_add_signed(step).map(PointInTime::Before)
 }
 
 /// The same snapshot for whoever is in this machine's zone: a day or a time on the clocks of another one becomes the
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(pick_text("4"), Ok(4));
         assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8, they go from 3 to 8");
         assert_eq!(
-            pick(&refs()[..1], Some(("9", At::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
+            pick(&refs()[..1], Some(("9", PointInTime::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
             "no snapshot 9; the only one is 3"
         );
     }

@@ -13,7 +13,7 @@ use futures::StreamExt;
 use offsite_backends::{FileKind, Tree};
 
 use super::at::resolve_at;
-use super::spot::{Spot, find, own_pages};
+use super::spot::{EntrySpot, find, own_pages};
 use super::words::not_there;
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
@@ -26,20 +26,20 @@ use crate::transfer::{Sink, locate, read_content};
 const CHECKED_FIRST: u64 = 64 << 20;
 
 /// Where the bytes go.
-pub type Out<'a> = dyn Write + Send + 'a;
+pub type CatOutput<'a> = dyn Write + Send + 'a;
 
 /// Writes the content of a file as it was in a snapshot.
 ///
 /// # Errors
 /// [`Error::Usage`] for what is no file or not there; [`Error::Damaged`] if the content is not the one that
 /// was stored; [`Error::Local`] if it cannot be written.
-pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut Out<'_>) -> Result<()> {
+pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     cat_over(&Destination::open(url, machine).await?.records, path, at, sink).await
 }
 
 /// The same over records that are open.
-pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut Out<'_>) -> Result<()> {
-    let spot = Spot::new(path);
+pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
+    let spot = EntrySpot::new(path);
     if spot.is_top() {
         return Err(Error::Usage("cat wants the path of a file in the tree".into()));
     }
@@ -58,13 +58,13 @@ pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mu
 }
 
 /// Writes a content; up to `checked_first` bytes it is checked before.
-pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, checked_first: u64, sink: &mut Out<'_>) -> Result<()> {
+pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, checked_first: u64, sink: &mut CatOutput<'_>) -> Result<()> {
     let Some(content) = &entry.content else { return Err(Error::damaged(&entry.path, "the manifest names no content for it")) };
     if entry.size == 0 && content.hash == Hash::of(b"") {
         return Ok(());
     }
     if entry.size <= checked_first {
-        let mut whole = Whole(Vec::with_capacity(entry.size as usize));
+        let mut whole = WholeContent(Vec::with_capacity(entry.size as usize));
         read_content(records, rules, entry, &mut whole).await?;
         write(sink, &whole.0)?;
     } else if let Some((tree, key)) = kept_copy(records, rules, entry).await? {
@@ -76,10 +76,10 @@ pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, c
 }
 
 /// A content that is checked before it goes out.
-struct Whole(Vec<u8>);
+struct WholeContent(Vec<u8>);
 
 #[async_trait]
-impl Sink for Whole {
+impl Sink for WholeContent {
     async fn restart(&mut self) -> Result<()> {
         self.0.clear();
         Ok(())
@@ -94,7 +94,7 @@ impl Sink for Whole {
 /// A content that goes out as it comes.
 struct Through<'a, 'b> {
     path: &'a RelPath,
-    out: &'a mut Out<'b>,
+    out: &'a mut CatOutput<'b>,
     written: u64,
 }
 
@@ -127,7 +127,7 @@ async fn kept_copy(records: &Records, rules: &KeyRules, entry: &Entry) -> Result
     Ok(there.then_some((tree, kept.key)))
 }
 
-async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, content: &Content, sink: &mut Out<'_>) -> Result<()> {
+async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, content: &Content, sink: &mut CatOutput<'_>) -> Result<()> {
     let mut body = tree.read_blocks(key, size).await?;
     let mut hasher = blake3::Hasher::new();
     while let Some(block) = body.next().await {
@@ -142,7 +142,7 @@ async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, 
     Err(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs), and it was written before that was known"))
 }
 
-fn write(sink: &mut Out<'_>, bytes: &[u8]) -> Result<()> {
+fn write(sink: &mut CatOutput<'_>, bytes: &[u8]) -> Result<()> {
     sink.write_all(bytes).map_err(unwritten)
 }
 

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::at;
-use super::spot::{Spot, find, own_pages};
+use super::spot::{EntrySpot, find, own_pages};
 use super::words::change;
 use crate::engine::clock::shown;
 use crate::engine::damage::is_damage;
@@ -51,7 +51,7 @@ pub struct HistoryLine {
 /// What a snapshot says, or why it cannot.
 type Soft<T> = Result<T, String>;
 /// The hashes of the pages that can hold the path.
-type Key = Vec<Hash>;
+type VersionKey = Vec<Hash>;
 
 /// Lists, newest first, the snapshots at which a path was added, changed, touched or removed.
 ///
@@ -63,7 +63,7 @@ pub async fn history(machine: &Machine, url: &str, path: &str) -> Result<Vec<His
 
 /// The same over records that are open.
 pub async fn history_over(records: &Records, path: &str) -> Result<Vec<HistoryLine>> {
-    let spot = Spot::new(path);
+    let spot = EntrySpot::new(path);
     if spot.is_top() {
         return Err(Error::Usage("history is of one path below the top; `snapshots` lists what became of the whole tree".into()));
     }
@@ -94,7 +94,7 @@ fn root(snapshot: &Snapshot) -> Option<Hash> {
     snapshot.root.as_ref().map(|root| root.hash)
 }
 
-fn key(pages: &[PageRef]) -> Key {
+fn key(pages: &[PageRef]) -> VersionKey {
     pages.iter().map(|page| page.hash).collect()
 }
 
@@ -128,7 +128,7 @@ async fn read_snapshots(records: &Records, list: Vec<SnapshotRef>) -> Result<Vec
 async fn locate(
     source: &PageSource,
     snapshots: &[(SnapshotRef, Soft<Snapshot>)],
-    spot: &Spot,
+    spot: &EntrySpot,
 ) -> Result<HashMap<Hash, Soft<Vec<PageRef>>>> {
     let good = snapshots.iter().filter_map(|(_, snapshot)| snapshot.as_ref().ok());
     // Owned, because a future over borrowed items could not change threads.
@@ -144,10 +144,10 @@ async fn locate(
 async fn read_entries(
     source: &PageSource,
     pages: &HashMap<Hash, Soft<Vec<PageRef>>>,
-    spot: &Spot,
-) -> Result<HashMap<Key, Soft<Option<Entry>>>> {
+    spot: &EntrySpot,
+) -> Result<HashMap<VersionKey, Soft<Option<Entry>>>> {
     let good = pages.values().filter_map(|pages| pages.as_ref().ok());
-    let groups: HashMap<Key, Vec<PageRef>> = good.map(|pages| (key(pages), pages.clone())).collect();
+    let groups: HashMap<VersionKey, Vec<PageRef>> = good.map(|pages| (key(pages), pages.clone())).collect();
     stream::iter(groups)
         .map(|(key, pages)| async move { Ok((key, soft(find(source, pages, spot).await)?)) })
         .buffer_unordered(PAGES_AHEAD)

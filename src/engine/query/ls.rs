@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::at::resolve_at;
-use super::spot::Spot;
+use super::spot::EntrySpot;
 use super::words::not_there;
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
@@ -70,7 +70,7 @@ pub async fn ls_over(records: &Records, path: &str, at: Option<&str>, recursive:
 
 /// The same of a snapshot that is known.
 pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
-    let spot = Spot::new(path);
+    let spot = EntrySpot::new(path);
     let source = PageSource::new(records.clone());
     let (leaves, _, lost) = source.leaves(snapshot, |first, end| spot.any_page(first, end)).await?;
     if let Some(lost) = lost.into_iter().next() {
@@ -97,7 +97,7 @@ pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive
 }
 
 /// Pages that lie inside one child, and those that must be read.
-fn split(leaves: Vec<PageRef>, spot: &Spot) -> (Vec<PageRef>, Vec<PageRef>) {
+fn split(leaves: Vec<PageRef>, spot: &EntrySpot) -> (Vec<PageRef>, Vec<PageRef>) {
     // The end of the last page is not known, or lies outside of the directory: it is read.
     let nexts: Vec<Option<RelPath>> = leaves.iter().skip(1).map(|page| Some(page.first.clone())).chain([None]).collect();
     let (inside, edges): (Vec<_>, Vec<_>) = leaves.into_iter().zip(nexts).partition(|(page, next)| {
@@ -119,7 +119,7 @@ struct Child {
 
 /// Turns entries and pages, in order, into lines.
 struct View<'a, 'b> {
-    spot: &'a Spot,
+    spot: &'a EntrySpot,
     recursive: bool,
     sink: &'a mut LsSink<'b>,
     child: Option<Child>,

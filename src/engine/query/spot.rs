@@ -12,7 +12,7 @@ use crate::model::{Entry, PageRef, RelPath, Snapshot};
 
 /// A place in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spot {
+pub struct EntrySpot {
     /// Without a slash; empty for the top.
     bare: Vec<u8>,
     /// As a directory, with its slash; empty for the top.
@@ -21,7 +21,7 @@ pub struct Spot {
     after: Option<Vec<u8>>,
 }
 
-impl Spot {
+impl EntrySpot {
     /// The text's bytes as they are, but for a slash at the end and `./` at the start.
     pub fn new(text: &str) -> Self {
         let bare = text.trim_end_matches('/');
@@ -70,7 +70,7 @@ impl Spot {
 }
 
 /// The pages that can hold the entry of a spot.
-pub async fn own_pages(source: &PageSource, snapshot: &Snapshot, spot: &Spot) -> Result<Vec<PageRef>> {
+pub async fn own_pages(source: &PageSource, snapshot: &Snapshot, spot: &EntrySpot) -> Result<Vec<PageRef>> {
     let (leaves, _, lost) = source.leaves(snapshot, |first, end| spot.own_page(first, end)).await?;
     match lost.into_iter().next() {
         Some(lost) => Err(lost.error),
@@ -79,7 +79,7 @@ pub async fn own_pages(source: &PageSource, snapshot: &Snapshot, spot: &Spot) ->
 }
 
 /// The entry of a spot, from the pages that can hold it.
-pub async fn find(source: &PageSource, leaves: Vec<PageRef>, spot: &Spot) -> Result<Option<Entry>> {
+pub async fn find(source: &PageSource, leaves: Vec<PageRef>, spot: &EntrySpot) -> Result<Option<Entry>> {
     let mut found = None;
     source
         .read(leaves, |leaf| {
@@ -96,28 +96,28 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_makes_no_difference() {
-        assert_eq!(Spot::new("docs"), Spot::new("docs/"));
-        assert_eq!(Spot::new("./docs"), Spot::new("docs"));
+        assert_eq!(EntrySpot::new("docs"), EntrySpot::new("docs/"));
+        assert_eq!(EntrySpot::new("./docs"), EntrySpot::new("docs"));
         for top in ["", "/", ".", "./"] {
-            assert!(Spot::new(top).is_top(), "{top:?}");
+            assert!(EntrySpot::new(top).is_top(), "{top:?}");
         }
-        assert!(Spot::new("docs").is(&"docs/".into()) && Spot::new("docs").is(&"docs".into()));
-        assert!(!Spot::new("docs").is(&"docs2".into()));
+        assert!(EntrySpot::new("docs").is(&"docs/".into()) && EntrySpot::new("docs").is(&"docs".into()));
+        assert!(!EntrySpot::new("docs").is(&"docs2".into()));
     }
 
     #[test]
     fn children() {
-        let spot = Spot::new("a");
+        let spot = EntrySpot::new("a");
         assert_eq!(spot.child(b"a/b"), Some(&b"a/b"[..]));
         assert_eq!(spot.child(b"a/b/c/d"), Some(&b"a/b/"[..]));
         assert_eq!(spot.child(b"a/"), None);
         assert_eq!(spot.child(b"ab/c"), None);
-        assert_eq!(Spot::new("").child(b"x/y"), Some(&b"x/"[..]));
+        assert_eq!(EntrySpot::new("").child(b"x/y"), Some(&b"x/"[..]));
     }
 
     #[test]
     fn pages() {
-        let spot = Spot::new("b");
+        let spot = EntrySpot::new("b");
         // "b" itself sorts before "b-x", what is below it after that.
         assert!(spot.own_page(b"a", Some(b"b-x")));
         assert!(spot.own_page(b"b-x", Some(b"b/x")));
@@ -127,6 +127,6 @@ mod tests {
         assert!(spot.any_page(b"b/c", None));
         assert!(!spot.any_page(b"b0", None));
         assert!(!spot.any_page(b"a", Some(b"b")));
-        assert!(Spot::new("").any_page(b"zzz", None));
+        assert!(EntrySpot::new("").any_page(b"zzz", None));
     }
 }

@@ -18,7 +18,7 @@ use super::ls::{LsLine, LsTotals, ls_over};
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::error::{Error, Result};
-use crate::manifest::{CacheReader, KeyRules, KnownStamps, Records, Step, Weave, Woven};
+use crate::manifest::{CacheReader, KeyRules, KnownStamps, ManifestMerge, MergedManifest, Records, Step};
 use crate::model::{Content, Counts, Entry, Hash, Kind, PageRef, RelPath, Snapshot, Time, TreeRoot};
 
 type Tree = BTreeMap<RelPath, Entry>;
@@ -62,7 +62,7 @@ fn symlink(path: &str, target: &str) -> Entry {
     Entry { kind: Kind::Symlink, link: Some(target.into()), content: None, ..entry(path, b"") }
 }
 
-fn snapshot(number: u64, woven: &Woven) -> Snapshot {
+fn snapshot(number: u64, woven: &MergedManifest) -> Snapshot {
     Snapshot {
         format: 1,
         number,
@@ -130,7 +130,7 @@ impl Depot {
         }
         steps.extend(self.tree.values().map(|e| (e.path.clone(), Step::Set(Box::new(e.clone()), KnownStamps::Unknown))));
         let cache = self.dir.path().join(format!("cache-{}", self.number));
-        let mut weave = Weave::start(open(&self.base), &cache, &self.dir.path().join("pack"), Vec::new()).unwrap();
+        let mut weave = ManifestMerge::start(open(&self.base), &cache, &self.dir.path().join("pack"), Vec::new()).unwrap();
         steps.into_values().for_each(|step| weave.step(step).unwrap());
         let inner = self.base.as_ref().map_or(&[][..], |(_, _, inner)| inner);
         let woven = weave.finish(inner).unwrap();

@@ -7,17 +7,17 @@
 use std::path::Path;
 
 use super::change::Fix;
-use super::source::Planned;
+use super::source::RepairPlan;
 use crate::engine::commit::remember;
 use crate::engine::destination::Destination;
 use crate::error::Result;
-use crate::manifest::{CacheReader, KnownStamps, Step, Weave, Woven};
+use crate::manifest::{CacheReader, KnownStamps, ManifestMerge, MergedManifest, Step};
 use crate::model::{Entry, Hash, Kind, PageRef, Time};
 use crate::spool::{Reader, Sorted, Sorter};
 use crate::transfer::Journal;
 
 /// All changes in order: those that were planned, and what was sent.
-pub fn sorted(scratch: &Path, planned: &Planned, journal: Option<&Path>) -> Result<Sorted<Fix>> {
+pub fn sorted(scratch: &Path, planned: &RepairPlan, journal: Option<&Path>) -> Result<Sorted<Fix>> {
     let mut sorter = Sorter::new(scratch, |f: &Fix| f.path.as_bytes());
     let mut changes = Reader::<Fix>::open(&planned.changes)?;
     while let Some(fix) = changes.next_line()? {
@@ -36,11 +36,11 @@ pub fn sorted(scratch: &Path, planned: &Planned, journal: Option<&Path>) -> Resu
 
 /// Weaves them into the newest manifest; the new cache goes to the local file `cache`. Pages in `damaged` objects
 /// are written again. Blocks.
-pub fn weave(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<Woven> {
+pub fn weave(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<MergedManifest> {
     let inner: Vec<PageRef> = destination.head.as_ref().map_or_else(Vec::new, |h| h.inner.clone());
     let inner: Vec<PageRef> = inner.into_iter().filter(|page| page.object.is_none_or(|o| !damaged.contains(&o))).collect();
     let mut before = destination.base()?;
-    let mut weave = Weave::start(destination.base()?, &destination.local(cache), &destination.local("pack"), damaged)?;
+    let mut weave = ManifestMerge::start(destination.base()?, &destination.local(cache), &destination.local("pack"), damaged)?;
     while let Some(fix) = fixes.next_sorted()? {
         let stamps = fix.stamps.map_or(KnownStamps::Unknown, |stamps| remember(stamps, start));
         weave.step(match fix.entry {

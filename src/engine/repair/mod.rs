@@ -18,11 +18,11 @@ use std::time::Instant;
 use object_store::PutMode;
 use offsite_backends::{self as backends, Backend};
 
-use self::source::{Planned, plan};
-use super::check::{Asked, CheckOptions, How, Surveyed, how, survey};
+use self::source::{RepairPlan, plan};
+use super::check::{CheckOptions, CheckRequest, ReadOptions, Surveyed, how, survey};
 use super::clock::coarse_now;
 use super::commit::still_newest;
-use super::control::{Report, WINDOW};
+use super::control::{RunControl, WINDOW};
 use super::destination::{Destination, Head, parts_of};
 use super::lease::{Claim, Lease};
 use super::machine::Machine;
@@ -37,7 +37,8 @@ use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
 use crate::transfer::{
-    Conditions, Header, Hub, Journal, Limit, Phase, Resumed, Target, Undone, abort_stale, file_meta, place, upload_objects, upload_tree,
+    Conditions, Header, Journal, Limit, Phase, Resumed, SharedReader, Target, Undone, abort_stale, file_meta, place, upload_objects,
+    upload_tree,
 };
 use change::Fix;
 use fix::weave;
@@ -63,8 +64,8 @@ pub struct RepairOptions {
 ///
 /// # Errors
 /// As a sync; and where the newest manifest cannot be read and this machine has no copy of it.
-pub async fn repair(machine: &Machine, source: &Path, url: &str, options: &RepairOptions, report: &Report) -> Result<RepairOutcome> {
-    repair_over(machine, source, backends::open(url).await?, options, report).await
+pub async fn repair(machine: &Machine, source: &Path, url: &str, options: &RepairOptions, control: &RunControl) -> Result<RepairOutcome> {
+    repair_over(machine, source, backends::open(url).await?, options, control).await
 }
 
 /// The same over a backend that is open.
@@ -73,10 +74,10 @@ pub async fn repair_over(
     source: &Path,
     backend: Arc<dyn Backend>,
     options: &RepairOptions,
-    report: &Report,
+    control: &RunControl,
 ) -> Result<RepairOutcome> {
     let started = Instant::now();
-    let progress = report.progress.first().cloned().unwrap_or_default();
+    let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     let (mut destination, snapshot) = load(machine, source, backend).await?;
     let scratch = Scratch::new(&destination, "repair")?;
@@ -88,15 +89,16 @@ pub async fn repair_over(
         ..CheckOptions::default()
     };
     let copy = destination.head.as_ref().and_then(|head| Some((destination.local(head.file.as_ref()?), head.own)));
-    let asked = Asked { destination: &destination, scratch: &scratch.0, newest: &snapshot, list: &list, at: None, copy };
-    let surveyed = survey(&asked, &checking, report).await?;
+    let asked = CheckRequest { destination: &destination, scratch: &scratch.0, newest: &snapshot, list: &list, at: None, copy };
+    let surveyed = survey(&asked, &checking, control).await?;
     let root = Arc::new(Root::open(source).map_err(|e| missing_source(source, &e))?);
-    let how = how(&destination, &checking, report);
+    let how = how(&destination, &checking, control);
     let planned = plan(&root, &destination, &how, &scratch.0).await?;
     let mut outcome = outcome(&destination, &snapshot, &surveyed, &planned);
     guard(&root, &snapshot, &planned, &destination, options)?;
     outcome.dry_run = options.dry_run;
-    let mut work = Work { machine, destination: &mut destination, snapshot: &snapshot, root, options, report, how, scratch: &scratch.0 };
+    let mut work =
+        RepairRun { machine, destination: &mut destination, snapshot: &snapshot, root, options, control, how, scratch: &scratch.0 };
     if !options.dry_run {
         work.run(&surveyed, &planned, &mut outcome).await?;
     }
@@ -138,7 +140,7 @@ fn missing_source(source: &Path, error: &std::io::Error) -> Error {
 }
 
 /// What is wrong and stays so: contents and pages of older snapshots, and what the source has not.
-fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, planned: &Planned) -> RepairOutcome {
+fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, planned: &RepairPlan) -> RepairOutcome {
     let found = &surveyed.found;
     let old = |f: &&Finding| f.last_snapshot < snapshot.number;
     let mut lost: Vec<Finding> = planned.lost.iter().cloned().chain(found.findings.iter().filter(old).cloned()).collect();
@@ -160,7 +162,7 @@ fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, 
 }
 
 /// An empty source is an unmounted one; and a budget is a budget.
-fn guard(root: &Root, snapshot: &Snapshot, planned: &Planned, destination: &Destination, options: &RepairOptions) -> Result<()> {
+fn guard(root: &Root, snapshot: &Snapshot, planned: &RepairPlan, destination: &Destination, options: &RepairOptions) -> Result<()> {
     if planned.is_empty() {
         return Ok(());
     }
@@ -176,19 +178,19 @@ fn guard(root: &Root, snapshot: &Snapshot, planned: &Planned, destination: &Dest
 }
 
 /// A repair that may run.
-struct Work<'a> {
+struct RepairRun<'a> {
     machine: &'a Machine,
     destination: &'a mut Destination,
     snapshot: &'a Snapshot,
     root: Arc<Root>,
     options: &'a RepairOptions,
-    report: &'a Report,
-    how: How,
+    control: &'a RunControl,
+    how: ReadOptions,
     scratch: &'a Path,
 }
 
-impl Work<'_> {
-    async fn run(&mut self, surveyed: &Surveyed, planned: &Planned, outcome: &mut RepairOutcome) -> Result<()> {
+impl RepairRun<'_> {
+    async fn run(&mut self, surveyed: &Surveyed, planned: &RepairPlan, outcome: &mut RepairOutcome) -> Result<()> {
         let format = surveyed.found.findings.iter().any(|f| f.path.as_bytes() == Format::KEY.as_bytes());
         if planned.is_idle() && surveyed.damaged.is_empty() && !format {
             return self.look_again(planned);
@@ -202,7 +204,7 @@ impl Work<'_> {
             since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             base: self.snapshot.number,
         };
-        let lease = Lease::take(self.destination, &head.format, claim, &self.report.stop).await?;
+        let lease = Lease::take(self.destination, &head.format, claim, &self.control.stop).await?;
         let written = async {
             still_newest(self.destination).await?;
             if format {
@@ -228,7 +230,7 @@ impl Work<'_> {
     async fn write(
         &mut self,
         surveyed: &Surveyed,
-        planned: &Planned,
+        planned: &RepairPlan,
         (head, lease): (&Head, &Lease),
         run: String,
         outcome: &mut RepairOutcome,
@@ -246,7 +248,7 @@ impl Work<'_> {
     /// Sends what the source has. What it turns out not to have is lost.
     async fn send(
         &self,
-        planned: &Planned,
+        planned: &RepairPlan,
         (head, lease): (&Head, &Lease),
         run: &str,
         path: &Path,
@@ -266,15 +268,15 @@ impl Work<'_> {
         progress.bytes_total.store(planned.bytes, Relaxed);
         progress.set_phase(Phase::Transfer);
         let target = Arc::new(self.target(&backend, lease));
-        let hub = Arc::new(Hub::new(Arc::clone(&self.root), 1, 0));
+        let shared_reader = Arc::new(SharedReader::new(Arc::clone(&self.root), 1, 0));
         let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
         match backend.tree() {
             Some(tree) => {
                 tree.clear_staging().await?;
-                upload_tree(&target, &tree, &hub, &planned.lines, &journal, nothing()?).await?;
+                upload_tree(&target, &tree, &shared_reader, &planned.lines, &journal, nothing()?).await?;
                 tree.sync().await?;
             }
-            None => upload_objects(&target, &hub, &planned.lines, &journal, None, nothing()?).await?,
+            None => upload_objects(&target, &shared_reader, &planned.lines, &journal, None, nothing()?).await?,
         }
         let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         outcome.repaired -= (findings.unread.len() + findings.vanished.len()) as u64;
@@ -312,7 +314,7 @@ impl Work<'_> {
     async fn commit(
         &mut self,
         surveyed: &Surveyed,
-        planned: &Planned,
+        planned: &RepairPlan,
         journal: &Path,
         start: Time,
         run: String,
@@ -321,7 +323,7 @@ impl Work<'_> {
         let fixes = fix::sorted(self.scratch, planned, Some(journal))?;
         let name = format!("tree-{:016x}", crate::random());
         let woven = tokio::task::block_in_place(|| weave(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
-        self.report.stop.check()?;
+        self.control.stop.check()?;
         if woven.packed.root == self.snapshot.root && woven.packed.object.is_none() {
             return self.keep(name);
         }
@@ -337,7 +339,7 @@ impl Work<'_> {
     }
 
     /// Nothing can be done now; what is lost is looked at again by the next sync.
-    fn look_again(&mut self, planned: &Planned) -> Result<()> {
+    fn look_again(&mut self, planned: &RepairPlan) -> Result<()> {
         if planned.fixes == 0 {
             return Ok(());
         }
@@ -357,7 +359,7 @@ impl Work<'_> {
     }
 
     /// Times of files that were only touched, then those of the directories in which something was made.
-    async fn settle(&self, planned: &Planned) -> Result<()> {
+    async fn settle(&self, planned: &RepairPlan) -> Result<()> {
         let Some(tree) = self.destination.backend.tree() else { return Ok(()) };
         let rules = self.destination.rules();
         let mut touched = crate::spool::Reader::<Fix>::open(&planned.touched)?;

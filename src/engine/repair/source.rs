@@ -10,7 +10,7 @@ use std::sync::Arc;
 use offsite_backends::ErrorKind;
 
 use super::change::Fix;
-use crate::engine::check::{How, Wrong};
+use crate::engine::check::{ReadOptions, Wrong};
 use crate::engine::destination::Destination;
 use crate::engine::outcome::{Finding, Flaw};
 use crate::engine::scratch::local;
@@ -19,10 +19,10 @@ use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Kind, Problem, Sample, Stamps};
 use crate::scan::{Names, ReadError, Root, hash_file, read_metadata};
 use crate::spool::{Reader, Sorter, Writer};
-use crate::transfer::{Line, Place};
+use crate::transfer::{ContentPlace, Line};
 
 /// What is to be done.
-pub struct Planned {
+pub struct RepairPlan {
     /// What is to be sent or made, as the transfer takes it.
     pub lines: PathBuf,
     /// What the manifest is to say, or this machine is to look at again.
@@ -40,7 +40,7 @@ pub struct Planned {
     pub unread: Sample<Problem>,
 }
 
-impl Planned {
+impl RepairPlan {
     /// Nothing of the newest snapshot is wrong.
     pub fn is_empty(&self) -> bool {
         self.is_idle() && self.fixes == 0
@@ -55,16 +55,16 @@ impl Planned {
 struct Planning<'a> {
     root: &'a Arc<Root>,
     names: Names,
-    how: &'a How,
+    how: &'a ReadOptions,
     newest: u64,
     lines: Writer<Line>,
     changes: Writer<Fix>,
     touched: Writer<Fix>,
-    planned: Planned,
+    planned: RepairPlan,
 }
 
 /// Goes through what a check found wrong.
-pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &How, scratch: &Path) -> Result<Planned> {
+pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &ReadOptions, scratch: &Path) -> Result<RepairPlan> {
     let mut sorter = Sorter::new(scratch, |w: &Wrong| w.entry.path.as_bytes());
     let mut wrong = Reader::<Wrong>::open(&scratch.join("wrong"))?;
     while let Some(one) = wrong.next_line()? {
@@ -79,7 +79,7 @@ pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &How, scratc
         lines: Writer::create(&lines)?,
         changes: Writer::create(&changes)?,
         touched: Writer::create(&touched)?,
-        planned: Planned {
+        planned: RepairPlan {
             lines,
             changes,
             touched,
@@ -173,7 +173,7 @@ impl Planning<'_> {
     /// The entry with the tag and version of what lies there, if that is the content.
     async fn under_another_tag(&self, wrong: &Wrong) -> Result<Option<Entry>> {
         let (Some((etag, version)), Some(content)) = (&wrong.there, &wrong.entry.content) else { return Ok(None) };
-        let place = Place { key: KeyRules::current_key(&wrong.entry), etag: etag.clone(), version: version.clone() };
+        let place = ContentPlace { key: KeyRules::current_key(&wrong.entry), etag: etag.clone(), version: version.clone() };
         match self.how.hash_at(&place, wrong.entry.size).await {
             Ok(hash) if hash == content.hash => {
                 let content = Content { etag: etag.clone(), version: version.clone(), ..content.clone() };

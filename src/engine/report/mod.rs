@@ -17,7 +17,7 @@ use offsite_backends::usage::survey;
 use offsite_backends::{self as backends, Scope, Usage};
 
 use super::clock::shown;
-use super::control::Report;
+use super::control::RunControl;
 use super::destination::Destination;
 use super::machine::Machine;
 use super::outcome::worst;
@@ -29,7 +29,7 @@ use crate::plan::{Price, Prices, Slope, grown};
 use crate::transfer::{Phase, Progress, Stop};
 
 pub use rows::{Costs, Counted, DestinationReport, DirectorySum, Growth, ReportOutcome, ReportRow, Room, Total, TrendPoint};
-use split::{Found, Split};
+use split::{Split, SplitUsage};
 
 /// Destinations that are looked at at a time.
 const AT_A_TIME: usize = 4;
@@ -54,7 +54,7 @@ pub struct Priced {
 }
 
 /// Reports on each URL, storage priced by the row that stands with it.
-pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], options: &ReportOptions, run: &Report) -> ReportOutcome {
+pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], options: &ReportOptions, run: &RunControl) -> ReportOutcome {
     let destinations = stream::iter(urls.iter().zip(run.progress.iter().cloned()))
         .map(|((url, priced), progress)| async move {
             let mut report = DestinationReport::default();
@@ -230,7 +230,7 @@ async fn from_listing(
     }
     let (rows, nobodys) = split.finish();
     let alone = rows.is_empty();
-    for (dir, Found { usage, newest }) in rows {
+    for (dir, SplitUsage { usage, newest }) in rows {
         let dir = String::from_utf8_lossy(&dir);
         let mut row = counted(usage, options.by_directory, &gaps);
         row.url = backend.location().at(dir.trim_end_matches('/'));

@@ -21,7 +21,7 @@ const ODD: &[u8] = b"odd/";
 
 /// What one destination holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct SplitUsage {
     pub usage: Usage,
     /// Number of the newest snapshot that the listing shows, and when it was committed.
     pub newest: Option<(u64, DateTime<Utc>)>,
@@ -29,12 +29,12 @@ pub struct Found {
 
 /// A directory that is open in the stream.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenGroup {
     /// Where its path ends in the path of the innermost one.
     end: usize,
     /// offsite writes there.
     ours: bool,
-    found: Found,
+    found: SplitUsage,
 }
 
 /// Takes a listing and sorts it.
@@ -43,15 +43,15 @@ pub struct Split {
     /// Path of the innermost open directory, with its slash.
     path: Vec<u8>,
     /// The top first; never empty.
-    open: Vec<Open>,
-    rows: BTreeMap<Vec<u8>, Found>,
+    open: Vec<OpenGroup>,
+    rows: BTreeMap<Vec<u8>, SplitUsage>,
     /// Things listed so far.
     pub seen: u64,
 }
 
 impl Split {
     pub fn new() -> Self {
-        Self { open: vec![Open::default()], ..Self::default() }
+        Self { open: vec![OpenGroup::default()], ..Self::default() }
     }
 
     /// Counts one thing.
@@ -82,7 +82,7 @@ impl Split {
     }
 
     /// The destinations by their directory (empty: the place itself), and what is in none of them.
-    pub fn finish(mut self) -> (BTreeMap<Vec<u8>, Found>, Usage) {
+    pub fn finish(mut self) -> (BTreeMap<Vec<u8>, SplitUsage>, Usage) {
         while self.open.len() > 1 {
             self.close();
         }
@@ -101,13 +101,13 @@ impl Split {
         }
         let from = self.path.len();
         for (at, _) in dir.iter().enumerate().skip(from).filter(|(_, b)| **b == b'/') {
-            self.open.push(Open { end: at + 1, ..Open::default() });
+            self.open.push(OpenGroup { end: at + 1, ..OpenGroup::default() });
         }
         self.path.extend_from_slice(&dir[from..]);
     }
 
     fn close(&mut self) {
-        let Some(Open { end, ours, found }) = self.open.pop() else { return };
+        let Some(OpenGroup { end, ours, found }) = self.open.pop() else { return };
         let begin = self.open.last().map_or(0, |parent| parent.end);
         let path = self.path[..end].to_vec();
         self.path.truncate(begin);
@@ -122,7 +122,7 @@ impl Split {
         }
     }
 
-    fn row(&mut self, path: Vec<u8>, found: Found) {
+    fn row(&mut self, path: Vec<u8>, found: SplitUsage) {
         let row = self.rows.entry(path).or_default();
         row.usage.join(&found.usage);
         row.usage.records.join(found.usage.records);
@@ -157,7 +157,7 @@ mod tests {
         Listed { key: key.into(), size, etag: None, modified: DateTime::UNIX_EPOCH, state, version: None, class: None }
     }
 
-    fn split(keys: &[(&str, u64)]) -> (BTreeMap<Vec<u8>, Found>, Usage) {
+    fn split(keys: &[(&str, u64)]) -> (BTreeMap<Vec<u8>, SplitUsage>, Usage) {
         let mut split = Split::new();
         keys.iter().for_each(|(key, size)| split.add(&thing(key, *size, State::Current)));
         split.finish()
@@ -177,7 +177,7 @@ mod tests {
     ];
 
     #[track_caller]
-    fn as_mixed(rows: &BTreeMap<Vec<u8>, Found>, nobodys: &Usage) {
+    fn as_mixed(rows: &BTreeMap<Vec<u8>, SplitUsage>, nobodys: &Usage) {
         assert_eq!(rows.keys().map(Vec::as_slice).collect::<Vec<_>>(), [&b"a-site/"[..], b"teams/one/"]);
         let site = &rows[&b"a-site/"[..]];
         let figures = [site.usage.current, site.usage.records, site.usage.kept].map(|sum| (sum.objects, sum.bytes));

@@ -11,7 +11,7 @@ use crate::engine::damage::is_damage;
 use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
 use crate::model::Snapshot;
-use crate::plan::{Sample, slope};
+use crate::plan::{GrowthSample, slope};
 
 /// Snapshots that are read at the most; as many as the chart has columns.
 const MOST: usize = 60;
@@ -39,7 +39,7 @@ pub async fn trend(
     while let Some((listed, totals)) = read.next().await {
         match totals {
             Ok(totals) => {
-                samples.push(Sample { time: listed.modified.timestamp(), bytes: totals.bytes });
+                samples.push(GrowthSample { time: listed.modified.timestamp(), bytes: totals.bytes });
                 let time = shown(listed.modified);
                 points.push(TrendPoint { snapshot: listed.number, time, files: totals.files, bytes: totals.bytes });
             }

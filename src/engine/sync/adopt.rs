@@ -20,11 +20,11 @@ use crate::manifest::{KeyRules, Records};
 use crate::model::{Change, Content, Entry, Hash, Kind, Stamps};
 use crate::scan::{BigFile, ReadError, Root};
 use crate::spool::{Joined, Reader, Sorter};
-use crate::transfer::{Done, Hub, Journal, Limit, Line, Sink, Target, file_meta, read_content};
+use crate::transfer::{Done, Journal, Limit, Line, SharedReader, Sink, Target, file_meta, read_content};
 
 /// One object or one wanted file, sorted together by key: the object first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct There {
+struct ExistingObject {
     key: crate::model::RelPath,
     size: u64,
     etag: Option<String>,
@@ -33,18 +33,18 @@ struct There {
 /// Journals every file of the plan whose content lies there already; how many.
 pub async fn adopt(
     target: &Arc<Target>,
-    hub: &Arc<Hub>,
+    shared_reader: &Arc<SharedReader>,
     destination: &Destination,
     plan: &Path,
     journal: &Arc<Mutex<Journal>>,
     limit: &Arc<Limit>,
 ) -> Result<u64> {
-    let mut sorter = Sorter::new(&destination.dir, |t: &There| t.key.as_bytes());
+    let mut sorter = Sorter::new(&destination.dir, |t: &ExistingObject| t.key.as_bytes());
     let mut listing = destination.backend.list_keys();
     while let Some(found) = listing.next().await {
         let found = found?;
         if !found.key.starts_with(b".offsite/") {
-            sorter.push(&There { key: found.key.into(), size: found.size, etag: found.etag })?;
+            sorter.push(&ExistingObject { key: found.key.into(), size: found.size, etag: found.etag })?;
         }
     }
     let mut there = Joined::new(sorter.finish()?)?;
@@ -63,7 +63,7 @@ pub async fn adopt(
         }
         let one = One {
             target: Arc::clone(target),
-            root: Arc::clone(hub.root()),
+            root: Arc::clone(shared_reader.root()),
             records: destination.records.clone(),
             journal: Arc::clone(journal),
             limit: Arc::clone(limit),
@@ -91,7 +91,7 @@ struct One {
 }
 
 impl One {
-    async fn adopt(&self, mut entry: Entry, stamps: Stamps, object: There) -> Result<bool> {
+    async fn adopt(&self, mut entry: Entry, stamps: Stamps, object: ExistingObject) -> Result<bool> {
         let (root, path) = (Arc::clone(&self.root), entry.path.clone());
         let read = tokio::task::spawn_blocking(move || digests(&root, path.as_bytes())).await;
         let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
@@ -123,7 +123,7 @@ impl One {
     /// Reads the object back. An MD5 that differs does not settle it: with some encryption a tag only looks like one.
     async fn same_content(&self, entry: &Entry) -> Result<bool> {
         let rules = &self.target.rules;
-        match read_content(&self.records, rules, entry, &mut Nowhere(&self.limit)).await {
+        match read_content(&self.records, rules, entry, &mut NullSink(&self.limit)).await {
             Ok(()) => Ok(true),
             Err(Error::Damaged { .. }) => Ok(false),
             Err(error)
@@ -137,10 +137,10 @@ impl One {
 }
 
 /// Only the hash is wanted.
-struct Nowhere<'a>(&'a Limit);
+struct NullSink<'a>(&'a Limit);
 
 #[async_trait]
-impl Sink for Nowhere<'_> {
+impl Sink for NullSink<'_> {
     async fn restart(&mut self) -> Result<()> {
         Ok(())
     }

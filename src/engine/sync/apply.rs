@@ -6,7 +6,7 @@
 use crate::engine::clock::rfc3339;
 use crate::engine::commit::still_newest;
 use crate::engine::dir_metadata::root_meta;
-use crate::engine::sync::run::{Common, Part};
+use crate::engine::sync::run::{Common, DestinationRun};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ use crate::transfer::{
 };
 
 /// Carries the plan out; `outcome` has what happened, also when an error is returned.
-pub async fn run(common: &Common, part: &mut Part, outcome: &mut Outcome) -> Result<()> {
+pub async fn run(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome) -> Result<()> {
     let run = format!("{:016x}{:016x}", crate::random(), crate::random());
     let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().collect();
     let quiet = !part.facts.counts.any()
@@ -109,7 +109,7 @@ async fn make_format(destination: &mut Destination) -> Result<Format> {
 }
 
 /// A run that found nothing to do: one request records it.
-async fn commit_only(common: &Common, part: &mut Part, outcome: &mut Outcome, run: String) -> Result<()> {
+async fn commit_only(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, run: String) -> Result<()> {
     part.progress.set_phase(Phase::Commit);
     let (cache, figures, woven) = weave(common, part).await?;
     finish_commit(common, part, outcome, run, Findings::default(), figures, woven, cache).await?;
@@ -120,7 +120,7 @@ async fn commit_only(common: &Common, part: &mut Part, outcome: &mut Outcome, ru
 /// The run under its lease; whether the store keeps versions of its own. None if there was nothing to commit in the end.
 async fn write(
     common: &Common,
-    part: &mut Part,
+    part: &mut DestinationRun,
     outcome: &mut Outcome,
     lease: &Lease,
     format: &Format,
@@ -139,7 +139,7 @@ async fn write(
     }
     let target = Arc::new(target(common, part, lease));
     part.progress.begin_transfer(part.facts.uploads + part.facts.counts.renamed, part.facts.bytes);
-    if !common.feeds.dumps().is_empty() {
+    if !common.dump_streams.dumps().is_empty() {
         let sent = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
         outcome.dumps = sent.outcomes;
         if sent.alone && !common.adopt && outcome.dumps.iter().all(|dump| dump.error.is_some()) {
@@ -148,12 +148,13 @@ async fn write(
         }
     }
     if common.adopt {
-        outcome.adopted = adopt::adopt(&target, &common.hub, &part.destination, &part.plan, &journal, &common.limit_download).await?;
+        outcome.adopted =
+            adopt::adopt(&target, &common.shared_reader, &part.destination, &part.plan, &journal, &common.limit_download).await?;
     }
     let done = sorted(&part.destination)?;
     let sent = match &tree {
-        Some(tree) => upload_tree(&target, tree, &common.hub, &part.plan, &journal, done).await,
-        None => upload_objects(&target, &common.hub, &part.plan, &journal, resumed, done).await,
+        Some(tree) => upload_tree(&target, tree, &common.shared_reader, &part.plan, &journal, done).await,
+        None => upload_objects(&target, &common.shared_reader, &part.plan, &journal, resumed, done).await,
     };
     let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     sent?;
@@ -178,7 +179,7 @@ async fn write(
 }
 
 /// Does what earlier runs left to do, under the lease and if nobody committed since.
-async fn clear(common: &Common, part: &mut Part, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
+async fn clear(common: &Common, part: &mut DestinationRun, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
     still_newest(&part.destination).await?;
     if let Some(left) = cleanup::left_over(&part.destination) {
         lease.verify().await?;
@@ -193,7 +194,7 @@ async fn clear(common: &Common, part: &mut Part, lease: &Lease, tree: Option<&Ar
 
 /// Ends a run whose dumps all failed and that had nothing else to do. A snapshot that differs from the last one in
 /// nothing would only push a good one out of the number that stays.
-async fn nothing_came(common: &Common, part: &Part, outcome: &mut Outcome, resumed: Option<Resumed>) -> Result<()> {
+async fn nothing_came(common: &Common, part: &DestinationRun, outcome: &mut Outcome, resumed: Option<Resumed>) -> Result<()> {
     outcome.unread = common.unread.iter().chain(&part.unread).cloned().collect();
     let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
     let known = part.facts.counts;
@@ -208,7 +209,7 @@ async fn nothing_came(common: &Common, part: &Part, outcome: &mut Outcome, resum
 
 /// A source that was removed while it was read is no run that went well: every file of it only vanished.
 fn still_there(common: &Common) -> Result<()> {
-    let root = common.hub.root();
+    let root = common.shared_reader.root();
     let there = root.stat().and_then(|stat| match stat.nlink {
         0 => Err(std::io::Error::other("the source was removed while it was read; nothing was committed")),
         _ => Ok(()),
@@ -216,7 +217,7 @@ fn still_there(common: &Common) -> Result<()> {
     there.map_err(|error| Error::source(root.path(), error))
 }
 
-fn target(common: &Common, part: &Part, lease: &Lease) -> Target {
+fn target(common: &Common, part: &DestinationRun, lease: &Lease) -> Target {
     let backend = Arc::clone(&part.destination.backend);
     Target {
         index: part.index,
@@ -266,9 +267,9 @@ fn sorted(destination: &Destination) -> Result<crate::spool::Sorted<Done>> {
     Journal::sorted(&destination.local("journal"), &destination.dir)
 }
 
-type WeaveResult = (Option<String>, Figures, crate::manifest::Woven);
+type WeaveResult = (Option<String>, Figures, crate::manifest::MergedManifest);
 
-async fn weave(common: &Common, part: &mut Part) -> Result<WeaveResult> {
+async fn weave(common: &Common, part: &mut DestinationRun) -> Result<WeaveResult> {
     let name = format!("tree-{:016x}", crate::random());
     let cache = part.destination.local(&name);
     let scan_start = common.scan_start;
@@ -281,12 +282,12 @@ async fn weave(common: &Common, part: &mut Part) -> Result<WeaveResult> {
 #[allow(clippy::too_many_arguments, reason = "everything the snapshot says, gathered in one place")]
 async fn finish_commit(
     common: &Common,
-    part: &mut Part,
+    part: &mut DestinationRun,
     outcome: &mut Outcome,
     run: String,
     findings: Findings,
     figures: Figures,
-    woven: crate::manifest::Woven,
+    woven: crate::manifest::MergedManifest,
     cache: Option<String>,
 ) -> Result<()> {
     let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
@@ -311,7 +312,7 @@ async fn finish_commit(
 }
 
 /// Deletes and directory metadata. What goes wrong here is said and done again by the next run.
-async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: &Lease, tidy: &Path) {
+async fn after_commit(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, lease: &Lease, tidy: &Path) {
     let result = async {
         if tidy != part.plan {
             lease.verify().await?;
@@ -329,7 +330,7 @@ async fn after_commit(common: &Common, part: &mut Part, outcome: &mut Outcome, l
 
 /// Does what comes after a commit; answers what the destination refused of it, which the next run tries again, and what
 /// lies there without an attribute.
-async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
+async fn tidy_up(common: &Common, part: &DestinationRun, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
     let destination = &part.destination;
     let rules = destination.rules();
     let mut undone = Undone::default();
@@ -337,7 +338,7 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<(Vec<Probl
         None => cleanup::objects(&destination.records, plan).await?,
         Some(tree) => {
             let manifest = [destination.base()?, destination.base()?];
-            let wanted = cleanup::Wanted { rules: &rules, plan, manifest, keeps: common.keep.keeps_old() };
+            let wanted = cleanup::CleanupScope { rules: &rules, plan, manifest, keeps: common.keep.keeps_old() };
             cleanup::tree(&tree, wanted, &mut undone).await?;
             let not_there = |e: &crate::model::Entry| place(&rules, e).is_none();
             dir_metadata::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
@@ -367,7 +368,7 @@ async fn tidy_up(common: &Common, part: &Part, plan: &Path) -> Result<(Vec<Probl
 }
 
 /// Old snapshots go, if some are due and the run did well. Trouble here does not make the run a failure.
-async fn let_go(common: &Common, part: &mut Part, outcome: &mut Outcome, lease: Option<&Lease>) {
+async fn let_go(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, lease: Option<&Lease>) {
     // Night after night without a good dump must not let the good ones go.
     if outcome.dumps.iter().any(|dump| dump.error.is_some()) {
         return;

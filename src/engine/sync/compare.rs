@@ -12,7 +12,7 @@ use super::twins::Twins;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, KeyRules, Known, KnownStamps};
 use crate::model::{Change, Entry, Kind, Problem, RelPath, Stamps, Totals, folded};
-use crate::plan::{Before, Facts, Memory, Seen, Verdict, compare};
+use crate::plan::{Before, DiffState, Facts, Memory, Verdict, compare};
 use crate::scan::{Event, Names, ReadError, Root, Stat, Walk, WalkOptions, read_metadata};
 use crate::spool::Writer;
 use crate::transfer::{Line, Progress, Stop};
@@ -132,7 +132,7 @@ impl Side {
     }
 
     /// Compares one path; the change, if there is any to write, and whether its name is still to be decided about.
-    fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, how: How, meta: &mut Meta<'_>) -> Result<Option<(Change, bool)>> {
+    fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, how: CompareOptions, meta: &mut Meta<'_>) -> Result<Option<(Change, bool)>> {
         self.catch_up(Some(path))?;
         let stamps = stat.stamps();
         let twin = how.twin && self.names.may_fold();
@@ -149,7 +149,7 @@ impl Side {
         }
         // What has no content gets its name as soon as that is free.
         let freed = odd && !twin && kind != Kind::File;
-        let seen = Seen { kind, size: stat.size, mtime: stat.mtime, rights: (stat.mode, stat.uid, stat.gid), stamps };
+        let seen = DiffState { kind, size: stat.size, mtime: stat.mtime, rights: (stat.mode, stat.uid, stat.gid), stamps };
         let verdict = if again || freed { Verdict::Changed } else { compare(&before(known), &seen, how.checksum) };
         if verdict == Verdict::Same {
             self.facts.counts.unchanged += 1;
@@ -182,7 +182,7 @@ impl Side {
 
 /// How one path is looked at.
 #[derive(Debug, Clone, Copy)]
-struct How {
+struct CompareOptions {
     checksum: bool,
     /// It or a directory above it has a twin.
     twin: bool,
@@ -251,7 +251,7 @@ pub struct Scanned {
 }
 
 /// How to scan and compare.
-pub struct Comparing<'a> {
+pub struct Comparison<'a> {
     pub root: &'a Arc<Root>,
     pub names: &'a Names,
     pub walk: WalkOptions,
@@ -263,7 +263,7 @@ pub struct Comparing<'a> {
 }
 
 /// Scans once and compares with every side.
-pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
+pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> {
     let threads = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { 2 } else { 0 };
     let fail = |e| Error::source(how.root.path(), e);
     let twins = sides.iter().any(|side| side.names.may_fold());
@@ -323,7 +323,7 @@ pub fn compare_all(how: &Comparing<'_>, sides: &mut [Side]) -> Result<Scanned> {
 }
 
 /// A file and a directory cannot have one name at a destination.
-fn no_directory_of_a_dump(how: &Comparing<'_>, path: &[u8]) -> Result<()> {
+fn no_directory_of_a_dump(how: &Comparison<'_>, path: &[u8]) -> Result<()> {
     let directory = path.strip_suffix(b"/").unwrap_or_default();
     match how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
         None => Ok(()),
@@ -336,13 +336,13 @@ fn no_directory_of_a_dump(how: &Comparing<'_>, path: &[u8]) -> Result<()> {
 }
 
 /// A dump stands in no directory of the source, but has a name all the same.
-fn is_twin_of_dump(how: &Comparing<'_>, path: &[u8]) -> bool {
+fn is_twin_of_dump(how: &Comparison<'_>, path: &[u8]) -> bool {
     let top = path.split(|b| *b == b'/').next().unwrap_or_default();
     !how.dumps.is_empty() && how.dumps.iter().any(|dump| folded(dump.path.as_bytes()) == folded(top))
 }
 
 fn one_path(
-    how: &Comparing<'_>,
+    how: &Comparison<'_>,
     sides: &mut [Side],
     found: &mut Vec<Option<(Change, bool)>>,
     (path, stat, twin): (&[u8], &Stat, bool),
@@ -356,7 +356,7 @@ fn one_path(
         let change = if side.failed.is_some() {
             None
         } else {
-            side.look(path, stat, kind, How { checksum: how.checksum, twin }, &mut meta).unwrap_or_else(|error| {
+            side.look(path, stat, kind, CompareOptions { checksum: how.checksum, twin }, &mut meta).unwrap_or_else(|error| {
                 side.failed = Some(error);
                 None
             })

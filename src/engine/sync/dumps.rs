@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use offsite_backends::Tree;
 
-use super::run::{Common, Part};
+use super::run::{Common, DestinationRun};
 use crate::engine::outcome::DumpOutcome;
 use crate::error::{Error, Result};
 use crate::model::{Change, Entry, Kind, RelPath, Time};
@@ -57,7 +57,7 @@ pub struct Dumped {
 /// Sends all of them to one destination, one after the other.
 pub async fn send(
     common: &Common,
-    part: &Part,
+    part: &DestinationRun,
     target: &Arc<Target>,
     tree: Option<&Arc<dyn Tree>>,
     journal: &Arc<Mutex<Journal>>,
@@ -69,9 +69,9 @@ pub async fn send(
         _ => Blocked::default(),
     };
     let mut outcomes = Vec::new();
-    for (index, dump) in common.feeds.dumps().iter().enumerate() {
+    for (index, dump) in common.dump_streams.dumps().iter().enumerate() {
         let began = Instant::now();
-        let (Some(pieces), Some(step)) = (common.feeds.take(index, part.index), planned.remove(&dump.path)) else {
+        let (Some(pieces), Some(step)) = (common.dump_streams.take(index, part.index), planned.remove(&dump.path)) else {
             return Err(Error::damaged(dump.path.display(), "it is in no plan"));
         };
         let stays = step.1.is_some();
@@ -93,10 +93,10 @@ pub async fn send(
 }
 
 /// The new entry of a dump, and the one of the last snapshot.
-type Planned = (Entry, Option<Entry>);
+type PlannedDumps = (Entry, Option<Entry>);
 
 /// What the plan has for each, and whether it has nothing else.
-fn planned(common: &Common, part: &Part) -> Result<(HashMap<RelPath, Planned>, bool)> {
+fn planned(common: &Common, part: &DestinationRun) -> Result<(HashMap<RelPath, PlannedDumps>, bool)> {
     let (mut found, mut alone) = (HashMap::new(), true);
     let mut lines = Reader::<Line>::open(&part.plan)?;
     while let Some(line) = lines.next_line()? {
@@ -104,7 +104,7 @@ fn planned(common: &Common, part: &Part) -> Result<(HashMap<RelPath, Planned>, b
             alone = false;
             if let Change::Removed { old, .. } = &line.step
                 && old.kind == Kind::Dir
-                && let Some(dump) = common.feeds.dumps().iter().find(|dump| dump.path.as_bytes() == old.path.bare())
+                && let Some(dump) = common.dump_streams.dumps().iter().find(|dump| dump.path.as_bytes() == old.path.bare())
             {
                 return Err(Error::Usage(format!(
                     "{}: a directory `{}` is to go there and a dump of that name is to come; give the dump another name, or run once without it",

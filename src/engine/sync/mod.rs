@@ -22,7 +22,7 @@ mod twins;
 mod unfinished_uploads;
 mod unverified;
 
-use crate::engine::control::{Report, WINDOW};
+use crate::engine::control::{RunControl, WINDOW};
 use crate::engine::outcome::{finish, worst};
 use crate::engine::sync::options::SyncOptions;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,14 @@ use super::status;
 use super::warning::{Note, Warning};
 use crate::error::{Error, Failure, Result};
 use crate::model::{Change, Problem, Sample, Time};
-use crate::plan::Way;
+use crate::plan::PlanTarget;
 use crate::spool::Reader;
-use crate::transfer::{Feeds, Hub, Limit, Line, Phase, Progress, Stop};
+use crate::transfer::{DumpStreams, Limit, Line, Phase, Progress, SharedReader, Stop};
 use compare::{Side, shown};
 use owner::{Claimant, Owner};
-use planning::{Draft, Judging, Planned};
-use prepare::{Asked, Compared, Opened, Seen, compared};
-use run::{Common, Part};
+use planning::{Draft, FinishedPlan, Judging};
+use prepare::{Opened, Prepared, ScanResult, SyncRequest, compared};
+use run::{Common, DestinationRun};
 use saved_plan::{Saving, save_plan};
 
 /// Reads that wait for slower destinations.
@@ -56,16 +56,16 @@ const SHARED: u64 = 24 << 20;
 const LISTED: usize = 100_000;
 
 /// Syncs a directory with each destination.
-pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &SyncOptions, report: &Report) -> SyncOutcome {
+pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &SyncOptions, control: &RunControl) -> SyncOutcome {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
     let opened = urls.iter().cloned().zip(opened.into_iter().map(|r| r.map_err(Error::from))).collect();
-    sync_over(machine, source, opened, options, report).await
+    sync_over(machine, source, opened, options, control).await
 }
 
 /// The same over backends that are open already.
-pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options: &SyncOptions, report: &Report) -> SyncOutcome {
-    let asked = Asked { machine, source, options, report, started: Instant::now(), writes: true };
-    let Compared { destinations, mut outcomes, mut errors, seen, scan_start } = compared(asked, opened).await;
+pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options: &SyncOptions, control: &RunControl) -> SyncOutcome {
+    let asked = SyncRequest { machine, source, options, control, started: Instant::now(), writes: true };
+    let Prepared { destinations, mut outcomes, mut errors, seen, scan_start } = compared(asked, opened).await;
     if let Some(seen) = seen {
         let mut ends = Ends { outcomes: &mut outcomes, errors: &mut errors };
         carry_out(asked, seen, destinations, &mut ends, scan_start).await;
@@ -77,7 +77,7 @@ pub async fn sync_over(machine: &Machine, source: &Path, opened: Opened, options
         }
         finish(outcome, error.as_ref());
     }
-    for (progress, outcome) in report.progress.iter().zip(&outcomes) {
+    for (progress, outcome) in control.progress.iter().zip(&outcomes) {
         progress.set_phase(if outcome.error.is_none() { Phase::Finished } else { Phase::Failed });
     }
     let exit = worst(outcomes.iter().map(|o| o.exit));
@@ -93,12 +93,12 @@ pub async fn plan(
     source: &Path,
     urls: &[String],
     options: &SyncOptions,
-    report: &Report,
+    control: &RunControl,
     keep: Option<&Path>,
 ) -> Vec<PlanReport> {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
     let opened = urls.iter().cloned().zip(opened.into_iter().map(|r| r.map_err(Error::from))).collect();
-    plan_over(machine, source, opened, options, report, keep).await
+    plan_over(machine, source, opened, options, control, keep).await
 }
 
 /// The same over backends that are open already; a plan that is kept names them as they stand here.
@@ -107,18 +107,18 @@ pub async fn plan_over(
     source: &Path,
     opened: Opened,
     options: &SyncOptions,
-    report: &Report,
+    control: &RunControl,
     keep: Option<&Path>,
 ) -> Vec<PlanReport> {
     let urls: Vec<String> = opened.iter().map(|(url, _)| url.clone()).collect();
-    let asked = Asked { machine, source, options, report, started: Instant::now(), writes: false };
-    let Compared { destinations, outcomes, errors, seen, scan_start } = compared(asked, opened).await;
+    let asked = SyncRequest { machine, source, options, control, started: Instant::now(), writes: false };
+    let Prepared { destinations, outcomes, errors, seen, scan_start } = compared(asked, opened).await;
     let mut reports: Vec<PlanReport> = outcomes.iter().zip(&errors).map(|(o, e)| empty_report(o, e.as_ref(), options)).collect();
     let Some(mut seen) = seen else { return reports };
     let sides = std::mem::take(&mut seen.sides);
     for ((index, destination), side) in destinations.into_iter().zip(sides) {
         let owner = owner(&asked, &destination);
-        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, true));
+        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &control.stop, true));
         let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep.clone(), scan_start });
         let report = &mut reports[index];
         report.unread = Sample::of(&seen.scanned.unread);
@@ -157,7 +157,7 @@ fn empty_report(outcome: &Outcome, error: Option<&Error>, options: &SyncOptions)
 
 fn report_plan(
     report: &mut PlanReport,
-    planned: &Planned,
+    planned: &FinishedPlan,
     path: &Path,
     destination: &Destination,
     saving: Option<&Saving<'_>>,
@@ -197,21 +197,21 @@ fn planned_change(change: &Change) -> Option<PlannedChange> {
 
 /// Finishes one destination's plan.
 fn decide(
-    seen: &Seen,
+    seen: &ScanResult,
     destination: &Destination,
     side: Side,
     options: &SyncOptions,
     owner: &Owner,
     stop: &Stop,
     exact: bool,
-) -> Result<(Planned, PathBuf, Vec<Problem>)> {
+) -> Result<(FinishedPlan, PathBuf, Vec<Problem>)> {
     if let Some(error) = side.failed {
         return Err(error);
     }
     let how = Judging {
         limits: &options.limits,
         price: &options.price,
-        way: Way { keeps: options.keep.keeps_old(), first: destination.head.is_none(), tree: destination.backend.tree().is_some() },
+        way: PlanTarget { keeps: options.keep.keeps_old(), first: destination.head.is_none(), tree: destination.backend.tree().is_some() },
         exact: exact || options.limits.max_bytes.is_some() || options.limits.max_cost.is_some(),
     };
     let mut unread = Vec::new();
@@ -226,19 +226,19 @@ fn decide(
 }
 
 /// Whether the place is this run's own.
-fn owner(asked: &Asked<'_>, destination: &Destination) -> Owner {
-    let Asked { machine, source, options, .. } = *asked;
+fn owner(asked: &SyncRequest<'_>, destination: &Destination) -> Owner {
+    let SyncRequest { machine, source, options, .. } = *asked;
     let now = Claimant { host: &machine.host, source, job: options.job.as_deref(), kind: options.kind.as_deref() };
     Owner::of(destination, &now, options.limits.take_over)
 }
 
 /// What all destinations of this run share.
-fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Common {
-    let Asked { machine, source, options, report, .. } = asked;
+fn common(asked: SyncRequest<'_>, seen: &ScanResult, count: usize, scan_start: Time) -> Common {
+    let SyncRequest { machine, source, options, control, .. } = asked;
     Common {
         machine: machine.clone(),
-        hub: Arc::new(Hub::new(Arc::clone(&seen.root), count, SHARED)),
-        stop: Arc::clone(&report.stop),
+        shared_reader: Arc::new(SharedReader::new(Arc::clone(&seen.root), count, SHARED)),
+        stop: Arc::clone(&control.stop),
         source: shown(&std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf())),
         tree_root: seen.tree_root.clone(),
         scan_start,
@@ -251,20 +251,26 @@ fn common(asked: Asked<'_>, seen: &Seen, count: usize, scan_start: Time) -> Comm
         window: WINDOW / count.max(1) as u64,
         job: options.job.clone(),
         kind: options.kind.clone(),
-        feeds: Arc::new(Feeds::new(options.dumps.clone(), count, Arc::clone(&report.stop))),
+        dump_streams: Arc::new(DumpStreams::new(options.dumps.clone(), count, Arc::clone(&control.stop))),
     }
 }
 
 /// Judges all plans, then carries out those that may run, side by side.
-async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, Destination)>, ends: &mut Ends<'_>, scan_start: Time) {
-    let Asked { options, report, started, .. } = asked;
+async fn carry_out(
+    asked: SyncRequest<'_>,
+    mut seen: ScanResult,
+    destinations: Vec<(usize, Destination)>,
+    ends: &mut Ends<'_>,
+    scan_start: Time,
+) {
+    let SyncRequest { options, control, started, .. } = asked;
     let common = Arc::new(common(asked, &seen, destinations.len(), scan_start));
     let sides = std::mem::take(&mut seen.sides);
     let mut runs = Vec::new();
     for (place, ((index, destination), side)) in destinations.into_iter().zip(sides).enumerate() {
         ends.outcomes[index].skipped = Sample::of(&seen.scanned.skipped);
         let owner = owner(&asked, &destination);
-        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &report.stop, false));
+        let decided = tokio::task::block_in_place(|| decide(&seen, &destination, side, options, &owner, &control.stop, false));
         let decided = decided.and_then(|(planned, plan, unread)| {
             ends.outcomes[index].changes = planned.facts.counts;
             planning::verdict(&planned.refused)?;
@@ -274,13 +280,13 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             Ok(decided) => decided,
             Err(error) => {
                 common.leave(place);
-                not_begun(&common, &destination, report.progress.get(index), &mut ends.outcomes[index], &error).await;
+                not_begun(&common, &destination, control.progress.get(index), &mut ends.outcomes[index], &error).await;
                 ends.errors[index] = Some(error);
                 continue;
             }
         };
-        let progress = report.progress.get(index).cloned().unwrap_or_default();
-        let mut part = Part { destination, index: place, plan, facts: planned.facts, unread, progress };
+        let progress = control.progress.get(index).cloned().unwrap_or_default();
+        let mut part = DestinationRun { destination, index: place, plan, facts: planned.facts, unread, progress };
         let mut outcome = std::mem::take(&mut ends.outcomes[index]);
         let common = Arc::clone(&common);
         let first = part.destination.snapshot().is_none();
@@ -293,7 +299,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
             if let Owner::Perhaps(note) = owner {
                 outcome.warnings.push(Warning::Owner(note));
             }
-            outcome.bytes.read = common.hub.bytes_read();
+            outcome.bytes.read = common.shared_reader.bytes_read();
             outcome.requests = part.destination.backend.meter().requests();
             outcome.seconds = started.elapsed().as_secs_f64();
             part.progress.set_phase(if result.is_ok() { Phase::Finished } else { Phase::Failed });
@@ -314,7 +320,7 @@ async fn carry_out(asked: Asked<'_>, mut seen: Seen, destinations: Vec<(usize, D
                 .for_each(|e| *e = Some(Error::local("a run", std::io::Error::other(error.to_string())))),
         }
     }
-    ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.hub.bytes_read());
+    ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.shared_reader.bytes_read());
 }
 
 /// Says that one may not run.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::manifest::CacheReader;
 use crate::model::Problem;
-use crate::plan::{Estimate, Facts, Limits, Price, Way, judge};
+use crate::plan::{Estimate, Facts, Limits, PlanTarget, Price, judge};
 use crate::scan::Root;
 use crate::transfer::Stop;
 
@@ -14,13 +14,13 @@ pub struct Judging<'a> {
     pub limits: &'a Limits,
     pub price: &'a Price,
     /// What the destination is like.
-    pub way: Way,
+    pub way: PlanTarget,
     /// Decide about suspects in any case.
     pub exact: bool,
 }
 
 /// A plan with its figures.
-pub struct Planned {
+pub struct FinishedPlan {
     pub facts: Facts,
     pub estimate: Estimate,
     pub cost: f64,
@@ -38,7 +38,7 @@ pub struct Draft<'a> {
 
 /// Finishes a plan; what could not be read on the way is added to `unread`. Suspects are read here only if the
 /// verdict or the reader of the plan depends on them; otherwise the transfer decides, with the same read. Blocks.
-pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec<Problem>) -> Result<Planned> {
+pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec<Problem>) -> Result<FinishedPlan> {
     let Draft { root, path, base, facts, parts } = draft;
     let mut facts = renames::find(root, path, base, facts, parts, stop)?;
     let judged = |facts: &Facts| {
@@ -51,7 +51,7 @@ pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec
         facts = unverified::decide(root, path, &facts, parts, stop, unread)?;
         (estimate, cost, refused) = judged(&facts);
     }
-    Ok(Planned { facts, estimate, cost, refused })
+    Ok(FinishedPlan { facts, estimate, cost, refused })
 }
 
 /// The verdict as an error.

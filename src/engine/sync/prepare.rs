@@ -15,11 +15,11 @@ use futures::future::join_all;
 use offsite_backends::Backend;
 use tokio::task::JoinHandle;
 
-use super::compare::{Comparing, Naming, Scanned, Side, compare_all, tree_root};
+use super::compare::{Comparison, Naming, Scanned, Side, compare_all, tree_root};
 use super::options::SyncOptions;
 use super::preflight;
 use crate::engine::clock::coarse_now;
-use crate::engine::control::Report;
+use crate::engine::control::RunControl;
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::engine::outcome::Outcome;
@@ -30,18 +30,18 @@ use crate::transfer::{Phase, Stop};
 
 /// What was asked for.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct SyncRequest<'a> {
     pub machine: &'a Machine,
     pub source: &'a Path,
     pub options: &'a SyncOptions,
-    pub report: &'a Report,
+    pub control: &'a RunControl,
     pub started: Instant,
     /// The run is going to write there: then a directory that was made before disks were looked at is looked at now.
     pub writes: bool,
 }
 
 /// What the scan saw.
-pub struct Seen {
+pub struct ScanResult {
     pub root: Arc<Root>,
     pub scanned: Scanned,
     pub tree_root: TreeRoot,
@@ -50,13 +50,13 @@ pub struct Seen {
 }
 
 /// A scan that was compared with its destinations.
-pub struct Compared {
+pub struct Prepared {
     /// Those that could be loaded, with their place on the command line.
     pub destinations: Vec<(usize, Destination)>,
     pub outcomes: Vec<Outcome>,
     /// What went wrong so far, by destination.
     pub errors: Vec<Option<Error>>,
-    pub seen: Option<Seen>,
+    pub seen: Option<ScanResult>,
     pub scan_start: Time,
 }
 
@@ -70,9 +70,9 @@ fn outcome(url: &str, options: &SyncOptions) -> Outcome {
 }
 
 /// Opens, loads, scans and compares.
-pub async fn compared(asked: Asked<'_>, opened: Opened) -> Compared {
-    let Asked { machine, source, options, report, .. } = asked;
-    let mut all = Compared {
+pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
+    let SyncRequest { machine, source, options, control, .. } = asked;
+    let mut all = Prepared {
         destinations: Vec::new(),
         outcomes: opened.iter().map(|(url, _)| outcome(url, options)).collect(),
         errors: opened.iter().map(|_| None).collect(),
@@ -86,9 +86,9 @@ pub async fn compared(asked: Asked<'_>, opened: Opened) -> Compared {
         }
     }
     let early = Early::start(&asked, &all.destinations);
-    show_phase(&all, report, if early.is_some() { Phase::Scanning } else { Phase::Loading });
+    show_phase(&all, control, if early.is_some() { Phase::Scanning } else { Phase::Loading });
     let as_remembered = load_all(&mut all, options, asked.writes).await;
-    show_phase(&all, report, Phase::Scanning);
+    show_phase(&all, control, Phase::Scanning);
     let seen = match early {
         Some(early) if as_remembered => Some(early.end().await),
         Some(early) => {
@@ -109,17 +109,17 @@ pub async fn compared(asked: Asked<'_>, opened: Opened) -> Compared {
     all
 }
 
-impl Compared {
+impl Prepared {
     /// An early scan has sides for destinations that could not be loaded after all.
-    fn keep(&mut self, (mut seen, indices): (Seen, Vec<usize>)) {
+    fn keep(&mut self, (mut seen, indices): (ScanResult, Vec<usize>)) {
         let mut indices = indices.into_iter();
         seen.sides.retain(|_| indices.next().is_some_and(|index| self.destinations.iter().any(|(known, _)| *known == index)));
         self.seen = Some(seen);
     }
 }
 
-fn show_phase(all: &Compared, report: &Report, phase: Phase) {
-    for (progress, error) in report.progress.iter().zip(&all.errors) {
+fn show_phase(all: &Prepared, control: &RunControl, phase: Phase) {
+    for (progress, error) in control.progress.iter().zip(&all.errors) {
         progress.set_phase(if error.is_none() { phase } else { Phase::Failed });
     }
 }
@@ -145,7 +145,7 @@ fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<D
 
 /// Loads all destinations side by side and drops those that cannot be; answers whether every one that is
 /// left has the snapshot that was remembered. None left is no.
-async fn load_all(all: &mut Compared, options: &SyncOptions, writes: bool) -> bool {
+async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bool {
     let loads = all.destinations.drain(..).map(|(index, mut destination)| async move {
         let remembered = destination.snapshot().map(|(_, hash)| *hash);
         let rules = destination.rules();
@@ -181,23 +181,23 @@ async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool
 }
 
 /// A scan that runs, and the places of the destinations that it is compared with.
-struct Scan {
-    running: JoinHandle<Result<Seen>>,
+struct RunningScan {
+    running: JoinHandle<Result<ScanResult>>,
     indices: Vec<usize>,
 }
 
-impl Scan {
-    fn start(asked: &Asked<'_>, destinations: &[(usize, Destination)], stop: Arc<Stop>) -> Result<Self> {
+impl RunningScan {
+    fn start(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)], stop: Arc<Stop>) -> Result<Self> {
         let sides = destinations.iter().enumerate().map(|(place, (_, destination))| side(place, destination));
         let mut sides = sides.collect::<Result<Vec<_>>>()?;
         let (source, mut options) = (asked.source.to_path_buf(), asked.options.clone());
         options.walk.own = own_below(&asked.machine.cache_dir, &source);
-        let progress = asked.report.progress.clone();
+        let progress = asked.control.progress.clone();
         let dumps = super::dumps::entries(&options.dumps);
-        let scan = move || -> Result<Seen> {
+        let scan = move || -> Result<ScanResult> {
             let root = Arc::new(Root::open_within(&source, &options.inner).map_err(|e| Error::local(&source, e))?);
             let names = Names::default();
-            let how = Comparing {
+            let how = Comparison {
                 root: &root,
                 names: &names,
                 walk: options.walk,
@@ -208,12 +208,12 @@ impl Scan {
             };
             let scanned = compare_all(&how, &mut sides)?;
             let tree_root = tree_root(&root, &names)?;
-            Ok(Seen { root, scanned, tree_root, sides })
+            Ok(ScanResult { root, scanned, tree_root, sides })
         };
         Ok(Self { running: tokio::task::spawn_blocking(scan), indices: destinations.iter().map(|(index, _)| *index).collect() })
     }
 
-    async fn end(self) -> Result<(Seen, Vec<usize>)> {
+    async fn end(self) -> Result<(ScanResult, Vec<usize>)> {
         let seen = self.running.await.map_err(|e| Error::local("the scan", std::io::Error::other(e)))?;
         Ok((seen?, self.indices))
     }
@@ -232,11 +232,11 @@ fn naming(destination: &Destination) -> Naming {
 }
 
 /// The scan of a run whose destinations are loaded; none if there are no destinations.
-async fn scan_all(asked: &Asked<'_>, destinations: &[(usize, Destination)]) -> Option<Result<(Seen, Vec<usize>)>> {
+async fn scan_all(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]) -> Option<Result<(ScanResult, Vec<usize>)>> {
     if destinations.is_empty() {
         return None;
     }
-    Some(match Scan::start(asked, destinations, Arc::clone(&asked.report.stop)) {
+    Some(match RunningScan::start(asked, destinations, Arc::clone(&asked.control.stop)) {
         Ok(scan) => scan.end().await,
         Err(error) => Err(error),
     })
@@ -244,7 +244,7 @@ async fn scan_all(asked: &Asked<'_>, destinations: &[(usize, Destination)]) -> O
 
 /// A scan that began before the destinations were looked at.
 struct Early {
-    scan: Scan,
+    scan: RunningScan,
     stop: Arc<Stop>,
     /// Passes on the user's wish to stop.
     passing_on: JoinHandle<()>,
@@ -252,7 +252,7 @@ struct Early {
 
 impl Early {
     /// Starts it if all destinations are remembered, and nothing was asked for that makes them doubtful.
-    fn start(asked: &Asked<'_>, destinations: &[(usize, Destination)]) -> Option<Self> {
+    fn start(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]) -> Option<Self> {
         let remembered = |(_, d): &(usize, Destination)| d.snapshot().is_some();
         let doubtful = asked.options.adopt || asked.options.start_over;
         if doubtful || destinations.is_empty() || !destinations.iter().all(remembered) {
@@ -260,8 +260,8 @@ impl Early {
         }
         let stop = Arc::new(Stop::default());
         // A cache that cannot be read is made anew by the look.
-        let scan = Scan::start(asked, destinations, Arc::clone(&stop)).ok()?;
-        let (user, own) = (Arc::clone(&asked.report.stop), Arc::clone(&stop));
+        let scan = RunningScan::start(asked, destinations, Arc::clone(&stop)).ok()?;
+        let (user, own) = (Arc::clone(&asked.control.stop), Arc::clone(&stop));
         let passing_on = tokio::spawn(async move {
             user.wait().await;
             own.interrupt();
@@ -269,7 +269,7 @@ impl Early {
         Some(Self { scan, stop, passing_on })
     }
 
-    async fn end(self) -> Result<(Seen, Vec<usize>)> {
+    async fn end(self) -> Result<(ScanResult, Vec<usize>)> {
         let ended = self.scan.end().await;
         self.passing_on.abort();
         ended

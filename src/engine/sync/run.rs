@@ -7,12 +7,12 @@ use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
 use crate::plan::Facts;
-use crate::transfer::{Feeds, Hub, Limit, Progress, Stop};
+use crate::transfer::{DumpStreams, Limit, Progress, SharedReader, Stop};
 
 /// What all destinations of a run have in common.
 pub struct Common {
     pub machine: Machine,
-    pub hub: Arc<Hub>,
+    pub shared_reader: Arc<SharedReader>,
     pub stop: Arc<Stop>,
     pub source: RelPath,
     pub tree_root: TreeRoot,
@@ -27,19 +27,19 @@ pub struct Common {
     pub window: u64,
     pub job: Option<String>,
     pub kind: Option<String>,
-    pub feeds: Arc<Feeds>,
+    pub dump_streams: Arc<DumpStreams>,
 }
 
 impl Common {
     /// One destination takes part no longer: the others do not wait for it.
     pub fn leave(&self, place: usize) {
-        self.hub.leave(place);
-        self.feeds.leave(place);
+        self.shared_reader.leave(place);
+        self.dump_streams.leave(place);
     }
 }
 
 /// One destination's part of a run.
-pub struct Part {
+pub struct DestinationRun {
     pub destination: Destination,
     /// Its place among the destinations.
     pub index: usize,

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::apply;
 use super::compare::tree_root;
 use super::owner::{Claimant, Owner};
-use super::planning::{Planned, verdict};
-use super::run::{Common, Part};
-use crate::engine::control::Report;
+use super::planning::{FinishedPlan, verdict};
+use super::run::{Common, DestinationRun};
+use crate::engine::control::RunControl;
 use crate::engine::destination::Destination;
 use crate::engine::machine::{Machine, PROGRAM};
 use crate::engine::outcome::{Outcome, SyncOutcome, finish};
@@ -25,7 +25,7 @@ use crate::model::{Change, Hash, KeepRules, RelPath, Time};
 use crate::plan::{Facts, Limits, judge};
 use crate::scan::{Names, Root};
 use crate::spool::{Reader, Writer};
-use crate::transfer::{Hub, Limit, Line};
+use crate::transfer::{Limit, Line, SharedReader};
 
 /// First line of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub struct Saving<'a> {
 }
 
 /// Writes a plan where the user wants it.
-pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &Planned, destination: &Destination) -> Result<()> {
+pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &FinishedPlan, destination: &Destination) -> Result<()> {
     let Saving { to, source, url, ref keep, scan_start } = *saving;
     let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
     let heading = Heading {
@@ -109,17 +109,17 @@ pub struct ApplyOptions {
 }
 
 /// Carries a saved plan out.
-pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report) -> SyncOutcome {
+pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl) -> SyncOutcome {
     let started = Instant::now();
     let mut outcome = Outcome::default();
-    let result = applied(machine, file, options, report, &mut outcome).await;
+    let result = applied(machine, file, options, control, &mut outcome).await;
     outcome.seconds = started.elapsed().as_secs_f64();
     finish(&mut outcome, result.err().as_ref());
     let exit = outcome.exit;
     SyncOutcome { destinations: vec![outcome], notes: Vec::new(), exit }
 }
 
-async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report: &Report, outcome: &mut Outcome) -> Result<()> {
+async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl, outcome: &mut Outcome) -> Result<()> {
     let mut rows = Reader::<Row>::open(file)?;
     let heading = match rows.next_line() {
         Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => *heading,
@@ -146,8 +146,8 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
     tokio::task::block_in_place(|| check_and_copy(&checked, rows, &spool))?;
     let common = Common {
         machine: machine.clone(),
-        hub: Arc::new(Hub::new(Arc::clone(&root), 1, 0)),
-        stop: Arc::clone(&report.stop),
+        shared_reader: Arc::new(SharedReader::new(Arc::clone(&root), 1, 0)),
+        stop: Arc::clone(&control.stop),
         source: heading.source.clone(),
         tree_root: tree_root(&root, &Names::default())?,
         scan_start: heading.scan_start,
@@ -160,12 +160,12 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, report:
         window: crate::engine::control::WINDOW,
         job: None,
         kind: None,
-        feeds: Arc::new(crate::transfer::Feeds::none()),
+        dump_streams: Arc::new(crate::transfer::DumpStreams::none()),
     };
-    let progress = report.progress.first().cloned().unwrap_or_default();
-    let mut part = Part { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
+    let progress = control.progress.first().cloned().unwrap_or_default();
+    let mut part = DestinationRun { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
     let result = apply::run(&common, &mut part, outcome).await;
-    outcome.bytes.read = common.hub.bytes_read();
+    outcome.bytes.read = common.shared_reader.bytes_read();
     outcome.requests = part.destination.backend.meter().requests();
     result
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::cache::{CacheReader, CacheWriter, KnownStamps};
-use super::chunker::{Cutter, Page};
+use super::chunker::{Chunker, PageChunk};
 use super::pack::{Pack, Packed};
 use crate::error::{Error, Result};
 use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Totals};
@@ -33,7 +33,7 @@ impl Step {
 
 /// The result.
 #[derive(Debug)]
-pub struct Woven {
+pub struct MergedManifest {
     pub packed: Packed,
     pub totals: Totals,
     /// Objects that the pages lie in, the new one among them.
@@ -41,11 +41,11 @@ pub struct Woven {
 }
 
 /// The weaving of one manifest. Steps come in order of their paths, each path once.
-pub struct Weave {
+pub struct ManifestMerge {
     base: CacheReader,
     cache: CacheWriter,
     pack: Pack,
-    cutter: Cutter,
+    cutter: Chunker,
     leaves: Vec<PageRef>,
     totals: Totals,
     /// Whether the base stands at the start of a block that was not opened yet.
@@ -57,7 +57,7 @@ pub struct Weave {
     opened: HashMap<Hash, PageRef>,
 }
 
-impl Weave {
+impl ManifestMerge {
     /// `retire` names objects whose pages are to be written anew.
     pub fn start(mut base: CacheReader, cache: &Path, pack: &Path, retire: Vec<Hash>) -> Result<Self> {
         let fresh_block = base.next_block()?.is_some();
@@ -65,7 +65,7 @@ impl Weave {
             base,
             cache: CacheWriter::create(cache)?,
             pack: Pack::create(pack)?,
-            cutter: Cutter::default(),
+            cutter: Chunker::default(),
             leaves: Vec::new(),
             totals: Totals::default(),
             fresh_block,
@@ -95,7 +95,7 @@ impl Weave {
     }
 
     /// Takes over what is left and ends. `inner` are the pages of references of the old manifest.
-    pub fn finish(mut self, inner: &[PageRef]) -> Result<Woven> {
+    pub fn finish(mut self, inner: &[PageRef]) -> Result<MergedManifest> {
         self.advance_to(None)?;
         if let Some(page) = std::mem::take(&mut self.cutter).finish() {
             self.end_page(&page, false)?;
@@ -106,7 +106,7 @@ impl Weave {
         objects.extend(packed.object);
         objects.sort();
         objects.dedup();
-        Ok(Woven { packed, totals: self.totals, objects })
+        Ok(MergedManifest { packed, totals: self.totals, objects })
     }
 
     /// Takes over everything before `path` (all that is left, if none).
@@ -170,7 +170,7 @@ impl Weave {
         }
     }
 
-    fn end_page(&mut self, page: &Page, cut: bool) -> Result<()> {
+    fn end_page(&mut self, page: &PageChunk, cut: bool) -> Result<()> {
         let same = self.opened.get(&Hash::of(&page.raw)).filter(|old| old.object.is_some_and(|o| !self.retire.contains(&o)));
         let page = match same {
             Some(old) => old.clone(),

@@ -33,13 +33,13 @@ struct Old {
     cache: PathBuf,
     own: Option<Hash>,
     inner: Vec<PageRef>,
-    woven: Woven,
+    woven: MergedManifest,
 }
 
 fn weave(dir: &Path, name: &str, old: Option<&Old>, steps: Vec<Step>) -> Old {
     let base = old.map_or_else(CacheReader::none, |o| CacheReader::open(&o.cache, o.own).unwrap());
     let cache = dir.join(format!("{name}.cache"));
-    let mut weave = Weave::start(base, &cache, &dir.join(format!("{name}.pack")), Vec::new()).unwrap();
+    let mut weave = ManifestMerge::start(base, &cache, &dir.join(format!("{name}.pack")), Vec::new()).unwrap();
     for step in steps {
         weave.step(step).unwrap();
     }
