@@ -46,7 +46,7 @@ impl FromArgs {
     /// The same, and by which calendar its snapshots are kept: the job's, else this machine's.
     pub fn url_and_zone(&self) -> Result<(String, Zone)> {
         let TargetRef { mut urls, job } = self.whence(false)?;
-        Ok((urls.swap_remove(0), job.map(|job| job.settings.keep.zone).unwrap_or_default()))
+        Ok((urls.swap_remove(0), job.map(|job| job.options.keep.zone).unwrap_or_default()))
     }
 
     /// What is worked on: of several destinations of a job one has to be named.

@@ -114,7 +114,6 @@ impl RunArgs {
                 exclude_caches: self.exclude_caches,
                 ..WalkOptions::default()
             },
-            inner: PathBuf::new(),
             checksum: self.checksum,
             adopt: self.adopt,
             start_over: self.start_over,
@@ -125,10 +124,7 @@ impl RunArgs {
             transfers: self.transfers,
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
-            job: None,
-            kind: None,
-            dumps: Vec::new(),
-            drift: Vec::new(),
+            ..SyncOptions::default()
         })
     }
 }

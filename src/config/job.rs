@@ -9,9 +9,7 @@ use offsite_backends::Initialize;
 
 use super::shape::Absent;
 use super::words::Command;
-use crate::model::KeepRules;
-use crate::plan::Limits;
-use crate::scan::Filter;
+use crate::engine::SyncOptions;
 
 /// Everything that `offsite run` does.
 #[derive(Debug, Clone)]
@@ -33,8 +31,6 @@ pub struct Job {
     pub kind: Option<String>,
     /// None for a job of dumps alone.
     pub source: Option<PathBuf>,
-    /// The end of it that is a subdirectory of the config's, in which no symlink is followed.
-    pub inner: PathBuf,
     /// The container volume that was found by its label and made this a job.
     pub volume: Option<String>,
     /// Of a source that is a container volume: where the volume lies, or why there is none to read.
@@ -45,7 +41,8 @@ pub struct Job {
     /// `"ignore"`: left out of every verb.
     pub ignored: bool,
     pub places: Vec<JobDestination>,
-    pub settings: JobSettings,
+    /// How it is synced; prices and dumps come in when it runs.
+    pub options: SyncOptions,
     pub hooks: Hooks,
     pub notify: Notify,
     pub profiles: Vec<(String, Profile)>,
@@ -137,22 +134,6 @@ pub enum Made {
 pub enum Told {
     Built,
     By(Command),
-}
-
-/// How a job is synced.
-#[derive(Debug, Clone)]
-pub struct JobSettings {
-    pub filter: Filter,
-    pub exclude_caches: bool,
-    pub one_file_system: bool,
-    pub checksum: bool,
-    pub adopt: bool,
-    pub keep: KeepRules,
-    pub limits: Limits,
-    /// Bytes a second.
-    pub limit_upload: Option<u64>,
-    pub limit_download: Option<u64>,
-    pub transfers: Option<usize>,
 }
 
 /// Commands around something.

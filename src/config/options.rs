@@ -2,19 +2,15 @@
 //!
 //! Owns their order and their defaults, which are those of the flags of `offsite sync`.
 
-use super::job::JobSettings;
 use super::resolve::ALL_TYPES;
 use super::scope::Scope;
 use super::shape::{JobShape, KeepShape, OptionsShape};
 use super::values;
 use super::words::{Either, Several, Word};
+use crate::engine::SyncOptions;
 use crate::error::{Error, Result};
 use crate::model::{KeepRules, Zone};
-use crate::plan::Limits;
 use crate::scan::Filter;
-
-/// What is kept where nothing is said, as with `offsite sync`: 30 days.
-const KEPT: u64 = 30 * 86_400;
 
 impl Scope<'_> {
     fn keep(&self, at: &[&str], shape: &KeepShape) -> Result<KeepRules> {
@@ -37,55 +33,44 @@ impl Scope<'_> {
         Ok(rules)
     }
 
-    pub fn settings(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<JobSettings> {
-        let mut settings = JobSettings {
-            filter: Filter::default(),
-            exclude_caches: false,
-            one_file_system: false,
-            checksum: false,
-            adopt: false,
-            keep: KeepRules { within: Some(KEPT), ..KeepRules::default() },
-            limits: Limits::default(),
-            limit_upload: None,
-            limit_download: None,
-            transfers: None,
-        };
+    /// How a job is synced.
+    pub fn options(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<SyncOptions> {
+        let mut to = SyncOptions { job: Some(name.to_owned()), kind: kind.map(str::to_owned), ..SyncOptions::default() };
         if let Some(keep) = &shape.keep {
-            settings.keep = self.keep(&["jobs", name, "keep"], keep)?;
+            to.keep = self.keep(&["jobs", name, "keep"], keep)?;
         }
         let mut rules = Vec::new();
         for types in [Some(ALL_TYPES), kind].into_iter().flatten() {
             if let Some(Either::Full(options)) = shape.options.get(types) {
-                self.apply(&["jobs", name, "options", types], options, &mut settings, &mut rules)?;
+                self.apply(&["jobs", name, "options", types], options, &mut to, &mut rules)?;
             }
         }
-        settings.filter = Filter::new(&rules, &[]).map_err(|what| self.parsed.error(&["jobs", name, "options"], what))?;
-        Ok(settings)
+        to.walk.filter = Filter::new(&rules, &[]).map_err(|what| self.parsed.error(&["jobs", name, "options"], what))?;
+        Ok(to)
     }
 
     /// What one object of options says, over what was said before.
-    fn apply(&self, at: &[&str], options: &OptionsShape, settings: &mut JobSettings, rules: &mut Vec<String>) -> Result<()> {
+    fn apply(&self, at: &[&str], options: &OptionsShape, to: &mut SyncOptions, rules: &mut Vec<String>) -> Result<()> {
         let at = |name| [at, &[name]].concat();
         rules.extend(self.rules(&at, &options.exclude, &options.include, &options.exclude_from)?);
-        let set = |to: &mut bool, value: Option<bool>| *to = value.unwrap_or(*to);
-        set(&mut settings.exclude_caches, options.exclude_caches);
-        set(&mut settings.one_file_system, options.one_file_system);
-        set(&mut settings.checksum, options.checksum);
-        set(&mut settings.adopt, options.adopt);
-        set(&mut settings.limits.allow_empty, options.allow_empty);
-        set(&mut settings.limits.take_over, options.take_over);
+        let set = |flag: &mut bool, value: Option<bool>| *flag = value.unwrap_or(*flag);
+        set(&mut to.walk.exclude_caches, options.exclude_caches);
+        set(&mut to.walk.one_file_system, options.one_file_system);
+        set(&mut to.checksum, options.checksum);
+        set(&mut to.adopt, options.adopt);
+        set(&mut to.limits.allow_empty, options.allow_empty);
+        set(&mut to.limits.take_over, options.take_over);
         if let Some(keep) = &options.keep {
-            settings.keep = self.keep(&at("keep"), keep)?;
+            to.keep = self.keep(&at("keep"), keep)?;
         }
-        let limits = &mut settings.limits;
+        let limits = &mut to.limits;
         limits.removals = self.value(&at("max_removals"), options.max_removals.as_ref(), values::share)?.unwrap_or(limits.removals);
         limits.rewrites = self.value(&at("max_rewrites"), options.max_rewrites.as_ref(), values::share)?.unwrap_or(limits.rewrites);
         limits.max_bytes = self.value(&at("max_bytes"), options.max_bytes.as_ref(), values::size)?.or(limits.max_bytes);
         limits.max_cost = self.value(&at("max_cost"), options.max_cost.as_ref(), values::dollars)?.or(limits.max_cost);
-        settings.limit_upload = self.value(&at("limit_upload"), options.limit_upload.as_ref(), values::rate)?.or(settings.limit_upload);
-        settings.limit_download =
-            self.value(&at("limit_download"), options.limit_download.as_ref(), values::rate)?.or(settings.limit_download);
-        settings.transfers = self.value(&at("transfers"), options.transfers.as_ref(), values::count)?.or(settings.transfers);
+        to.limit_upload = self.value(&at("limit_upload"), options.limit_upload.as_ref(), values::rate)?.or(to.limit_upload);
+        to.limit_download = self.value(&at("limit_download"), options.limit_download.as_ref(), values::rate)?.or(to.limit_download);
+        to.transfers = self.value(&at("transfers"), options.transfers.as_ref(), values::count)?.or(to.transfers);
         Ok(())
     }
 

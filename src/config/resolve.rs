@@ -15,6 +15,7 @@ use super::shape::{JobShape, Missing};
 use super::volumes::{self, FoundVolume};
 use super::words::Either;
 use super::{places, values};
+use crate::engine::SyncOptions;
 use crate::error::{Error, Result};
 
 /// An hour: what a hook may take unless the config says something else.
@@ -144,12 +145,11 @@ fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, fou
     Ok(Job {
         name: name.to_owned(),
         config: PathBuf::from(parsed.name()),
-        settings: scope.settings(name, shape, kind)?,
+        options: SyncOptions { inner: PathBuf::from(&subdirectory), ..scope.options(name, shape, kind)? },
         places: places_of(&scope, name, shape, &found, &subdirectory)?,
         volume: found.volume,
         kind: found.kind,
         source: source.map(PathBuf::from),
-        inner: PathBuf::from(&subdirectory),
         dumps: scope.dumps(name, shape)?,
         mounted: found.mounted,
         must_exist: shape.missing == Missing::Fail,

@@ -23,7 +23,6 @@ use crate::engine;
 use crate::engine::{Machine, Outcome, RunControl, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
-use crate::scan::WalkOptions;
 use crate::transfer::Stop;
 
 /// How a run is done.
@@ -288,40 +287,22 @@ impl<'a> Runner<'a> {
         Ok(dir)
     }
 
+    /// The job's own options, with what was said for this run alone and what only a run knows.
     fn options(&self, job: &Job, places: &[&JobDestination]) -> Result<SyncOptions> {
-        let mut settings = job.settings.clone();
-        let once = &self.how.once;
-        settings.limits.allow_empty |= job.source.is_none() || once.allow_empty;
-        settings.limits.take_over |= once.take_over;
-        settings.limits.removals = once.max_removals.unwrap_or(settings.limits.removals);
-        settings.limits.rewrites = once.max_rewrites.unwrap_or(settings.limits.rewrites);
-        settings.limits.max_bytes = once.max_bytes.or(settings.limits.max_bytes);
-        settings.limits.max_cost = once.max_cost.or(settings.limits.max_cost);
+        let (mut options, once) = (job.options.clone(), &self.how.once);
+        options.limits.allow_empty |= job.source.is_none() || once.allow_empty;
+        options.limits.take_over |= once.take_over;
+        options.limits.removals = once.max_removals.unwrap_or(options.limits.removals);
+        options.limits.rewrites = once.max_rewrites.unwrap_or(options.limits.rewrites);
+        options.limits.max_bytes = once.max_bytes.or(options.limits.max_bytes);
+        options.limits.max_cost = once.max_cost.or(options.limits.max_cost);
+        options.adopt |= once.adopt;
+        options.start_over = once.start_over;
         let named = places.iter().find_map(|place| place.price.clone());
-        let price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
-        Ok(SyncOptions {
-            walk: WalkOptions {
-                filter: settings.filter,
-                one_file_system: settings.one_file_system,
-                exclude_caches: settings.exclude_caches,
-                ..WalkOptions::default()
-            },
-            inner: job.inner.clone(),
-            checksum: settings.checksum,
-            adopt: settings.adopt || once.adopt,
-            start_over: once.start_over,
-            keep: settings.keep,
-            limits: settings.limits,
-            price: self.how.prices.get(&price_name).map_err(Error::Usage)?.clone(),
-            price_name,
-            transfers: settings.transfers,
-            limit_upload: settings.limit_upload,
-            limit_download: settings.limit_download,
-            job: Some(job.name.clone()),
-            kind: job.kind.clone(),
-            dumps: dumps::of(job),
-            drift: Vec::new(),
-        })
+        options.price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
+        options.price = self.how.prices.get(&options.price_name).map_err(Error::Usage)?.clone();
+        options.dumps = dumps::of(job);
+        Ok(options)
     }
 }
 

@@ -34,7 +34,7 @@ pub fn lacking(job: &Job) -> Result<Option<String>> {
         Some(Err(Lack::Unasked(why))) => return Err(Error::Command(why.clone())),
         Some(Err(Lack::Missing(why))) => why.clone(),
         Some(Ok(root)) if !root.is_dir() => return Err(Error::Command(unseen(root))),
-        _ => match job.source.as_ref().map(|source| Root::open_within(source, &job.inner)) {
+        _ => match job.source.as_ref().map(|source| Root::open_within(source, &job.options.inner)) {
             None | Some(Ok(_)) => return Ok(None),
             Some(Err(_)) if job.source.as_ref().is_some_and(|source| source.is_file()) => {
                 return Err(Error::Command(format!("the source {} is no directory", job.shown_source())));

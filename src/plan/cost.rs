@@ -39,6 +39,24 @@ pub struct Price {
     pub note: Option<String>,
 }
 
+impl Default for Price {
+    /// Nothing costs anything.
+    fn default() -> Self {
+        Self {
+            put_per_1k: 0.0,
+            get_per_1k: 0.0,
+            storage_gb_month: 0.0,
+            gb: decimal(),
+            egress_gb: 0.0,
+            as_of: String::new(),
+            source: String::new(),
+            confidence: String::new(),
+            class: None,
+            note: None,
+        }
+    }
+}
+
 fn decimal() -> u64 {
     1_000_000_000
 }

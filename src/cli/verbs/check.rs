@@ -41,7 +41,7 @@ pub struct CheckArgs {
 
 pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
     let (url, job) = args.from.only()?;
-    let zone = job.map(|job| job.settings.keep.zone).unwrap_or_default();
+    let zone = job.map(|job| job.options.keep.zone).unwrap_or_default();
     let options = CheckOptions {
         at: args.at.map(|at| engine::at_in(&zone, &at)),
         read_data: args.read_data,

@@ -52,8 +52,8 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
     let (url, job) = args.from.only()?;
     if let Some(job) = job {
         rules = match rules.is_empty() {
-            true => job.settings.keep,
-            false => KeepRules { zone: job.settings.keep.zone, ..rules },
+            true => job.options.keep,
+            false => KeepRules { zone: job.options.keep.zone, ..rules },
         };
     }
     rules.zone = args.keep_zone.unwrap_or(rules.zone);

@@ -132,7 +132,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     let profile = args.profile(job.as_ref())?;
     let (machine, _makeshift) = context.machine_to_read()?;
     let mut options = args.options(profile.as_ref(), &machine.host)?;
-    let zone = job.as_ref().map(|job| job.settings.keep.zone.clone()).unwrap_or_default();
+    let zone = job.as_ref().map(|job| job.options.keep.zone.clone()).unwrap_or_default();
     options.at = options.at.map(|at| engine::at_in(&zone, &at));
     let mut left = urls.iter();
     let (outcome, control) = loop {

@@ -7,7 +7,10 @@ use crate::plan::{Limits, Price};
 use crate::scan::WalkOptions;
 use crate::transfer::Dump;
 
-/// How to sync.
+/// What is kept where nothing is said, in seconds: 30 days.
+const KEPT: u64 = 30 * 86_400;
+
+/// How to sync. A flag and a key of the config set the same field; the defaults here are those of both.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
     pub walk: WalkOptions,
@@ -32,4 +35,27 @@ pub struct SyncOptions {
     pub dumps: Vec<Dump>,
     /// Destinations that are not as the config declares them, by the URL given, and what differs.
     pub drift: Vec<(String, String)>,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            walk: WalkOptions::default(),
+            inner: PathBuf::new(),
+            checksum: false,
+            adopt: false,
+            start_over: false,
+            keep: KeepRules { within: Some(KEPT), ..KeepRules::default() },
+            limits: Limits::default(),
+            price: Price::default(),
+            price_name: "none".to_owned(),
+            transfers: None,
+            limit_upload: None,
+            limit_download: None,
+            job: None,
+            kind: None,
+            dumps: Vec::new(),
+            drift: Vec::new(),
+        }
+    }
 }
