@@ -3,6 +3,8 @@
 //! Owns the list of its parts: `store.rs` the data plane, `names.rs` names and what is refused,
 //! `tree.rs` metadata, links and holes, `measure.rs` a measurement that is run by hand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "file/measure.rs"]
 mod measure;
 #[path = "file/names.rs"]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use offsite::engine::RunControl;
 use offsite::transfer::{Phase, Progress};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::global::Global;
 use super::render::{count, place, size};
@@ -66,7 +67,7 @@ impl Drop for Bars {
 
 fn draw(screen: &Screen, runs: &[(String, Arc<Progress>)], ended: &Receiver<()>) {
     let style = ProgressStyle::with_template(LOOK).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let widest = runs.iter().map(|(name, _)| width(name)).max().unwrap_or(0).min(40);
+    let widest = runs.iter().map(|(name, _)| name.width()).max().unwrap_or(0).min(40);
     let mut bars = Vec::new();
     for (name, progress) in runs {
         let bar = screen.bars.add(ProgressBar::no_length().with_style(style.clone()));
@@ -129,7 +130,7 @@ fn fitted(room: usize, pieces: &[(u8, String)]) -> String {
     let mut left = room + GAP.len();
     for index in by_rank {
         let text = &pieces[index].1;
-        let needs = width(text) + GAP.len();
+        let needs = text.width() + GAP.len();
         let may_be_cut = index + 1 == pieces.len() && left >= WORTH;
         if needs <= left {
             shown[index] = Some(text.clone());
@@ -145,15 +146,6 @@ fn fitted(room: usize, pieces: &[(u8, String)]) -> String {
 
 fn columns() -> usize {
     rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col)).filter(|n| *n > 0).unwrap_or(COLUMNS)
-}
-
-/// How many columns a text takes at the most.
-fn width(text: &str) -> usize {
-    text.chars().map(columns_of).sum()
-}
-
-fn columns_of(c: char) -> usize {
-    if c.is_ascii() || c == '…' { 1 } else { 2 }
 }
 
 /// Plain lines, for logs and pipes.
@@ -189,15 +181,15 @@ fn files(progress: &Progress) -> String {
 
 /// The end of a name says more than its beginning.
 fn shortened(name: &str, room: usize) -> String {
-    if width(name) <= room {
-        return format!("{name}{}", " ".repeat(room - width(name)));
+    if name.width() <= room {
+        return format!("{name}{}", " ".repeat(room - name.width()));
     }
     let (mut tail, mut left) = (name.len(), room.saturating_sub(1));
     for (index, c) in name.char_indices().rev() {
-        if columns_of(c) > left {
+        if c.width().unwrap_or(0) > left {
             break;
         }
-        left -= columns_of(c);
+        left -= c.width().unwrap_or(0);
         tail = index;
     }
     format!("…{}", &name[tail..])
@@ -223,7 +215,7 @@ mod tests {
         progress.set_current(&"a/path/of/日本語/some-length-".repeat(4).as_str().into());
         for room in 20..220 {
             let line = fitted(room, &moving(&bar, shortened("s3://bucket/a/long/prefix", room / 3), &progress));
-            assert!(width(&line) <= room, "{room}: {line}");
+            assert!(line.width() <= room, "{room}: {line}");
             assert!(room < 40 || line.contains("of 80.0 GiB"), "{room}: {line}");
             assert!(room < 60 || line.contains("ETA"), "{room}: {line}");
         }

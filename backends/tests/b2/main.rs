@@ -4,6 +4,8 @@
 //!
 //! Each test makes an application key of its own: the emulator counts and breaks the calls of one key.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod keys;
 mod large;
 mod make;

@@ -4,6 +4,8 @@
 //! `OFFSITE_CONFORMANCE_CASE` runs only the cases whose name contains it. `OFFSITE_STORES_MD` names the
 //! page whose rows are brought up to date with what was found (`integration/conformance --write` does that for all).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "opendal")]
 mod azure;
 mod b2;

@@ -3,6 +3,8 @@
 //! `OFFSITE_PROMISED` names `s3`: a server that was promised and is missing fails.
 //! `OFFSITE_TEST_S3_MAKE` says which make of server it is, for what one of them cannot do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod control;
 mod data;
 mod fake;

@@ -3,6 +3,8 @@
 //! Without that variable the tests of a server pass without doing anything, unless `OFFSITE_PROMISED` names
 //! `sftp`: a server that was promised and is missing fails.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 mod lost;
 mod refusals;
 mod tree;

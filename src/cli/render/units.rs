@@ -7,6 +7,7 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 use offsite::model::{Calendar, Time};
 use offsite::plan::Estimate;
 use offsite_backends::Requests;
+use unicode_width::UnicodeWidthStr;
 
 /// `4.5 MiB`.
 pub fn size(bytes: u64) -> String {
@@ -108,15 +109,16 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     // A line break in a cell would be a row that somebody else made.
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| crate::cli::clean::clean(cell)).collect()).collect();
     let width = |column: usize| {
-        let heading = headings[column].trim_start_matches('>').chars().count();
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0).max(heading)
+        let heading = headings[column].trim_start_matches('>').width();
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0).max(heading)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let cells =
-            cells.iter().zip(&widths).zip(headings).map(|((cell, width), heading)| {
-                if heading.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
+        let cells = cells.iter().zip(&widths).zip(headings).map(|((cell, width), heading)| {
+            // Not by characters: a Chinese one takes two columns, an accent of its own none.
+            let room = " ".repeat(width.saturating_sub(cell.width()));
+            if heading.starts_with('>') { format!("{room}{cell}") } else { format!("{cell}{room}") }
+        });
         let mut line = cells.collect::<Vec<_>>().join("  ");
         line.truncate(line.trim_end().len());
         line.push('\n');
@@ -141,6 +143,13 @@ mod tests {
         assert_eq!(size((1 << 20) - 1), "1.0 MiB");
         assert_eq!([count(0), count(999), count(10_233), count(1_000_000)].join("|"), "0|999|10,233|1,000,000");
         assert_eq!([seconds(3.12), seconds(125.0), seconds(3780.0)].join("|"), "3.1 s|2 min 5 s|1 h 3 min");
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_whatever_the_names() {
+        let rows = [["備份", "1"], ["e\u{301}t", "22"]].map(|row| row.map(str::to_owned).to_vec());
+        let text = table(&["name", ">n"], &rows);
+        assert_eq!(text, "name   n\n備份   1\ne\u{301}t    22\n");
     }
 
     #[test]
