@@ -1,7 +1,7 @@
-//! offsite keeps directories offsite: a plain mirror with history, diffed against a manifest.
+//! offsite backs up directories as plain mirrors with history, using a manifest to find differences.
 //!
 //! The library is the engine; `main.rs` adds the command line. Data flows
-//! scan → diff → plan → guard → transfer → commit → tidy (`engine/`), over the plain data of `model/`.
+//! scan → diff → plan → guard → transfer → commit → cleanup (`engine/`), over the plain data of `model/`.
 
 pub mod config;
 pub mod containers;

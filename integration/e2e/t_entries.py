@@ -37,7 +37,7 @@ def by_sftp(case, place: Path, name: str) -> str:
 
 
 def refused(outcome: dict) -> list[str]:
-    return sorted(problem["path"] for problem in outcome["unread"] if "the destination did not take it" in problem["problem"])
+    return sorted(problem["path"] for problem in outcome["unread"] if "the destination refused it" in problem["problem"])
 
 
 @test(local=True)

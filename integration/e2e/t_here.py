@@ -80,7 +80,7 @@ def a_full_target_of_a_pull(case):
         big(case.source / f"{index}.bin", 600_000, seed=index)
     case.sync(str(case.dir / "copy"))
     ran = case.run("pull", case.dir / "copy", disk / "out", code=None)
-    check(ran.code != 0 and "the pull takes 3600000 bytes more" in ran.err, f"it is not seen beforehand that there is no room: {ran}")
+    check(ran.code != 0 and "the restore needs 3600000 more bytes" in ran.err, f"it is not seen beforehand that there is no room: {ran}")
     same(list((disk / "out").glob("*")), [], "what was written to a disk that is too small")
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
     case.run("pull", case.dir / "copy", disk / "out")
@@ -93,7 +93,7 @@ def a_full_cache(case):
     for index in range(2500):
         write(case.source, f"tree-{index % 20}/{'name-' * 20}{index}", b"%d" % index)
     small = {"OFFSITE_CACHE_DIR": str(disk / "cache")}
-    case.run("sync", case.source, case.url(), env=small, code=1).says("no space left", "OFFSITE_CACHE_DIR")
+    case.run("sync", case.source, case.url(), env=small, code=1).says("make room on the disk of the cache", "OFFSITE_CACHE_DIR")
     subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
     case.sync(case.url(), env=small)
     case.pull(case.url())

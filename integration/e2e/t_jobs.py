@@ -42,7 +42,7 @@ def jobs_a_dump_is_streamed(case):
     check("big.sql" in str(ran), ran)
     case.run("pull", case.url(), case.dir / "again")
     same((case.dir / "again" / "big.sql").read_bytes() == big.read_bytes(), True, "the last good dump is there")
-    case.run("status", case.url(), code=1).says("the last run was failed")
+    case.run("status", case.url(), code=1).says("the last run failed")
     case.json("run", "--config", config(case, source=str(case.source), dumps=good))
     case.run("status", case.url(), "--max-age", "1h")
     case.run("check", case.url())

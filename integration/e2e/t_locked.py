@@ -45,7 +45,7 @@ def stays_as_long_as_locked(case, url: str) -> None:
     three_states(case, url)
     found = locked(case, url)
     same((found["snapshots"], found["contents"]), (2, 0), "what is locked")
-    case.run("prune", url, "--keep-last", "1", "--dry-run").says("due to go, and locked by the store", "snapshots 2")
+    case.run("prune", url, "--keep-last", "1", "--dry-run").says("expired, but locked by the store", "snapshots 2")
     all_states(case, url)
     # A run that loses nothing by it: it says the same, and is no failure.
     write(case.source, "changing.txt", b"state 4")

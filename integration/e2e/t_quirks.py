@@ -239,11 +239,11 @@ def encryption_is_declared(case):
     for mark in (case.dir / "cache" / "jobs").glob("*.made"):
         os.utime(mark, (old, old))
     for _ in range(2):
-        case.run("run", "--config", config).says("no longer as", "encryption is `off`, not `store`")
-        case.run("status", "--config", config).says("no longer as", "encryption is `off`, not `store`")
+        case.run("run", "--config", config).says("differs from `initialize`", "encryption is `off`, not `store`")
+        case.run("status", "--config", config).says("differs from `initialize`", "encryption is `off`, not `store`")
     case.run("init", "--config", config)
     for verb in ("run", "status"):
-        check("no longer as" not in str(case.run(verb, "--config", config)), f"{verb} tells of drift that was mended")
+        check("differs from `initialize`" not in str(case.run(verb, "--config", config)), f"{verb} tells of drift that was mended")
 
 
 @test("rclone-s3")

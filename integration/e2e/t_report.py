@@ -24,7 +24,7 @@ def a_report_agrees_with_the_bucket(case):
         same((seen["counted"], seen["exit"]), ("listing", 0), "a place with several destinations")
         rows = {row["url"].split("/all")[-1].lstrip("/"): row for row in seen["rows"]}
         same(sorted(rows), ["", "one", "teams/two"], "rows")
-        same((rows[""]["nobodys"], rows[""]["content"]), (True, {"objects": 1, "bytes": 777}), "what is nobody's")
+        same((rows[""]["nobodys"], rows[""]["content"]), (True, {"objects": 1, "bytes": 777}), "what is not offsite's")
         for name in ("one", "teams/two"):
             keys, row = case.keys(f"all/{name}", bucket), rows[name]
             content = {k: v for k, v in keys.items() if not k.startswith(".offsite/")}
@@ -39,7 +39,7 @@ def a_report_agrees_with_the_bucket(case):
             same(len(manifest["rows"][0]["trend"]), 2, "points of the trend")
         same(rows["one"]["unfinished_uploads"]["objects"], 1, "unfinished uploads")
         check(rows["one"]["cost"]["month"] > 0, rows["one"]["cost"])
-        case.run("report", case.url("all", bucket=bucket), urls["all/one"], "--list").says("nobody's", "unfinished")
+        case.run("report", case.url("all", bucket=bucket), urls["all/one"], "--list").says("not offsite's", "unfinished")
 
 
 @test("seaweedfs")  # moto drops a connection now and then, and a retry counts

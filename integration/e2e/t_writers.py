@@ -65,7 +65,7 @@ def a_dead_writers_lease(case):
     os.kill(first.pid, signal.SIGKILL)
     case.end(first)
     other = {"OFFSITE_CACHE_DIR": str(case.dir / "other")}
-    case.run("sync", case.source, case.url(), env=other, code=1).says("is writing there", "runs out in")
+    case.run("sync", case.source, case.url(), env=other, code=1).says("has been writing there", "expires in")
     proxy = broken(case)
     proxy.change = shift_clock(60)
     case.run("sync", case.source, case.url(port=proxy.port), env=other, code=1)
@@ -94,7 +94,7 @@ def many_writers_race(case):
     won = [source for source, ran in ended if ran.code == 0]
     check(won, f"nobody won: {[str(r) for _, r in ended]}")
     for _, ran in ended:
-        check(ran.code in (0, 1) and (ran.code == 0 or "again" in ran.err or "is writing there" in ran.err), ran)
+        check(ran.code in (0, 1) and (ran.code == 0 or "again" in ran.err or "has been writing there" in ran.err), ran)
     case.pull(case.url())
     check((case.dir / "out/who.txt").read_bytes() in [b"%d" % sources.index(s) for s in won], "what came back is nobody's")
     numbers = [s["number"] for s in case.json("snapshots", case.url())["snapshots"]]

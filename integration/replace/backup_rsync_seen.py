@@ -62,7 +62,7 @@ def hooks(s: Story, b) -> None:
     s.feature("initialize runs before every run", made and made[0]["hook"] == "initialize" and made[0]["code"] == 0, "a directory that is gone is made again by it; the command now gets words, not a split line")
     broken = b.go("vdrupal", "--set", "REMOTESERVER=nowhere.invalid", code=1)
     results = {found["job"]: found["result"] for found in broken["jobs"]}
-    s.feature("initialize that fails", results["remote-files"] == "failed" and "initialize command failed" in one(broken, "remote-files")["destinations"][0]["error"], "nothing is sent there now; the old script ran on")
+    s.feature("initialize that fails", results["remote-files"] == "failed" and "`initialize` command failed" in one(broken, "remote-files")["destinations"][0]["error"], "nothing is sent there now; the old script ran on")
     others = {name: result for name, result in results.items() if name != "remote-files"}
     s.feature("a backup that fails does not stop the others, and is seen", broken["exit"] == 1 and set(others.values()) == {"done"}, "mended: the old exit code was that of the last")
 
@@ -111,11 +111,11 @@ def defects(s: Story, b, old: dict[str, str], first: dict[str, dict]) -> None:
     s.feature("4. no TYPE", "--type" in untyped, "refused before anything runs; it ran with `//` in paths")
     cached = [key for key in b.in_bucket() if "/shop/" in key]
     s.feature("5. rsync's flags for gsutil", "Incorrect option" in old["vsite"] and cached == ["docker-volume/shop/files/logo.svg"], "they mean what they mean to rsync; the volume was never in the bucket before")
-    page = "".join((Path(__file__).parents[2] / "docs" / name).read_text() for name in ("jobs.md", "containers.md"))
+    page = "".join((Path(__file__).parents[2] / "docs" / name).read_text() for name in ("jobs.md", "hooks.md", "dumps.md", "schedule.md", "containers.md"))
     schema = json.loads(s.offsite("config", "schema", quiet=True).stdout)
     keys = sorted({key for part in ("JobShape", "DestinationShape", "KeepShape", "NotifyShape") for key in schema.get("$defs", {}).get(part, {}).get("properties", {})} | set(schema["properties"]) - {"$schema"})
     silent = [key for key in keys if f"`{key}`" not in page and f'"{key}"' not in page]
-    s.feature("6. half of it is not documented", len(keys) > 5 and not silent, f"docs/jobs.md and docs/containers.md have each of the {len(keys)} keys of the schema" if not silent else f"no page has {silent}")
+    s.feature("6. half of it is not documented", len(keys) > 5 and not silent, f"the pages about jobs have each of the {len(keys)} keys of the schema" if not silent else f"no page has {silent}")
     code = b.local / "code/acme/web"
     s.feature("quotes reached the program", (code / "tmp").is_dir() and not (code / "tmp/session").exists(), "/tmp is left out now; the directory that came over by mistake stays, foreign")
     s.feature("`rsync -d` took the top only", (code / "core/lib/a.php").is_file(), "everything below is there")

@@ -117,7 +117,7 @@ def flags(s: Story) -> None:
     notes = {kind: " ".join(note["text"] for note in found["notes"] if note["kind"] == kind) for kind in ("different", "to_do", "left_out")}
     url = found["config"]["destinations"]["x"]["url"]
     s.feature("--endpoint-url, --region, --profile", url == "s3://acme/x?endpoint=https://s3.example&region=eu-west-1&profile=p", "in the URL")
-    s.feature("--delete, --no-follow-symlinks", "no --delete" not in notes["different"] and "followed symlinks" not in notes["different"], "what offsite always does")
+    s.feature("--delete, --no-follow-symlinks", "without --delete" not in notes["different"] and "followed symlinks" not in notes["different"], "what offsite always does")
     s.feature("flags that offsite needs none for", all(flag.split()[0] in notes["different"] for flag in NEEDLESS), ", ".join(flag.split()[0] for flag in NEEDLESS))
     s.feature("every other flag is named by the import", all(flag.split()[0] in notes["left_out"] + notes["to_do"] for flag in [*BY_BUCKET, *LEFT_OUT]), f"{len(BY_BUCKET) + len(LEFT_OUT)} of them")
     for flag, instead in {**BY_BUCKET, **NOT_HAD}.items():

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use super::global::Global;
 use super::verbs;
 
-/// Keeps directories offsite: a plain mirror with history, diffed against a manifest
+/// Back up directories to disks, buckets and servers as plain mirrors with history
 #[derive(Debug, Parser)]
 #[command(name = "offsite", version, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -23,41 +23,41 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Bring one or more destinations up to date with a directory
+    /// Back up a directory to one or more destinations
     Sync(verbs::sync::SyncArgs),
-    /// Run the jobs of the config
+    /// Run the jobs in the config
     Run(verbs::run::RunJobsArgs),
-    /// Bring a snapshot, or a part of it, into a directory
+    /// Restore a snapshot, or a part of it, into a directory
     Pull(verbs::pull::PullArgs),
-    /// Say what a sync would do, send and cost; write nothing there
+    /// Preview a sync: changes, upload size, cost
     Plan(verbs::plan::PlanArgs),
-    /// Carry out a saved plan, if everything is still as it was planned
+    /// Carry out a saved plan, if nothing has changed since
     Apply(verbs::apply::ApplyArgs),
-    /// Say what destinations and buckets hold, how they grow and what they cost
+    /// Show size, growth and cost of destinations and buckets
     Report(verbs::report::ReportArgs),
-    /// Say how old the last run of each job is and how it ended
+    /// Show the age and result of each job's last run
     Status(verbs::status::StatusArgs),
     /// List the snapshots of a destination
     Snapshots(verbs::snapshots::SnapshotsArgs),
-    /// List what a snapshot holds
+    /// List the files of a snapshot
     Ls(verbs::ls::LsArgs),
-    /// List what differs between two snapshots
+    /// List the differences between two snapshots
     Diff(verbs::diff::DiffArgs),
-    /// List when a path changed
+    /// List the snapshots in which a path changed
     History(verbs::history::HistoryArgs),
-    /// Write a file's content to standard output
+    /// Print a file of a snapshot
     Cat(verbs::cat::CatArgs),
-    /// Compare what lies at a destination with its manifests
+    /// Verify a destination against its snapshots
     Check(verbs::check::CheckArgs),
-    /// Send again what a check found missing or damaged, as far as the source has it
+    /// Send missing or damaged files again from the source
     Repair(verbs::repair::RepairArgs),
-    /// Make a destination ready as declared, or say where it is not
+    /// Create and configure a destination, or check it for drift
     Init(verbs::init::InitArgs),
-    /// Let old snapshots go, and the contents only they hold
+    /// Delete old snapshots and the data that only they need
     Prune(verbs::prune::PruneArgs),
-    /// Check the config, print its schema, or make one of what another system has
+    /// Check the config, print its schema, or import another tool's
     Config(verbs::config::ConfigVerbArgs),
-    /// Have the jobs run by a timer: install, show, remove
+    /// Run the jobs on a timer: install, show, remove
     Schedule(verbs::schedule::ScheduleArgs),
     /// Print the completion script for a shell
     Completions(verbs::completions::CompletionsArgs),
@@ -68,10 +68,10 @@ pub enum Verb {
 
 /// The help page shows the verbs in this order.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Move", &["sync", "run", "pull", "plan", "apply"]),
-    ("Look", &["report", "status", "snapshots", "ls", "diff", "history", "cat"]),
-    ("Trust", &["check", "repair"]),
-    ("Keep", &["init", "prune"]),
+    ("Back up and restore", &["sync", "run", "pull", "plan", "apply"]),
+    ("Inspect", &["report", "status", "snapshots", "ls", "diff", "history", "cat"]),
+    ("Verify", &["check", "repair"]),
+    ("Maintain", &["init", "prune"]),
     ("Set up", &["config", "schedule", "completions"]),
 ];
 
@@ -82,8 +82,8 @@ Example:
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 usage; 3 committed, but some files could not be read,
-kept changing, or were not taken by the destination; 4 refused by the guard; 130 interrupted.
-`offsite VERB --help` says more about a verb.";
+kept changing, or were refused by the destination; 4 refused by the guard; 130 interrupted.
+Run `offsite VERB --help` for the options of a verb.";
 
 /// The whole command line, with its help page.
 pub fn command() -> clap::Command {

@@ -10,17 +10,16 @@ use offsite::error::{Error, Result};
 
 /// Which config, and what is filled in.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Config")]
 pub struct ConfigArgs {
-    /// The config file (default: $OFFSITE_CONFIG, else ./offsite.json, ~/.config/offsite/offsite.json,
+    /// The config file (default: $OFFSITE_CONFIG, then ./offsite.json, ~/.config/offsite/offsite.json,
     /// /etc/offsite/offsite.json)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Config")]
     config: Option<PathBuf>,
-    /// The type, for jobs that tell types apart
-    #[arg(long = "type", value_name = "TYPE")]
+    /// The type, for jobs that have types
+    #[arg(long = "type", value_name = "TYPE", help_heading = "Config")]
     kind: Option<String>,
     /// A value for $NAME in the config; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, help_heading = "Config")]
     set: Vec<(String, String)>,
 }
 
@@ -59,7 +58,7 @@ impl ConfigArgs {
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
             match job.unknown() {
                 Some(Lack::Unasked(why)) => {
-                    let advice = "; a volume's places are known without it: --set VOLUME=NAME, and --type";
+                    let advice = "; to do without it, name the volume: --set VOLUME=NAME, and --type";
                     return Err(Error::Command(format!("job {}: {why}{advice}", job.shown())));
                 }
                 Some(Lack::Missing(why)) if job.must_exist => return Err(Error::Command(format!("job {}: {why}", job.shown()))),
@@ -92,6 +91,6 @@ impl ConfigArgs {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if config::is_name(name) => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("`{text}` is no NAME=VALUE")),
+        _ => Err(format!("`{text}` is not of the form NAME=VALUE")),
     }
 }

@@ -12,15 +12,15 @@ use offsite::scan::Filter;
 /// The flags as clap knows them.
 #[derive(Debug, Args)]
 struct Flags {
-    /// Leave out what matches, in gitignore's syntax; repeatable (default: nothing). Of --exclude, --include
-    /// and --exclude-from the last rule that matches wins
-    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "What to leave out")]
+    /// Exclude files that match this pattern, in gitignore's syntax; repeatable. Of --exclude, --include
+    /// and --exclude-from, the last rule that matches wins
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Filters")]
     exclude: Vec<String>,
-    /// Take what matches after all, in gitignore's syntax; repeatable
-    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "What to leave out")]
+    /// Include files that match this pattern after all, in gitignore's syntax; repeatable
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = "Filters")]
     include: Vec<String>,
-    /// Read rules from a file in gitignore's syntax; repeatable
-    #[arg(long, value_name = "FILE", help_heading = "What to leave out")]
+    /// Read exclude patterns from this file, in gitignore's syntax; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "Filters")]
     exclude_from: Vec<PathBuf>,
 }
 
@@ -106,7 +106,7 @@ impl Only {
         for value in values {
             let path = value.trim_start_matches("./").trim_start_matches('/');
             if path.is_empty() || path == "." {
-                return Err(Error::Usage(format!("--only `{value}` names no path inside the tree; write docs/ or '*.txt'")));
+                return Err(Error::Usage(format!("--only `{value}` is not a path inside the tree; write docs/ or '*.txt'")));
             }
             if value.contains(['*', '?', '[', '\\', '{']) {
                 anywhere = true;

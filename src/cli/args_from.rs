@@ -15,7 +15,7 @@ use super::args_config::ConfigArgs;
 /// Something that was synced to.
 #[derive(Debug, Args)]
 pub struct FromArgs {
-    /// What was synced to: a URL or path, or a job of the config, JOB or JOB@DESTINATION
+    /// A destination: a URL or path, or a job of the config as JOB or JOB@DESTINATION
     #[arg(value_name = "FROM")]
     from: String,
     #[command(flatten)]
@@ -53,12 +53,9 @@ impl FromArgs {
     pub fn only(&self) -> Result<(String, Option<Job>)> {
         let TargetRef { mut urls, job } = self.whence(false)?;
         match (&job, urls.len()) {
-            (Some(job), 2..) => Err(Error::Usage(format!(
-                "job {} goes to several destinations; say which, as {}@NAME: {}",
-                job.shown(),
-                job.name,
-                names(job)
-            ))),
+            (Some(job), 2..) => {
+                Err(Error::Usage(format!("job {} has several destinations; name one as {}@NAME: {}", job.shown(), job.name, names(job))))
+            }
             _ => Ok((urls.swap_remove(0), job)),
         }
     }
@@ -86,11 +83,11 @@ impl FromArgs {
         let mut jobs = self.config.plan(&[name.to_owned()])?.jobs;
         if jobs.len() > 1 {
             let volumes = jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
-            return Err(Error::Usage(format!("job {name} is several volumes; say which with --set VOLUME=…: {volumes}")));
+            return Err(Error::Usage(format!("job {name} has several volumes; name one with --set VOLUME=…: {volumes}")));
         }
         let Some(job) = jobs.pop() else { return Ok(TargetRef::plain(&self.from)) };
         if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
-            return Err(Error::Usage(format!("job {}: {why}; say which volume with --set VOLUME=…", job.shown())));
+            return Err(Error::Usage(format!("job {}: {why}; name the volume with --set VOLUME=…", job.shown())));
         }
         if job.ignored {
             return Err(Error::Usage(format!("job {}: the config says \"ignore\" for this type, so it has no destinations", job.shown())));
@@ -100,9 +97,9 @@ impl FromArgs {
         match urls.is_empty() {
             true => Err(Error::Usage(match names(&job) {
                 none if none.is_empty() => {
-                    format!("the destinations of job {} have no names; give them some below `destinations`", job.shown())
+                    format!("the destinations of job {} have no names; name them under `destinations`", job.shown())
                 }
-                known => format!("job {} goes to no such destination; known are {known}", job.shown()),
+                known => format!("job {} has no such destination; its destinations are {known}", job.shown()),
             })),
             false => Ok(TargetRef { urls, job: Some(job) }),
         }

@@ -18,49 +18,49 @@ use offsite::config::values;
 /// Source, destinations and how.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The directory to read
+    /// The directory to back up
     #[arg(value_name = "SOURCE")]
     pub source: PathBuf,
-    /// Where to: s3://bucket/prefix[?endpoint=…&region=…], file:///path or a path; one or more
+    /// Where to back it up: a path, or a URL such as s3://bucket/prefix, gs://bucket/prefix, b2://bucket/prefix or
+    /// sftp://user@host/path; one or more
     #[arg(value_name = "DESTINATION", required = true)]
     pub destinations: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Of a directory with a CACHEDIR.TAG keep only that tag
-    #[arg(long, help_heading = "What to leave out")]
+    /// Back up only the tag of a directory with a CACHEDIR.TAG
+    #[arg(long, help_heading = "Filters")]
     exclude_caches: bool,
     /// Stay on the source's file system
-    #[arg(long, help_heading = "What to leave out")]
+    #[arg(long, help_heading = "Filters")]
     one_file_system: bool,
-    /// Read every file and compare contents (default: only files whose size, times or inode moved)
+    /// Read every file and compare contents (default: only files whose size, times or inode changed)
     #[arg(long)]
     checksum: bool,
-    /// Take over what lies there already and is the same, instead of sending it again
+    /// Use identical files that are already at the destination instead of sending them again
     #[arg(long)]
     adopt: bool,
-    /// Take a destination that was emptied since the last run for a new one (default: refuse)
+    /// Treat an emptied destination as new (default: refuse)
     #[arg(long)]
     start_over: bool,
-    /// Send at most so many bytes a second, all destinations together: 500K, 10M, by 1024 (default: no limit)
+    /// Upload at most this many bytes a second to all destinations together: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
-    /// Read at most so many bytes a second back from all destinations together: what --adopt compares (default: no
-    /// limit)
+    /// Download at most this many bytes a second from all destinations together, for --adopt (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
-    /// Files in flight at each destination (default: what suits the store)
+    /// Parallel transfers at each destination (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
-    /// Keep replaced and removed contents for so long: 30d, 12h, 2w; 0 keeps none
+    /// How long to keep replaced and removed files: 30d, 12h, 2w; 0 keeps none
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = values::duration)]
     keep_within: u64,
     #[command(flatten)]
     guard: GuardArgs,
-    /// The row of the price table that requests are priced by (default: the one that fits the first destination
-    /// that costs anything; none for directories and servers of your own)
+    /// The row of the price table for the cost of requests (default: the row for the first destination that costs
+    /// anything; none for directories and servers of your own)
     #[arg(long, value_name = "NAME", help_heading = "Cost")]
     price: Option<String>,
-    /// A price table of your own, in the form of the shipped one
+    /// A price table of your own, in the form of data/prices.json
     #[arg(long, value_name = "FILE", help_heading = "Cost")]
     prices: Option<PathBuf>,
 }
@@ -74,13 +74,13 @@ pub struct GuardArgs {
     /// Refuse a run that rewrites more than this share of the files: 50% or 0.5
     #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = values::share, help_heading = "Guard")]
     max_rewrites: f64,
-    /// The source may be empty (default: refused if the last snapshot was not)
+    /// Allow an empty source (default: refuse if the last snapshot was not empty)
     #[arg(long, help_heading = "Guard")]
     allow_empty: bool,
-    /// The destination was another machine's and another source's, and is this one's from now on (default: refused)
+    /// Take over a destination of another machine and source (default: refuse)
     #[arg(long, help_heading = "Guard")]
     take_over: bool,
-    /// Refuse a run that sends more bytes than this to a destination: 500M, 10G, by 1024 (default: no limit)
+    /// Refuse a run that sends more bytes than this to a destination: 500M, 10G (default: no limit)
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Guard")]
     max_bytes: Option<u64>,
     /// Refuse a run whose requests cost more US dollars than this at a destination: 0.50 (default: no limit)

@@ -29,7 +29,7 @@ impl Context {
     pub fn machine_to_read(&self) -> Result<(Machine, Option<Makeshift>)> {
         let (machine, makeshift) = offsite::config::machine_to_read(self.global.cache_dir.clone())?;
         if let Some(makeshift) = &makeshift {
-            self.out.info(&format!("the cache cannot be used ({}); this run has one in {}", makeshift.why, makeshift.dir().display()));
+            self.out.info(&format!("the cache cannot be used ({}); this run uses {}", makeshift.why, makeshift.dir().display()));
         }
         Ok((machine, makeshift))
     }

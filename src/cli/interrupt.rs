@@ -58,6 +58,6 @@ async fn listen(mut int: Signal, mut term: Signal, mut hang: Option<Signal>, con
             std::process::exit(INTERRUPTED);
         };
         control.stop.interrupt();
-        out.note("stopping after what is in flight; press again to end at once");
+        out.warning("stopping after the current transfers; press again to stop now");
     }
 }

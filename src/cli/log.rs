@@ -56,7 +56,7 @@ fn open(path: &Path) -> Result<File> {
 
 fn journal(path: &Path) -> Result<UnixDatagram> {
     let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket));
-    connected.map_err(|error| Error::Usage(format!("there is no journal on this machine ({}: {error}); leave --log out", path.display())))
+    connected.map_err(|error| Error::Usage(format!("this machine has no journal ({}: {error}); remove --log", path.display())))
 }
 
 /// How much is told, by target: the longest that fits decides.

@@ -17,7 +17,7 @@ use offsite::transfer::{Phase, Progress};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::global::Global;
-use super::render::{count, place, size};
+use super::render::{count, counted, place, size};
 use super::screen::Screen;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -163,13 +163,13 @@ fn words(phase: Phase, progress: &Progress) -> String {
     match phase {
         Phase::Waiting => "waiting".into(),
         Phase::Loading => "reading the manifest".into(),
-        Phase::Scanning => format!("scanning, {} entries", count(progress.scanned.load(Relaxed))),
+        Phase::Scanning => format!("scanning, {}", counted(progress.scanned.load(Relaxed), "entry", "entries")),
         Phase::Transfer => {
             let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
             format!("{}, {} of {}", files(progress), size(bytes), size(total))
         }
         Phase::Commit => "committing".into(),
-        Phase::Tidy => "tidying up".into(),
+        Phase::Tidy => "cleaning up".into(),
         Phase::Finished => "done".into(),
         Phase::Failed => "failed".into(),
     }

@@ -62,7 +62,7 @@ fn walk(text: &str, lookup: Lookup<'_>, put: &dyn Fn(&str, String) -> String) ->
         } else {
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
             if !is_name(&rest[..end]) {
-                return Err(format!("a `$` without a name in `{text}`; write `$$` for the sign itself"));
+                return Err(format!("a `$` without a name in `{text}`; write `$$` for a dollar sign"));
             }
             let value = put(&out, value(&rest[..end], lookup)?);
             out.push_str(&value);
@@ -83,7 +83,7 @@ enum Braced<'a> {
 fn braced<'a>(inner: &'a str, lookup: Lookup<'_>) -> Result<Braced<'a>, String> {
     let (name, default) = inner.split_once(":-").map_or((inner, None), |(name, default)| (name, Some(default)));
     if !is_name(name) {
-        return Err(format!("`{name}` is no name of a variable; in braces go NAME or NAME:-default"));
+        return Err(format!("`{name}` is not a variable name; write ${{NAME}} or ${{NAME:-default}}"));
     }
     match (lookup(name).filter(|value| default.is_none() || !value.is_empty()), default) {
         (Some(value), _) => Ok(Braced::Value(value)),
@@ -93,7 +93,7 @@ fn braced<'a>(inner: &'a str, lookup: Lookup<'_>) -> Result<Braced<'a>, String> 
 }
 
 fn value(name: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    lookup(name).ok_or_else(|| format!("${name} is not set; give it with --set {name}=…, in the environment, or below `variables`"))
+    lookup(name).ok_or_else(|| format!("${name} is not set; set it with --set {name}=…, in the environment, or under `variables`"))
 }
 
 /// Where the brace closes that was opened before `text`.
@@ -164,7 +164,7 @@ mod tests {
             ("${NO}", "$NO is not set"),
             ("${VOLUME", "not closed"),
             ("5$ each", "`$$`"),
-            ("${a b}", "no name"),
+            ("${a b}", "not a variable name"),
             ("$1", "`$$`"),
         ] {
             let error = said(text).unwrap_err();

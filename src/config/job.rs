@@ -107,7 +107,7 @@ pub enum Lack {
 /// One destination of a job.
 #[derive(Debug, Clone)]
 pub struct JobDestination {
-    /// Its name in the config; none for a URL that stands in the job.
+    /// Its name in the config; null for a URL in the job.
     pub name: Option<String>,
     pub url: String,
     pub initialize: Made,

@@ -15,7 +15,7 @@ use crate::scan::Filter;
 impl Scope<'_> {
     fn keep(&self, at: &[&str], shape: &KeepShape) -> Result<KeepRules> {
         let number = |name, word: &Option<Word>| {
-            let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no number of snapshots"));
+            let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number of snapshots"));
             Ok::<_, Error>(self.value(&[at, &[name]].concat(), word.as_ref(), parse)?.unwrap_or(0))
         };
         let rules = KeepRules {
@@ -27,7 +27,7 @@ impl Scope<'_> {
             zone: self.value(&[at, &["zone"]].concat(), shape.zone.as_ref(), Zone::named)?.unwrap_or_default(),
         };
         if rules.is_empty() {
-            let what = "no rule says what stays, so everything but the newest would go; say `\"within\": \"30d\"` or another, or `\"last\": 1` if you mean it";
+            let what = "no rule keeps any snapshot, so all but the newest would be deleted; write `\"within\": \"30d\"` or another, or `\"last\": 1` if you mean it";
             return Err(self.parsed.error(at, what));
         }
         Ok(rules)

@@ -26,21 +26,21 @@ impl Parsed {
         let name = path.display().to_string();
         let text = text.trim_start_matches('\u{feff}');
         if text.trim().is_empty() {
-            return Err(Error::Usage(format!("{name}: the file is empty; `offsite config schema` says what belongs in it")));
+            return Err(Error::Usage(format!("{name}: the file is empty; `offsite config schema` shows what it can have")));
         }
         // First whether it is JSON at all: the positions of what is not would be nonsense.
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Err(Error::Usage(format!("{name}:{}:{}: {}", error.line(), error.column(), bare(&error))));
         }
         if !text.trim_start().starts_with('{') {
-            return Err(Error::Usage(format!("{name}:1: a config is a JSON object; `offsite config schema` says what belongs in it")));
+            return Err(Error::Usage(format!("{name}:1: a config is a JSON object; `offsite config schema` shows what it can have")));
         }
         if let Some(line) = too_deep(text) {
-            return Err(Error::Usage(format!("{name}:{line}: brackets inside brackets, deeper than any config needs them")));
+            return Err(Error::Usage(format!("{name}:{line}: too many nested brackets")));
         }
         let lines = LineIndex::of(text);
         if let Some((path, line)) = &lines.twice {
-            return Err(Error::Usage(format!("{name}:{line}: {}: this key stands here twice; keep one of them", dotted(path))));
+            return Err(Error::Usage(format!("{name}:{line}: {}: this key appears twice; keep one of them", dotted(path))));
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let file = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -95,8 +95,8 @@ fn advice(text: &str) -> String {
     let unknown = quoted.next().unwrap_or_default();
     let known: Vec<&str> = quoted.skip(1).step_by(2).filter(|name| *name != "comment").collect();
     match nearest(unknown, known.iter().copied()) {
-        Some(near) => format!("there is no key `{unknown}`; did you mean `{near}`?"),
-        None => format!("there is no key `{unknown}`; known are {}", known.join(", ")),
+        Some(near) => format!("unknown key `{unknown}`; did you mean `{near}`?"),
+        None => format!("unknown key `{unknown}`; the keys are {}", known.join(", ")),
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         refused("{\n \"jobs\": {,}\n}", "c.json:2:");
         refused(
             "{\n\"jobs\": {\n\"a\": {\"source\": \"/s\",\n\"destinatons\": []}}}",
-            "jobs.a.destinatons: there is no key `destinatons`; did you mean `destinations`?",
+            "jobs.a.destinatons: unknown key `destinatons`; did you mean `destinations`?",
         );
         refused("{\"jobs\": {\"a\": {\"source\": \"/s\"}}}", "jobs.a: missing field `destinations`");
         refused("{\n\"jobs\": {},\n\"jobs\": {}}", "c.json:3: jobs: this key stands here twice");
@@ -132,8 +132,8 @@ mod tests {
             "jobs.a.options.t: unknown variant `ignored`, expected `ignore`",
         );
         refused("[]", "c.json:1: ");
-        refused(&format!("{{\n\"comment\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "c.json:2: brackets inside brackets");
-        refused("{\"jobs\": {\"comment\": {\"source\": \"/s\", \"destinations\": []}}}", "a `comment` is a text");
+        refused(&format!("{{\n\"comment\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "c.json:2: too many nested brackets");
+        refused("{\"jobs\": {\"comment\": {\"source\": \"/s\", \"destinations\": []}}}", "`comment` must be a string");
         refused("{\"wholly\": 1}", "known are $schema, variables");
     }
 

@@ -32,17 +32,19 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
             let is_mixed = |source: &PathBuf| !source.as_os_str().is_empty() && mixed(source, &to.dir());
             if to.scheme() == "file" && job.source.as_ref().is_some_and(is_mixed) {
                 let source = job.shown_source();
-                return refuse(format!("its destination {to} and its source {source} lie one inside the other; choose a place apart"));
+                return refuse(format!(
+                    "its destination {to} and its source {source} are one inside the other; choose a separate destination"
+                ));
             }
             if let Some(at) = met.iter().position(|(_, other)| spot.meets(other)) {
                 let (other, there) = (met[at].0, &met[at].1.location);
                 if at < before {
                     let other = other.shown();
                     return refuse(format!(
-                        "its destination {to} and {there}, where the job `{other}` goes, lie at or inside one another; give each a place apart"
+                        "its destination {to} and {there} of the job `{other}` are the same or one inside the other; use separate destinations"
                     ));
                 }
-                return refuse(format!("its destinations {there} and {to} lie at or inside one another; name each place once"));
+                return refuse(format!("its destinations {there} and {to} are the same or one inside the other; name each once"));
             }
             met.push((job, spot));
         }

@@ -46,7 +46,7 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
             let found = places.iter().find(|path| path.is_file()).cloned();
             let path = found.ok_or_else(|| {
                 let shown: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-                Error::Usage(format!("there is no config file; looked for {}; --config names one", shown.join(", ")))
+                Error::Usage(format!("no config file found; looked for {}; name one with --config", shown.join(", ")))
             })?;
             trusted(&path)?;
             path
@@ -60,13 +60,13 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     // Its commands run with the rights of whoever runs this.
     if mode & OTHERS_WRITE != 0 {
         return Err(Error::Usage(format!(
-            "{0}: others on this machine can write it (a umask of 002, or git, may have made it so), and whoever can write it has commands run as you; `chmod go-w {0}`",
+            "{0}: other users of this machine can write it, so they could run commands as you; run `chmod go-w {0}` (a umask of 002, or git, may be the cause)",
             path.display()
         )));
     }
     if mode & OTHERS_READ != 0 && secrets::held(&text) {
         return Err(Error::Usage(format!(
-            "{0}: it holds a password or a key and others on this machine can read it; `chmod 600 {0}`, or better take the secret out: a hook finds it in its environment or in a file",
+            "{0}: it contains a password or a key, and other users of this machine can read it; run `chmod 600 {0}`, or better remove the secret: a hook can read it from its environment or from a file",
             path.display()
         )));
     }
@@ -80,7 +80,7 @@ fn trusted(path: &Path) -> Result<()> {
     let own = rustix::process::geteuid();
     let refused = |what: String| {
         let shown = path.display();
-        Err(Error::Usage(format!("{shown}: {what}, and its commands would run as you; if that is meant, say --config {shown}")))
+        Err(Error::Usage(format!("{shown}: {what}, and its commands would run as you; if that is intended, use --config {shown}")))
     };
     let owner = std::fs::metadata(path).map_err(fail)?.uid();
     if owner != 0 && owner != own.as_raw() {
@@ -197,7 +197,7 @@ mod tests {
         trusted(&path).unwrap();
         // Only root can give a file away.
         if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
-            assert!(trusted(&path).unwrap_err().to_string().contains("say --config"));
+            assert!(trusted(&path).unwrap_err().to_string().contains("use --config"));
             load(Some(&path)).unwrap();
             std::os::unix::fs::chown(&path, Some(0), None).unwrap();
             trusted(&path).unwrap();

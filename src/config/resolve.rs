@@ -37,7 +37,7 @@ pub fn resolve(parsed: &Parsed, asked: &Selection<'_>) -> Result<ResolvedJobs> {
     for (name, said) in file.variables.names().map(|name| (name, "variables")).chain(asked.set.iter().map(|(name, _)| (&**name, "--set"))) {
         if name.starts_with("OFFSITE_") {
             let at = if said == "variables" { vec![said, name] } else { Vec::new() };
-            return Err(parsed.error(&at, format!("{name}: names that begin with OFFSITE_ are offsite's own; choose another one")));
+            return Err(parsed.error(&at, format!("{name}: names that begin with OFFSITE_ are reserved; choose another one")));
         }
     }
     let chosen = file.jobs.0.iter().filter(|(name, _)| asked.jobs.is_empty() || asked.jobs.contains(name));
@@ -69,9 +69,9 @@ fn not_chosen(parsed: &Parsed, asked: &Selection<'_>, timeout: u64) -> Vec<Job> 
 fn unknown<'a>(parsed: &Parsed, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
     let hint = match nearest(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
+        None => format!("the names are {}", known.collect::<Vec<_>>().join(", ")),
     };
-    Error::Usage(format!("{}: there is no {what} `{name}`; {hint}", parsed.name()))
+    Error::Usage(format!("{}: no {what} `{name}`; {hint}", parsed.name()))
 }
 
 /// A type is one that a job tells apart, or that the label of a volume says.
@@ -130,7 +130,7 @@ fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, fou
     may_be_named(parsed, name)?;
     if kind.is_none() && !found.by_label && !shape.subdirectories.0.is_empty() {
         let types = shape.subdirectories.names().collect::<Vec<_>>().join(", ");
-        return Err(parsed.error(&at, format!("this job has types ({types}); say which with --type")));
+        return Err(parsed.error(&at, format!("this job has types ({types}); choose one with --type")));
     }
     let mut own = vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind.unwrap_or_default().to_owned())];
     own.extend(found.volume.iter().map(|volume| (volumes::VARIABLE.to_owned(), volume.clone())));
@@ -165,7 +165,7 @@ fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, fou
 fn may_be_named(parsed: &Parsed, name: &str) -> Result<()> {
     let fine = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
     if name.is_empty() || name.starts_with(['-', '.', ' ']) || !name.chars().all(fine) {
-        let what = "a job's name is of letters, digits, `-`, `_`, `.` and spaces, and begins with none of the last four";
+        let what = "job names may contain letters, digits, spaces, `-`, `_` and `.`, and must begin with a letter or digit";
         return Err(parsed.error(&["jobs", name], what));
     }
     Ok(())
@@ -184,7 +184,7 @@ fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolum
         let index = index.to_string();
         let at = ["jobs", name, "destinations", &index];
         if found.volume.is_some() && !scope.tells_apart(&at, place)? {
-            let what = format!("the volumes of `{}` each need a place apart; put $VOLUME into this URL", volumes::ALL);
+            let what = format!("the volumes of `{}` each need a separate destination; put $VOLUME into this URL", volumes::ALL);
             return Err(scope.parsed.error(&at, what));
         }
         scope.place(&at, place, subdirectory)
@@ -196,7 +196,7 @@ fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolum
 fn inside(parsed: &Parsed, text: &str, at: &[&str]) -> Result<String> {
     let text = text.trim_matches('/');
     match text.split('/').any(|part| part == ".." || part == ".") {
-        true => Err(parsed.error(at, format!("`{text}` is no subdirectory"))),
+        true => Err(parsed.error(at, format!("`{text}` is not a subdirectory"))),
         false => Ok(text.to_owned()),
     }
 }

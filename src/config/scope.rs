@@ -49,7 +49,7 @@ impl<'a> Scope<'a> {
             Some(value).filter(|value| !value.is_empty() || !given)
         };
         expand_url(text, &lookup).map_err(|what| {
-            let said = "is set and empty, and in a path that leads to the directory above (`${NAME:-}` says that it is meant)";
+            let said = "is empty, and in a path that means the directory above (write `${NAME:-}` if it is intended)";
             let what = if empty.get() { what.replacen("is not set", said, 1) } else { what };
             self.parsed.error(at, what)
         })

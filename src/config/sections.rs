@@ -36,7 +36,7 @@ impl Scope<'_> {
             let at = [at, &[name]].concat();
             let url = text.as_ref().map(|text| self.text(&at, text)).transpose()?;
             match url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-                true => Err(self.parsed.error(&at, "this is to be an http:// or https:// URL")),
+                true => Err(self.parsed.error(&at, "this must be an http:// or https:// URL")),
                 false => Ok(url),
             }
         };
@@ -74,7 +74,7 @@ impl Scope<'_> {
             None if looks_like_a_name => {
                 let near =
                     nearest(&text, self.parsed.file.destinations.names()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                return Err(self.parsed.error(at, format!("there is no destination `{text}`{near}")));
+                return Err(self.parsed.error(at, format!("unknown destination `{text}`{near}")));
             }
             None => (None, DestinationShape { url: written.to_owned(), ..DestinationShape::default() }),
         };
@@ -103,7 +103,7 @@ impl Scope<'_> {
         };
         let max_age = scope.value(&[at, &["max_age"]].concat(), shape.max_age.as_ref(), values::duration)?;
         if shape.absent == Absent::Skip && !is_directory {
-            let what = "only a directory can be told from one that is not there; take `absent` out, and a server that cannot be reached fails the job";
+            let what = "only a directory can be absent; remove `absent`, and a server that cannot be reached fails the job";
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
         Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age })
@@ -131,7 +131,9 @@ impl Scope<'_> {
             let at = |key| ["jobs", name, "dumps", file.as_str(), key];
             let file_name = self.text(&at("")[..4], file)?;
             if file_name.is_empty() || file_name.contains('/') || file_name == ".offsite" || file_name == "." || file_name == ".." {
-                return Err(self.parsed.error(&at("")[..4], "a dump has the name of a file at the top of the snapshot, without a slash"));
+                return Err(self
+                    .parsed
+                    .error(&at("")[..4], "the name of a dump is that of a file at the top of the snapshot, without a slash"));
             }
             let own = DumpShape {
                 comment: None,

@@ -12,37 +12,37 @@ use super::words::{Command, Comment, Either, Named, Several, Word, section, sect
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFile {
-    /// For editors; passed over
+    /// For editors; ignored
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
     pub comment: Option<Comment>,
-    /// What `$NAME` is where neither --set nor the environment says
+    /// Values of `$NAME` that neither --set nor the environment sets
     pub variables: Named<String>,
-    /// Places by name; a job names those it goes to
+    /// Destinations by name
     pub destinations: Named<Either<String, DestinationShape>>,
-    /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: where the engine says)
+    /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: as the engine reports)
     pub volumes_root: Option<String>,
-    /// What is kept, in the order in which `offsite run` does it
+    /// Jobs, in the order in which `offsite run` carries them out
     #[serde(deserialize_with = "sections")]
     pub jobs: Named<JobShape>,
     /// Commands around the whole run
     pub before: Several<Command>,
-    /// After a run in which every job did well
+    /// Commands after a run in which every job succeeded
     pub after: Several<Command>,
-    /// After a run in which one did not
+    /// Commands after a run in which a job failed
     pub on_failure: Several<Command>,
-    /// After every run, last of all
+    /// Commands after every run, at the very end
     pub finally: Several<Command>,
     /// How long one hook may take: `"10m"` (default: 1h)
     pub hook_timeout: Option<Word>,
-    /// Who is told how a run ended
+    /// Whom to notify about a run
     #[serde(default, deserialize_with = "section")]
     pub notify: Option<NotifyShape>,
     /// A file for Prometheus' textfile collector, written after each run
     pub metrics: Option<String>,
 }
 
-/// A place that is synced to
+/// A destination
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationShape {
@@ -50,54 +50,54 @@ pub struct DestinationShape {
     pub comment: Option<Comment>,
     /// `s3://bucket/prefix`, `gs://…`, `b2://…`, `sftp://user@host/path`, a directory
     pub url: String,
-    /// How it is to be made before the first run, or a command of your own that makes it (before each run)
+    /// Settings to apply before the first run, or a command that prepares the destination before each run
     #[serde(default)]
     pub initialize: Option<Either<Command, InitializeShape>>,
-    /// What a report says of it, or a command of your own that says it
+    /// Settings of its report, or a command that prints it
     #[serde(default)]
     pub report: Option<Either<Command, ReportShape>>,
     /// A directory that is not there now, such as a disk that is plugged in once a month: `"skip"` leaves it out and says
     /// so, `"fail"` fails the job (default: fail)
     #[serde(default)]
     pub absent: Absent,
-    /// How old the last run may be before `offsite status` calls it stale: `"40d"` (default: what --max-age says)
+    /// Maximum age of the last run for `offsite status`: `"40d"` (default: --max-age)
     #[serde(default)]
     pub max_age: Option<Word>,
 }
 
-/// What `offsite init` makes
+/// Settings of `offsite init`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InitializeShape {
     pub comment: Option<Comment>,
-    /// Keep what is replaced and removed as versions
+    /// Keep replaced and removed objects as versions
     pub versioning: Option<bool>,
-    /// Let the store remove uploads that never ended after so many days: `"7d"`
+    /// Let the store remove unfinished uploads after this time: `"7d"`
     pub abort_uploads_after: Option<Word>,
-    /// Let the store remove replaced and removed versions after so many days: `"90d"`
+    /// Let the store remove replaced and removed versions after this time: `"90d"`
     pub expire_old_versions_after: Option<Word>,
-    /// Let the store encrypt what comes there: `"store"`, or `"kms:KEY"` with a key of its key service
+    /// Let the store encrypt new objects: `"store"`, or `"kms:KEY"` with a key of its key service
     pub encryption: Option<Word>,
-    /// Nobody reads it without credentials
+    /// Block reading without credentials
     pub block_public: bool,
     /// `"governance:30d"` or `"compliance:30d"`
     pub lock: Option<Word>,
-    /// Where a bucket that has to be made is to lie
+    /// The region of a new bucket
     pub region: Option<Word>,
 }
 
-/// How `offsite report` looks at it
+/// Settings of `offsite report`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportShape {
     pub comment: Option<Comment>,
-    /// The row of the price table (default: the one that fits the URL)
+    /// The row of the price table (default: the row for the URL)
     pub price: Option<Word>,
-    /// Count what the store lists instead of asking the manifest
+    /// Count what the store lists instead of using the manifest
     pub list: bool,
 }
 
-/// One thing that is kept
+/// One job
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobShape {
@@ -107,7 +107,7 @@ pub struct JobShape {
     /// may be left out of a job that has dumps
     #[serde(default)]
     pub source: Option<String>,
-    /// The label of `docker-volumes`; what it says is the volume's type (default: `offsite.type`)
+    /// The label of `docker-volumes`; its value is the volume's type (default: `offsite.type`)
     #[serde(default)]
     pub label: Option<String>,
     /// Files at the top of the snapshot that are the output of a command: `"db.sql": "pg_dump --dbname=$DATABASE_URL"`
@@ -118,31 +118,31 @@ pub struct JobShape {
     /// Below the source and below each destination, by type
     #[serde(default)]
     pub subdirectories: Named<String>,
-    /// Settings by type; `"*"` is for all of them, `"ignore"` leaves the pair of job and type out
+    /// Options by type; `"*"` is for all types, `"ignore"` excludes the type from this job
     #[serde(default)]
     pub options: Named<Either<Ignore, OptionsShape>>,
-    /// A source that is not there: `"fail"` fails the job, `"skip"` says so and goes on (default: fail)
+    /// What to do if the source is missing: `"fail"` fails the job, `"skip"` skips it and says so (default: fail)
     #[serde(default)]
     pub missing: Missing,
-    /// Which snapshots stay (default: those of the last 30 days)
+    /// Which snapshots to keep (default: those of the last 30 days)
     #[serde(default, deserialize_with = "section")]
     pub keep: Option<KeepShape>,
-    /// Commands before the job; one that fails fails the job, and nothing is sent
+    /// Commands before the job; if one fails, nothing is sent and the job fails
     #[serde(default)]
     pub before: Several<Command>,
-    /// Commands after a job that did well
+    /// Commands after a job that succeeded
     #[serde(default)]
     pub after: Several<Command>,
-    /// Commands after a job that did not
+    /// Commands after a job that failed
     #[serde(default)]
     pub on_failure: Several<Command>,
-    /// Commands after the job, however it ended
+    /// Commands after the job, whatever its result
     #[serde(default)]
     pub finally: Several<Command>,
-    /// Who is told how this job ended
+    /// Whom to notify about this job
     #[serde(default, deserialize_with = "section")]
     pub notify: Option<NotifyShape>,
-    /// Parts to be pulled for staging, by name: `offsite pull JOB DIR --profile NAME`
+    /// Settings of restores, by name: `offsite pull JOB DIR --profile NAME`
     #[serde(default, deserialize_with = "sections")]
     pub profiles: Named<ProfileShape>,
 }
@@ -157,10 +157,10 @@ pub struct DumpShape {
     /// `"zstd"`, or with a level `"zstd:19"`; the name should end with `.zst` then
     #[serde(default)]
     pub compress: Option<Word>,
-    /// A dump that is smaller, as it is stored, is not taken: `"2M"` (default: one byte)
+    /// Reject a dump that is smaller than this, as stored: `"2M"` (default: one byte)
     #[serde(default)]
     pub min_size: Option<Word>,
-    /// A dump that is smaller than the last one by more than this share is not taken: `"20%"`
+    /// Reject a dump that is smaller than the last one by more than this share: `"20%"`
     #[serde(default)]
     pub max_shrink: Option<Word>,
     /// How long the command may take: `"2h"` (default: 12h)
@@ -175,7 +175,7 @@ pub enum Ignore {
     Ignore,
 }
 
-/// What becomes of a job whose source is not there
+/// What to do with a job whose source is missing
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
@@ -184,7 +184,7 @@ pub enum Missing {
     Skip,
 }
 
-/// What becomes of a destination that is not there
+/// What to do if a destination is absent
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Absent {
@@ -193,21 +193,21 @@ pub enum Absent {
     Skip,
 }
 
-/// How a job is synced; the same words as the flags of `offsite sync`
+/// Options of a job, with the meaning of the flags of `offsite sync`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptionsShape {
     pub comment: Option<Comment>,
-    /// Leave out what matches, in gitignore's syntax
+    /// Exclude files that match, in gitignore's syntax
     pub exclude: Several<String>,
-    /// Take what matches after all
+    /// Include files that match after all
     pub include: Several<String>,
-    /// Read such rules from these files as well
+    /// Read exclude patterns from these files too
     pub exclude_from: Several<String>,
     pub exclude_caches: Option<bool>,
     pub one_file_system: Option<bool>,
     pub checksum: Option<bool>,
-    /// Take over what lies there already and is the same
+    /// Use identical files that are already at the destination
     pub adopt: Option<bool>,
     #[serde(default, deserialize_with = "section")]
     pub keep: Option<KeepShape>,
@@ -216,7 +216,7 @@ pub struct OptionsShape {
     /// Refuse a run that rewrites more than this share: `"50%"`
     pub max_rewrites: Option<Word>,
     pub allow_empty: Option<bool>,
-    /// The place may have been another machine's and another source's; say it where both change by design
+    /// Take over a destination of another machine and source; set it if both change by design
     pub take_over: Option<bool>,
     /// Refuse a run that sends more than this: `"10G"`
     pub max_bytes: Option<Word>,
@@ -228,7 +228,7 @@ pub struct OptionsShape {
     pub transfers: Option<Word>,
 }
 
-/// Which snapshots stay; all that any of these names do, and the newest always
+/// Which snapshots to keep: every one that a rule selects, and always the newest
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepShape {
@@ -237,13 +237,13 @@ pub struct KeepShape {
     pub daily: Option<Word>,
     pub weekly: Option<Word>,
     pub monthly: Option<Word>,
-    /// All of this time: `"30d"`
+    /// All within this period: `"30d"`
     pub within: Option<Word>,
-    /// Whose days, weeks and months they are: `"Europe/London"`, `"UTC"` (default: `"local"`, this machine's)
+    /// The time zone of days, weeks and months: `"Europe/London"`, `"UTC"` (default: `"local"`, that of this machine)
     pub zone: Option<Word>,
 }
 
-/// What a pull for staging brings over
+/// What a restore with this profile restores
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileShape {
@@ -252,27 +252,27 @@ pub struct ProfileShape {
     pub only: Several<String>,
     pub exclude: Several<String>,
     pub include: Several<String>,
-    /// Leave out larger files: `"10M"`
+    /// Skip larger files: `"10M"`
     pub max_size: Option<Word>,
-    /// Remove from the directory what the snapshot does not have
+    /// Remove files from the directory that are not in the snapshot
     pub delete: Option<bool>,
     /// Restore set-id bits, owners and attributes that give rights: `true` from any host's snapshot, `false` never (default: owners, and the others if this host made the snapshot)
     pub privileges: Option<bool>,
-    /// Commands after it, in the directory: such as one that scrubs personal data
+    /// Commands to run in the restored directory, for example to remove personal data
     pub after: Several<Command>,
 }
 
-/// Who is told how it ended
+/// Whom to notify
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifyShape {
     pub comment: Option<Comment>,
     /// Fetched at the start (`/start`), at a good end, and at a bad one (`/fail`), as healthchecks takes it
     pub ping: Option<String>,
-    /// The JSON outcome is posted there
+    /// Post the JSON outcome to this URL
     pub webhook: Option<String>,
-    /// Mailed to through the local `sendmail`
+    /// Send a mail to this address through the local `sendmail`
     pub mail: Several<String>,
-    /// Only when something went wrong; the pings stay (default: always)
+    /// Notify only about failures, except for pings (default: always)
     pub only_failures: bool,
 }

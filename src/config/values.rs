@@ -36,7 +36,7 @@ pub fn directory(path: &Path) -> Result<(), Error> {
 
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
 pub fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no size; write 512, 4K, 10M or 1.5G");
+    let wrong = || format!("`{text}` is not a size; write 512, 4K, 10M or 1.5G");
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let unit = unit.to_ascii_lowercase();
     let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
@@ -47,15 +47,15 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// Bytes a second, written like a size, with or without `/s`; 0 is refused because nothing would ever move.
 pub fn rate(text: &str) -> Result<u64, String> {
     match size(text.strip_suffix("/s").unwrap_or(text)) {
-        Ok(0) => Err("a rate of 0 would never end; leave the flag out for no limit".into()),
+        Ok(0) => Err("with a rate of 0 the run would never end; omit the flag for no limit".into()),
         Ok(rate) => Ok(rate),
-        Err(_) => Err(format!("`{text}` is no rate; write 500K, 10M or 1.5G (bytes a second)")),
+        Err(_) => Err(format!("`{text}` is not a rate; write 500K, 10M or 1.5G (bytes a second)")),
     }
 }
 
 /// Seconds: `30d`, `12h`, `1h30m`, `2w`, `0`.
 pub fn duration(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no duration; write 30d, 12h, 90m, 45s, 2w or 0");
+    let wrong = || format!("`{text}` is not a duration; write 30d, 12h, 90m, 45s, 2w or 0");
     if text == "0" {
         return Ok(0);
     }
@@ -82,7 +82,7 @@ pub fn days(text: &str) -> Result<u32, String> {
     const DAY: u64 = 86_400;
     let secs = duration(text)?;
     let days = u32::try_from(secs / DAY).ok().filter(|days| (1..=36_500).contains(days) && secs.is_multiple_of(DAY));
-    days.ok_or_else(|| format!("`{text}` is no number of whole days; write 7d or 12w"))
+    days.ok_or_else(|| format!("`{text}` is not a number of whole days; write 7d or 12w"))
 }
 
 /// A compression: `zstd`, or with a level `zstd:19`.
@@ -92,7 +92,7 @@ pub fn zstd(text: &str) -> Result<i32, String> {
         Some(("zstd", level)) => level.parse::<i32>().ok().filter(|level| (1..=22).contains(level)),
         _ => None,
     };
-    level.ok_or_else(|| format!("`{text}` is no compression; write zstd, or zstd:19 with a level from 1 to 22"))
+    level.ok_or_else(|| format!("`{text}` is not a compression; write zstd, or zstd:19 with a level from 1 to 22"))
 }
 
 /// `on` or `off`.
@@ -106,11 +106,11 @@ pub fn on_off(text: &str) -> Result<bool, String> {
 
 /// A retention: `governance:30d`, `compliance:1w`.
 pub fn lock(text: &str) -> Result<Lock, String> {
-    let (mode, time) = text.split_once(':').ok_or_else(|| format!("`{text}` is no lock; write governance:30d or compliance:30d"))?;
+    let (mode, time) = text.split_once(':').ok_or_else(|| format!("`{text}` is not a lock; write governance:30d or compliance:30d"))?;
     let mode = match mode {
         "governance" => LockMode::Governance,
         "compliance" => LockMode::Compliance,
-        _ => return Err(format!("`{mode}` is no mode of a lock; known are governance and compliance")),
+        _ => return Err(format!("`{mode}` is not a lock mode; the modes are governance and compliance")),
     };
     Ok(Lock { mode, days: days(time)? })
 }
@@ -122,13 +122,13 @@ pub fn encryption(text: &str) -> Result<Encryption, String> {
         Some(("kms", key)) if !key.is_empty() && !key.chars().any(|c| c.is_control() || c.is_whitespace()) => {
             Ok(Encryption::Key(key.to_owned()))
         }
-        _ => Err(format!("`{text}` is no encryption; write store, or kms: and the name of a key")),
+        _ => Err(format!("`{text}` is not an encryption; write store, or kms: and the name of a key")),
     }
 }
 
 /// A share: `25%` or `0.25`.
 pub fn share(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is no share; write 25% or 0.25, at most 100%");
+    let wrong = || format!("`{text}` is not a share; write 25% or 0.25, at most 100%");
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
         None => text.parse::<f64>(),
@@ -139,7 +139,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// A share of which there must be something: `5%` or `0.05`.
 pub fn sample(text: &str) -> Result<f64, String> {
     match share(text)? {
-        none if none <= 0.0 => Err("nothing would be read; leave the flag out, or write 5%".into()),
+        none if none <= 0.0 => Err("this would read nothing; omit the flag, or write 5%".into()),
         share => Ok(share),
     }
 }
@@ -147,7 +147,7 @@ pub fn sample(text: &str) -> Result<f64, String> {
 /// US dollars: `5`, `0.50` or `$5`.
 pub fn dollars(text: &str) -> Result<f64, String> {
     let sum = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok().filter(|sum| sum.is_finite() && *sum >= 0.0);
-    sum.ok_or_else(|| format!("`{text}` is no sum; write 5 or 0.50 (US dollars)"))
+    sum.ok_or_else(|| format!("`{text}` is not an amount; write 5 or 0.50 (US dollars)"))
 }
 
 /// How many at a time.
@@ -155,7 +155,7 @@ pub fn count(text: &str) -> Result<usize, String> {
     text.parse::<usize>()
         .ok()
         .filter(|n| (1..=1024).contains(n))
-        .ok_or_else(|| format!("`{text}` is no count; write a number from 1 to 1024"))
+        .ok_or_else(|| format!("`{text}` is not a count; write a number from 1 to 1024"))
 }
 
 /// The number and what stands behind it.

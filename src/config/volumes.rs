@@ -51,12 +51,12 @@ pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Sele
     let plain = FoundVolume { kind: asked.kind.map(str::to_owned), source: source.to_owned(), ..FoundVolume::default() };
     let Some(name) = source.strip_prefix(ONE) else { return Ok(vec![plain]) };
     if !is_name(name) {
-        return Err(format!("`{name}` is no name of a volume; those have letters, digits, `-`, `_` and `.`"));
+        return Err(format!("`{name}` is not a volume name; volume names have letters, digits, `-`, `_` and `.`"));
     }
     let mounted = match asked.volumes.named(name) {
         Ok(Some(volume)) => place(&volume, root),
         Ok(None) => Err(Lack::Missing(format!(
-            "there is no volume `{name}` at {}; `docker volume ls` names those there are (one that compose made has its project in front: PROJECT_{name})",
+            "no volume `{name}` at {}; `docker volume ls` lists the volumes (compose puts the project before the name: PROJECT_{name})",
             asked.volumes.shown()
         ))),
         Err(why) => Err(Lack::Unasked(unasked(&why))),
@@ -68,7 +68,7 @@ pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Sele
 fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<Vec<FoundVolume>, String> {
     let wanted = asked.set.iter().find(|(name, _)| name == VARIABLE).map(|(_, value)| value.as_str());
     if let Some(name) = wanted.filter(|name| !is_name(name)) {
-        return Err(format!("`{name}` is no name of a volume, and with `{ALL}` that is what ${VARIABLE} is"));
+        return Err(format!("`{name}` is not a volume name; with `{ALL}`, ${VARIABLE} must be one"));
     }
     let lack = match asked.volumes.labelled(label) {
         Err(why) => Lack::Unasked(unasked(&why)),
@@ -101,13 +101,17 @@ fn one(volume: &Volume, label: &str, root: Option<&Path>) -> FoundVolume {
     let kind = volume.labels.get(label).map_or("", |kind| kind.trim());
     let mut found = FoundVolume { by_label: true, source: format!("{ONE}{}", volume.name), ..FoundVolume::default() };
     let refused =
-        |what: String| Some(Err(Lack::Missing(format!("{what}; only letters, digits, `-`, `_` and `.` can be in a place's name"))));
+        |what: String| Some(Err(Lack::Missing(format!("{what}; a destination's name can have only letters, digits, `-`, `_` and `.`"))));
     if !is_name(&volume.name) {
-        return FoundVolume { mounted: refused(format!("the volume `{}` is left out for its name", volume.name)), nowhere: true, ..found };
+        return FoundVolume {
+            mounted: refused(format!("the volume `{}` is skipped because of its name", volume.name)),
+            nowhere: true,
+            ..found
+        };
     }
     found.volume = Some(volume.name.clone());
     if !kind.is_empty() && !is_name(kind) {
-        let what = format!("the volume `{}` is left out for its label `{label}={kind}`", volume.name);
+        let what = format!("the volume `{}` is skipped because of its label `{label}={kind}`", volume.name);
         return FoundVolume { mounted: refused(what), nowhere: true, ..found };
     }
     found.kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
@@ -124,13 +128,13 @@ fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, Lack> {
     let (name, path) = (&volume.name, Path::new(&volume.mountpoint));
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
         let driver = &volume.driver;
-        return Err(Lack::Missing(format!("the volume `{name}` has no directory on this machine: its driver `{driver}` tells of none")));
+        return Err(Lack::Missing(format!("the volume `{name}` has no directory on this machine: its driver `{driver}` reports none")));
     }
     let Some(root) = root else { return Ok(path.to_path_buf()) };
     let own = [Path::new(name).join("_data"), PathBuf::from(name)];
     own.iter().find(|own| path.ends_with(own)).map(|own| root.join(own)).ok_or_else(|| {
         Lack::Missing(format!(
-            "the volume `{name}` lies at {}, which is not in the directory that `volumes_root` stands for",
+            "the volume `{name}` is at {}, which is outside the directory that `volumes_root` stands for",
             path.display()
         ))
     })
@@ -142,7 +146,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn unasked(why: &str) -> String {
-    format!("the engine cannot be asked: {why}")
+    format!("the container engine cannot be reached: {why}")
 }
 
 #[cfg(test)]

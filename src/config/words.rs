@@ -47,7 +47,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
                         // A section of that name would be passed over in silence.
                         "comment" => match map.next_value::<Comment>()?.0 {
                             serde_json::Value::String(_) => {}
-                            _ => return Err(de::Error::custom("a `comment` is a text, and nothing else can have that name")),
+                            _ => return Err(de::Error::custom("`comment` must be a string here, and nothing else can have that name")),
                         },
                         _ => all.push((name, map.next_value()?)),
                     }
@@ -102,7 +102,7 @@ pub fn sections<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
     Ok(Named(all.into_iter().map(|(name, section)| (name, section.0)).collect()))
 }
 
-/// What people write for themselves; passed over.
+/// A comment; ignored.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, JsonSchema)]
 pub struct Comment(#[allow(dead_code)] pub serde_json::Value);
 
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Word {
             type Value = Word;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a number")
+                f.write_str("a string or a number")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for Command {
             type Value = Command;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a command: a text, or an array of a program and its arguments")
+                f.write_str("a command: a string, or an array of a program and its arguments")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
@@ -228,7 +228,7 @@ impl<'de, S: Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for Either<
             type Value = Either<S, T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or an object")
+                f.write_str("a string or an object")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -275,7 +275,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Several<T> {
             type Value = Several<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or an array")
+                f.write_str("a string or an array")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -1,8 +1,8 @@
-//! Volumes of a container engine: which there are, and where their files lie.
+//! Volumes of a container engine: which exist, and where their files are.
 //!
-//! Owns the questions and the engine's answers as plain data; `socket.rs` carries them. Docker and podman speak the
-//! same API here. Which socket, and what becomes of an answer, is `config`'s.
-//! Invariant: an engine is only ever asked (GET); nothing is made, started or changed there.
+//! Owns the questions and the engine's answers as plain data; `socket.rs` transports them. Docker and podman have the
+//! same API here. `config` decides which socket to use and what an answer means.
+//! Invariant: offsite only sends GET requests to an engine, and creates, starts or changes nothing.
 
 mod socket;
 mod volume;

@@ -1,7 +1,7 @@
 //! The engine's API over its unix socket.
 //!
-//! Owns two requests, how long they may take, how long an answer may be, and what is said when there is none.
-//! An answer is somebody else's text: it is read up to a bound, and what is no volume is an error.
+//! Owns two requests, their time limits, the bound on a response, and the messages for failures.
+//! A response is untrusted text: it is read up to a bound, and anything that is not a volume is an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,15 +39,15 @@ impl Engine {
     fn ask<T: DeserializeOwned + Send>(&self, url: Url) -> Result<Option<T>, String> {
         let Some(socket) = self.socket() else {
             let places = self.sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-            return Err(format!("there is no socket at {places}; start the engine, or name its socket in DOCKER_HOST=unix:///…"));
+            return Err(format!("no socket at {places}; start the engine, or name its socket in DOCKER_HOST=unix:///…"));
         };
-        // Whoever resolves a config does not wait on futures, and may do so on a thread of the runtime's: so this has its own.
+        // Resolving a config is not async and may happen on a thread of the runtime, so this uses a thread of its own.
         let asking = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
             runtime.block_on(answer(socket, url))
         };
         let done = std::thread::scope(|scope| scope.spawn(asking).join());
-        let said = done.unwrap_or_else(|_| Err("asking it broke off".to_owned()));
+        let said = done.unwrap_or_else(|_| Err("the request was interrupted".to_owned()));
         said.map_err(|why| format!("{}: {why}", socket.display()))
     }
 }
@@ -58,7 +58,9 @@ impl Volumes for Engine {
         url.path_segments_mut().map_err(|()| "no URL".to_owned())?.push(name);
         let found: Option<VolumeJson> = self.ask(url)?;
         match found {
-            Some(found) if found.name != name => Err(format!("{}: asked for the volume `{name}` it told of another one", self.shown())),
+            Some(found) if found.name != name => {
+                Err(format!("{}: it answered the request for the volume `{name}` with another volume", self.shown()))
+            }
             found => Ok(found.map(Volume::from)),
         }
     }
@@ -85,28 +87,28 @@ fn url() -> Result<Url, String> {
 }
 
 async fn answer<T: DeserializeOwned>(socket: &Path, url: Url) -> Result<Option<T>, String> {
-    // No TLS goes through this, so the machine's certificates need not be read.
+    // This uses no TLS, so the system's certificates are not loaded.
     let client = reqwest::Client::builder().unix_socket(socket).tls_certs_only([]).timeout(PATIENCE);
-    let client = client.redirect(reqwest::redirect::Policy::none()).build().map_err(|_| "no client could be made".to_owned())?;
+    let client = client.redirect(reqwest::redirect::Policy::none()).build().map_err(|_| "could not create an HTTP client".to_owned())?;
     let mut said = client.get(url).send().await.map_err(|e| why(&e))?;
     let status = said.status();
     let mut body = Vec::new();
     while let Some(part) = said.chunk().await.map_err(|e| why(&e))? {
         if body.len() + part.len() > LONGEST {
-            return Err("its answer does not end; is this an engine's socket?".to_owned());
+            return Err("its response does not end; is this a Docker or Podman socket?".to_owned());
         }
         body.extend_from_slice(&part);
     }
     match status {
         StatusCode::OK => {
             let parsed = serde_json::from_slice(&body);
-            parsed.map(Some).map_err(|_| "what it answered is not what an engine says of volumes; is this an engine's socket?".to_owned())
+            parsed.map(Some).map_err(|_| "unexpected response to GET /volumes; is this a Docker or Podman socket?".to_owned())
         }
         // An engine says what is not there; something else just does not know the path.
         StatusCode::NOT_FOUND if message(&body).is_some() => Ok(None),
         status => {
             let words = message(&body).map_or(String::new(), |words| format!(": {words}"));
-            Err(format!("it answered {status}{words}; `docker volume ls` or the engine's log may say more"))
+            Err(format!("it answered {status}{words}; see `docker volume ls` or the engine's log"))
         }
     }
 }
@@ -121,11 +123,11 @@ fn why(error: &reqwest::Error) -> String {
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
     let kind = chain.filter_map(|e| e.downcast_ref::<io::Error>()).map(io::Error::kind).next();
     match kind {
-        _ if error.is_timeout() => format!("no answer within {} s; is the engine well?", PATIENCE.as_secs()),
+        _ if error.is_timeout() => format!("no response within {} s; is the engine running?", PATIENCE.as_secs()),
         Some(io::ErrorKind::PermissionDenied) => {
-            "permission denied; run offsite as root, or as a user who may ask the engine (for Docker: the group docker)".to_owned()
+            "permission denied; run offsite as root, or as a user with access to the engine (for Docker: the group docker)".to_owned()
         }
-        Some(io::ErrorKind::ConnectionRefused) => "nobody listens there; start the engine".to_owned(),
-        _ => format!("{}; is this an engine's socket?", offsite_backends::error::chain(error)),
+        Some(io::ErrorKind::ConnectionRefused) => "the connection was refused; start the engine".to_owned(),
+        _ => format!("{}; is this a Docker or Podman socket?", offsite_backends::error::chain(error)),
     }
 }

@@ -155,7 +155,7 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
         let (other, other_hash) = destination.records.snapshot(snapshot.number).await?;
         if other.root != base_root {
             return Err(Error::Busy(format!(
-                "{}: {} committed snapshot {} meanwhile; nothing of this run was committed, run again",
+                "{}: {} committed snapshot {} in the meantime; nothing of this run was committed, run again",
                 destination.backend.location(),
                 other.host,
                 other.number
@@ -251,11 +251,11 @@ pub async fn still_newest(destination: &Destination) -> Result<()> {
     let number = destination.number();
     if bounds::after(number).is_none() {
         let url = destination.backend.location();
-        return Err(Error::Usage(format!("{url}: snapshot {number} is the last one that can be; begin a new destination")));
+        return Err(Error::Usage(format!("{url}: snapshot {number} is the last possible one; begin a new destination")));
     }
     match destination.records.snapshots((number > 0).then_some(number)).await?.last() {
         Some(newer) if newer.number > number => Err(Error::Busy(format!(
-            "{}: snapshot {} was committed meanwhile by another run; run again",
+            "{}: snapshot {} was committed by another run in the meantime; run again",
             destination.backend.location(),
             newer.number
         ))),

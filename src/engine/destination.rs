@@ -123,7 +123,7 @@ impl Destination {
         self._lock = FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))?;
         if self._lock.is_none() {
             let at = self.backend.location();
-            return Err(Error::Busy(format!("{at}: another offsite on this machine is at work there; wait for it to end")));
+            return Err(Error::Busy(format!("{at}: another offsite on this machine is using it; wait until it ends")));
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Destination {
         if self.records.has_snapshot(next).await? {
             let url = self.backend.location();
             return Err(Error::Busy(format!(
-                "{url}: snapshot {next} is there, but the listing ends before it; if another run has just committed it, run again"
+                "{url}: snapshot {next} exists, but the listing ends before it; if another run has just committed it, run again"
             )));
         }
         Ok(())

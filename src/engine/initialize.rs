@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// What came of all destinations.
+/// The results for all destinations.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitOutcome {
-    /// Nothing was changed, only looked at.
+    /// Nothing was changed, only checked.
     pub check: bool,
     pub destinations: Vec<InitReport>,
     /// The worst of the destinations' exit codes.
@@ -27,7 +27,7 @@ pub struct InitOutcome {
 pub struct InitReport {
     pub url: String,
     pub settings: Vec<InitRow>,
-    /// Why nothing at all can be said.
+    /// Why the destination could not be checked at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// 0: all is as wanted; 1: something is not.
@@ -58,18 +58,18 @@ pub struct InitRow {
     pub why: Option<String>,
 }
 
-/// What was done about a setting.
+/// What was done for a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Deed {
-    /// It was as wanted.
+    /// It was already as wanted.
     Nothing,
     Changed,
     /// It is not as wanted, and `--check` changes nothing.
     WouldChange,
-    /// The store has no such thing.
+    /// The store does not have this setting.
     Cannot,
-    /// The credentials may not.
+    /// The credentials lack the permission.
     Denied,
     Failed,
 }

@@ -4,13 +4,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use offsite_backends::Held;
 use serde::{Deserialize, Serialize};
 
-/// What would have gone and is locked.
+/// What has expired but is locked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Locked {
     pub snapshots: u64,
-    /// Contents that no snapshot names any more.
+    /// Contents that no snapshot names.
     pub contents: u64,
-    /// When the first of them may go, by the store's clock (RFC 3339, UTC); none: when somebody takes a hold away.
+    /// When the first of them can be deleted, by the store's clock (RFC 3339, UTC). Null if a hold has to be removed first.
     pub until: Option<String>,
     /// Some are under a legal hold.
     pub hold: bool,

@@ -19,91 +19,91 @@ pub struct Bytes {
     pub copied: u64,
 }
 
-/// What a sync did at one destination.
+/// The result of a sync at one destination.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct Outcome {
     pub url: String,
-    /// The snapshot it committed; none if it did not.
+    /// The snapshot it committed; null if it did not.
     pub snapshot: Option<u64>,
-    /// The one it was compared with; none for a first run.
+    /// The snapshot it was compared with; null for a first run.
     pub base: Option<u64>,
     pub changes: Counts,
     pub bytes: Bytes,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
-    /// Could not be read, or the destination did not take them; what it had of them stays.
+    /// Files that could not be read, or that the destination refused; their old copies stay.
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
-    /// Kept changing while they were read; stored as read.
+    /// Files that kept changing while they were read; stored as read.
     #[schemars(with = "Vec<RelPath>")]
     pub unstable: Sample<RelPath>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unstable_total: Option<u64>,
-    /// Went away while the run went on.
+    /// Files that disappeared during the run.
     #[schemars(with = "Vec<RelPath>")]
     pub vanished: Sample<RelPath>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanished_total: Option<u64>,
     /// Sockets, pipes and devices.
     #[schemars(with = "Vec<Problem>")]
     pub skipped: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_total: Option<u64>,
-    /// Lie there without an attribute that the destination does not take. The manifest has it, and a pull brings it.
+    /// Files stored without an attribute that the destination refused. The manifest has it, and a pull restores it.
     #[schemars(with = "Vec<Problem>")]
     pub unset: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unset_total: Option<u64>,
-    /// Files that were made while they were sent.
+    /// Dumps.
     pub dumps: Vec<DumpOutcome>,
-    /// Objects that were there already and taken over (`--adopt`).
+    /// Objects that existed already and were adopted (`--adopt`).
     pub adopted: u64,
-    /// Files taken over from an interrupted run.
+    /// Files that an interrupted run had sent.
     pub resumed: u64,
-    /// Snapshots let go after the run.
+    /// Expired snapshots that were deleted after the run.
     pub pruned: u64,
-    /// What is not as the config's `initialize` declares it, where that was looked at.
+    /// How the destination differs from `initialize` in the config, if that was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// What is due to go and the store's object lock forbids to delete, as of when that was last looked at.
+    /// What has expired but is protected by object lock, as last checked.
     pub locked: Option<Locked>,
     pub seconds: f64,
     /// What went wrong.
     pub error: Option<String>,
-    /// The same as data, where it is an error of its own.
+    /// The same as data, if it is an error of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// After the commit: what was not tidied up. The next run does it.
+    /// What was not cleaned up after the commit. The next run does it.
     #[schemars(with = "Vec<String>")]
     pub warnings: Vec<Warning>,
     pub exit: u8,
 }
 
-/// What became of a file that was made while it was sent.
+/// The result of a dump.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DumpOutcome {
     pub path: RelPath,
-    /// Bytes of it that are there, as stored.
+    /// Its size at the destination in bytes, as stored.
     pub bytes: u64,
     pub seconds: f64,
-    /// An older one is there, which stays if this one is not taken.
+    /// An older one exists, which stays if this one fails.
     pub stays: bool,
-    /// Why it was not taken.
+    /// Why it failed.
     pub error: Option<String>,
 }
 
-/// What a sync did at all of them.
+/// The result of a sync at all destinations.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct SyncOutcome {
     pub destinations: Vec<Outcome>,
-    /// What is worth knowing and no fault: patterns that matched nothing.
+    /// Notes that are not errors: patterns that matched nothing.
     #[schemars(with = "Vec<String>")]
     pub notes: Vec<Note>,
     /// The worst of the destinations' exit codes.
@@ -126,7 +126,7 @@ pub struct PlanReport {
     pub refused: Vec<String>,
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
     /// The changes, unless there are too many to list.
@@ -147,7 +147,7 @@ pub struct PlannedChange {
     pub size: u64,
 }
 
-/// What a pull did.
+/// The result of a restore.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct PullOutcome {
     pub url: String,
@@ -158,34 +158,34 @@ pub struct PullOutcome {
     pub bytes: u64,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
-    /// What could not be brought over.
+    /// What could not be restored.
     #[schemars(with = "Vec<Problem>")]
     pub problems: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problems_total: Option<u64>,
-    /// Files whose contents lie in an archive; of `problems`.
+    /// Files whose contents are archived; they are part of `problems`.
     pub archived: u64,
-    /// Entries without the set-id bits or attributes they had, which were not to be restored.
+    /// Entries restored without their set-id bits or attributes that give rights.
     pub left_out: u64,
-    /// What else is to be known.
+    /// Notes.
     pub notes: Vec<String>,
     pub seconds: f64,
     pub exit: u8,
 }
 
-/// What pruning did.
+/// The result of a prune.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct PruneOutcome {
     pub url: String,
     /// Numbers of the snapshots that stay.
     pub kept: Vec<u64>,
-    /// Numbers of those that went (or would, on a dry run).
+    /// Numbers of the deleted snapshots (on a dry run: of those that would be deleted).
     pub removed: Vec<u64>,
-    /// Kept contents that went with them.
+    /// Kept contents that were deleted with them.
     pub contents: u64,
     pub bytes: u64,
-    /// What is due to go and the store's object lock forbids to delete.
+    /// What has expired but is protected by object lock.
     pub locked: Option<Locked>,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
@@ -196,11 +196,11 @@ pub struct PruneOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Flaw {
-    /// It is not there.
+    /// It is missing.
     Missing,
-    /// Something else is there: another size, tag, version, kind or link target.
+    /// It has another size, tag, version, kind or link target.
     Changed,
-    /// It was read, and is not what was stored.
+    /// It was read, and its content differs.
     Damaged,
 }
 
@@ -211,7 +211,7 @@ pub struct Finding {
     /// A path of the tree; for offsite's own objects the key.
     pub path: RelPath,
     pub problem: String,
-    /// The oldest and the newest snapshot that it hurts.
+    /// The oldest and the newest snapshot that it affects.
     pub first_snapshot: u64,
     pub last_snapshot: u64,
 }
@@ -221,7 +221,7 @@ pub struct Finding {
 pub struct Foreign {
     pub key: RelPath,
     pub size: u64,
-    /// It lies where offsite keeps its own: left by a run that was cut off.
+    /// It is among offsite's own objects: an interrupted run left it.
     pub stray: bool,
 }
 
@@ -236,13 +236,13 @@ pub struct ReadBack {
     pub round: f64,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct CheckOutcome {
     pub url: String,
     /// The snapshot that was checked.
     pub snapshot: u64,
-    /// So many snapshots were read, older ones included.
+    /// Number of snapshots that were read, including older ones.
     pub snapshots: u64,
     /// Contents that must be there, and their bytes; those of older snapshots included.
     pub contents: u64,
@@ -255,26 +255,26 @@ pub struct CheckOutcome {
     /// Objects that no snapshot names, and their bytes. They are never touched.
     pub foreign: u64,
     pub foreign_bytes: u64,
-    /// How many of these a run that was cut off left.
+    /// How many of these an interrupted run left.
     pub strays: u64,
-    /// Contents that lie where a run puts what it is about to replace: one is under way, or was cut off.
+    /// Contents that a run put aside before replacing them. The run is in progress or was interrupted.
     pub aside: u64,
-    /// Files in a directory whose time is not the one that was set, and whose content is the one that was stored.
+    /// Files in a directory with another mtime and an unchanged content.
     pub touched: u64,
     pub read: Option<ReadBack>,
-    /// What is wrong, by path, unless there is too much to list.
+    /// What is wrong, by path, unless the list would be too long.
     pub findings: Vec<Finding>,
     /// The foreign objects, unless there are too many to list.
     pub foreign_listed: Vec<Foreign>,
-    /// Could not be looked at.
+    /// Could not be checked.
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
-    /// What else is to be known.
+    /// Notes.
     pub notes: Vec<String>,
-    /// The record of the check was left at the destination.
+    /// The record of the check was written at the destination.
     pub recorded: bool,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
@@ -282,29 +282,29 @@ pub struct CheckOutcome {
     pub exit: u8,
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct RepairOutcome {
     pub url: String,
     /// The snapshot that was repaired.
     pub base: u64,
-    /// The one that names what was repaired; none if nothing in the manifest had to change.
+    /// The snapshot that names the repaired contents; null if the manifest did not have to change.
     pub snapshot: Option<u64>,
     /// How many things the check before it found wrong.
     pub wrong: u64,
-    /// Sent again, or made again: files, links and directories.
+    /// Repaired files, links and directories.
     pub repaired: u64,
     /// Content bytes sent (on a dry run: to send).
     pub sent: u64,
     /// Found to have the right content under another tag; the manifest names the new one.
     pub taken_over: u64,
-    /// The manifest's pages were written again from this machine's copy.
+    /// The manifest's pages were written again from this machine's cache.
     pub pages: bool,
     /// What could not be repaired, and why.
     pub lost: Vec<Finding>,
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
-    /// How many, where that list is cut short.
+    /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
     pub notes: Vec<String>,
@@ -318,8 +318,8 @@ pub struct RepairOutcome {
 /// Exit code and error text.
 pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
     let not_taken = outcome.dumps.iter().find_map(|dump| {
-        let stays = if dump.stays { "the last good one stays" } else { "and there is none of an earlier run" };
-        Some(format!("the dump {} was not taken, {stays}: {}", dump.path, dump.error.as_ref()?))
+        let stays = if dump.stays { "the last good one stays" } else { "and no earlier run has one" };
+        Some(format!("the dump {} failed, {stays}: {}", dump.path, dump.error.as_ref()?))
     });
     outcome.error = error.map(ToString::to_string).or(not_taken);
     outcome.failure = error.map(Failure::from);

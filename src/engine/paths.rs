@@ -41,7 +41,10 @@ pub fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
     let Some(root) = backend.tree().and_then(|t| t.local_root()) else { return Ok(()) };
     if mixed(source, &root) {
         let root = real(&root);
-        return Err(Error::Usage(format!("{}: source and destination lie one inside the other; choose a place apart", root.display())));
+        return Err(Error::Usage(format!(
+            "{}: source and destination are one inside the other; choose a separate destination",
+            root.display()
+        )));
     }
     Ok(())
 }

@@ -153,7 +153,7 @@ async fn put(records: &Records, mut record: RunRecord) -> Result<()> {
     records.write(RunRecord::KEY, &record, PutMode::Overwrite).await.map(drop)
 }
 
-/// What is known of the last run at one destination.
+/// The status of one destination.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct StatusRow {
     pub url: String,
@@ -166,14 +166,14 @@ pub struct StatusRow {
     /// When the last run ended, by the store's clock, and how long ago that is, in seconds.
     pub ran: Option<String>,
     pub age: Option<u64>,
-    /// So many seconds of it lie in the future by the store's clock, so nobody knows how old it is.
+    /// How many seconds it is in the future by the store's clock. Its age is then unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ahead: Option<u64>,
     /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`; `skipped` where its source was not there, and
     /// `absent` where the destination is not there now, both by the config's choice. `ran` is of the run before then.
     pub result: Option<String>,
     pub message: Option<String>,
-    /// What the last run found not to be as the config's `initialize` declares it.
+    /// How the destination differed from `initialize` in the config at the last run.
     pub drift: Option<String>,
     pub snapshot: Option<u64>,
     pub files: u64,
@@ -184,12 +184,12 @@ pub struct StatusRow {
     pub checked: Option<String>,
     pub check_age: Option<u64>,
     pub check_result: Option<String>,
-    /// Why this is not well; none if it is.
+    /// Why this is not well; null if it is.
     pub bad: Option<String>,
     pub exit: u8,
 }
 
-/// What is known of all of them.
+/// The status of all destinations.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct StatusOutcome {
     pub destinations: Vec<StatusRow>,
@@ -281,13 +281,14 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
 
 /// Why it is not well.
 fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
-    let Some(result) = row.result.as_deref() else { return Some("nothing ever ran there".into()) };
+    let Some(result) = row.result.as_deref() else { return Some("no run has ever been recorded".into()) };
     if !matches!(result, "done" | "partly" | SKIPPED | ABSENT) {
         let why = row.message.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        return Some(format!("the last run was {result}{why}"));
+        let ended = if result == "failed" { result.to_owned() } else { format!("was {result}") };
+        return Some(format!("the last run {ended}{why}"));
     }
     if let Some(ahead) = row.ahead {
-        return Some(format!("the last run's time lies {} in the future by the store's clock, so nobody knows how old it is", span(ahead)));
+        return Some(format!("the last run's time is {} in the future by the store's clock, so its age is unknown", span(ahead)));
     }
     if let (Some(age), Some(max)) = (row.age, max_age)
         && age > max
@@ -295,8 +296,8 @@ fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
         return Some(format!("the last run is {} old, the limit is {}", span(age), span(max)));
     }
     match row.check_result.as_deref() {
-        Some("wrong") => Some("the last check found something wrong; `offsite check` says what".into()),
-        Some(UNREADABLE) => Some("the record of the last check cannot be read; `offsite check` makes it anew".into()),
+        Some("wrong") => Some("the last check found problems; `offsite check` lists them".into()),
+        Some(UNREADABLE) => Some("the record of the last check cannot be read; `offsite check` writes a new one".into()),
         _ => None,
     }
 }
@@ -317,6 +318,6 @@ mod tests {
             assert!(verdict(&row(Some(passed), 100_000), Some(93_600)).is_some());
         }
         assert_eq!(verdict(&row(Some("refused"), 1), None).unwrap(), "the last run was refused");
-        assert_eq!(verdict(&row(None, 0), None).unwrap(), "nothing ever ran there");
+        assert_eq!(verdict(&row(None, 0), None).unwrap(), "no run has ever been recorded");
     }
 }

@@ -38,12 +38,12 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotTidiedUp(why) => write!(f, "committed, but not tidied up ({why}); the next run does it"),
-            Self::NotPruned(why) => write!(f, "old snapshots were not let go ({why}); the next run tries again"),
-            Self::LeaseNotGivenBack(why) => write!(f, "the lease was not given back ({why}); it runs out by itself"),
-            Self::OwnCache(path) => write!(f, "offsite's own cache lies below the source and is always left out: {path}"),
+            Self::NotTidiedUp(why) => write!(f, "committed, but not cleaned up ({why}); the next run does it"),
+            Self::NotPruned(why) => write!(f, "expired snapshots were not deleted ({why}); the next run tries again"),
+            Self::LeaseNotGivenBack(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
+            Self::OwnCache(path) => write!(f, "offsite's own cache is below the source and is always excluded: {path}"),
             Self::Owner(note) => f.write_str(note),
-            Self::WordNotLeft(why) => write!(f, "how it ended could not be left there for `offsite status`: {why}"),
+            Self::WordNotLeft(why) => write!(f, "could not update the run record at the destination: {why}"),
         }
     }
 }

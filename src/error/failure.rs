@@ -1,24 +1,24 @@
-//! What a failure is, as data: its kind, where it happened, whose turn it is, and what can be done.
+//! A failure as data: its kind, where it happened, who has to act, and what can be done.
 //!
 //! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::kind::Error`],
-//! never from a text; the words of a hint are the renderer's.
+//! never from a text; the renderer has the words of a hint.
 
 use offsite_backends::{ErrorKind, Reach};
 use serde::Serialize;
 
 use super::kind::{Error, Place};
 
-/// Whose turn it is now.
+/// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
-    /// The same command again; it goes on where it stopped.
+    /// Nobody: run the same command again. It continues where it stopped.
     Again,
-    /// Whoever runs it: a setting, credentials, room on this machine.
+    /// The user: a setting, credentials, room on this machine.
     User,
-    /// Whoever looks after the store or the server.
+    /// The administrator of the store or the server.
     Admin,
-    /// Nobody can say.
+    /// Unknown.
     Nobody,
 }
 
@@ -30,27 +30,27 @@ pub enum Hint {
     RunAgain,
     /// Make room at the destination.
     FreeDestination,
-    /// Make room where the cache is, or have it elsewhere.
+    /// Make room on the disk of the cache, or use another directory.
     FreeCache,
     /// Make room on this machine.
     FreeHere,
-    /// Make room where standard output goes.
+    /// Make room on the disk of standard output.
     FreeOutput,
-    /// The cache cannot be used; have it elsewhere.
+    /// The cache cannot be used; use another directory.
     MoveCache,
-    /// Look at the credentials of the store.
+    /// Check the credentials of the store.
     Credentials,
-    /// Look at what the credentials may do.
+    /// Check the permissions of the credentials.
     Rights,
-    /// Look at the key and the login at the server.
+    /// Check the key and the login at the server.
     Login,
-    /// Look at owner and mode at the server.
+    /// Check owner and mode at the server.
     RightsAtServer,
-    /// Look at owner and mode of the path on this machine.
+    /// Check owner and mode of the path on this machine.
     RightsHere,
     /// Mount it for writing.
     Remount,
-    /// Look at the disk or mount.
+    /// Check the disk or mount.
     Device,
     /// Look at the server's certificate, and name the authority that it is from.
     Certificates,
@@ -58,9 +58,9 @@ pub enum Hint {
     SetClock,
     /// Raise the limit of open files, or free memory.
     RaiseLimits,
-    /// Ask the archive for it, and pull again later.
+    /// Request it from the archive, and pull again later.
     Unarchive,
-    /// See what would be done.
+    /// Look at the plan.
     ShowPlan,
     /// Make a new plan.
     PlanAgain,
@@ -76,7 +76,7 @@ pub struct Failure {
     pub turn: Turn,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
-    /// Only one file, directory, link or object: others fared better, or would have.
+    /// It concerns only one file, directory, link or object.
     pub one_entry: bool,
 }
 

@@ -12,11 +12,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// What is synced.
+    /// The source.
     Source,
-    /// What is synced to or pulled from.
+    /// The destination.
     Destination,
-    /// The directory that is pulled to.
+    /// The target of a restore.
     Target,
     /// Caches, journals and spools on this machine.
     Cache,
@@ -158,12 +158,12 @@ impl fmt::Display for Error {
             Self::Emptied { url, last } => {
                 write!(
                     f,
-                    "refused, nothing was written: {url} had snapshot {last} the last time and has none now (not mounted? emptied?); --start-over begins anew there"
+                    "refused, nothing was written: {url} had snapshot {last} the last time and has none now (not mounted? emptied?); use --start-over to begin again there"
                 )
             }
             Self::Busy(text) | Self::Usage(text) | Self::Command(text) => f.write_str(text),
             Self::Moved(what) => write!(f, "the plan no longer fits: {}", what.join("; ")),
-            Self::Interrupted => f.write_str("interrupted; run the same command again to go on"),
+            Self::Interrupted => f.write_str("interrupted; run the same command again to continue"),
         }
     }
 }

@@ -42,16 +42,21 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     }
     if let (Some((_, job)), false) = (document.jobs.first_mut(), dumped.is_empty()) {
         job.put("dumps", Node::Map(dumped));
-        notes.different("", "dumps are streamed to the destinations; no file of them lies on this disk before. The store keeps the last good one if a dump fails, and `keep` says how many older ones; lines that rotated them are not needed");
+        notes.different("", "dumps are streamed to the destinations without a file on this disk. If a dump fails, the last good one stays; `keep` says how many older ones stay, so lines that rotated them are not needed");
         if let Some((keep, said)) = keep {
-            notes.different("", format!("the line that rotated dumps (`{said}`) is `keep` of the job with `dumps`: it rules what else changes or is removed there, too"));
+            notes.different(
+                "",
+                format!(
+                    "the line that rotated dumps (`{said}`) is now `keep` of the job with `dumps`; it applies to everything in that job"
+                ),
+            );
             job.put("keep", keep);
         }
     }
     variables(&known, &mut document, notes);
     if !document.jobs.is_empty() {
-        notes.different("", "the first run takes over what lies in the bucket already (`adopt`); nothing that is the same is sent again");
-        notes.different("", "what is the same is told by size, time, inode and digest, not by size and time alone");
+        notes.different("", "the first run adopts the existing objects in the bucket (`adopt`) and sends no identical file again");
+        notes.different("", "files are compared by size, time, inode and digest, not only by size and time");
     }
     Ok(document)
 }
@@ -77,7 +82,7 @@ fn without_time<'a>(words: &'a [String], notes: &mut Notes) -> &'a [String] {
         },
         _ => "`offsite schedule install` (--daily, --hourly, --weekly)".to_owned(),
     };
-    notes.left_to_do("", format!("cron ran it at `{}`: {how} does that", words[..behind].join(" ")));
+    notes.left_to_do("", format!("cron ran it at `{}`: use {how}", words[..behind].join(" ")));
     &words[behind..]
 }
 
@@ -97,7 +102,7 @@ fn one(words: Vec<String>, document: &mut Document, notes: &mut Notes) {
         [from, to] if from.starts_with("s3://") && !to.starts_with("s3://") => {
             return notes.left_to_do(
                 "",
-                format!("`aws s3 sync {from} {to}` brings a copy back: `offsite pull {from} {to}`, once offsite has written there"),
+                format!("`aws s3 sync {from} {to}` restores a copy: use `offsite pull {from} {to}`, after offsite has written there"),
             );
         }
         _ => return notes.left_out("", format!("`aws s3 sync {}`: offsite syncs a directory to a bucket", line(&words))),
@@ -112,16 +117,16 @@ fn one(words: Vec<String>, document: &mut Document, notes: &mut Notes) {
         }
     }
     if !said.deletes {
-        notes.different(
-            &name,
-            "there was no --delete, so the bucket grew for ever; offsite mirrors, and keeps what was removed for 30 days (`keep`)",
-        );
+        notes.different(&name, "without --delete the bucket kept growing; offsite mirrors, and keeps removed files for 30 days (`keep`)");
     }
     if !said.links {
-        notes.different(&name, "`aws s3 sync` followed symlinks; offsite keeps them as symlinks: what lies behind one and outside of the source needs a job of its own");
+        notes.different(
+            &name,
+            "`aws s3 sync` followed symlinks; offsite keeps them as symlinks. A target outside the source needs a job of its own",
+        );
     }
     if !said.plain.is_empty() {
-        notes.different(&name, format!("no longer needed, offsite does so by itself: {}", said.plain.join(" ")));
+        notes.different(&name, format!("no longer needed, because offsite always does this: {}", said.plain.join(" ")));
     }
     said.rules.reach();
     said.rules.put(&mut said.options);
@@ -149,12 +154,12 @@ impl AwsArgs {
             "--endpoint-url" => self.settings.push(("endpoint", value.to_owned())),
             "--region" => self.settings.push(("region", value.to_owned())),
             "--profile" => self.settings.push(("profile", value.to_owned())),
-            "--dryrun" => notes.different(at, "--dryrun only tried; `offsite run --dry-run` does that, `offsite run` does it in earnest"),
+            "--dryrun" => notes.different(at, "--dryrun was a dry run; use `offsite run --dry-run` for that"),
             "--size-only" | "--exact-timestamps" => {
-                notes.different(at, format!("{name} is not needed: files whose times moved and whose content did not are read, and not sent again"));
+                notes.different(at, format!("{name} is not needed: offsite reads touched files and does not send them again if the content is the same"));
             }
-            "--storage-class" => notes.left_out(at, format!("--storage-class {value}: offsite writes the bucket's default class; a lifecycle rule of the bucket moves objects to another one")),
-            "--sse" | "--sse-kms-key-id" => notes.left_to_do(at, format!("{name}: make it the bucket's default encryption; offsite's requests do not name one")),
+            "--storage-class" => notes.left_out(at, format!("--storage-class {value}: offsite writes the bucket's default class; use a lifecycle rule to move objects to another one")),
+            "--sse" | "--sse-kms-key-id" => notes.left_to_do(at, format!("{name}: set it as the bucket's default encryption; offsite's requests do not name one")),
             "--follow-symlinks" => {}
             _ => self.known(name, at, notes),
         }
@@ -213,7 +218,7 @@ fn dumps(words: &[String], notes: &mut Notes) -> Option<(String, Node)> {
         user = user.or_else(|| word.strip_prefix("--dbname=").map(str::to_owned));
     }
     if secret {
-        notes.left_to_do("dumps", format!("a secret stood in the call of {program}; it is not copied: give it as $DATABASE_URL, $PGPASSWORD or $MYSQL_PWD in the environment (docs/jobs.md), or in ~/.pgpass or ~/.my.cnf"));
+        notes.left_to_do("dumps", format!("the call of {program} had a secret, which is not copied; set it as $DATABASE_URL, $PGPASSWORD or $MYSQL_PWD in the environment (docs/jobs.md), or in ~/.pgpass or ~/.my.cnf"));
     }
     let plain_name = |word: &&String| !word.starts_with('-') && !word.contains(['$', '/', '=', ':']);
     let database = user.filter(|name| !name.contains(['$', '/', ':'])).or_else(|| words[at + 1..].iter().rev().find(plain_name).cloned());
@@ -233,16 +238,16 @@ fn variables(known: &[(String, String)], document: &mut Document, notes: &mut No
         let used = text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
         let (plain, cut) = super::words::without_shell(value);
         if is_secret(name) || without_secret(value).is_some() {
-            notes.left_to_do("", format!("{name} is a secret and not copied; keys of AWS belong into ~/.aws/credentials, others into the environment of the run (/etc/offsite/environment for a timer)"));
+            notes.left_to_do("", format!("{name} is a secret and not copied; put AWS keys into ~/.aws/credentials, others into the environment of the run (/etc/offsite/environment for a timer)"));
         } else if name.starts_with("AWS_") {
             notes.left_to_do(
                 "",
-                format!("{name}={value} was set for the AWS tools; give it to offsite in the same way, or in the URL (docs/s3.md)"),
+                format!("{name}={value} was set for the AWS tools; set it for offsite in the same way, or in the URL (docs/s3.md)"),
             );
         } else if used && !cut && !document.variables.iter().any(|(known, _)| known == name) {
             document.variables.push((name.clone(), unescaped(&plain).into()));
         } else if used {
-            notes.left_to_do("", format!("${name} comes from a command of the script; give its value with --set {name}=…"));
+            notes.left_to_do("", format!("${name} comes from a command of the script; set its value with --set {name}=…"));
         }
     }
 }

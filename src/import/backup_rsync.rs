@@ -21,15 +21,15 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
         match backup {
             Node::Map(_) => one(name, backup, &mut document, notes)?,
             _ if name == "comment" => {}
-            _ => notes.left_out(name, "this is no backup: it is no object"),
+            _ => notes.left_out(name, "this is not a backup, because it is not an object"),
         }
     }
     notes.left_to_do("", format!("$BACKUP_SOURCE is {SOURCE}, where the image had the volume; on the host set it to the volume's own path, with --set or below `variables`"));
-    notes.mended("", "the old exit code was that of the last backup alone; offsite's is the worst of all");
-    notes.different("", "the first run takes over what lies at the destinations already (`adopt`); nothing that is the same is sent again");
+    notes.mended("", "the old exit code was that of the last backup; offsite's is the worst of all jobs");
+    notes.different("", "the first run adopts the existing files at the destinations (`adopt`) and sends no identical file again");
     let typed = document.jobs.iter().any(|(_, job)| job.get("subdirectories").is_some());
     if typed {
-        notes.mended("", "without a type the old script ran with broken paths (`//`); offsite asks for --type");
+        notes.mended("", "without a type, the old script ran with broken paths (`//`); offsite demands --type");
     }
     nested(&document, notes);
     Ok(document)
@@ -45,10 +45,16 @@ fn read(text: &str, notes: &mut Notes) -> Result<Node, String> {
     match serde_json::from_str::<Node>(&mended) {
         Ok(node) if !lines.is_empty() => {
             let at: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            notes.mended("", format!("the JSON is invalid: a comma is missing at the end of line {}; the old script then ran no backup at all and ended with 0", at.join(" and ")));
+            notes.mended(
+                "",
+                format!(
+                    "the JSON is invalid: a comma is missing at the end of line {}; the old script then ran no backup and ended with 0",
+                    at.join(" and ")
+                ),
+            );
             Ok(node)
         }
-        _ => Err(format!("this is no JSON: {error}")),
+        _ => Err(format!("this is not JSON: {error}")),
     }
 }
 
@@ -90,7 +96,7 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
     let fail = |what: String| format!("{name}: {what}");
     let text = |key: &str| backup.get(key).and_then(Node::text).filter(|text| text != "null");
     for (key, _) in backup.entries().iter().filter(|(key, _)| !KNOWN.contains(&key.as_str())) {
-        notes.left_out(name, format!("`{key}` is no key of backup-rsync's"));
+        notes.left_out(name, format!("backup-rsync has no key `{key}`"));
     }
     let (Some(process), Some(destination)) = (text("process"), text("destination")) else {
         notes.left_out(name, "a backup without `process` and `destination` never ran");
@@ -99,7 +105,7 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
     if process.contains(['\'', '"']) {
         notes.mended(
             name,
-            "quotes in `process` reached the program as they stand, so quoted patterns matched nothing; here they are what they look like",
+            "quotes in `process` reached the program literally, so quoted patterns matched nothing; here they work as intended",
         );
     }
     let words = split(&process).map_err(fail)?;
@@ -107,18 +113,18 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
     told(&said, &words, name, notes);
     let prefix = text("prefix").unwrap_or_default();
     if prefix.is_empty() {
-        notes.mended("", "a backup without `prefix` went to `null/…` where sh is dash; here it goes to its destination");
+        notes.mended("", "a backup without `prefix` went to `null/…` if sh is dash; here it goes to its destination");
     }
     let url = url_of(&plain(&format!("{prefix}{destination}"), name, notes), said.port.as_deref(), name, notes);
     let job_name = document.name(name);
     if job_name != name {
-        notes.different(name, format!("its name is `{job_name}` here; names are of letters, digits, `-`, `_` and `.`"));
+        notes.different(name, format!("its name is `{job_name}` here; names may have letters, digits, `-`, `_` and `.`"));
     }
     let typed = backup.get("subdirectories").is_some_and(|all| !all.is_empty());
     let old = if url.contains("://") && url != destination { trimmed(&destination).to_owned() } else { String::new() };
     let commands = Commands { old, prefix, typed };
     let mut place = Node::map().with("url", url);
-    for (key, note) in [("initialize", "where it fails, nothing is sent there; before, the backup ran all the same"), ("report", "")] {
+    for (key, note) in [("initialize", "if it fails, nothing is sent there; before, the backup ran nevertheless"), ("report", "")] {
         if let Some(line) = text(key).filter(|line| !line.trim().is_empty()) {
             place.put(key, commands.of(&line, name, notes).map_err(|what| fail(format!("{key}: {what}")))?);
             if !note.is_empty() {
@@ -150,24 +156,24 @@ fn program(words: &[String], name: &str, notes: &mut Notes) -> RsyncArgs {
 /// What a process did otherwise than a mirror.
 fn told(said: &RsyncArgs, words: &[String], name: &str, notes: &mut Notes) {
     if !said.plain.is_empty() {
-        notes.different(name, format!("no longer needed, offsite does so by itself or shows it: {}", said.plain.join(" ")));
+        notes.different(name, format!("no longer needed, because offsite always does or shows this: {}", said.plain.join(" ")));
     }
     if said.dirs && !said.recursive {
         notes.mended(
             name,
-            "rsync's `-d` without `-r` or `-a` copied the files at the top and nothing below; offsite takes everything below",
+            "rsync's `-d` without `-r` or `-a` copied the files at the top and nothing below; offsite copies everything below",
         );
     } else if !said.recursive && words.iter().any(|word| word.ends_with("rsync")) {
-        notes.mended(name, "without `-r` or `-a` nothing below the top was copied; offsite takes everything below");
+        notes.mended(name, "without `-r` or `-a` nothing below the top was copied; offsite copies everything below");
     }
     if !said.deletes {
         notes.different(
             name,
-            "nothing was removed at the destination before; offsite mirrors, and keeps what was removed for 30 days (`keep`)",
+            "nothing was removed at the destination before; offsite mirrors, and keeps removed files for 30 days (`keep`)",
         );
     }
     if said.deletes_excluded {
-        notes.different(name, "--delete-excluded is what offsite always does: what is left out from now on leaves the mirror, and is kept for 30 days (`keep`)");
+        notes.different(name, "offsite always does --delete-excluded: files that are excluded from now on are removed from the mirror and kept for 30 days (`keep`)");
     }
     for operand in &said.operands {
         notes.left_out(name, format!("`{operand}` in `process`; sources and destinations are the job's"));
@@ -210,7 +216,7 @@ fn job(backup: &Node, name: &str, said: &RsyncArgs, words: &[String], notes: &mu
         }
     }
     if subdirectories.iter().any(|(kind, _)| !by_type.iter().any(|(known, _)| known == kind)) {
-        notes.mended("", "a type without `options` got the word `null` as one more source; here it has none");
+        notes.mended("", "a type without `options` got the word `null` as another source; here it does not");
     }
     job.put("options", options);
     Ok(job)
@@ -226,8 +232,7 @@ fn typed(text: &str, process: &RsyncArgs, words: &[String], at: &str, notes: &mu
     let of_rsync = ["--include", "--exclude", "--delete", "--filter"];
     let foreign = google && flags.iter().any(|word| of_rsync.iter().any(|flag| word.starts_with(flag)));
     if foreign {
-        notes
-            .mended(at, "these are flags of rsync's, which gsutil does not have: it refused to run; here they are what they mean to rsync");
+        notes.mended(at, "these are rsync flags, which gsutil does not have, so it refused to run; here they mean what they mean in rsync");
     }
     let said = match google && !foreign {
         true => RsyncArgs::by_gsutil(&[&["rsync".to_owned()], &flags[..]].concat(), at, notes),
@@ -244,7 +249,7 @@ fn typed(text: &str, process: &RsyncArgs, words: &[String], at: &str, notes: &mu
     reached(&mut rules, at, notes);
     rules.put(&mut node);
     if said.deletes_excluded {
-        notes.different(at, "--delete-excluded is what offsite always does: what is left out from now on leaves the mirror, and is kept for 30 days (`keep`)");
+        notes.different(at, "offsite always does --delete-excluded: files that are excluded from now on are removed from the mirror and kept for 30 days (`keep`)");
     }
     for operand in &said.operands {
         notes.left_out(at, format!("`{operand}` in `options`; sources and destinations are the job's"));
@@ -256,7 +261,7 @@ fn reached(rules: &mut PatternRules, at: &str, notes: &mut Notes) {
     for pattern in rules.reach() {
         notes.mended(
             at,
-            format!("the include `{pattern}` took no effect: a rule left out a directory above it; here it is taken, as it was meant"),
+            format!("the include `{pattern}` had no effect, because a rule excluded a directory above it; here it works as intended"),
         );
     }
 }
@@ -274,7 +279,10 @@ impl Commands {
         let words = split(line)?;
         let shell = words.iter().any(|word| ["|", ">", ">>", "&&", "||", ";", "<"].contains(&word.as_str()) || word.ends_with(';'));
         if shell {
-            notes.mended(at, format!("`{}`: no shell saw this line, so its operators were arguments; here `sh -c` runs it", words[0]));
+            notes.mended(
+                at,
+                format!("`{}`: this line ran without a shell, so its operators were arguments; here `sh -c` runs it", words[0]),
+            );
             return Ok(renamed(line, &|name| self.value(name, "OFFSITE_")).into());
         }
         Ok(Node::texts(words.iter().map(|word| renamed(word, &|name| self.value(name, "")))))
@@ -327,7 +335,7 @@ fn nested(document: &Document, notes: &mut Notes) {
     for (at, (name, url)) in urls.iter().enumerate() {
         for (other, there) in &urls[..at] {
             if url.starts_with(there) || there.starts_with(url) {
-                notes.left_to_do(name, format!("it goes to the same place as `{other}`, or into it; where both run for one type, offsite refuses that: give each a place apart"));
+                notes.left_to_do(name, format!("its destination is that of `{other}` or inside it; if both run for one type, offsite refuses that: use separate destinations"));
             }
         }
     }

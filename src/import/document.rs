@@ -50,7 +50,7 @@ pub fn url_of(place: &str, port: Option<&str>, at: &str, notes: &mut Notes) -> S
     let port = port.map_or(String::new(), |port| format!(":{port}"));
     let place = trimmed(place);
     if place.starts_with("rsync://") || place.split('/').next().is_some_and(|host| host.contains("::")) {
-        notes.left_to_do(at, format!("`{place}` is an rsync daemon, which offsite does not speak; set $NEW_DESTINATION to a URL, such as sftp:// on the same host"));
+        notes.left_to_do(at, format!("`{place}` is an rsync daemon, which offsite does not support; set $NEW_DESTINATION to a URL, such as sftp:// on the same host"));
         return "$NEW_DESTINATION".to_owned();
     }
     if place.contains("://") {
@@ -91,7 +91,7 @@ pub fn plain(word: &str, at: &str, notes: &mut Notes) -> String {
             path = path.replace("//", "/");
         }
         text = format!("{scheme}{path}");
-        notes.different(at, format!("a part of `{word}` is the shell's to say; without it this is `{text}`: look whether that is right. A date needs no directory: snapshots keep older states"));
+        notes.different(at, format!("the shell expanded a part of `{word}`; without it this is `{text}`. Check whether that is right. A date needs no directory, because snapshots keep older states"));
     }
     text
 }

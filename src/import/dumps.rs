@@ -59,7 +59,7 @@ pub fn repacked(packer: &str, name: &str, at: &str, notes: &mut Notes) {
     notes.different(
         at,
         format!(
-            "{program} becomes zstd: the dump is `{name}`, and a command that restores it calls `zstd -dc` where it called `{unpacker}`"
+            "{program} becomes zstd: the dump is `{name}`, and a command that restores it must call `zstd -dc` instead of `{unpacker}`"
         ),
     );
 }

@@ -39,7 +39,7 @@ pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String
     let value =
         |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone()).filter(|v| !v.is_empty());
     let (Some(target), Some(source)) = (value("TARGET"), value("SOURCE")) else {
-        return Err("a profile has TARGET and SOURCE; one is missing".into());
+        return Err("a profile needs TARGET and SOURCE, and one is missing".into());
     };
     let mut document = Document::default();
     let dir = old.path.rsplit_once('/').map_or(".", |(dir, _)| dir);
@@ -63,7 +63,7 @@ pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String
     for (script, key) in [("pre", "before"), ("post", "finally")] {
         if old.beside.iter().any(|(known, _)| known == script) {
             job.put(key, Node::List(vec![Node::texts(["bash".to_owned(), format!("{dir}/{script}")])]));
-            notes.different(&name, format!("`{script}` runs as `{key}`{}; duply's variables ($PROFILE, $TARGET_URL_…, $CMD_…) are not there, offsite's are (docs/jobs.md)", if script == "pre" { ", and where it fails nothing is sent" } else { "" }));
+            notes.different(&name, format!("`{script}` runs as `{key}`{}; duply's variables ($PROFILE, $TARGET_URL_…, $CMD_…) do not exist, offsite's do (docs/hooks.md)", if script == "pre" { ", and if it fails, nothing is sent" } else { "" }));
         }
     }
     document.jobs.push((name.clone(), job));
@@ -88,13 +88,13 @@ fn settings(text: &str) -> Result<DuplySettings, String> {
 
 /// Notes on what has no place in the config.
 fn told(settings: &DuplySettings, name: &str, notes: &mut Notes) {
-    notes.left_to_do(name, "what duplicity wrote stays where it is, and offsite does not read it: keep it until you no longer need it. The new copy goes to a directory `offsite` beside it");
+    notes.left_to_do(name, "duplicity's backups stay where they are, and offsite does not read them. Keep them as long as you need them. The new backup goes to a directory `offsite` beside them");
     let set = |key: &str| settings.iter().any(|(known, value)| known == key && !value.is_empty());
     if settings.iter().any(|(key, value)| key.starts_with("GPG_KEY") && value != "disabled") || set("GPG_PW") {
-        notes.left_out(name, "encryption (GPG_KEY, GPG_PW): offsite's copy is a plain mirror; let the store encrypt, or keep it where it may be read. GPG_PW is not copied: you need it for the old backups");
+        notes.left_out(name, "encryption (GPG_KEY, GPG_PW): offsite's copy is a plain mirror; use the encryption of the store, or a place where it may be read. GPG_PW is not copied: you need it for the old backups");
     }
     if set("TARGET_PASS") || set("TARGET_USER") {
-        notes.left_to_do(name, "TARGET_USER and TARGET_PASS: the password is not copied. For s3 and b2 they go where the vendor's tools have them (~/.aws/credentials; B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY), for sftp use a key of ssh's");
+        notes.left_to_do(name, "TARGET_USER and TARGET_PASS: the password is not copied. For s3 and b2 put them where the vendor's tools find them (~/.aws/credentials; B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY); for sftp use an ssh key");
     }
     for (key, _) in settings {
         let secret = ["AWS_", "B2_", "GS_", "AZURE_", "SWIFT_", "_KEY", "PASS", "SECRET", "TOKEN"].iter().any(|mark| key.contains(mark));
@@ -114,17 +114,17 @@ fn told(settings: &DuplySettings, name: &str, notes: &mut Notes) {
             _ if key.starts_with("GPG_") => {}
             "MAX_FULLBKP_AGE" => notes.different(
                 name,
-                "MAX_FULLBKP_AGE: there are no full backups and no chains; each run sends what changed, and each snapshot is whole",
+                "MAX_FULLBKP_AGE: offsite has no full backups and no chains; each run sends what changed, and each snapshot is whole",
             ),
-            "DUPL_PRECMD" => notes.left_out(name, "DUPL_PRECMD: for a lower rate there is `limit_upload` in the options"),
+            "DUPL_PRECMD" => notes.left_out(name, "DUPL_PRECMD: for a lower rate use `limit_upload` in the options"),
             "FILENAME" => notes.left_out(
                 name,
-                "FILENAME: a file that marks directories to be left out; `exclude_caches` knows CACHEDIR.TAG, for others write `exclude`",
+                "FILENAME: a file that marks directories to exclude; `exclude_caches` knows CACHEDIR.TAG, for others use `exclude`",
             ),
             _ if secret => notes.left_to_do(
                 name,
                 format!(
-                    "{key} may be a secret and is not copied; give it in the environment of the run (/etc/offsite/environment for a timer)"
+                    "{key} may be a secret and is not copied; set it in the environment of the run (/etc/offsite/environment for a timer)"
                 ),
             ),
             _ => notes.left_out(name, format!("{key} has no counterpart")),
@@ -219,7 +219,7 @@ fn keep(value: &dyn Fn(&str) -> Option<String>, at: &str, notes: &mut Notes) -> 
         (None, Some(chains)) => Node::map().with("within", format!("{}d", chains * full)),
         (Some(total), Some(chains)) => Node::map().with("within", format!("{}d", chains * full)).with("monthly", total.div_ceil(30)),
     };
-    notes.different(at, format!("`keep` comes of MAX_AGE, MAX_FULL_BACKUPS and MAX_FULLS_WITH_INCRS, one full backup every {full} days: every snapshot of the time that had increments, then one a month; it is applied after each run, where duply asked for `purge --force`"));
+    notes.different(at, format!("`keep` is made from MAX_AGE, MAX_FULL_BACKUPS and MAX_FULLS_WITH_INCRS, one full backup every {full} days: every snapshot of the time that had increments, then one a month; it applies after each run, where duply needed `purge --force`"));
     Some(keep)
 }
 
@@ -275,7 +275,7 @@ fn url_of(target: &str, user: Option<&str>, settings: &[(&'static str, String)],
             format!("sftp://{user}{host}{}/offsite", path.trim_end_matches('/'))
         }
         _ => {
-            notes.left_to_do(at, format!("{scheme}://… has no counterpart here; set $NEW_DESTINATION to a URL of offsite's (docs/stores.md, docs/opendal.md for WebDAV, Azure and others)"));
+            notes.left_to_do(at, format!("{scheme}://… has no counterpart here; set $NEW_DESTINATION to a URL that offsite knows (docs/stores.md, docs/opendal.md for WebDAV, Azure and others)"));
             return "$NEW_DESTINATION".to_owned();
         }
     };
@@ -288,12 +288,14 @@ fn login_left_out(scheme: &str, login: Option<&str>, at: &str, notes: &mut Notes
     let kind = scheme.rsplit('+').next().unwrap_or_default();
     let text = match kind {
         "b2" => {
-            "TARGET has an account and a key of B2: neither is copied. Give them as B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY in the environment (docs/b2.md)"
+            "TARGET has an account and a key of B2: neither is copied. Set them as B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY in the environment (docs/b2.md)"
         }
-        "s3" | "http" => "TARGET has a key of S3: it is not copied. Put it where the AWS tools have it, ~/.aws/credentials (docs/s3.md)",
-        "gs" => "TARGET has a key of Google's: it is not copied. offsite takes the credentials that gcloud has (docs/gcs.md)",
+        "s3" | "http" => {
+            "TARGET has a key of S3: it is not copied. Put it into ~/.aws/credentials, where the AWS tools find it (docs/s3.md)"
+        }
+        "gs" => "TARGET has a Google key: it is not copied. offsite uses the credentials of gcloud (docs/gcs.md)",
         _ if !login.contains(':') => return,
-        _ => "TARGET has a password: it is not copied. For SFTP use a key of ssh's (docs/sftp.md)",
+        _ => "TARGET has a password: it is not copied. For SFTP use an ssh key (docs/sftp.md)",
     };
     notes.left_to_do(at, text);
 }

@@ -9,17 +9,17 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
-    /// A defect of the old set-up that the new one does not have.
+    /// A defect of the old config that is corrected.
     Mended,
-    /// It is done, but not as before.
+    /// It works, but differently.
     Different,
-    /// The old set-up had it and the config does not.
+    /// The old config had it, and the new one does not.
     LeftOut,
-    /// Left for a person.
+    /// Left for you to do.
     ToDo,
 }
 
-/// One thing to know.
+/// One note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ImportNote {
     pub kind: NoteKind,

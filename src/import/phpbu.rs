@@ -25,7 +25,7 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
         notes.left_out("", format!("`{other}` of phpbu: offsite takes secrets and values from the environment, `\"variables\"` and --set"));
     }
     if !document.jobs.is_empty() {
-        notes.different("", "phpbu made an archive with a date in its name for each run; offsite keeps the files themselves, and older states as snapshots. The archives stay where they are, and each job has a place of its own beside them");
+        notes.different("", "phpbu made an archive with a date in its name for each run; offsite keeps the files themselves, and older states as snapshots. The archives stay where they are, and each job has a destination of its own beside them");
     }
     Ok(document)
 }
@@ -41,7 +41,7 @@ fn one(backup: &Backup, document: &mut Document, notes: &mut Notes) {
     };
     let names = places(backup, document, at, notes);
     if names.is_empty() {
-        return notes.left_out(at, "it has no target and no sync that offsite can write to");
+        return notes.left_out(at, "it has no target or sync that offsite can write to");
     }
     job.put("destinations", Node::texts(names));
     if let Some(dumps) = dumped {
@@ -54,13 +54,13 @@ fn one(backup: &Backup, document: &mut Document, notes: &mut Notes) {
         notes.left_out(
             at,
             format!(
-                "encryption ({}): offsite's copy is a plain mirror; let the store encrypt, or keep it where it may be read",
+                "encryption ({}): offsite's copy is a plain mirror; use the encryption of the store, or a place where it may be read",
                 crypt.kind
             ),
         );
     }
     if backup.stop_on_failure {
-        notes.different(at, "stopOnFailure: a job that fails does not keep the others from running; the exit code says that it did");
+        notes.different(at, "stopOnFailure: a failed job does not stop the others; the exit code reports it");
     }
     document.jobs.push((name, job));
 }
@@ -72,7 +72,7 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
     for sync in &backup.syncs {
         if let Some(url) = sync_url(sync, at, notes) {
             if let Some(command) = taking_over(backup, sync, &url, at) {
-                notes.left_to_do(at, format!("the archives at the {} stay as they are, and none is sent again. To have them checked and reported as well, take them over, once: `{command}`", sync.kind));
+                notes.left_to_do(at, format!("the archives at the {} stay as they are, and none is sent again. To include them in checks and reports, adopt them once: `{command}`", sync.kind));
             }
             all.push((format!("{at}-{}", sync.kind), url));
         }
@@ -116,7 +116,7 @@ fn kept(backup: &Backup, at: &str, notes: &mut Notes) -> Option<Node> {
     let mut all: Vec<Node> = backup.syncs.iter().filter_map(|sync| remote_cleanup(sync, at, notes)).collect();
     all.extend(backup.cleanup.iter().filter_map(|part| keep(part, "", at, notes)));
     if all.windows(2).any(|pair| pair[0] != pair[1]) {
-        notes.different(at, "target and syncs kept different things; `keep` is one for the job: that of the target, or of the last sync");
+        notes.different(at, "target and syncs had different retention; a job has one `keep`: that of the target, or of the last sync");
     }
     all.pop()
 }
@@ -163,7 +163,7 @@ fn directory(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> bo
     }
     ignored(part, &KNOWN, at, notes);
     for check in &backup.checks {
-        let what = "of a directory the guard looks at what a run would remove and rewrite (docs/guard.md)";
+        let what = "for a directory, the guard checks what a run would remove and rewrite (docs/guard.md)";
         notes.left_out(at, format!("the check {}: {what}", check.kind));
     }
     true
@@ -193,7 +193,10 @@ fn loggers(configuration: &Configuration, document: &mut Document, notes: &mut N
                 if logger.is("sendOnlyOnError") && notify.get("only_failures").is_none() {
                     notify.put("only_failures", true);
                 }
-                notes.different("logging", "mails go through the local `sendmail`; a server, its user and password of SMTP, subject and sender are its own settings");
+                notes.different(
+                    "logging",
+                    "mails go through the local `sendmail`; its configuration has the SMTP server, user, password, subject and sender",
+                );
             }
             "webhook" => {
                 let uri =
@@ -204,7 +207,7 @@ fn loggers(configuration: &Configuration, document: &mut Document, notes: &mut N
                 }
                 notes.different(
                     "logging",
-                    "the webhook is posted to with offsite's JSON outcome (docs/jobs.md); query, template and basic auth are not there",
+                    "offsite posts its JSON outcome to the webhook (docs/hooks.md); it has no query, template or basic auth",
                 );
             }
             "prometheus" => {
@@ -213,8 +216,8 @@ fn loggers(configuration: &Configuration, document: &mut Document, notes: &mut N
                     notes.different("logging", "the metrics have names of their own: offsite_…, not phpbu_…");
                 }
             }
-            "json" => notes.different("logging", "the JSON log: `offsite run --json` prints it, and commands find it at $OFFSITE_OUTCOME"),
-            other => notes.left_out("logging", format!("the logger {other}; a command in `finally` can tell whom it likes")),
+            "json" => notes.different("logging", "the JSON log: `offsite run --json` prints it, and hooks find it at $OFFSITE_OUTCOME"),
+            other => notes.left_out("logging", format!("the logger {other}; use a command in `finally`")),
         }
     }
     if !notify.is_empty() {

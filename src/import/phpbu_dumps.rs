@@ -58,7 +58,7 @@ pub fn command(part: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<(String,
         "mongodump" => MONGODUMP,
         "redis" => REDIS,
         other => {
-            notes.left_out(at, format!("the source {other}: write its command as one of `dumps` (docs/jobs.md)"));
+            notes.left_out(at, format!("the source {other}: write its command as a dump (docs/dumps.md)"));
             return None;
         }
     };

@@ -114,7 +114,7 @@ pub fn keep(part: &PhpbuPart, prefix: &str, at: &str, notes: &mut Notes) -> Opti
             let (monthly, yearly) = (number("monthToKeepMonthly"), number("yearsToKeepYearly"));
             notes.different(
                 at,
-                "the steps of `stepwise` followed one another; those of `keep` all begin today, so each has the ones before it added",
+                "the steps of `stepwise` followed one another; those of `keep` all begin today, so each includes the ones before it",
             );
             if yearly > 0 {
                 notes.different(at, format!("one a year for {yearly} years: offsite keeps one a month for that long"));
@@ -127,7 +127,7 @@ pub fn keep(part: &PhpbuPart, prefix: &str, at: &str, notes: &mut Notes) -> Opti
             Some(steps.iter().filter(|(_, asked, _)| *asked > 0).fold(keep, |keep, (name, _, count)| keep.with(name, *count)))
         }
         "capacity" => {
-            notes.left_out(at, "the cleanup `capacity`: offsite keeps by age and count (`keep`), not by size; nothing said is 30 days");
+            notes.left_out(at, "the cleanup `capacity`: offsite keeps by age and count (`keep`), not by size; the default is 30 days");
             None
         }
         other => {

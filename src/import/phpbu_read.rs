@@ -52,10 +52,10 @@ pub struct Configuration {
 pub fn read(text: &str) -> Result<Configuration, String> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('<') {
-        let document = Document::parse(text).map_err(|e| format!("this is no XML: {e}"))?;
+        let document = Document::parse(text).map_err(|e| format!("this is not XML: {e}"))?;
         Ok(from_xml(document.root_element()))
     } else {
-        let node: Node = serde_json::from_str(text).map_err(|e| format!("this is no JSON: {e}"))?;
+        let node: Node = serde_json::from_str(text).map_err(|e| format!("this is not JSON: {e}"))?;
         Ok(from_json(&node))
     }
 }

@@ -18,6 +18,6 @@ pub fn value(text: &str, at: &str, notes: &mut Notes) -> String {
     let name: String =
         path.trim_end_matches(':').chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     let name = if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name };
-    notes.left_to_do(at, format!("`{text}` is ${name} here: set it in the environment, with --set, or below `variables`"));
+    notes.left_to_do(at, format!("`{text}` is ${name} here: set it in the environment, with --set, or under `variables`"));
     format!("${name}")
 }

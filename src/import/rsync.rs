@@ -52,7 +52,7 @@ impl RsyncArgs {
             "-f" | "--filter" => self.filter(value, at, notes),
             "--exclude-from" => {
                 self.options.push(("exclude_from".into(), Node::texts([value])));
-                notes.different(at, format!("{value} is read as gitignore's rules: the last that matches decides, and a slash in the middle of a pattern anchors it; put `**/` in front where rsync looked at every depth"));
+                notes.different(at, format!("{value} is read as gitignore patterns: the last match wins, and a slash in the middle of a pattern anchors it; put `**/` in front if rsync matched at every depth"));
             }
             "--delete-excluded" => (self.deletes, self.deletes_excluded) = (true, true),
             "--delete" | "--delete-before" | "--delete-during" | "--del" | "--delete-delay" | "--delete-after" => self.deletes = true,
@@ -65,13 +65,13 @@ impl RsyncArgs {
             "-c" | "--checksum" => self.options.push(("checksum".into(), true.into())),
             "--bwlimit" => self.limit(value, at, notes),
             "-e" | "--rsh" => self.shell(value, at, notes),
-            "-n" | "--dry-run" => notes.different(at, "`-n` only tried; `offsite run --dry-run` does that, `offsite run` does it in earnest"),
+            "-n" | "--dry-run" => notes.different(at, "`-n` was a dry run; use `offsite run --dry-run` for that"),
             "--max-delete" => notes.different(at, "--max-delete: offsite refuses a run that removes too much; `max_removals` in the options says how much (a share, default 25%)"),
             "-b" | "--backup" | "--backup-dir" | "--suffix" | "--link-dest" | "--compare-dest" | "--copy-dest" => {
-                notes.different(at, format!("{name}: offsite keeps what was replaced and removed by itself, for as long as `keep` says (default: 30 days)"));
+                notes.different(at, format!("{name}: offsite always keeps replaced and removed files, as long as `keep` says (default: 30 days)"));
             }
             "-L" | "--copy-links" | "-k" | "--copy-dirlinks" | "--copy-unsafe-links" => {
-                notes.different(at, format!("{name}: offsite keeps a symlink as one; what lies behind it and outside of the source needs a job of its own"));
+                notes.different(at, format!("{name}: offsite keeps a symlink as a symlink; a target outside the source needs a job of its own"));
             }
             _ if is(PLAIN, name) => self.plain.push(name.to_owned()),
             _ => notes.left_out(at, format!("{name} of rsync has no counterpart")),
@@ -136,7 +136,7 @@ impl RsyncArgs {
         match name {
             "-x" | "--exclude" => {
                 if value.starts_with('/') {
-                    notes.mended(at, format!("-x `{value}`: gsutil's paths have no slash in front, so it left out nothing; it is taken as it was meant, from the top of the source"));
+                    notes.mended(at, format!("-x `{value}`: gsutil's paths have no leading slash, so it excluded nothing; here it works as intended, from the top of the source"));
                 }
                 match from_regex(value) {
                     Ok(patterns) => self.rules.extend(patterns.into_iter().map(|pattern| PatternRule { keep: false, pattern })),
@@ -149,9 +149,7 @@ impl RsyncArgs {
                 self.plain.push(name.to_owned());
             }
             "-c" | "--checksums-only" => self.options.push(("checksum".into(), true.into())),
-            "-n" | "--dry-run" => {
-                notes.different(at, "`-n` only tried; `offsite run --dry-run` does that, `offsite run` does it in earnest")
-            }
+            "-n" | "--dry-run" => notes.different(at, "`-n` was a dry run; use `offsite run --dry-run` for that"),
             "-e" | "-C" | "-i" | "-u" | "-U" | "-p" | "-P" | "--ignore-symlinks" | "--preserve-posix" => self.plain.push(name.to_owned()),
             _ => notes.left_out(at, format!("{name} of gsutil has no counterpart")),
         }

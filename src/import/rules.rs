@@ -84,7 +84,7 @@ impl PatternRules {
 }
 
 fn cannot(pattern: &str) -> String {
-    format!("the pattern `{pattern}` cannot be said in gitignore's syntax; write what it means into `exclude`")
+    format!("the pattern `{pattern}` has no equivalent in gitignore's syntax; write its meaning into `exclude`")
 }
 
 /// A first character that would mean something else in a rule.

@@ -94,10 +94,10 @@ fn backup_rsync_with_its_defects() {
             "`null/…`",
             "the word `null`",
             "variables in `options`",
-            "flags of rsync's",
+            "rsync flags",
             "`-d` without `-r`",
-            "gsutil's paths have no slash",
-            "`**/files/civicrm/ext/` took no effect",
+            "gsutil's paths have no leading slash",
+            "`**/files/civicrm/ext/` had no effect",
             "`sh -c` runs it",
             "without a type",
         ],
@@ -145,7 +145,7 @@ fn a_duply_profile() {
     assert_eq!(job["before"], json!([["bash", "/etc/duply/web/pre"]]));
     assert_eq!(job["finally"], json!([["bash", "/etc/duply/web/post"]]));
     took.says(NoteKind::LeftOut, &["encryption", "--s3-use-ia"]);
-    took.says(NoteKind::ToDo, &["TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "what duplicity wrote stays"]);
+    took.says(NoteKind::ToDo, &["TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "duplicity's backups stay"]);
 }
 
 const PHPBU: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -202,7 +202,7 @@ fn phpbu_with_dumps() {
     took.says(NoteKind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
     took.says(
         NoteKind::ToDo,
-        &["take them over, once: `offsite sync --adopt --exclude '*' --include '/uploads.tar*' /backup 'sftp://me@nas/~/up'`"],
+        &["adopt them once: `offsite sync --adopt --exclude '*' --include '/uploads.tar*' /backup 'sftp://me@nas/~/up'`"],
     );
     assert!(!took.notes.iter().any(|note| note.text.contains("s3://acme/db'")), "dates in the path: {:?}", took.notes);
     took.says(NoteKind::Different, &["stopOnFailure", "also refused a dump that grew"]);
@@ -246,8 +246,8 @@ fn a_script_with_aws_s3_sync() {
         &["--daily 03:00", "AWS_SECRET_ACCESS_KEY", "$DATE comes from a command", "offsite pull s3://acme-offsite/site /restore"],
     );
     took.says(NoteKind::LeftOut, &["--storage-class STANDARD_IA"]);
-    took.says(NoteKind::Different, &["no --delete", "followed symlinks"]);
-    assert_eq!(took.notes.iter().filter(|note| note.text.contains("no --delete")).count(), 1);
+    took.says(NoteKind::Different, &["without --delete", "followed symlinks"]);
+    assert_eq!(took.notes.iter().filter(|note| note.text.contains("without --delete")).count(), 1);
 }
 
 #[test]
@@ -258,9 +258,9 @@ fn a_script_that_dumps_first() {
     assert_eq!(dumps["database.sql.zst"], json!({ "command": "pg_dump -Fp \"$DATABASE_URL\"", "compress": "zstd" }));
     assert_eq!(dumps["shop.sql.zst"]["command"], "mysqldump -uroot shop");
     assert_eq!(dumps["database-2.sql.zst"]["command"], "pg_dump \"$DATABASE_URL\"");
-    took.says(NoteKind::ToDo, &["a secret stood in the call of pg_dump", "a secret stood in the call of mysqldump"]);
+    took.says(NoteKind::ToDo, &["the call of pg_dump had a secret", "the call of mysqldump had a secret"]);
     assert_eq!(took.config["jobs"]["backups"]["keep"], json!({ "last": 5 }));
-    took.says(NoteKind::Different, &["(`head -n -5`) is `keep`", "gzip becomes zstd: the dump is `database.sql.zst`"]);
+    took.says(NoteKind::Different, &["(`head -n -5`) is now `keep`", "gzip becomes zstd: the dump is `database.sql.zst`"]);
 }
 
 #[test]
@@ -284,8 +284,8 @@ fn what_is_none_of_them_is_refused() {
         import(&ForeignConfig { path: "x".into(), text: text.into(), ..ForeignConfig::default() }, from).unwrap_err().to_string()
     };
     assert!(said("hello", None).contains("--from says which"));
-    assert!(said("{ \"a\": ", None).contains("this is no JSON"));
-    assert!(said("<phpbu>", None).contains("this is no XML"));
+    assert!(said("{ \"a\": ", None).contains("this is not JSON"));
+    assert!(said("<phpbu>", None).contains("this is not XML"));
     assert!(said("SOURCE=/x\n", Some(System::Duply)).contains("TARGET and SOURCE"));
     assert!(said("aws s3 sync s3://a s3://b", None).contains("nothing in it can become a job"));
     assert!(said("echo 'aws s3 sync", None).contains("not closed"));

@@ -1,8 +1,8 @@
 //! Dumps: the output of a command as a file of the snapshot.
 //!
-//! Owns the child process and the packing. Nothing of it touches this machine's disk: what the command writes goes to
-//! the destinations as it comes. Invariant: "whole" is said only after the command ended with code 0 and all of its
-//! output was taken.
+//! Owns the child process and the compression. Nothing of a dump touches this machine's disk: the output of the command
+//! is streamed to the destinations. Invariant: a dump is declared whole only after the command ended with code 0 and all
+//! of its output was accepted.
 
 use std::fmt;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ use crate::transfer::{Dump, DumpChunk, Source, Stop};
 
 /// Pieces of about this length.
 const BLOCK: usize = 1 << 20;
-/// So much of what a command complains is told, in bytes.
+/// How much of a command's error output is reported, in bytes.
 const COMPLAINT: usize = 2 << 10;
 
 /// The dumps of a job, as the engine takes them.
@@ -73,7 +73,7 @@ impl Source for Output {
     }
 }
 
-/// Runs it to its end; all that it writes goes to the listeners.
+/// Runs it to its end and streams its output to the listeners.
 async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &mut Listeners, seconds: u64) -> Result<(), String> {
     let mut child = process.spawn().map_err(|e| format!("its command cannot be started: {e}"))?;
     let mut group = hooks::ProcessGroup::of(&child);
@@ -93,13 +93,13 @@ async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &m
             };
             to.send(DumpChunk::Block(Bytes::from(block))).await;
             if to.0.is_empty() {
-                return Err("no destination takes it any more".to_owned());
+                return Err("no destination accepts it any more".to_owned());
             }
         }
         if let Some(packer) = packer.take() {
             to.send(DumpChunk::Block(Bytes::from(packer.end()?))).await;
         }
-        child.wait().await.map_err(|e| format!("its command was lost sight of: {e}"))
+        child.wait().await.map_err(|e| format!("offsite lost track of its command: {e}"))
     };
     let ended = tokio::time::timeout(Duration::from_secs(seconds.max(1)), working).await;
     let status = match ended {

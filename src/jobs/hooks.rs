@@ -1,9 +1,9 @@
-//! Commands of the user's: run, waited for, ended, and what they said.
+//! The user's commands: starting them, waiting for them, ending them, and their output.
 //!
 //! Owns the child processes. Values reach a command through its environment and never through its text.
-//! Invariants: a command that takes too long, or that the user does not want to wait for, is ended with its process
-//! group (what it put into a session of its own lives on); of what it says the last [`KEPT`] bytes are kept, with what
-//! looks like a secret, and the values of variables that are named like one, blotted out.
+//! Invariants: a command that takes too long, or that the user interrupts, is ended together with its process group
+//! (a process in a session of its own lives on). The last [`KEPT`] bytes of its output are kept, with everything redacted
+//! that looks like a secret or is the value of a variable that is named like one.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ const KEPT: usize = 16 << 10;
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a command did.
+/// The result of a hook.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct HookOutcome {
     /// When it ran: `before`, `after`, `on_failure`, `finally`, `initialize`, `report`.
@@ -32,7 +32,7 @@ pub struct HookOutcome {
     pub command: String,
     /// Its exit code; none if it could not be started or was ended by a signal.
     pub code: Option<i32>,
-    /// The end of what it said, on both of its outputs.
+    /// The end of its output (standard output and error).
     pub output: String,
     pub seconds: f64,
     /// What went wrong.
@@ -79,7 +79,7 @@ pub async fn run_in(
                         None => "it was ended by a signal".to_owned(),
                     });
                 }
-                Ok(Err(error)) => outcome.error = Some(format!("it was lost sight of: {error}")),
+                Ok(Err(error)) => outcome.error = Some(format!("offsite lost track of it: {error}")),
                 Err(why) => {
                     end(&mut child).await;
                     outcome.error = Some(why);
@@ -111,7 +111,7 @@ pub fn process(command: &Command) -> Process {
     }
 }
 
-/// A command as the config has it, for people; secrets in it are blotted out.
+/// A command as the config has it, for people, with secrets redacted.
 pub fn shown(command: &Command) -> String {
     offsite_backends::error::scrub(&command.written())
 }

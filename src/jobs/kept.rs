@@ -1,8 +1,8 @@
-//! The outcome of a job or a run as a file, for the commands after it.
+//! The outcome of a job or a run as a file, for the hooks after it.
 //!
-//! Owns `jobs/outcomes` in the cache. Each file is of one run alone and has a name that no other has, is written beside
-//! and renamed, can be read by its owner alone, and is gone when those commands have ended.
-//! Invariant: what a crash left behind is cleared away by a later run.
+//! Owns `jobs/outcomes` in the cache. Each file belongs to one run and has a unique name. It is written under another
+//! name and renamed, is readable by its owner only, and is deleted when those hooks have ended.
+//! Invariant: a later run deletes what a crash left.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::engine::{Machine, private_dir, private_file};
 
-/// What is older than this nobody is going to read any more: no command may take so long.
+/// A file older than this has no reader: no hook may take this long.
 const OLD: Duration = Duration::from_secs(7 * 86_400);
 
 /// A file that is there until this is dropped.

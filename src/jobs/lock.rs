@@ -1,8 +1,8 @@
 //! One run of a job at a time on this machine.
 //!
-//! Owns the lock file of a pair of job and type: of one config, to its places. The same name in another config, or with
-//! another volume, is another job; two that write to one place are told apart there, by its lease. The kernel holds the lock, so it is gone with the process,
-//! however that ends; the file that stays means nothing.
+//! Owns the lock file of a job of one type, one config and one set of destinations. The same name in another config, or
+//! with another volume, is another job; if two of them write to one destination, its lease separates them. The kernel
+//! holds the lock, so it disappears with the process, however that ends; the remaining file means nothing.
 
 use std::fs::File;
 
@@ -30,7 +30,7 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| Error::cache(&path, e))?;
     match FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))? {
         Some(lock) => Ok(Lock(lock)),
-        None => Err(Error::Busy(format!("job {}: another run of it is under way on this machine", job.shown()))),
+        None => Err(Error::Busy(format!("job {}: another run of it is in progress on this machine", job.shown()))),
     }
 }
 

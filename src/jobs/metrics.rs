@@ -1,8 +1,8 @@
-//! Figures of a run for Prometheus' textfile collector.
+//! Metrics of a run for Prometheus' textfile collector.
 //!
-//! Owns the names of the metrics, and what of the file before stays: the series of jobs that this run did not have, and
-//! when a job last did well. The file is written beside and renamed, so a scrape sees all of it or the one before; it
-//! holds no secret and everybody can read it. Units are in the names: seconds and bytes, times in seconds since 1970.
+//! Owns the names of the metrics, and what stays of the old file: the series of jobs that this run did not have, and
+//! when a job last succeeded. The file is written under another name and renamed, so a scrape sees either file whole. It
+//! holds no secret and everyone can read it. Units are in the names: seconds and bytes, times in seconds since 1970.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -87,16 +87,16 @@ fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
     let ran = || all().filter(|job| job.result != Ended::Skipped);
     let truth = |yes: bool| f64::from(u8::from(yes));
     let name = "offsite_job_success";
-    page.gauge(name, "Whether the last run of the job did all it was to do.", ran().map(|job| at(job, truth(job.result.is_well()))));
+    page.gauge(name, "Whether the last run of the job succeeded.", ran().map(|job| at(job, truth(job.result.is_well()))));
     let name = "offsite_job_skipped";
-    let help = "Whether the job was skipped the last time, since its source was not there.";
+    let help = "Whether the last run of the job was skipped because its source was missing.";
     page.gauge(name, help, all().map(|job| at(job, truth(job.result == Ended::Skipped))));
     let name = "offsite_job_last_success_timestamp_seconds";
     let last = |job: &JobOutcome| match job.result {
         Ended::Done => Some(at(job, now as f64)),
         _ => Some(at(job, said_before(before, name, &labels(job))?)),
     };
-    page.gauge(name, "When the job last did all it was to do.", all().filter_map(last));
+    page.gauge(name, "When the job last succeeded.", all().filter_map(last));
     let name = "offsite_job_exit_code";
     page.gauge(name, "Exit code of the last run of the job.", all().map(|job| at(job, f64::from(job.exit))));
     let name = "offsite_job_last_run_timestamp_seconds";
@@ -112,7 +112,7 @@ fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
     let places = || ran().flat_map(|job| job.destinations.iter().map(move |to| (job, to)));
     let to = |job: &JobOutcome, to: &Outcome, value: f64| (format!("{},destination=\"{}\"", labels(job), label(&to.url)), value);
     let name = "offsite_destination_success";
-    let help = "Whether the last run of the job did all it was to do at this destination.";
+    let help = "Whether the last run of the job succeeded at this destination.";
     page.gauge(name, help, places().map(|(job, place)| to(job, place, truth(place.exit == 0))));
     let name = "offsite_destination_sent_bytes";
     page.gauge(name, "Content bytes sent to this destination by the last run of the job.", {

@@ -1,8 +1,8 @@
-//! `offsite run`: jobs in file order, with what stands around them.
+//! `offsite run`: jobs in the order of the config, with their hooks.
 //!
-//! Owns a run: locks, hooks, initialize, the sync of each job, who is told, and the outcome. The sync itself is
-//! `engine`'s; what a job is was settled by `config`. Nothing here parses arguments, prints or reads the environment.
-//! Invariant: a job that fails stops no other, and whatever happens is in the outcome.
+//! Owns a run: locks, hooks, initialize, the sync of each job, notifications, and the outcome. `engine` has the sync
+//! itself, and `config` has resolved the jobs. Nothing here parses arguments, prints or reads the environment.
+//! Invariant: a failed job stops no other, and whatever happens is in the outcome.
 
 mod dumps;
 mod hooks;

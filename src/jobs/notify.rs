@@ -1,7 +1,7 @@
-//! Who is told how a job or a run ended: a ping, a webhook, a mail.
+//! Notifications of how a job or a run ended: a ping, a webhook, a mail.
 //!
-//! Owns the messages and how often they are tried. Nothing here fails a job: who could not be told is a warning.
-//! Invariant: a URL to tell is a secret of its own; of it only the host is named.
+//! Owns the messages and the number of attempts. Nothing here fails a job: a failed notification is a warning.
+//! Invariant: the URL of a notification is a secret; only its host is shown.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub enum Moment {
     Failed,
 }
 
-/// Tells everybody of an end; answers who could not be told and why.
+/// Sends all notifications of an end; returns those that failed, and why.
 pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<JobWarning> {
     let mut warnings = Vec::new();
     let not_told = |who: String| move |why: String| JobWarning::NotTold { who, why };
@@ -61,9 +61,9 @@ async fn ping(url: &str, moment: Moment, text: &str) -> Result<(), String> {
 }
 
 async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
-    // A POST that is sent elsewhere becomes a GET there, and tells nobody.
+    // A redirected POST becomes a GET, and notifies nobody.
     let builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-    let client = builder.build().map_err(|_| "no client could be made".to_owned())?;
+    let client = builder.build().map_err(|_| "could not create an HTTP client".to_owned())?;
     let mut why = String::new();
     for again in 0..TRIES {
         if again > 0 {
@@ -83,8 +83,8 @@ async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
 /// Only the host is named: the rest may be a secret.
 fn redirected(answer: &reqwest::Response) -> String {
     let location = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
-    let to = if location.contains("://") { host(location) } else { "another place on the same server" };
-    format!("it answered {} and sends elsewhere, to {to}; nothing was delivered: put the URL there into the config", answer.status())
+    let to = if location.contains("://") { host(location) } else { "another path on the same server" };
+    format!("it redirects to {to} (status {}), which offsite does not follow; put the final URL into the config", answer.status())
 }
 
 /// The host of a URL: what follows it may be a secret.
@@ -106,7 +106,7 @@ fn sendmail() -> Result<(&'static str, Child), String> {
             Err(error) => return Err(format!("`{program}` cannot be started: {error}")),
         }
     }
-    Err(format!("`sendmail` cannot be started ({refused}); install a mail transfer agent, or leave `mail` out"))
+    Err(format!("`sendmail` cannot be started ({refused}); install a mail transfer agent, or remove `mail`"))
 }
 
 async fn mail(to: &[String], subject: &str, text: &str) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! What a run of jobs did, as plain data: printed, the `--json` document, and what hooks and webhooks are given.
+//! The result of a run of jobs, as plain data: it is printed, is the `--json` document, and goes to hooks and webhooks.
 
 use serde::Serialize;
 
@@ -11,14 +11,14 @@ use crate::error::Failure;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
-    /// Everything that could be read is there.
+    /// Everything was backed up.
     #[default]
     Done,
     /// Committed, but some files could not be read or kept changing.
     Partly,
-    /// Its source is not there, and that is no error.
+    /// Its source is missing, and the config allows that.
     Skipped,
-    /// The config leaves this pair of job and type out.
+    /// The config excludes this type from the job.
     Ignored,
     /// The guard refused it.
     Refused,
@@ -57,36 +57,36 @@ impl Ended {
     }
 }
 
-/// What became of one job.
+/// The result of one job.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct JobOutcome {
     pub job: String,
-    /// The container volume, where the job is one that was found by its label.
+    /// The container volume, if the job's volumes were found by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub source: String,
     pub result: Ended,
-    /// Why it ended so, where the destinations do not say.
+    /// Why it ended like this, if the destinations do not say.
     pub message: Option<String>,
-    /// The same as data, where it is an error of its own.
+    /// The same as data, if it is an error of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// When it began, RFC 3339, by this machine's clock.
     pub began: String,
-    /// What was found and made at destinations before the run, where that was looked at.
+    /// What was found and set up at destinations before the run, if that was checked.
     pub initialized: Vec<InitReport>,
     pub destinations: Vec<Outcome>,
-    /// Destinations that were not there and are left out then, as the config says.
+    /// Absent destinations that were skipped, as the config says.
     pub absent: Vec<String>,
     /// On a dry run: what would be done.
     pub plans: Vec<PlanReport>,
     pub hooks: Vec<HookOutcome>,
-    /// What went wrong beside the job: somebody could not be told, a command after it failed.
+    /// What went wrong besides the job: a failed notification, a failed hook after it.
     #[schemars(with = "Vec<String>")]
     pub warnings: Vec<JobWarning>,
-    /// What is worth knowing and no fault: patterns that matched nothing, a dump whose failure could not be seen.
+    /// Notes that are not errors: patterns that matched nothing, a dump whose failure could not be noticed.
     pub notes: Vec<String>,
     pub seconds: f64,
     pub exit: u8,
@@ -99,7 +99,7 @@ impl JobOutcome {
     }
 }
 
-/// What became of all of them.
+/// The results of all jobs.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct RunOutcome {
     pub jobs: Vec<JobOutcome>,

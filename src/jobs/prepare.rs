@@ -1,9 +1,9 @@
-//! Destinations made ready before a job goes there.
+//! Preparing destinations before a job.
 //!
-//! Owns when that is looked at: settings that the config declares are made once for each place and wish on this
-//! machine, and looked at again once a week, since looking costs requests; a command of the user's before each run.
-//! Never on a dry run. What has drifted is said and not put right: somebody may have had a reason.
-//! Invariant: a place whose own command failed is not synced to: it may have been a mount that did not come about.
+//! Owns when that happens. Settings that the config declares are applied once for each destination and set of settings on
+//! this machine, and checked again once a week, because checking costs requests. A command of the user's runs before each
+//! run. Never on a dry run. Drift is reported and not corrected, because someone may have had a reason.
+//! Invariant: a destination whose own command failed is not written to, because the command may have been a mount.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
 
-/// How long what was seen to be as declared is taken to be so.
+/// How long a destination that was as declared is assumed to stay so.
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// A place that can be synced to.
@@ -57,7 +57,7 @@ pub async fn places<'a>(
                 match &hook.error {
                     None => ready.push(PreparedJob { place, drift: None }),
                     Some(why) => {
-                        let error = format!("its initialize command failed ({why}), so nothing was sent there");
+                        let error = format!("its `initialize` command failed ({why}), so nothing was sent there");
                         outcome.destinations.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
                     }
                 }
@@ -77,7 +77,7 @@ pub async fn is_left_out(machine: &Machine, place: &JobDestination, outcome: &mu
     absent
 }
 
-/// How long ago a place was seen to be as declared; none if it never was. A clock that was put back counts as now.
+/// How long ago a destination was as declared; none if it never was. A clock that was set back counts as now.
 fn last_seen(mark: &Path) -> Option<Duration> {
     let seen = mark.metadata().and_then(|meta| meta.modified()).ok()?;
     Some(seen.elapsed().unwrap_or_default())

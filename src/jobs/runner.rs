@@ -58,7 +58,7 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Begins a run: those who want to know are told, and the commands before it run.
+    /// Begins a run: sends notifications and runs the hooks before it.
     pub async fn begin(machine: &'a Machine, plan: &'a ResolvedJobs, how: RunnerOptions, stop: &Stop) -> Runner<'a> {
         let outcome = RunOutcome { dry_run: how.dry_run, ..RunOutcome::default() };
         let mut runner = Self { machine, plan, how, began: Instant::now(), outcome, barred: None };
@@ -70,7 +70,7 @@ impl<'a> Runner<'a> {
         runner
     }
 
-    /// Runs one job; it stands in the run's outcome afterwards as well.
+    /// Runs one job and adds it to the run's outcome.
     pub async fn job(&mut self, job: &Job, control: &RunControl) -> JobOutcome {
         let began = Instant::now();
         let mut outcome = JobOutcome {
@@ -145,7 +145,7 @@ impl<'a> Runner<'a> {
         }
         control.stop.check()?;
         if let Some(why) = &self.barred {
-            return Err(Error::Command(format!("the commands before the run failed: {why}")));
+            return Err(Error::Command(format!("a hook before the run failed: {why}")));
         }
         // A command before the job may be what brings its source about: a mount, a snapshot of a volume.
         let brought = !job.hooks.before.is_empty() && job.mounted.is_none();
@@ -155,7 +155,7 @@ impl<'a> Runner<'a> {
             (true, false) => None,
         };
         if let Some(why) = absent {
-            let perhaps = if brought { "; a command before the job, which does not run on a dry run, may bring it about" } else { "" };
+            let perhaps = if brought { "; a `before` hook, which does not run on a dry run, may create it" } else { "" };
             (outcome.result, outcome.message) = (Ended::Skipped, Some(format!("{why}{perhaps}")));
             self.leave_skipped(job, outcome).await;
             return Ok(());
@@ -171,7 +171,7 @@ impl<'a> Runner<'a> {
             Some(why) => {
                 outcome.exit = if control.stop.check().is_err() { 130 } else { 1 };
                 outcome.result = Ended::of(outcome.exit);
-                outcome.message = Some(format!("a command before it failed, so nothing was sent: {why}"));
+                outcome.message = Some(format!("a hook before it failed, so nothing was sent: {why}"));
                 job.places.iter().collect()
             }
         };
@@ -179,13 +179,13 @@ impl<'a> Runner<'a> {
         let kept = TempFile::new(self.machine, &job.shown(), outcome);
         let variables = with_result(&job.variables, outcome.result, outcome.exit, kept.path());
         let around = HookScope { variables: &variables, ..around };
-        // What was sent is sent: a command after it that fails is told apart from that.
+        // Everything was sent; a failed hook after it is reported separately.
         if let Some(why) = around.after(outcome.result, &mut outcome.hooks).await {
             outcome.warnings.push(JobWarning::AfterJob(why.clone()));
             if outcome.result.is_well() {
                 outcome.exit = 1;
                 outcome.result = Ended::Failed;
-                outcome.message = Some(format!("what was to be sent is there, but a command after it failed: {why}"));
+                outcome.message = Some(format!("everything was sent, but a hook after it failed: {why}"));
                 self.leave_word(job, &job.places.iter().collect::<Vec<_>>(), outcome).await;
             }
         }
@@ -233,7 +233,7 @@ impl<'a> Runner<'a> {
         Ok(job.places.iter().filter(|place| !absent(place) && !ready.iter().any(|one| one.place.url == place.url)).collect())
     }
 
-    /// Leaves word at places that the job did not come to, for whoever asks there how it is.
+    /// Writes the run record at destinations that the job did not reach.
     async fn leave_word(&self, job: &Job, places: &[&JobDestination], outcome: &mut JobOutcome) {
         let (exit, message) = (outcome.exit, outcome.message.clone());
         for place in places {
@@ -310,7 +310,7 @@ impl<'a> Runner<'a> {
 fn nowhere(job: &Job, outcome: &mut JobOutcome) -> bool {
     let none = !job.places.is_empty() && outcome.absent.len() == job.places.len();
     if none {
-        let what = format!("none of its destinations is there now: {}", outcome.absent.join(", "));
+        let what = format!("all of its destinations are absent: {}", outcome.absent.join(", "));
         (outcome.result, outcome.message) = (Ended::Skipped, Some(what));
     }
     none
@@ -325,7 +325,7 @@ fn with_result(variables: &[(String, String)], ended: Ended, exit: u8, outcome: 
     variables.iter().cloned().chain(own.map(|(name, value)| (format!("OFFSITE_{name}"), value))).collect()
 }
 
-/// One job in a sentence, for whoever is told.
+/// One job in a sentence, for notifications.
 fn sentence(job: &JobOutcome) -> String {
     let mut text = format!("{}: {} in {:.0} s", job.shown(), job.result.word(), job.seconds);
     let said = job.destinations.iter().map(|d| match (&d.error, d.snapshot) {
@@ -348,7 +348,7 @@ fn left(one: &Outcome) -> String {
     unread.into_iter().chain(unstable).collect()
 }
 
-/// Who is told of an end. Where nothing was done no ping says that all is well: a monitor is to miss it.
+/// Notifies of an end. A run that did nothing sends no ping of success, so that a monitor notices.
 fn to(notify: &Notify, idle: bool) -> Notify {
     Notify { ping: notify.ping.clone().filter(|_| !idle), ..notify.clone() }
 }

@@ -1,7 +1,7 @@
 //! Whether a job's source can be read.
 //!
-//! Owns the difference between a source that is not there, which a job may pass over, and one that may well be
-//! there and cannot be seen: passing over that would be a backup that ends in silence.
+//! Owns the difference between a missing source, which a job may skip, and one that may exist and cannot be inspected:
+//! skipping that would be a backup that ends silently.
 
 use std::io;
 use std::path::Path;
@@ -13,13 +13,13 @@ use crate::scan::Root;
 /// Why the source is not there; nothing if it is.
 ///
 /// # Errors
-/// [`Error::Command`] where it has to be there, and where nobody can tell.
+/// [`Error::Command`] if it must exist, or if that cannot be determined.
 pub fn absent(job: &Job) -> Result<Option<String>> {
     match lacking(job)? {
-        // Dumps have nothing to do with it, and nobody would see that there are none.
-        Some(missing) if !job.dumps.is_empty() => Err(Error::Command(format!("{missing}, so the job's dumps were not taken either"))),
+        // Dumps do not depend on it, and nobody would notice that they are missing.
+        Some(missing) if !job.dumps.is_empty() => Err(Error::Command(format!("{missing}, so the job's dumps did not run either"))),
         Some(missing) if job.must_exist => {
-            Err(Error::Command(format!("{missing}; mount it or mend the config, or say \"missing\": \"skip\" where that may be")))
+            Err(Error::Command(format!("{missing}; mount it or correct the config, or set \"missing\": \"skip\" if that is normal")))
         }
         missing => Ok(missing),
     }
@@ -28,7 +28,7 @@ pub fn absent(job: &Job) -> Result<Option<String>> {
 /// The same, whatever is to become of the job then.
 ///
 /// # Errors
-/// [`Error::Command`] where nobody can tell.
+/// [`Error::Command`] if that cannot be determined.
 pub fn lacking(job: &Job) -> Result<Option<String>> {
     Ok(Some(match &job.mounted {
         Some(Err(Lack::Unasked(why))) => return Err(Error::Command(why.clone())),
@@ -37,15 +37,15 @@ pub fn lacking(job: &Job) -> Result<Option<String>> {
         _ => match job.source.as_ref().map(|source| Root::open_within(source, &job.options.inner)) {
             None | Some(Ok(_)) => return Ok(None),
             Some(Err(_)) if job.source.as_ref().is_some_and(|source| source.is_file()) => {
-                return Err(Error::Command(format!("the source {} is no directory", job.shown_source())));
+                return Err(Error::Command(format!("the source {} is not a directory", job.shown_source())));
             }
             Some(Err(error))
                 if error.kind() == io::ErrorKind::NotFound && job.source.as_ref().is_some_and(|s| !s.as_os_str().is_empty()) =>
             {
-                format!("the source {} is not there", job.shown_source())
+                format!("the source {} does not exist", job.shown_source())
             }
             // A mount that hangs, a disk that fails, a loop of links: it may well be there.
-            Some(Err(error)) => return Err(Error::Command(format!("the source {} cannot be looked at: {error}", job.shown_source()))),
+            Some(Err(error)) => return Err(Error::Command(format!("the source {} cannot be inspected: {error}", job.shown_source()))),
         },
     }))
 }
@@ -55,10 +55,10 @@ fn unseen(path: &Path) -> String {
     let root = path.display();
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("the volume's directory {root} cannot be looked at: permission denied; volumes are read as root")
+            format!("the volume's directory {root} cannot be read: permission denied; run offsite as root")
         }
         _ => format!(
-            "the volume's directory {root} is not there; where offsite runs in a container, mount the engine's directory of volumes and say where in `volumes_root`"
+            "the volume's directory {root} does not exist; if offsite runs in a container, mount the engine's directory of volumes and name it in `volumes_root`"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What went wrong beside a job or a run, which ended as it did all the same.
+//! What went wrong besides a job or a run, without changing its result.
 //!
 //! Owns these warnings and their words.
 
@@ -30,7 +30,7 @@ pub enum JobWarning {
     /// A command of the user's after the whole run.
     AfterRun(String),
     Metrics(String),
-    /// Who could not be told, and why.
+    /// A notification that failed, and why.
     NotTold {
         who: String,
         why: String,
@@ -41,16 +41,16 @@ impl fmt::Display for JobWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drifted { url, what } => {
-                write!(f, "{url}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right")
+                write!(f, "{url}: it differs from `initialize`: {what}; `offsite init` corrects it")
             }
             Self::NotAsDeclared { url, what } => {
-                write!(f, "{url}: not everything is as `initialize` declares it: {what}; `offsite init --check` says it all")
+                write!(f, "{url}: it differs from `initialize`: {what}; `offsite init --check` shows all settings")
             }
             Self::NotLookedAt(why) => write!(f, "initialize: {why}"),
-            Self::WordNotLeft(why) => write!(f, "how it ended could not be left there for `offsite status`: {why}"),
-            Self::SkipNotLeft(why) => write!(f, "that it was skipped could not be left there for `offsite status`: {why}"),
-            Self::AfterJob(why) => write!(f, "a command after the job failed: {why}"),
-            Self::AfterRun(why) => write!(f, "a command after the run failed: {why}"),
+            Self::WordNotLeft(why) => write!(f, "could not update the run record at the destination: {why}"),
+            Self::SkipNotLeft(why) => write!(f, "could not record at the destination that it was skipped: {why}"),
+            Self::AfterJob(why) => write!(f, "a hook after the job failed: {why}"),
+            Self::AfterRun(why) => write!(f, "a hook after the run failed: {why}"),
             Self::Metrics(why) => write!(f, "metrics: {why}"),
             Self::NotTold { who, why } => write!(f, "{who}: {why}"),
         }

@@ -1,8 +1,8 @@
-//! The newest manifest of a destination on this machine, with the stamps of the files as they were.
+//! The newest manifest of a destination on this machine, with the stamps that the files had.
 //!
-//! Owns a private binary file: blocks, one a page, of records sorted by path. It can be thrown away at
-//! any time and is then made again from the destination. Reading it costs no allocation a record, so a
-//! run where nothing changed is as fast as the disk can be walked.
+//! Owns a private binary file: blocks, one for each page, of records sorted by path. It can be deleted at any time and is
+//! then rebuilt from the destination. Reading it allocates nothing for each record, so a run without changes is as fast
+//! as the disk can be walked.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -25,7 +25,7 @@ const MAX_BLOCK: u32 = 64 << 20;
 pub enum KnownStamps {
     /// Nothing: the entry came from the destination.
     Unknown,
-    /// It may have been written again in the same tick: to be looked at.
+    /// It may have been written again in the same clock tick, so it is unverified.
     Fresh,
     At(Stamps),
 }

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::model::{Hash, RelPath, bounds};
 
-/// A page is not cut before it has so many bytes.
+/// A page has at least this many bytes.
 pub const MIN: usize = 64 << 10;
-/// It is cut at the latest after the line that makes it so long.
+/// A page ends at the latest after the line that makes it this long.
 pub const MAX: usize = 256 << 10;
 
 /// A finished page.
@@ -42,7 +42,7 @@ impl Chunker {
         self.raw.is_empty()
     }
 
-    /// Adds a line for `path` that stands for so many entries and bytes; a page if it ends here.
+    /// Adds a line for `path` that represents this many entries and bytes; returns a page if it ends here.
     pub fn push(&mut self, line: &impl Serialize, path: &RelPath, entries: u64, bytes: u64) -> io::Result<Option<PageChunk>> {
         if self.raw.is_empty() {
             self.first = path.clone();

@@ -1,7 +1,7 @@
-//! What the disk below a directory, here or behind SFTP, does to names.
+//! What the disk below a directory, local or over SFTP, does to names.
 //!
-//! Owns the probe: a few files with telling names, all put at once, looked at under their own and under other names,
-//! and removed. What it finds stands in `keys` as `disk`, so nobody has to ask again.
+//! Owns the probe: a few files with telling names, all created at once, looked up under their own and other names, and
+//! removed. The result is stored in `keys` as `disk`, so the probe runs only once.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::model::DiskRules;
 
 /// Characters that exFAT, NTFS and SMB refuse.
 const MARKS: &str = ":?*\"<>|\\";
-/// The names that are put first; each stands for a rule.
+/// The names that are created first; each tests a rule.
 const CASE: usize = 0;
 const FORM: usize = 1;
 const MARK: usize = 2;
@@ -65,7 +65,7 @@ pub const PROBE: &str = ".offsite/probe";
 /// Finds out what a tree does to names; it writes below `place` only, and leaves nothing there.
 ///
 /// # Errors
-/// What concerns the whole place: it is full, read-only, gone. Names that it refuses are what the probe is about.
+/// Errors of the whole destination: full, read-only, missing. Refused names are what the probe looks for.
 pub async fn probe_disk(tree: &Arc<dyn Tree>, place: &str) -> Result<DiskRules> {
     let probe = Probe { tree, folder: format!("{place}/{:016x}{:016x}", crate::random(), crate::random()) };
     let marks = format!("m{MARKS}m");

@@ -1,4 +1,4 @@
-//! `format.json`: which format a destination has, and what its store does to names.
+//! `format.json`: the format of a destination, and what its store does to names.
 
 use offsite_backends::Lack;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct Format {
     #[serde(deserialize_with = "bounds::text")]
     pub version: String,
     pub keys: KeyRules,
-    /// The store refuses a create-only put of what is there.
+    /// The store refuses a create-only put of an existing key.
     pub create_only: bool,
     /// It refuses to replace what is not what the writer says it is.
     pub compare_and_swap: bool,

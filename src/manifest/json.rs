@@ -1,8 +1,8 @@
 //! Small records at a destination as JSON: the snapshot, `format.json`, the lease, `run.json`, `check.json`.
 //!
-//! Owns the one way in and the one way out. A record is read into its own shape and never into a general tree of
-//! values, so what a reader does not know takes no memory. Invariant: what is encoded can be decoded again; a record
-//! that its readers would refuse is refused before it is written.
+//! Owns the only way to read and the only way to write them. A record is read into its own shape and never into a general
+//! tree of values, so unknown members take no memory. Invariant: an encoded record can be decoded again; a record that its
+//! readers would refuse is refused before it is written.
 
 use std::fmt::Display;
 
@@ -16,10 +16,11 @@ use crate::model::bounds;
 
 /// The record as bytes. `what` is its URL.
 pub fn encode<T: Serialize + DeserializeOwned>(what: impl Display, record: &T) -> Result<Bytes> {
-    let refused = |why: &dyn Display| Error::Usage(format!("{what}: this record was not written, because no reader would take it: {why}"));
+    let refused =
+        |why: &dyn Display| Error::Usage(format!("{what}: this record was not written, because no reader would accept it: {why}"));
     let body = serde_json::to_vec(record).map_err(|e| refused(&e))?;
     if body.len() as u64 > bounds::RECORD {
-        return Err(refused(&format_args!("it has {} bytes, {} are the most", body.len(), bounds::RECORD)));
+        return Err(refused(&format_args!("it has {} bytes, the maximum is {}", body.len(), bounds::RECORD)));
     }
     serde_json::from_slice::<T>(&body).map_err(|e| refused(&e))?;
     Ok(body.into())

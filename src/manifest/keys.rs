@@ -1,8 +1,8 @@
-//! Which key a path has at a destination.
+//! The key of a path at a destination.
 //!
-//! Owns the rule: a name is its own key wherever the store keeps such a key, any other path lies under
-//! `.offsite/odd/<BLAKE3 of the path>`. Kept versions lie under `.offsite/kept/<since>/<key>`.
-//! Keys are relative to the destination's prefix and depend on nothing but path and rules.
+//! Owns the rule: a name is its own key if the store keeps such a key; any other path is stored at
+//! `.offsite/odd/<BLAKE3 of the path>`. Kept versions are at `.offsite/kept/<since>/<key>`.
+//! Keys are relative to the destination's prefix and depend only on path and rules.
 
 use object_store::path::Path;
 
@@ -44,12 +44,12 @@ impl KeyRules {
         (own || !self.fits(path) || !disk_takes()).then(|| odd(path))
     }
 
-    /// The same for an entry that is to be written: one whose name another entry has is odd too.
+    /// The same for an entry to write: it is also odd if another entry has its name.
     pub fn key_for(&self, entry: &Entry) -> Option<String> {
         if entry.odd { Some(odd(entry.path.bare())) } else { self.odd_key(entry.path.bare()) }
     }
 
-    /// Whether names that differ are sure to be two.
+    /// Whether different names are surely two files.
     pub fn folds(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.folds)
     }
@@ -59,14 +59,14 @@ impl KeyRules {
         !self.disk.as_ref().is_some_and(|disk| disk.no_links)
     }
 
-    /// Where a content goes when it is replaced or removed.
+    /// The key of a content that is replaced or removed.
     pub fn kept_key(&self, path: &[u8], content: &Content) -> Vec<u8> {
         let prefix = format!(".offsite/kept/{:012}/", content.since);
         let key = [prefix.as_bytes(), content.key.as_ref().map_or(path, |k| k.as_bytes())].concat();
         if self.fits(&key) { key } else { format!("{prefix}.offsite/odd/{}", Hash::of(path)).into_bytes() }
     }
 
-    /// Where the content of an entry lies while it is current.
+    /// The key of an entry's content while it is current.
     pub fn current_key(entry: &Entry) -> Vec<u8> {
         match entry.content.as_ref().and_then(|c| c.key.as_ref()) {
             Some(key) => key.clone().into_bytes(),

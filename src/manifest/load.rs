@@ -1,9 +1,9 @@
 //! Reading a manifest from a destination: pages fetched in long stretches, checked, in order.
 //!
-//! Owns the checks: a page is what its reference says (hash, size, first path, entries, bytes), pages and paths ascend
-//! over the whole manifest, so no page is met twice, and every entry can be one. A damaged page loses the entries on it
-//! and no others; the caller decides whether that is an error.
-//! Invariant: what a manifest takes in memory is bounded, however it is made.
+//! Owns the checks: a page is what its reference says (hash, size, first path, entries, bytes). Pages and paths ascend
+//! over the whole manifest, so no page is met twice, and every entry is valid. A damaged page loses its own entries and no
+//! others; the caller decides whether that is an error.
+//! Invariant: the memory for a manifest is bounded, however the manifest is made.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use super::records::Records;
 use crate::error::{Error, Result};
 use crate::model::{Entry, Hash, PageRef, RelPath, Snapshot, Trouble, bounds};
 
-/// Neighbouring pages are fetched together up to so many bytes.
+/// Neighbouring pages are fetched together up to this many bytes.
 const STRETCH: u64 = 8 << 20;
 /// Neighbours may lie so far apart: fetching that much for nothing takes no longer than another request.
 const GAP: u64 = 256 << 10;
@@ -26,7 +26,7 @@ const AHEAD: usize = 2;
 const HELD: usize = 96 << 20;
 /// What a reference takes beside its path.
 const WEIGHT: usize = 192;
-/// So many stretches that are lost are told apart; what is more is counted with the last.
+/// At most this many lost stretches are kept apart; more are counted with the last one.
 const LOST: usize = 1_000;
 
 /// A page of entries, checked.
@@ -43,7 +43,7 @@ pub struct Lost {
     pub first: RelPath,
     /// How many entries are.
     pub entries: u64,
-    /// The object that the page lies in.
+    /// The object that holds the page.
     pub object: Option<Hash>,
     pub error: Error,
 }
@@ -83,7 +83,7 @@ impl PageSource {
     ) -> Result<(Vec<PageRef>, Vec<PageRef>, Vec<Lost>)> {
         let Some(root) = &snapshot.root else { return Ok(Default::default()) };
         if root.entries > snapshot.totals.entries || root.bytes > snapshot.totals.bytes {
-            return Err(Error::damaged(self.url(root), "it is said to hold more than the whole snapshot"));
+            return Err(Error::damaged(self.url(root), "it claims to hold more than the whole snapshot"));
         }
         self.below(root, wanted).await
     }
@@ -179,7 +179,7 @@ impl PageSource {
             return Err(Error::damaged(self.url(page), "pages nested too deep"));
         }
         if page.raw > bounds::PAGE || page.length > bounds::PAGE || page.offset > bounds::OBJECT {
-            return Err(Error::damaged(self.url(page), "it is said to be larger than a page can be"));
+            return Err(Error::damaged(self.url(page), "it claims to be larger than a page can be"));
         }
         Ok(())
     }
@@ -207,10 +207,10 @@ impl PageSource {
         };
         let from = usize::try_from(page.offset - start).unwrap_or(usize::MAX);
         let frame = from.checked_add(page.length as usize).and_then(|to| body.get(from..to));
-        let Some(frame) = frame else { return Err(Error::damaged(self.url(page), "it is cut short")) };
+        let Some(frame) = frame else { return Err(Error::damaged(self.url(page), "it is truncated")) };
         let raw = zstd::bulk::decompress(frame, page.raw as usize).map_err(|e| Error::damaged(self.url(page), e))?;
         if raw.len() as u64 != page.raw || Hash::of(&raw) != page.hash {
-            return Err(Error::damaged(self.url(page), "its hash is not the one it was written with"));
+            return Err(Error::damaged(self.url(page), "its hash differs"));
         }
         Ok(raw)
     }
@@ -243,11 +243,11 @@ impl PageSource {
                 return Err(bad("the pages it names are out of order"));
             }
             let sums = entries.checked_add(child.entries).zip(bytes.checked_add(child.bytes)).filter(|_| child.entries > 0);
-            (entries, bytes) = sums.ok_or_else(|| bad("a page it names cannot hold what it is said to hold"))?;
+            (entries, bytes) = sums.ok_or_else(|| bad("a page it names cannot hold what it claims"))?;
             before = Some(&child.first);
         }
         if (entries, bytes) != (page.entries, page.bytes) {
-            return Err(bad("the pages it names do not hold what it is said to hold"));
+            return Err(bad("the pages it names do not hold what it claims"));
         }
         Ok(children)
     }
@@ -270,7 +270,7 @@ impl PageSource {
             bytes = bytes.and_then(|sum| sum.checked_add(entry.size));
         }
         if (entries.len() as u64, bytes) != (page.entries, Some(page.bytes)) {
-            return Err(bad(format_args!("it does not hold the entries and bytes that it is said to hold")));
+            return Err(bad(format_args!("it does not hold the entries and bytes that it claims")));
         }
         Ok(entries)
     }

@@ -1,9 +1,8 @@
 //! The pages that one run writes, as one object.
 //!
-//! Owns the making of `.offsite/pages/<blake3>.jsonl.zst`: one zstd frame a page, leaves first, then the
-//! pages of references, the top page last. It is put together in a local file, so memory stays flat
-//! however large the manifest is. References into the same object leave its name out, because the name
-//! is the hash of the whole.
+//! Owns `.offsite/pages/<blake3>.jsonl.zst`: one zstd frame for each page, leaves first, then the pages of references, the
+//! top page last. It is assembled in a local file, so memory stays flat however large the manifest is. References into the
+//! same object omit its name, because the name is the hash of the whole.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -52,7 +51,7 @@ impl Pack {
         let fail = |e| Error::cache(&self.path, e);
         let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
         if page.raw.len().max(frame.len()) as u64 > bounds::PAGE || self.length > bounds::OBJECT || level > bounds::LEVEL {
-            return Err(fail(std::io::Error::other("the manifest would have a page that no reader takes; nothing was committed")));
+            return Err(fail(std::io::Error::other("the manifest would have a page that no reader accepts; nothing was committed")));
         }
         self.hasher.update(&frame);
         self.out.write_all(&frame).map_err(fail)?;
@@ -88,7 +87,7 @@ impl Pack {
     /// references of the manifest before: those that would be the same are not written again.
     pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
         if leaves.len() > bounds::PAGES {
-            let what = format!("the manifest would have {} pages, {} are the most; nothing was committed", leaves.len(), bounds::PAGES);
+            let what = format!("the manifest would have {} pages, the maximum is {}; nothing was committed", leaves.len(), bounds::PAGES);
             return Err(Error::cache(&self.path, std::io::Error::other(what)));
         }
         let known: HashMap<(Hash, Hash), &PageRef> = known.iter().filter_map(|page| Some(((page.hash, page.object?), page))).collect();

@@ -84,12 +84,12 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         let body = Bytes::from(vec![b'p'; index + 1]);
         match records.put(&format!("{base}{name}"), body, PutMode::Overwrite).await {
             Ok(_) => drop(sizes.insert(index, index + 1)),
-            // A name the store will not have: it goes to odd/.
+            // A name that the store refuses goes to odd/.
             Err(e) if matches!(e.kind(), Some(ErrorKind::Denied | ErrorKind::NotFound)) => return Err(e),
             Err(_) => {}
         }
     }
-    // The whole folder: what a probe that was cut off left there goes as well.
+    // The whole folder, including what an interrupted probe left.
     let folder = object_path(b".offsite/probe")?;
     let store = records.backend().store();
     let listed: Vec<_> = store.list(Some(&folder)).map_err(|e| records.error(&base, &e)).try_collect().await?;

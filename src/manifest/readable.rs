@@ -1,8 +1,8 @@
-//! Whether an object store gives back what was put there, before the first content goes to it.
+//! Whether an object store returns what was written, before the first content is sent.
 //!
-//! Owns the reading part of the first run's probe: one object read whole, copied, and the copy read in part and under
-//! a condition. Three requests, or two where the store has no copies. Leaves the copy in the probe's folder,
-//! which the probe removes. Invariant: where this fails, nothing was written outside of that folder.
+//! Owns the reading part of the first run's probe: one object is read whole, copied, and the copy is read in part and
+//! under a condition. This takes three requests, or two if the store has no copies. The copy stays in the probe's folder,
+//! which the probe removes. Invariant: if this fails, nothing was written outside that folder.
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
@@ -21,7 +21,7 @@ pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Re
     let store = backend.store();
     let (whole, tag) = fetch(records, store.as_ref(), key, GetOptions::default()).await?;
     if whole != *body {
-        return Err(unusable(records, format!("{} bytes were put there, and {} other bytes are read back", body.len(), whole.len())));
+        return Err(unusable(records, format!("{} bytes were written, and {} different bytes were read back", body.len(), whole.len())));
     }
     let mut read = (key.to_owned(), tag.clone());
     if backend.capabilities().server_copy {
@@ -40,14 +40,14 @@ pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Re
     let (found, _) = match fetch(records, store.as_ref(), &key, options).await {
         Ok(found) => found,
         Err(error) if matches!(error.kind(), Some(ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::Invalid)) => {
-            return Err(unusable(records, format!("a part of an object cannot be read, which every pull needs ({error})")));
+            return Err(unusable(records, format!("it cannot read a part of an object, which every restore needs ({error})")));
         }
         Err(error) => return Err(error),
     };
     if found != body.slice(2..body.len() - 1) {
         return Err(unusable(
             records,
-            format!("{} bytes of an object were asked for, and {} other bytes came", part.end - part.start, found.len()),
+            format!("{} bytes of an object were requested, and {} different bytes came", part.end - part.start, found.len()),
         ));
     }
     Ok(())

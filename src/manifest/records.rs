@@ -1,7 +1,7 @@
 //! offsite's own objects at a destination: read, created, listed, deleted.
 //!
-//! Owns their names and the rule that a snapshot is created once and never changed. Sizes are bounded
-//! before anything is allocated for them, by what `model/bounds.rs` says for readers and writers. Errors name the object.
+//! Owns their names and the rule that a snapshot is created once and never changed. Sizes are bounded before anything is
+//! allocated for them, by the bounds in `model/bounds.rs` for readers and writers. Errors name the object.
 
 use std::ops::Range;
 use std::path::Path as LocalPath;
@@ -28,7 +28,7 @@ const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
 /// More objects in one folder of ours than this are damage, or a listing that never ends: with one snapshot a minute it
 /// takes half a year to get there.
 const MAX_LISTED: usize = 250_000;
-/// A pack larger than this goes up in parts.
+/// A pack larger than this is uploaded in parts.
 const SINGLE_PUT: u64 = 32 << 20;
 
 /// One snapshot as the store lists it.
@@ -196,7 +196,7 @@ impl Records {
         Ok(found)
     }
 
-    /// A listing of a folder of ours, in our errors; one that goes on and on is damage.
+    /// A listing of one of offsite's folders, with our errors; a listing that never ends counts as damage.
     fn few<'a>(
         &'a self,
         folder: &'a str,
@@ -247,7 +247,7 @@ impl Records {
     pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<(Hash, Option<String>)>> {
         let key = snapshot_key(snapshot.number);
         if snapshot.number > bounds::NUMBER {
-            return Err(Error::Usage(format!("{}: there are no numbers left for another snapshot; begin a new destination", self.url(""))));
+            return Err(Error::Usage(format!("{}: no number is left for another snapshot; begin a new destination", self.url(""))));
         }
         let body = json::encode(self.url(&key), snapshot)?;
         let hash = Hash::of(&body);

@@ -1,7 +1,7 @@
-//! The whole list of what a run could not read or saw changing, where a snapshot names only the first of it.
+//! The whole list of what a run could not read or saw changing, if a snapshot names only the first of it.
 //!
-//! Owns how it is kept: sorted by path, in pages as a manifest's, as one object of pages that the snapshot names.
-//! A list like that of the snapshot before is taken over from it, so a night like the last one sends nothing.
+//! Owns its storage: sorted by path, in pages like those of a manifest, as one page object that the snapshot names.
+//! A list that equals that of the snapshot before is reused, so a night like the last one sends nothing.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const TEXT: usize = 4 << 10;
 pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) -> Result<Packed> {
     let unread = unread.iter().map(|p| (&p.path, Some(p.problem.as_str())));
     let mut all: Vec<(&RelPath, Option<&str>)> = unread.chain(unstable.iter().map(|path| (path, None))).collect();
-    // What could not be read at last is said, not that it kept changing before.
+    // The final read error is reported, not that the file kept changing before.
     all.sort_by(|a, b| a.0.cmp(b.0).then(b.1.is_some().cmp(&a.1.is_some())));
     all.dedup_by(|later, kept| later.0 == kept.0);
     let fail = |e| Error::local(file, e);

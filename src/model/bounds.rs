@@ -1,8 +1,8 @@
-//! How large a record at a destination may be, and the lists and texts in it.
+//! Bounds on records at a destination, and on the lists and texts in them.
 //!
-//! Owns the numbers. Writers ask them before they write, readers while they read, so nothing can be written that is
+//! Owns the numbers. Writers check them before they write, and readers while they read, so nothing can be written that is
 //! refused later. `docs/format.md`, section 12, has them for people.
-//! Invariant: what an earlier offsite wrote is within the bounds of the readers here.
+//! Invariant: everything that an earlier offsite wrote is within the bounds of the readers here.
 
 use std::fmt;
 use std::marker::PhantomData;

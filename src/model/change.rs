@@ -1,7 +1,6 @@
-//! A change: what differs between a tree and a manifest at one path.
+//! A change: the difference between a tree and a manifest at one path.
 //!
-//! Owns the shape that a plan is a sequence of. [`Stamps`] are this machine's and never leave it but
-//! in a saved plan.
+//! Owns the shape of the steps of a plan. [`Stamps`] belong to this machine and leave it only in a saved plan.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +25,7 @@ pub enum Suspicion {
     Asked,
 }
 
-/// One step of a plan. Entries of files that are still to be read have no content yet.
+/// One step of a plan. Entries of files that have not been read yet have no content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum Change {
@@ -45,11 +44,11 @@ pub enum Change {
     /// No longer there.
     Removed {
         old: Entry,
-        /// Its content is taken over under another path by a rename of the same plan.
+        /// A rename of the same plan uses its content under another path.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         moved: bool,
     },
-    /// Not in the last snapshot under this path, but `from` is gone and had this content.
+    /// Not in the last snapshot under this path, but `from` was removed and had this content.
     Renamed { entry: Entry, stamps: Stamps, from: Entry },
     /// Nothing that is kept differs, only this machine's stamps moved.
     Stamped { path: RelPath, stamps: Stamps },
@@ -94,7 +93,7 @@ pub struct Counts {
     pub removed: u64,
     pub renamed: u64,
     pub unchanged: u64,
-    /// Sockets, pipes and devices, which are not kept.
+    /// Sockets, pipes and devices, which are not backed up.
     pub skipped: u64,
 }
 

@@ -1,7 +1,7 @@
-//! An entry: one path of a tree with its metadata and where its content is.
+//! An entry: one path of a tree with its metadata and the place of its content.
 //!
-//! Owns the shape that a manifest page holds, one JSON line an entry (`docs/format.md`), and the
-//! check that a line read from a destination can be one. Fields at their usual value are left out.
+//! Owns the shape of a line in a manifest page (`docs/format.md`), and the check that a line from a destination is valid.
+//! Members with their default value are omitted.
 
 use std::fmt;
 

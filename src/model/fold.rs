@@ -1,8 +1,8 @@
 //! Names that some disks take for one.
 //!
-//! Owns the fold: names that differ in nothing but case, Unicode's normal form or characters that are not seen have
-//! the same one. It goes further than any one disk does, so two names with different folds are two files everywhere;
-//! two with the same fold may be one.
+//! Owns the fold: names that differ only in case, in Unicode's normal form or in invisible characters have the same one.
+//! It goes further than any one disk, so two names with different folds are two files everywhere; two with the same fold
+//! may be one.
 
 use icu_normalizer::DecomposingNormalizer;
 

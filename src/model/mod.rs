@@ -1,7 +1,7 @@
-//! The words of offsite as plain data: path, time, entry, change, snapshot.
+//! The terms of offsite as plain data: path, time, entry, change, snapshot.
 //!
-//! Owns the shapes and their JSON, nothing that acts. Imports nothing of the program.
-//! Invariant: what is read back is what was written, for every name and time Linux allows.
+//! Owns the shapes and their JSON, and nothing that acts. Imports nothing of the program.
+//! Invariant: what is read back is what was written, for every name and time that Linux allows.
 
 pub mod bounds;
 mod change;
@@ -12,6 +12,7 @@ mod problem;
 mod sample;
 mod snapshot;
 mod time;
+mod words;
 mod zone;
 
 pub use change::{Change, Counts, Stamps, Suspicion};
@@ -22,4 +23,5 @@ pub use problem::Problem;
 pub use sample::{Sample, Weight};
 pub use snapshot::{DiskRules, KeepRules, KeyRules, PageRef, Snapshot, Totals, TreeRoot, Trouble};
 pub use time::{Time, span};
+pub use words::plural;
 pub use zone::{Calendar, Zone};

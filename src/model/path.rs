@@ -33,7 +33,7 @@ impl RelPath {
         self.0.strip_suffix(b"/").unwrap_or(&self.0)
     }
 
-    /// The directory it lies in, with its slash; empty for the top.
+    /// Its parent directory, with a slash; empty for the top.
     pub fn parent(&self) -> &[u8] {
         parent(&self.0)
     }
@@ -56,7 +56,7 @@ impl RelPath {
     }
 }
 
-/// The directory a path lies in, with its slash; empty for the top.
+/// The parent directory of a path, with a slash; empty for the top.
 fn parent(path: &[u8]) -> &[u8] {
     let bare = path.strip_suffix(b"/").unwrap_or(path);
     bare.iter().rposition(|b| *b == b'/').map_or(b"", |i| &bare[..=i])

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::RelPath;
 
-/// A path and what was the matter with it.
+/// A path and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Problem {
     pub path: RelPath,

@@ -1,7 +1,7 @@
-//! The first of a list, and how long the list was.
+//! The first items of a list, and the length of the list.
 //!
-//! Owns lists that records and documents show to people. They stay short whatever happened, and say by a total how long
-//! they were; the whole list of a snapshot is in pages of its own. A longer list is read without keeping more of it than this.
+//! Owns lists that records and documents show to people. They stay short whatever happens, and a total gives their full
+//! length; the whole list of a snapshot is in pages of its own. Reading a longer list keeps no more of it than this.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -71,7 +71,7 @@ impl<T> Sample<T> {
         (self.total > self.first.len() as u64).then_some(self.total)
     }
 
-    /// There were at least so many.
+    /// The list had at least this many items.
     pub fn at_least(&mut self, total: u64) {
         self.total = self.total.max(total);
     }

@@ -73,7 +73,7 @@ pub struct KeyRules {
     /// It refuses or changes parts with white space at an end or a dot at the last; a dot at the first is kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edges: bool,
-    /// What the disk below a directory does; none where nobody has looked.
+    /// What the disk below a directory does to names; none if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskRules>,
 }
@@ -112,7 +112,7 @@ pub struct KeepRules {
     pub daily: u64,
     pub weekly: u64,
     pub monthly: u64,
-    /// All that were the newest at some time within so many seconds.
+    /// All that were the newest at some time within this many seconds.
     pub within: Option<u64>,
     /// Whose days, weeks and months they are.
     #[serde(default, skip_serializing_if = "Zone::is_local")]
@@ -168,7 +168,7 @@ pub struct Snapshot {
     pub changes: Counts,
     /// Content bytes the run sent.
     pub sent: u64,
-    /// The first of the paths that could not be read; what lies there is as in the snapshot before.
+    /// The first of the paths that could not be read; their entries are those of the snapshot before.
     #[serde(default, skip_serializing_if = "Sample::names_none")]
     pub unread: Sample<Problem>,
     /// How many there were, where not all are named.
@@ -211,7 +211,7 @@ impl Snapshot {
         (self.unread, self.unstable) = (unread, unstable);
     }
 
-    /// A list is cut short, so the whole one has to be kept elsewhere.
+    /// A list is incomplete, so the whole one must be stored elsewhere.
     pub fn names_not_all(&self) -> bool {
         self.unread_total.is_some() || self.unstable_total.is_some()
     }

@@ -1,8 +1,8 @@
-//! The calendar by which snapshots are kept, listed and asked for.
+//! The calendar by which snapshots are kept, listed and selected.
 //!
-//! Owns what a day, a week and a month are: those on the clocks of one time zone, with all their changes. The zone is
-//! this machine's, unless another is named; its rules are the system's. Invariant: a snapshot is of exactly one
-//! day, and [`Zone::day_ends`] of that day is the first moment that is not.
+//! Owns the meaning of a day, a week and a month: those of the clocks of one time zone, including daylight saving time.
+//! The zone is that of this machine unless another is named; its rules are the system's. Invariant: a snapshot belongs to
+//! exactly one day, and [`Zone::day_ends`] of that day is the first moment after it.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -20,7 +20,7 @@ impl Zone {
         match name {
             "local" => Ok(Self(None)),
             _ if TimeZone::get(name).is_ok() => Ok(Self(Some(name.to_owned()))),
-            _ => Err(format!("`{name}` is no time zone that this machine knows; write `local`, `UTC` or one such as `Europe/London`")),
+            _ => Err(format!("this machine does not know the time zone `{name}`; write `local`, `UTC` or one such as `Europe/London`")),
         }
     }
 

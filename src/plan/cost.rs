@@ -1,7 +1,7 @@
-//! What requests and storage cost, by a dated table that ships with the program.
+//! The cost of requests and storage, from a dated table that ships with the program.
 //!
-//! Owns the table's shape and the sums. A row is one storage class of one store in one place, first tier,
-//! without what is free; what else it bills is a note. Invariant: every price has a date and a source.
+//! Owns the table's shape and the sums. A row is one storage class of one store in one region, first tier, without free
+//! quotas; everything else that is billed is a note. Invariant: every price has a date and a source.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::facts::Estimate;
 
-/// A price that was read longer ago is said to be old.
+/// A price older than this is reported as old.
 const STALE_DAYS: i64 = 180;
 
 /// Prices in US dollars.
@@ -67,7 +67,7 @@ impl Price {
         ((e.put + e.list + e.copy + e.multipart) as f64 * self.put_per_1k + e.get as f64 * self.get_per_1k) / 1000.0
     }
 
-    /// What so many bytes cost a month.
+    /// The price of this many bytes a month.
     pub fn storage(&self, bytes: u64) -> f64 {
         bytes as f64 / self.gb.max(1) as f64 * self.storage_gb_month
     }
@@ -99,7 +99,7 @@ impl Prices {
     /// One row; an unknown name lists the known ones.
     pub fn get(&self, name: &str) -> Result<&Price, String> {
         let known = || self.prices.keys().cloned().collect::<Vec<_>>().join(", ");
-        self.prices.get(name).ok_or_else(|| format!("no price `{name}`; known are {}", known()))
+        self.prices.get(name).ok_or_else(|| format!("no price `{name}`; the prices are {}", known()))
     }
 
     /// Of these storage classes those that have a row of their own at the same provider: class and row.

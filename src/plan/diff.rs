@@ -1,8 +1,8 @@
 //! Telling changed from unchanged at one path.
 //!
-//! Owns the rule. With stamps from this machine: size, mtime, ctime and inode must all be as they were.
-//! Without: size and mtime must be as in the manifest, and the other metadata is compared in full. What
-//! is neither surely the same nor surely different is suspect: reading tells.
+//! Owns the rule. With stamps from this machine, size, mtime, ctime and inode must all be the same. Without them, size and
+//! mtime must be as in the manifest, and the other metadata is compared in full. A file that is neither surely the same
+//! nor surely different is unverified: reading it decides.
 
 use crate::model::{Kind, Stamps, Suspicion, Time};
 
@@ -39,7 +39,7 @@ pub enum Memory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Same,
-    /// Content is the same; metadata is to be compared in full.
+    /// Content is the same; metadata must be compared in full.
     Compare,
     /// Content may differ; reading tells.
     Suspect(Suspicion),

@@ -117,7 +117,7 @@ pub struct PlanTarget {
     pub tree: bool,
 }
 
-/// Whether a replaced content has to be copied aside to stay.
+/// Whether a replaced content must be copied to be kept.
 fn unversioned(old: &Entry) -> bool {
     old.content.as_ref().is_none_or(|c| c.version.is_none())
 }

@@ -1,7 +1,7 @@
 //! How fast a tree grows, from the totals of its snapshots.
 //!
-//! Owns the line through them: least squares over all points, unweighted, so that one odd run does not
-//! decide. Invariant: no figure is given where the points span less than a day, because it would be a guess.
+//! Owns the line through them: least squares over all points, unweighted, so that one odd run does not decide.
+//! Invariant: there is no figure if the points span less than a day, because it would be a guess.
 
 /// A snapshot's total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn slope(samples: &[GrowthSample]) -> Option<Slope> {
     Some(Slope { bytes_per_day: common / spread, days })
 }
 
-/// So many bytes at that growth after so many days; never less than nothing.
+/// The size after this many days at that growth; never negative.
 pub fn grown(bytes: u64, slope: &Slope, days: f64) -> u64 {
     (bytes as f64 + slope.bytes_per_day * days).max(0.0).round() as u64
 }

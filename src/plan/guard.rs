@@ -1,10 +1,11 @@
 //! The guard: judges a whole plan before anything is written.
 //!
-//! Owns the limits and the sentences. Each refusal says the figure, the limit and the flag that allows it.
+//! Owns the limits and the messages. Each refusal gives the figure, the limit and the flag that allows it.
 
 use super::facts::Facts;
+use crate::model::plural;
 
-/// What a run may do without being told so.
+/// What a run may do without a flag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Removed entries, as a share of those in the last snapshot (1.0: any).
@@ -41,13 +42,14 @@ pub fn judge(facts: &Facts, limits: &Limits, cost: f64) -> Vec<String> {
     if facts.seen == 0 && base.entries > 0 {
         if !limits.allow_empty {
             reasons.push(format!(
-                "the source is empty, the last snapshot had {} entries (not mounted?); --allow-empty if that is right",
-                base.entries
+                "the source is empty, the last snapshot had {} {} (not mounted?); use --allow-empty if that is right",
+                base.entries,
+                plural(base.entries, "entry", "entries")
             ));
         }
     } else if facts.counts.removed > FEW_REMOVALS && share(facts.counts.removed, base.entries) > limits.removals {
         reasons.push(format!(
-            "{} of {} entries would be removed ({}), the limit is {}; --max-removals 100% if that is right",
+            "{} of {} entries would be removed ({}), the limit is {}; use --max-removals 100% if that is right",
             facts.counts.removed,
             base.entries,
             percent(share(facts.counts.removed, base.entries)),
@@ -56,7 +58,7 @@ pub fn judge(facts: &Facts, limits: &Limits, cost: f64) -> Vec<String> {
     }
     if facts.rewritten > FEW_REWRITES && share(facts.rewritten, base.files) > limits.rewrites {
         reasons.push(format!(
-            "{} of {} files were rewritten since the last run ({}), the limit is {} (encrypted by somebody?); --max-rewrites 100% if that is right",
+            "{} of {} files were rewritten since the last run ({}), the limit is {} (encrypted by ransomware?); use --max-rewrites 100% if that is right",
             facts.rewritten,
             base.files,
             percent(share(facts.rewritten, base.files)),

@@ -1,7 +1,7 @@
 //! What a run would do, and whether it may: comparing, guarding, pricing.
 //!
-//! Pure: no I/O and no clock, everything by value; sees only `model`. The engine feeds it and acts on
-//! what it says.
+//! Pure: no I/O and no clock, everything by value; sees only `model`. The engine supplies the facts and acts on the
+//! result.
 
 mod cost;
 mod diff;

@@ -1,8 +1,8 @@
-//! Which snapshots stay and which go.
+//! Which snapshots stay and which expire.
 //!
-//! Owns the meaning of `--keep-*`. All that any rule names stay; the newest always stays. Times are the
-//! store's; days, weeks and months are those of the zone that the rules name. A snapshot counts as within a span if it was the newest at any moment of it, so the state at
-//! the span's start can still be had.
+//! Owns the meaning of `--keep-*`. A snapshot stays if any rule selects it; the newest always stays. Times are the
+//! store's; days, weeks and months are those of the zone that the rules name. A snapshot is within a period if it was the
+//! newest at any moment of it, so the state at the start of the period can still be restored.
 
 use std::collections::BTreeSet;
 

@@ -1,21 +1,20 @@
-//! Memory for blocks of large files, used again and again.
+//! Reusable memory for blocks of large files.
 //!
-//! Owns the buffers that are free. A block that is no longer read by anybody gives its buffer back, wherever it is
-//! dropped: asking the allocator each time leaves one freed block a thread behind, and fresh pages have to be
-//! cleared by the kernel each time.
+//! Owns the free buffers. A block that has no reader left returns its buffer, wherever it is dropped. Asking the allocator
+//! each time would leave one freed block for each thread, and the kernel would have to clear fresh pages each time.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// At most so many bytes are kept for later.
+/// At most this many bytes are kept for reuse.
 const KEPT: usize = 48 << 20;
 /// Smaller ones are the allocator's.
 const LEAST: usize = 256 << 10;
 
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// An empty buffer with room for so many bytes.
+/// An empty buffer with room for this many bytes.
 pub(super) fn take(size: usize) -> Vec<u8> {
     if size >= LEAST {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use rustix::fs::{Dir, FileType as RawType};
 
 use super::stat::FileType;
 
-/// Above so many names a directory's metadata is read as it is consumed, so that memory holds names only.
+/// With more names than this, a directory's metadata is read as it is consumed, so that memory holds only names.
 const LAZY_ABOVE: usize = 20_000;
 
 /// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names; with `twins`

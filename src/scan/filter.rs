@@ -1,8 +1,8 @@
-//! What is left out of a scan: rules in gitignore's syntax, and cache directories.
+//! What a scan excludes: rules in gitignore's syntax, and cache directories.
 //!
-//! Owns the meaning of `--exclude`, `--include`, `--exclude-from` and `--only`. The matching itself is
-//! the `ignore` crate's. The last rule that matches decides; below a directory that is left out
-//! nothing is looked at. A filter remembers which of its rules decided anything, all clones together.
+//! Owns the meaning of `--exclude`, `--include`, `--exclude-from` and `--only`. The crate `ignore` does the matching. The
+//! last rule that matches decides, and a scan does not enter an excluded directory. A filter and its clones remember
+//! which of its rules decided anything.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -42,7 +42,7 @@ impl DirListing {
         self.items.len()
     }
 
-    /// Looks at an item that was left for later; `None` if it is gone.
+    /// Reads the metadata of a deferred item; `None` if it was removed.
     pub fn look(&self, item: &Item) -> Option<io::Result<Stat>> {
         let fd = self.fd.as_ref()?;
         look(fd, self.name(item)).transpose()

@@ -1,7 +1,7 @@
 //! The source side: walking a tree in path order, choosing from it, reading files that may be changing.
 //!
-//! Owns everything that touches the source. Sees only `model`. Invariant: a scan yields every path of
-//! the tree in byte order, and says where it could not look; it never takes silence for absence.
+//! Owns everything that touches the source. Sees only `model`. Invariant: a scan yields every path of the tree in byte
+//! order, and reports what it could not read; it never takes an unreadable path for a missing one.
 
 mod blocks;
 mod directory;

@@ -1,8 +1,8 @@
 //! Reading files that may be changing while they are read.
 //!
-//! Owns the rule for that: a file is read between two looks at its stamps; if they moved it is read
-//! again, after the third time it is taken as read and marked unstable. Content and metadata come from
-//! the same open file, so they belong together. Everything here blocks.
+//! Owns the rule for that: a file's stamps are compared before and after reading it. If they changed, it is read again;
+//! after the third time it is taken as read and marked unstable. Content and metadata come from the same open file, so
+//! they belong together. Everything here blocks.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,11 +22,11 @@ pub const TRIES: u32 = 3;
 /// Why a file could not be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It is not there any more, or no longer a file.
+    /// It no longer exists, or is no longer a file.
     Vanished,
-    /// It grew beyond what is read at once; to be read in blocks.
+    /// It became too large to read at once; read it in blocks.
     Grown,
-    /// It changed while it was read in blocks; to be begun again.
+    /// It changed while it was read in blocks; begin again.
     Changed,
     Io(io::Error),
 }
@@ -34,7 +34,7 @@ pub enum ReadError {
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
-            // ENOENT, ENOTDIR, ELOOP: gone, or something else stands in its place.
+            // ENOENT, ENOTDIR, ELOOP: it was removed or replaced.
             Some(2 | 20 | 40) => Self::Vanished,
             _ => Self::Io(error),
         }
@@ -50,7 +50,7 @@ impl From<rustix::io::Errno> for ReadError {
 impl std::fmt::Display for ReadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Vanished => f.write_str("vanished while the run went on"),
+            Self::Vanished => f.write_str("disappeared during the run"),
             Self::Grown | Self::Changed => f.write_str("kept changing while it was read"),
             Self::Io(error) => error.fmt(f),
         }

@@ -1,7 +1,7 @@
-//! The root of a source tree: opens what lies below it and nothing else.
+//! The root of a source tree: opens paths below it and nothing else.
 //!
-//! Invariant: no symlink below the root is ever followed, whatever is swapped in while a scan runs, and
-//! paths may be longer than the kernel takes in one call.
+//! Invariant: no symlink below the root is ever followed, whatever is swapped in during a scan, and paths may be longer
+//! than the kernel accepts in one call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -54,7 +54,7 @@ impl Root {
         let (way, target) = ways.into_iter().find_map(|way| Some((way, self.read_link(way.as_os_str().as_bytes()).ok()?)))?;
         let target = PathBuf::from(std::ffi::OsString::from_vec(target));
         Some(io::Error::other(format!(
-            "{} is a symlink to {}, and below the source none is followed",
+            "{} is a symlink to {}, and offsite follows no symlink below the source",
             self.path.join(way).display(),
             target.display()
         )))

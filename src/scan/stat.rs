@@ -1,4 +1,4 @@
-//! What one `lstat` says, in our words.
+//! The result of one `lstat`, as our own type.
 
 use rustix::fs::Stat as Raw;
 

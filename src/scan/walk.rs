@@ -1,8 +1,8 @@
 //! The walk: every path of a tree in byte order, directories read ahead by a few threads.
 //!
-//! Owns the threads and the order. One consumer asks for the next path; it reads a directory itself
-//! when no thread has started on it, so it never waits for a hand-off that need not be. Memory is
-//! bounded by [`READY_CAP`] entries ahead plus the names of the directories it is inside of.
+//! Owns the threads and the order. One consumer asks for the next path; it reads a directory itself if no thread has
+//! started on it, so it never waits for an unnecessary hand-off. Memory is bounded by [`READY_CAP`] entries ahead, plus
+//! the names of the directories that the walk is in.
 
 use super::listing::{Task, TaskState};
 use std::io;
@@ -28,7 +28,7 @@ pub struct WalkOptions {
     pub exclude_caches: bool,
     /// Leave out this name at the top (the staging area of a pull).
     pub hide: Option<&'static [u8]>,
-    /// Leave out this path and what lies below it, without a slash at its end (offsite's own cache).
+    /// Exclude this path and everything below it; without a trailing slash (offsite's own cache).
     pub own: Option<Vec<u8>>,
     /// Say which names have a twin: another one beside them that some disks take for the same.
     pub twins: bool,
@@ -41,7 +41,7 @@ pub enum Event<'a> {
     Entry(&'a [u8], Stat, bool),
     /// A socket, pipe or device.
     Skipped(&'a [u8], &'static str),
-    /// This path, or what lies below it, could not be read; whether it or a directory above it has a twin.
+    /// This path, or a path below it, could not be read; whether it or a directory above it has a twin.
     Unread(&'a [u8], io::Error, bool),
 }
 
@@ -123,7 +123,7 @@ impl Walk {
             match stat {
                 Err(error) => return Some(Event::Unread(&self.path, error, item.twin)),
                 Ok(stat) if (stat.file_type == FileType::Dir) != item.is_dir => {
-                    let error = io::Error::other("it changed its kind while it was looked at");
+                    let error = io::Error::other("it changed its kind during the scan");
                     return Some(Event::Unread(&self.path, error, item.twin));
                 }
                 Ok(stat) => return Some(self.yielded(item, stat)),
@@ -246,7 +246,7 @@ impl Shared {
     }
 }
 
-/// Claims a directory; false if somebody has it already.
+/// Claims a directory; false if another thread has it already.
 fn start(task: &Task) -> bool {
     let mut state = lock(&task.state);
     let free = matches!(*state, TaskState::Todo);

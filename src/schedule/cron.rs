@@ -1,7 +1,7 @@
-//! One line of a crontab, told from others' by a mark.
+//! One line of a crontab, recognised by a mark.
 //!
-//! Owns its text, and taking it in and out of a crontab. Cron has no random delay: the jitter is a delay that is the
-//! same on each day and another one on each host. Invariant: of a crontab nothing but lines with the mark changes.
+//! Owns its text, and adding it to a crontab and removing it. Cron has no random delay: the jitter is a delay that is the
+//! same every day and differs between hosts. Invariant: in a crontab only lines with the mark change.
 
 use super::timetable::Schedule;
 use crate::model::Hash;
@@ -13,7 +13,7 @@ pub fn line(schedule: &Schedule) -> String {
     let later = u32::from_be_bytes([hash.0[0], hash.0[1], hash.0[2], hash.0[3]]) % (spread + 1);
     let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let command = format!("cd {} && {command}", quoted(&schedule.directory));
-    // A percent sign ends a command in a crontab unless a backslash stands in front.
+    // A percent sign ends a command in a crontab unless a backslash precedes it.
     format!("{} {} {}", schedule.rhythm.fields(later), command.replace('%', "\\%"), mark(&schedule.name))
 }
 

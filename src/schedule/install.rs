@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 /// How a schedule is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scheduler {
-    /// Units in this directory; with `enable` the running systemd is told as well.
+    /// Units in this directory; with `enable`, systemd enables them.
     Systemd { dir: PathBuf, enable: bool, of_user: bool },
-    /// A line in the crontab of whoever runs this.
+    /// A line in the crontab of the current user.
     Cron,
 }
 
@@ -51,11 +51,12 @@ pub fn install(schedule: &Schedule, way: &Scheduler) -> Result<Installed> {
                 systemctl(*of_user, &["daemon-reload"])?;
                 systemctl(*of_user, &["enable", "--now", &format!("{}.timer", schedule.name)])?;
             } else {
-                done.notes.push(format!("no systemd was told; on a machine with one: systemctl enable --now {}.timer", schedule.name));
+                done.notes
+                    .push(format!("not enabled; to enable it on a machine with systemd: systemctl enable --now {}.timer", schedule.name));
             }
             if *of_user {
-                let what = "units of your own run only while you are logged in, unless you say `loginctl enable-linger` once; \
-                            of what protects the system's units they have NoNewPrivileges alone";
+                let what = "user units run only while you are logged in, unless you enable lingering: `loginctl enable-linger`; \
+                            of the protections of system units they have only NoNewPrivileges";
                 done.notes.push(what.into());
             }
         }
@@ -63,7 +64,7 @@ pub fn install(schedule: &Schedule, way: &Scheduler) -> Result<Installed> {
     Ok(done)
 }
 
-/// Refuses what would end the line that it stands in. Units can say a line break and a tab otherwise, a crontab nothing.
+/// Refuses characters that would end the line. Units can escape a line break and a tab, a crontab cannot.
 fn one_line(schedule: &Schedule, way: &Scheduler) -> Result<()> {
     let said_otherwise = |c: char| matches!(way, Scheduler::Systemd { .. }) && (c == '\n' || c == '\t');
     let paths = schedule.sandbox.writes.iter().map(|path| path.display().to_string());
@@ -73,7 +74,7 @@ fn one_line(schedule: &Schedule, way: &Scheduler) -> Result<()> {
         None => Ok(()),
         Some(word) => {
             let name = word.split('=').next().unwrap_or_default().escape_default();
-            Err(Error::Usage(format!("`{name}…` holds a line break or another control character, which cannot stand in a schedule")))
+            Err(Error::Usage(format!("`{name}…` has a line break or another control character, which a schedule cannot contain")))
         }
     }
 }
@@ -151,11 +152,11 @@ fn verify(parts: &[(PathBuf, String)], of_user: bool) -> Result<Vec<String>> {
     }
     let ran = command.stdin(Stdio::null()).output();
     let _ = std::fs::remove_dir_all(&dir);
-    let Ok(ran) = ran else { return Ok(vec!["there is no systemd-analyze here, so the units were not verified".into()]) };
+    let Ok(ran) = ran else { return Ok(vec!["this machine has no systemd-analyze, so the units were not verified".into()]) };
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     match ran.status.success() {
         true => Ok(Vec::new()),
-        false => Err(Error::Command(format!("systemd does not take the units, nothing was installed: {}", said.trim()))),
+        false => Err(Error::Command(format!("systemd rejects the units, so nothing was installed: {}", said.trim()))),
     }
 }
 
@@ -171,13 +172,13 @@ fn systemctl(of_user: bool, args: &[&str]) -> Result<()> {
     output(systemctl_command(of_user).args(args)).map(drop).map_err(|why| Error::Command(format!("systemctl {}: {why}", args.join(" "))))
 }
 
-/// The crontab of whoever runs this; none is an empty one.
+/// The crontab of the current user; a missing one is empty.
 fn crontab() -> Result<String> {
     let ran = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
     let ran = ran.map_err(|e| Error::Command(format!("`crontab` cannot be started ({e}); install cron, or use --systemd")))?;
     match ran.status.success() {
         // Written back it would be another one.
-        true => String::from_utf8(ran.stdout).map_err(|_| Error::Command("the crontab is not UTF-8, so it stays as it is".into())),
+        true => String::from_utf8(ran.stdout).map_err(|_| Error::Command("the crontab is not UTF-8, so it was not changed".into())),
         false if String::from_utf8_lossy(&ran.stderr).contains("no crontab") => Ok(String::new()),
         false => Err(Error::Command(format!("crontab -l: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
     }
@@ -192,7 +193,7 @@ fn write_crontab(text: &str) -> Result<()> {
     let ran = child.wait_with_output().map_err(fail)?;
     match ran.status.success() {
         true => Ok(()),
-        false => Err(Error::Command(format!("crontab does not take it: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
+        false => Err(Error::Command(format!("crontab rejects it: {}", String::from_utf8_lossy(&ran.stderr).trim()))),
     }
 }
 

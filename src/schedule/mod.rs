@@ -1,8 +1,8 @@
-//! `offsite schedule`: a timer of systemd's or a line of cron's that calls `offsite run`.
+//! `offsite schedule`: a systemd timer or a crontab line that calls `offsite run`.
 //!
-//! Owns the texts (`units.rs`, `cron.rs`) and where they go (`install.rs`). What runs is a command line that the
-//! caller gives, whole. Invariant: nothing of anybody else's is changed: a unit has offsite's name in front, a line in
-//! a crontab offsite's mark behind it.
+//! Owns the texts (`units.rs`, `cron.rs`) and their installation (`install.rs`). The caller supplies the whole command
+//! line. Invariant: nothing else is changed: a unit's name begins with offsite's, and a crontab line ends with offsite's
+//! mark.
 
 mod cron;
 mod install;

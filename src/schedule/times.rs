@@ -1,6 +1,6 @@
-//! When a schedule runs, in systemd's words and in cron's.
+//! The times of a schedule, in the notations of systemd and cron.
 //!
-//! Owns the two notations. Times are of the machine's own zone, as both take them.
+//! Owns the two notations. Times are in the machine's own zone, as both expect them.
 
 /// How often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Rhythm {
     /// # Errors
     /// What is wrong, in words.
     pub fn weekly(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no day and time; write Sun 03:00");
+        let wrong = || format!("`{text}` is not a day and time; write Sun 03:00");
         let (day, time) = text.split_once(' ').ok_or_else(wrong)?;
         let is_day = |(known, rest): (&&str, &str)| day.eq_ignore_ascii_case(known) || day.eq_ignore_ascii_case(&format!("{known}{rest}"));
         let day = DAYS.iter().zip(RESTS).position(is_day).ok_or_else(wrong)?;
@@ -65,7 +65,7 @@ impl Rhythm {
 /// # Errors
 /// What is wrong, in words.
 pub fn time_of_day(text: &str) -> Result<(u32, u32), String> {
-    let wrong = || format!("`{text}` is no time of day; write 03:00");
+    let wrong = || format!("`{text}` is not a time of day; write 03:00");
     let (hour, minute) = text.split_once(':').ok_or_else(wrong)?;
     let number = |text: &str, below: u32| text.parse::<u32>().ok().filter(|n| *n < below && text.len() <= 2);
     if minute.len() != 2 {

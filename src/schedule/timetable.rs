@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::times::Rhythm;
 
-/// What is to be run, and when.
+/// What to run, and when.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// Tells several schedules of one machine apart; letters, digits and `-`.
     pub name: String,
     /// The program and its arguments; the program by its whole path.
     pub command: Vec<String>,
-    /// Where it runs: what stands in the config without a `/` in front is looked for from there.
+    /// The working directory: relative paths in the config start from it.
     pub directory: String,
     pub rhythm: Rhythm,
     /// Runs begin so much later, at random, in seconds.
@@ -29,7 +29,7 @@ pub struct Sandbox {
     pub copies: bool,
     /// Mail is sent, which `sendmail` puts into a spool.
     pub mails: bool,
-    /// Something that jobs read or write lies below /tmp, so the service cannot have one of its own.
+    /// Jobs read or write below /tmp, so the service cannot have a private one.
     pub shares_tmp: bool,
     /// The units are a user's own, not the system's.
     pub of_user: bool,

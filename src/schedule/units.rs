@@ -1,7 +1,7 @@
-//! The two units of systemd's: a service that may do little, and the timer that starts it.
+//! The two systemd units: a service with few permissions, and the timer that starts it.
 //!
-//! Owns their text. Invariant: what stands in a command line reaches the program as it is: nothing of it is a
-//! specifier, a variable or a second word to systemd.
+//! Owns their text. Invariant: a command line reaches the program unchanged: systemd sees no specifier, variable or second
+//! word in it.
 
 use super::timetable::{Sandbox, Schedule};
 
@@ -16,7 +16,7 @@ pub fn service(schedule: &Schedule) -> String {
         percent(&schedule.directory)
     )
     .replace("Documentation=man:offsite(1)\n", "");
-    // 3: committed, but some files could not be read. It is told by `offsite status`, and is no reason to stop.
+    // 3: committed, but some files could not be read. `offsite status` reports it; it is no failure of the unit.
     text.push_str("SuccessExitStatus=3\nNice=10\nIOSchedulingClass=idle\nUMask=0077\nKillMode=mixed\nTimeoutStopSec=2min\n");
     if *of_user {
         // A user's own manager may not set up most of what follows.
@@ -74,7 +74,7 @@ fn percent(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// One word, whatever stands in it.
+/// Quotes a text as one word.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,7 +1,7 @@
-//! Directories and files of offsite's own, where nobody else has a say.
+//! offsite's own directories and files, which no other user may influence.
 //!
-//! Owns who may own them, and how they are opened: a name that somebody else planted, or a link to another file, is never
-//! written through. Invariant: what cannot be used as a cache names the flag for another one.
+//! Owns who may own them, and how they are opened: offsite never writes through a name or a link that another user
+//! planted. Invariant: an error about an unusable cache names the flag for another one.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,7 +21,7 @@ pub fn private_dir(dir: &Path) -> Result<()> {
     let found = std::fs::metadata(dir).map_err(|e| cache_error(dir, e))?;
     let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
     if owner != own && owner != 0 {
-        let why = format!("it belongs to another user (uid {owner}, this is uid {own}), who could have files of yours written over");
+        let why = format!("it belongs to another user (uid {owner}, this is uid {own}), who could have your files overwritten");
         return Err(cache_error(dir, io::Error::new(io::ErrorKind::PermissionDenied, why)));
     }
     Ok(())

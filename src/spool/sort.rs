@@ -1,8 +1,8 @@
 //! Sorting more than fits in memory: runs of bounded size in unnamed files, merged in levels.
 //!
-//! Owns the bounds. What is held is bounded by its bytes, however many or large the documents are; the files that
-//! are open at once are bounded by [`FAN`] a level, and a level holds [`FAN`] times as much as the one below: 20
-//! million names take two levels. Of several documents with one key only the one pushed last comes out.
+//! Owns the bounds. Memory is bounded by bytes, however many or large the documents are. The number of open files is
+//! bounded by [`FAN`] for each level, and a level holds [`FAN`] times as much as the one below: 20 million names take two
+//! levels. Of several documents with one key, only the last one pushed comes out.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,7 +33,7 @@ pub struct Sorter<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Sorter<T> {
-    /// What does not fit in memory goes to unnamed files in `dir`.
+    /// Documents that do not fit in memory go to unnamed files in `dir`.
     pub fn new(dir: &Path, key: fn(&T) -> &[u8]) -> Self {
         Self::holding(dir, HELD, key)
     }
@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A file without a name: gone with its last user, a killed process too.
+/// A file without a name: it disappears with its last user, even if the process is killed.
 fn unnamed(dir: &Path) -> std::io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     match open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {

@@ -106,7 +106,7 @@ impl Got {
             }
             Some(DumpChunk::End(Ok(()))) => Ok(Ok(None)),
             Some(DumpChunk::End(Err(why))) => Ok(Err(why)),
-            None => Ok(Err("its source ended without a word".into())),
+            None => Ok(Err("its source ended without a result".into())),
         }
     }
 }
@@ -254,7 +254,7 @@ impl DumpSink<'_> {
     async fn begin(&self, to: &Path) -> Result<InFlightDump> {
         let store = self.target.backend.multipart();
         let store = store
-            .ok_or_else(|| Error::Usage(format!("{}: this store takes no content of unknown length", self.target.backend.location())))?;
+            .ok_or_else(|| Error::Usage(format!("{}: this store accepts no content of unknown length", self.target.backend.location())))?;
         let id = store.create_multipart(to).await.map_err(|e| self.error(to, &e))?;
         self.journal(|journal| {
             journal.upload(Upload {

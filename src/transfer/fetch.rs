@@ -110,9 +110,9 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
             return Ok(());
         }
         let url = records.url(&String::from_utf8_lossy(&place.key));
-        missing = Some(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs)"));
+        missing = Some(Error::damaged(url, "its content is damaged (BLAKE3 differs)"));
     }
-    Err(held.or(missing).unwrap_or_else(|| Error::damaged(entry.path.display(), "its content is nowhere to be found")))
+    Err(held.or(missing).unwrap_or_else(|| Error::damaged(entry.path.display(), "its content was not found")))
 }
 
 /// The hash of a content of this length in this one place, block by block through `sink`; `NotFound` or

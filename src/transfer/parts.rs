@@ -101,7 +101,7 @@ async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Re
     let file = tokio::task::spawn_blocking(move || BigFile::open(&root, opened.as_bytes(), last_try)).await.map_err(join)?;
     let file = Arc::new(file.map_err(|e| UploadError::Source(Arc::new(e)))?);
     let Some(store) = uploads.target.backend.multipart() else {
-        return Err(Error::Usage(format!("{}: this store takes no uploads in parts", uploads.target.backend.location())).into());
+        return Err(Error::Usage(format!("{}: this store has no multipart uploads", uploads.target.backend.location())).into());
     };
     let key = uploads.target.rules.key_for(&job.entry);
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;

@@ -38,7 +38,7 @@ impl Subject {
 
 /// How a problem with the destination is said where those with the source are.
 pub fn not_taken(error: &offsite_backends::Error) -> String {
-    format!("the destination did not take it: {}", error.message)
+    format!("the destination refused it: {}", error.message)
 }
 
 impl Target {

@@ -62,7 +62,7 @@ pub struct Target {
 pub struct Findings {
     /// Could not be read, or the destination did not take it; the copy there stays as it was.
     pub unread: Vec<Problem>,
-    /// Kept changing while they were read; stored as read.
+    /// Files that kept changing while they were read; stored as read.
     pub unstable: Vec<RelPath>,
     /// Went away between scan and read.
     pub vanished: Vec<RelPath>,

@@ -87,7 +87,8 @@ pub async fn upload_tree(
             continue;
         }
         if line.step.entry().is_some_and(|entry| blocked.keeps_out(&target.rules, &planned(entry))) {
-            let error = StoreError::new(ErrorKind::Exists, path.display(), "a file whose name is the same there could not be moved away");
+            let error =
+                StoreError::new(ErrorKind::Exists, path.display(), "a file with the same name at the destination could not be moved away");
             target.settle(journal, Subject::of(&line.step), Err(error.into())).await?;
             continue;
         }

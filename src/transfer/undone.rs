@@ -107,7 +107,7 @@ pub fn unset_problems(path: &RelPath, unset: &[Unset]) -> impl Iterator<Item = P
 }
 
 fn unset_words(unset: &Unset) -> String {
-    format!("it is there without its attribute {}: {}", RelPath::from(&unset.name[..]).display(), unset.why)
+    format!("stored without its attribute {}: {}", RelPath::from(&unset.name[..]).display(), unset.why)
 }
 
 impl Why {
@@ -115,13 +115,13 @@ impl Why {
         match (self, gone) {
             (Self::Refused(error), _) => refused(error),
             (Self::Unset(unset), _) => unset_words(unset),
-            (Self::Content(error), Some(number)) if is_loss(error) => format!("its content was let go with snapshot {number}"),
+            (Self::Content(error), Some(number)) if is_loss(error) => format!("its content expired with snapshot {number}"),
             (Self::Content(error), _) => error.to_string(),
             (Self::Unlinked { first, error: None }, _) => {
-                format!("it is a file of its own and not another name of {first}, which could not be brought over")
+                format!("it is a file of its own and not a hard link to {first}, which could not be restored")
             }
             (Self::Unlinked { first, error: Some(error) }, _) => {
-                format!("it is a file of its own and not another name of {first}: {}", refused(error))
+                format!("it is a file of its own and not a hard link to {first}: {}", refused(error))
             }
         }
     }
@@ -136,7 +136,7 @@ fn is_loss(error: &Error) -> bool {
 fn refused(error: &StoreError) -> String {
     match error.kind {
         ErrorKind::Denied => {
-            format!("it may not be changed here ({}): look at its owner, and with `lsattr` whether it is immutable", error.message)
+            format!("it may not be changed ({}); check its owner, and with `lsattr` whether it is immutable", error.message)
         }
         _ => error.message.clone(),
     }
@@ -167,6 +167,6 @@ mod tests {
         undone.note(b"a", Why::Content(Error::damaged("a", "BLAKE3 differs")));
         undone.note(b"b", Why::Content(error(ErrorKind::Archived).into()));
         let words: Vec<String> = undone.into_problems(Some(3)).into_iter().map(|p| p.problem).collect();
-        assert_eq!(words, ["its content was let go with snapshot 3", "/t/x: no"]);
+        assert_eq!(words, ["its content expired with snapshot 3", "/t/x: no"]);
     }
 }

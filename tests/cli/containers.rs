@@ -152,7 +152,7 @@ fn volumes_are_found_by_their_label_which_says_their_type() {
     assert!(none.out.contains("no volume at ") && none.out.contains("offsite.type=vdruppal"), "{}{}", none.out, none.err);
     // The other verbs.
     let checked = place.run_at(&engine.socket, &["config", "check"]);
-    for word in ["volumes/acme (vdrupal)  /", "near/acme/files", "volumes/cache (ignore)  ignored", "its driver `local` tells of none"] {
+    for word in ["volumes/acme (vdrupal)  /", "near/acme/files", "volumes/cache (ignore)  ignored", "its driver `local` reports none"] {
         assert!(checked.out.contains(word), "{word}: {}{}", checked.out, checked.err);
     }
     assert_eq!(place.json_at(&engine, &["report"]).1["destinations"].as_array().unwrap().len(), 4);
@@ -180,7 +180,7 @@ fn a_volume_comes_back_to_a_machine_without_an_engine() {
     // Without the name nobody knows which places to look at, and that is no good news.
     for verb in ["status", "report"] {
         let ran = place.run_at(&nowhere, &[verb]);
-        assert!(ran.code == 1 && ran.err.contains("the engine cannot be asked: there is no socket at "), "{verb}: {}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains("the container engine cannot be reached: no socket at "), "{verb}: {}", ran.err);
     }
 }
 
@@ -198,7 +198,7 @@ fn a_schedule_lets_tomorrows_volumes_be_written_too() {
     assert!(unit.contains(&format!("ReadWritePaths=-{}\n", place.path("near").display())), "{unit}");
     // Where nobody knows what will be written, nothing is installed.
     let ran = place.run_at(&place.path("nowhere.sock"), &install);
-    assert!(ran.code == 1 && ran.err.contains("the engine cannot be asked"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("the container engine cannot be reached"), "{}", ran.err);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_volume_that_is_not_there_is_named_with_its_socket() {
     let engine = Engine::with(&place, &[]);
     place.config(ONE);
     let ran = place.run_at(&engine.socket, &["run"]);
-    for word in ["web  skipped: there is no volume `acme_web` at ", "engine.sock", "`docker volume ls`", "PROJECT_acme_web"] {
+    for word in ["web  skipped: no volume `acme_web` at ", "engine.sock", "`docker volume ls`", "PROJECT_acme_web"] {
         assert!(ran.code == 0 && ran.out.contains(word), "{word}: {}{}", ran.out, ran.err);
     }
     place.config(&ONE.replace("\"missing\": \"skip\", ", ""));
@@ -242,10 +242,15 @@ fn an_engine_that_cannot_be_asked_fails_its_job_and_no_other() {
         for config in [ONE.to_owned(), all()] {
             place.config(&config);
             let ran = place.run_at(socket, &["run"]);
-            assert!(ran.code == 1 && ran.err.contains("the engine cannot be asked: "), "{said}: {}{}", ran.out, ran.err);
+            assert!(ran.code == 1 && ran.err.contains("the container engine cannot be reached: "), "{said}: {}{}", ran.out, ran.err);
             assert!(ran.err.contains(said), "{said}: {}", ran.err);
             let checked = place.run_at(socket, &["config", "check"]);
-            assert!(checked.code == 0 && checked.out.contains("the engine cannot be asked: "), "{}{}", checked.out, checked.err);
+            assert!(
+                checked.code == 0 && checked.out.contains("the container engine cannot be reached: "),
+                "{}{}",
+                checked.out,
+                checked.err
+            );
         }
         place.config(ONE);
         assert!(place.run_at(socket, &["run"]).out.contains("site  done"));
@@ -255,10 +260,10 @@ fn an_engine_that_cannot_be_asked_fails_its_job_and_no_other() {
     let answers: [(Answer, &str); 6] = [
         ((500, json!({ "message": "the daemon is on fire" }).to_string()), "it answered 500 Internal Server Error: the daemon is on fire"),
         ((404, "<h1>not found</h1>".into()), "it answered 404"),
-        ((200, "<h1>welcome</h1>".into()), "is this an engine's socket?"),
-        ((200, json!({ "Volumes": [{ "Nom": 1 }], "Name": 7 }).to_string()), "is this an engine's socket?"),
+        ((200, "<h1>welcome</h1>".into()), "is this a Docker or Podman socket?"),
+        ((200, json!({ "Volumes": [{ "Nom": 1 }], "Name": 7 }).to_string()), "is this a Docker or Podman socket?"),
         ((302, String::new()), "it answered 302"),
-        ((200, String::new()), "is this an engine's socket?"),
+        ((200, String::new()), "is this a Docker or Podman socket?"),
     ];
     for (answer, said) in answers {
         let engine = Engine::answering(&place, move |_| answer.clone());
@@ -267,11 +272,11 @@ fn an_engine_that_cannot_be_asked_fails_its_job_and_no_other() {
     // A socket that nobody listens at any more, and no HTTP at all.
     let gone = place.path("gone.sock");
     drop(UnixListener::bind(&gone).unwrap());
-    check(&place, &gone, "nobody listens there");
+    check(&place, &gone, "the connection was refused");
     let other = place.path("other.sock");
     let listener = UnixListener::bind(&other).unwrap();
     thread::spawn(move || listener.incoming().for_each(|stream| drop(stream.map(|mut stream| stream.write_all(b"SSH-2.0-x\r\n\r\n")))));
-    check(&place, &other, "is this an engine's socket?");
+    check(&place, &other, "is this a Docker or Podman socket?");
 }
 
 #[test]
@@ -310,7 +315,7 @@ fn in_a_container_the_hosts_directory_of_volumes_is_elsewhere() {
     let engine = Engine::with(&place, &[("acme_web", None, "/no/such/volumes/acme_web/_data")]);
     place.config(ONE);
     let ran = place.run_at(&engine.socket, &["run"]);
-    assert!(ran.code == 1 && ran.err.contains("say where in `volumes_root`"), "a volume that is there is not passed over: {}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("name it in `volumes_root`"), "a volume that is there is not passed over: {}", ran.err);
     place.config(&ONE.replace("{ \"jobs\"", "{ \"volumes_root\": \"$HERE/volumes\", \"jobs\""));
     let ran = place.run_at(&engine.socket, &["run"]);
     assert_eq!((ran.code, read(place.path("copy/files/own.txt"))), (0, "acme_web".to_owned()), "{}", ran.err);

@@ -44,10 +44,10 @@ fn a_command_that_fails_leaves_the_last_good_dump_and_says_why() {
     place.config(&CONFIG.replace("exit $(cat $HERE/code)", "echo lost postgres://me:hush@db/x >&2; exit 7"));
     fs::write(place.path("database"), "-- cut sho").unwrap();
     let ran = place.run(&["run"]);
-    assert!(ran.code == 1 && ran.err.contains("the dump db.sql was not taken, the last good one stays"), "{}{}", ran.out, ran.err);
+    assert!(ran.code == 1 && ran.err.contains("the dump db.sql failed, the last good one stays"), "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("exit code 7") && !ran.err.contains("hush") && !ran.out.contains("hush"), "{}", ran.err);
     assert_eq!(read(place.path("copy/db.sql")), "-- all of it, and more\n");
-    assert!(place.run(&["status", "copy"]).err.contains("the last run was failed: the dump db.sql"));
+    assert!(place.run(&["status", "copy"]).err.contains("the last run failed: the dump db.sql"));
     // One that is too small, and one that shrank.
     place.config(CONFIG);
     for (text, said) in [("x", "min_size is 5"), ("12345678", "max_shrink")] {

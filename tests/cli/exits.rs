@@ -115,7 +115,7 @@ fn what_can_be_done_goes_by_what_failed_and_where() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));
     command.args(["cat", "copy", "index.html"]).current_dir(place.dir.path()).env("OFFSITE_CACHE_DIR", place.path("cache"));
     let ran = Ran::from(command.stdout(fs::File::create("/dev/full").unwrap()).output().unwrap());
-    assert!(ran.code == 1 && ran.err.contains("make room where the output goes") && !ran.err.contains("cache"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("make room on the disk of the output") && !ran.err.contains("cache"), "{}", ran.err);
     let (code, document) = place.json(&["ls", "nowhere/such"]);
     assert!(code != 0 && document["failure"]["place"].is_string() && document["failure"]["kind"].is_string(), "{document}");
 }

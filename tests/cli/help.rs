@@ -8,16 +8,16 @@ fn help_shows_every_verb_in_its_group() {
     let help = place.ok(&["--help"]);
     let at = |word: &str| help.find(word).unwrap_or_else(|| panic!("no {word} in {help}"));
     let order = [
-        "Move:",
+        "Back up and restore:",
         "  sync ",
         "  apply ",
-        "Look:",
+        "Inspect:",
         "  snapshots ",
         "  cat ",
-        "Trust:",
+        "Verify:",
         "  check ",
         "  repair ",
-        "Keep:",
+        "Maintain:",
         "  init ",
         "  prune ",
         "Set up:",

@@ -63,7 +63,7 @@ fn nothing_is_written_over_and_what_is_none_is_refused() {
     fs::write(place.path("offsite.json"), "mine").unwrap();
     let ran = place.run(&["config", "import", "backups.json", "--out", "offsite.json"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("stays as it is"), "{}", ran.err);
+    assert!(ran.err.contains("exists already"), "{}", ran.err);
     assert_eq!(read(place.path("offsite.json")), "mine");
     for args in [&["site/index.html"][..], &["none.json"], &["site"], &["backups.json", "--from", "aws"]] {
         let ran = place.run(&[&["config", "import"], args].concat());

@@ -130,7 +130,7 @@ fn initialize_is_made_as_declared_or_by_the_users_command() {
         "a mount that did not come about is not written to"
     );
     let said = run["jobs"][0]["destinations"].to_string();
-    assert!(said.contains("its initialize command failed (it ended with exit code 5)"), "{said}");
+    assert!(said.contains("its `initialize` command failed (it ended with exit code 5)"), "{said}");
     // A directory keeps no versions: said, and no reason not to sync.
     place.config(
         r#"{ "destinations": { "d": { "url": "$HERE/copy", "initialize": { "versioning": true } } },
@@ -169,7 +169,7 @@ fn a_job_runs_once_at_a_time() {
         thread::sleep(Duration::from_millis(20));
     }
     let second = place.run(&["run"]);
-    assert!(second.code == 1 && second.err.contains("another run of it is under way"), "{}", second.err);
+    assert!(second.code == 1 && second.err.contains("another run of it is in progress"), "{}", second.err);
     assert_eq!(first.join().unwrap(), 0);
     assert_eq!(place.run(&["run"]).code, 0);
 }
@@ -300,7 +300,7 @@ fn a_job_is_named_wherever_something_was_synced_to() {
     assert_eq!(document["removed"], serde_json::json!([1]));
     assert_eq!(place.json(&["prune", "both@far", "--keep-last", "9"]).1["removed"], serde_json::json!([]));
     assert_eq!(place.run(&["prune", "near"]).code, 2, "no rule");
-    assert!(place.run(&["ls", "both@nowhere"]).err.contains("known are near, far"));
+    assert!(place.run(&["ls", "both@nowhere"]).err.contains("its destinations are near, far"));
     assert!(place.run(&["ls", "bot"]).code == 2);
 }
 
@@ -312,7 +312,7 @@ fn bad_configs_are_refused_before_anything_runs() {
     for (config, said) in [
         (String::new(), "the file is empty"),
         ("{ \"jobs\": { }".into(), "offsite.json:1:"),
-        (job(&format!(r#""j": {{ {plain}, "source": "/x" }}"#)), "stands here twice"),
+        (job(&format!(r#""j": {{ {plain}, "source": "/x" }}"#)), "appears twice"),
         (job(&format!(r#""j": {{ {plain}, "keeep": {{}} }}"#)), "did you mean `keep`?"),
         // An array is no section, though its members would fit one by one.
         (job(r#""j": [null, "/srv", ["/x"]]"#), "jobs.j: invalid type: sequence, expected an object"),
@@ -320,13 +320,13 @@ fn bad_configs_are_refused_before_anything_runs() {
         (job(&format!(r#""j": {{ {plain}, "notify": [null] }}"#)), "jobs.j.notify: invalid type"),
         (job(&format!(r#""j": {{ {plain}, "profiles": {{ "p": [] }} }}"#)), "jobs.j.profiles.p: invalid type"),
         (job(&format!(r#""j": {{ {plain}, "options": {{ "*": [] }} }}"#)), "jobs.j.options.*"),
-        (job(&format!(r#""../j": {{ {plain} }}"#)), "a job's name is of letters"),
+        (job(&format!(r#""../j": {{ {plain} }}"#)), "job names may contain letters"),
         (job(r#""j": { "source": "/srv/$NO_SUCH", "destinations": ["/x"] }"#), "$NO_SUCH is not set"),
-        (job(r#""j": { "source": "/srv", "destinations": ["nass"] }"#), "there is no destination `nass`"),
+        (job(r#""j": { "source": "/srv", "destinations": ["nass"] }"#), "unknown destination `nass`"),
         (job(&format!(r#""j": {{ {plain} }}, "k": {{ {plain} }}"#)), "where the job `j` goes"),
         (
             job(&format!(r#""j": {{ {plain} }}, "k": {{ "source": "$HERE/site", "destinations": ["$HERE/copy/inside"] }}"#)),
-            "at or inside one another",
+            "the same or one inside the other",
         ),
         (job(&format!(r#""j": {{ {plain}, "keep": {{ "within": "soon" }} }}"#)), "jobs.j.keep.within: `soon` is no duration"),
         (job(&format!(r#""j": {{ {plain}, "options": {{ "*": {{ "max_removals": "2" }} }} }}"#)), "jobs.j.options.*.max_removals"),
@@ -336,9 +336,9 @@ fn bad_configs_are_refused_before_anything_runs() {
         place.refused(&config, &["run"], said);
         assert!(!place.path("copy").exists());
     }
-    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--type", "vdrupal"], "there is no type `vdrupal`");
-    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "k"], "there is no job `k`");
-    place.refused(&job(""), &["run"], "there are no jobs in it");
+    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--type", "vdrupal"], "no type `vdrupal`");
+    place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "k"], "no job `k`");
+    place.refused(&job(""), &["run"], "it has no jobs");
     place.refused(&job(&format!(r#""comment": {{ {plain} }}"#)), &["run"], "jobs: a `comment` is a text");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--allow-empty"], "name it: offsite run JOB");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--set", "OFFSITE_JOB=x"], "OFFSITE_JOB: names that begin");
@@ -346,7 +346,7 @@ fn bad_configs_are_refused_before_anything_runs() {
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["ls", "j@x"], "the destinations of job j have no names");
     let priced = r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
                       "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"] } } }"#;
-    place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`; known are");
+    place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`; the prices are");
     // The job that is in the way need not be run along, and one that cannot be resolved now is in nobody's way.
     let types = r#""t": { "source": "/srv/$NO_SUCH", "destinations": ["$HERE/copy"] }"#;
     let two = job(&format!(r#""j": {{ {plain} }}, {types}, "k": {{ {plain} }}"#));
@@ -370,8 +370,7 @@ fn config_check_says_what_would_run_and_keeps_secrets() {
     let place = Place::new();
     place.config(&TYPES.replace("\"comment\"", "\"before\": [\"psql postgres://me:hush@db/x\"], \"comment\""));
     let said = place.ok(&["config", "check"]);
-    for word in ["files (vdrupal)", "files (vwp)  ignored", "to near: ", "near/acme/docs", "gone", "(not there now)", "postgres://***@db/x"]
-    {
+    for word in ["files (vdrupal)", "files (vwp)  ignored", "to near: ", "near/acme/docs", "gone", "(missing)", "postgres://***@db/x"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(!said.contains("hush"));
@@ -386,7 +385,7 @@ fn status_tells_well_from_failed_stale_and_never() {
     let place = Place::new();
     place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": ["$HERE/copy"] }, "k": { "source": "$HERE/site", "destinations": ["$HERE/other"] } } }"#);
     let never = place.run(&["status"]);
-    assert!(never.code == 1 && never.err.contains("nothing ever ran there"), "{}{}", never.out, never.err);
+    assert!(never.code == 1 && never.err.contains("no run has ever been recorded"), "{}{}", never.out, never.err);
     place.ok(&["run"]);
     let (code, status) = place.json(&["status", "--max-age", "1h"]);
     let row = &status["destinations"][0];
@@ -450,11 +449,11 @@ fn what_ends_before_its_destination_is_known_there() {
     config("echo no database >&2; exit 7", "true");
     assert_eq!(place.run(&["run"]).code, 1);
     assert_eq!(states(), (1, vec![("failed".into(), files), ("failed".into(), files)]));
-    assert!(said().contains("a command before it failed"), "{}", said());
+    assert!(said().contains("a hook before it failed"), "{}", said());
     config("true", "exit 3");
     assert_eq!(place.run(&["run"]).code, 1);
     assert_eq!(states(), (1, vec![("failed".into(), files), ("done".into(), files)]));
-    assert!(said().contains("its initialize command failed"), "{}", said());
+    assert!(said().contains("its `initialize` command failed"), "{}", said());
     place.ok(&["check", "other"]);
 }
 

@@ -39,7 +39,7 @@ fn its_own_cache_below_the_source_is_left_out_and_said_once() {
     let (place, elsewhere) = (Place::new(), tempfile::tempdir().unwrap());
     let to = elsewhere.path().join("copy").display().to_string();
     let first = place.run(&["sync", ".", &to]);
-    assert!(first.code == 0 && first.err.contains("own cache lies below the source"), "{}", first.err);
+    assert!(first.code == 0 && first.err.contains("own cache is below the source"), "{}", first.err);
     for _ in 0..2 {
         let ran = place.run(&["sync", ".", &to, "--json"]);
         let outcome: serde_json::Value = serde_json::from_str(&ran.out).unwrap();

@@ -96,9 +96,9 @@ fn pruning() {
     fs::write(place.path("site/docs/a.txt"), "second one").unwrap();
     place.ok(&["sync", "site", "copy"]);
     let out = place.ok(&["prune", "copy", "--keep-last", "1", "--dry-run"]);
-    assert!(out.contains("snapshots to go: 1, kept: 1") && out.contains("kept 2\n"), "{out}");
+    assert!(out.contains("snapshots to delete: 1, kept: 1") && out.contains("kept 2\n"), "{out}");
     assert_eq!(place.ok(&["cat", "copy", "docs/a.txt", "--at", "1"]), "first");
-    assert!(place.ok(&["prune", "copy", "--keep-last", "1"]).contains("gone 1\n"));
+    assert!(place.ok(&["prune", "copy", "--keep-last", "1"]).contains("deleted 1\n"));
     assert_eq!(place.run(&["cat", "copy", "docs/a.txt", "--at", "1"]).code, 2);
 }
 

@@ -15,14 +15,14 @@ fn places_that_are_in_each_others_way_are_seen_before_anything_runs() {
         format!(r#"{{ "jobs": {{ "j": {}, "k": {} }} }}"#, job(a), job(b))
     };
     for (config, said) in [
-        (two("$HERE/disk/a", "$HERE/link/a/b"), "where the job `j` goes"),
-        (two("$HERE/disk/a", "file://$HERE/no/../disk/a/"), "where the job `j` goes"),
-        (two("s3://b/x", "s3://b/x?endpoint=https://s3.eu-west-1.amazonaws.com/"), "where the job `j` goes"),
-        (two("sftp://me@NAS:22/b", "sftp://nas/b/x"), "where the job `j` goes"),
-        (one(r#""$HERE/site/copy""#), "lie one inside the other"),
-        (one(r#""$HERE""#), "lie one inside the other"),
-        (one(r#""$HERE/m1", "$HERE/m1""#), "name each place once"),
-        (one(r#""$HERE/m1", "$HERE/m1/x""#), "name each place once"),
+        (two("$HERE/disk/a", "$HERE/link/a/b"), "of the job `j`"),
+        (two("$HERE/disk/a", "file://$HERE/no/../disk/a/"), "of the job `j`"),
+        (two("s3://b/x", "s3://b/x?endpoint=https://s3.eu-west-1.amazonaws.com/"), "of the job `j`"),
+        (two("sftp://me@NAS:22/b", "sftp://nas/b/x"), "of the job `j`"),
+        (one(r#""$HERE/site/copy""#), "are one inside the other"),
+        (one(r#""$HERE""#), "are one inside the other"),
+        (one(r#""$HERE/m1", "$HERE/m1""#), "name each once"),
+        (one(r#""$HERE/m1", "$HERE/m1/x""#), "name each once"),
         (one(r#""ftp://nas/x""#), "no backend for `ftp://`"),
     ] {
         place.refused(&config, &["config", "check"], said);
@@ -186,8 +186,8 @@ fn another_machine_and_another_source_take_no_place_over_in_silence() {
 fn an_empty_variable_in_a_path_is_none() {
     let place = Place::new();
     for (config, said) in [
-        (r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/disk/$CUSTOMER" } } }"#, "set and empty"),
-        (r#"{ "jobs": { "j": { "source": "$HERE/site/${CUSTOMER}", "destinations": "$HERE/disk/x" } } }"#, "set and empty"),
+        (r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": "$HERE/disk/$CUSTOMER" } } }"#, "is empty"),
+        (r#"{ "jobs": { "j": { "source": "$HERE/site/${CUSTOMER}", "destinations": "$HERE/disk/x" } } }"#, "is empty"),
         (
             r#"{ "destinations": { "d": "s3://b/$CUSTOMER" }, "jobs": { "j": { "source": "$HERE/site", "destinations": "d" } } }"#,
             "${NAME:-}",
@@ -216,7 +216,7 @@ fn a_disk_that_is_not_there_now_is_left_out() {
     };
     config("40d");
     let ran = place.run(&["run", "j"]);
-    assert!(ran.code == 0 && ran.out.contains("usb/copy: not there now, left out"), "{}{}", ran.out, ran.err);
+    assert!(ran.code == 0 && ran.out.contains("usb/copy: absent, skipped"), "{}{}", ran.out, ran.err);
     assert!(!place.path("usb").exists() && place.path("near/index.html").exists());
     assert_eq!(place.run(&["status"]).code, 1, "it was never there");
     fs::create_dir_all(place.path("usb/copy")).unwrap();
@@ -226,7 +226,7 @@ fn a_disk_that_is_not_there_now_is_left_out() {
     fs::rename(place.path("usb/copy"), place.path("unplugged")).unwrap();
     fs::create_dir(place.path("usb/copy")).unwrap();
     for args in [["run", "--dry-run"].as_slice(), &["run"]] {
-        assert!(place.ok(args).contains("not there now, left out"), "{args:?}");
+        assert!(place.ok(args).contains("absent, skipped"), "{args:?}");
     }
     assert_eq!(fs::read_dir(place.path("usb/copy")).unwrap().count(), 0);
     let status = place.ok(&["status", "--max-age", "1h"]);

@@ -35,7 +35,7 @@ fn a_place_with_several_destinations_is_listed() {
     place.ok(&["sync", "site", "disk/two"]);
     let out = place.ok(&["report", "disk", "--by-directory"]);
     assert_eq!(out.lines().take(4).filter(|line| line.contains(" listing ")).count(), 3, "{out}");
-    assert!(out.contains("disk (nobody's)") && out.contains("old/") && out.contains("docs/") && out.contains("(at the top)"), "{out}");
+    assert!(out.contains("disk (not offsite's)") && out.contains("old/") && out.contains("docs/") && out.contains("(at the top)"), "{out}");
     assert!(out.contains("so it was listed"), "{out}");
     let (_, document) = place.json(&["report", "disk"]);
     let rows = document["destinations"][0]["rows"].as_array().unwrap();
@@ -63,7 +63,7 @@ fn storage_has_a_price() {
     fs::write(place.path("mine.json"), dear).unwrap();
     let out = place.ok(&["report", "copy", "--prices", "mine.json", "--price", "mine"]);
     // 14 bytes of content at a dollar each.
-    assert!(out.contains("$14.00 a month for 14 B") && out.contains("the price mine was read"), "{out}");
+    assert!(out.contains("$14.00 a month for 14 B") && out.contains("the price mine is "), "{out}");
     let ran = place.run(&["report", "copy", "--price", "no/such"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("no price `no/such`") && ran.err.contains("gcs/standard"), "{}", ran.err);

@@ -79,14 +79,14 @@ fn what_cannot_run_is_not_scheduled() {
     let place = Place::new();
     place.with_jobs();
     for (args, said) in [
-        (&["install", "--daily", "25:00", "--cron"][..], "no time of day"),
+        (&["install", "--daily", "25:00", "--cron"][..], "not a time of day"),
         (&["install", "--cron"], "--daily"),
-        (&["install", "nope", "--daily", "3:00", "--cron"], "there is no job `nope`"),
-        (&["install", "--daily", "3:00", "--cron", "--name", "ssh"], "begins with `offsite`"),
+        (&["install", "nope", "--daily", "3:00", "--cron"], "no job `nope`"),
+        (&["install", "--daily", "3:00", "--cron", "--name", "ssh"], "begin with `offsite`"),
         (&["install", "--daily", "3:00", "--cron", "--config", "no.json"], "no.json"),
-        (&["install", "--weekly", "Sunxyz 3:00", "--cron"], "no day and time"),
-        (&["install", "--daily", "3:00", "--cron", "--set", "X=a\n* * * * * touch /tmp/x"], "cannot stand in a schedule"),
-        (&["install", "--daily", "3:00", "--units", "units", "--set", "X=a\rb"], "cannot stand in a schedule"),
+        (&["install", "--weekly", "Sunxyz 3:00", "--cron"], "not a day and time"),
+        (&["install", "--daily", "3:00", "--cron", "--set", "X=a\n* * * * * touch /tmp/x"], "a schedule cannot contain"),
+        (&["install", "--daily", "3:00", "--units", "units", "--set", "X=a\rb"], "a schedule cannot contain"),
     ] {
         let ran = place.scheduled(args);
         assert!(ran.code == 2 && ran.err.contains(said), "{args:?}: {} {}", ran.code, ran.err);
@@ -108,7 +108,11 @@ fn what_only_the_environment_of_now_knows_is_met_before_the_night() {
         assert!(ran.code == 2 && ran.err.contains("does not have: VOLUME; "), "{} {}", ran.code, ran.err);
         let ran = place.scheduled_with(&[&install[..], &["--set", "VOLUME=acme"]].concat(), &variables);
         assert_eq!(ran.code, 0, "{}", ran.err);
-        assert!(ran.err.contains("the schedule does not have: ") && ran.err.contains("TOLD") && !ran.err.contains("VOLUME"), "{}", ran.err);
+        assert!(
+            ran.err.contains("a scheduled run does not have: ") && ran.err.contains("TOLD") && !ran.err.contains("VOLUME"),
+            "{}",
+            ran.err
+        );
     }
 }
 
@@ -120,7 +124,7 @@ fn units_never_open_half_the_system_for_what_is_not_there() {
         fs::write(place.path("offsite.json"), format!(r#"{{ "jobs": {{ "j": {{ "source": "site", "destinations": ["{to}"] }} }} }}"#))
             .unwrap();
         let ran = place.scheduled(&["install", "--daily", "03:00", "--units", "units"]);
-        assert!(ran.code == 2 && ran.err.contains("make it first: mkdir -p"), "{to}: {} {}", ran.code, ran.err);
+        assert!(ran.code == 2 && ran.err.contains("create it first: mkdir -p"), "{to}: {} {}", ran.code, ran.err);
     }
     assert!(!place.path("units").exists());
 }

@@ -53,7 +53,7 @@ fn what_a_command_was_given_is_shown_nowhere() {
     let check = place.run_with(&secret, &["config", "check"]);
     assert!(check.code == 0 && check.out.contains("before: false me:$PASS"), "{}{}", check.out, check.err);
     let status = place.run_with(&secret, &["status"]);
-    assert!(status.err.contains("a command before it failed"), "{}{}", status.out, status.err);
+    assert!(status.err.contains("a hook before it failed"), "{}{}", status.out, status.err);
     let told = seen.lock().unwrap().join("\n");
     assert!(told.contains("me:$PASS"), "{told}");
     let places = ["copy", "db", "made", "cache"].map(|name| kept(&place.path(name))).concat();

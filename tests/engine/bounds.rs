@@ -53,7 +53,7 @@ async fn after_the_last_number_there_is_none() {
     let outcome = world.sync(&backend).await;
     let error = outcome.error.unwrap();
     assert_eq!((outcome.exit, outcome.snapshot), (2, None));
-    assert!(error.contains("is the last one that can be"), "{error}");
+    assert!(error.contains("is the last possible one"), "{error}");
     let new: Vec<_> = bucket.keys().into_iter().filter(|key| !before.contains(key) && !key.ends_with("lease.json")).collect();
     assert_eq!(new, Vec::<String>::new());
     let pulled = world.pull(&backend, "back", &PullOptions::default()).await.unwrap();

@@ -305,7 +305,7 @@ async fn a_run_that_was_cut_off_is_no_damage() {
         let outcome = check(&world, &inner).await;
         good(&outcome);
         assert_eq!(outcome.aside, 1, "{outcome:?}");
-        assert!(outcome.notes.iter().any(|n| n.contains("cut off")), "{outcome:?}");
+        assert!(outcome.notes.iter().any(|n| n.contains("interrupted")), "{outcome:?}");
     }
 }
 

@@ -39,7 +39,7 @@ async fn prepared(world: &World, name: &str) -> (MemoryBackend, Arc<dyn Backend>
 
 /// Problems, without names of a file that are files of their own because of one.
 fn own(pulled: &PullOutcome) -> usize {
-    pulled.problems.first().iter().filter(|problem| !problem.problem.contains("which could not be brought over")).count()
+    pulled.problems.first().iter().filter(|problem| !problem.problem.contains("which could not be restored")).count()
 }
 
 fn all() -> PullOptions {
@@ -203,8 +203,8 @@ async fn a_snapshot_that_is_let_go_meanwhile_is_said_to_be() {
     };
     let pulled = engine::pull_onto(destination, &world.path("target"), prune, &PullOptions::default(), &RunControl::new(1)).await.unwrap();
     assert_eq!(pulled.exit, 3);
-    assert_eq!(pulled.problems.first()[0].problem, "its content was let go with snapshot 1");
-    assert!(pulled.notes[0].contains("snapshot 1 was let go"), "{:?}", pulled.notes);
+    assert_eq!(pulled.problems.first()[0].problem, "its content expired with snapshot 1");
+    assert!(pulled.notes[0].contains("deleted snapshot 1"), "{:?}", pulled.notes);
     assert_eq!(fs::read(world.path("target/a")).unwrap(), b"a");
 }
 
@@ -281,7 +281,7 @@ async fn what_lies_in_an_archive_is_listed_asked_for_and_comes_later() {
     let asked = world.pull(&backend, "target", &asking).await.unwrap();
     assert!(asked.exit == 3 && asked.notes[0].contains("in 5 hours"), "{:?}", asked.notes);
     let again = world.pull(&backend, "target", &asking).await.unwrap();
-    assert!(again.exit == 3 && again.notes[0].contains("asked for before"), "{:?}", again.notes);
+    assert!(again.exit == 3 && again.notes[0].contains("requested before"), "{:?}", again.notes);
     bucket.thaw();
     assert_eq!(world.pull(&backend, "target", &asking).await.unwrap().exit, 0);
     same_trees(&world.source(), &world.path("target"));

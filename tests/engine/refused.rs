@@ -43,7 +43,7 @@ async fn a_changed_file_that_is_refused_keeps_its_old_state() {
             listed.sort();
             assert_eq!((outcome.exit, outcome.snapshot, &outcome.error), (3, Some(2), &None), "{outcome:?}");
             assert_eq!(listed, ["b", "d"], "{outcome:?}");
-            assert!(outcome.unread.first()[0].problem.starts_with("the destination did not take it: "), "{outcome:?}");
+            assert!(outcome.unread.first()[0].problem.starts_with("the destination refused it: "), "{outcome:?}");
             assert_eq!((outcome.changes.changed, outcome.changes.added), (2, 0));
             assert_eq!(in_snapshot(&world, &inner, "a").await.as_deref(), Some(&b"two, longer"[..]));
             assert_eq!(in_snapshot(&world, &inner, "b").await.as_deref(), Some(&b"one"[..]));

@@ -77,7 +77,7 @@ pub trait Place: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Fails(String),
-    /// The store has no such thing.
+    /// The store does not have this setting.
     NotHere(String),
 }
 

@@ -55,7 +55,7 @@ pub struct ConfigCheckDocument {
     pub jobs: Vec<CheckedJob>,
 }
 
-/// A pair of job and type as it would run.
+/// A job of one type, as it would run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CheckedJob {
     pub job: String,
@@ -63,7 +63,7 @@ pub struct CheckedJob {
     pub kind: Option<String>,
     /// The directory that is read; `dumps only` for a job without one.
     pub source: String,
-    /// Left out of every verb.
+    /// Excluded from every verb.
     pub ignored: bool,
     pub destinations: Vec<CheckedPlace>,
     /// The container volume that was found by its label.
@@ -77,7 +77,7 @@ pub struct CheckedJob {
 /// A destination of a job.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CheckedPlace {
-    /// Its name in the config; none for a URL that stands in the job.
+    /// Its name in the config; null for a URL in the job.
     pub name: Option<String>,
     pub url: String,
 }
@@ -97,7 +97,7 @@ pub struct ScheduleDocument<'a> {
     pub name: &'a str,
     /// `installed`, `there` or `removed`.
     pub did: &'a str,
-    /// Files and their texts; for cron the line, under the name `crontab`. None: there is no such schedule.
+    /// Files and their texts; for cron the line, under the name `crontab`. Empty if there is no such schedule.
     pub parts: BTreeMap<&'a str, &'a str>,
     pub notes: &'a [String],
 }

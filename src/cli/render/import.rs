@@ -35,7 +35,7 @@ impl Out {
         }
         if let Some(path) = written {
             self.info(&clean(&format!(
-                "{} is written; `offsite config check --config {}` says what would run",
+                "wrote {}; `offsite config check --config {}` shows what would run",
                 path.display(),
                 path.display()
             )));

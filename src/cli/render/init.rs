@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use offsite::engine::{Deed, InitOutcome, InitReport, InitRow};
 use offsite::error::Result;
 
-use super::units::table;
+use super::units::{counted, table};
 use super::{Out, clean};
 
 impl Out {
@@ -21,14 +21,13 @@ impl Out {
         self.print(&texts.join("\n"))?;
         for report in outcome.destinations.iter().filter(|report| report.exit != 0) {
             let wrong = report.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed)).count();
+            let all = counted(report.settings.len() as u64, "setting", "settings");
             let then = match (&report.error, outcome.check) {
                 (Some(error), _) => clean(error),
-                (None, true) => {
-                    format!("{} is not as declared in {wrong} of {}; nothing was changed", clean(&report.url), report.settings.len())
-                }
-                (None, false) => format!("{} is not as declared in {wrong} of {}", clean(&report.url), report.settings.len()),
+                (None, true) => format!("{}: {wrong} of {all} not as wanted; nothing was changed", clean(&report.url)),
+                (None, false) => format!("{}: {wrong} of {all} not as wanted", clean(&report.url)),
             };
-            self.note(&then);
+            self.error(&then);
         }
         Ok(())
     }

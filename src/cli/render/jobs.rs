@@ -9,7 +9,7 @@ use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 
 use super::documents::{CheckedJob, CheckedPlace, ConfigCheckDocument};
-use super::units::seconds;
+use super::units::{counted, seconds};
 use super::{Out, clean, place};
 
 impl Out {
@@ -22,10 +22,10 @@ impl Out {
             let said = if job.result.is_well() { why } else { String::new() };
             self.print(&format!("{name}  {what}{said}  {}\n", seconds(job.seconds)))?;
             for made in job.initialized.iter().filter(|made| made.settings.iter().any(|row| row.was != row.wanted)) {
-                self.print(&format!("  {}: made as declared, or told below\n", clean(&made.url)))?;
+                self.print(&format!("  {}: set up as declared\n", clean(&made.url)))?;
             }
             for absent in &job.absent {
-                self.print(&format!("  {}: not there now, left out\n", clean(absent)))?;
+                self.print(&format!("  {}: absent, skipped\n", clean(absent)))?;
             }
             self.print(&indented(
                 &job.destinations
@@ -44,27 +44,27 @@ impl Out {
             }
         }
         for one in &job.destinations {
-            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
+            one.warnings.iter().for_each(|warning| self.warning(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
         }
         if let Some(why) = job.message.as_ref().filter(|_| !job.result.is_well()) {
-            self.note(&format!("{name}: {}", clean(why)));
+            self.error(&format!("{name}: {}", clean(why)));
             self.hint(job.failure.as_ref().and_then(|failure| failure.hint));
         }
         job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(note))));
-        job.warnings.iter().for_each(|warning| self.note(&format!("{name}: {}", clean(&warning.to_string()))));
+        job.warnings.iter().for_each(|warning| self.warning(&format!("{name}: {}", clean(&warning.to_string()))));
         job.hooks.iter().for_each(|hook| self.hook_ran(&name, hook));
         Ok(())
     }
 
     /// One copy could not be had; the next one is tried.
     pub fn failed_over(&self, error: &Error) {
-        self.note(&format!("{}; trying the job's next destination", clean(&error.to_string())));
+        self.warning(&format!("{}; trying the job's next destination", clean(&error.to_string())));
     }
 
     /// What a command that failed said last.
     pub fn hook_ran(&self, name: &str, hook: &HookOutcome) {
         if let Some(error) = &hook.error {
-            self.note(&format!("{name}: {} `{}`: {}", hook.hook, clean(&hook.command), clean(error)));
+            self.error(&format!("{name}: {} `{}`: {}", hook.hook, clean(&hook.command), clean(error)));
             let lines: Vec<&str> = hook.output.lines().collect();
             lines.iter().skip(lines.len().saturating_sub(5)).for_each(|line| self.note(&format!("  {}", clean(line))));
         }
@@ -73,13 +73,14 @@ impl Out {
     /// All of them have.
     pub fn jobs_ran(&self, outcome: &RunOutcome) -> Result<()> {
         outcome.hooks.iter().for_each(|hook| self.hook_ran("run", hook));
-        outcome.warnings.iter().for_each(|warning| self.note(&clean(&warning.to_string())));
+        outcome.warnings.iter().for_each(|warning| self.warning(&clean(&warning.to_string())));
         if self.json {
             return self.document(outcome);
         }
         let bad = outcome.jobs.iter().filter(|job| !job.result.is_well()).count();
         if bad > 0 {
-            self.note(&format!("{bad} of {} jobs did not do all they were to do", outcome.jobs.len()));
+            let all = outcome.jobs.len() as u64;
+            self.error(&format!("{bad} of {} failed", counted(all, "job", "jobs")));
         }
         Ok(())
     }
@@ -94,7 +95,7 @@ impl Out {
             let jobs = plans.iter().flat_map(|plan| &plan.jobs).map(checked).collect();
             return self.document(&ConfigCheckDocument { file: file.to_owned(), jobs });
         }
-        let mut text = format!("{}: as it must be\n", clean(file));
+        let mut text = format!("{}: valid\n", clean(file));
         for job in plans.iter().flat_map(|plan| &plan.jobs) {
             let _ = write!(text, "{}  ", clean(&job.shown()));
             if job.ignored {
@@ -104,7 +105,7 @@ impl Out {
             let there = match &job.mounted {
                 Some(Err(Lack::Unasked(why) | Lack::Missing(why))) => format!("  ({})", clean(why)),
                 _ if job.source.as_ref().is_none_or(|source| source.is_dir()) => String::new(),
-                _ => "  (not there now)".to_owned(),
+                _ => "  (missing)".to_owned(),
             };
             let _ = writeln!(text, "{}{there}", clean(&job.shown_source()));
             for dump in &job.dumps {
@@ -114,8 +115,8 @@ impl Out {
                 let name = to.name.as_ref().map_or(String::new(), |name| format!("{}: ", clean(name)));
                 let made = match &to.initialize {
                     Made::AsNeeded => String::new(),
-                    Made::Declared(_) => "  (made as declared)".to_owned(),
-                    Made::By(command) => format!("  (made by `{}`)", command_text(command)),
+                    Made::Declared(_) => "  (set up as declared)".to_owned(),
+                    Made::By(command) => format!("  (set up by `{}`)", command_text(command)),
                 };
                 let _ = writeln!(text, "  to {name}{}{made}", place(&to.url));
             }

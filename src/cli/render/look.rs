@@ -11,7 +11,7 @@ use offsite::model::{RelPath, Trouble, Zone};
 
 use super::documents::{HistoryDocument, HistoryEntry, LsEnd, LsEntry, SnapshotsDocument};
 use super::stream::{CatContent, LineStream};
-use super::units::{count, local, local_of, shown_in, size, table};
+use super::units::{count, counted, local, local_of, shown_in, size, table};
 use super::{Out, clean, place};
 
 /// `ls` as it goes on.
@@ -28,7 +28,7 @@ impl LsList<'_> {
             Err(error) => return self.0.end::<()>(Err(error)),
         };
         let t = &totals;
-        let text = format!("snapshot {} of {}: {} entries, {}", t.snapshot, clean(&t.url), count(t.entries), size(t.bytes));
+        let text = format!("snapshot {} of {}: {}, {}", t.snapshot, clean(&t.url), counted(t.entries, "entry", "entries"), size(t.bytes));
         self.0.end(Ok((LsEnd::from(t), text)))
     }
 }
@@ -115,7 +115,7 @@ impl Out {
         for row in &listing.snapshots {
             let mut cells = vec![row.number.to_string(), shown_in(&calendar, &row.time)];
             if let Some(problem) = &row.problem {
-                self.note(&format!("snapshot {}: {}", row.number, clean(problem)));
+                self.warning(&format!("snapshot {}: {}", row.number, clean(problem)));
                 rows.push(cells);
                 continue;
             }
@@ -157,7 +157,7 @@ fn ls_text(line: &LsLine) -> String {
         let _ = write!(text, " -> {link}");
     }
     if let Some(entries) = line.entries {
-        let _ = write!(text, "  ({} {})", count(entries), if entries == 1 { "entry" } else { "entries" });
+        let _ = write!(text, "  ({})", counted(entries, "entry", "entries"));
     }
     text
 }

@@ -31,7 +31,7 @@ pub use documents::{
     CatDocument, ConfigCheckDocument, DiffDocument, ErrorDocument, HistoryDocument, ImportDocument, LsDocument, LsUnreadDocument,
     PlanDocument, ScheduleDocument, SnapshotsDocument,
 };
-pub use units::{count, size};
+pub use units::{count, counted, size};
 
 /// Lists of problems and changes are cut here unless `--verbose` is given.
 const SOME: usize = 20;
@@ -58,13 +58,23 @@ impl Out {
     /// Something to know, on standard error, unless `--quiet`.
     pub fn info(&self, text: &str) {
         if !self.quiet {
-            self.note(text);
+            self.screen.aside(&format!("note: {text}"));
         }
     }
 
-    /// Something the user must know, on standard error.
-    pub fn note(&self, text: &str) {
-        self.screen.aside(&format!("offsite: {text}"));
+    /// What went wrong, on standard error.
+    pub fn error(&self, text: &str) {
+        self.screen.aside(&format!("error: {text}"));
+    }
+
+    /// What went wrong beside a run that ended as it should, on standard error.
+    pub fn warning(&self, text: &str) {
+        self.screen.aside(&format!("warning: {text}"));
+    }
+
+    /// A result that needs attention, on standard error because of `--quiet`.
+    fn note(&self, text: &str) {
+        self.screen.aside(text);
     }
 
     /// A verb failed: says why and what to do, with `--json` in a document as well; returns the exit code.
@@ -81,14 +91,14 @@ impl Out {
     fn told(&self, error: &Error) -> u8 {
         match error {
             Error::Refused(reasons) => {
-                self.note("refused, nothing was written:");
+                self.error("refused, nothing was written:");
                 reasons.iter().for_each(|reason| self.screen.aside(&format!("  {}", clean(reason))));
             }
             Error::Moved(what) => {
-                self.note("the plan no longer fits:");
+                self.error("the plan no longer fits:");
                 what.iter().for_each(|line| self.screen.aside(&format!("  {}", clean(line))));
             }
-            other => self.note(&clean(&other.to_string())),
+            other => self.error(&clean(&other.to_string())),
         }
         self.hint(Failure::from(error).hint);
         error.exit_code()
@@ -97,7 +107,7 @@ impl Out {
     /// What can be done, below what went wrong.
     fn hint(&self, hint: Option<Hint>) {
         if let Some(hint) = hint {
-            self.screen.aside(&format!("  {}", hint::sentence(hint)));
+            self.screen.aside(&format!("hint: {}", hint::sentence(hint)));
         }
     }
 

@@ -11,7 +11,7 @@ use offsite::error::{Failure, Result};
 use offsite::model::{Counts, Problem, RelPath, Sample};
 
 use super::documents::PlanDocument;
-use super::units::{count, estimate, requests, seconds, size};
+use super::units::{count, counted, estimate, requests, seconds, size};
 use super::{Out, SOME, clean};
 
 impl Out {
@@ -27,7 +27,7 @@ impl Out {
             if let Some(error) = &one.error {
                 self.destination_failed(&one.url, error, one.failure.as_ref());
             }
-            one.warnings.iter().for_each(|warning| self.note(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
+            one.warnings.iter().for_each(|warning| self.warning(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
         }
         outcome.notes.iter().for_each(|note| self.info(&clean(&note.to_string())));
         if self.json { self.document(outcome) } else { Ok(()) }
@@ -37,9 +37,9 @@ impl Out {
         let (url, error) = (clean(url), clean(error));
         // A URL with a password in it is named by its error, blotted out.
         if error.starts_with(&url) || error.contains("://…") || url.is_empty() {
-            self.note(&error);
+            self.error(&error);
         } else {
-            self.note(&format!("{url}: {error}"));
+            self.error(&format!("{url}: {error}"));
         }
         self.hint(failure.and_then(|failure| failure.hint));
     }
@@ -55,27 +55,25 @@ impl Out {
         let _ = writeln!(text, "  {}", counts(&o.changes));
         let mut moved = format!("sent {}, read {}", size(o.bytes.sent), size(o.bytes.read));
         if o.bytes.copied > 0 {
-            let _ = write!(moved, ", copied there {}", size(o.bytes.copied));
+            let _ = write!(moved, ", copied at the destination {}", size(o.bytes.copied));
         }
         let _ = writeln!(text, "  {moved}, requests: {}", requests(&o.requests));
-        for (number, what) in [
-            (o.adopted, "taken over that was there already"),
-            (o.resumed, "taken over from an interrupted run"),
-            (o.pruned, "old snapshots let go"),
-        ] {
+        for (number, what) in
+            [(o.adopted, "adopted"), (o.resumed, "resumed from an interrupted run"), (o.pruned, "expired snapshots deleted")]
+        {
             if number > 0 {
                 let _ = writeln!(text, "  {what}: {}", count(number));
             }
         }
         text.push_str(&locked(o.locked.as_ref()));
         for dump in &o.dumps {
-            let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("not taken: {}", clean(why)));
+            let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("failed: {}", clean(why)));
             let _ = writeln!(text, "  dump {}  {what}  {}", dump.path, seconds(dump.seconds));
         }
-        text.push_str(&self.problems("could not be read or stored", ", the copies there stay as they were", &o.unread));
+        text.push_str(&self.problems("could not be read or stored", ", their old copies stay", &o.unread));
         text.push_str(&self.paths("kept changing while they were read", ", stored as read", &o.unstable));
-        text.push_str(&self.paths("went away during the run", "", &o.vanished));
-        text.push_str(&self.problems("lie there without an attribute", ", which a pull brings back", &o.unset));
+        text.push_str(&self.paths("disappeared during the run", "", &o.vanished));
+        text.push_str(&self.problems("stored without an attribute", ", which a pull restores", &o.unset));
         if self.verbose {
             text.push_str(&self.problems("skipped", "", &o.skipped));
         }
@@ -103,7 +101,7 @@ impl Out {
             text.push_str("  would be refused:\n");
             plan.refused.iter().for_each(|reason| _ = writeln!(text, "    {}", clean(reason)));
         }
-        text.push_str(&self.problems("could not be read", ", the copies there stay as they were", &plan.unread));
+        text.push_str(&self.problems("could not be read", ", their old copies stay", &plan.unread));
         if self.quiet {
             return text;
         }
@@ -131,12 +129,12 @@ impl Out {
         let mut text = format!("{}  snapshot {} {what} {target}  {}\n", clean(&o.url), o.snapshot, seconds(o.seconds));
         let _ = writeln!(text, "  {}", counts(&o.changes));
         let fetched = if dry_run { "to fetch" } else { "fetched" };
-        let _ = writeln!(text, "  {fetched} {} files, {}, requests: {}", count(o.files), size(o.bytes), requests(&o.requests));
-        text.push_str(&self.problems("could not be brought over", "", &o.problems));
+        let _ = writeln!(text, "  {fetched} {}, {}, requests: {}", counted(o.files, "file", "files"), size(o.bytes), requests(&o.requests));
+        text.push_str(&self.problems("could not be restored", "", &o.problems));
         if o.left_out > 0 {
             let _ = writeln!(
                 text,
-                "  without their set-id bits or attributes that give rights: {} (--privileges restores them; attributes only as root)",
+                "  restored without set-id bits or attributes that give rights: {} (--privileges restores them; attributes only as root)",
                 count(o.left_out)
             );
         }
@@ -158,11 +156,17 @@ impl Out {
         if self.quiet {
             return Ok(());
         }
-        let what = if o.dry_run { "snapshots to go" } else { "snapshots gone" };
+        let what = if o.dry_run { "snapshots to delete" } else { "snapshots deleted" };
         let mut text = format!("{}  {what}: {}, kept: {}\n", clean(&o.url), count(o.removed.len() as u64), count(o.kept.len() as u64));
-        let _ = writeln!(text, "  gone {}\n  kept {}", numbers(&o.removed), numbers(&o.kept));
+        let _ = writeln!(text, "  deleted {}\n  kept {}", numbers(&o.removed), numbers(&o.kept));
         if !o.dry_run {
-            let _ = writeln!(text, "  freed {} kept contents, {}, requests: {}", count(o.contents), size(o.bytes), requests(&o.requests));
+            let _ = writeln!(
+                text,
+                "  freed {}, {}, requests: {}",
+                counted(o.contents, "kept content", "kept contents"),
+                size(o.bytes),
+                requests(&o.requests)
+            );
         }
         text.push_str(&locked(o.locked.as_ref()));
         self.print(&text)
@@ -203,11 +207,11 @@ impl Out {
 fn locked(locked: Option<&Locked>) -> String {
     let Some(locked) = locked else { return String::new() };
     let until = match (&locked.until, locked.hold) {
-        (Some(until), _) => format!("the first may go on {until}"),
-        (None, true) => "until a hold is taken away".into(),
+        (Some(until), _) => format!("the first can be deleted on {until}"),
+        (None, true) => "until a hold is removed".into(),
         (None, false) => "until its lock ends".into(),
     };
-    format!("  due to go, and locked by the store: snapshots {}, contents {}; {until}\n", count(locked.snapshots), count(locked.contents))
+    format!("  expired, but locked by the store: snapshots {}, contents {}; {until}\n", count(locked.snapshots), count(locked.contents))
 }
 
 fn counts(c: &Counts) -> String {

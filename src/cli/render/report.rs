@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use offsite::engine::{Counted, DestinationReport, ReportOutcome, ReportRow, TrendPoint};
 use offsite::error::Result;
 
-use super::units::{count, dollars, local_of, size, table};
+use super::units::{count, counted, dollars, local_of, size, table};
 use super::{Out, clean};
 
 /// The lowest bar first.
@@ -54,7 +54,7 @@ impl Out {
 
 fn name(row: &ReportRow) -> String {
     let url = clean(&row.url);
-    if row.nobodys { format!("{url} (nobody's)") } else { url }
+    if row.nobodys { format!("{url} (not offsite's)") } else { url }
 }
 
 /// A column: its heading and what it says of a row; nothing where there is nothing to say.
@@ -94,7 +94,13 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
         let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
         let [from, to] = [first, last].map(|point| local_of(&point.time));
         let _ = writeln!(text, "  trend   {}", chart(&row.trend, bars));
-        let _ = writeln!(text, "          {} to {}, {} snapshots, {from} to {to}", size(least), size(most), count(row.trend.len() as u64));
+        let _ = writeln!(
+            text,
+            "          {} to {}, {}, {from} to {to}",
+            size(least),
+            size(most),
+            counted(row.trend.len() as u64, "snapshot", "snapshots")
+        );
     }
     if let Some(growth) = &row.growth {
         let sign = if growth.bytes_per_day < 0.0 { "-" } else { "+" };
@@ -104,20 +110,21 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
     if let Some(cost) = &row.cost {
         let _ = write!(text, "  cost    {} a month for {}", dollars(cost.month), size(cost.bytes));
         if let Some(then) = cost.month_in_a_year {
-            let _ = write!(text, "; {} in 12 months at that growth", dollars(then));
+            let _ = write!(text, "; {} in 12 months at this growth", dollars(then));
         }
         let _ = writeln!(text, " ({} of {}, confidence {})", clean(&cost.price), clean(&cost.price_as_of), clean(&cost.confidence));
     }
     let markers = row.delete_markers.unwrap_or(0);
     if let Some(old) = row.old_versions.filter(|old| old.objects > 0 || markers > 0) {
-        let _ = writeln!(text, "  old     {} versions, {}; {} delete markers", count(old.objects), size(old.bytes), count(markers));
+        let versions = counted(old.objects, "version", "versions");
+        let _ = writeln!(text, "  old     {versions}, {}; {}", size(old.bytes), counted(markers, "delete marker", "delete markers"));
     }
     if let Some(uploads) = row.unfinished_uploads.filter(|sum| sum.objects > 0) {
         let known = uploads.bytes.map_or_else(|| ", of unknown size".into(), |bytes| format!(", {}", size(bytes)));
         let _ = writeln!(text, "  uploads {} unfinished{known}", count(uploads.objects));
     }
     for (class, sum) in row.classes.iter().filter(|_| row.classes.len() > 1) {
-        let _ = writeln!(text, "  class   {}: {} objects, {}", clean(class), count(sum.objects), size(sum.bytes));
+        let _ = writeln!(text, "  class   {}: {}, {}", clean(class), counted(sum.objects, "object", "objects"), size(sum.bytes));
     }
     text + &directories(row, one.counted == Some(Counted::Manifest))
 }

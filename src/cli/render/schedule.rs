@@ -23,7 +23,7 @@ impl Out {
             }
         }
         if found.parts.is_empty() {
-            let _ = writeln!(text, "there is no schedule `{}`", clean(name));
+            let _ = writeln!(text, "no schedule `{}`", clean(name));
         }
         self.print(&text)?;
         found.notes.iter().for_each(|note| self.info(&clean(note)));

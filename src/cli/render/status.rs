@@ -16,16 +16,13 @@ impl Out {
             if let Some(bad) = &row.bad {
                 let bad = clean(bad);
                 let url = clean(&row.url);
-                self.note(&if bad.starts_with(&url) { bad } else { format!("{url}: {bad}") });
+                self.error(&if bad.starts_with(&url) { bad } else { format!("{url}: {bad}") });
             } else if let (Some("skipped" | "absent"), Some(why)) = (row.result.as_deref(), &row.message) {
                 self.info(&format!("{}: the last run was skipped: {}", clean(&row.url), clean(why)));
             }
             if let Some(drift) = &row.drift {
                 let what = clean(drift);
-                self.info(&format!(
-                    "{}: it is no longer as `initialize` declares it: {what}; `offsite init` puts it right",
-                    clean(&row.url)
-                ));
+                self.info(&format!("{}: it differs from `initialize`: {what}; `offsite init` corrects it", clean(&row.url)));
             }
         }
         if self.json {

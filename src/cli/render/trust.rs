@@ -9,11 +9,11 @@ use offsite::engine::{CheckOutcome, Finding, Flaw, Foreign, RepairOutcome};
 use offsite::error::Result;
 use offsite::model::{Problem, Sample};
 
-use super::units::{count, requests, seconds, size};
+use super::units::{count, counted, requests, seconds, size};
 use super::{Out, SOME, clean};
 
 impl Out {
-    /// What a check found.
+    /// The result of a check.
     pub fn checked(&self, o: &CheckOutcome) -> Result<()> {
         if self.json {
             return self.document(o);
@@ -22,8 +22,7 @@ impl Out {
         text.push_str(&self.findings("wrong", &o.findings, o.snapshot, o.missing + o.changed + o.damaged));
         text.push_str(&self.unread(&o.unread));
         if !self.quiet {
-            let line =
-                |f: &Foreign| format!("{}  {}{}", f.key, size(f.size), if f.stray { "  (left by a run that was cut off)" } else { "" });
+            let line = |f: &Foreign| format!("{}  {}{}", f.key, size(f.size), if f.stray { "  (left by an interrupted run)" } else { "" });
             text.push_str(&self.list("foreign, left alone", &o.foreign_listed, o.foreign, line));
         }
         o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
@@ -35,11 +34,11 @@ impl Out {
 
     fn check_counts(&self, o: &CheckOutcome) -> String {
         let verdict = match o.exit {
-            0 => "is as it must be",
-            1 => "is not as it must be",
-            _ => "could not be looked at whole",
+            0 => "OK",
+            1 => "problems found",
+            _ => "not fully checked",
         };
-        let mut text = format!("{}  snapshot {} {verdict}  {}\n", clean(&o.url), o.snapshot, seconds(o.seconds));
+        let mut text = format!("{}  snapshot {}: {verdict}  {}\n", clean(&o.url), o.snapshot, seconds(o.seconds));
         let _ = writeln!(
             text,
             "  missing {}  changed {}  damaged {}  foreign {} ({})",
@@ -49,18 +48,18 @@ impl Out {
             count(o.foreign),
             size(o.foreign_bytes)
         );
-        let snapshots = if o.snapshots == 1 { "1 snapshot".to_owned() } else { format!("{} snapshots", count(o.snapshots)) };
-        let _ = write!(text, "  {} contents, {}, of {snapshots}", count(o.contents), size(o.bytes));
+        let snapshots = counted(o.snapshots, "snapshot", "snapshots");
+        let _ = write!(text, "  {}, {}, of {snapshots}", counted(o.contents, "content", "contents"), size(o.bytes));
         let _ = writeln!(text, "; listed {}, requests: {}", count(o.listed), requests(&o.requests));
         if let Some(read) = &o.read {
-            let _ = write!(text, "  read back {} contents, {}", count(read.files), size(read.bytes));
+            let _ = write!(text, "  read back {}, {}", counted(read.files, "content", "contents"), size(read.bytes));
             if read.share < 1.0 {
                 let _ = write!(text, "; {:.0} % of this round", read.round * 100.0);
             }
             text.push('\n');
         }
         for (number, what) in
-            [(o.aside, "put aside by a run that was cut off or is under way"), (o.touched, "only touched, their contents are right")]
+            [(o.aside, "put aside by a run that was interrupted or is in progress"), (o.touched, "touched, with unchanged contents")]
         {
             if number > 0 {
                 let _ = writeln!(text, "  {what}: {}", count(number));
@@ -81,13 +80,13 @@ impl Out {
             (None, false) => _ = write!(text, "  snapshot {}", o.base),
         }
         let _ = writeln!(text, "  {}", seconds(o.seconds));
-        let [made, sent] = if o.dry_run { ["to make again", "to send"] } else { ["made again", "sent"] };
-        let _ = write!(text, "  wrong {}  {made} {}  taken over {}", count(o.wrong), count(o.repaired), count(o.taken_over));
+        let [made, sent] = if o.dry_run { ["to repair", "to send"] } else { ["repaired", "sent"] };
+        let _ = write!(text, "  wrong {}  {made} {}  adopted {}", count(o.wrong), count(o.repaired), count(o.taken_over));
         let _ = writeln!(text, "  lost {}", count(o.lost.len() as u64));
         let _ = writeln!(text, "  {sent} {}, requests: {}", size(o.sent), requests(&o.requests));
         if o.pages {
             let written = if o.dry_run { "would be written" } else { "were written" };
-            let _ = writeln!(text, "  pages of the manifest {written} again from this machine's copy");
+            let _ = writeln!(text, "  pages of the manifest {written} again from this machine's cache");
         }
         text.push_str(&self.findings("lost", &o.lost, o.base, o.lost.len() as u64));
         text.push_str(&self.unread(&o.unread));
@@ -112,7 +111,7 @@ impl Out {
     }
 
     fn unread(&self, unread: &Sample<Problem>) -> String {
-        self.list("could not be looked at", unread.first(), unread.total(), |p| format!("{}: {}", p.path, clean(&p.problem)))
+        self.list("could not be checked", unread.first(), unread.total(), |p| format!("{}: {}", p.path, clean(&p.problem)))
     }
 
     /// A list under a heading, cut unless `--verbose`; it may hold fewer than there are.

@@ -4,7 +4,7 @@
 //! machine's own zone, times in JSON are RFC 3339 in UTC.
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
-use offsite::model::{Calendar, Time};
+use offsite::model::{Calendar, Time, plural};
 use offsite::plan::Estimate;
 use offsite_backends::Requests;
 use unicode_width::UnicodeWidthStr;
@@ -36,6 +36,11 @@ pub fn count(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `1 file`, `10,233 files`.
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), plural(n, one, many))
 }
 
 /// `$1.23`; four places below a dollar, where they matter.

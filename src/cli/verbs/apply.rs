@@ -13,13 +13,13 @@ use crate::cli::context::Context;
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// What `offsite plan --out FILE` saved
+    /// A plan that `offsite plan --out FILE` saved
     #[arg(value_name = "FILE")]
     plan: PathBuf,
-    /// Send at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    /// Upload at most this many bytes a second: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
-    /// Files in flight (default: what suits the store)
+    /// Parallel transfers (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
     #[command(flatten)]

@@ -12,10 +12,10 @@ use crate::cli::context::Context;
 pub struct CatArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// A file of the tree
+    /// A file of the snapshot
     #[arg(value_name = "PATH")]
     path: String,
-    /// Which snapshot: its number, a date (2026-11-01), or how long ago (3d) (default: the newest)
+    /// The snapshot: a number, a date (2026-11-01) or an age (3d) (default: the newest)
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
 }

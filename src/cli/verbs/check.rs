@@ -9,9 +9,9 @@ use super::super::args_from::FromArgs;
 use crate::cli::context::Context;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 everything is there (foreign objects alone are no fault); 1 something is missing, changed or
-damaged, or the check could not be made at all; 3 nothing was found wrong, but not everything could be looked at.
-`offsite repair SOURCE URL` sends again what the source still has.";
+Exit codes: 0 no problems (foreign objects are none); 1 something is missing, changed or damaged, or the
+check failed; 3 no problems found, but not everything could be checked.
+`offsite repair SOURCE URL` sends missing and damaged files again.";
 
 /// Arguments of `check`. Without --read-data nothing is read but the manifests: names, sizes, tags and versions are
 /// compared with the store's listing.
@@ -20,21 +20,21 @@ damaged, or the check could not be made at all; 3 nothing was found wrong, but n
 pub struct CheckArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// Read contents back and compare their hashes: all, or this share, a part of all that moves on with every
-    /// check and so covers everything in its turn (default: read none)
+    /// Read data back and compare hashes: everything, or this share, which continues with every check until it has
+    /// covered everything (default: read none)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = values::sample)]
     read_data: Option<f64>,
-    /// Only what this snapshot needs: its number, a date (2026-11-01), or how long ago (3d); leaves no record
-    /// (default: what any snapshot needs)
+    /// Check only what this snapshot needs: a number, a date (2026-11-01) or an age (3d); writes no record
+    /// (default: all snapshots)
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
-    /// Leave no record of the check at the destination (default: .offsite/check.json)
+    /// Write no record of the check at the destination (default: .offsite/check.json)
     #[arg(long)]
     no_record: bool,
-    /// Read at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    /// Download at most this many bytes a second: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
-    /// Contents read at a time (default: what suits the store)
+    /// Files to read in parallel (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
 }

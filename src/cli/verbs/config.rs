@@ -24,11 +24,11 @@ pub struct ConfigVerbArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
-    /// Resolve every job for every type and say what would run; asks no destination
+    /// Resolve every job for every type and show what would run; contacts no destination
     Check(CheckConfigArgs),
     /// Print the JSON Schema of the config file
     Schema,
-    /// Make a config of what another system has: backup-rsync, duply, phpbu, scripts with `aws s3 sync`
+    /// Convert the config of another tool: backup-rsync, duply, phpbu, scripts with `aws s3 sync`
     Import(ImportArgs),
 }
 
@@ -42,10 +42,10 @@ struct CheckConfigArgs {
 struct ImportArgs {
     /// The old config: a file, the directory of a duply profile, or `-` for standard input
     file: PathBuf,
-    /// Whose it is (default: told by what it is)
+    /// The tool it belongs to (default: recognised by the file)
     #[arg(long)]
     from: Option<From>,
-    /// Write the config there instead of printing it; never over a file that is there
+    /// Write the config to this new file instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -116,9 +116,7 @@ fn old(path: &Path) -> Result<ForeignConfig> {
 /// A new file; one that is there stays as it is.
 fn write(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::File::create_new(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Error::Usage(format!("{} is there already and stays as it is; name another file", path.display()))
-        }
+        std::io::ErrorKind::AlreadyExists => Error::Usage(format!("{} exists already; name another file", path.display())),
         _ => Error::local(path, e),
     })?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| Error::local(path, e))

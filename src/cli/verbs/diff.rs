@@ -12,10 +12,10 @@ use crate::cli::context::Context;
 pub struct DiffArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// The older snapshot: its number, a date (2026-11-01), or how long ago (3d)
+    /// The older snapshot: a number, a date (2026-11-01) or an age (3d)
     #[arg(value_name = "OLDER")]
     older: String,
-    /// The newer one (default: the newest)
+    /// The newer snapshot (default: the newest)
     #[arg(value_name = "NEWER")]
     newer: Option<String>,
 }

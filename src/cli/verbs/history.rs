@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 pub struct HistoryArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// A file or directory of the tree
+    /// A file or directory of the snapshots
     #[arg(value_name = "PATH")]
     path: String,
 }

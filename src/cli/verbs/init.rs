@@ -13,42 +13,42 @@ use super::super::args_config::ConfigArgs;
 use crate::cli::context::Context;
 
 const CODES: &str = "\
-Exit codes: 0 everything is as wanted now; 1 something is not: with --check it has drifted, else it
-could not be made, whether it went wrong, was denied, or the store has no such thing; 2 usage.";
+Exit codes: 0 every setting is as wanted; 1 some setting is not: it has drifted (--check), or it could not
+be changed, was denied, or does not exist at this store; 2 usage.";
 
-/// Arguments of `init`. What is not named is neither looked at nor changed.
+/// Arguments of `init`. Settings that no flag names are neither read nor changed.
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct InitArgs {
-    /// Where it is to be synced to: s3://bucket/prefix, a path (default: every destination of the config, as
-    /// it is declared there)
+    /// The destinations to set up: s3://bucket/prefix, a path (default: every destination of the config, as it is
+    /// declared there)
     #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// Change nothing; say where a destination is not as declared
+    /// Change nothing; show where a destination differs from the flags or the config
     #[arg(long)]
     check: bool,
-    /// Keep what is replaced and removed as versions, or with =off no longer
+    /// Keep replaced and removed objects as versions; =off stops that
     #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = values::on_off)]
     versioning: Option<bool>,
-    /// Let the store remove uploads that were begun so long ago and never ended: 7d
+    /// Let the store remove unfinished uploads after this time: 7d
     #[arg(long, value_name = "DAYS", value_parser = values::days)]
     abort_uploads_after: Option<u32>,
-    /// Let the store remove versions that were replaced or removed so long ago: 90d. Longer than snapshots
-    /// are kept, or those lose contents
+    /// Let the store remove versions this long after they were replaced or removed: 90d. Make it longer than the
+    /// retention of snapshots, or they lose contents
     #[arg(long, value_name = "DAYS", value_parser = values::days)]
     expire_old_versions_after: Option<u32>,
-    /// Let the store encrypt what comes there: store (with its own keys) or kms:KEY (with a key of AWS KMS or
-    /// Google's Cloud KMS, by its name there). Whoever may read an object there is given it in the clear
+    /// Let the store encrypt new objects: store (with its own keys) or kms:KEY (with a key of AWS KMS or Google's
+    /// Cloud KMS). Everyone who may read an object gets it decrypted
     #[arg(long, value_name = "store|kms:KEY", value_parser = values::encryption)]
     encryption: Option<Encryption>,
-    /// Nobody reads it without credentials, whatever is set on single objects
+    /// Block reading without credentials, whatever is set on single objects
     #[arg(long)]
     block_public: bool,
-    /// What is written cannot be removed for so long: governance:30d (some may still) or compliance:30d
-    /// (nobody may, the owner included; it cannot be taken back)
+    /// Lock objects against removal for this time: governance:30d (a special permission overrides it) or
+    /// compliance:30d (nobody can remove them, including the owner; this cannot be undone)
     #[arg(long, value_name = "MODE:DAYS", value_parser = values::lock)]
     lock: Option<Lock>,
-    /// Where a bucket that has to be made is to lie, in the store's own word: eu-west-1
+    /// Where to create a new bucket, as the store names it: eu-west-1
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub struct InitArgs {
 impl InitArgs {
     fn wishes(&self) -> Result<Initialize> {
         if self.lock.is_some() && self.versioning == Some(false) {
-            return Err(Error::Usage("--lock needs versions: leave out --versioning=off".into()));
+            return Err(Error::Usage("--lock needs versioning; remove --versioning=off".into()));
         }
         Ok(Initialize {
             versioning: self.versioning,
@@ -77,7 +77,7 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
     let outcome = match args.urls.is_empty() {
         false => engine::initialize(&args.urls, &wishes, args.check).await?,
         true if wishes != Initialize::default() => {
-            return Err(Error::Usage("these settings are for a URL; name one, or write them below `initialize` in the config".into()));
+            return Err(Error::Usage("these settings need a URL; name one, or set them under `initialize` in the config".into()));
         }
         true => declared(&args, context).await?,
     };
@@ -96,7 +96,7 @@ async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
             Made::AsNeeded => Initialize::default(),
             Made::Declared(want) => want.clone(),
             Made::By(_) if args.check => {
-                context.out.info(&format!("{}: a command of the config's makes it; what it did cannot be looked at", place.url));
+                context.out.info(&format!("{}: a command in the config sets it up, so offsite cannot check it", place.url));
                 continue;
             }
             Made::By(command) => {

@@ -12,16 +12,16 @@ use crate::cli::context::Context;
 pub struct LsArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// A directory or file of the tree (default: the top)
+    /// A directory or file of the snapshot (default: the top)
     #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
-    /// Which snapshot: its number, a date (2026-11-01), or how long ago (3d) (default: the newest)
+    /// The snapshot: a number, a date (2026-11-01) or an age (3d) (default: the newest)
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
-    /// List everything below as well (default: one level, directories with their sizes)
+    /// List everything below (default: one level, directories with their total sizes)
     #[arg(long, short)]
     recursive: bool,
-    /// List instead what the run of that snapshot could not read, and which files kept changing
+    /// List files that could not be read in that run, and files that kept changing
     #[arg(long, conflicts_with_all = ["path", "recursive"])]
     unread: bool,
 }

@@ -14,14 +14,14 @@ use crate::cli::context::Context;
 pub struct PlanArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Save the plan for `offsite apply`; one destination only (default: it is shown and forgotten)
+    /// Save the plan for `offsite apply`; one destination only (default: only show it)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<u8> {
     if args.out.is_some() && args.run.destinations.len() > 1 {
-        return Err(Error::Usage("a saved plan is for one destination; make one with --out for each".into()));
+        return Err(Error::Usage("a saved plan is for one destination; save one for each with --out".into()));
     }
     show(&args.run, args.out.as_deref(), context).await
 }
@@ -35,7 +35,7 @@ pub async fn show(run: &RunArgs, out: Option<&Path>, context: &Context) -> Resul
     let exit = engine::worst(plans.iter().map(|plan| plan.exit));
     context.out.planned(&plans, exit)?;
     if let Some(out) = out.filter(|_| plans.iter().all(|plan| plan.error.is_none())) {
-        context.out.info(&format!("saved; carry it out with: offsite apply {}", out.display()));
+        context.out.info(&format!("saved; to carry it out, run: offsite apply {}", out.display()));
     }
     Ok(exit)
 }

@@ -9,7 +9,7 @@ use offsite::model::{KeepRules, Zone};
 use super::super::args_from::FromArgs;
 use crate::cli::context::Context;
 
-/// Arguments of `prune`. What any rule names stays; the newest snapshot always does. For a job of the config the
+/// Arguments of `prune`. A snapshot stays if any rule selects it; the newest always stays. For a job of the config the
 /// rules are those of its `keep`, unless others are given here.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("keep").multiple(true))]
@@ -28,13 +28,13 @@ pub struct PruneArgs {
     /// Keep the newest snapshot of each of N months
     #[arg(long, value_name = "N", group = "keep", default_value_t = 0, hide_default_value = true)]
     keep_monthly: u64,
-    /// Keep every snapshot that was the newest at some time within so long: 30d, 12h, 2w
+    /// Keep every snapshot that was the newest at some time within this period: 30d, 12h, 2w
     #[arg(long, value_name = "DURATION", group = "keep", value_parser = values::duration)]
     keep_within: Option<u64>,
-    /// Whose days, weeks and months they are: Europe/London, UTC (default: this machine's, or what the job says)
+    /// The time zone of days, weeks and months: Europe/London, UTC (default: the job's, otherwise this machine's)
     #[arg(long, value_name = "ZONE", value_parser = Zone::named)]
     keep_zone: Option<Zone>,
-    /// Say what would go and remove nothing
+    /// Show what would be deleted; delete nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -19,62 +19,62 @@ use crate::cli::context::Context;
 pub struct PullArgs {
     #[command(flatten)]
     from: FromArgs,
-    /// The directory to bring it to; made if it is not there
+    /// The directory to restore to; it is created if needed
     #[arg(value_name = "DIRECTORY")]
     target: PathBuf,
-    /// Which snapshot: its number, a date (2026-11-01), or how long ago (3d) (default: the newest)
+    /// The snapshot: a number, a date (2026-11-01) or an age (3d) (default: the newest)
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
-    /// Only this: a path from the top of the tree (docs/), or a pattern ('*.txt'); repeatable (default: all)
-    #[arg(long, value_name = "PATH", help_heading = "What to leave out")]
+    /// Restore only this: a path from the top (docs/), or a pattern ('*.txt'); repeatable (default: all)
+    #[arg(long, value_name = "PATH", help_heading = "Filters")]
     only: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Leave out larger files: 10M, 1.5G, by 1024 (default: no limit)
-    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "What to leave out")]
+    /// Skip larger files: 10M, 1.5G (default: no limit)
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Filters")]
     max_size: Option<u64>,
-    /// Remove from the directory what the snapshot does not have (default: it stays)
+    /// Remove files from the directory that are not in the snapshot (default: keep them)
     #[arg(long)]
     delete: bool,
-    /// Compare contents of files whose size and mtime agree (default: they count as the same)
+    /// Compare contents of files whose size and mtime are equal (default: they count as unchanged)
     #[arg(long)]
     checksum: bool,
-    /// Say what would be done and write nothing
+    /// Show what would be done; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not wait until everything is on the disk (default: it is there before the pull says so)
+    /// Do not wait until everything is on the disk (default: wait)
     #[arg(long)]
     no_sync: bool,
-    /// Ask the store for contents that lie in an archive (Glacier); a later pull brings them (default: they are listed)
+    /// Request archived contents (Glacier) from the store; a later pull restores them (default: only list them)
     #[arg(long, help_heading = "Archives")]
     restore_archived: bool,
-    /// How fast: expedited, standard or bulk
+    /// How fast to request them: expedited, standard or bulk
     #[arg(long, value_name = "TIER", default_value = "standard", value_parser = tier, requires = "restore_archived", help_heading = "Archives")]
     restore_tier: Tier,
-    /// So many days they stay readable
+    /// For how many days they stay readable
     #[arg(long, value_name = "DAYS", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=365), requires = "restore_archived", help_heading = "Archives")]
     restore_days: u32,
-    /// Restore set-id bits, owners and attributes that give rights from another host's snapshot, too (default: of
-    /// another host's owners only)
+    /// Restore set-id bits, owners and attributes that give rights, also from another host's snapshot (default: from
+    /// another host only owners)
     #[arg(long, help_heading = "Rights", conflicts_with = "no_privileges")]
     privileges: bool,
-    /// Restore none of them: files belong to whoever pulls (default: owners as root, the others if this host made
-    /// the snapshot)
+    /// Restore none of them: files belong to the user who runs this (default: owners as root, the others if this host
+    /// made the snapshot)
     #[arg(long, help_heading = "Rights")]
     no_privileges: bool,
-    /// Fetch at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    /// Download at most this many bytes a second: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
-    /// Files in flight (default: what suits the store)
+    /// Parallel transfers (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
-    /// Refuse to remove more than this share of what is in the directory: 25% or 0.25
+    /// Refuse to remove more than this share of the entries in the directory: 25% or 0.25
     #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = values::share, help_heading = "Guard")]
     max_removals: f64,
-    /// With --delete: the snapshot may be empty although the directory is not (default: refused)
+    /// With --delete: allow an empty snapshot although the directory is not empty (default: refuse)
     #[arg(long, help_heading = "Guard")]
     allow_empty: bool,
-    /// Bring over what this profile of the job says
+    /// Restore what this profile of the job selects
     #[arg(long, value_name = "NAME", help_heading = "Config")]
     profile: Option<String>,
 }
@@ -87,7 +87,7 @@ impl PullArgs {
             Some((_, profile)) => Ok(Some(profile.clone())),
             None => {
                 let known = job.profiles.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-                Err(Error::Usage(format!("job {} has no profile `{name}`; known are {known}", job.shown())))
+                Err(Error::Usage(format!("job {} has no profile `{name}`; its profiles are {known}", job.shown())))
             }
         }
     }
@@ -136,7 +136,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     options.at = options.at.map(|at| engine::at_in(&zone, &at));
     let mut left = urls.iter();
     let (outcome, control) = loop {
-        let Some(url) = left.next() else { return Err(Error::Usage("there is nothing to pull from".into())) };
+        let Some(url) = left.next() else { return Err(Error::Usage("no destination to restore from".into())) };
         let (control, bars) = context.control(std::slice::from_ref(url));
         let outcome = engine::pull(&machine, url, &args.target, &options, &control).await;
         drop(bars);
@@ -151,7 +151,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     context.out.pulled(&outcome, &args.target, args.dry_run)?;
     let commands = profile.as_ref().map_or(&[][..], |profile| &profile.after);
     if outcome.exit != 0 && !commands.is_empty() && !args.dry_run {
-        context.out.note("not everything was brought over, so the profile's commands did not run: what they clean is not clean");
+        context.out.warning("not everything was restored, so the commands of the profile did not run: the data they clean is not clean");
     }
     let (variables, timeout) = job.map(|job| (job.variables, job.hooks.timeout)).unwrap_or_default();
     for command in commands.iter().filter(|_| !args.dry_run && outcome.exit == 0) {
@@ -160,7 +160,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
         let hook = run_command_in(Some(&args.target), "after", command, &variables, timeout, &control.stop).await;
         context.out.hook_ran("pull", &hook);
         if hook.error.is_some() {
-            context.out.note("a command of the profile failed: what it and those after it clean is not clean");
+            context.out.warning("a command of the profile failed: the data that it and later commands clean is not clean");
             return Ok(1);
         }
     }

@@ -11,39 +11,39 @@ use offsite::plan::Limits;
 use crate::cli::context::Context;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 everything is there again; 1 something is lost: the source has it no more, or only older snapshots
-had it; 3 not everything could be looked at; 4 refused by the guard.
-What is lost stays in the manifest, so a pull names it. The next sync sends what the source has by then.";
+Exit codes: 0 everything is repaired; 1 something is lost: the source no longer has it, or only older snapshots
+need it; 3 not everything could be checked; 4 refused by the guard.
+Lost files stay in the manifest, so a pull lists them. The next sync sends what the source has by then.";
 
 /// Arguments of `repair`.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct RepairArgs {
-    /// The directory that is synced there
+    /// The directory that is backed up there
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
-    /// A URL or path that was synced to
+    /// The destination: a URL or path
     #[arg(value_name = "DESTINATION")]
     url: String,
-    /// Read contents back before: all, or this share (default: only those that the last check found damaged)
+    /// Read data back first: everything, or this share (default: only what the last check found damaged)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = values::sample)]
     read_data: Option<f64>,
-    /// Say what would be sent and what is lost; write nothing
+    /// Show what would be sent and what is lost; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Send at most so many bytes a second: 500K, 10M, by 1024 (default: no limit)
+    /// Upload at most this many bytes a second: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
-    /// Read at most so many bytes a second back (default: no limit)
+    /// Download at most this many bytes a second (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
-    /// Files in flight (default: what suits the store)
+    /// Parallel transfers (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
-    /// The source may be empty (default: refused if the last snapshot was not)
+    /// Allow an empty source (default: refuse if the last snapshot was not empty)
     #[arg(long, help_heading = "Guard")]
     allow_empty: bool,
-    /// Refuse to send more bytes than this: 500M, 10G, by 1024 (default: no limit)
+    /// Refuse to send more bytes than this: 500M, 10G (default: no limit)
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Guard")]
     max_bytes: Option<u64>,
 }

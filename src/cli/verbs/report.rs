@@ -14,22 +14,21 @@ use crate::cli::context::Context;
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// What to report on: a destination, a bucket or a directory with several in it (default: every destination
-    /// of the config)
+    /// A destination, or a bucket or directory with several destinations (default: every destination of the config)
     #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// Count what the store lists: everything that takes up room there now (default: the newest manifest, as of the
-    /// last run; where there is none, the listing)
+    /// Count everything that the store lists now (default: the newest manifest, as of the last run; a listing if there
+    /// is no manifest)
     #[arg(long)]
     list: bool,
-    /// Sums of the first directories as well
+    /// Show the totals of the top directories too
     #[arg(long)]
     by_directory: bool,
-    /// The row of the price table that storage is priced by (default: the one that fits each URL; none for directories
-    /// and servers of your own)
+    /// The row of the price table for the cost of storage (default: the row for each URL; none for directories and
+    /// servers of your own)
     #[arg(long, value_name = "NAME", help_heading = "Cost")]
     price: Option<String>,
-    /// A price table of your own, in the form of the shipped one
+    /// A price table of your own, in the form of data/prices.json
     #[arg(long, value_name = "FILE", help_heading = "Cost")]
     prices: Option<PathBuf>,
     #[command(flatten)]
@@ -43,7 +42,7 @@ struct ReportRequest {
     /// The price that is named for each, if one is.
     prices: Vec<Option<String>>,
     list: bool,
-    /// Reports of commands of the user's.
+    /// Reports of the user's own commands.
     told: Vec<DestinationReport>,
 }
 

@@ -12,20 +12,20 @@ use super::super::args_config::ConfigArgs;
 use crate::cli::context::Context;
 
 const CODES: &str = "\
-Exit codes: that of the job that ended worst. 0 done, or left out; 1 failed; 2 usage or config;
+Exit codes: that of the job that ended worst. 0 done or skipped; 1 failed; 2 usage or config;
 3 committed, but some files could not be read; 4 refused by the guard; 130 interrupted.";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct RunJobsArgs {
-    /// Which jobs (default: all, in the order of the file)
+    /// The jobs to run (default: all, in the order of the config)
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Say what would be done; no command runs and nothing is made
+    /// Show what would be done; run no hook and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Write figures of the run to this file, for Prometheus' textfile collector (default: what the config says)
+    /// Write metrics to this file for Prometheus' textfile collector (default: as in the config)
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     #[command(flatten)]
@@ -36,30 +36,30 @@ pub struct RunJobsArgs {
 
 /// What a refusal names: for this run alone, and for the jobs that are named.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "This time only, with a JOB")]
+#[command(next_help_heading = "For this run only, with a JOB")]
 struct OnceArgs {
-    /// Take a destination that was emptied since the last run for a new one
+    /// Treat an emptied destination as new
     #[arg(long)]
     start_over: bool,
-    /// Take over what lies at the destination already and is the same
+    /// Use identical files that are already at the destination
     #[arg(long)]
     adopt: bool,
-    /// The source may be empty
+    /// Allow an empty source
     #[arg(long)]
     allow_empty: bool,
-    /// The destination was another machine's and another source's, and is this job's from now on
+    /// Take over a destination of another machine and source
     #[arg(long)]
     take_over: bool,
-    /// Let it remove up to this share of the entries: 100%
+    /// Allow removing up to this share of the entries: 100%
     #[arg(long, value_name = "PERCENT", value_parser = values::share)]
     max_removals: Option<f64>,
-    /// Let it rewrite up to this share of the files: 100%
+    /// Allow rewriting up to this share of the files: 100%
     #[arg(long, value_name = "PERCENT", value_parser = values::share)]
     max_rewrites: Option<f64>,
-    /// Let it send up to so many bytes to a destination: 500M, 10G, by 1024
+    /// Allow sending up to this many bytes to a destination: 500M, 10G
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_bytes: Option<u64>,
-    /// Let its requests cost up to so many US dollars at a destination: 0.50
+    /// Allow requests for up to this many US dollars at a destination: 0.50
     #[arg(long, value_name = "USD", value_parser = values::dollars)]
     max_cost: Option<f64>,
 }
@@ -69,7 +69,7 @@ impl OnceArgs {
         let Self { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost } = *self;
         let once = Overrides { start_over, adopt, allow_empty, take_over, max_removals, max_rewrites, max_bytes, max_cost };
         match once != Overrides::default() && jobs.is_empty() {
-            true => Err(Error::Usage("what is allowed this time only is allowed to a job; name it: offsite run JOB --allow-empty".into())),
+            true => Err(Error::Usage("a flag for one run needs a job; name it: offsite run JOB --allow-empty".into())),
             false => Ok(once),
         }
     }
@@ -79,7 +79,7 @@ pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
     let once = args.once.once(&args.jobs)?;
     let mut plan = args.config.plan(&args.jobs)?;
     if plan.jobs.is_empty() && args.config.parsed()?.file.jobs.0.is_empty() {
-        return Err(Error::Usage(format!("{}: there are no jobs in it", args.config.parsed()?.name())));
+        return Err(Error::Usage(format!("{}: it has no jobs", args.config.parsed()?.name())));
     }
     plan.metrics = args.metrics.clone().or(plan.metrics);
     let machine = context.machine()?;

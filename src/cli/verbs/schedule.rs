@@ -20,35 +20,35 @@ pub struct ScheduleArgs {
 
 #[derive(Debug, Subcommand)]
 enum ScheduleVerb {
-    /// Have `offsite run` called from now on: by a timer of systemd's, or by cron where there is no systemd
+    /// Run `offsite run` on a systemd timer, or with cron if systemd does not run
     Install(InstallArgs),
-    /// Say what is installed
+    /// Show what is installed
     Show(WhichArgs),
-    /// Take it away again
+    /// Remove it
     Remove(WhichArgs),
 }
 
 /// Which schedule, and how it is kept.
 #[derive(Debug, Args)]
 struct WhichArgs {
-    /// A name that tells several schedules of one machine apart
+    /// A name, for several schedules on one machine
     #[arg(long, value_name = "NAME", default_value = "offsite", value_parser = name)]
     name: String,
-    /// Write units of systemd's (default: where systemd runs)
+    /// Use systemd units (default: if systemd runs)
     #[arg(long, conflicts_with = "cron")]
     systemd: bool,
-    /// Write a line into the crontab of whoever runs this (default: where no systemd runs)
+    /// Use a line in your crontab (default: if systemd does not run)
     #[arg(long)]
     cron: bool,
-    /// A directory for the units; no systemd is told (default: /etc/systemd/system, for others than root
-    /// ~/.config/systemd/user)
+    /// Only write the units to this directory, and do not enable them (default: /etc/systemd/system for root,
+    /// ~/.config/systemd/user for other users)
     #[arg(long, value_name = "DIR", conflicts_with = "cron")]
     units: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct InstallArgs {
-    /// Which jobs (default: all)
+    /// The jobs to run (default: all)
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Every day at this time: 03:00
@@ -60,7 +60,7 @@ struct InstallArgs {
     /// Every week: 'Sun 03:00'
     #[arg(long, value_name = "DAY HH:MM", value_parser = Rhythm::weekly, group = "rhythm")]
     weekly: Option<Rhythm>,
-    /// Begin up to so much later, so that not all machines come at once: 30m
+    /// Start up to this much later, so that not all machines start at once: 30m
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
     jitter: u64,
     #[command(flatten)]
@@ -102,7 +102,7 @@ impl WhichArgs {
         }
         match config::unit_dir() {
             (Some(dir), of_user) => Ok(Scheduler::Systemd { dir, enable: runs, of_user }),
-            (None, _) => Err(Error::Usage("there is no home directory for units of your own; name a directory with --units".into())),
+            (None, _) => Err(Error::Usage("no home directory for user units; name a directory with --units".into())),
         }
     }
 }
@@ -120,23 +120,24 @@ impl InstallArgs {
         let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
         let is_kept = |name: &str| kept.lines().any(|line| line.split_once('=').is_some_and(|(known, _)| known.trim() == name));
         let lost = |name: &String| !is_kept(name) && (of_system || !ALWAYS.contains(&name.as_str()));
-        let advice = if of_system { format!("put them into {ENVIRONMENT}, or give --set") } else { "give --set".to_owned() };
-        let kept_in = if of_system { format!("put them into {ENVIRONMENT}") } else { "have them read from files".to_owned() };
+        let advice = if of_system { format!("put them into {ENVIRONMENT}, or use --set") } else { "use --set".to_owned() };
+        let kept_in = if of_system { format!("put them into {ENVIRONMENT}") } else { "read them from files".to_owned() };
         let borrowed = self.config.borrowed(&self.jobs)?;
         let list = |names: Vec<String>| names.into_iter().filter(lost).collect::<Vec<_>>().join(", ");
         let (config, around) = (list(borrowed.config), list(borrowed.around));
         if !config.is_empty() {
-            let what = "the config takes these from the environment of now, which a schedule does not have";
-            return Err(Error::Usage(format!("{what}: {config}; {advice}, or name them below `variables`")));
+            let what = "the config takes these from the current environment, which a scheduled run does not have";
+            return Err(Error::Usage(format!("{what}: {config}; {advice}, or set them under `variables`")));
         }
-        let note = format!("commands and stores may need these from the environment of now, which the schedule does not have: {around}");
+        let note =
+            format!("commands and stores may need these from the current environment, which a scheduled run does not have: {around}");
         Ok(if around.is_empty() { Vec::new() } else { vec![format!("{note}; {kept_in}")] })
     }
 
     fn schedule(&self, way: &Scheduler) -> Result<Schedule> {
         if let Some(name) = self.config.set_names().find(|name| config::is_secret(name)) {
             return Err(Error::Usage(format!(
-                "--set {name} looks like a secret, and a schedule can be read by everybody on this machine; put {name}=… into /etc/offsite/environment (chmod 600), which the service reads, or let a hook find it in a file"
+                "--set {name} looks like a secret, and everybody on this machine can read a schedule; put {name}=… into /etc/offsite/environment (chmod 600), which the service reads, or let a hook read it from a file"
             )));
         }
         let parsed = self.config.parsed()?;
@@ -172,7 +173,7 @@ impl InstallArgs {
 fn text(path: &Path) -> Result<String> {
     path.to_str()
         .map(str::to_owned)
-        .ok_or_else(|| Error::Usage(format!("{}: this path is not UTF-8, so it cannot stand in a schedule", path.display())))
+        .ok_or_else(|| Error::Usage(format!("{}: this path is not UTF-8, so a schedule cannot contain it", path.display())))
 }
 
 /// What the jobs of a plan need on this machine.
@@ -190,8 +191,8 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
         let path = std::path::absolute(path).map_err(|e| Error::local(path, e))?;
         let dir = path.parent().unwrap_or(&path).to_path_buf();
         if is_shared(&dir) && !of_user {
-            let what = "the service would have to be let write to all of that; choose a directory of its own";
-            return Err(Error::Usage(format!("metrics: {} lies directly in {}; {what}", path.display(), dir.display())));
+            let what = "the service would need write access to all of that; choose a separate directory";
+            return Err(Error::Usage(format!("metrics: {} is directly in {}; {what}", path.display(), dir.display())));
         }
         writes.push(dir);
     }
@@ -203,7 +204,7 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     Ok(Sandbox { writes, copies, mails, shares_tmp, of_user })
 }
 
-/// What has to be writable for a destination: the directory itself, or the one above it in which it is to be made.
+/// What has to be writable for a destination: the directory itself, or the one above it in which it will be created.
 /// That must not be one that half the system lives in.
 fn writable(job: &Job, dir: &Path, of_user: bool) -> Result<PathBuf> {
     let wanted = of_all(job, dir);
@@ -211,16 +212,20 @@ fn writable(job: &Job, dir: &Path, of_user: bool) -> Result<PathBuf> {
     if of_user || there == dir || !is_shared(&there) {
         return Ok(there);
     }
-    let why = format!("the service would have to be let write to all of {}", there.display());
+    let why = format!("the service would need write access to all of {}", there.display());
     Err(Error::Usage(match there == wanted {
         true => {
-            format!("job {}: its volumes go to directories right in {}, and {why}; put one of their own between", job.name, there.display())
+            format!(
+                "job {}: its volumes go to directories directly in {}, and {why}; put a separate directory in between",
+                job.name,
+                there.display()
+            )
         }
-        false => format!("job {}: {} is not there, and {why}; make it first: mkdir -p '{1}'", job.name, wanted.display()),
+        false => format!("job {}: {} does not exist, and {why}; create it first: mkdir -p '{1}'", job.name, wanted.display()),
     }))
 }
 
-/// The root, and directories of the system that are nobody's own.
+/// The root, and directories of the whole system.
 fn is_shared(dir: &Path) -> bool {
     const SHARED: &str = "/ /bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /usr /var \
                           /usr/lib /usr/local /usr/share /var/cache /var/lib /var/log /var/spool";
@@ -244,6 +249,6 @@ fn name(text: &str) -> Result<String, String> {
     if fine {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is no name of a schedule; it begins with `offsite` and has letters, digits and `-`"))
+        Err(format!("`{text}` is not a name for a schedule; it must begin with `offsite` and have only letters, digits and `-`"))
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::schema;
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// A verb, or `error` (default: the names there are)
+    /// A verb, or `error` (default: list the names)
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }
@@ -20,7 +20,7 @@ pub fn run(args: &SchemaArgs, context: &Context) -> Result<u8> {
         None => context.out.names(known)?,
         Some(name) => match schema::of(name) {
             Some(schema) => context.out.schema(&schema)?,
-            None => return Err(Error::Usage(format!("no schema `{name}`; known are {}", known.join(", ")))),
+            None => return Err(Error::Usage(format!("no schema `{name}`; the names are {}", known.join(", ")))),
         },
     }
     Ok(0)

@@ -9,8 +9,8 @@ use super::super::args_config::ConfigArgs;
 use crate::cli::context::Context;
 
 const CODES: &str = "\
-Exit codes: 0 every last run was well; 1 one is older than --max-age, was never, failed, was refused
-or cannot be looked at, or the last check found something wrong; 2 usage or config.";
+Exit codes: 0 every last run is well; 1 a run is older than --max-age, never happened, failed, was refused
+or cannot be read, or the last check found something wrong; 2 usage or config.";
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -19,8 +19,8 @@ pub struct StatusArgs {
     /// Destinations (default: every destination of the config)
     #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// How long ago the last run may be: 26h; a destination's own `max_age` in the config goes before it (default: any
-    /// time)
+    /// The maximum age of the last run: 26h; `max_age` of a destination in the config takes precedence (default: no
+    /// limit)
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     max_age: Option<u64>,
     #[command(flatten)]

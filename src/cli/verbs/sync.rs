@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 pub struct SyncArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Say what would be done and write nothing there; the same as `plan`
+    /// Show what would be done and write nothing; the same as `plan`
     #[arg(long)]
     dry_run: bool,
 }

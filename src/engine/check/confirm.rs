@@ -98,7 +98,7 @@ impl Confirm<'_> {
                 Ok(Some(fault))
             }
             (None, true) => self.by_name(&doubt.expect).await,
-            (None, false) => Ok(Some(Fault::new(Flaw::Missing, "it is not listed (too many are missing to ask for each by name)"))),
+            (None, false) => Ok(Some(Fault::new(Flaw::Missing, "it is not in the listing (too many are missing to ask for each by name)"))),
         };
         let fault = match fault {
             Ok(Some(fault)) => fault,
@@ -118,12 +118,12 @@ impl Confirm<'_> {
     /// What is wrong with a content that was not listed; none if it is there.
     async fn by_name(&self, expect: &Expect) -> Result<Option<Fault>> {
         let Some(tree) = &self.tree else { return self.object(expect).await };
-        let Some(stat) = tree.stat(expect.key.as_bytes()).await? else { return Ok(Some(Fault::new(Flaw::Missing, "it is not there"))) };
+        let Some(stat) = tree.stat(expect.key.as_bytes()).await? else { return Ok(Some(Fault::new(Flaw::Missing, "not found"))) };
         Ok(match stat.kind {
             FileKind::File if stat.size == expect.entry.size => None,
             FileKind::File => Some(Fault::new(Flaw::Changed, format!("it has {} bytes, not {}", stat.size, expect.entry.size))),
             kind => {
-                let mut fault = Fault::new(Flaw::Changed, format!("{} stands in its place", named(kind)));
+                let mut fault = Fault::new(Flaw::Changed, format!("it was replaced by {}", named(kind)));
                 fault.blocked = kind == FileKind::Dir;
                 Some(fault)
             }
@@ -138,8 +138,8 @@ impl Confirm<'_> {
             None if expect.old.is_none() && version.is_some() && self.head(expect, version.clone()).await?.is_some() => {
                 "it was deleted; the store still has the version, so a pull finds it"
             }
-            None if version.is_some() => "that version of it is not there",
-            None => "it is not there",
+            None if version.is_some() => "that version of it was not found",
+            None => "not found",
         };
         Ok(Some(Fault::new(Flaw::Missing, missing)))
     }
@@ -202,7 +202,7 @@ fn otherwise(expect: &Expect, there: ObjectMeta) -> Option<Fault> {
     }
     let etag = there.e_tag.map(|e| e.trim_matches('"').to_owned());
     let same = expect.etag().is_none_or(|want| etag.as_deref().is_none_or(|is| is == want));
-    let mut fault = Fault::new(Flaw::Changed, "its tag is another one: it was written again by something else");
+    let mut fault = Fault::new(Flaw::Changed, "its tag differs: another program wrote it");
     fault.there = Some((etag, there.version.filter(|v| v != "null")));
     (!same).then_some(fault)
 }
@@ -238,10 +238,10 @@ fn next_other(manifest: &mut CacheReader, rules: &KeyRules) -> Result<Option<Ent
 
 async fn other(tree: &dyn Tree, entry: &Entry) -> Result<Option<Fault>> {
     let path = entry.path.bare();
-    let Some(stat) = tree.stat(path).await? else { return Ok(Some(Fault::new(Flaw::Missing, "it is not there"))) };
+    let Some(stat) = tree.stat(path).await? else { return Ok(Some(Fault::new(Flaw::Missing, "not found"))) };
     let want = if entry.kind == Kind::Dir { FileKind::Dir } else { FileKind::Symlink };
     if stat.kind != want {
-        let mut fault = Fault::new(Flaw::Changed, format!("{} stands in its place", named(stat.kind)));
+        let mut fault = Fault::new(Flaw::Changed, format!("it was replaced by {}", named(stat.kind)));
         fault.blocked = want == FileKind::Dir || stat.kind == FileKind::Dir;
         return Ok(Some(fault));
     }
@@ -257,6 +257,6 @@ fn named(kind: FileKind) -> &'static str {
         FileKind::File => "a file",
         FileKind::Dir => "a directory",
         FileKind::Symlink => "a symlink",
-        FileKind::Other => "something that is neither file nor directory",
+        FileKind::Other => "something that is neither a file nor a directory",
     }
 }

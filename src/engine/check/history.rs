@@ -14,7 +14,7 @@ use crate::engine::damage::is_damage;
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, KeyRules, Kind, PageRef, RelPath, Snapshot};
+use crate::model::{Hash, KeyRules, Kind, PageRef, RelPath, Snapshot, plural};
 use crate::spool::Sorter;
 use crate::transfer::Stop;
 
@@ -86,7 +86,7 @@ impl<'a> History<'a> {
                 Err(error) => return Err(error),
             };
             if number + 1 == next.0 && next.1.is_some_and(|parent| parent != hash) {
-                let what = format!("it is not the object that snapshot {} names as the one before it", next.0);
+                let what = format!("it is not the predecessor that snapshot {} names", next.0);
                 self.damaged(&Records::snapshot_object_key(number), &what, number, number);
             }
             next = (number, snapshot.parent);
@@ -167,7 +167,7 @@ impl<'a> History<'a> {
 pub fn lost_problem(lost: &Lost) -> Result<String> {
     match &lost.error {
         crate::error::Error::Store(error) if !is_damage(&lost.error) => Err(error.clone().into()),
-        error => Ok(format!("{} entries from {} on: {error}", lost.entries, lost.first)),
+        error => Ok(format!("{} {} from {} on: {error}", lost.entries, plural(lost.entries, "entry", "entries"), lost.first)),
     }
 }
 

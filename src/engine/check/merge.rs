@@ -239,7 +239,7 @@ impl Merge<'_> {
         if self.reading.add(expect.clone(), ReadReason::Touched)? {
             return Ok(());
         }
-        let fault = Fault::new(Flaw::Changed, "its time is not the one that was set; too many such files to read them all");
+        let fault = Fault::new(Flaw::Changed, "its time differs; too many such files to read them all");
         self.found.content(expect, fault)
     }
 
@@ -285,7 +285,7 @@ pub fn difference(expect: &Expect, there: &ListedObject) -> Option<String> {
     if let (Some(want), Some(is)) = (expect.etag(), there.etag.as_deref())
         && want != is
     {
-        return Some(format!("its tag is {is}, not {want}: it was written again by something else"));
+        return Some(format!("its tag is {is}, not {want}: another program wrote it"));
     }
     None
 }

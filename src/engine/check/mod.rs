@@ -37,7 +37,7 @@ use super::query::resolve_at;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, Kind, RelPath, Sample, Snapshot};
+use crate::model::{Hash, Kind, RelPath, Sample, Snapshot, plural};
 use crate::spool::Sorter;
 use crate::transfer::{Limit, Phase};
 
@@ -189,7 +189,7 @@ pub fn how(destination: &Destination, options: &CheckOptions, control: &RunContr
 async fn format(records: &Records, found: &mut CheckFindings) -> Result<()> {
     let (flaw, problem) = match records.format().await {
         Ok(Some(_)) => return Ok(()),
-        Ok(None) => (Flaw::Missing, "it is not there".to_owned()),
+        Ok(None) => (Flaw::Missing, "not found".to_owned()),
         Err(error @ Error::Damaged { .. }) => (Flaw::Damaged, error.to_string()),
         Err(error) => return Err(error),
     };
@@ -293,22 +293,28 @@ fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect
 fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions) -> CheckOutcome {
     let Surveyed { found, seen, .. } = surveyed;
     let mut notes = Vec::new();
-    if seen.sorted {
-        notes.push("the store does not list in the order of its keys; the listing was sorted first".to_owned());
+    // A directory is a walk, so its order says nothing.
+    if seen.sorted && !asked.newest.keys.any_name {
+        notes.push("the store lists in another order than that of its keys, so the listing was sorted first".to_owned());
     }
     if found.unlisted > 0 && asked.newest.keys.folds() {
         notes.push(format!(
-            "{} contents lie there under another spelling of their names, which the disk takes for the same",
-            found.unlisted
+            "{} {} stored under another spelling of the name, which the disk takes for the same",
+            found.unlisted,
+            plural(found.unlisted, "content is", "contents are")
         ));
     } else if found.unlisted > 0 {
-        notes.push(format!("{} objects are there although the listing has them not: this store lists wrongly", found.unlisted));
+        notes.push(format!(
+            "{} {} although the listing does not have them: this store lists wrongly",
+            found.unlisted,
+            plural(found.unlisted, "object exists", "objects exist")
+        ));
     }
     if seen.lease || found.aside > 0 {
-        notes.push("a run is under way there, or was cut off; the next sync finishes it".to_owned());
+        notes.push("a run is in progress, or was interrupted; the next sync finishes it".to_owned());
     }
     if !surveyed.foreign && asked.at.is_none() {
-        notes.push("foreign objects were not looked for: not everything that the snapshots need is known".to_owned());
+        notes.push("foreign objects were not counted, because not all snapshots could be read".to_owned());
     }
     let (files, bytes) = surveyed.read;
     let read = options.read_data.map(|share| ReadBack { share, files, bytes, round: surveyed.next.1 });
@@ -372,7 +378,7 @@ async fn leave_record(
                 outcome.recorded = true;
                 return Ok(());
             }
-            Err(error) => outcome.notes.push(format!("the record of this check could not be left there ({error})")),
+            Err(error) => outcome.notes.push(format!("could not write the record of this check ({error})")),
         }
     }
     keep_here(destination, surveyed.before.as_ref(), &record)

@@ -148,10 +148,10 @@ fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &
         },
         Ok(_) => {
             found.rotten.push(expect.key.clone());
-            found.content(expect, Fault::new(Flaw::Damaged, "it was read, and its BLAKE3 is not the one that was stored"))
+            found.content(expect, Fault::new(Flaw::Damaged, "its content is damaged (BLAKE3 differs)"))
         }
         Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition)) => {
-            found.content(expect, Fault::new(Flaw::Changed, format!("it was replaced or removed while the check went on ({error})")))
+            found.content(expect, Fault::new(Flaw::Changed, format!("it was replaced or removed during the check ({error})")))
         }
         // What would befall every content ends the check.
         Err(error @ (Error::Interrupted | Error::Local { .. })) => Err(error),

@@ -133,7 +133,7 @@ impl Grip {
                 _ => return Ok(false),
             }
         }
-        Err(Error::Busy(format!("{}: the lease cannot be renewed, it changes all the time", self.records.backend().location())))
+        Err(Error::Busy(format!("{}: the lease cannot be renewed, because it keeps changing", self.records.backend().location())))
     }
 
     /// The same without compare-and-swap. While it is `sure` to be ours nobody else may write it; after that whoever

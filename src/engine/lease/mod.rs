@@ -139,7 +139,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
             Err(error) => return Err(error),
         }
     }
-    Err(Error::Busy(format!("{}: several writers want it at once; run again", records.backend().location())))
+    Err(Error::Busy(format!("{}: several writers tried to take it at the same time; run again", records.backend().location())))
 }
 
 /// For stores without create-only: look, write, wait, look again.
@@ -156,7 +156,7 @@ async fn take_and_look(records: &Records, body: &Body) -> Result<Taken> {
     tokio::time::sleep(SETTLE).await;
     match read(records).await? {
         Some((there, _, etag)) if there.run == body.run => Ok(Taken { etag, before, began }),
-        _ => Err(Error::Busy(format!("{}: another writer was faster; run again later", records.backend().location()))),
+        _ => Err(Error::Busy(format!("{}: another writer took it first; run again later", records.backend().location()))),
     }
 }
 
@@ -172,7 +172,7 @@ async fn free(records: &Records, there: &Body, modified: chrono::DateTime<chrono
         return Ok(());
     }
     Err(Error::Busy(format!(
-        "{}: {} is writing there since {} (process {}); if that run is dead, its lease runs out in {} s",
+        "{}: {} has been writing there since {} (process {}); if that run is dead, its lease expires in {} s",
         records.backend().location(),
         there.host,
         there.since,

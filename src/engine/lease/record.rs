@@ -54,7 +54,7 @@ pub async fn put(records: &Records, body: &Body, mode: PutMode) -> Result<Option
 pub async fn read(records: &Records) -> Result<Option<(Body, chrono::DateTime<chrono::Utc>, Option<String>)>> {
     let held = records.read(KEY).await.map_err(|error| match error {
         Error::Damaged { object, what } => {
-            Error::Damaged { object, what: format!("{what}; if no offsite is writing there, delete that object and run again") }
+            Error::Damaged { object, what: format!("{what}; if no offsite is running there, delete that object and run again") }
         }
         error => error,
     })?;

@@ -90,7 +90,7 @@ pub async fn prune_over(
     control: &RunControl,
 ) -> Result<PruneOutcome> {
     if rules.is_empty() {
-        return Err(Error::Usage("prune needs a rule for what stays, such as --keep-within 30d or --keep-last 7".into()));
+        return Err(Error::Usage("prune needs a rule for what to keep, such as --keep-within 30d or --keep-last 7".into()));
     }
     destination.lock()?;
     destination.load(false, false).await?;
@@ -130,7 +130,7 @@ fn due(list: &SnapshotList, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
 
 async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) -> Result<Lease> {
     let Some(head) = &destination.head else {
-        return Err(Error::Usage(format!("{}: nothing was ever synced there", destination.backend.location())));
+        return Err(Error::Usage(format!("{}: it was never synced", destination.backend.location())));
     };
     let claim = Claim {
         run: format!("{:016x}{:016x}", crate::random(), crate::random()),

@@ -126,7 +126,7 @@ pub fn compare(how: &PullComparison<'_>, lossy: bool) -> Result<PullPlan> {
                 Event::Entry(path, stat, _) => work.local(path, &stat)?,
                 Event::Skipped(path, what) => {
                     work.missing_until(Some(path))?;
-                    work.problem(path, format!("a {what} stands here; it is left alone"));
+                    work.problem(path, format!("a {what} is in its place and is left alone"));
                 }
                 Event::Unread(path, error, _) => work.unreadable(path, &error)?,
             }
@@ -196,7 +196,7 @@ impl CompareWork<'_> {
     fn refuse_own(&mut self, entry: &Entry) {
         let path = entry.path.as_bytes();
         if entry.kind != Kind::Dir && own(path) {
-            self.problem(path, "offsite keeps this name for itself, so it is not pulled; `offsite cat` reads it".into());
+            self.problem(path, "offsite reserves this name, so it is not restored; `offsite cat` reads it".into());
         }
     }
 
@@ -208,13 +208,13 @@ impl CompareWork<'_> {
         let rules = &self.how.rules;
         let (path, bare) = (entry.path.as_bytes(), entry.path.bare());
         let why = if rules.folds() && folds_to_staging(bare) || rules.odd_key(bare).is_some() {
-            "the disk here cannot have this name"
+            "this disk cannot have this name"
         } else if rules.folds() && self.spellings.clash(path) {
-            "the disk here takes this name for another one's that is pulled"
+            "this disk takes this name for that of another restored file"
         } else {
             return true;
         };
-        self.problem(path, format!("{why}, so it is not pulled; pull it onto another disk, or `offsite cat` reads it"));
+        self.problem(path, format!("{why}, so it is not restored; restore it onto another disk, or read it with `offsite cat`"));
         false
     }
 

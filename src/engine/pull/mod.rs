@@ -26,7 +26,7 @@ use super::scratch::Scratch;
 use super::warning::Note;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Lost, probe_disk};
-use crate::model::{DiskRules, Problem};
+use crate::model::{DiskRules, Problem, plural};
 use crate::plan::judge;
 use crate::scan::Root;
 use crate::transfer::{Archived, Phase, of_target};
@@ -121,7 +121,7 @@ fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
     outcome.notes.extend(archive_note(&pulled.archived, options.restore));
     outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
     if let Some(number) = pulled.gone {
-        outcome.notes.push(format!("snapshot {number} was let go (a prune) while it was pulled; pull a newer one"));
+        outcome.notes.push(format!("a prune deleted snapshot {number} during the restore; restore a newer one"));
     }
 }
 
@@ -133,13 +133,15 @@ fn sparse_note(files: u64) -> Option<String> {
 /// What is to be known of contents in archives.
 fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<String> {
     let Archived { files, bytes, asked: came, hours, refused } = found;
-    let what = format!("{files} of the files ({bytes} bytes) lie in an archive");
+    let what = format!("{files} {} ({bytes} bytes) archived", plural(*files, "file is", "files are"));
     match (files, asked, refused) {
         (0, ..) => None,
-        (_, None, _) => Some(format!("{what}; --restore-archived asks the store for them")),
-        (_, Some(_), Some(error)) => Some(format!("{what}; {came} of them are on their way, and others could not be asked for: {error}")),
-        (_, Some(_), None) if *hours == 0 => Some(format!("{what} and were asked for before; run the same pull again later")),
-        (_, Some(_), None) => Some(format!("{what} and were asked for; run the same pull again in {hours} hours")),
+        (_, None, _) => Some(format!("{what}; --restore-archived requests them from the store")),
+        (_, Some(_), Some(error)) => Some(format!("{what}; {came} of them are requested, and others could not be: {error}")),
+        (_, Some(_), None) if *hours == 0 => Some(format!("{what} and requested before; run the same pull again later")),
+        (_, Some(_), None) => {
+            Some(format!("{what} and now requested; run the same pull again in {hours} {}", plural((*hours).into(), "hour", "hours")))
+        }
     }
 }
 
@@ -148,14 +150,17 @@ fn judged(compared: &PullPlan, destination: &Destination, options: &PullOptions,
     let counts = &compared.facts.counts;
     if options.filter.is_partial() && whole && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
         let url = destination.backend.location();
-        return Err(Error::Usage(format!("nothing in snapshot {number} matches --only; `offsite ls {url}` lists what is there")));
+        return Err(Error::Usage(format!("nothing in snapshot {number} matches --only; `offsite ls {url}` lists its files")));
     }
     let refused = judge(&compared.facts, &options.limits, 0.0);
     if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
 }
 
 fn lost_problem(lost: &Lost) -> Problem {
-    Problem { path: lost.first.clone(), problem: format!("{} entries from here on are lost: {}", lost.entries, lost.error) }
+    Problem {
+        path: lost.first.clone(),
+        problem: format!("{} {} from here on are lost: {}", lost.entries, plural(lost.entries, "entry", "entries"), lost.error),
+    }
 }
 
 /// Whether a page with paths from `first` up to `end` may hold something at or below one of the prefixes.
@@ -186,7 +191,7 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<OpenTarget>> {
     let root = Arc::new(Root::open(target).map_err(|e| Error::target(target, e))?);
     let tree: Arc<dyn Tree> = Arc::new(LocalTree::open(target, STAGING)?);
     if tree.stat(b".offsite/format.json").await.map_err(of_target)?.is_some() {
-        return Err(Error::Usage(format!("{}: this is a destination itself; pull into another directory", target.display())));
+        return Err(Error::Usage(format!("{}: this is a destination itself; restore into another directory", target.display())));
     }
     Ok(Some(OpenTarget { root, tree }))
 }
@@ -209,9 +214,8 @@ fn room(target: &Path, bytes: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(target) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes > free {
-        let what = format!(
-            "the pull takes {bytes} bytes more than what is there now, and {free} are free; make room, or pull less with --only or --max-size"
-        );
+        let what =
+            format!("the restore needs {bytes} more bytes, and {free} are free; make room, or restore less with --only or --max-size");
         return Err(Error::target(target, std::io::Error::new(std::io::ErrorKind::StorageFull, what)));
     }
     Ok(())

@@ -153,7 +153,7 @@ impl Pull<'_> {
         Ok(())
     }
 
-    /// Names of one file become one file again. One that cannot (the first could not be brought over, or the disk
+    /// Names of one file become one file again. One that cannot (the first could not be restored, or the disk
     /// has no such thing) gets the content as a file of its own.
     /// Answers the directories in which a name was made.
     async fn link(&self, fetch: &Arc<Fetch>, fetched: &mut Fetched) -> Result<HashSet<Vec<u8>>> {

@@ -41,7 +41,7 @@ pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> 
     let (newest, more) = futures::join!(records.snapshot(number), records.has_snapshot(number + 1));
     if more? {
         return Err(Error::Busy(format!(
-            "{}: snapshot {} is there, but the listing ends before it; if a run has just committed it, ask again",
+            "{}: snapshot {} exists, but the listing ends before it; if a run has just committed it, run again",
             records.url(""),
             number + 1
         )));
@@ -63,7 +63,7 @@ pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Res
 pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
     let list = records.snapshots(None).await?;
     if list.is_empty() {
-        return Err(Error::Usage(format!("no snapshot at {}; has anything been synced there?", records.url(""))));
+        return Err(Error::Usage(format!("no snapshot at {}; is the URL right, and was it ever synced?", records.url(""))));
     }
     Ok(list)
 }
@@ -114,7 +114,7 @@ fn no_such(list: &[SnapshotRef], number: u64) -> String {
         [only] => format!("the only one is {}", only.number),
         [first, .., last] => {
             let nearest = list.iter().min_by_key(|s| s.number.abs_diff(number)).map_or(last.number, |s| s.number);
-            format!("the nearest is {nearest}, they go from {} to {}", first.number, last.number)
+            format!("the nearest is {nearest}; the snapshots are {} to {}", first.number, last.number)
         }
         [] => "there is none".into(),
     };
@@ -130,7 +130,7 @@ fn parse(text: &str) -> Result<PointInTime> {
     };
     parsed.ok_or_else(|| {
         Error::Usage(format!(
-            "`{text}` names no snapshot: give a number, a day (2025-03-31), a time (2025-03-31T18:00:00Z) or an age (90m, 12h, 3d, 2w)"
+            "`{text}` is not a snapshot: use a number, a day (2025-03-31), a time (2025-03-31T18:00:00Z) or an age (90m, 12h, 3d, 2w)"
         ))
     })
 }
@@ -197,7 +197,7 @@ mod tests {
     fn numbers() {
         assert_eq!(pick(&refs(), None, DateTime::UNIX_EPOCH), Ok(8));
         assert_eq!(pick_text("4"), Ok(4));
-        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8, they go from 3 to 8");
+        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8; the snapshots are 3 to 8");
         assert_eq!(
             pick(&refs()[..1], Some(("9", PointInTime::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
             "no snapshot 9; the only one is 3"
@@ -250,7 +250,7 @@ mod tests {
     fn what_cannot_be_read_says_what_can() {
         for text in ["", "yesterday", "3y", "d", "-3", "2025-13-01", "2025-03-01T", "99999999999999999999", "3ä"] {
             let error = parse(text).unwrap_err();
-            assert!(matches!(&error, Error::Usage(t) if t.contains("give a number")), "{text}: {error}");
+            assert!(matches!(&error, Error::Usage(t) if t.contains("use a number")), "{text}: {error}");
         }
     }
 }

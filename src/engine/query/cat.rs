@@ -41,7 +41,7 @@ pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sin
 pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {
-        return Err(Error::Usage("cat wants the path of a file in the tree".into()));
+        return Err(Error::Usage("cat needs the path of a file".into()));
     }
     let (snapshot, ..) = resolve_at(records, at).await?;
     let source = PageSource::new(records.clone());
@@ -105,9 +105,7 @@ impl Sink for Through<'_, '_> {
             0 => Ok(()),
             bytes => Err(Error::damaged(
                 self.path,
-                format_args!(
-                    "its content is not the one that was stored (BLAKE3 differs); {bytes} bytes were written before that was known"
-                ),
+                format_args!("its content is damaged (BLAKE3 differs); {bytes} bytes were written before this was known"),
             )),
         }
     }
@@ -139,7 +137,7 @@ async fn stream_kept(records: &Records, tree: &dyn Tree, key: &[u8], size: u64, 
         return Ok(());
     }
     let url = records.url(&String::from_utf8_lossy(key));
-    Err(Error::damaged(url, "its content is not the one that was stored (BLAKE3 differs), and it was written before that was known"))
+    Err(Error::damaged(url, "its content is damaged (BLAKE3 differs), and it was written before this was known"))
 }
 
 fn write(sink: &mut CatOutput<'_>, bytes: &[u8]) -> Result<()> {

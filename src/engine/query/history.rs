@@ -65,7 +65,7 @@ pub async fn history(machine: &Machine, url: &str, path: &str) -> Result<Vec<His
 pub async fn history_over(records: &Records, path: &str) -> Result<Vec<HistoryLine>> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {
-        return Err(Error::Usage("history is of one path below the top; `snapshots` lists what became of the whole tree".into()));
+        return Err(Error::Usage("history needs a path below the top; `snapshots` lists the whole tree".into()));
     }
     let list = at::list(records).await?;
     let snapshots = read_snapshots(records, list).await?;

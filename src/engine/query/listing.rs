@@ -24,7 +24,7 @@ pub struct Listing {
     pub snapshots: Vec<SnapshotRow>,
 }
 
-/// One of them. Where `problem` is set, only number and time are known.
+/// One snapshot. If `problem` is set, only its number and time are known.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct SnapshotRow {
     pub number: u64,

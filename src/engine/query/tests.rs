@@ -201,7 +201,7 @@ fn usage<T: std::fmt::Debug>(result: Result<T>) -> String {
 #[tokio::test]
 async fn nothing_there_says_so() {
     let depot = Depot::new();
-    let want = "no snapshot at s3://memory/look; has anything been synced there?";
+    let want = "no snapshot at s3://memory/look; is the URL right, and was it ever synced?";
     assert_eq!(usage(depot.ls("", None, false).await), want);
     assert_eq!(usage(depot.diff("1", None).await), want);
     assert_eq!(usage(depot.cat("a", None).await), want);
@@ -221,7 +221,7 @@ async fn the_newest_takes_one_list_one_get_and_a_look_past_it() {
     assert_eq!((after.list - before.list, after.get - before.get, after.head - before.head), (1, 1, 1));
     assert_eq!(super::at::resolve_at(depot.records(), Some("2d")).await.unwrap().0.number, 1);
     let error = usage(super::at::resolve_at(depot.records(), Some("9")).await.map(|_| ()));
-    assert_eq!(error, "s3://memory/look: no snapshot 9; the nearest is 2, they go from 1 to 2");
+    assert_eq!(error, "s3://memory/look: no snapshot 9; the nearest is 2; the snapshots are 1 to 2");
 }
 
 #[tokio::test]

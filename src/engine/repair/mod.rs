@@ -120,17 +120,17 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Re
         Error::Damaged { object, what } => Error::damaged(
             object,
             format_args!(
-                "{what}; this machine has no copy of that manifest: repair where the last sync ran, or make a whole manifest again \
+                "{what}; this machine has no copy of that manifest; run repair where the last sync ran, or rebuild the manifest \
                  with `offsite sync --adopt`"
             ),
         ),
         error => error,
     })?;
     let Some((snapshot, _)) = destination.snapshot().cloned() else {
-        return Err(Error::Usage(format!("{url}: nothing was ever synced there")));
+        return Err(Error::Usage(format!("{url}: it was never synced")));
     };
     if destination.local("journal").exists() {
-        return Err(Error::Busy(format!("{url}: a sync of this machine was cut off; run it again to its end, then repair")));
+        return Err(Error::Busy(format!("{url}: a sync of this machine was interrupted; run it again, then repair")));
     }
     Ok((destination, snapshot))
 }
@@ -215,7 +215,7 @@ impl RepairRun<'_> {
         match written.await {
             Ok(()) => {
                 if let Err(error) = lease.release(Vec::new()).await {
-                    outcome.notes.push(format!("the lease was not given back ({error}); it runs out by itself"));
+                    outcome.notes.push(format!("the lease was not released ({error}); it expires by itself"));
                 }
                 Ok(())
             }
@@ -282,7 +282,7 @@ impl RepairRun<'_> {
         outcome.repaired -= (findings.unread.len() + findings.vanished.len()) as u64;
         outcome.unread.extend(findings.unread);
         let gone = findings.vanished.into_iter();
-        outcome.unread.extend(gone.map(|path| crate::model::Problem { path, problem: "it went away from the source meanwhile".into() }));
+        outcome.unread.extend(gone.map(|path| crate::model::Problem { path, problem: "it disappeared from the source".into() }));
         outcome.sent = progress.bytes.load(Relaxed);
         Ok(())
     }

@@ -146,14 +146,16 @@ impl Planning<'_> {
         let path = entry.path.as_bytes();
         let stat = match self.root.stat_at(path) {
             Ok(stat) if stat.kind() == Some(Kind::File) && stat.size == entry.size => stat,
-            Ok(_) => return Ok(Err("the source has another content now".into())),
+            Ok(_) => return Ok(Err("its content in the source has changed".into())),
             Err(error) => return self.unreadable(entry, ReadError::from(error)),
         };
         let (root, owned) = (Arc::clone(self.root), path.to_vec());
         let read = tokio::task::spawn_blocking(move || hash_file(&root, &owned)).await;
         let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
         match read {
-            Ok((hash, ..)) if entry.content.as_ref().is_none_or(|c| c.hash != hash) => Ok(Err("the source has another content now".into())),
+            Ok((hash, ..)) if entry.content.as_ref().is_none_or(|c| c.hash != hash) => {
+                Ok(Err("its content in the source has changed".into()))
+            }
             Ok(_) => match read_metadata(self.root, path, &stat, &self.names, true) {
                 Ok(now) => Ok(Ok((Entry { odd: entry.odd, ..now }, stat.stamps()))),
                 Err(error) => self.unreadable(entry, error),
@@ -164,10 +166,10 @@ impl Planning<'_> {
 
     fn unreadable(&mut self, entry: &Entry, error: ReadError) -> Result<Result<(Entry, Stamps), String>> {
         if matches!(error, ReadError::Vanished) {
-            return Ok(Err("the source has it no more".into()));
+            return Ok(Err("the source no longer has it".into()));
         }
         self.planned.unread.push(Problem { path: entry.path.clone(), problem: error.to_string() });
-        Ok(Err(format!("in the source it cannot be read ({error})")))
+        Ok(Err(format!("it cannot be read in the source ({error})")))
     }
 
     /// The entry with the tag and version of what lies there, if that is the content.

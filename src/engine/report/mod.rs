@@ -106,7 +106,7 @@ async fn look(
         false => from_manifest(&destination.records, snapshots, options, report).await,
         true => {
             if !options.list {
-                report.notes.push("no snapshot was made at this very place, so it was listed".into());
+                report.notes.push("it has no snapshot of its own, so it was listed".into());
             }
             from_listing(destination, options, (progress, stop), report).await
         }
@@ -118,7 +118,7 @@ async fn look(
     report.requests = backend.meter().requests();
     if let Some(priced) = priced {
         let stale = priced.price.is_stale(Utc::now().date_naive());
-        report.notes.extend(stale.map(|days| format!("the price {} was read {days} days ago; --prices takes a newer table", priced.name)));
+        report.notes.extend(stale.map(|days| format!("the price {} is {days} days old; use a newer table with --prices", priced.name)));
         report.notes.extend(priced.price.note.iter().map(|note| format!("price {}: {note}", priced.name)));
         let mut other = Vec::new();
         for row in &mut report.rows {
@@ -127,12 +127,12 @@ async fn look(
         }
         let uncounted = |row: &ReportRow| row.unfinished_uploads.is_some_and(|uploads| uploads.bytes.is_none());
         if report.rows.iter().any(uncounted) {
-            report.notes.push("unfinished uploads are not in the cost: the store does not say how large they are".into());
+            report.notes.push("the cost does not include unfinished uploads, because the store does not report their size".into());
         }
         other.sort();
         other.dedup();
         report.notes.extend(other.into_iter().map(|(class, name)| {
-            format!("the cost takes all for {}, but some of it is {class}, which has a price of its own ({name})", priced.name)
+            format!("the cost is that of {}, but some objects are {class}, which has a price of its own ({name})", priced.name)
         }));
     }
     Ok(())
@@ -226,7 +226,7 @@ async fn from_listing(
     report.counted = Some(Counted::Listing);
     report.as_of = Some(shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now))));
     if split.seen == 0 {
-        report.notes.push("nothing lies there; is the URL right?".into());
+        report.notes.push("it is empty; is the URL right?".into());
     }
     let (rows, nobodys) = split.finish();
     let alone = rows.is_empty();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::Failure;
 use crate::model::RelPath;
 
-/// What all the places hold.
+/// The report of all URLs.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct ReportOutcome {
     /// One for each URL, in the order given.
@@ -32,13 +32,13 @@ pub enum Counted {
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct DestinationReport {
     pub url: String,
-    /// None where it came to no figures.
+    /// Null if there are no figures.
     pub counted: Option<Counted>,
     /// As of when, by the store's clock, RFC 3339, UTC: when the snapshot was committed, or when the listing began.
     pub as_of: Option<String>,
-    /// One for each destination found there, and one for what is nobody's.
+    /// One for each destination found, and one for objects outside of all destinations.
     pub rows: Vec<ReportRow>,
-    /// Room of the whole file system or quota, where the store knows it.
+    /// Room of the whole file system or quota, if the store knows it.
     pub space: Option<Room>,
     #[schemars(with = "BTreeMap<String, u64>")]
     pub requests: Requests,
@@ -77,12 +77,12 @@ impl From<Space> for Room {
     }
 }
 
-/// One destination, or what is in none. What is null was not counted.
+/// One destination, or the objects outside of all destinations. A null was not counted.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct ReportRow {
-    /// The destination; the URL that was asked for where it is nobody's.
+    /// The destination; for objects outside of all destinations, the URL of the report.
     pub url: String,
-    /// What lies there and belongs to no destination of offsite's.
+    /// The objects outside of all destinations.
     pub nobodys: bool,
     /// Number of the newest snapshot.
     pub snapshot: Option<u64>,
@@ -105,7 +105,7 @@ pub struct ReportRow {
     pub directories: Option<Vec<DirectorySum>>,
     /// All other directories.
     pub other_directories: Option<Total>,
-    /// The totals of earlier snapshots, oldest first, 60 at the most; only from the manifest.
+    /// The totals of earlier snapshots, oldest first, at most 60; only from the manifest.
     pub trend: Vec<TrendPoint>,
     pub growth: Option<Growth>,
     pub cost: Option<Costs>,
@@ -115,7 +115,7 @@ pub struct ReportRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Uploads {
     pub objects: u64,
-    /// Null where the store says no sizes unless it is asked for each upload.
+    /// Null if the store does not list sizes.
     pub bytes: Option<u64>,
 }
 
@@ -129,7 +129,7 @@ impl From<Sum> for Uploads {
 /// What is below one directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct DirectorySum {
-    /// Empty for what lies at the top itself.
+    /// Empty for files at the top itself.
     pub path: RelPath,
     /// Objects, when listed; entries of the manifest (directories and links too) otherwise.
     pub objects: u64,

@@ -48,7 +48,7 @@ pub async fn trend(
             Err(error) => return Err(error),
         }
     }
-    let lost = (!lost.is_empty()).then(|| format!("not in the trend, because they cannot be read: snapshot {}", lost.join(", ")));
+    let lost = (!lost.is_empty()).then(|| format!("not in the trend, because it cannot be read: snapshot {}", lost.join(", ")));
     let growth = slope(&samples).map(|s| Growth { bytes_per_day: s.bytes_per_day, days: s.days });
     Ok((points, growth, lost))
 }

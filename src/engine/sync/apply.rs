@@ -211,7 +211,7 @@ async fn nothing_came(common: &Common, part: &DestinationRun, outcome: &mut Outc
 fn still_there(common: &Common) -> Result<()> {
     let root = common.shared_reader.root();
     let there = root.stat().and_then(|stat| match stat.nlink {
-        0 => Err(std::io::Error::other("the source was removed while it was read; nothing was committed")),
+        0 => Err(std::io::Error::other("the source was removed during the run; nothing was committed")),
         _ => Ok(()),
     });
     there.map_err(|error| Error::source(root.path(), error))

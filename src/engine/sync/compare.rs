@@ -278,7 +278,7 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
             each(sides, |side| side.dump(dump));
         }
         if how.dumps.iter().any(|dump| dump.path.as_bytes() == *path) {
-            let problem = "a dump of the job has this name, so the file in the source is not kept".to_owned();
+            let problem = "a dump of the job has this name, so the file in the source is not backed up".to_owned();
             scanned.skipped.push(Problem { path: (*path).into(), problem });
             continue;
         }
@@ -293,7 +293,9 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
                 let twin = twin || twins && is_twin_of_dump(how, path);
                 one_path(how, sides, &mut found, (path, &stat, twin), &mut scanned);
             }
-            Event::Skipped(path, what) => scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not kept") }),
+            Event::Skipped(path, what) => {
+                scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not backed up") })
+            }
             Event::Unread(b"", error, _) => return Err(fail(error)),
             Event::Unread(path, error, twin) => {
                 each(sides, |side| side.carry(path, twin || twins && is_twin_of_dump(how, path)));
@@ -328,7 +330,7 @@ fn no_directory_of_a_dump(how: &Comparison<'_>, path: &[u8]) -> Result<()> {
     match how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
         None => Ok(()),
         Some(dump) => Err(Error::Usage(format!(
-            "{}: the source has a directory `{}/` and the job a dump of that name; give the dump another",
+            "{}: the source has a directory `{}/`, and the job has a dump of that name; rename the dump",
             how.root.path().display(),
             dump.path
         ))),

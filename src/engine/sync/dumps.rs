@@ -72,11 +72,11 @@ pub async fn send(
     for (index, dump) in common.dump_streams.dumps().iter().enumerate() {
         let began = Instant::now();
         let (Some(pieces), Some(step)) = (common.dump_streams.take(index, part.index), planned.remove(&dump.path)) else {
-            return Err(Error::damaged(dump.path.display(), "it is in no plan"));
+            return Err(Error::damaged(dump.path.display(), "it is not in the plan"));
         };
         let stays = step.1.is_some();
         let sent = if blocked.keeps_out(&target.rules, &step.0) {
-            Sent::Not("a file whose name is the same there could not be moved away".into())
+            Sent::Not("a file with the same name at the destination could not be moved away".into())
         } else {
             match send_dump(target, tree, journal, dump, pieces, step).await {
                 Err(error) if target.is_of_entry(&error).await => Sent::Not(error.to_string()),
@@ -107,7 +107,7 @@ fn planned(common: &Common, part: &DestinationRun) -> Result<(HashMap<RelPath, P
                 && let Some(dump) = common.dump_streams.dumps().iter().find(|dump| dump.path.as_bytes() == old.path.bare())
             {
                 return Err(Error::Usage(format!(
-                    "{}: a directory `{}` is to go there and a dump of that name is to come; give the dump another name, or run once without it",
+                    "{}: a dump replaces the directory `{}` of the same name; rename the dump, or run once without it",
                     part.destination.backend.location(),
                     dump.path
                 )));

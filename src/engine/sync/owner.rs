@@ -52,17 +52,19 @@ fn judged(last: &Snapshot, now: &Claimant<'_>) -> Owner {
     let source = sources_differ(before, now.source);
     // Its config says where the job's source is: a snapshot of a volume may lie elsewhere each night.
     let same_job = now.job.is_some() && last.job.as_deref() == now.job && last.kind.as_deref() == now.kind;
-    let what = || format!("the last snapshot there is of {} on {}", last.source, last.host);
+    let what = || format!("the last snapshot is of {} on {}", last.source, last.host);
     let this = || format!("this run is of {} on {}", now.source.display(), now.host);
     match (host, source) {
         (true, true) => Owner::Other(format!(
-            "{}, and {}: two that sync to one place remove each other's files; give this one a place of its own, or say --take-over once if it takes the other's place",
+            "{}, and {}; two sources at one destination remove each other's files; use a separate destination, or --take-over once if this one replaces the other",
             what(),
             this()
         )),
-        (true, false) => Owner::Perhaps(format!("{}, and {}; if both machines sync there, give each a place of its own", what(), this())),
+        (true, false) => {
+            Owner::Perhaps(format!("{}, and {}; if both machines sync there, give each a destination of its own", what(), this()))
+        }
         (false, true) if !same_job => {
-            Owner::Perhaps(format!("{}, and {}; if both are synced there, give each a place of its own", what(), this()))
+            Owner::Perhaps(format!("{}, and {}; if both are synced there, give each a destination of its own", what(), this()))
         }
         _ => Owner::Same,
     }

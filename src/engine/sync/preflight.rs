@@ -69,9 +69,9 @@ pub fn refusal(foreign: &TopNames, plan: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let shown = met.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let more = if met.len() > 3 { format!(" and {} more names", met.len() - 3) } else { String::new() };
+    let more = if met.len() > 3 { format!(" and {} more", met.len() - 3) } else { String::new() };
     Ok(Some(format!(
-        "nothing was ever synced there, and it holds {shown}{more} already, which would be written over; --adopt takes over \
-         what is the same and replaces the rest, or choose an empty place"
+        "the destination is not empty: {shown}{more} would be overwritten; use --adopt to keep identical files and replace \
+         the rest, or choose an empty destination"
     )))
 }

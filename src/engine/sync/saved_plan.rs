@@ -182,7 +182,7 @@ async fn still_fits(destination: &mut Destination, heading: &Heading, url: &str)
         return Err(Error::Moved(vec![format!("{url} is at {}, the plan starts from {}", name(now), name(heading.base))]));
     }
     if destination.look_at_disk().await? {
-        let what = "was never asked what its disk does to names, and it does not take all of them as they are";
+        let what = "has not been probed for names that its disk cannot have, and it has some";
         return Err(Error::Moved(vec![format!("{url} {what}")]));
     }
     Ok(())
@@ -210,7 +210,7 @@ fn what_moved(root: &Root, change: &Change) -> Option<String> {
     match change {
         Change::Removed { old, .. } => {
             let back = now.is_ok_and(|s| s.kind() == Some(old.kind));
-            back.then(|| format!("{path} is there again"))
+            back.then(|| format!("{path} exists again"))
         }
         Change::Added { stamps, .. }
         | Change::Changed { stamps, .. }

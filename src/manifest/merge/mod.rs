@@ -48,7 +48,7 @@ pub struct ManifestMerge {
     cutter: Chunker,
     leaves: Vec<PageRef>,
     totals: Totals,
-    /// Whether the base stands at the start of a block that was not opened yet.
+    /// Whether the base is at the start of a block that was not opened yet.
     fresh_block: bool,
     /// Pages in these objects are written again, so that the number of objects stays small.
     retire: Vec<Hash>,
@@ -58,7 +58,7 @@ pub struct ManifestMerge {
 }
 
 impl ManifestMerge {
-    /// `retire` names objects whose pages are to be written anew.
+    /// `retire` names objects whose pages must be rewritten.
     pub fn start(mut base: CacheReader, cache: &Path, pack: &Path, retire: Vec<Hash>) -> Result<Self> {
         let fresh_block = base.next_block()?.is_some();
         Ok(Self {
@@ -133,7 +133,7 @@ impl ManifestMerge {
         }
     }
 
-    /// Takes a whole page over if it ends before `path` and is not to be retired. Whether it did.
+    /// Reuses a whole page if it ends before `path` and is not retired. Returns whether it did.
     fn take_block_over(&mut self, path: Option<&[u8]>) -> Result<bool> {
         let Some((head, records)) = self.base.block() else { return Ok(false) };
         let retired = head.page.object.is_none_or(|o| self.retire.contains(&o));
@@ -150,7 +150,7 @@ impl ManifestMerge {
         Ok(true)
     }
 
-    /// The current block is gone through record by record; its page may still come out the same.
+    /// The current block is merged record by record; its page may still be the same.
     fn open_block(&mut self) {
         if std::mem::take(&mut self.fresh_block)
             && let Some((head, _)) = self.base.block()
