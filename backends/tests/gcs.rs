@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{Attribute, GetOptions, GetRange, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use offsite_backends::gcs::GcsBackend;
 use offsite_backends::initialize::{Did, Mode};
-use offsite_backends::{Backend, Depth, Error, ErrorKind, Initialize, Location, Scope};
+use offsite_backends::{Backend, Depth, ErrorKind, Initialize, Location, Scope};
 
 struct Server {
     endpoint: String,
@@ -196,17 +196,17 @@ async fn who_may_not_is_told_what_to_do() {
     let Some(server) = Server::find() else { return };
     let stranger = server.open(&set("BUCKET"), "stranger");
     let error = stranger.store().put(&key("a"), body("x")).await.unwrap_err();
-    let error = Error::from_store(stranger.location(), "a", &error);
+    let error = stranger.error("a", &error);
     assert!(error.kind == ErrorKind::Denied && error.message.contains("gcloud auth"), "{error}");
     assert!(!error.message.contains("AWS") && !error.message.contains("eyJ"), "{error}");
     let looker = server.open(&set("BUCKET"), "looker");
     let error = looker.store().put(&key("a"), body("x")).await.unwrap_err();
-    let error = Error::from_store(looker.location(), "a", &error);
+    let error = looker.error("a", &error);
     assert!(error.message.contains("storage.objects.create") && error.kind == ErrorKind::Denied, "{error}");
     let nobody = server.open_at(&set("PUBLIC_BUCKET"), "p", "&anonymous=true");
     assert!(matches!(nobody.store().get(&key("a")).await, Err(object_store::Error::NotFound { .. })), "reading needs no token");
     let error = nobody.store().put(&key("a"), body("x")).await.unwrap_err();
-    assert_eq!(Error::from_store(nobody.location(), "a", &error).kind, ErrorKind::Denied);
+    assert_eq!(nobody.error("a", &error).kind, ErrorKind::Denied);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use offsite_backends::Location;
+use offsite_backends::{Location, kinds};
 
 use crate::engine::{Machine, private_dir};
 use crate::error::Error;
@@ -129,33 +129,8 @@ fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsStri
 /// The row of the price table that fits these destinations: that of the first that costs anything, and
 /// `none` where all are directories or servers of the user's own.
 pub fn default_price(urls: &[String]) -> &'static str {
-    let elsewhere = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    urls.iter().map(|url| price_of(url, elsewhere.as_deref())).find(|name| *name != "none").unwrap_or("none")
-}
-
-/// The row for one destination, by its scheme and, for S3, by the server that serves it.
-fn price_of(url: &str, elsewhere: Option<&str>) -> &'static str {
-    const SERVERS: [(&str, &str); 5] = [
-        (".amazonaws.com", "aws/s3-standard"),
-        (".r2.cloudflarestorage.com", "cloudflare/r2"),
-        (".backblazeb2.com", "backblaze/b2"),
-        (".wasabisys.com", "wasabi"),
-        ("storage.googleapis.com", "gcs/standard"),
-    ];
-    let Ok(location) = Location::parse(url) else { return "none" };
-    let endpoint = location.settings().get("endpoint").map(String::as_str);
-    match (location.scheme(), endpoint) {
-        ("s3", own) => match own.or(elsewhere) {
-            None => "aws/s3-standard",
-            Some(server) => {
-                let host = server.split("://").last().unwrap_or(server).split(['/', ':']).next().unwrap_or_default();
-                SERVERS.iter().find(|(end, _)| host.ends_with(end)).map_or("none", |(_, price)| price)
-            }
-        },
-        ("gs", None) => "gcs/standard",
-        ("b2", None) => "backblaze/b2",
-        _ => "none",
-    }
+    let of = |url: &String| kinds::price(&Location::parse(url).ok()?, &variable);
+    urls.iter().find_map(of).unwrap_or("none")
 }
 
 /// Whether the terminal's character set is UTF-8, by the variables that say so.
@@ -209,14 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_found_by_the_server() {
-        assert_eq!(price_of("s3://a/b", None), "aws/s3-standard");
-        assert_eq!(price_of("s3://a/b", Some("https://x.r2.cloudflarestorage.com")), "cloudflare/r2");
-        assert_eq!(price_of("s3://a/b?endpoint=https://s3.eu-central-1.wasabisys.com:443/", None), "wasabi");
-        assert_eq!(price_of("s3://a/b?endpoint=http://127.0.0.1:8333", None), "none");
-        assert_eq!([price_of("gs://a", None), price_of("b2://a", None)], ["gcs/standard", "backblaze/b2"]);
-        assert_eq!([price_of("/mnt/x", None), price_of("sftp://nas/x", None)], ["none", "none"]);
+    fn the_price_is_that_of_the_first_place_that_costs() {
         assert_eq!(default_price(&["/mnt/x".into(), "b2://a".into()]), "backblaze/b2");
+        assert_eq!(default_price(&["/mnt/x".into(), "sftp://nas/x".into()]), "none");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use offsite_backends::Location;
+use offsite_backends::{Location, kinds};
 
 use super::job::Job;
 use super::parse::Parsed;
@@ -30,7 +30,7 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
             let refuse = |what| Err(parsed.error(&["jobs", &job.name, "destinations"], what));
             let to = &spot.location;
             let is_mixed = |source: &PathBuf| !source.as_os_str().is_empty() && mixed(source, &to.dir());
-            if to.scheme() == "file" && job.source.as_ref().is_some_and(is_mixed) {
+            if to.is_directory() && job.source.as_ref().is_some_and(is_mixed) {
                 let source = job.shown_source();
                 return refuse(format!(
                     "its destination {to} and its source {source} are one inside the other; choose a separate destination"
@@ -57,69 +57,25 @@ fn spots<'a>(job: &'a Job, env: Env<'a>) -> impl Iterator<Item = DestinationSpot
     job.places.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| DestinationSpot::of(location, env)))
 }
 
-/// A place in the one way to write it.
+/// A place, and where that is however it is written.
 struct DestinationSpot {
-    server: String,
-    parts: Vec<Vec<u8>>,
+    at: kinds::Spot,
     location: Location,
 }
 
 impl DestinationSpot {
     fn of(location: Location, env: Env<'_>) -> Self {
-        use std::os::unix::ffi::OsStrExt;
-        let (scheme, host) = (location.scheme(), location.host());
-        let asked = location.settings().get("endpoint").cloned();
-        let parts = |path: &[u8]| path.split(|c| *c == b'/').filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let (host, parts) = match scheme {
-            "file" => (String::new(), parts(real(&location.dir()).as_os_str().as_bytes())),
-            "sftp" => {
-                let (user, server) = host.rsplit_once('@').unwrap_or(("", host));
-                let parts = walked(parts(location.path()));
-                // Each account has a home of its own; all else is the same to all.
-                let user = if parts.first().is_some_and(|part| part == b"~") { user } else { "" };
-                let server = server.to_lowercase();
-                (format!("{user}@{}", server.strip_suffix(":22").unwrap_or(&server)), parts)
-            }
-            _ => (host.to_owned(), parts(location.path())),
+        let at = match location.is_directory() {
+            // Of a directory what its links lead to.
+            true => Location::from_dir(real(&location.dir())).map_or_else(|_| kinds::spot(&location, env), |real| kinds::spot(&real, env)),
+            false => kinds::spot(&location, env),
         };
-        let endpoint = match scheme {
-            "s3" => {
-                let set = |name: &&str| env(name).filter(|value| !value.is_empty());
-                asked.or_else(|| ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(set)).map(|url| server(&url))
-            }
-            _ => asked.map(|url| server(&url)),
-        };
-        let endpoint = endpoint.filter(|host| !(scheme == "s3" && host.starts_with("s3") && host.ends_with(".amazonaws.com")));
-        let server = format!("{scheme}://{}/{host}", endpoint.unwrap_or_default());
-        Self { server, parts, location }
+        Self { at, location }
     }
 
     fn meets(&self, other: &Self) -> bool {
-        self.server == other.server && self.parts.iter().zip(&other.parts).all(|(a, b)| a == b)
+        self.at.meets(&other.at)
     }
-}
-
-/// A path of a server's, `.` and `..` followed.
-fn walked(parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let mut out: Vec<Vec<u8>> = Vec::new();
-    for part in parts {
-        match part.as_slice() {
-            b"." => {}
-            b".." => drop(out.pop()),
-            _ => out.push(part),
-        }
-    }
-    out
-}
-
-/// The server of an endpoint: its name in small letters, and its port where it is not the usual one.
-fn server(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let usual = if scheme.eq_ignore_ascii_case("http") { ":80" } else { ":443" };
-    let host = host.to_lowercase();
-    let host = host.strip_suffix(usual).unwrap_or(&host);
-    format!("{host}/{path}").trim_end_matches('/').to_owned()
 }
 
 #[cfg(test)]

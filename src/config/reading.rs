@@ -10,6 +10,8 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use offsite_backends::{Location, kinds};
+
 use super::asked::Selection;
 use super::expand::is_name;
 use super::job::ResolvedJobs;
@@ -108,10 +110,6 @@ pub struct Borrowed {
     pub around: Vec<String>,
 }
 
-/// What places on S3 are found and opened by.
-const OF_S3: [&str; 6] =
-    ["AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-
 /// What the jobs that were asked for take from the environment.
 ///
 /// # Errors
@@ -127,13 +125,15 @@ pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     };
     let plan = plan_with(parsed, chosen, &env)?;
     let known = |name: &String| parsed.file.variables.get(name).is_some() || chosen.set.iter().any(|(set, _)| set == name);
-    let config: Vec<String> = met.take().into_iter().filter(|name| !known(name) && !OF_S3.contains(&name.as_str())).collect();
-    let to_s3 = plan.jobs.iter().flat_map(|job| &job.places).any(|place| place.url.starts_with("s3://"));
-    let of_stores = OF_S3.iter().filter(|_| to_s3).map(|name| (*name).to_owned());
-    let mut around: Vec<String> = plan.commands().filter_map(of_shell).flat_map(names).chain(of_stores).collect();
+    let config: Vec<String> = met.take().into_iter().filter(|name| !known(name) && !kinds::is_endpoint(name)).collect();
+    let places = plan.jobs.iter().flat_map(|job| &job.places).filter_map(|place| Location::parse(&place.url).ok());
+    let of_stores = places.flat_map(|location| kinds::variables(&location));
+    // What hooks are told is this program's to say.
+    let of_hooks = plan.commands().filter_map(of_shell).flat_map(names).filter(|name| !name.starts_with("OFFSITE_"));
+    let mut around: Vec<String> = of_hooks.chain(of_stores).collect();
     around.sort();
     around.dedup();
-    around.retain(|name| !known(name) && !config.contains(name) && !name.starts_with("OFFSITE_") && env::variable(name).is_some());
+    around.retain(|name| !known(name) && !config.contains(name) && env::variable(name).is_some_and(|value| !value.is_empty()));
     Ok(Borrowed { config, around })
 }
 

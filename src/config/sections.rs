@@ -83,7 +83,7 @@ impl Scope<'_> {
         let url_at = if name.is_some() { [at, &["url"]].concat() } else { at.to_vec() };
         let url = super::resolve::below(&self.url(&url_at, &shape.url)?, subdirectory);
         let spoken = offsite_backends::Location::parse(&url)
-            .and_then(|location| offsite_backends::spoken(&location).map(|()| location.scheme() == "file"));
+            .and_then(|location| offsite_backends::spoken(&location).map(|()| location.is_directory()));
         let is_directory = spoken.map_err(|e| self.parsed.error(&url_at, e))?;
         let mut own = self.own.clone();
         own.push(("DESTINATION".to_owned(), url.clone()));

@@ -17,7 +17,7 @@ use crate::manifest::Format;
 /// Where the URL is none, and where the cache of this machine cannot be used.
 pub async fn is_absent(machine: &Machine, url: &str) -> Result<bool> {
     let location = Location::parse(url)?;
-    if location.scheme() != "file" {
+    if !location.is_directory() {
         return Ok(false);
     }
     if !location.dir().is_dir() {

@@ -3,6 +3,7 @@
 //! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::kind::Error`],
 //! never from a text; the renderer has the words of a hint.
 
+use offsite_backends::kinds::{self, Access};
 use offsite_backends::{ErrorKind, Reach};
 use serde::Serialize;
 
@@ -125,12 +126,12 @@ fn hint(error: &Error) -> Option<Hint> {
 /// Who has to allow it depends on what kind of place it is.
 fn denied(error: &Error) -> Hint {
     let Error::Store(error) = error else { return Hint::RightsHere };
-    match (error.scheme(), error.reach) {
-        ("file", _) => Hint::RightsHere,
-        ("sftp", Reach::Place) => Hint::Login,
-        ("sftp", Reach::Entry) => Hint::RightsAtServer,
-        (_, Reach::Place) => Hint::Credentials,
-        (_, Reach::Entry) => Hint::Rights,
+    match (kinds::access(error.scheme()), error.reach) {
+        (Access::Here, _) => Hint::RightsHere,
+        (Access::Login, Reach::Place) => Hint::Login,
+        (Access::Login, Reach::Entry) => Hint::RightsAtServer,
+        (Access::Credentials, Reach::Place) => Hint::Credentials,
+        (Access::Credentials, Reach::Entry) => Hint::Rights,
     }
 }
 

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
-use offsite_backends::{self as backends, Backend, ErrorKind};
+use offsite_backends::{Backend, ErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -97,7 +97,7 @@ impl Records {
 
     /// A store's error with the URL it is about.
     pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
-        backends::Error::from_store(self.backend.location(), key, error).into()
+        self.backend.error(key, error).into()
     }
 
     /// The URL of one of our objects, for messages.

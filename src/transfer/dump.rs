@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, PutResult};
-use offsite_backends::{Error as StoreError, Publish, Tree};
+use offsite_backends::{Publish, Tree};
 use tokio::sync::mpsc::Receiver;
 
 use super::dump_stream::{Dump, DumpChunk};
@@ -135,7 +135,7 @@ impl DumpSink<'_> {
     }
 
     fn error(&self, to: &Path, error: &object_store::Error) -> Error {
-        StoreError::from_store(self.target.backend.location(), to.as_ref(), error).into()
+        self.target.backend.error(to.as_ref(), error).into()
     }
 
     async fn to_tree(

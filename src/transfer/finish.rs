@@ -44,7 +44,7 @@ pub(super) async fn complete(
         tries += 1;
         let error = match store.complete_multipart(to, &id.to_owned(), parts.clone()).await {
             Ok(put) => return Ok(put),
-            Err(error) => StoreError::from_store(target.backend.location(), to.as_ref(), &error),
+            Err(error) => target.backend.error(to.as_ref(), &error),
         };
         match error.kind {
             ErrorKind::Transient if tries < TRIES => {

@@ -5,7 +5,7 @@
 //! if something else lies there, an earlier run has already made the copy and replaced the content.
 
 use object_store::ObjectStoreExt;
-use offsite_backends::{Error as StoreError, ErrorKind};
+use offsite_backends::ErrorKind;
 
 use super::target::Target;
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub(super) async fn keep_old(target: &Target, old: &Entry) -> Result<()> {
         match target.store.head(&to).await {
             Ok(_) => return Ok(()),
             Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(StoreError::from_store(target.backend.location(), to.as_ref(), &error).into()),
+            Err(error) => return Err(target.backend.error(to.as_ref(), &error).into()),
         }
     }
     match target.backend.copy_exact(&from, &to, old.size, content.etag.as_deref()).await {

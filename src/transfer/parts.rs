@@ -299,7 +299,7 @@ pub async fn abort_stale(backend: &Arc<dyn Backend>, left: Resumed) -> Result<()
         match store.abort_multipart(&to, &upload.id).await {
             // A store that has forgotten the upload has nothing to clean up.
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(offsite_backends::Error::from_store(backend.location(), to.as_ref(), &error).into()),
+            Err(error) => return Err(backend.error(to.as_ref(), &error).into()),
         }
     }
     Ok(())

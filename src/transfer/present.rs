@@ -4,7 +4,7 @@
 //! where. A run that was cut off may have replaced a content by one that its file does not have any more.
 
 use object_store::ObjectStoreExt;
-use offsite_backends::{Error as StoreError, FileKind, Stamp, Tree};
+use offsite_backends::{FileKind, Stamp, Tree};
 
 use super::place::place;
 use super::target::Target;
@@ -24,7 +24,7 @@ pub(super) async fn is_there(target: &Target, old: &Entry, now: &Entry) -> Resul
     match target.store.head(&key).await {
         Ok(meta) => Ok(meta.size == old.size && content.etag.is_some() && tag(meta.e_tag) == content.etag),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(error) => Err(StoreError::from_store(target.backend.location(), key.as_ref(), &error).into()),
+        Err(error) => Err(target.backend.error(key.as_ref(), &error).into()),
     }
 }
 

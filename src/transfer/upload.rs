@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::Error as StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::journal::Journal;
@@ -39,7 +38,7 @@ impl UploadContext {
 
     /// A store's error about one key.
     pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
-        StoreError::from_store(self.target.backend.location(), key, error).into()
+        self.target.backend.error(key, error).into()
     }
 }
 

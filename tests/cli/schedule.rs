@@ -117,6 +117,26 @@ fn what_only_the_environment_of_now_knows_is_met_before_the_night() {
 }
 
 #[test]
+fn credentials_that_a_timer_does_not_have_are_named_for_every_kind_of_store() {
+    let place = Place::new();
+    place.with_jobs();
+    for (url, name) in [
+        ("s3://acme/site", "AWS_SECRET_ACCESS_KEY"),
+        ("gs://acme/site", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("b2://acme/site", "B2_APPLICATION_KEY"),
+        ("sftp://nas/site", "SSH_AUTH_SOCK"),
+    ] {
+        let config = format!(r#"{{ "jobs": {{ "files": {{ "source": "site", "destinations": ["{url}"] }} }} }}"#);
+        fs::write(place.path("offsite.json"), config).unwrap();
+        let install = ["install", "--daily", "03:00", "--units", "units"];
+        let ran = place.scheduled_with(&install, &[(name, "set")]);
+        assert!(ran.code == 0 && ran.err.contains(&format!("does not have: {name}")), "{url}: {} {}", ran.code, ran.err);
+        let ran = place.scheduled_with(&install, &[("B2_APPLICATION_KEY_ID", ""), ("AWS_PROFILE", "")]);
+        assert!(ran.code == 0 && !ran.err.contains("does not have"), "{url}: {} {}", ran.code, ran.err);
+    }
+}
+
+#[test]
 fn units_never_open_half_the_system_for_what_is_not_there() {
     let place = Place::new();
     place.with_jobs();

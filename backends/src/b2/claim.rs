@@ -1,58 +1,14 @@
 //! Create-only and compare-and-swap on a store that has neither: who wins, and what a reader sees.
 //!
-//! Owns the mark that such an upload carries, and the rules (normative in `docs/format.md`, "Backblaze
+//! Owns the rules (normative in `docs/format.md`, "Backblaze
 //! B2"). Pure: no request is made here. Invariants: of several writers at most one wins, whatever the
 //! order in which their uploads are stamped and become visible, because a writer wins only when a look
 //! after its own upload shows no rival, and no rival that wins ever takes its upload back; a version
 //! that a loser left behind changes nothing for a reader.
 
+use super::mark::Mark;
 use super::versions::Version;
-use crate::State;
-
-/// The file info that holds a mark.
-pub(super) const MARK: &str = "offsite-put";
-
-/// On what condition a version was uploaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// None: it replaces whatever is older.
-    Plain,
-    /// Only if nothing is there. `put` is the upload's own random name.
-    Create { put: String },
-    /// Only if the version `after` is current.
-    Swap { put: String, after: String },
-}
-
-impl Mark {
-    /// Takes what [`Self::text`] gives; anything else counts as no mark.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut words = text.splitn(3, ' ').map(str::to_owned);
-        match (words.next().as_deref(), words.next(), words.next()) {
-            (Some("create"), Some(put), None) => Self::Create { put },
-            (Some("swap"), Some(put), Some(after)) => Self::Swap { put, after },
-            _ => Self::Plain,
-        }
-    }
-
-    pub(super) fn text(&self) -> Option<String> {
-        match self {
-            Self::Plain => None,
-            Self::Create { put } => Some(format!("create {put}")),
-            Self::Swap { put, after } => Some(format!("swap {put} {after}")),
-        }
-    }
-
-    fn put(&self) -> Option<&str> {
-        match self {
-            Self::Plain => None,
-            Self::Create { put } | Self::Swap { put, .. } => Some(put),
-        }
-    }
-
-    fn is_after(&self, id: &str) -> bool {
-        matches!(self, Self::Swap { after, .. } if after == id)
-    }
-}
+use crate::contract::listing::State;
 
 /// How it stands with an upload of ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,7 +115,7 @@ mod tests {
             upload_timestamp: at,
             file_retention: None,
             legal_hold: None,
-            file_info: mark.text().map(|text| [(MARK.to_owned(), text)].into()),
+            file_info: mark.text().map(|text| [(super::super::mark::MARK.to_owned(), text)].into()),
         }
     }
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Error, Location, Result};
+use crate::contract::error::{Error, Result};
+use crate::contract::location::Location;
 
 const ID: &str = "B2_APPLICATION_KEY_ID";
 const KEY: &str = "B2_APPLICATION_KEY";
@@ -128,7 +129,10 @@ mod tests {
         for (text, mode, says) in [("id1\nhush\n", 0o640, "chmod 600"), ("hush", 0o600, "two words"), ("{\"hush\"", 0o600, "two words")] {
             let (_dir, source) = file(text, mode);
             let error = source.read(&location).unwrap_err();
-            assert!(error.kind == crate::ErrorKind::Denied && error.message.contains(says) && !error.message.contains("hush"), "{error}");
+            assert!(
+                error.kind == crate::contract::error::ErrorKind::Denied && error.message.contains(says) && !error.message.contains("hush"),
+                "{error}"
+            );
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use crate::{Error, ErrorKind, Location, Reach};
+use crate::contract::error::{Error, ErrorKind, Reach};
+use crate::contract::location::Location;
 
 /// A request that was refused, or got no answer.
 #[derive(Debug, Clone)]

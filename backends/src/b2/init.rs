@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::error::Failure;
 use super::session::{Account, no_bucket};
-use crate::initialize::{Did, Encryption, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
-use crate::meter::Class;
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::initialize::{Did, Encryption, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
+use crate::contract::meter::Class;
 
 /// Tries of a change that somebody else's came before.
 const CHANGES: usize = 5;

@@ -11,14 +11,14 @@ use object_store::multipart::PartId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::claim::Mark;
 use super::error::Failure;
+use super::mark::Mark;
 use super::put::{AUTO, result};
 use super::session::Account;
 use super::upload::{Body, Pool, What};
 use super::versions::{Version, Written};
-use crate::ErrorKind;
-use crate::meter::Class;
+use crate::contract::error::ErrorKind;
+use crate::contract::meter::Class;
 
 /// When a copy is made in parts, and of which size; in bytes.
 #[derive(Debug, Clone, Copy)]

@@ -11,14 +11,16 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta};
 
-use super::claim::{self, Mark};
+use super::claim;
 use super::error::Failure;
+use super::mark::Mark;
 use super::put::tag;
+use super::rooted::{Store, refused};
 use super::session::Account;
-use super::store::{Store, refused};
 use super::versions::{Page, Version};
-use crate::turns::Turns;
-use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::listing::{Depth, Listed, Scope, State};
+use crate::wire::turns::Turns;
 
 /// Names a page; Backblaze bills each thousand as one LIST.
 const PAGE: usize = 1000;

@@ -12,9 +12,11 @@ mod error;
 mod init;
 mod large;
 mod list;
+mod mark;
 mod parts;
 mod put;
 mod read;
+mod rooted;
 mod session;
 mod store;
 mod upload;
@@ -36,13 +38,22 @@ use url::Url;
 use self::error::Failure;
 use self::large::CopyLimits;
 use self::put::untagged;
+use self::rooted::Store;
 use self::session::{Account, HOME};
-use self::store::Store;
 use self::wire::Wire;
-use crate::initialize::{Mode, Setting};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result, chain};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
 
 /// The largest copy that is one request, and the parts of a larger one, in bytes.
+/// What may stand in the query of a `b2://` URL.
+pub(crate) const SETTINGS: &[&str] = &["endpoint", "key_file"];
+
 const COPY: CopyLimits = CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
 
 /// Deletes of versions under way at once; Backblaze has no call for several.
@@ -64,7 +75,7 @@ impl B2Backend {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
     pub fn open(location: Location) -> Result<Self> {
-        location.only_settings(&["endpoint", "key_file"])?;
+        location.only_settings(SETTINGS)?;
         let prefix = parse_prefix(&location)?;
         check_bucket(&location)?;
         let asked = location.settings().get("endpoint").filter(|text| !text.is_empty()).cloned().or_else(credentials::environment);
@@ -72,7 +83,7 @@ impl B2Backend {
         let location = location.served_by(home.as_deref().unwrap_or_default());
         let home = home.unwrap_or_else(|| HOME.into());
         let wire = Wire::new(home.starts_with("https:"));
-        let wire = wire.map_err(|error| Error::new(ErrorKind::Other, &location, crate::error::chain(&error)))?;
+        let wire = wire.map_err(|error| Error::new(ErrorKind::Other, &location, chain(&error)))?;
         let account = Account::new(location.clone(), prefix, wire, home);
         let store = Store { account: Arc::new(account), pool: Arc::default(), copy: COPY };
         Ok(Self { location, store })
@@ -102,7 +113,7 @@ impl fmt::Debug for B2Backend {
 fn parse_prefix(location: &Location) -> Result<String> {
     let bad = |why: &str| Error::invalid(location, format!("this prefix cannot be one: {why}"));
     let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
-    let path = Path::parse(text).map_err(|error| bad(&crate::error::chain(&error)))?;
+    let path = Path::parse(text).map_err(|error| bad(&chain(&error)))?;
     match path.as_ref() == text && !text.contains('\\') {
         true => Ok(text.to_owned()),
         false => Err(bad("Backblaze takes no backslash, `.` or `..` in a name")),
@@ -135,19 +146,12 @@ impl Backend for B2Backend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            create_only: true,
-            compare_and_swap: true,
             conditions_are_free: false,
-            server_copy: true,
-            any_name: false,
-            max_key: 1024,
             min_part: 5_000_000,
-            max_parts: 10_000,
             max_object: 10_000_000_000_000,
             transfers: 32,
-            versions: true,
             checksum: Some("sha1"),
-            control: true,
+            ..Capabilities::BUCKET
         }
     }
 
@@ -161,6 +165,10 @@ impl Backend for B2Backend {
 
     fn meter(&self) -> &Meter {
         &self.store.account.wire.meter
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        Error::from_store(&self.location, key, error)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

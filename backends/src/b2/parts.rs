@@ -14,7 +14,7 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
-use super::store::Store;
+use super::rooted::Store;
 
 pub(super) struct Parts {
     store: Store,

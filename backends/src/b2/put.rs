@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use object_store::{Attribute, Attributes, PutMode, PutOptions, PutPayload, PutResult};
 
-use super::claim::{self, MARK, Mark, Verdict};
+use super::claim::{self, Verdict};
 use super::error::Failure;
+use super::mark::{MARK, Mark};
 use super::session::Account;
 use super::upload::{Body, Pool, What};
 use super::wire::random;
-use crate::ErrorKind;
+use crate::contract::error::ErrorKind;
 
 /// How long the oldest of several writers waits for the others to go, in looks and from one to the next.
 const LOOKS: u32 = 8;

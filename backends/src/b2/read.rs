@@ -18,17 +18,19 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use super::claim::{self, MARK, Mark};
+use super::claim;
 use super::error::Failure;
+use super::mark::{MARK, Mark};
 use super::put::tag;
+use super::rooted::refused;
 use super::session::{Account, Session};
-use super::store::refused;
 use super::upload::{encoded, hex};
 use super::versions::{Version, time};
 use super::wire::{Broken, TRIES, bounded, pause};
-use crate::meter::Class;
-use crate::watch::{Bound, Watched};
-use crate::{ErrorKind, State};
+use crate::contract::error::ErrorKind;
+use crate::contract::listing::State;
+use crate::contract::meter::Class;
+use crate::wire::watch::{Bound, Watched};
 
 type Pieces = Watched<BoxStream<'static, Result<Bytes, Broken>>>;
 

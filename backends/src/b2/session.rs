@@ -15,8 +15,9 @@ use tokio::sync::Mutex;
 use super::credentials::Source;
 use super::error::Failure;
 use super::wire::{TRIES, Wire, json as read_json, pause};
-use crate::meter::Class;
-use crate::{ErrorKind, Location};
+use crate::contract::error::ErrorKind;
+use crate::contract::location::Location;
+use crate::contract::meter::Class;
 
 pub(super) const HOME: &str = "https://api.backblazeb2.com";
 

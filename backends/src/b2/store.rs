@@ -1,10 +1,7 @@
 //! The data plane: Backblaze's own calls behind the `object_store` traits, rooted at the prefix.
 //!
-//! Owns the way from a relative path to a full name, and from failures to the traits' errors. Nothing
-//! is decided here. Invariant: a path is sent as it is; its tag and its version are both the file id.
-
-use std::fmt;
-use std::sync::Arc;
+//! Owns the two traits over what `rooted.rs` finds. Nothing is decided here. Invariant: the tag of an object and its
+//! version are both the file id.
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -16,62 +13,14 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::error::Failure;
-use super::large::CopyLimits;
+use super::list;
 use super::parts::Parts;
 use super::put::{described, untagged};
-use super::session::Account;
-use super::upload::{Body, Pool};
-use super::versions::Version;
-use super::{claim, list};
-use crate::{ErrorKind, Location};
+use super::rooted::Store;
+use super::upload::Body;
 
 /// Deletes under way at once; Backblaze has no call for several.
 const DELETES: usize = 16;
-
-#[derive(Clone)]
-pub(super) struct Store {
-    pub account: Arc<Account>,
-    pub pool: Arc<Pool>,
-    pub copy: CopyLimits,
-}
-
-impl Store {
-    /// The full name of what lies at a path.
-    pub(super) fn name(&self, path: &Path) -> String {
-        match self.account.prefix.as_str() {
-            "" => path.as_ref().to_owned(),
-            prefix => format!("{prefix}/{path}"),
-        }
-    }
-
-    fn refused(&self, path: &Path, failure: Failure) -> Error {
-        refused(&self.account.location, path.as_ref(), failure)
-    }
-
-    /// The version that a reader sees now; one LIST.
-    pub(super) async fn look(&self, path: &Path) -> Result<Version, Failure> {
-        let listed = self.account.versions_of(&self.name(path)).await?;
-        match claim::current(&claim::live(&listed)) {
-            Some(seen) => Ok(seen.clone()),
-            None => Err(Failure::new(ErrorKind::NotFound, "it is not there")),
-        }
-    }
-}
-
-/// A failure as the traits have it. The error of this crate is inside, for whoever asks for its kind.
-pub(super) fn refused(location: &Location, key: &str, failure: Failure) -> Error {
-    let (kind, path) = (failure.kind, key.to_owned());
-    let source = Box::new(failure.about(location, key));
-    match kind {
-        ErrorKind::NotFound => Error::NotFound { path, source },
-        ErrorKind::Exists => Error::AlreadyExists { path, source },
-        ErrorKind::Precondition => Error::Precondition { path, source },
-        ErrorKind::Denied => Error::PermissionDenied { path, source },
-        ErrorKind::Unsupported => Error::NotSupported { source },
-        _ => Error::Generic { store: "b2", source },
-    }
-}
 
 #[async_trait]
 impl ObjectStore for Store {
@@ -152,17 +101,5 @@ impl MultipartStore for Store {
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
         self.account.cancel(&self.pool, id).await.map_err(|failure| self.refused(path, failure))
-    }
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "B2({})", self.account.location)
     }
 }

@@ -18,8 +18,8 @@ use super::error::Failure;
 use super::session::{Account, lacking};
 use super::versions::Written;
 use super::wire::{TRIES, json as read_json, pause};
-use crate::ErrorKind;
-use crate::meter::Class;
+use crate::contract::error::ErrorKind;
+use crate::contract::meter::Class;
 
 /// What Backblaze leaves as it is in names and file infos.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-').remove(b'/').remove(b'~');

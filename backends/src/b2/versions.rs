@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::claim::{MARK, Mark};
 use super::error::Failure;
+use super::mark::{MARK, Mark};
 use super::session::Account;
-use crate::meter::Class;
-use crate::{ErrorKind, Held, State};
+use crate::contract::error::ErrorKind;
+use crate::contract::held::Held;
+use crate::contract::listing::State;
+use crate::contract::meter::Class;
 
 /// Versions asked for at once when only one name counts: its newest ones decide.
 const FEW: usize = 100;

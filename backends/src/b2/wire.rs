@@ -15,12 +15,13 @@ use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::timeout;
 
 use super::error::Failure;
-use crate::error::{chain, kind_of_text};
-use crate::meter::Class;
-use crate::trace::{Call, shown};
-use crate::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
-use crate::wire::{SILENCE, SLOWEST, client, elsewhere};
-use crate::{ErrorKind, Meter};
+use crate::contract::error::{ErrorKind, chain};
+use crate::contract::fence;
+use crate::contract::meter::{Class, Meter};
+use crate::contract::trace::{Call, shown};
+use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
+use crate::wire::refusal::kind_of_text;
+use crate::wire::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
 
 /// Tries of one request before its error is given up to.
 pub(super) const TRIES: u32 = 8;
@@ -41,7 +42,7 @@ impl Wire {
 
     /// Sends one request with a body of `length` bytes; answers that are no success are failures.
     pub(super) async fn send(&self, class: Class, request: RequestBuilder, length: u64) -> Result<Response, Failure> {
-        crate::fence::check("this machine").map_err(|late| Failure::new(late.kind, late.message))?;
+        fence::check("this machine").map_err(|late| Failure::new(late.kind, late.message))?;
         let request = request.build().map_err(|error| no_answer(&error))?;
         let mut call = self.meter.begin(class, || (request.method().clone(), shown(request.url())));
         call.sent(length);

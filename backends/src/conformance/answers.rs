@@ -4,8 +4,8 @@ use chrono::Utc;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::{At, Case, Kind, Outcome, body, case, key, plain, refused, want};
-use crate::ErrorKind;
+use super::kit::{At, Case, Kind, Outcome, body, case, key, plain, refused, want};
+use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
     case!("the store's clock is told", clock),

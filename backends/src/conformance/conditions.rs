@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 
-use super::{At, Case, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
-use crate::ErrorKind;
+use super::kit::{At, Case, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
+use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
     case!("create-only: the second is refused", create_only),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 
-use super::{At, Case, Outcome, Verdict, bare, body, case, key, not_here, refused, same, want};
-use crate::{Backend, ErrorKind};
+use super::kit::{At, Case, Outcome, Verdict, bare, body, case, key, not_here, refused, same, want};
+use crate::contract::backend::Backend;
+use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
     case!("a copy on the server", copy),

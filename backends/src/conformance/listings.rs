@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 
-use super::{At, Case, Kind, Outcome, Verdict, bare, body, case, key, not_here, same, want};
-use crate::{Backend, Depth, Listed, Scope, State};
+use super::kit::{At, Case, Kind, Outcome, Verdict, bare, body, case, key, not_here, same, want};
+use crate::contract::backend::Backend;
+use crate::contract::listing::{Depth, Listed, Scope, State};
 
 pub(super) const CASES: &[Case] = &[
     case!("an empty place lists nothing", empty),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, refused, same, want};
-use crate::initialize::{Did, Initialize, Mode, Setting};
-use crate::{Backend, ErrorKind};
+use super::kit::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, refused, same, want};
+use crate::contract::backend::Backend;
+use crate::contract::error::ErrorKind;
+use crate::contract::initialize::{Did, Initialize, Mode, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case!("initialize: looking at what is not there changes nothing", look_at_nothing),

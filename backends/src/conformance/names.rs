@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::{At, Case, Outcome, body, case, key, not_here, same, want};
+use super::kit::{At, Case, Outcome, body, case, key, not_here, same, want};
 
 pub(super) const CASES: &[Case] = &[
     case!("odd keys go there and back", odd),
@@ -45,8 +45,8 @@ async fn there_and_back(at: &At, names: &[&str]) -> Outcome {
     let backend = at.plain().await?;
     let store = backend.store();
     for name in names {
-        let path = Path::parse(name).map_err(|error| super::Verdict::Fails(format!("{name:?} is no key: {error}")))?;
-        store.put(&path, body(name)).await.map_err(|error| super::Verdict::Fails(format!("put {name:?}: {error}")))?;
+        let path = Path::parse(name).map_err(|error| super::kit::Verdict::Fails(format!("{name:?} is no key: {error}")))?;
+        store.put(&path, body(name)).await.map_err(|error| super::kit::Verdict::Fails(format!("put {name:?}: {error}")))?;
         let head = store.head(&path).await?;
         same("head", (head.location.as_ref(), head.size), (name, name.len() as u64))?;
         want(store.get(&path).await?.bytes().await? == name.as_bytes(), || format!("{name:?} has other bytes"))?;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectStoreExt, PutPayload};
 
-use super::{At, Case, Outcome, bare, body, case, content, key, plain, refused, same, want};
-use crate::ErrorKind;
+use super::kit::{At, Case, Outcome, bare, body, case, content, key, plain, refused, same, want};
+use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
     case!("bytes come back", bytes),
@@ -79,7 +79,7 @@ async fn atomic(at: At) -> Outcome {
         let got = store.get(&key("a")).await?.bytes().await?;
         want(got.len() == SIZE && got.iter().all(|byte| *byte == got[0]), || format!("{} bytes of more than one put", got.len()))?;
     }
-    writing.await.map_err(|broken| super::Verdict::Fails(broken.to_string()))??;
+    writing.await.map_err(|broken| super::kit::Verdict::Fails(broken.to_string()))??;
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::{Kind, Outcome, Place, Verdict};
-use crate::Capabilities;
+use super::kit::{Kind, Outcome, Place, Verdict};
+use crate::contract::capabilities::Capabilities;
 
 /// One case and what came of it.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::{At, Case, Outcome, Verdict, body, case, content, key, refused, same, want};
-use crate::{ErrorKind, FileKind, FileMeta, Publish, Stamp, Tree};
+use super::kit::{At, Case, Outcome, Verdict, body, case, content, key, refused, same, want};
+use crate::contract::error::{self, ErrorKind};
+use crate::contract::tree::{FileKind, FileMeta, Publish, Stamp, Tree};
 
 pub(super) const CASES: &[Case] = &[
     case!("tree: nothing is seen before it is published", publish),
@@ -29,14 +30,14 @@ pub(super) const CASES: &[Case] = &[
 pub(super) type Of<T> = Result<T, Verdict>;
 
 /// Stages and publishes one content.
-pub(super) async fn put(tree: &Arc<dyn Tree>, path: &[u8], text: &str, meta: FileMeta, keep: Option<&str>) -> crate::Result<()> {
+pub(super) async fn put(tree: &Arc<dyn Tree>, path: &[u8], text: &str, meta: FileMeta, keep: Option<&str>) -> error::Result<()> {
     let staged = tree.stage(Bytes::from(text.to_owned()), meta).await?;
     let item = Publish { staged, path: path.to_vec(), keep: keep.map(|keep| keep.as_bytes().to_vec()) };
     tree.publish(vec![item], false).await.into_iter().collect()
 }
 
 /// The content of a file, whole.
-pub(super) async fn read(tree: &Arc<dyn Tree>, path: &[u8]) -> crate::Result<String> {
+pub(super) async fn read(tree: &Arc<dyn Tree>, path: &[u8]) -> error::Result<String> {
     let length = tree.stat(path).await?.map_or(0, |stat| stat.size);
     let blocks: Vec<Bytes> = tree.read_blocks(path, length).await?.try_collect().await?;
     Ok(String::from_utf8_lossy(&blocks.concat()).into_owned())
@@ -56,7 +57,7 @@ async fn publish(at: At) -> Outcome {
     same("before", kind(&tree, b"d/a").await?, None)?;
     let thrown = tree.stage("two".into(), plain()).await?;
     let item = Publish { staged, path: b"d/a".to_vec(), keep: None };
-    tree.publish(vec![item], true).await.into_iter().collect::<crate::Result<()>>()?;
+    tree.publish(vec![item], true).await.into_iter().collect::<error::Result<()>>()?;
     tree.discard(thrown).await?;
     same("content", read(&tree, b"d/a").await?, "one".into())?;
     put(&tree, b"d/a", "another", plain(), None).await?;
@@ -128,7 +129,7 @@ async fn blocks(at: At) -> Outcome {
         blocks.write(Bytes::copy_from_slice(block)).await?;
     }
     let item = Publish { staged: blocks.finish().await?, path: b"big".to_vec(), keep: None };
-    tree.publish(vec![item], true).await.into_iter().collect::<crate::Result<()>>()?;
+    tree.publish(vec![item], true).await.into_iter().collect::<error::Result<()>>()?;
     let got: Vec<Bytes> = tree.read_blocks(b"big", data.len() as u64).await?.try_collect().await?;
     same("sizes of blocks", got.iter().map(Bytes::len).collect(), vec![1 << 20, 1 << 20, 1 << 20, 5])?;
     want(got.concat() == data, || "other bytes came back".into())?;
@@ -216,7 +217,7 @@ async fn copies(at: At) -> Outcome {
     put(&tree, b"a", "one", plain(), None).await?;
     let staged = tree.stage_copy(b"a", 3, FileMeta { mtime: Some(Stamp { secs: 77, nanos: 0 }), ..plain() }).await?;
     let item = Publish { staged, path: b"b".to_vec(), keep: None };
-    tree.publish(vec![item], false).await.into_iter().collect::<crate::Result<()>>()?;
+    tree.publish(vec![item], false).await.into_iter().collect::<error::Result<()>>()?;
     same("content", read(&tree, b"b").await?, "one".into())?;
     same("its own time", tree.stat(b"b").await?.map(|stat| stat.mtime.secs), Some(77))?;
     refused("of nothing", tree.stage_copy(b"none", 1, plain()).await, &[ErrorKind::NotFound])?;
@@ -232,7 +233,7 @@ async fn staging(at: At) -> Outcome {
     same("listed", listed, vec![b"a".to_vec()])?;
     tree.clear_staging().await?;
     let item = Publish { staged: left, path: b"late".to_vec(), keep: None };
-    let late = tree.publish(vec![item], true).await.into_iter().collect::<crate::Result<()>>();
+    let late = tree.publish(vec![item], true).await.into_iter().collect::<error::Result<()>>();
     refused("what was cleared", late, &[ErrorKind::NotFound])?;
     tree.sync().await?;
     Ok(())

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use futures::TryStreamExt;
 
+use super::kit::{At, Case, Outcome, case, not_here, refused, same, want};
 use super::tree::{put, read};
-use super::{At, Case, Outcome, case, not_here, refused, same, want};
-use crate::{ErrorKind, FileKind, FileMeta};
+use crate::contract::error::ErrorKind;
+use crate::contract::tree::{FileKind, FileMeta};
 
 pub(super) const CASES: &[Case] = &[
     case!("tree: names are bytes", any_bytes),

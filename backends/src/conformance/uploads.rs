@@ -5,8 +5,9 @@ use object_store::multipart::MultipartStore;
 use object_store::{ObjectStoreExt, PutPayload};
 use std::sync::Arc;
 
-use super::{At, Case, Outcome, Verdict, bare, body, case, content, key, not_here, plain, refused, same, want};
-use crate::{Backend, ErrorKind};
+use super::kit::{At, Case, Outcome, Verdict, bare, body, case, content, key, not_here, plain, refused, same, want};
+use crate::contract::backend::Backend;
+use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
     case!("an upload in parts", whole),

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{GetOptions, ObjectStoreExt, PutResult};
 
-use super::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
-use crate::{Backend, Depth, ErrorKind, Listed, Scope, State};
+use super::kit::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
+use crate::contract::backend::Backend;
+use crate::contract::error::{self, ErrorKind};
+use crate::contract::listing::{Depth, Listed, Scope, State};
 
 pub(super) const CASES: &[Case] = &[
     case!("versions: an old one is read by its id", old_is_read),
@@ -33,7 +35,7 @@ fn id(put: PutResult) -> Result<String, Verdict> {
     put.version.ok_or_else(|| Verdict::Fails("the answer names no version".into()))
 }
 
-async fn read(backend: &Arc<dyn Backend>, name: &str, version: &str) -> crate::Result<Bytes> {
+async fn read(backend: &Arc<dyn Backend>, name: &str, version: &str) -> error::Result<Bytes> {
     let options = GetOptions { version: Some(version.to_owned()), ..GetOptions::default() };
     let got = async { backend.store().get_opts(&key(name), options).await?.bytes().await };
     plain(backend, name, got.await)

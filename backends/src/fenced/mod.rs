@@ -18,12 +18,18 @@ use object_store::{ObjectStore, PutResult};
 
 use self::store::{FencedMultipart, FencedStore};
 use self::tree::FencedTree;
-use crate::fence::{Act, Fence, guarded};
-use crate::initialize::{Mode, Setting};
-use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Lack, Listed, Location, Meter, Refused, Restore, Restoring, Result,
-    Scope, Space, Tree,
-};
+use crate::contract::archive::{Restore, Restoring};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, Result};
+use crate::contract::fence::{Act, Fence, guarded, is_late};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::lacks::Lack;
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::contract::tree::Tree;
 
 /// A backend behind a fence.
 pub struct Fenced {
@@ -35,10 +41,6 @@ impl Fenced {
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
         Self { inner, fence }
     }
-}
-
-fn is_late(error: &Error) -> bool {
-    error.kind == ErrorKind::Late
 }
 
 #[async_trait]
@@ -66,6 +68,10 @@ impl Backend for Fenced {
 
     fn boot_clock(&self) -> u64 {
         self.inner.boot_clock()
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        self.inner.error(key, error)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

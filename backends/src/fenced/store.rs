@@ -16,8 +16,8 @@ use object_store::{
     PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use crate::fence::{Act, Fence, guarded, scoped};
-use crate::{Error, ErrorKind};
+use crate::contract::error::{Error, ErrorKind};
+use crate::contract::fence::{Act, Fence, guarded, scoped};
 
 fn is_late(error: &object_store::Error) -> bool {
     Error::within(error).is_some_and(|own| own.kind == ErrorKind::Late)

@@ -10,10 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::is_late;
-use crate::fence::{Act, Fence, guarded, scoped};
-use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{Error, FileMeta, Publish, Result, Staged, Tree, Unset};
+use crate::contract::error::{Error, Result};
+use crate::contract::fence::{Act, Fence, guarded, is_late, scoped};
+use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
 pub(super) struct FencedTree {
     pub inner: Arc<dyn Tree>,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::{Error, ErrorKind, Reach, Result};
+use crate::contract::error::{Error, ErrorKind, Reach, Result};
 
 /// What to do about parents that are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::{Errno, Result};
 
-use crate::{FileMeta, Stamp, Unset};
+use crate::contract::tree::{FileMeta, Stamp, Unset};
+
+/// Whether a raw mode is that of a regular file.
+pub(super) fn is_file(mode: u32) -> bool {
+    FileType::from_raw_mode(mode) == FileType::RegularFile
+}
 
 /// Whether this process may give files away.
 pub(super) fn is_root() -> bool {

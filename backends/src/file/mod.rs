@@ -13,6 +13,8 @@ mod put;
 mod read;
 mod staging;
 mod store;
+mod sweep;
+mod threads;
 mod tree;
 mod walk;
 
@@ -29,17 +31,18 @@ use object_store::{ObjectStore, PutResult};
 pub use put::etag;
 pub use tree::LocalTree;
 
-pub use crate::tree::{FileKind, FileStat, StageBlocks};
+pub use crate::contract::tree::{FileKind, FileStat, STAGING, StageBlocks};
 
-use crate::initialize::{Mode, Setting};
-use crate::meter::Class;
-use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
-    Tree,
-};
-
-/// Where contents are staged, relative to the destination's root. Left out of every listing.
-pub const STAGING: &[u8] = b".offsite/tmp";
+use self::threads::blocking;
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::held::Refused;
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::listing::{Depth, Listed, Scope, Space, State};
+use crate::contract::location::Location;
+use crate::contract::meter::{Class, Meter};
+use crate::contract::tree::{FileMeta, Tree};
 
 /// A destination that is a directory of this machine.
 pub struct FileBackend {
@@ -71,21 +74,7 @@ impl Backend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create_only: true,
-            compare_and_swap: true,
-            conditions_are_free: false,
-            server_copy: true,
-            any_name: true,
-            max_key: usize::MAX,
-            min_part: 1,
-            max_parts: u64::MAX / 2,
-            max_object: i64::MAX as u64,
-            transfers: 8,
-            versions: false,
-            checksum: None,
-            control: true,
-        }
+        Capabilities::DIRECTORY
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
@@ -98,6 +87,10 @@ impl Backend for FileBackend {
 
     fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        Error::from_store(&self.location, key, error)
     }
 
     /// The clock of the file system, which on a network is that of its server. Where nothing can be
@@ -192,15 +185,5 @@ impl Backend for FileBackend {
 
     fn tree(&self) -> Option<Arc<dyn Tree>> {
         Some(Arc::new(self.tree.clone()))
-    }
-}
-
-/// Runs `op` on a thread that may block.
-async fn blocking<T: Send + 'static>(op: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let fence = crate::fence::current();
-    let late = move || crate::fence::check_of(fence.as_ref(), "directory");
-    match tokio::task::spawn_blocking(move || late().and_then(|()| op())).await {
-        Ok(done) => done,
-        Err(error) => Err(Error::new(ErrorKind::Other, "directory", error)),
     }
 }

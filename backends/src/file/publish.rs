@@ -13,8 +13,9 @@ use rustix::io::Errno;
 use super::dirs::Make;
 use super::meta;
 use super::staging::{Area, Temp};
-use crate::fence::{self, Fence};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result, Unset};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::fence::{self, Fence};
+use crate::contract::tree::{FileMeta, Publish, Unset};
 
 /// From this many files on, one `syncfs` costs less than a `fsync` each.
 const SYNC_ALL: usize = 8;

@@ -16,9 +16,12 @@ use rustix::io::Errno;
 
 use super::dirs::{self, Make};
 use super::staging::{self, Area, Temp};
+use super::threads::blocking;
 use super::{meta, publish, read};
-use crate::meter::{Class, Meter};
-use crate::{Error, ErrorKind, FileLock, Result, Stamp};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::meter::{Class, Meter};
+use crate::contract::tree::Stamp;
+use crate::file_lock::FileLock;
 
 /// The file in the staging directory that compare-and-swap is serialized by; never removed.
 pub(super) const LOCK: &[u8] = b"lock";
@@ -181,7 +184,7 @@ impl MultipartUpload for Upload {
         let (meter, mut at) = (self.meter.clone(), self.offset);
         self.offset += data.content_length() as u64;
         Box::pin(async move {
-            super::blocking(move || {
+            blocking(move || {
                 for chunk in data.iter() {
                     staging::write_at(&fd, at, chunk, false).map_err(|e| area.dirs.error(&key, e))?;
                     at += chunk.len() as u64;
@@ -198,7 +201,7 @@ impl MultipartUpload for Upload {
         let done = "the upload is finished already";
         let (area, key, fd) = (self.area.clone(), self.key.clone(), self.fd.clone());
         let temp = self.temp.take().ok_or_else(|| Error::new(ErrorKind::Invalid, area.dirs.shown(&key), done).into_store())?;
-        super::blocking(move || {
+        blocking(move || {
             let fd = fd.try_clone().map_err(|e| Error::from_io(area.dirs.shown(&key), &e))?;
             name(&area, (temp, fd), &key, &Mode::Overwrite)
         })
@@ -208,7 +211,7 @@ impl MultipartUpload for Upload {
 
     async fn abort(&mut self) -> object_store::Result<()> {
         let temp = self.temp.take();
-        super::blocking(move || {
+        blocking(move || {
             drop(temp);
             Ok(())
         })

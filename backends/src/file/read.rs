@@ -15,8 +15,9 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::dirs::{Dirs, Make};
 use super::meta;
-use crate::tree::{FileKind, FileStat};
-use crate::{Error, ErrorKind, Result};
+use super::threads::blocking;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::{self, FileKind, FileStat};
 
 /// Bytes of one block of a stream.
 pub(super) const BLOCK: u64 = 1 << 20;
@@ -35,7 +36,7 @@ pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
             fd => fd?,
         };
         let stat = rustix::fs::fstat(&fd)?;
-        Ok(super::staging::is_file(stat.st_mode).then_some((fd, stat)))
+        Ok(meta::is_file(stat.st_mode).then_some((fd, stat)))
     });
     match opened {
         Ok(Some(opened)) => Ok(opened),
@@ -50,7 +51,7 @@ pub(super) fn open_exactly(dirs: &Dirs, path: &[u8], length: u64) -> Result<Owne
     let (fd, stat) = open_file(dirs, path)?;
     match stat.st_size.unsigned_abs() {
         found if found == length => Ok(fd),
-        found => Err(crate::tree::other_length(dirs.shown(path), found, length)),
+        found => Err(tree::other_length(dirs.shown(path), found, length)),
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, shown: String) -> BoxStream
             }
             let start = range.start;
             let named = shown.clone();
-            let block = super::blocking(move || read_block(&fd, start, length).map_err(|e| Error::from_io(named, &e.into()))).await?;
+            let block = blocking(move || read_block(&fd, start, length).map_err(|e| Error::from_io(named, &e.into()))).await?;
             let got = block.len() as u64;
             if got < length {
                 return Err(Error::new(ErrorKind::Other, shown, SHORTER));

@@ -13,21 +13,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::dirs::{self, Dirs, Make};
 use super::{meta, read};
-use crate::{Error, ErrorKind, FileMeta, Reach, Result, Staged, Unset};
+use crate::contract::error::{Error, ErrorKind, Reach, Result};
+use crate::contract::tree::{FileMeta, Staged, Unset};
 
 /// Directories that the staging area consists of, in turn: making files in one directory is
 /// serialized by the kernel, and ext4 puts all of them into one group of inodes, which is slow to
 /// search once many were deleted there. Measured: twice as fast as a single directory.
 const SHARDS: u64 = 16;
-/// A file in the staging area that only takes up room, so that there is some for offsite's own small objects on a
-/// disk that others have filled: without it not even a prune could begin.
-const RESERVE: &[u8] = b"reserve";
-const RESERVE_BYTES: usize = 64 << 10;
 /// Holes are made of aligned blocks of this many zero bytes.
 const HOLE: usize = 4096;
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -122,13 +119,6 @@ impl Area {
         })
     }
 
-    /// Empties the staging area of what an area puts there, whichever run's it was. All else stays: the lock
-    /// file, for which somebody may be waiting, and what is nobody's that this program knows.
-    pub fn clear(&self) -> Result<()> {
-        self.dirs.root()?;
-        self.shards().try_for_each(|shard| self.clear_dir(&shard))
-    }
-
     /// Takes the staging area away, as far as nothing lies in it: its folders, then itself. Every step goes
     /// through the directory that is open, and what is no directory any more (somebody put a symlink in its
     /// place) is left alone.
@@ -148,59 +138,9 @@ impl Area {
         Ok(())
     }
 
-    fn shards(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+    pub fn shards(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         (0..SHARDS).map(|shard| [&self.staging, format!("/{shard:x}").as_bytes()].concat())
     }
-
-    fn reserve_name(&self) -> Vec<u8> {
-        [&self.staging, &b"/"[..], RESERVE].concat()
-    }
-
-    /// Keeps some room back, if it can be had. A file system that packs zeros away gets none.
-    pub fn keep_reserve(self: &Arc<Self>) {
-        let name = self.reserve_name();
-        if matches!(read::stat(&self.dirs, &name), Ok(Some(_))) {
-            return;
-        }
-        let noise: Vec<u8> = (0..RESERVE_BYTES as u64 / 8).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
-        if let Ok((temp, fd)) = self.create()
-            && write_all(&fd, 0, &noise).is_ok()
-            && rustix::fs::fsync(&fd).is_ok()
-            && super::publish::rename(self, &temp.path, &name).is_ok()
-        {
-            temp.release();
-        }
-    }
-
-    /// Gives that room up; answers whether there was any.
-    pub fn free_reserve(&self) -> bool {
-        let name = self.reserve_name();
-        matches!(read::stat(&self.dirs, &name), Ok(Some(_))) && self.discard(&name).is_ok()
-    }
-
-    fn clear_dir(&self, path: &[u8]) -> Result<()> {
-        let dir = match self.dirs.readable(path) {
-            Err(e) if e.kind == ErrorKind::NotFound => return Ok(()),
-            dir => dir?,
-        };
-        let fail = |errno| self.dirs.error(path, errno);
-        for name in super::walk::names(&dir).map_err(fail)? {
-            if !is_temp(&name) {
-                continue;
-            }
-            match rustix::fs::unlinkat(&dir, &name[..], AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
-                Err(errno) => return Err(fail(errno)),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a name in the staging area is one that [`Area::temp_name`] makes.
-fn is_temp(name: &[u8]) -> bool {
-    let hex = |part: &[u8]| !part.is_empty() && part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    name.iter().position(|b| *b == b'-').is_some_and(|at| at == 16 && hex(&name[..at]) && hex(&name[at + 1..]))
 }
 
 /// A temporary file that is removed when this is dropped, unless it was handed on.
@@ -266,7 +206,7 @@ pub(super) fn write_at(fd: &OwnedFd, offset: u64, data: &[u8], sparse: bool) -> 
     write_all(fd, offset + from as u64, &data[from..])
 }
 
-fn write_all(fd: &OwnedFd, mut offset: u64, mut data: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn write_all(fd: &OwnedFd, mut offset: u64, mut data: &[u8]) -> rustix::io::Result<()> {
     while !data.is_empty() {
         match retry_on_intr(|| rustix::io::pwrite(fd, data, offset))? {
             0 => return Err(Errno::IO),
@@ -324,9 +264,4 @@ fn retry_on_intr_copy(
     length: usize,
 ) -> rustix::io::Result<usize> {
     retry_on_intr(|| rustix::fs::copy_file_range(from, off_in.as_deref_mut(), to, off_out.as_deref_mut(), length))
-}
-
-/// Whether a raw mode is that of a regular file.
-pub(super) fn is_file(mode: u32) -> bool {
-    FileType::from_raw_mode(mode) == FileType::RegularFile
 }

@@ -23,10 +23,12 @@ use rustix::fs::Stat;
 
 use super::put::{self, Mode};
 use super::staging::Area;
+use super::threads::blocking;
 use super::walk::{self, Found, Order};
-use super::{blocking, publish, read};
-use crate::meter::{Class, Meter};
-use crate::{Error, ErrorKind, FileMeta, Result};
+use super::{publish, read};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::meter::{Class, Meter};
+use crate::contract::tree::FileMeta;
 
 type StoreResult<T> = object_store::Result<T>;
 

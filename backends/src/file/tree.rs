@@ -14,9 +14,12 @@ use futures::stream::BoxStream;
 use tokio::task::JoinHandle;
 
 use super::staging::{Area, Temp};
-use super::{blocking, publish, read, staging};
-use crate::tree::{FileStat, StageBlocks};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree, Unset};
+use super::threads::blocking;
+use super::{publish, read, staging};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::fence;
+use crate::contract::trace;
+use crate::contract::tree::{FileMeta, FileStat, Publish, STAGING, StageBlocks, Staged, Tree, Unset};
 
 /// A directory tree of this machine. Cheap to clone; clones share one set of open directories.
 #[derive(Clone)]
@@ -44,7 +47,7 @@ impl LocalTree {
         path: &[u8],
         op: impl FnOnce(&Arc<Area>, &[u8]) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        crate::trace::call(verb, || self.area.dirs.shown(path));
+        trace::call(verb, || self.area.dirs.shown(path));
         let (area, path) = (self.area.clone(), path.to_vec());
         blocking(move || op(&area, &path)).await
     }
@@ -82,8 +85,8 @@ impl Tree for LocalTree {
     }
 
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
-        items.iter().for_each(|item| crate::trace::call("publish", || self.area.dirs.shown(&item.path)));
-        let (area, count, fence) = (self.area.clone(), items.len(), crate::fence::current());
+        items.iter().for_each(|item| trace::call("publish", || self.area.dirs.shown(&item.path)));
+        let (area, count, fence) = (self.area.clone(), items.len(), fence::current());
         match blocking(move || Ok(publish::publish(&area, items, durable, fence.as_ref()))).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
@@ -127,7 +130,7 @@ impl Tree for LocalTree {
 
     async fn sync(&self) -> Result<()> {
         self.run("sync", b"", |area, _| {
-            if area.staging() == super::STAGING {
+            if area.staging() == STAGING {
                 area.keep_reserve();
             }
             area.dirs.sync_file_system()

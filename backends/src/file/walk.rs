@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use super::staging::Area;
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 /// Files handed over at once.
 const BATCH: usize = 512;

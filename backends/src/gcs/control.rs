@@ -26,10 +26,12 @@ use super::error::{from_rpc, speaks_no_grpc};
 use super::settings::Settings;
 use super::tag::{Tag, quoted};
 use super::tokens::Tokens;
-use crate::meter::Class;
-use crate::trace::Call;
-use crate::wire::Probe;
-use crate::{Error, ErrorKind, Held, Location, Refused, Result};
+use crate::contract::error::{self, Error, ErrorKind, Result};
+use crate::contract::held::{Held, Refused};
+use crate::contract::location::Location;
+use crate::contract::meter::Class;
+use crate::contract::trace::Call;
+use crate::wire::probe::Probe;
 
 /// How long nobody asks again what could not be found out: the many puts in flight would wait one after
 /// the other.
@@ -72,7 +74,7 @@ impl Control {
                 if let Some(endpoint) = &self.settings.control {
                     builder = builder.with_endpoint(endpoint);
                 }
-                builder.build().await.map_err(|error| Error::new(ErrorKind::Other, &self.location, crate::error::chain(&error)))
+                builder.build().await.map_err(|error| Error::new(ErrorKind::Other, &self.location, error::chain(&error)))
             })
             .await
     }

@@ -1,28 +1,35 @@
 //! What Google says when it refuses, turned into kinds and into advice.
 //!
 //! Owns the table of gRPC codes, and the advice for refusals of the XML API, which come in S3's form
-//! (`crate::s3::Refusal` reads them). Invariant: what the server said is passed on, never replaced by a guess.
+//! (`crate::wire::refusal` reads them). Invariant: what the server said is passed on, never replaced by a guess.
 
 use google_cloud_gax::error::Error as RpcError;
 use google_cloud_gax::error::rpc::Code;
 
-use crate::error::{chain, kind_of_text};
-use crate::{Error, ErrorKind, Location, Reach};
+use crate::contract::error::{Error, ErrorKind, Reach, chain};
+use crate::contract::location::Location;
+use crate::wire::refusal::{self, Refusal, kind_of_text};
 
 const ALLOW: &str = "the credentials do not allow this: look at the roles of the account on the bucket";
 const WHO: &str = "the server does not take these credentials: run `gcloud auth application-default login`, or look at \
                    GOOGLE_APPLICATION_CREDENTIALS and the credentials setting";
 const BUCKET: &str = "no such bucket: create it first, or check the name and endpoint";
 
+/// From an error of the data plane about the object at `key`.
+pub(super) fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Error {
+    refusal::from_store(location, key, error, advice)
+}
+
 /// What to do about a refusal of the XML API, by its code, else its status.
-pub(crate) fn advice(code: Option<&str>, status: Option<u16>) -> Option<&'static str> {
-    match (code, status) {
-        (Some("NoSuchBucket"), _) => Some(BUCKET),
-        (Some("UserProjectMissing"), _) => Some("the bucket lets the reader pay, which offsite cannot: it needs one that does not"),
-        (Some("AuthenticationRequired" | "InvalidSecurity" | "ExpiredToken"), _) | (_, Some(401)) => Some(WHO),
-        (Some("AccessDenied"), _) | (None, Some(403)) => Some(ALLOW),
-        _ => None,
-    }
+fn advice(refusal: &Refusal) -> Option<String> {
+    let advice = match (refusal.code.as_deref(), refusal.status) {
+        (Some("NoSuchBucket"), _) => BUCKET,
+        (Some("UserProjectMissing"), _) => "the bucket lets the reader pay, which offsite cannot: it needs one that does not",
+        (Some("AuthenticationRequired" | "InvalidSecurity" | "ExpiredToken"), _) | (_, Some(401)) => WHO,
+        (Some("AccessDenied"), _) | (None, Some(403)) => ALLOW,
+        _ => return None,
+    };
+    Some(advice.to_owned())
 }
 
 /// From an error of the gRPC client about the object at `key`, or the bucket where it is empty.
@@ -115,7 +122,7 @@ mod tests {
         let text = "Error performing PUT https://storage.googleapis.com/acme/p/k in 1s - Server returned non-2xx status code: \
                     401 Unauthorized: <Error><Code>AuthenticationRequired</Code><Message>Authentication required.</Message></Error>";
         let error = object_store::Error::Generic { store: "GCS", source: text.into() };
-        let error = Error::from_store(&Location::parse("gs://acme/p").unwrap(), "k", &error);
+        let error = from_store(&Location::parse("gs://acme/p").unwrap(), "k", &error);
         assert_eq!(error.kind, ErrorKind::Denied);
         assert!(error.message.contains("gcloud") && !error.message.contains("AWS"), "{error}");
     }

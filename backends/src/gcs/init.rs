@@ -11,9 +11,9 @@ use tokio::sync::Mutex;
 
 use super::control::Control;
 use super::lifecycle::{Judged, Rule};
-use crate::initialize::{Encryption, Initialize, Mode, Rights, Setting, settle};
-use crate::meter::Class;
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::initialize::{Encryption, Initialize, Mode, Rights, Setting, settle};
+use crate::contract::meter::Class;
 
 /// Looks before a change is given up because somebody else keeps changing the bucket.
 const LOOKS: usize = 10;

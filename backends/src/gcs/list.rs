@@ -14,9 +14,10 @@ use google_cloud_storage::model::Object;
 use super::control::{Control, md5_of};
 use super::tag::tag;
 use super::uploads::Uploads;
-use crate::meter::Class;
-use crate::turns::Turns;
-use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::listing::{Depth, Listed, Scope, State};
+use crate::contract::meter::Class;
+use crate::wire::turns::Turns;
 
 /// Most of one page; what the server gives at most.
 const PAGE: i32 = 1000;

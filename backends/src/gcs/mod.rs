@@ -30,17 +30,22 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult};
 
 use self::control::Control;
-pub(crate) use self::error::advice;
+pub(crate) use self::settings::KNOWN as SETTINGS;
 use self::settings::{Settings, Source};
 use self::store::GcsStore;
 use self::tokens::Tokens;
 use self::uploads::Uploads;
 use self::wire::Connector;
-use crate::initialize::{Mode, Setting};
-use crate::wire::{Probe, client_options, retries};
-use crate::{Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space};
-
-const TIB: u64 = 1 << 40;
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result, chain};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::wire::client::{client_options, retries};
+use crate::wire::probe::Probe;
 
 /// What is asked for when only the answer's `Date` matters; it lies in most prefixes.
 const CLOCK_KEY: &str = ".offsite/format.json";
@@ -72,7 +77,7 @@ impl GcsBackend {
         let tokens = Arc::new(Tokens::new(settings.source.clone()));
         let probe = Arc::new(Probe::default());
         let connector = || Connector { probe: probe.clone(), anonymous: settings.source == Source::Anonymous };
-        let bad = |error: object_store::Error| Error::new(ErrorKind::Invalid, &location, crate::error::chain(&error));
+        let bad = |error: object_store::Error| Error::new(ErrorKind::Invalid, &location, chain(&error));
         let plain = data_plane(&settings, &tokens, connector()).map_err(bad)?;
         let served = location.clone().served_by(&settings.endpoint);
         let control = Arc::new(Control::new(location.clone(), settings.clone(), prefix.clone(), tokens, probe.clone()));
@@ -108,21 +113,7 @@ impl Backend for GcsBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create_only: true,
-            compare_and_swap: true,
-            conditions_are_free: true,
-            server_copy: true,
-            any_name: false,
-            max_key: 1024,
-            min_part: 5 << 20,
-            max_parts: 10_000,
-            max_object: 5 * TIB,
-            transfers: 64,
-            versions: true,
-            checksum: Some("crc32c"),
-            control: true,
-        }
+        Capabilities { checksum: Some("crc32c"), ..Capabilities::BUCKET }
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
@@ -137,6 +128,10 @@ impl Backend for GcsBackend {
         &self.control.probe.meter
     }
 
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        error::from_store(&self.location, key, error)
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         if let Some(now) = self.meter().clock() {
             return Ok(now);
@@ -146,7 +141,7 @@ impl Backend for GcsBackend {
         let answer = self.store.head(&key).await;
         match (self.meter().clock(), answer) {
             (Some(now), _) => Ok(now),
-            (None, Err(error)) => Err(Error::from_store(&self.location, CLOCK_KEY, &error)),
+            (None, Err(error)) => Err(self.error(CLOCK_KEY, &error)),
             (None, Ok(_)) => {
                 Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown"))
             }

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 use url::{Host, Url};
 
-use crate::{Error, Location, Result};
+use crate::contract::error::{Error, Result};
+use crate::contract::location::Location;
 
-const KNOWN: [&str; 5] = ["endpoint", "control_endpoint", "credentials", "anonymous", "project"];
+/// What may stand in the query of a `gs://` URL.
+pub(crate) const KNOWN: &[&str] = &["endpoint", "control_endpoint", "credentials", "anonymous", "project"];
 
 const GOOGLE: &str = "https://storage.googleapis.com";
 
@@ -49,7 +51,7 @@ impl Settings {
     }
 
     fn from(location: &Location, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        location.only_settings(&KNOWN)?;
+        location.only_settings(KNOWN)?;
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let get = |name: &str| location.settings().get(name).cloned().filter(|value| !value.is_empty());
         let bucket = bucket_name(location)?;
@@ -196,7 +198,7 @@ mod tests {
             ("gs://a", "lower-case"),
         ] {
             let error = load(url, &[]).unwrap_err();
-            assert_eq!(error.kind, crate::ErrorKind::Invalid, "{error}");
+            assert_eq!(error.kind, crate::contract::error::ErrorKind::Invalid, "{error}");
             assert!(error.to_string().contains(word) && !error.to_string().contains("hush"), "{error}");
         }
         assert!(load("gs://acme?endpoint=http://127.0.0.1:1", &[]).is_ok(), "this machine");

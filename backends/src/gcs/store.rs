@@ -24,6 +24,8 @@ use object_store::{
 use super::control::Control;
 use super::tag::{Tag, quoted};
 
+use crate::contract::content;
+
 /// Deletes in flight; there is no request that deletes several.
 const DELETES: usize = 64;
 
@@ -91,7 +93,7 @@ fn by_generation(mode: PutMode) -> PutMode {
 #[async_trait]
 impl ObjectStore for GcsStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let history = matches!(opts.mode, PutMode::Overwrite) || crate::content::is_content(&opts);
+        let history = matches!(opts.mode, PutMode::Overwrite) || content::is_content(&opts);
         let opts = PutOptions { mode: by_generation(opts.mode), ..opts };
         let put = self.inner.put_opts(path, payload, opts).await?;
         self.answer(path, put, history).await

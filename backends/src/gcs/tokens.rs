@@ -19,8 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::settings::Source;
-use crate::error::chain;
-use crate::{Error, ErrorKind, Reach, Result};
+use crate::contract::error::{Error, ErrorKind, Reach, Result, chain};
 
 const WHERE: &str = "Google credentials";
 

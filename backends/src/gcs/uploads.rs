@@ -11,9 +11,10 @@ use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::control::Control;
+use super::error::from_store;
 use super::settings::Settings;
 use super::wire::Connector;
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{self, Error, ErrorKind, Result};
 
 /// Tries before a failure is final.
 const TRIES: u32 = 4;
@@ -42,7 +43,7 @@ pub(super) struct Upload {
 
 impl Uploads {
     pub(super) fn new(control: Arc<Control>, connector: &Connector) -> object_store::Result<Self> {
-        let client = connector.connect(&crate::wire::client_options(control.settings.is_https()))?;
+        let client = connector.connect(&crate::wire::client::client_options(control.settings.is_https()))?;
         Ok(Self { control, client })
     }
 
@@ -70,7 +71,7 @@ impl Uploads {
         let token = self.control.tokens.get().await?;
         let request = http::Request::get(url).header("authorization", format!("Bearer {}", token.bearer));
         let request = request.body(HttpRequestBody::empty()).map_err(|error| self.error(ErrorKind::Invalid, &error.to_string()))?;
-        let failed = |error| self.error(ErrorKind::Transient, &crate::error::chain(&error));
+        let failed = |error| self.error(ErrorKind::Transient, &error::chain(&error));
         let answer = self.client.execute(request).await.map_err(failed)?;
         let status = answer.status();
         let body = answer.into_body().bytes().await.map_err(failed)?;
@@ -81,7 +82,7 @@ impl Uploads {
                 // In the form in which `object_store` tells it, so that it is read and told like all others.
                 let text = format!("Error performing GET - Server returned non-2xx status code: {status}: {text}");
                 let error = object_store::Error::Generic { store: "GCS", source: text.into() };
-                Err(Error::from_store(&self.control.location, "", &error))
+                Err(from_store(&self.control.location, "", &error))
             }
         }
     }

@@ -16,9 +16,10 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, 
 use object_store::{ClientOptions, HeaderMap, HeaderValue};
 
 use super::tag::{Tag, retag};
-use crate::meter::Class;
-use crate::ranges::{self, Asked};
-use crate::wire::{Dialect, MeteredConnector, Probe};
+use crate::contract::meter::Class;
+use crate::wire::metered::{Dialect, MeteredConnector};
+use crate::wire::probe::Probe;
+use crate::wire::ranges::{self, Asked};
 
 const DIALECT: Dialect = Dialect { class, mend: |_: &mut HeaderMap| {} };
 

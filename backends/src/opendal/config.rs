@@ -14,71 +14,11 @@ use opendal::layers::RetryLayer;
 use opendal::{HttpTransporter, Operator};
 use url::{Host, Url};
 
+use super::services::{HostIs, PLAIN, Service, find, variable};
 use super::wire::Metered;
-use crate::wire::Probe;
-use crate::{Error, Location, Result};
-
-/// What the host of a service's URL is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HostIs {
-    /// The server.
-    Endpoint,
-    /// This setting.
-    Setting(&'static str),
-    /// The first directory of the path.
-    Directory,
-}
-
-/// What a service is called and takes, by OpenDAL's names.
-#[derive(Debug)]
-pub(super) struct Service {
-    scheme: &'static str,
-    host: HostIs,
-    /// Where it is if nobody says; `*` is the account. Empty: the service has one place, which OpenDAL knows.
-    endpoint: Option<&'static str>,
-    settings: &'static [&'static str],
-    secrets: &'static [&'static str],
-    /// Directories are made before what lies in them, and a name is a file's or a directory's.
-    pub is_tree: bool,
-}
-
-const AZURE: (&[&str], &[&str]) = (&["endpoint", "account_name"], &["account_key", "sas_token"]);
-const OAUTH: (&[&str], &[&str]) = (&["client_id"], &["access_token", "refresh_token", "client_secret"]);
-
-const fn service(
-    scheme: &'static str,
-    host: HostIs,
-    endpoint: Option<&'static str>,
-    (settings, secrets): (&'static [&'static str], &'static [&'static str]),
-    is_tree: bool,
-) -> Service {
-    Service { scheme, host, endpoint, settings, secrets, is_tree }
-}
-
-/// `azblob` and `webdav` are tried on servers by tests; of the others only that they can be made from a URL.
-const SERVICES: [Service; 13] = [
-    service("azblob", HostIs::Setting("container"), Some("https://*.blob.core.windows.net"), AZURE, false),
-    service("azdls", HostIs::Setting("filesystem"), Some("https://*.dfs.core.windows.net"), AZURE, true),
-    service("azfile", HostIs::Setting("share_name"), Some("https://*.file.core.windows.net"), AZURE, true),
-    service("cos", HostIs::Setting("bucket"), None, (&["endpoint"], &["secret_id", "secret_key", "security_token"]), false),
-    service("dropbox", HostIs::Directory, Some(""), OAUTH, true),
-    service("gdrive", HostIs::Directory, Some(""), OAUTH, true),
-    service("obs", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "secret_access_key"]), false),
-    service("onedrive", HostIs::Directory, Some(""), OAUTH, true),
-    service("oss", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "access_key_secret", "security_token"]), false),
-    service("pcloud", HostIs::Directory, Some("https://api.pcloud.com"), (&["endpoint", "username"], &["password"]), true),
-    service("swift", HostIs::Setting("container"), None, (&["endpoint"], &["token"]), false),
-    service("upyun", HostIs::Setting("bucket"), Some(""), (&["operator"], &["password"]), true),
-    service("webdav", HostIs::Endpoint, None, (&["endpoint", "username"], &["password", "token"]), true),
-];
-
-/// Their schemes, for messages.
-pub(crate) fn schemes() -> String {
-    SERVICES.iter().map(|service| format!("{}://", service.scheme)).collect::<Vec<_>>().join(", ")
-}
-
-/// Our own setting: credentials may go over a network in the clear.
-const PLAIN: &str = "plain_http";
+use crate::contract::error::{self, Error, Result};
+use crate::contract::location::Location;
+use crate::wire::probe::Probe;
 
 /// What a URL came to.
 pub(super) struct Made {
@@ -114,7 +54,7 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
     let build = |root: String| {
         let all = settings.clone().into_iter().chain([("root".to_owned(), root)]);
         let operator = Operator::via_iter(service.scheme, all).map_err(|e| Error::invalid(location, e.message()))?;
-        let transport = Metered::new(probe.clone(), https).map_err(|e| Error::invalid(location, crate::error::chain(&e)))?;
+        let transport = Metered::new(probe.clone(), https).map_err(|e| Error::invalid(location, error::chain(&e)))?;
         let retry = RetryLayer::new().with_max_times(7).with_min_delay(Duration::from_millis(100)).with_max_delay(Duration::from_secs(10));
         let context = operator.context().with_http_transport(HttpTransporter::new(transport));
         Ok(operator.with_context(context).layer(retry.with_jitter()))
@@ -204,20 +144,6 @@ fn check_endpoint(location: &Location, known: &[&str], endpoint: Option<&str>, p
     }
 }
 
-fn variable(scheme: &str, name: &str) -> String {
-    format!("OFFSITE_{}_{}", scheme.to_uppercase(), name.to_uppercase())
-}
-
-/// Whether a scheme is one of OpenDAL's.
-pub(crate) fn speaks(scheme: &str) -> bool {
-    find(scheme).is_some()
-}
-
-fn find(scheme: &str) -> Option<&'static Service> {
-    const FOUND: &[Service] = &SERVICES;
-    FOUND.iter().find(|service| service.scheme == scheme)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +205,7 @@ mod tests {
             opendal::init_default_registry();
             Operator::via_iter(service.scheme, all).unwrap_or_else(|e| panic!("{url}: {e}"));
         }
-        assert_eq!(urls.len() + 2, SERVICES.len());
+        assert_eq!(urls.len() + 2, crate::opendal::services::SERVICES.len());
     }
 
     #[test]

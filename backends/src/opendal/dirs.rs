@@ -12,7 +12,8 @@ use opendal::{ErrorKind as Kind, Operator};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::error;
-use crate::{Error, ErrorKind, Location};
+use crate::contract::error::{Error, ErrorKind};
+use crate::contract::location::Location;
 
 /// So many directories are remembered; after that all are asked for again.
 const REMEMBERED: usize = 50_000;

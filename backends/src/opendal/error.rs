@@ -5,8 +5,10 @@
 
 use object_store::Error as StoreError;
 
-use crate::watch::Halt;
-use crate::{Error, ErrorKind, Location, Reach};
+use crate::contract::error::{Error, ErrorKind, Reach, chain};
+use crate::contract::location::Location;
+use crate::wire::refusal::kind_of_text;
+use crate::wire::watch::Halt;
 
 /// An error about one key of a place (about the place itself where the key is empty).
 pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Error {
@@ -26,7 +28,7 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
         K::ConfigInvalid => ErrorKind::Invalid,
         K::RateLimited => ErrorKind::Transient,
         _ if error.is_temporary() => ErrorKind::Transient,
-        _ => crate::error::kind_of_text(&text),
+        _ => kind_of_text(&text),
     };
     let advice = match (kind, location.scheme()) {
         (ErrorKind::Denied, "azblob") => "; check OFFSITE_AZBLOB_ACCOUNT_KEY or OFFSITE_AZBLOB_SAS_TOKEN, and what it may do",
@@ -62,7 +64,7 @@ pub(super) fn unsupported(what: &str) -> StoreError {
 fn text_of(error: &opendal::Error) -> String {
     let said = short(error.message());
     match std::error::Error::source(error) {
-        Some(source) => format!("{said}: {}", crate::error::chain(source)),
+        Some(source) => format!("{said}: {}", chain(source)),
         None => said,
     }
 }

@@ -10,7 +10,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use opendal::{ErrorKind, Metadata, Operator};
 
-use crate::{Listed, State};
+use crate::contract::listing::{Listed, State};
 
 /// Where records are written before they get their names, on services with real directories; no objects.
 pub(super) const STAGING: &str = ".offsite/tmp/";

@@ -20,8 +20,8 @@ use opendal::{Buffer, Writer};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::error::refused;
-use super::store::OpendalStore;
-use crate::{Error, ErrorKind};
+use super::rooted::OpendalStore;
+use crate::contract::error::{Error, ErrorKind};
 
 type StoreResult<T> = object_store::Result<T>;
 

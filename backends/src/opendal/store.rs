@@ -1,205 +1,28 @@
 //! A service of OpenDAL's as an [`ObjectStore`].
 //!
-//! Owns the translation of calls and keys. Keys go to the service as they are; those that OpenDAL or a
-//! service would change on the way (white space at the ends of a part, a dot at its end, a backslash) are
-//! refused, so that they are kept as odd names. Invariant: only files are objects; a directory of
+//! Owns the translation of calls; `rooted.rs` carries them out. Invariant: only files are objects; a directory of
 //! WebDAV's is never listed, nor deleted as one.
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
-use opendal::{Buffer, Metadata, Operator};
 
-use super::dirs::{Dirs, delete_file};
-use super::error::{refused, store_error, unsupported};
-use super::list::{Found, STAGING, object_meta, tag_of, walk};
+use super::dirs::delete_file;
+use super::error::{refused, unsupported};
+use super::list::{Found, object_meta, walk};
 use super::parts::{Going, Upload};
-use crate::trace::Call;
-use crate::watch::{Bound, Watch, Watched};
-use crate::{Error, ErrorKind, Location};
+use super::rooted::OpendalStore;
+use crate::contract::error::{Error, ErrorKind};
 
 type StoreResult<T> = object_store::Result<T>;
 
 /// Deletes under way at once.
 const DELETES: usize = 16;
-
-/// Longest part of a key where parts are names of directories and files.
-const LONGEST_NAME: usize = 250;
-
-/// Most parts that a key of Azure's may have.
-const MOST_PARTS: usize = 254;
-
-/// Whether a key is of what its caller reads as a whole or not at all, rather than of a content.
-fn is_record(key: &str) -> bool {
-    let own = key.strip_prefix(".offsite/");
-    own.is_some_and(|rest| !["kept/", "odd/", "probe/"].iter().any(|contents| rest.starts_with(contents)))
-}
-
-/// A number nobody else comes by; not for keys of ciphers.
-fn random() -> u64 {
-    use std::hash::BuildHasher;
-    std::hash::RandomState::new().hash_one((std::process::id(), std::time::Instant::now()))
-}
-
-/// The data plane of a service.
-#[derive(Clone)]
-pub(super) struct OpendalStore {
-    pub operator: Operator,
-    pub location: Location,
-    /// Where the service has real directories.
-    pub dirs: Option<Arc<Dirs>>,
-    /// The server copies by itself; else a copy goes through this machine.
-    pub copies: bool,
-}
-
-impl OpendalStore {
-    pub fn new(operator: Operator, location: Location, is_tree: bool, copies: bool) -> Self {
-        Self { operator, location, dirs: is_tree.then(Arc::default), copies }
-    }
-
-    /// An error about one key, as the data plane gives it.
-    pub fn error(&self, key: &str, e: opendal::Error) -> object_store::Error {
-        store_error(&self.location, key, e)
-    }
-
-    /// The key, if the service will take it unchanged.
-    pub fn key<'a>(&self, path: &'a Path) -> StoreResult<&'a str> {
-        let key = path.as_ref();
-        let is_bad = |part: &str| part.trim() != part || part.ends_with('.') || self.dirs.is_some() && part.len() > LONGEST_NAME;
-        match key.split('/').any(is_bad) || key.contains('\\') || key.split('/').count() > MOST_PARTS {
-            false => Ok(key),
-            true => Err(refused(&self.location, key, ErrorKind::Invalid, "this kind of store would change this name")),
-        }
-    }
-
-    /// Writes a whole content; `how` adds the condition.
-    pub async fn write(&self, key: &str, body: Buffer, how: opendal::options::WriteOptions) -> StoreResult<Metadata> {
-        let Some(dirs) = &self.dirs else {
-            return self.operator.write_options(key, body, how).await.map_err(|e| self.error(key, e));
-        };
-        let write = async || {
-            dirs.make(&self.operator, key).await?;
-            match is_record(key) && self.operator.info().capability().rename {
-                true => self.beside(dirs, key, body.clone()).await,
-                false => self.operator.write_options(key, body.clone(), how.clone()).await,
-            }
-        };
-        let first = match write().await {
-            Ok(written) => return Ok(written),
-            Err(e) => super::error::error(&self.location, key, e),
-        };
-        if first.concerns_place() || first.kind == ErrorKind::Denied {
-            return Err(first.into_store());
-        }
-        if dirs.mend(&self.operator, key).await
-            && let Ok(written) = write().await
-        {
-            return Ok(written);
-        }
-        let found = dirs.in_the_way(&self.operator, &self.location, key).await;
-        Err(found.unwrap_or(first).into_store())
-    }
-
-    /// Writes under another name first: some servers write in place, and half a record would be read as damage.
-    async fn beside(&self, dirs: &Dirs, key: &str, body: Buffer) -> opendal::Result<Metadata> {
-        let temp = format!("{STAGING}{:016x}", random());
-        dirs.make(&self.operator, &temp).await?;
-        self.operator.write(&temp, body).await?;
-        if let Err(e) = self.operator.rename(&temp, key).await {
-            let _ = self.operator.delete(&temp).await;
-            return Err(e);
-        }
-        self.operator.stat(key).await
-    }
-
-    /// A copy through this machine, in pieces.
-    async fn copy_through(&self, from: &str, to: &str) -> opendal::Result<()> {
-        let mut body = self.operator.reader(from).await?.into_stream(..).await?;
-        let mut writer = self.operator.writer_with(to).chunk(8 << 20).await?;
-        while let Some(piece) = body.try_next().await? {
-            writer.write(piece).await?;
-        }
-        writer.close().await.map(drop)
-    }
-
-    /// What was written, with its tag; a service that does not say it is asked.
-    pub async fn put_result(&self, key: &str, written: Metadata) -> StoreResult<PutResult> {
-        let e_tag = match tag_of(&written) {
-            None => tag_of(&self.operator.stat(key).await.map_err(|e| self.error(key, e))?),
-            tag => tag,
-        };
-        Ok(PutResult { e_tag, version: None, extensions: Default::default() })
-    }
-
-    /// What is at a key; a directory is nothing.
-    async fn look(&self, key: &str) -> StoreResult<Metadata> {
-        match self.operator.stat(key).await {
-            Ok(meta) if meta.is_dir() => Err(refused(&self.location, key, ErrorKind::NotFound, "there is a directory, not a file")),
-            Ok(meta) => Ok(meta),
-            Err(e) => Err(self.error(key, e)),
-        }
-    }
-
-    /// A whole content needs no look first: the answer says how long it is and which it is.
-    async fn whole(&self, location: &Path) -> StoreResult<(ObjectMeta, BoxStream<'static, StoreResult<Bytes>>)> {
-        let key = self.key(location)?;
-        let failed = |e| self.error(key, e);
-        let reader = self.operator.reader(key).await.map_err(failed)?;
-        let mut body = reader.into_bytes_stream(..).await.map_err(failed)?;
-        let meta = match body.metadata().await {
-            Ok(meta) if meta.last_modified().is_some() => meta,
-            Ok(_) => self.look(key).await?,
-            Err(e) if e.kind() == opendal::ErrorKind::Unsupported => self.look(key).await?,
-            Err(e) => return Err(failed(e)),
-        };
-        let meta = object_meta(location.clone(), &meta);
-        let body = self.streamed(key, body, meta.size);
-        Ok((meta, body))
-    }
-
-    async fn part(
-        &self,
-        location: &Path,
-        range: &GetRange,
-    ) -> StoreResult<(ObjectMeta, Range<u64>, BoxStream<'static, StoreResult<Bytes>>)> {
-        let key = self.key(location)?;
-        let seen = self.look(key).await?;
-        let meta = object_meta(location.clone(), &seen);
-        let wanted = range.as_range(meta.size).map_err(|why| refused(&self.location, key, ErrorKind::Invalid, why))?;
-        let reader = self.operator.reader_with(key);
-        // What is read is what was looked at.
-        let same = seen.etag().filter(|tag| tag.starts_with('"'));
-        let reader = match same.filter(|_| self.operator.info().capability().read_with_if_match) {
-            Some(tag) => reader.if_match(tag),
-            None => reader,
-        };
-        let reader = reader.await.map_err(|e| self.error(key, e))?;
-        let body = reader.into_bytes_stream(wanted.clone()).await.map_err(|e| self.error(key, e))?;
-        let body = self.streamed(key, body, wanted.end - wanted.start);
-        Ok((meta, wanted, body))
-    }
-
-    /// What comes of `length` bytes, and no more than that.
-    fn streamed(&self, key: &str, body: opendal::FuturesBytesStream, length: u64) -> BoxStream<'static, StoreResult<Bytes>> {
-        let (location, key) = (self.location.clone(), key.to_owned());
-        let cut = move |e: std::io::Error| match e.downcast::<opendal::Error>() {
-            Ok(e) => store_error(&location, &key, e),
-            Err(e) => refused(&location, &key, ErrorKind::Transient, crate::error::chain(&e)),
-        };
-        let watch = Watch::new(Bound::Cut(length), None, Call::untold());
-        Watched::new(body.map_err(cut).boxed(), watch).boxed()
-    }
-}
 
 #[async_trait]
 impl ObjectStore for OpendalStore {
@@ -301,17 +124,5 @@ impl ObjectStore for OpendalStore {
         }
         // Directories above `to` are made by the service's own copy.
         self.operator.copy(from, to).await.map(drop).map_err(|e| self.error(from, e))
-    }
-}
-
-impl fmt::Debug for OpendalStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OpendalStore({})", self.location)
-    }
-}
-
-impl fmt::Display for OpendalStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.location)
     }
 }

@@ -13,10 +13,12 @@ use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::time::timeout;
 
-use crate::meter::Class;
-use crate::trace::shown;
-use crate::watch::{Bound, Halt, Piece, Watch, Watched};
-use crate::wire::{Probe, SILENCE, SLOWEST, client, elsewhere};
+use crate::contract::fence;
+use crate::contract::meter::Class;
+use crate::contract::trace::shown;
+use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
+use crate::wire::probe::Probe;
+use crate::wire::watch::{Bound, Halt, Piece, Watch, Watched};
 
 type Pieces = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
 
@@ -36,7 +38,7 @@ impl Metered {
 
 impl HttpTransport for Metered {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        crate::fence::check("this machine").map_err(|late| Error::new(ErrorKind::Unexpected, late.message.clone()).set_source(late))?;
+        fence::check("this machine").map_err(|late| Error::new(ErrorKind::Unexpected, late.message.clone()).set_source(late))?;
         let class = class_of(&request);
         let length = request.body().len() as u64;
         self.probe.note_page(request.method(), request.uri()).map_err(|why| Error::new(ErrorKind::Unexpected, why))?;

@@ -16,9 +16,10 @@ use object_store::{ClientOptions, HeaderMap};
 use reqwest::tls::Certificate;
 
 use super::wire::DIALECT;
-use crate::lacks::{Lack, Lacks};
-use crate::ranges::{self, Asked};
-use crate::wire::{MeteredConnector, Probe};
+use crate::contract::lacks::{Lack, Lacks};
+use crate::wire::metered::MeteredConnector;
+use crate::wire::probe::Probe;
+use crate::wire::ranges::{self, Asked};
 
 /// Longest wait that a server is granted before the next try.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -8,7 +8,8 @@ use object_store::path::Path;
 
 use super::control::Control;
 use super::error::from_sdk;
-use crate::{Error, ErrorKind, Restore, Restoring, Result, Tier};
+use crate::contract::archive::{Restore, Restoring, Tier};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 impl Control {
     /// See [`crate::Backend::restore`].

@@ -24,8 +24,9 @@ use super::credentials::Chain;
 use super::error::from_sdk;
 use super::requests::{Again, Counter, Md5, Payer};
 use super::settings::Settings;
-use crate::wire::Probe;
-use crate::{Location, Result};
+use crate::contract::error::Result;
+use crate::contract::location::Location;
+use crate::wire::probe::Probe;
 
 /// What stands for itself in `x-amz-copy-source`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');

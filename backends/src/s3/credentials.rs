@@ -16,8 +16,7 @@ use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
-use crate::error::chain;
-use crate::{Error, ErrorKind};
+use crate::contract::error::{Error, ErrorKind, chain};
 
 /// How long before its end a credential is replaced, unless its whole life is short.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);

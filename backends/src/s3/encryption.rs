@@ -10,9 +10,9 @@ use aws_sdk_s3::types::{ServerSideEncryption, ServerSideEncryptionByDefault, Ser
 
 use super::control::Control;
 use super::error::from_sdk;
-use super::init::shows;
-use crate::initialize::{Encryption, Mode, Rights, Setting, settle};
-use crate::{Error, ErrorKind, Result};
+use super::shown::shows;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::initialize::{Encryption, Mode, Rights, Setting, settle};
 
 /// The default as it was found: how, and with which key where one is named.
 struct Found(Option<(ServerSideEncryption, Option<String>)>);

@@ -6,7 +6,6 @@
 //! again or moved.
 
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{
@@ -16,13 +15,12 @@ use aws_sdk_s3::types::{
 
 use super::control::Control;
 use super::encryption;
-use super::error::{from_sdk, tag};
+use super::error::from_sdk;
 use super::lifecycle;
-use crate::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, counted, on_off, settle};
-use crate::{Error, ErrorKind, Result};
-
-/// A setting of a bucket shows a moment after it was taken: so long it is looked at again.
-const SHOWS_WITHIN: [Duration; 4] = [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(900), Duration::from_millis(1800)];
+use super::shown::shows;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, counted, on_off, settle};
+use crate::wire::refusal::tag;
 
 /// Settles everything that is wished, in the order of [`Initialize::wished`], after the bucket itself.
 pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode) -> Vec<Setting> {
@@ -63,25 +61,6 @@ fn without_bucket(name: &'static str, wanted: String, mode: Mode) -> Setting {
         Mode::Make => Did::Failed("there is no bucket to set this on".into()),
     };
     Setting { name, was: "no bucket".into(), wanted, did }
-}
-
-/// Fails unless a look says what was just set.
-pub(super) async fn shows<T: Display, F: Future<Output = Result<T>>>(
-    control: &Control,
-    look: impl Fn() -> F,
-    same: impl Fn(&T) -> bool,
-) -> Result<()> {
-    let mut said = String::new();
-    for wait in SHOWS_WITHIN {
-        tokio::time::sleep(wait).await;
-        let found = look().await?;
-        if same(&found) {
-            return Ok(());
-        }
-        said = found.to_string();
-    }
-    let text = format!("the server took it and does not keep it: it still says `{said}`; look again later with --check");
-    Err(Error::new(ErrorKind::Unsupported, &control.location, text))
 }
 
 // --- the bucket itself ---

@@ -16,9 +16,10 @@ use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, TransitionDefaultMinimu
 
 use super::control::Control;
 use super::error::from_sdk;
-use super::init::shows;
-use crate::initialize::{Did, Mode, Rights, Setting, after, settle};
-use crate::{Error, ErrorKind, Result};
+use super::shown::shows;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::initialize::{Did, Mode, Rights, Setting, after, settle};
+use crate::contract::location::Location;
 
 /// Which of the two rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +189,7 @@ impl Rules {
     }
 
     /// The document in which the rule of that ID is the given one and all others are as they were.
-    fn with(self, id: &str, rule: &str, location: &crate::Location) -> Result<Document> {
+    fn with(self, id: &str, rule: &str, location: &Location) -> Result<Document> {
         if !self.is_whole {
             let text = "the server's lifecycle rules are in a form that offsite cannot keep as they are: add this rule by hand";
             return Err(Error::new(ErrorKind::Unsupported, location, text));
@@ -295,8 +296,8 @@ mod tests {
         Rules::cut(text, &ids)
     }
 
-    fn location() -> crate::Location {
-        crate::Location::parse("s3://acme/site").unwrap()
+    fn location() -> crate::contract::location::Location {
+        crate::contract::location::Location::parse("s3://acme/site").unwrap()
     }
 
     #[test]

@@ -16,9 +16,10 @@ use percent_encoding::percent_decode_str;
 use super::control::Control;
 use super::error::from_sdk;
 use super::planes::Planes;
-use crate::turns::Turns;
-use crate::usage::NO_UPLOADS;
-use crate::{Depth, Error, ErrorKind, Listed, Result, Scope, State};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::listing::{Depth, Listed, Scope, State};
+use crate::contract::usage::NO_UPLOADS;
+use crate::wire::turns::Turns;
 
 /// Which listing, and where it stands.
 #[derive(Clone, Hash)]

@@ -17,6 +17,7 @@ mod list;
 mod planes;
 mod requests;
 mod settings;
+mod shown;
 mod store;
 mod through;
 mod versions;
@@ -33,17 +34,21 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutResult};
 
 use self::control::{Control, CopyLimits};
-pub(crate) use self::error::Refusal;
 use self::planes::Planes;
+pub(crate) use self::settings::KNOWN as SETTINGS;
 use self::settings::Settings;
 use self::store::Store;
-use crate::initialize::{Mode, Setting};
-use crate::lacks::Lack;
-use crate::wire::Probe;
-use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
-    Space,
-};
+use crate::contract::archive::{Restore, Restoring};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::lacks::Lack;
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::wire::probe::Probe;
 
 const GIB: u64 = 1 << 30;
 
@@ -109,21 +114,7 @@ impl Backend for S3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create_only: true,
-            compare_and_swap: true,
-            conditions_are_free: true,
-            server_copy: true,
-            any_name: false,
-            max_key: 1024,
-            min_part: 5 << 20,
-            max_parts: 10_000,
-            max_object: 5 * 1024 * GIB,
-            transfers: 64,
-            versions: true,
-            checksum: Some("sha256 or crc64nvme"),
-            control: true,
-        }
+        Capabilities { checksum: Some("sha256 or crc64nvme"), ..Capabilities::BUCKET }
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
@@ -138,6 +129,10 @@ impl Backend for S3Backend {
         &self.planes.probe.meter
     }
 
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        error::from_store(&self.location, key, error)
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         if let Some(now) = self.meter().clock() {
             return Ok(now);
@@ -146,7 +141,7 @@ impl Backend for S3Backend {
         let answer = Store(self.planes.clone()).head(&parse_key(&self.location, CLOCK_KEY)?).await;
         match (self.meter().clock(), answer) {
             (Some(now), _) => Ok(now),
-            (None, Err(error)) => Err(Error::from_store(&self.location, CLOCK_KEY, &error)),
+            (None, Err(error)) => Err(self.error(CLOCK_KEY, &error)),
             (None, Ok(_)) => {
                 Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown"))
             }

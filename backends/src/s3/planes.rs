@@ -16,10 +16,11 @@ use super::answers::{Connector, Learned};
 use super::control::Control;
 use super::credentials::Chain;
 use super::settings::Settings;
-use crate::error::chain;
-use crate::lacks::Lack;
-use crate::wire::{Probe, client_options, retries};
-use crate::{Error, ErrorKind, Location, Result};
+use crate::contract::error::{Error, ErrorKind, Result, chain};
+use crate::contract::lacks::Lack;
+use crate::contract::location::Location;
+use crate::wire::client::{client_options, retries};
+use crate::wire::probe::Probe;
 
 /// Moves to another region in the life of a backend. One is usual; two servers that name each other are not.
 const MOVES: u8 = 3;

@@ -24,9 +24,10 @@ use md5::{Digest, Md5 as Hasher};
 
 use super::answers::{Learned, wait_asked};
 use super::wire::classify;
-use crate::trace::{Call, shown};
-use crate::watch::{Bound, Watch, Watched};
-use crate::wire::Probe;
+use crate::contract::fence;
+use crate::contract::trace::{Call, shown};
+use crate::wire::probe::Probe;
+use crate::wire::watch::{Bound, Watch, Watched};
 
 /// Counts what the SDK sends, each try by itself, reads the server's clock and the bucket's region, and bounds what
 /// is read.
@@ -55,7 +56,7 @@ impl Intercept for Counter {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        crate::fence::check("this machine")?;
+        fence::check("this machine")?;
         let request = context.request();
         let query = request.uri().split_once('?').map(|(_, query)| query);
         let copies = request.headers().get("x-amz-copy-source").is_some();

@@ -21,9 +21,11 @@ use object_store::aws::Checksum;
 use reqwest::tls::Certificate;
 use url::Url;
 
-use crate::{Error, Location, Result};
+use crate::contract::error::{Error, Result};
+use crate::contract::location::Location;
 
-const KNOWN: [&str; 7] = ["endpoint", "region", "profile", "path_style", "checksum", "anonymous", "requester_pays"];
+/// What may stand in the query of an `s3://` URL.
+pub(crate) const KNOWN: &[&str] = &["endpoint", "region", "profile", "path_style", "checksum", "anonymous", "requester_pays"];
 
 /// S3 answers in this region when a server of another make wants none, and AWS when nothing is set.
 const FALLBACK_REGION: &str = "us-east-1";
@@ -56,7 +58,7 @@ impl Settings {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for a setting or bucket name that cannot be.
     pub(super) async fn load(location: &Location) -> Result<Self> {
-        location.only_settings(&KNOWN)?;
+        location.only_settings(KNOWN)?;
         let get = |name: &str| location.settings().get(name).map(String::as_str).filter(|value| !value.is_empty());
         let bucket = bucket_name(location)?;
         let checksum = checksum(location, get("checksum"))?;
@@ -279,7 +281,7 @@ mod tests {
             ("s3://a%2Fb/x", "bucket"),
         ] {
             let error = load(url).await.err().unwrap();
-            assert_eq!(error.kind, crate::ErrorKind::Invalid, "{error}");
+            assert_eq!(error.kind, crate::contract::error::ErrorKind::Invalid, "{error}");
             assert!(error.to_string().contains(word) && !error.to_string().contains("hush"), "{error}");
         }
     }

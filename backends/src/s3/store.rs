@@ -18,10 +18,10 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::error::Refusal;
 use super::planes::{Plane, Planes};
-use crate::error::chain;
-use crate::lacks::Lack;
+use crate::contract::error::chain;
+use crate::contract::lacks::Lack;
+use crate::wire::refusal::Refusal;
 
 /// Most keys that one bulk delete may name.
 const BULK: usize = 1000;

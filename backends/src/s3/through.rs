@@ -8,7 +8,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult};
 
-use crate::{Error, Location, Result};
+use super::error::from_store;
+use crate::contract::error::{Error, Result};
+use crate::contract::location::Location;
 
 /// Size of a part, in bytes; all but the last are equal, as some servers want. With 10,000 parts this is the
 /// smallest that holds for objects up to 156 GiB; larger ones get larger parts.
@@ -19,7 +21,7 @@ const PARTS: u64 = 9_000;
 
 /// Copies exactly the content with that tag, or whatever is there; see [`crate::Backend::copy_exact`].
 pub(super) async fn copy(location: &Location, store: &dyn ObjectStore, from: &Path, to: &Path, etag: Option<&str>) -> Result<PutResult> {
-    let failed = |key: &Path, error: object_store::Error| Error::from_store(location, key.as_ref(), &error);
+    let failed = |key: &Path, error: object_store::Error| from_store(location, key.as_ref(), &error);
     let if_match = etag.map(|etag| format!("\"{}\"", etag.trim_matches('"')));
     let options = GetOptions { if_match, ..GetOptions::default() };
     let found = store.get_opts(from, options).await.map_err(|error| failed(from, error))?;

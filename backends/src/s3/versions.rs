@@ -10,7 +10,8 @@ use object_store::path::Path;
 
 use super::control::{Control, version};
 use super::error::{from_bulk, from_sdk};
-use crate::{Error, ErrorKind, Held, Refused, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::held::{Held, Refused};
 
 /// Most keys that one bulk delete may name.
 const BULK: usize = 1000;

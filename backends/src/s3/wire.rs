@@ -1,13 +1,13 @@
 //! What is S3's own on the wire: the classes of its requests, and a version that is none.
 //!
-//! Owns the dialect for the shared connection (`crate::wire`); the control plane uses the classes too.
+//! Owns the dialect for the shared connection (`crate::wire::metered`); the control plane uses the classes too.
 //! Invariant: a class is what AWS bills the request as.
 
 use object_store::HeaderMap;
 use object_store::client::HttpRequest;
 
-use crate::meter::Class;
-use crate::wire::Dialect;
+use crate::contract::meter::Class;
+use crate::wire::metered::Dialect;
 
 const VERSION: &str = "x-amz-version-id";
 

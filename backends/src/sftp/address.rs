@@ -9,9 +9,11 @@ use std::os::unix::ffi::OsStringExt;
 use percent_encoding::percent_decode_str;
 use tokio::process::Command;
 
-use crate::{Error, Location, Result};
+use crate::contract::error::{Error, Result};
+use crate::contract::location::Location;
 
-const SETTINGS: [&str; 4] = ["identity", "ssh_config", "ssh", "fsync"];
+/// What may stand in the query of an `sftp://` URL.
+pub(crate) const SETTINGS: &[&str] = &["identity", "ssh_config", "ssh", "fsync"];
 
 /// When contents are brought to the server's disk before they get their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(super) struct Address {
 
 impl Address {
     pub fn new(location: &Location) -> Result<Self> {
-        location.only_settings(&SETTINGS)?;
+        location.only_settings(SETTINGS)?;
         let (user, place) = match location.host().rsplit_once('@') {
             Some((user, place)) => (Some(decode(location, user, "user")?), place),
             None => (None, location.host()),

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use super::ops::Handle;
 use super::session::{Fault, Pending};
 use super::staging::{Area, Temp, is_zero, pieces};
-use crate::tree::StageBlocks;
-use crate::{Error, ErrorKind, FileMeta, Result, Staged};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::{FileMeta, StageBlocks, Staged};
 
 /// Bytes of one content that may wait for their confirmation.
 const WINDOW: u64 = 4 << 20;

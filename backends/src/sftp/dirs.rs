@@ -13,8 +13,9 @@ use super::link::Link;
 use super::ops::attrs;
 use super::packet::{self, Attrs};
 use super::session::Fault;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::FileKind;
 use crate::file::dirs::{check, split};
-use crate::{Error, ErrorKind, FileKind, Result};
 
 /// Directories remembered; some 10 MiB of names at the most.
 const KNOWN: usize = 100_000;

@@ -15,8 +15,10 @@ use super::address::Address;
 use super::packet::{self, Status};
 use super::session::{Fault, Session};
 use super::ssh;
-use crate::meter::Meter;
-use crate::{Error, ErrorKind, Location, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::fence;
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
 
 /// Waits before each further try to connect, in seconds. Two minutes in all: as long as a lease lives.
 const WAITS: [u64; 9] = [0, 1, 2, 4, 8, 15, 30, 30, 30];
@@ -81,7 +83,7 @@ impl Link {
         F: Future<Output = Result<T, Fault>>,
     {
         for again in 0..TRIES {
-            crate::fence::check(self.shown(shown))?;
+            fence::check(self.shown(shown))?;
             match call(self.session().await?, again > 0).await {
                 Err(Fault::Lost) => {}
                 done => return done.map_err(|fault| self.error(shown, &fault)),

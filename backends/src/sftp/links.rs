@@ -10,11 +10,12 @@ use super::dirs::kind;
 use super::meta;
 use super::ops::{Open, attrs};
 use super::packet::{self, Attrs};
-use super::publish::{in_the_way, remove_dir, rename, stage_symlink};
 use super::read::{is_dir, look, lstat};
+use super::rename::{in_the_way, remove_dir, rename, stage_symlink};
 use super::session::Fault;
 use super::staging::Area;
-use crate::{FileKind, FileMeta, Result};
+use crate::contract::error::Result;
+use crate::contract::tree::{FileKind, FileMeta};
 
 /// Whether it is a thing that is kept: a socket or a device has no content to keep.
 pub(super) fn is_kept(found: &Attrs) -> bool {

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use super::dirs::kind;
 use super::packet::{self, Attrs};
 use super::session::Fault;
-use crate::{FileKind, FileMeta, FileStat, Stamp};
+use crate::contract::tree::{FileKind, FileMeta, FileStat, Stamp};
 
 /// A time as it comes back after it was set: the whole second, from 1970 to 2106.
 pub(super) fn kept(stamp: Stamp) -> Stamp {

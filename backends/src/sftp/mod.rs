@@ -9,6 +9,7 @@
 
 mod address;
 mod blocks;
+mod copy;
 mod dirs;
 mod init;
 mod link;
@@ -19,6 +20,7 @@ mod packet;
 mod publish;
 mod put;
 mod read;
+mod rename;
 mod session;
 mod ssh;
 mod staging;
@@ -38,13 +40,16 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
-use crate::file::STAGING;
-use crate::initialize::{Mode, Setting};
-use crate::meter::Class;
-use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, FileMeta, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
-    Tree,
-};
+pub(crate) use self::address::SETTINGS;
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::held::Refused;
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::listing::{Depth, Listed, Scope, Space, State};
+use crate::contract::location::Location;
+use crate::contract::meter::{Class, Meter};
+use crate::contract::tree::{FileMeta, STAGING, Tree};
 use address::Address;
 use dirs::Dirs;
 use link::Link;
@@ -82,21 +87,7 @@ impl Backend for SftpBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            create_only: true,
-            compare_and_swap: false,
-            conditions_are_free: false,
-            server_copy: true,
-            any_name: true,
-            max_key: usize::MAX,
-            min_part: 1,
-            max_parts: u64::MAX / 2,
-            max_object: i64::MAX as u64,
-            transfers: 64,
-            versions: false,
-            checksum: None,
-            control: true,
-        }
+        Capabilities { compare_and_swap: false, transfers: 64, ..Capabilities::DIRECTORY }
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
@@ -110,6 +101,10 @@ impl Backend for SftpBackend {
     /// Counts calls, of which each is some packets; see [`SftpBackend::packets`].
     fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        Error::from_store(&self.location, key, error)
     }
 
     /// The clock by which the server stamps a file that is made. Where nothing can be written (no such
@@ -182,7 +177,7 @@ impl Backend for SftpBackend {
     }
 
     async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
-        init::initialize(self, want, mode).await
+        init::initialize(self, &self.area.dirs, want, mode).await
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {

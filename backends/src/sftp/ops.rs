@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 
 use super::packet::{self, Attrs, Packet, Reply, Status};
 use super::session::{Fault, Pending, Session};
-use crate::Space;
+use crate::contract::listing::Space;
 
 const READ: u32 = 1;
 const WRITE: u32 = 2;

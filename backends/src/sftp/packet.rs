@@ -6,8 +6,8 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::Meter;
-use crate::trace::Call;
+use crate::contract::meter::Meter;
+use crate::contract::trace::Call;
 
 /// The largest packet that is taken from a server, in bytes.
 pub(super) const MAX_PACKET: usize = 1 << 20;

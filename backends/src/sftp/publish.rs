@@ -1,9 +1,7 @@
 //! Giving staged contents their names, and taking names away.
 //!
-//! Owns renames, symlinks, metadata and removal, and what stands in for `posix-rename` on servers without
-//! it; second names are `links.rs`. Invariants: a name goes from the old thing to the new one in one
-//! rename where the server has that; a kept version has its name before the rename; a directory that is
-//! in the way is removed only if it is empty.
+//! Owns the batches, symlinks, metadata and the removal of files; renames are `rename.rs`, second names `links.rs`.
+//! Invariant: a kept version has its name before the rename.
 
 use std::sync::Arc;
 
@@ -11,13 +9,14 @@ use futures::{StreamExt, stream};
 
 use super::links::{is_kept, keep_old, rename_new};
 use super::meta;
-use super::ops::attrs;
 use super::packet::{self, Attrs};
 use super::read::{is_dir, look, lstat};
-use super::session::{Fault, Session};
-use super::staging::{Area, Temp, missing_is_fine};
+use super::rename::{in_the_way, refused, rename, stage_symlink};
+use super::staging::{Area, Temp};
 use super::unlock::unlocked;
-use crate::{Error, ErrorKind, FileMeta, Publish, Result};
+use crate::contract::error::{ErrorKind, Result};
+use crate::contract::fence;
+use crate::contract::tree::{FileMeta, Publish};
 
 /// Names that are given at once.
 const AT_ONCE: usize = 128;
@@ -27,7 +26,7 @@ pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result
     let one = |item: Publish| {
         let area = Arc::clone(area);
         async move {
-            crate::fence::check(area.dirs.link.shown(&item.path))?;
+            fence::check(area.dirs.link.shown(&item.path))?;
             let temp = Temp::of(&area, item.staged);
             let paths = [&item.path[..]];
             let named = unlocked(&area, &paths, || async {
@@ -47,110 +46,6 @@ pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result
         }
     };
     stream::iter(items).map(one).buffered(AT_ONCE).collect().await
-}
-
-/// Moves `from` to `to`, making the parents of `to`. Only a directory that holds something can be in the way.
-pub(super) async fn rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<()> {
-    let (parent, _) = area.dirs.split(to)?;
-    area.dirs.dir(parent, true).await?;
-    match try_rename(area, from, to).await? {
-        Err(fault) if fault.is(packet::NO_SUCH_FILE) => {
-            // What was believed to be a directory is gone: once more from the root.
-            area.dirs.forget_all();
-            area.dirs.dir(parent, true).await?;
-        }
-        Err(fault) if fault.is(packet::FAILURE) && lstat(area, to).await?.is_some_and(|found| is_dir(&found)) => {
-            if !remove_dir(area, to).await? {
-                return Err(in_the_way(area, to));
-            }
-        }
-        done => return done.map_err(|fault| area.dirs.link.error(to, &fault)),
-    }
-    try_rename(area, from, to).await?.map_err(|fault| area.dirs.link.error(to, &fault))
-}
-
-/// One rename over what is there; what the server refused is the inner answer.
-async fn try_rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<Result<(), Fault>> {
-    let aside = match area.dirs.link.session().await?.offers.posix_rename {
-        true => None,
-        false => Some(area.temp_name().await?),
-    };
-    let aside = aside.as_ref().map(|temp| area.dirs.full(&temp.path));
-    let (full_from, full_to) = (area.dirs.full(from), area.dirs.full(to));
-    let renamed = area.dirs.link.run(to, |session, again| {
-        let (from, to, aside) = (&full_from, &full_to, &aside);
-        async move {
-            // Some servers replace a whole directory by a file without a word; OpenSSH refuses it.
-            if !session.offers.lsetstat && attrs(session.lstat(to)).await?.is_some_and(|found| is_dir(&found)) {
-                return Ok(Err(refused(packet::FAILURE)));
-            }
-            let done = match aside {
-                None => session.posix_rename(from, to).done().await,
-                Some(aside) => replace(&session, from, to, aside).await,
-            };
-            match done {
-                Err(Fault::Lost) => Err(Fault::Lost),
-                // The one before it was done: temporary names are used once.
-                Err(fault) if again && fault.is(packet::NO_SUCH_FILE) => Ok(attrs(session.lstat(to)).await?.map(drop).ok_or(fault)),
-                done => Ok(done),
-            }
-        }
-    });
-    renamed.await
-}
-
-/// For servers without `posix-rename`: the old thing goes aside, the new one takes its name, the old one
-/// goes. A reader can find nothing for a moment; nothing is lost.
-async fn replace(session: &Session, from: &[u8], to: &[u8], aside: &[u8]) -> Result<(), Fault> {
-    match attrs(session.lstat(to)).await? {
-        None => return session.rename(from, to).done().await,
-        Some(found) if is_dir(&found) => return Err(refused(packet::FAILURE)),
-        Some(_) => {}
-    }
-    session.rename(to, aside).done().await?;
-    let renamed = session.rename(from, to).done().await;
-    if renamed.is_err() {
-        session.rename(aside, to).done().await?;
-    }
-    renamed
-}
-
-pub(super) fn refused(code: u32) -> Fault {
-    Fault::Refused(packet::Status { code, message: String::new() })
-}
-
-pub(super) fn in_the_way(area: &Area, path: &[u8]) -> Error {
-    let what = "a directory that was not put there by this program is in the way of a file; move it away, then run again";
-    Error::new(ErrorKind::Exists, area.dirs.link.shown(path), what)
-}
-
-/// Makes a symlink under a temporary name.
-pub(super) async fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMeta) -> Result<Temp> {
-    let temp = area.temp_name().await?;
-    let full = area.dirs.full(&temp.path);
-    let wanted = [area.owners.wanted_new(meta), Some(meta::to_set(meta, true))];
-    let made = area.dirs.link.run(&temp.path, |session, again| {
-        let (full, wanted) = (&full, &wanted);
-        async move {
-            if again {
-                missing_is_fine(session.remove(full).done().await)?;
-            }
-            let made = session.symlink(target, full);
-            // Without `lsetstat` the times would be set on what it leads to.
-            let sets = wanted.iter().flatten().filter(|attrs| session.offers.lsetstat && **attrs != Attrs::default());
-            let sets: Vec<_> = sets.map(|attrs| (attrs.owner.is_some(), session.lset(full, attrs))).collect();
-            made.done().await?;
-            for (is_owner, set) in sets {
-                match set.done().await {
-                    done if is_owner => area.owners.settle(done)?,
-                    done => area.held(done)?,
-                }
-            }
-            Ok(())
-        }
-    });
-    made.await?;
-    Ok(temp)
 }
 
 /// See [`crate::Tree::symlink`].
@@ -213,35 +108,4 @@ pub(super) async fn remove_file(area: &Arc<Area>, path: &[u8], keep: Option<&[u8
         return Ok(());
     }
     area.discard(path).await
-}
-
-/// See [`crate::Tree::remove_dir`].
-pub(super) async fn remove_dir(area: &Area, path: &[u8]) -> Result<bool> {
-    area.dirs.root().await?;
-    if path.is_empty() {
-        return Ok(false);
-    }
-    match area.dirs.dir(area.dirs.split(path)?.0, false).await {
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(true),
-        done => done?,
-    }
-    let full = area.dirs.full(path);
-    let removed = area.dirs.link.run(path, |session, _| {
-        let full = &full;
-        async move {
-            match session.rmdir(full).done().await {
-                Ok(()) => Ok(Some(true)),
-                Err(fault) if fault.is(packet::NO_SUCH_FILE) => Ok(attrs(session.lstat(full)).await?.is_none().then_some(true)),
-                Err(fault) if fault.is(packet::FAILURE) => match attrs(session.lstat(full)).await? {
-                    Some(found) if is_dir(&found) => Ok(Some(false)),
-                    _ => Ok(None),
-                },
-                Err(fault) => Err(fault),
-            }
-        }
-    });
-    let removed = removed.await;
-    area.dirs.forget(path);
-    let no_directory = || Error::new(ErrorKind::Exists, area.dirs.link.shown(path), "not a directory (a symlink is not followed)");
-    removed?.ok_or_else(no_directory)
 }

@@ -15,13 +15,15 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::blocks::Blocks;
 use super::links::{Linked, claim, exclusive_rename, link, rename_new};
+use super::meta;
 use super::ops::attrs;
 use super::packet::Attrs;
 use super::read::lstat;
+use super::rename::rename;
 use super::staging::{Area, Temp};
-use super::{meta, publish};
-use crate::meter::Class;
-use crate::{Error, ErrorKind, FileMeta, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::meter::Class;
+use crate::contract::tree::FileMeta;
 
 /// How an object gets its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(super) async fn name(area: &Arc<Area>, temp: Temp, key: &[u8], mode: Mode) -
     let (parent, _) = area.dirs.split(key)?;
     let attrs = make_unique(area, &temp.path).await?;
     match mode {
-        Mode::Overwrite => publish::rename(area, &temp.path, key).await?,
+        Mode::Overwrite => rename(area, &temp.path, key).await?,
         Mode::Create => {
             area.dirs.dir(parent, true).await?;
             create(area, &temp, key).await?;
@@ -98,7 +100,7 @@ async fn create_claimed(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<boo
         }
     }
     let won = match lstat(area, key).await {
-        Ok(None) => publish::rename(area, &temp.path, key).await.map(|()| true),
+        Ok(None) => rename(area, &temp.path, key).await.map(|()| true),
         found => found.map(|_| false),
     };
     area.discard(&claimed).await?;

@@ -18,7 +18,8 @@ use super::ops::{Handle, Open, attrs, data};
 use super::packet::{self, Attrs, Status};
 use super::session::Fault;
 use super::staging::Area;
-use crate::{Error, ErrorKind, FileKind, FileStat, Result, Stamp};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::{self, FileKind, FileStat, Stamp};
 
 /// Bytes of one block of a stream.
 pub(super) const BLOCK: u64 = 1 << 20;
@@ -49,7 +50,7 @@ impl File {
         let file = Self::open(area, path).await?;
         match file.size == length {
             true => Ok(file),
-            false => Err(crate::tree::other_length(area.dirs.link.shown(path), file.size, length)),
+            false => Err(tree::other_length(area.dirs.link.shown(path), file.size, length)),
         }
     }
 

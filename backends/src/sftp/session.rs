@@ -20,9 +20,10 @@ use tokio::time::timeout;
 use super::address::Address;
 use super::packet::{self, Packet, Reply, Status};
 use super::ssh::{Ssh, explain};
-use crate::meter::Meter;
-use crate::trace::Call;
-use crate::{Error, ErrorKind, Location, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::contract::trace::Call;
 
 /// Content bytes of writes that may be on the way at once: more than any link holds, and little enough
 /// that a renewal of the lease does not wait behind them for long.

@@ -16,7 +16,8 @@ use tokio::process::{Child, ChildStderr};
 use tokio::task::JoinHandle;
 
 use super::address::Address;
-use crate::{Error, ErrorKind, Location, Reach, Result};
+use crate::contract::error::{Error, ErrorKind, Reach, Result};
+use crate::contract::location::Location;
 
 /// So much of what `ssh` says is kept, in bytes.
 const KEPT: usize = 8 << 10;

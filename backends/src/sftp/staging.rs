@@ -1,6 +1,6 @@
 //! The staging area: contents that are written and have no name in the tree yet.
 //!
-//! Owns temporary names, writing whole contents, copying within the tree and throwing away. Contents that
+//! Owns temporary names, writing whole contents and throwing away; copies are `copy.rs`. Contents that
 //! come block by block are `blocks.rs`; naming what was staged is `publish.rs` and `put.rs`.
 //! Invariant: a temporary file is made exclusively, mode 0600, in a directory only its owner can enter;
 //! what a lost connection left half written is never used, it is written again under another name.
@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use tokio::sync::OnceCell;
 
 use super::address::Fsync;
@@ -20,17 +19,15 @@ use super::meta::{self, Owners};
 use super::ops::{Handle, Open, attrs};
 use super::packet;
 use super::session::Fault;
-use super::{read, walk};
-use crate::{Error, ErrorKind, FileMeta, Result, Staged};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::{FileMeta, Staged};
 
 /// Directories that the staging area consists of, in turn, as for a directory of this machine.
-const SHARDS: u64 = 16;
+pub(super) const SHARDS: u64 = 16;
 /// A file that is this large is brought to the disk before it gets its name: there it costs little.
 const LARGE: u64 = 1 << 20;
-/// The server copies so much with one request, which keeps it from everything else meanwhile.
-const COPY: u64 = 64 << 20;
 /// Tries over broken connections and taken names.
-const TRIES: usize = 6;
+pub(super) const TRIES: usize = 6;
 
 /// One destination's directories and its staging area.
 pub(super) struct Area {
@@ -204,45 +201,6 @@ impl Area {
         }
     }
 
-    /// Copies the regular file `from` of `length` bytes to a temporary one: on the server where it can, else
-    /// through here.
-    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], length: u64, meta: &FileMeta, durable: bool) -> Result<Temp> {
-        for _ in 0..TRIES {
-            let source = read::File::open_exactly(self, from, length).await?;
-            let (temp, handle) = self.create().await?;
-            match self.copy(&source, handle, meta, durable).await {
-                Ok(()) => return Ok(temp),
-                Err(Fault::Lost) => {}
-                Err(fault) => return Err(self.fault(from, &fault, source.size).await),
-            }
-        }
-        Err(self.dirs.link.error(from, &Fault::Lost))
-    }
-
-    async fn copy(&self, source: &read::File, handle: Handle, meta: &FileMeta, durable: bool) -> Result<(), Fault> {
-        let from = source.handle().await;
-        let same = Arc::ptr_eq(&from.session, &handle.session);
-        let mut offset = 0;
-        if !same || !handle.session.offers.copy_data {
-            let step = u64::from(handle.session.read_size.min(handle.session.write_size));
-            let mut writes = Vec::new();
-            while offset < source.size {
-                let bytes = source.exactly(&from, offset, step.min(source.size - offset)).await?;
-                writes.push(handle.write(offset, bytes.clone()).await);
-                offset += bytes.len() as u64;
-            }
-            for write in writes {
-                write.done().await?;
-            }
-        }
-        while offset < source.size {
-            let length = COPY.min(source.size - offset);
-            from.copy_to(&handle, offset, length).await?;
-            offset += length;
-        }
-        self.finish(handle, meta, source.size, durable).await
-    }
-
     /// Removes a temporary file; one that is gone is no error.
     pub async fn discard(&self, temp: &[u8]) -> Result<()> {
         let full = self.dirs.full(temp);
@@ -251,21 +209,6 @@ impl Area {
             async move { missing_is_fine(asked.done().await) }
         });
         removed.await
-    }
-
-    /// Empties the staging area of files and symlinks. Directories stay, and what is in those that are
-    /// not ours.
-    pub async fn clear(self: &Arc<Self>) -> Result<()> {
-        for shard in 0..SHARDS {
-            let dir = [self.staging, format!("/{shard:x}").as_bytes()].concat();
-            let mut batches = walk::each(self, &dir);
-            while let Some(batch) = batches.try_next().await? {
-                for (path, _) in batch.into_iter().filter(|(_, attrs)| meta::is_file(attrs)) {
-                    self.discard(&path).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A fault as an error; a server that does not say why a write failed may have no room left.

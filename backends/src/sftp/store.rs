@@ -22,9 +22,10 @@ use super::packet::Attrs;
 use super::put::{self, Mode, Upload};
 use super::read::{File, is_dir, look};
 use super::staging::Area;
-use super::{links, meta, publish, walk};
-use crate::meter::Class;
-use crate::{Error, ErrorKind, FileMeta, Result};
+use super::{links, meta, publish, rename, walk};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::meter::Class;
+use crate::contract::tree::FileMeta;
 
 type StoreResult<T> = object_store::Result<T>;
 
@@ -165,7 +166,7 @@ impl SftpStore {
     async fn rename(&self, from: &Path, to: &Path, create: bool) -> Result<()> {
         self.look(from).await?;
         if !create {
-            return publish::rename(&self.0, key(from), key(to)).await;
+            return rename::rename(&self.0, key(from), key(to)).await;
         }
         match links::rename_new(&self.0, key(from), key(to)).await? {
             true => Ok(()),

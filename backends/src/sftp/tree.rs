@@ -13,10 +13,10 @@ use futures::stream::BoxStream;
 use super::blocks::Blocks;
 use super::staging::Area;
 use super::unlock::unlocked;
-use super::{links, meta, publish, read};
-use crate::meter::Class;
-use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{FileMeta, Publish, Result, Staged, Tree, Unset};
+use super::{links, meta, publish, read, rename};
+use crate::contract::error::Result;
+use crate::contract::meter::Class;
+use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
 pub(super) struct SftpTree(pub Arc<Area>);
 
@@ -98,7 +98,7 @@ impl Tree for SftpTree {
 
     async fn remove_dir(&self, path: &[u8]) -> Result<bool> {
         self.count(Class::Delete, path);
-        unlocked(&self.0, &[path], || publish::remove_dir(&self.0, path)).await
+        unlocked(&self.0, &[path], || rename::remove_dir(&self.0, path)).await
     }
 
     /// Nothing is left to do: what is to be on the disk was brought there when it was staged, and the

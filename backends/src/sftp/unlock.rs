@@ -8,7 +8,8 @@ use super::dirs::kind;
 use super::ops::attrs;
 use super::packet::Attrs;
 use super::staging::Area;
-use crate::{Error, ErrorKind, FileKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::FileKind;
 
 /// Does `op`, which writes in the directories that hold `paths`; done twice, it must come to the same.
 pub(super) async fn unlocked<T, F>(area: &Area, paths: &[&[u8]], mut op: impl FnMut() -> F) -> Result<T>

@@ -19,7 +19,7 @@ use super::packet::{self, Attrs};
 use super::read::is_dir;
 use super::session::{Fault, Pending};
 use super::staging::Area;
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 /// Directories that are read at once.
 const DIRECTORIES: usize = 16;

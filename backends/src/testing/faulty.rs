@@ -15,11 +15,18 @@ use object_store::{ObjectStore, PutResult};
 
 use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
-use super::script::{Call, Script, injected};
-use crate::initialize::{Mode, Setting};
-use crate::{
-    Backend, Capabilities, Depth, Held, Initialize, Lack, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope, Space, Tree,
-};
+use super::script::{Call, Script, call};
+use crate::contract::archive::{Restore, Restoring};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, Result};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::lacks::Lack;
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::contract::tree::Tree;
 
 /// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
 pub struct Faulty {
@@ -54,16 +61,6 @@ impl Faulty {
     }
 }
 
-/// Runs one call under a script.
-pub(super) async fn call<T>(script: &Script, verb: &'static str, key: &str, run: impl Future<Output = Result<T>>) -> Result<T> {
-    let pass = script.enter_slowly(verb, key).await?;
-    let done = run.await;
-    match pass.lose {
-        Some(kind) => Err(injected(kind, key)),
-        None => done,
-    }
-}
-
 #[async_trait]
 impl Backend for Faulty {
     fn location(&self) -> &Location {
@@ -90,6 +87,10 @@ impl Backend for Faulty {
 
     fn boot_clock(&self) -> u64 {
         self.inner.boot_clock() + u64::try_from(self.script.slept().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        self.inner.error(key, error)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

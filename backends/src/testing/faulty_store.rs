@@ -18,7 +18,7 @@ use object_store::{
 };
 
 use super::script::{Pass, Script, injected};
-use crate::{Error, ErrorKind};
+use crate::contract::error::{self, Error, ErrorKind};
 
 /// Runs one call of the data plane under a script.
 async fn call<T>(script: &Script, verb: &'static str, key: &Path, run: impl Future<Output = Result<T>>) -> Result<T> {
@@ -33,7 +33,7 @@ async fn call<T>(script: &Script, verb: &'static str, key: &Path, run: impl Futu
 /// A listing under a script, which may end it early.
 pub(super) fn broken_stream<T: Send + 'static, E: Send + 'static>(
     script: &Script,
-    entered: crate::Result<Pass>,
+    entered: error::Result<Pass>,
     inner: BoxStream<'static, Result<T, E>>,
     wrap: fn(Error) -> E,
 ) -> BoxStream<'static, Result<T, E>> {

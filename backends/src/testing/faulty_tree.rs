@@ -12,11 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::faulty::call;
 use super::faulty_store::broken_body;
-use super::script::{Script, injected};
-use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{Error, ErrorKind, FileMeta, Publish, Result, Staged, Tree, Unset};
+use super::script::{Script, call, injected};
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
 pub(super) struct FaultyTree {
     pub inner: Arc<dyn Tree>,

@@ -17,12 +17,17 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
-use crate::initialize::{Mode, Setting};
-use crate::tree::{FileStat, StageBlocks, Stamp};
-use crate::{
-    Backend, Capabilities, Depth, FileMeta, Held, Initialize, Lack, Listed, Location, Meter, Publish, Refused, Restore, Restoring, Result,
-    Scope, Space, Staged, Tree, Unset,
-};
+use crate::contract::archive::{Restore, Restoring};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, Result};
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::lacks::Lack;
+use crate::contract::listing::{Depth, Listed, Scope, Space};
+use crate::contract::location::Location;
+use crate::contract::meter::Meter;
+use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
 /// A backend over a directory whose disk folds names.
 pub struct Folding(Arc<dyn Backend>);
@@ -63,6 +68,10 @@ impl Backend for Folding {
 
     fn boot_clock(&self) -> u64 {
         self.0.boot_clock()
+    }
+
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        self.0.error(key, error)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {

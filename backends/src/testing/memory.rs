@@ -3,9 +3,8 @@
 //! Owns what is in the bucket and its clock; the data plane over it is `memory_store.rs`.
 //! Invariant: every change is made under one lock, so puts are atomic and conditions exact, unless they are to be ignored.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,182 +15,18 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutResult};
 
+use super::bucket::{MemoryOptions, Shared, Version};
 use super::memory_store::MemoryStore;
-use crate::initialize::{Did, Mode, Rights, Setting, for_directories, on_off, settle};
-use crate::meter::Class;
-use crate::{
-    Backend, Capabilities, Depth, Error, ErrorKind, Held, Initialize, Listed, Location, Meter, Refused, Restore, Restoring, Result, Scope,
-    Space, State,
-};
-
-/// What the bucket is like.
-#[derive(Debug, Clone, Copy)]
-pub struct MemoryOptions {
-    pub capabilities: Capabilities,
-    /// Accepts the conditions of create-only puts and updates and ignores them.
-    pub ignore_conditions: bool,
-    /// Turns a backslash in a key into `/`, as `SeaweedFS` does.
-    pub change_keys: bool,
-    /// Lists in an order that is always the same and not that of the keys.
-    pub unordered_listing: bool,
-    /// Keeps what is replaced or deleted under its version id.
-    pub versions: bool,
-    /// Object lock: no version may be deleted for so many seconds after it was made. Goes with `versions`.
-    pub locks: Option<i64>,
-    /// How what is read differs from what was put.
-    pub reads: Reads,
-}
-
-/// What a reader gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reads {
-    #[default]
-    True,
-    /// Other bytes, as many.
-    Garbled,
-    /// Whole objects only: what asks for a part is refused.
-    WholeOnly,
-    /// The part at the beginning, whichever was asked for.
-    WrongPart,
-}
-
-impl Default for MemoryOptions {
-    /// Like S3, but for the smallest part, which any test can afford; no versions.
-    fn default() -> Self {
-        let capabilities = Capabilities {
-            create_only: true,
-            compare_and_swap: true,
-            conditions_are_free: true,
-            server_copy: true,
-            any_name: false,
-            max_key: 1024,
-            min_part: 5 << 20,
-            max_parts: 10_000,
-            max_object: 5 << 40,
-            transfers: 16,
-            versions: true,
-            checksum: None,
-            control: true,
-        };
-        Self {
-            capabilities,
-            ignore_conditions: false,
-            change_keys: false,
-            unordered_listing: false,
-            versions: false,
-            locks: None,
-            reads: Reads::True,
-        }
-    }
-}
-
-/// One version of an object.
-#[derive(Debug, Clone)]
-pub(super) struct Version {
-    /// `None` where the bucket keeps no versions.
-    pub id: Option<String>,
-    /// `None` is a delete marker.
-    pub data: Option<Bytes>,
-    pub etag: String,
-    /// By the bucket's clock.
-    pub modified: DateTime<Utc>,
-}
-
-impl Version {
-    fn held(&self, locks: Option<i64>) -> Held {
-        let until = locks.filter(|_| self.data.is_some()).map(|seconds| self.modified + TimeDelta::seconds(seconds));
-        Held { version: self.id.clone(), until, by_hand: false }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Upload {
-    pub key: String,
-    pub parts: BTreeMap<usize, (String, Bytes)>,
-}
-
-/// What is in the bucket.
-#[derive(Debug, Default)]
-pub(super) struct Bucket {
-    /// The newest version last. Never empty.
-    pub objects: BTreeMap<String, Vec<Version>>,
-    pub uploads: BTreeMap<String, Upload>,
-    /// Keys under a legal hold.
-    pub held: BTreeSet<String>,
-    /// Keys that lie in an archive, and whether they were asked for.
-    pub archived: BTreeMap<String, bool>,
-    pub serial: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub options: Mutex<MemoryOptions>,
-    pub bucket: Mutex<Bucket>,
-    pub meter: Meter,
-    /// The bucket's clock minus ours, in milliseconds.
-    offset: AtomicI64,
-}
-
-impl Shared {
-    /// Counts a request; its answer carries the bucket's time, as a `Date` header does.
-    pub fn count(&self, class: Class) {
-        self.meter.call(class, String::new);
-        self.meter.note_clock(self.now());
-    }
-
-    pub fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn options(&self) -> MutexGuard<'_, MemoryOptions> {
-        self.options.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn now(&self) -> DateTime<Utc> {
-        Utc::now() + TimeDelta::milliseconds(self.offset.load(Relaxed))
-    }
-
-    /// The key under which the bucket really keeps a path.
-    pub fn key(&self, path: &Path) -> String {
-        match self.options().change_keys {
-            true => path.as_ref().replace('\\', "/"),
-            false => path.as_ref().to_owned(),
-        }
-    }
-
-    /// Makes `data` the newest version of `key`.
-    pub fn insert(&self, bucket: &mut Bucket, key: &str, data: Option<Bytes>) -> PutResult {
-        let versions = self.options().versions;
-        bucket.serial += 1;
-        let version = Version {
-            id: versions.then(|| format!("v{:08}", bucket.serial)),
-            data,
-            etag: format!("\"{:x}\"", bucket.serial),
-            modified: self.now(),
-        };
-        let result = PutResult { e_tag: Some(version.etag.clone()), version: version.id.clone(), extensions: Default::default() };
-        let all = bucket.objects.entry(key.to_owned()).or_default();
-        if !versions {
-            all.clear();
-        }
-        all.push(version);
-        result
-    }
-}
-
-impl Bucket {
-    /// The newest version of `key`, if it is no delete marker.
-    pub fn current(&self, key: &str) -> Option<(&Version, &Bytes)> {
-        let version = self.objects.get(key)?.last()?;
-        Some((version, version.data.as_ref()?))
-    }
-
-    pub fn version(&self, key: &str, id: &str) -> Option<(&Version, &Bytes)> {
-        let all = self.objects.get(key)?;
-        let version = all.iter().find(|v| v.id.as_deref() == Some(id))?;
-        Some((version, version.data.as_ref()?))
-    }
-}
+use crate::contract::archive::{Restore, Restoring};
+use crate::contract::backend::Backend;
+use crate::contract::capabilities::Capabilities;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::fence;
+use crate::contract::held::{Held, Refused};
+use crate::contract::initialize::{Did, Initialize, Mode, Rights, Setting, for_directories, on_off, settle};
+use crate::contract::listing::{Depth, Listed, Scope, Space, State};
+use crate::contract::location::Location;
+use crate::contract::meter::{Class, Meter};
 
 /// A bucket in memory. Clones are the same bucket, as two programs would see it.
 #[derive(Clone)]
@@ -322,7 +157,7 @@ impl MemoryBackend {
         versions.chain(unfinished).collect()
     }
 
-    fn error(&self, kind: ErrorKind, key: &str, message: &str) -> Error {
+    fn refusal(&self, kind: ErrorKind, key: &str, message: &str) -> Error {
         Error::new(kind, self.location.at(key), message)
     }
 }
@@ -365,6 +200,10 @@ impl Backend for MemoryBackend {
         &self.shared.meter
     }
 
+    fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        Error::from_store(self.location(), key, error)
+    }
+
     async fn now(&self) -> Result<DateTime<Utc>> {
         let now = self.shared.now();
         self.shared.count(Class::Head);
@@ -378,17 +217,17 @@ impl Backend for MemoryBackend {
 
     async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
         self.shared.count(Class::Copy);
-        crate::fence::check(&self.location)?;
+        fence::check(&self.location)?;
         let (source, target) = (self.shared.key(from), self.shared.key(to));
         let mut bucket = self.shared.bucket();
         let found = bucket.current(&source);
         let Some((version, data)) = found.map(|(v, d)| (v.clone(), d.clone())) else {
-            return Err(self.error(ErrorKind::NotFound, from.as_ref(), "no such object"));
+            return Err(self.refusal(ErrorKind::NotFound, from.as_ref(), "no such object"));
         };
         let plain = |tag: &str| tag.trim_matches('"').to_owned();
         if etag.is_some_and(|wanted| plain(wanted) != plain(&version.etag)) {
             let message = "the object is not the one that was to be copied";
-            return Err(self.error(ErrorKind::Precondition, from.as_ref(), message));
+            return Err(self.refusal(ErrorKind::Precondition, from.as_ref(), message));
         }
         Ok(self.shared.insert(&mut bucket, &target, Some(data)))
     }
@@ -438,7 +277,7 @@ impl Backend for MemoryBackend {
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         self.shared.count(Class::Delete);
-        crate::fence::check(&self.location)?;
+        fence::check(&self.location)?;
         let (now, locks) = (self.shared.now(), self.shared.options().locks);
         let mut bucket = self.shared.bucket();
         let mut refused = Vec::new();
@@ -469,9 +308,9 @@ impl Backend for MemoryBackend {
         };
         let plain = |tag: &str| tag.trim_matches('"').to_owned();
         match found {
-            None => return Err(self.error(ErrorKind::NotFound, path.as_ref(), "it is not there")),
+            None => return Err(self.refusal(ErrorKind::NotFound, path.as_ref(), "it is not there")),
             Some((there, _)) if etag.is_some_and(|wanted| plain(wanted) != plain(&there.etag)) => {
-                return Err(self.error(ErrorKind::Precondition, path.as_ref(), "it was replaced"));
+                return Err(self.refusal(ErrorKind::Precondition, path.as_ref(), "it was replaced"));
             }
             Some(_) => {}
         }

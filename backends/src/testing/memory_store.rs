@@ -17,8 +17,10 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::memory::{Reads, Shared, Upload, Version};
-use crate::meter::Class;
+use super::bucket::{Reads, Shared, Upload, Version};
+use crate::contract::error::ErrorKind;
+use crate::contract::fence;
+use crate::contract::meter::Class;
 
 #[derive(Clone)]
 pub(super) struct MemoryStore {
@@ -89,7 +91,7 @@ impl ObjectStore for MemoryStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         self.shared.count(Class::Put);
         self.shared.meter.add_sent(payload.content_length() as u64);
-        crate::fence::check("memory")?;
+        fence::check("memory")?;
         let (key, data) = (self.shared.key(location), whole(payload));
         let ignore = self.shared.options().ignore_conditions;
         let mut bucket = self.shared.bucket();
@@ -130,7 +132,7 @@ impl ObjectStore for MemoryStore {
         };
         options.check_preconditions(&meta)?;
         if !options.head && bucket.archived.contains_key(&key) {
-            let error = crate::Error::new(crate::ErrorKind::Archived, &key, "it lies in an archive");
+            let error = crate::contract::error::Error::new(ErrorKind::Archived, &key, "it lies in an archive");
             return Err(error.into_store());
         }
         let range = match &options.range {
@@ -163,7 +165,7 @@ impl ObjectStore for MemoryStore {
         let shared = self.shared.clone();
         let delete = move |path: Path| {
             shared.count(Class::Delete);
-            crate::fence::check("memory")?;
+            fence::check("memory")?;
             let key = shared.key(&path);
             let mut bucket = shared.bucket();
             if !shared.options().versions {
@@ -202,7 +204,7 @@ impl ObjectStore for MemoryStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.shared.count(Class::Copy);
-        crate::fence::check("memory")?;
+        fence::check("memory")?;
         let (source, target) = (self.shared.key(from), self.shared.key(to));
         let ignore = self.shared.options().ignore_conditions;
         let mut bucket = self.shared.bucket();
@@ -247,7 +249,7 @@ impl MultipartStore for MemoryStore {
 
     async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
         self.shared.count(Class::Multipart);
-        crate::fence::check("memory")?;
+        fence::check("memory")?;
         let least = self.shared.options().capabilities.min_part;
         let key = self.shared.key(path);
         let mut bucket = self.shared.bucket();

@@ -4,6 +4,7 @@
 //! reached from `open`. Invariant: both are deterministic, so that a test can number a store's calls
 //! and stop the program at each of them in turn.
 
+mod bucket;
 mod faulty;
 mod faulty_store;
 mod faulty_tree;
@@ -12,8 +13,9 @@ mod memory;
 mod memory_store;
 mod script;
 
+pub use bucket::{MemoryOptions, Reads};
 pub use faulty::Faulty;
 pub use faulty_tree::faulty_tree;
 pub use folding::{Folding, folding_tree};
-pub use memory::{MemoryBackend, MemoryOptions, Reads};
+pub use memory::MemoryBackend;
 pub use script::{Call, Script};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 /// One call that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,4 +235,14 @@ impl Script {
 /// The error of a fault.
 pub(super) fn injected(kind: ErrorKind, key: &str) -> Error {
     Error::new(kind, key, format!("{kind:?} injected by the test: connection lost"))
+}
+
+/// Runs one call under a script.
+pub(super) async fn call<T>(script: &Script, verb: &'static str, key: &str, run: impl Future<Output = Result<T>>) -> Result<T> {
+    let pass = script.enter_slowly(verb, key).await?;
+    let done = run.await;
+    match pass.lose {
+        Some(kind) => Err(injected(kind, key)),
+        None => done,
+    }
 }

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
-use offsite_backends::{Backend, Error, ErrorKind};
+use offsite_backends::{Backend, ErrorKind};
 
 use super::{Server, body, key};
 
@@ -12,7 +12,7 @@ async fn a_missing_bucket_says_what_to_do() {
     let missing = server.open_in("offsite-is-not-there", "p", "").await;
     missing.prepare().await.unwrap();
     let error = missing.store().put(&key("a"), body("x")).await.unwrap_err();
-    let error = Error::from_store(missing.location(), "a", &error);
+    let error = missing.error("a", &error);
     assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
     let wanted = "s3://offsite-is-not-there/p: no such bucket: create it first";
     assert!(error.to_string().starts_with(wanted), "{error}");
@@ -30,7 +30,7 @@ async fn wrong_credentials_are_denied_at_once() {
         }
         let wrong = server.open_in(&server.bucket, "p", more).await;
         let error = wrong.store().get(&key("a")).await.unwrap_err();
-        let error = Error::from_store(wrong.location(), "a", &error);
+        let error = wrong.error("a", &error);
         assert!(error.kind == ErrorKind::Denied && error.message.contains("AWS_PROFILE"), "{more}: {error}");
         let error = wrong.list_keys().try_collect::<Vec<_>>().await.unwrap_err();
         assert!(error.kind == ErrorKind::Denied && error.message.contains("AWS_PROFILE"), "{more}: {error}");
@@ -39,7 +39,7 @@ async fn wrong_credentials_are_denied_at_once() {
     }
     let none = server.open_in(&server.bucket, "p", "&profile=offsite-no-such-profile").await;
     let error = none.store().get(&key("a")).await.unwrap_err();
-    let error = Error::from_store(none.location(), "a", &error);
+    let error = none.error("a", &error);
     assert!(error.kind == ErrorKind::Denied && error.message.contains("offsite-no-such-profile"), "{error}");
     let error = none.list_keys().try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.kind == ErrorKind::Denied && error.message.contains("offsite-no-such-profile"), "{error}");

@@ -182,7 +182,7 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     let mut writes = Vec::new();
     for job in jobs() {
         let locations = job.places.iter().filter_map(|place| Location::parse(&place.url).ok());
-        for location in locations.filter(|location| location.scheme() == "file") {
+        for location in locations.filter(Location::is_directory) {
             writes.push(writable(job, &location.dir(), of_user)?);
         }
     }

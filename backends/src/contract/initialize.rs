@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 /// What a destination shall be. What is `None` or `false` is not looked at and left as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -205,6 +205,37 @@ fn refused(error: &Error, right: &str) -> Did {
         ErrorKind::Unsupported => Did::Cannot(error.message.clone()),
         _ => Did::Failed(error.to_string()),
     }
+}
+
+/// What is at the path of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dir {
+    Missing,
+    There,
+}
+
+impl Display for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::There => "there",
+        })
+    }
+}
+
+/// The rows of a real directory tree, here or behind SFTP: that it is there is the one thing that can be made. `wanted` are
+/// the words for that.
+pub(crate) async fn directory(
+    want: &Initialize,
+    mode: Mode,
+    found: Result<Dir>,
+    wanted: &str,
+    make: impl AsyncFnOnce() -> Result<()>,
+) -> Vec<Setting> {
+    let rights = Rights { look: "the right to search the directories above it", make: "the right to write to the directory above it" };
+    let mut rows = vec![settle("directory", mode, &rights, found, wanted, |found| *found == Dir::There, make).await];
+    rows.extend(for_directories(want));
+    rows
 }
 
 /// The rows of what a real directory tree has not, here or behind SFTP.

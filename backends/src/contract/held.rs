@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
 
-use crate::Error;
+use crate::contract::error::Error;
 
 /// A version, and what holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

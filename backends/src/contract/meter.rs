@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::trace::{self, Call, Tries};
+use crate::contract::trace::{self, Call, Tries};
 
 /// The class of a request, as the clouds bill them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Owns one question: which part of a text before its host may be a password. A secret may hold any character; of AWS's
 //! keys every second one has a slash. Invariant: what may be one is refused whole, and no part of it is repeated.
 
-use crate::Error;
+use crate::contract::error::Error;
+use crate::kinds;
 
 /// What is said of a URL that holds a password.
 pub(crate) fn refused(shown: &str) -> Error {
@@ -48,9 +49,7 @@ pub(crate) fn secret(rest: &str) -> Option<usize> {
 pub(crate) fn may_hold_a_secret(text: &str) -> bool {
     let rest = match text.split_once(':') {
         // `sftp:user@host:/path`: of a program or a scheme, not of a user.
-        Some((name, rest)) if ["s3", "gs", "b2", "sftp", "ssh", "scp"].contains(&name.to_ascii_lowercase().as_str()) => {
-            rest.trim_start_matches('/')
-        }
+        Some((name, rest)) if kinds::stands_before_a_place(&name.to_ascii_lowercase()) => rest.trim_start_matches('/'),
         _ => text,
     };
     rest.split_once(':').is_some_and(|(_, behind)| behind.contains('@'))

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::tidy;
+use crate::contract::tidy;
 
 /// The targets of the lines, by which they are chosen.
 pub const REQUEST: &str = "offsite::request";

@@ -16,9 +16,10 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::meter::Class;
-use crate::trace::Call;
-use crate::wire::{Probe, SILENCE};
+use crate::contract::meter::Class;
+use crate::contract::trace::Call;
+use crate::wire::client::SILENCE;
+use crate::wire::probe::Probe;
 
 /// Longest answer that is no content, in bytes: a page of a listing, what an upload or a setting answered. A
 /// thousand keys of the longest there can be take less than half of it.

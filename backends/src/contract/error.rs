@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use crate::s3::Refusal;
-pub use crate::scrub::scrub;
-use crate::{Location, tidy};
+pub use crate::contract::scrub::scrub;
+use crate::contract::tidy;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -129,48 +128,6 @@ impl Error {
         Self::new(ErrorKind::Denied, url, message).reaching(Reach::Place)
     }
 
-    /// From an [`object_store::Error`] of an object at `location`.
-    pub fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Self {
-        use object_store::Error as E;
-        if let Some(own) = Self::within(error) {
-            return own.at(location.at(key));
-        }
-        let text = chain(error);
-        let refusal = Refusal::read(&text);
-        let said = refusal.as_ref().and_then(Refusal::kind);
-        let kind = match error {
-            E::AlreadyExists { .. } if refusal.as_ref().is_some_and(Refusal::is_collision) => ErrorKind::Transient,
-            E::NotFound { .. } => ErrorKind::NotFound,
-            E::AlreadyExists { .. } => ErrorKind::Exists,
-            E::Precondition { .. } | E::NotModified { .. } => ErrorKind::Precondition,
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => said.unwrap_or(ErrorKind::Denied),
-            E::NotSupported { .. } | E::NotImplemented { .. } => ErrorKind::Unsupported,
-            E::InvalidPath { .. } => ErrorKind::Invalid,
-            _ => said.unwrap_or_else(|| kind_of_text(&text)),
-        };
-        let reach = match error {
-            E::Unauthenticated { .. } => Reach::Place,
-            _ => refusal.as_ref().map_or(kind.reach(), |refusal| refusal.reach(kind)),
-        };
-        let place = if refusal.as_ref().is_some_and(Refusal::is_no_bucket) { location.to_string() } else { location.at(key) };
-        Self::new(kind, place, refusal.and_then(|r| r.sentence(location.scheme())).unwrap_or(text)).reaching(reach)
-    }
-
-    /// The same as the data plane's traits want it; what it says and its kind are kept.
-    pub(crate) fn into_store(self) -> object_store::Error {
-        use object_store::Error as E;
-        let (kind, path) = (self.kind, self.url.clone());
-        let source = Box::new(self);
-        match kind {
-            ErrorKind::NotFound => E::NotFound { path, source },
-            ErrorKind::Exists => E::AlreadyExists { path, source },
-            ErrorKind::Precondition => E::Precondition { path, source },
-            ErrorKind::Denied => E::PermissionDenied { path, source },
-            ErrorKind::Unsupported => E::NotSupported { source },
-            _ => E::Generic { store: "offsite", source },
-        }
-    }
-
     /// An error of ours that a library wrapped on its way through.
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
@@ -258,9 +215,9 @@ const UNTRUSTED: &str = "invalid peer certificate";
 
 /// Sorts what only a text says: connection failures and statuses that the libraries fold into one kind.
 pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
-    const NOT_FOUND: [&str; 2] = ["NoSuchBucket", "404 Not Found"];
-    const DENIED: [&str; 5] = ["AccessDenied", "403 Forbidden", "401 Unauthorized", "ExpiredToken", "Permission denied"];
-    const FULL: [&str; 3] = ["No space left", "QuotaExceeded", "507 Insufficient Storage"];
+    const NOT_FOUND: [&str; 1] = ["404 Not Found"];
+    const DENIED: [&str; 3] = ["403 Forbidden", "401 Unauthorized", "Permission denied"];
+    const FULL: [&str; 2] = ["No space left", "507 Insufficient Storage"];
     const TRANSIENT: [&str; 14] = [
         "timed out",
         "timeout",
@@ -321,16 +278,5 @@ mod tests {
             let error = Error::from_io("/a", &errno.into());
             assert_eq!(error.concerns_place(), concerns_place, "{error}");
         }
-    }
-
-    #[test]
-    fn kind_and_reach_survive_the_way_through_the_libraries() {
-        let location = Location::parse("s3://acme/p").unwrap();
-        let own = Error::new(ErrorKind::Archived, "x", "archived").reaching(Reach::Place);
-        let back = Error::from_store(&location, "k", &own.clone().into_store());
-        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "s3://acme/p/k"));
-        let back = Error::from_io("/b", &std::io::Error::other(own));
-        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "/b"));
-        assert_eq!((back.scheme(), Error::new(ErrorKind::Other, "s3://acme/k", "").scheme()), ("file", "s3"));
     }
 }

@@ -4,38 +4,10 @@
 //! before its first slash is no path of this machine, and `./` in front makes it one.
 //! Invariant: nothing of a text that may hold a password is repeated.
 
-use crate::userinfo;
-use crate::{Error, Location};
-
-/// The schemes that a build may speak.
-const SCHEMES: [&str; 18] = [
-    "s3", "gs", "b2", "sftp", "file", "webdav", "azblob", "azdls", "azfile", "cos", "dropbox", "gdrive", "obs", "onedrive", "oss",
-    "pcloud", "swift", "upyun",
-];
-
-/// What other programs call them.
-const ALIASES: [(&str, &str); 20] = [
-    ("s3a", "s3"),
-    ("s3n", "s3"),
-    ("aws", "s3"),
-    ("minio", "s3"),
-    ("gcs", "gs"),
-    ("google", "gs"),
-    ("googlestorage", "gs"),
-    ("backblaze", "b2"),
-    ("ssh", "sftp"),
-    ("scp", "sftp"),
-    ("dav", "webdav"),
-    ("davs", "webdav"),
-    ("webdavs", "webdav"),
-    ("http", "webdav"),
-    ("https", "webdav"),
-    ("az", "azblob"),
-    ("azure", "azblob"),
-    ("wasb", "azblob"),
-    ("local", "file"),
-    ("drive", "gdrive"),
-];
+use super::userinfo;
+use crate::contract::error::Error;
+use crate::contract::location::Location;
+use crate::kinds;
 
 /// What can be mounted, and is a directory then.
 const MOUNTED: [&str; 8] = ["ftp", "ftps", "smb", "cifs", "nfs", "afp", "rsync", "sshfs"];
@@ -144,9 +116,7 @@ fn by_ssh(text: &str) -> Option<String> {
 /// A scheme by its own name or by another program's.
 fn exactly(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
-    let name = name.rsplit('+').next().unwrap_or(&name);
-    let alias = || ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, scheme)| *scheme);
-    SCHEMES.iter().find(|scheme| **scheme == name).copied().or_else(alias)
+    kinds::scheme_named(name.rsplit('+').next().unwrap_or(&name))
 }
 
 /// The same, or one that a slip of the finger away.
@@ -154,7 +124,7 @@ fn near(name: &str) -> Option<&'static str> {
     exactly(name).or_else(|| {
         let name = name.to_ascii_lowercase();
         let allowed = if name.len() < 5 { 1 } else { 2 };
-        let slips = SCHEMES.iter().map(|scheme| (strsim::damerau_levenshtein(&name, scheme), *scheme)).filter(|(far, _)| *far <= allowed);
+        let slips = kinds::schemes().map(|scheme| (strsim::damerau_levenshtein(&name, scheme), scheme)).filter(|(far, _)| *far <= allowed);
         slips.min_by_key(|(far, _)| *far).map(|(_, scheme)| scheme)
     })
 }

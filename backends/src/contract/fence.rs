@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 
 /// What a call is about to do to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,11 @@ pub(crate) fn check_of(fence: Option<&Arc<dyn Fence>>, at: impl fmt::Display) ->
 
 pub(crate) fn late(at: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Late, at, "this program was stopped for so long that another writer may be at work there; nothing was changed")
+}
+
+/// Whether a call came too late.
+pub(crate) fn is_late(error: &Error) -> bool {
+    error.kind == ErrorKind::Late
 }
 
 /// Runs a call that changes something. One that came too late is begun again once its right is sure.

@@ -4,7 +4,7 @@
 //! Invariant: what comes out is one line of at most so many characters that drives no terminal, and it comes out as it
 //! is when it goes in again.
 
-use crate::scrub::scrub;
+use crate::contract::scrub::scrub;
 
 /// Longest message, in characters: ours with their advice are shorter.
 pub const MESSAGE: usize = 700;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 
-use crate::{Backend, Depth, Error, ErrorKind, Listed, Result, Scope, State};
+use crate::contract::backend::Backend;
+use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::listing::{Depth, Listed, Scope, State};
 
 /// Objects and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,0 +1,65 @@
+//! Errors on their way through the data plane: `object_store`'s taken in, and ours handed on.
+//!
+//! Invariant: an error of ours that goes through the library comes out with its kind and its reach.
+
+use crate::contract::error::{Error, ErrorKind, Reach, chain, kind_of_text};
+use crate::contract::location::Location;
+
+impl Error {
+    /// From an [`object_store::Error`] of an object at `location`, by what the library alone says. Ask
+    /// [`crate::Backend::error`] where there is a backend: its server may have said more.
+    pub fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Self {
+        if let Some(own) = Self::within(error) {
+            return own.at(location.at(key));
+        }
+        let text = chain(error);
+        let kind = kind_of_variant(error).unwrap_or_else(|| kind_of_text(&text));
+        let reach = if matches!(error, object_store::Error::Unauthenticated { .. }) { Reach::Place } else { kind.reach() };
+        Self::new(kind, location.at(key), text).reaching(reach)
+    }
+
+    /// The same as the data plane's traits want it; what it says and its kind are kept.
+    pub(crate) fn into_store(self) -> object_store::Error {
+        use object_store::Error as E;
+        let (kind, path) = (self.kind, self.url.clone());
+        let source = Box::new(self);
+        match kind {
+            ErrorKind::NotFound => E::NotFound { path, source },
+            ErrorKind::Exists => E::AlreadyExists { path, source },
+            ErrorKind::Precondition => E::Precondition { path, source },
+            ErrorKind::Denied => E::PermissionDenied { path, source },
+            ErrorKind::Unsupported => E::NotSupported { source },
+            _ => E::Generic { store: "offsite", source },
+        }
+    }
+}
+
+/// What the data plane's library is sure of.
+pub(crate) fn kind_of_variant(error: &object_store::Error) -> Option<ErrorKind> {
+    use object_store::Error as E;
+    Some(match error {
+        E::NotFound { .. } => ErrorKind::NotFound,
+        E::AlreadyExists { .. } => ErrorKind::Exists,
+        E::Precondition { .. } | E::NotModified { .. } => ErrorKind::Precondition,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => ErrorKind::Denied,
+        E::NotSupported { .. } | E::NotImplemented { .. } => ErrorKind::Unsupported,
+        E::InvalidPath { .. } => ErrorKind::Invalid,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_and_reach_survive_the_way_through_the_libraries() {
+        let location = Location::parse("s3://acme/p").unwrap();
+        let own = Error::new(ErrorKind::Archived, "x", "archived").reaching(Reach::Place);
+        let back = Error::from_store(&location, "k", &own.clone().into_store());
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "s3://acme/p/k"));
+        let back = Error::from_io("/b", &std::io::Error::other(own));
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "/b"));
+        assert_eq!((back.scheme(), Error::new(ErrorKind::Other, "s3://acme/k", "").scheme()), ("file", "s3"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a destination is: its URL, taken apart.
+//!
+//! Owns the parts and how they are printed. A URL that carries a password was refused before (`crate::parse`), so a
+//! [`Location`] is always safe to print. Settings of a store stand in the URL's query and are handed to the backend.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use object_store::path::Path as Prefix;
+use percent_encoding::percent_decode_str;
+
+use crate::contract::error::{self, Error, Result};
+
+/// The scheme of a directory of this machine.
+pub(crate) const DIRECTORY: &str = "file";
+
+/// The query of a destination's URL: `endpoint`, `region`, … Unknown names are refused by the backend.
+pub type Settings = BTreeMap<String, String>;
+
+/// A destination's place. Two locations that are equal hold the same objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    scheme: String,
+    /// Bucket, or `user@host:port`; empty for a directory.
+    host: String,
+    /// Prefix without slashes at its ends, or the absolute path of a directory.
+    path: Vec<u8>,
+    settings: Settings,
+    /// The server behind it, where the URL itself does not say.
+    server: String,
+}
+
+impl Location {
+    /// A directory of this machine.
+    pub fn from_dir(path: PathBuf) -> Result<Self> {
+        let absolute = std::path::absolute(&path).map_err(|e| Error::from_io(path.display(), &e))?;
+        let mut bytes = absolute.into_os_string().into_vec();
+        while bytes.len() > 1 && bytes.last() == Some(&b'/') {
+            bytes.pop();
+        }
+        Ok(Self { scheme: DIRECTORY.into(), host: String::new(), path: bytes, settings: Settings::new(), server: String::new() })
+    }
+
+    /// Takes apart what stands behind `scheme://`, percent-decoding the path once. Whether a secret is in it has been
+    /// looked at before.
+    pub(crate) fn from_url(scheme: &str, rest: &str) -> Result<Self> {
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, path) = place.split_once('/').unwrap_or((place, ""));
+        let invalid = |what| Err(Error::invalid(format!("{scheme}://{place}"), what));
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        if scheme == DIRECTORY {
+            if !host.is_empty() {
+                return invalid("a file:// URL needs three slashes: file:///path");
+            }
+            let mut location = Self::from_dir(PathBuf::from(std::ffi::OsString::from_vec([b"/", &path[..]].concat())))?;
+            location.settings = parse_query(query);
+            return Ok(location);
+        }
+        if host.is_empty() {
+            return invalid("the URL names no bucket or host");
+        }
+        let trimmed = trim_slashes(&path).to_vec();
+        Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query), server: String::new() })
+    }
+
+    /// Whether it is a directory of this machine.
+    pub fn is_directory(&self) -> bool {
+        self.scheme == DIRECTORY
+    }
+
+    /// What stands before the `://`; for a directory `file`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The bucket or host; empty for a directory.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The prefix in a bucket (no slash at its ends), or the absolute path of a directory.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The prefix as `object_store` takes it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] where it would have to be changed for that.
+    pub fn prefix(&self) -> Result<Prefix> {
+        let bad = |why: &str| Error::invalid(self, format!("this prefix cannot be one: {why}"));
+        let text = std::str::from_utf8(&self.path).map_err(|_| bad("it is not UTF-8"))?;
+        let path = Prefix::parse(text).map_err(|error| bad(&error::chain(&error)))?;
+        match path.as_ref() == text {
+            true => Ok(path),
+            false => Err(bad("it would be stored under another name")),
+        }
+    }
+
+    /// A directory's path on this machine.
+    pub fn dir(&self) -> PathBuf {
+        PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Refuses settings the backend does not know, naming the ones it does.
+    pub fn only_settings(&self, known: &[&str]) -> Result<()> {
+        match self.settings.keys().find(|k| !known.contains(&k.as_str())) {
+            None => Ok(()),
+            Some(key) if known.is_empty() => Err(Error::invalid(self, format!("`{key}`: a directory takes no settings"))),
+            Some(key) => Err(Error::invalid(self, format!("no setting `{key}`; known are {}", known.join(", ")))),
+        }
+    }
+
+    /// Says which server it is at, as a backend found out from its URL, variables and profiles.
+    pub fn served_by(mut self, server: &str) -> Self {
+        self.server = server.trim_end_matches('/').into();
+        self
+    }
+
+    /// What two URLs of the same place have in common; names the local cache and journal.
+    pub fn identity(&self) -> Vec<u8> {
+        [self.scheme.as_bytes(), b"://", self.server.as_bytes(), b"/", self.host.as_bytes(), b"/", &self.path].concat()
+    }
+
+    /// The printable URL of an object of this destination.
+    pub fn at(&self, key: &str) -> String {
+        if key.is_empty() { self.to_string() } else { format!("{self}/{key}") }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = String::from_utf8_lossy(&self.path);
+        match (self.scheme.as_str(), path.is_empty()) {
+            (DIRECTORY, _) => f.write_str(&path),
+            (scheme, true) => write!(f, "{scheme}://{}", self.host),
+            (scheme, false) => write!(f, "{scheme}://{}/{path}", self.host),
+        }
+    }
+}
+
+fn trim_slashes(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|b| *b != b'/').unwrap_or(path.len());
+    let end = path.iter().rposition(|b| *b != b'/').map_or(start, |i| i + 1);
+    &path[start..end]
+}
+
+fn parse_query(query: &str) -> Settings {
+    let decode = |s: &str| percent_decode_str(s).decode_utf8_lossy().into_owned();
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "true")))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
+}

@@ -1,0 +1,94 @@
+//! The services that OpenDAL reaches, and what a URL of each may say.
+//!
+//! Owns the table, which every build has: one without the feature `opendal` says where these schemes are spoken.
+#![cfg_attr(not(feature = "opendal"), allow(dead_code))]
+
+/// What the host of a service's URL is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostIs {
+    /// The server.
+    Endpoint,
+    /// This setting.
+    Setting(&'static str),
+    /// The first directory of the path.
+    Directory,
+}
+
+/// What a service is called and takes, by OpenDAL's names.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub scheme: &'static str,
+    pub host: HostIs,
+    /// Where it is if nobody says; `*` is the account. Empty: the service has one place, which OpenDAL knows.
+    pub endpoint: Option<&'static str>,
+    pub settings: &'static [&'static str],
+    pub secrets: &'static [&'static str],
+    /// Directories are made before what lies in them, and a name is a file's or a directory's.
+    pub is_tree: bool,
+}
+
+const AZURE: (&[&str], &[&str]) = (&["endpoint", "account_name"], &["account_key", "sas_token"]);
+const OAUTH: (&[&str], &[&str]) = (&["client_id"], &["access_token", "refresh_token", "client_secret"]);
+
+const fn service(
+    scheme: &'static str,
+    host: HostIs,
+    endpoint: Option<&'static str>,
+    (settings, secrets): (&'static [&'static str], &'static [&'static str]),
+    is_tree: bool,
+) -> Service {
+    Service { scheme, host, endpoint, settings, secrets, is_tree }
+}
+
+/// `azblob` and `webdav` are tried on servers by tests; of the others only that they can be made from a URL.
+pub(super) static SERVICES: [Service; 13] = [
+    service("azblob", HostIs::Setting("container"), Some("https://*.blob.core.windows.net"), AZURE, false),
+    service("azdls", HostIs::Setting("filesystem"), Some("https://*.dfs.core.windows.net"), AZURE, true),
+    service("azfile", HostIs::Setting("share_name"), Some("https://*.file.core.windows.net"), AZURE, true),
+    service("cos", HostIs::Setting("bucket"), None, (&["endpoint"], &["secret_id", "secret_key", "security_token"]), false),
+    service("dropbox", HostIs::Directory, Some(""), OAUTH, true),
+    service("gdrive", HostIs::Directory, Some(""), OAUTH, true),
+    service("obs", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "secret_access_key"]), false),
+    service("onedrive", HostIs::Directory, Some(""), OAUTH, true),
+    service("oss", HostIs::Setting("bucket"), None, (&["endpoint"], &["access_key_id", "access_key_secret", "security_token"]), false),
+    service("pcloud", HostIs::Directory, Some("https://api.pcloud.com"), (&["endpoint", "username"], &["password"]), true),
+    service("swift", HostIs::Setting("container"), None, (&["endpoint"], &["token"]), false),
+    service("upyun", HostIs::Setting("bucket"), Some(""), (&["operator"], &["password"]), true),
+    service("webdav", HostIs::Endpoint, None, (&["endpoint", "username"], &["password", "token"]), true),
+];
+
+/// Their schemes.
+pub(crate) static SCHEMES: [&str; 13] =
+    ["azblob", "azdls", "azfile", "cos", "dropbox", "gdrive", "obs", "onedrive", "oss", "pcloud", "swift", "upyun", "webdav"];
+
+/// Our own setting: credentials may go over a network in the clear.
+pub(super) const PLAIN: &str = "plain_http";
+
+/// What may stand in the query of a URL with this scheme.
+pub(crate) fn settings(scheme: &str) -> Vec<&'static str> {
+    find(scheme).map_or_else(Vec::new, |service| [service.settings, &[PLAIN]].concat())
+}
+
+/// The variables that a service reads.
+pub(crate) fn variables(scheme: &str) -> Vec<String> {
+    let names = |service: &Service| service.settings.iter().chain(service.secrets).map(|name| variable(scheme, name)).collect();
+    find(scheme).map_or_else(Vec::new, names)
+}
+
+pub(super) fn variable(scheme: &str, name: &str) -> String {
+    format!("OFFSITE_{}_{}", scheme.to_uppercase(), name.to_uppercase())
+}
+
+pub(super) fn find(scheme: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|service| service.scheme == scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemes_are_those_of_the_services() {
+        assert_eq!(SERVICES.each_ref().map(|service| service.scheme), SCHEMES);
+    }
+}

@@ -1,0 +1,171 @@
+//! What is in the bucket in memory, its habits and its clock.
+//!
+//! Invariant: every change is made under one lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use object_store::PutResult;
+use object_store::path::Path;
+
+use crate::contract::capabilities::Capabilities;
+use crate::contract::held::Held;
+use crate::contract::meter::{Class, Meter};
+
+/// What the bucket is like.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryOptions {
+    pub capabilities: Capabilities,
+    /// Accepts the conditions of create-only puts and updates and ignores them.
+    pub ignore_conditions: bool,
+    /// Turns a backslash in a key into `/`, as `SeaweedFS` does.
+    pub change_keys: bool,
+    /// Lists in an order that is always the same and not that of the keys.
+    pub unordered_listing: bool,
+    /// Keeps what is replaced or deleted under its version id.
+    pub versions: bool,
+    /// Object lock: no version may be deleted for so many seconds after it was made. Goes with `versions`.
+    pub locks: Option<i64>,
+    /// How what is read differs from what was put.
+    pub reads: Reads,
+}
+
+/// What a reader gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    #[default]
+    True,
+    /// Other bytes, as many.
+    Garbled,
+    /// Whole objects only: what asks for a part is refused.
+    WholeOnly,
+    /// The part at the beginning, whichever was asked for.
+    WrongPart,
+}
+
+impl Default for MemoryOptions {
+    /// Like S3, but for the smallest part, which any test can afford; no versions.
+    fn default() -> Self {
+        let capabilities = Capabilities { transfers: 16, ..Capabilities::BUCKET };
+        Self {
+            capabilities,
+            ignore_conditions: false,
+            change_keys: false,
+            unordered_listing: false,
+            versions: false,
+            locks: None,
+            reads: Reads::True,
+        }
+    }
+}
+
+/// One version of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    /// `None` where the bucket keeps no versions.
+    pub id: Option<String>,
+    /// `None` is a delete marker.
+    pub data: Option<Bytes>,
+    pub etag: String,
+    /// By the bucket's clock.
+    pub modified: DateTime<Utc>,
+}
+
+impl Version {
+    pub fn held(&self, locks: Option<i64>) -> Held {
+        let until = locks.filter(|_| self.data.is_some()).map(|seconds| self.modified + TimeDelta::seconds(seconds));
+        Held { version: self.id.clone(), until, by_hand: false }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub key: String,
+    pub parts: BTreeMap<usize, (String, Bytes)>,
+}
+
+/// What is in the bucket.
+#[derive(Debug, Default)]
+pub(super) struct Bucket {
+    /// The newest version last. Never empty.
+    pub objects: BTreeMap<String, Vec<Version>>,
+    pub uploads: BTreeMap<String, Upload>,
+    /// Keys under a legal hold.
+    pub held: BTreeSet<String>,
+    /// Keys that lie in an archive, and whether they were asked for.
+    pub archived: BTreeMap<String, bool>,
+    pub serial: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub options: Mutex<MemoryOptions>,
+    pub bucket: Mutex<Bucket>,
+    pub meter: Meter,
+    /// The bucket's clock minus ours, in milliseconds.
+    pub offset: AtomicI64,
+}
+
+impl Shared {
+    /// Counts a request; its answer carries the bucket's time, as a `Date` header does.
+    pub fn count(&self, class: Class) {
+        self.meter.call(class, String::new);
+        self.meter.note_clock(self.now());
+    }
+
+    pub fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn options(&self) -> MutexGuard<'_, MemoryOptions> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::milliseconds(self.offset.load(Relaxed))
+    }
+
+    /// The key under which the bucket really keeps a path.
+    pub fn key(&self, path: &Path) -> String {
+        match self.options().change_keys {
+            true => path.as_ref().replace('\\', "/"),
+            false => path.as_ref().to_owned(),
+        }
+    }
+
+    /// Makes `data` the newest version of `key`.
+    pub fn insert(&self, bucket: &mut Bucket, key: &str, data: Option<Bytes>) -> PutResult {
+        let versions = self.options().versions;
+        bucket.serial += 1;
+        let version = Version {
+            id: versions.then(|| format!("v{:08}", bucket.serial)),
+            data,
+            etag: format!("\"{:x}\"", bucket.serial),
+            modified: self.now(),
+        };
+        let result = PutResult { e_tag: Some(version.etag.clone()), version: version.id.clone(), extensions: Default::default() };
+        let all = bucket.objects.entry(key.to_owned()).or_default();
+        if !versions {
+            all.clear();
+        }
+        all.push(version);
+        result
+    }
+}
+
+impl Bucket {
+    /// The newest version of `key`, if it is no delete marker.
+    pub fn current(&self, key: &str) -> Option<(&Version, &Bytes)> {
+        let version = self.objects.get(key)?.last()?;
+        Some((version, version.data.as_ref()?))
+    }
+
+    pub fn version(&self, key: &str, id: &str) -> Option<(&Version, &Bytes)> {
+        let all = self.objects.get(key)?;
+        let version = all.iter().find(|v| v.id.as_deref() == Some(id))?;
+        Some((version, version.data.as_ref()?))
+    }
+}
