@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// Back up only the tag of a directory with a CACHEDIR.TAG
     #[arg(long, help_heading = "Filters")]
     exclude_caches: bool,
+    /// Files larger than this: 500M, 2G, by 1024 (default: none). One that grows past it goes from the copy
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "What to leave out")]
+    exclude_larger_than: Option<u64>,
     /// Stay on the source's file system
     #[arg(long, help_heading = "Filters")]
     one_file_system: bool,
@@ -112,6 +115,7 @@ impl RunArgs {
                 filter: self.filter.filter(&[])?,
                 one_file_system: self.one_file_system,
                 exclude_caches: self.exclude_caches,
+                exclude_larger_than: self.exclude_larger_than,
                 ..WalkOptions::default()
             },
             checksum: self.checksum,

@@ -63,6 +63,8 @@ impl Scope<'_> {
         if let Some(keep) = &options.keep {
             to.keep = self.keep(&at("keep"), keep)?;
         }
+        let most = self.value(&at("exclude_larger_than"), options.exclude_larger_than.as_ref(), values::size)?;
+        to.walk.exclude_larger_than = most.or(to.walk.exclude_larger_than);
         let limits = &mut to.limits;
         limits.removals = self.value(&at("max_removals"), options.max_removals.as_ref(), values::share)?.unwrap_or(limits.removals);
         limits.rewrites = self.value(&at("max_rewrites"), options.max_rewrites.as_ref(), values::share)?.unwrap_or(limits.rewrites);

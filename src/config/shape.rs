@@ -205,6 +205,8 @@ pub struct OptionsShape {
     /// Read exclude patterns from these files too
     pub exclude_from: Several<String>,
     pub exclude_caches: Option<bool>,
+    /// Leave out files that are larger: `"2G"`
+    pub exclude_larger_than: Option<Word>,
     pub one_file_system: Option<bool>,
     pub checksum: Option<bool>,
     /// Use identical files that are already at the destination

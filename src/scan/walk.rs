@@ -26,12 +26,20 @@ pub struct WalkOptions {
     pub one_file_system: bool,
     /// Keep only the tag of a directory with a valid CACHEDIR.TAG.
     pub exclude_caches: bool,
+    /// Leave out files of more bytes.
+    pub exclude_larger_than: Option<u64>,
     /// Leave out this name at the top (the staging area of a pull).
     pub hide: Option<&'static [u8]>,
     /// Exclude this path and everything below it; without a trailing slash (offsite's own cache).
     pub own: Option<Vec<u8>>,
     /// Say which names have a twin: another one beside them that some disks take for the same.
     pub twins: bool,
+}
+
+impl WalkOptions {
+    fn is_too_large(&self, stat: &Stat) -> bool {
+        stat.file_type == FileType::File && self.exclude_larger_than.is_some_and(|most| stat.size > most)
+    }
 }
 
 /// One step of a walk.
@@ -126,6 +134,7 @@ impl Walk {
                     let error = io::Error::other("it changed its kind during the scan");
                     return Some(Event::Unread(&self.path, error, item.twin));
                 }
+                Ok(stat) if self.shared.options.is_too_large(&stat) => {}
                 Ok(stat) => return Some(self.yielded(item, stat)),
             }
         }

@@ -99,6 +99,22 @@ async fn rules_choose_and_cache_directories_are_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_larger_than_said_are_left_out_and_one_that_grows_goes() {
+    let mut world = World::new();
+    let (_, backend) = memory("larger");
+    world.write("just", &[1; 1000]);
+    world.write("larger", &[1; 1001]);
+    world.write("grows", &[1; 10]);
+    world.options.walk.exclude_larger_than = Some(1000);
+    assert_eq!(world.synced(&backend).await.changes.added, 2);
+    world.write("grows", &[1; 2000]);
+    assert_eq!(world.synced(&backend).await.changes.removed, 1);
+    world.pull(&backend, "target", &PullOptions::default()).await.unwrap();
+    let names: Vec<_> = tree(&world.path("target")).into_keys().map(|k| String::from_utf8(k).unwrap()).collect();
+    assert_eq!(names, ["just"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn adopting_sends_only_what_is_not_there() {
     let mut world = World::new();
     let (bucket, backend) = memory("adopted");
