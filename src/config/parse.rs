@@ -126,7 +126,7 @@ mod tests {
             "jobs.a.destinatons: unknown key `destinatons`; did you mean `destinations`?",
         );
         refused("{\"jobs\": {\"a\": {\"source\": \"/s\"}}}", "jobs.a: missing field `destinations`");
-        refused("{\n\"jobs\": {},\n\"jobs\": {}}", "c.json:3: jobs: this key stands here twice");
+        refused("{\n\"jobs\": {},\n\"jobs\": {}}", "c.json:3: jobs: this key appears twice");
         refused(
             "{\"jobs\": {\"a\": {\"source\": \"/s\", \"destinations\": [], \"options\": {\"t\":\n \"ignored\"}}}}",
             "jobs.a.options.t: unknown variant `ignored`, expected `ignore`",

@@ -34,6 +34,11 @@ fn the_program_has_none() {
     has_no_circles(&modules("src"));
 }
 
+#[test]
+fn the_backends_have_none() {
+    has_no_circles(&modules("backends/src"));
+}
+
 fn crate_of(files: &[(&str, &str)]) -> BTreeMap<Module, String> {
     let module = |name: &str| name.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
     files.iter().map(|(name, text)| (module(name), code(text))).collect()

@@ -323,7 +323,7 @@ fn bad_configs_are_refused_before_anything_runs() {
         (job(&format!(r#""../j": {{ {plain} }}"#)), "job names may contain letters"),
         (job(r#""j": { "source": "/srv/$NO_SUCH", "destinations": ["/x"] }"#), "$NO_SUCH is not set"),
         (job(r#""j": { "source": "/srv", "destinations": ["nass"] }"#), "unknown destination `nass`"),
-        (job(&format!(r#""j": {{ {plain} }}, "k": {{ {plain} }}"#)), "where the job `j` goes"),
+        (job(&format!(r#""j": {{ {plain} }}, "k": {{ {plain} }}"#)), "of the job `j` are the same"),
         (
             job(&format!(r#""j": {{ {plain} }}, "k": {{ "source": "$HERE/site", "destinations": ["$HERE/copy/inside"] }}"#)),
             "the same or one inside the other",
@@ -350,7 +350,7 @@ fn bad_configs_are_refused_before_anything_runs() {
     // The job that is in the way need not be run along, and one that cannot be resolved now is in nobody's way.
     let types = r#""t": { "source": "/srv/$NO_SUCH", "destinations": ["$HERE/copy"] }"#;
     let two = job(&format!(r#""j": {{ {plain} }}, {types}, "k": {{ {plain} }}"#));
-    place.refused(&two, &["run", "k"], "where the job `j` goes");
+    place.refused(&two, &["run", "k"], "of the job `j` are the same");
 }
 
 #[test]
