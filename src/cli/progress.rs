@@ -203,7 +203,8 @@ mod tests {
     fn long_names_keep_their_end() {
         assert_eq!(shortened("abc", 5), "abc  ");
         assert_eq!(shortened("s3://bucket/site", 6), "…/site");
-        assert_eq!(shortened("ääää", 6), "…ää");
+        assert_eq!(shortened("ääää", 6), "ääää  ");
+        assert_eq!(shortened("日本語", 5), "…本語");
     }
 
     #[test]

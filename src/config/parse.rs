@@ -134,7 +134,7 @@ mod tests {
         refused("[]", "c.json:1: ");
         refused(&format!("{{\n\"comment\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000)), "c.json:2: too many nested brackets");
         refused("{\"jobs\": {\"comment\": {\"source\": \"/s\", \"destinations\": []}}}", "`comment` must be a string");
-        refused("{\"wholly\": 1}", "known are $schema, variables");
+        refused("{\"wholly\": 1}", "the keys are $schema, variables");
     }
 
     #[test]

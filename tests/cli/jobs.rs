@@ -328,7 +328,7 @@ fn bad_configs_are_refused_before_anything_runs() {
             job(&format!(r#""j": {{ {plain} }}, "k": {{ "source": "$HERE/site", "destinations": ["$HERE/copy/inside"] }}"#)),
             "the same or one inside the other",
         ),
-        (job(&format!(r#""j": {{ {plain}, "keep": {{ "within": "soon" }} }}"#)), "jobs.j.keep.within: `soon` is no duration"),
+        (job(&format!(r#""j": {{ {plain}, "keep": {{ "within": "soon" }} }}"#)), "jobs.j.keep.within: `soon` is not a duration"),
         (job(&format!(r#""j": {{ {plain}, "options": {{ "*": {{ "max_removals": "2" }} }} }}"#)), "jobs.j.options.*.max_removals"),
         (job(&format!(r#""j": {{ {plain}, "notify": {{ "ping": "example.org" }} }}"#)), "http://"),
         (job(r#""j": { "source": "/srv", "destinations": ["s3://me:hush@bucket/x"] }"#), "a password does not belong in a URL"),
@@ -339,7 +339,7 @@ fn bad_configs_are_refused_before_anything_runs() {
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--type", "vdrupal"], "no type `vdrupal`");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "k"], "no job `k`");
     place.refused(&job(""), &["run"], "it has no jobs");
-    place.refused(&job(&format!(r#""comment": {{ {plain} }}"#)), &["run"], "jobs: a `comment` is a text");
+    place.refused(&job(&format!(r#""comment": {{ {plain} }}"#)), &["run"], "`comment` must be a string");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--allow-empty"], "name it: offsite run JOB");
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["run", "--set", "OFFSITE_JOB=x"], "OFFSITE_JOB: names that begin");
     place.refused(r#"{ "variables": { "OFFSITE_JOB": "x" }, "jobs": {} }"#, &["run"], "offsite.json:1: variables.OFFSITE_JOB: ");
