@@ -30,7 +30,7 @@ async fn an_empty_a_missing_and_a_shrunken_source_are_refused() {
     for i in 0..60 {
         world.remove(&format!("{i:03}"));
     }
-    refused(&world.sync(&backend).await, "60 of 200 entries would be removed (30 %), the limit is 25 %; --max-removals");
+    refused(&world.sync(&backend).await, "60 of 200 entries would be removed (30 %), the limit is 25 %; use --max-removals");
     fs::rename(world.source(), world.path("elsewhere")).unwrap();
     refused(&world.sync(&backend).await, "cannot be read");
     fs::create_dir(world.source()).unwrap();
