@@ -52,6 +52,8 @@ fn asks_for_a_scheme(text: &str) -> bool {
 fn nobody_above_the_table_asks_for_a_scheme() {
     for (path, lines) in sources().into_iter().filter(|(path, _)| !translates(path)) {
         for line in lines {
+            // The word for one of several files is no scheme.
+            let line = line.replace("\"file\", \"files\"", "");
             let asked = literals(&line).find(|text| asks_for_a_scheme(text));
             assert_eq!(asked, None, "{path} names a scheme; ask offsite_backends::kinds: {}", line.trim());
             let by_row = line.contains("kinds::access(error.scheme())");

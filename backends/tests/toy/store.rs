@@ -100,8 +100,8 @@ impl Backend for ToyBackend {
 
     async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
         let store = self.rooted();
-        // Tags are compared without quotes.
-        let if_match = etag.map(|tag| tag.trim_matches('"').to_owned());
+        // Manifests hold tags without their quotes, and the store compares them with.
+        let if_match = etag.map(|tag| format!("\"{}\"", tag.trim_matches('"')));
         let options = GetOptions { if_match, ..GetOptions::default() };
         let found = async { store.get_opts(from, options).await?.bytes().await };
         let content = found.await.map_err(|error| self.error(from.as_ref(), &error))?;
