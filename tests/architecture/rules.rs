@@ -152,3 +152,26 @@ fn no_file_is_too_long_and_each_says_what_it_owns() {
         }
     }
 }
+
+/// One name for one thing: docs/glossary.md.
+#[test]
+fn no_type_name_stands_twice_in_the_program() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, code) in sources("src") {
+        // A type of a module stands at the beginning of a line; what an `impl` names is another one's.
+        for line in code.lines().filter(|line| !line.starts_with(' ')) {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+            let at = words.iter().position(|word| ["struct", "enum", "trait", "type"].contains(word));
+            let before = at.map_or(&words[..0], |at| &words[..at]);
+            if let Some(at) = at
+                && before.iter().all(|word| ["pub", "crate", "super", "in", "engine"].contains(word))
+                && let Some(name) = words.get(at + 1)
+            {
+                places.entry((*name).to_owned()).or_default().push(path.clone());
+            }
+        }
+    }
+    assert!(places.len() > 300, "{} types were found", places.len());
+    let twice: Vec<_> = places.iter().filter(|(_, paths)| paths.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+}
