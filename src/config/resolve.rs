@@ -4,9 +4,9 @@
 //! Reads nothing but the files that `exclude_from` names: variables come through a lookup.
 //! Invariant: it is all resolved before anything runs, and the first thing that is wrong is an error.
 
-use super::asked::Selection;
 use std::path::{Path, PathBuf};
 
+use super::asked::Selection;
 use super::expand::encoded;
 use super::job::{Job, JobDestination, ResolvedJobs};
 use super::parse::{Parsed, nearest};

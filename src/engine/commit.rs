@@ -3,7 +3,6 @@
 //! Owns the order: before the snapshot object nothing has happened, after it all has. What goes into the
 //! manifest is what the journal says arrived; a file that did not keeps the entry it had.
 
-use crate::model::bounds;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::destination::{Destination, Head, Listed};
 use super::machine::PROGRAM;
 use crate::error::{Error, Result};
 use crate::manifest::{KnownStamps, ManifestMerge, MergedManifest, Step, troubles};
+use crate::model::bounds;
 use crate::model::{Change, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
 use crate::plan::Facts;
 use crate::spool::{Joined, Reader, Sorted};

@@ -4,8 +4,6 @@
 //! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
 //! cache is current. The cache is never believed over the destination.
 
-use crate::engine::top_names::TopNames;
-use crate::transfer::part_size;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::lease::hold::Hold;
 use super::locked::Locked;
 use super::machine::Machine;
+use crate::engine::top_names::TopNames;
 use crate::error::{Error, Result};
 use crate::manifest::{
     CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
 };
 use crate::model::{DiskRules, Hash, PageRef, Snapshot};
 use crate::spool::{cache_error, private_dir, private_file};
+use crate::transfer::part_size;
 
 /// A snapshot as far as deciding about its age needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 //! Owns the rule which directories need it: those the plan names, and those in which something was made,
 //! replaced or removed. One pass over manifest and plan, with memory for one chain of directories.
 
-use crate::model::TreeRoot;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use offsite_backends::{FileMeta, Tree};
 
 use crate::error::Result;
 use crate::manifest::CacheReader;
+use crate::model::TreeRoot;
 use crate::model::{Change, Entry, Kind, RelPath};
 use crate::spool::Reader;
 use crate::transfer::{Line, Undone};

@@ -3,7 +3,6 @@
 //! It makes `format.json` when a prefix is first used. It leaves nothing behind and rests on
 //! no order of a listing.
 
-use super::format::{FORMAT, Format};
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use object_store::{PutMode, UpdateVersion};
 use offsite_backends::ErrorKind;
 
 use super::disk::{PROBE, probe_disk};
+use super::format::{FORMAT, Format};
 use super::keys::KeyRules;
 use super::readable::reads_back;
 use super::records::{Records, object_path};

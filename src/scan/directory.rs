@@ -3,13 +3,13 @@
 //! Owns the order: names as bytes, a directory's with `/` appended, which makes a depth-first walk
 //! yield whole paths in byte order. Names of a directory share one allocation.
 
-use super::listing::{DirListing, Item, Looked, look};
 use std::cmp::Ordering;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, FileType as RawType};
 
+use super::listing::{DirListing, Item, Looked, look};
 use super::stat::FileType;
 
 /// With more names than this, a directory's metadata is read as it is consumed, so that memory holds only names.

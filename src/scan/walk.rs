@@ -4,7 +4,6 @@
 //! started on it, so it never waits for an unnecessary hand-off. Memory is bounded by [`READY_CAP`] entries ahead, plus
 //! the names of the directories that the walk is in.
 
-use super::listing::{Task, TaskState};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +11,7 @@ use std::thread::JoinHandle;
 use super::directory::list;
 use super::filter::Filter;
 use super::listing::{DirListing, Item, Looked};
+use super::listing::{Task, TaskState};
 use super::root::Root;
 use super::stat::{FileType, Stat};
 

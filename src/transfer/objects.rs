@@ -3,7 +3,6 @@
 //! Owns the order for one file: kept copy, then content, then the journal. Errors of the source concern
 //! one file and are noted; an error of the store ends the transfer, after what is in flight has ended.
 
-use super::upload::{PERMIT, UploadContext, UploadError, as_read, note_source, tag};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +18,7 @@ use super::present::is_there;
 use super::refused::Subject;
 use super::shared_reader::SharedReader;
 use super::target::Target;
+use super::upload::{PERMIT, UploadContext, UploadError, as_read, note_source, tag};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Change, Content, Entry, Kind};

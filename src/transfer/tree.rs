@@ -58,6 +58,12 @@ struct Sender {
     large: Semaphore,
 }
 
+impl Sender {
+    fn new(target: &Arc<Target>, tree: &Arc<dyn Tree>, shared_reader: &Arc<SharedReader>) -> Self {
+        Self { target: Arc::clone(target), tree: Arc::clone(tree), shared_reader: Arc::clone(shared_reader), large: Semaphore::new(LARGE) }
+    }
+}
+
 /// Sends everything in the plan. `done` is what an earlier run finished, sorted.
 pub async fn upload_tree(
     target: &Arc<Target>,
@@ -68,12 +74,7 @@ pub async fn upload_tree(
     done: Sorted<Done>,
 ) -> Result<()> {
     let blocked = clear_the_way(target, tree, plan, journal).await?;
-    let sender = Arc::new(Sender {
-        target: Arc::clone(target),
-        tree: Arc::clone(tree),
-        shared_reader: Arc::clone(shared_reader),
-        large: Semaphore::new(LARGE),
-    });
+    let sender = Arc::new(Sender::new(target, tree, shared_reader));
     let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
     let mut batch = PublishBatch { target, tree, journal, items: Vec::new(), bytes: 0 };
     let mut tasks: JoinSet<Result<Option<StagedFile>>> = JoinSet::new();

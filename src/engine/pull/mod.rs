@@ -9,7 +9,6 @@ pub mod options;
 pub mod privileges;
 mod target;
 
-use crate::engine::pull::options::{PullOptions, STAGING};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +23,7 @@ use super::outcome::PullOutcome;
 use super::query::resolve_at;
 use super::scratch::Scratch;
 use super::warning::Note;
+use crate::engine::pull::options::{PullOptions, STAGING};
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Lost, probe_disk};
 use crate::model::{DiskRules, Problem, plural};

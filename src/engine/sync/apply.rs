@@ -3,10 +3,6 @@
 //! Owns the order lease → transfer → commit → tidy → retention, and what is left behind when it breaks
 //! off: the lease with a note, the journal, and after the commit the list of what is to be tidied up.
 
-use crate::engine::clock::rfc3339;
-use crate::engine::commit::still_newest;
-use crate::engine::dir_metadata::root_meta;
-use crate::engine::sync::run::{Common, DestinationRun};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -15,11 +11,15 @@ use offsite_backends::Tree;
 
 use super::twins::Twins;
 use super::{adopt, dumps, left_out, orphans, unfinished_uploads};
+use crate::engine::clock::rfc3339;
 use crate::engine::commit::Figures;
+use crate::engine::commit::still_newest;
 use crate::engine::destination::Destination;
+use crate::engine::dir_metadata::root_meta;
 use crate::engine::lease::{Claim, Lease};
 use crate::engine::machine::PROGRAM;
 use crate::engine::outcome::Outcome;
+use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
 use crate::engine::{cleanup, commit, dir_metadata, prune};
 use crate::error::{Error, Result};

@@ -22,15 +22,13 @@ mod twins;
 mod unfinished_uploads;
 mod unverified;
 
-use crate::engine::control::{RunControl, WINDOW};
-use crate::engine::outcome::{finish, worst};
-use crate::engine::sync::options::SyncOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
 use offsite_backends as backends;
+use tokio::task::JoinHandle;
 
 use super::destination::{Destination, parts_of};
 use super::machine::Machine;
@@ -38,6 +36,9 @@ use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::paths::own_below;
 use super::status;
 use super::warning::{Note, Warning};
+use crate::engine::control::{RunControl, WINDOW};
+use crate::engine::outcome::{finish, worst};
+use crate::engine::sync::options::SyncOptions;
 use crate::error::{Error, Failure, Result};
 use crate::model::{Change, Problem, Sample, Time};
 use crate::plan::PlanTarget;
@@ -307,6 +308,12 @@ async fn carry_out(
             (index, outcome, result)
         }));
     }
+    collect(runs, ends).await;
+    ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.shared_reader.bytes_read());
+}
+
+/// Waits for every run and puts down how it ended.
+async fn collect(runs: Vec<JoinHandle<(usize, Outcome, Result<()>)>>, ends: &mut Ends<'_>) {
     for run in runs {
         match run.await {
             Ok((index, outcome, result)) => {
@@ -320,7 +327,6 @@ async fn carry_out(
                 .for_each(|e| *e = Some(Error::local("a run", std::io::Error::other(error.to_string())))),
         }
     }
-    ends.outcomes.iter_mut().for_each(|o| o.bytes.read = common.shared_reader.bytes_read());
 }
 
 /// Says that one may not run.

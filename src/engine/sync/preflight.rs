@@ -3,13 +3,13 @@
 //! Owns that look and the refusal: a first run replaces nothing that it did not put there, unless it is told
 //! to take it over. One listing of the top names, and only where there is no `format.json` yet.
 
-use crate::engine::top_names::TopNames;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use offsite_backends::ErrorKind;
 
 use crate::engine::destination::Destination;
+use crate::engine::top_names::TopNames;
 use crate::error::Result;
 use crate::model::{Change, folded};
 use crate::spool::Reader;

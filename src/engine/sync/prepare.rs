@@ -5,8 +5,6 @@
 //! Invariant: a comparison is used only if the look confirmed the very snapshot it was made against, and is
 //! made anew otherwise; nothing is written before that.
 
-use crate::engine::destination::parts_of;
-use crate::engine::paths::{apart, own_below};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,8 +19,10 @@ use super::preflight;
 use crate::engine::clock::coarse_now;
 use crate::engine::control::RunControl;
 use crate::engine::destination::Destination;
+use crate::engine::destination::parts_of;
 use crate::engine::machine::Machine;
 use crate::engine::outcome::Outcome;
+use crate::engine::paths::{apart, own_below};
 use crate::error::{Error, Result};
 use crate::model::{Time, TreeRoot};
 use crate::scan::{Names, Root};
