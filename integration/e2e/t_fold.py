@@ -141,6 +141,27 @@ def a_run_that_is_killed_on_such_a_disk(case):
 
 
 @test(local=True)
+def a_directory_that_went_by_its_other_name(case):
+    """The kernel remembers for a second what a FUSE program said: that `dir` is there, when `Dir` was removed."""
+    place = exfat(case, "usb")
+    if place is None:
+        return
+    write(case.source, "Dir/f", b"1")
+    case.sync(str(place / "copy"))
+    os.rename(case.source / "Dir", case.source / "dir")
+    write(case.source, "dir/g", b"2")
+    os.mkdir(case.source / "empty")
+    # As a run leaves it that is killed behind the removals.
+    for name in ("copy/Dir", "copy/EMPTY"):
+        (place / name).mkdir(exist_ok=True)
+        os.stat(place / name.lower())
+        shutil.rmtree(place / name)
+    case.sync(str(place / "copy"), "--max-removals", "100%")
+    same((place / "copy/dir/g").read_bytes(), b"2", "what came into the directory")
+    same((place / "copy/empty").is_dir(), True, "the empty directory")
+
+
+@test(local=True)
 def a_pull_onto_such_a_disk(case):
     place = exfat(case, "usb")
     if place is None:

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
@@ -308,6 +308,9 @@ fn set_mode(dir: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
 fn step(parent: &OwnedFd, name: &[u8], make: Make) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat(parent, name, WALK, Mode::empty()) {
         Err(Errno::NOENT) if make != Make::No => {}
+        // A file system behind FUSE that takes two names for one: the kernel still remembers this name of a directory
+        // that was removed by its other name. The removal fails, which makes the kernel forget it.
+        Ok(fd) if make != Make::No && is_gone(&fd) => drop(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)),
         done => return done,
     }
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
@@ -321,9 +324,14 @@ fn step(parent: &OwnedFd, name: &[u8], make: Make) -> rustix::io::Result<OwnedFd
     rustix::fs::openat(parent, name, WALK, Mode::empty())
 }
 
-/// Whether a directory that is still open has no name any more.
+/// Whether a directory that is still open has no name any more. Asks the file system itself, not the kernel's memory of
+/// it: a server or a FUSE program answers that there is no such file.
 fn is_gone(fd: &OwnedFd) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0)
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    match rustix::fs::statx(fd, c"", flags, StatxFlags::NLINK) {
+        Ok(stat) => stat.stx_nlink == 0,
+        Err(errno) => matches!(errno, Errno::NOENT | Errno::STALE),
+    }
 }
 
 /// Says what is wrong with a path that may not be used.
