@@ -121,7 +121,8 @@ async fn one_tag_in_every_answer() {
     let id = multipart.create_multipart(&key("parts")).await.unwrap();
     let part = multipart.put_part(&key("parts"), &id, 0, body("in parts")).await.unwrap();
     let parts = multipart.complete_multipart(&key("parts"), &id, vec![part]).await.unwrap().e_tag.unwrap();
-    let copied = backend.copy_exact(&key("small"), &key("copied"), 5, Some(&small)).await.unwrap().e_tag.unwrap();
+    let copied =
+        backend.copy_exact(&key("small"), &key("copied"), 5, Some(&small), object_store::PutMode::Overwrite).await.unwrap().e_tag.unwrap();
     let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
     let raw: Vec<_> = backend.list(Scope::Prefix, Depth::Everything).try_collect().await.unwrap();
     for (name, tag) in [("small", &small), ("parts", &parts), ("copied", &copied)] {
@@ -137,9 +138,9 @@ async fn one_tag_in_every_answer() {
     }
     // The same content put anew: another generation, and a copy of what is meant all the same.
     store.put(&key("small"), body("hello")).await.unwrap();
-    backend.copy_exact(&key("small"), &key("again"), 5, Some(&small)).await.unwrap();
+    backend.copy_exact(&key("small"), &key("again"), 5, Some(&small), object_store::PutMode::Overwrite).await.unwrap();
     store.put(&key("small"), body("other")).await.unwrap();
-    let error = backend.copy_exact(&key("small"), &key("no"), 5, Some(&small)).await.unwrap_err();
+    let error = backend.copy_exact(&key("small"), &key("no"), 5, Some(&small), object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Precondition, "{error}");
 }
 
@@ -257,7 +258,7 @@ async fn a_server_without_grpc_is_given_up_and_named() {
     let begun = Instant::now();
     let answer = backend.store().put(&key("a"), body("x")).await.unwrap();
     assert_eq!(answer.version, None, "the content is there, and no promise is made");
-    let error = backend.copy_exact(&key("a"), &key("b"), 1, None).await.unwrap_err();
+    let error = backend.copy_exact(&key("a"), &key("b"), 1, None, object_store::PutMode::Overwrite).await.unwrap_err();
     assert!(error.kind == ErrorKind::Unsupported && error.message.contains("control_endpoint"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

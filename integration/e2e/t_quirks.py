@@ -44,6 +44,8 @@ def life(case, *quirks: str, lacks: tuple[str, ...] = (), parts: bool = False, *
     same([key for key in objects if "/probe/" in key], [], "probe objects left over")
     write(case.source, "old.txt", b"second")
     (case.source / "moved.txt").rename(case.source / "here.txt")
+    if parts:
+        big(case.source / "big.bin", 23 << 20)
     # What was written less than 20 ms before a scan is read again by the next run, which would not be a quiet one.
     time.sleep(0.05)
     case.sync(url)
@@ -84,6 +86,26 @@ def quirk_conditions_are_not_known(case):
 @test(local=True)
 def quirk_conditions_are_no_valid_argument(case):
     life(case, "no-conditions-400")
+
+
+@test(local=True)
+def quirk_conditions_of_copies_are_not_known(case):
+    life(case, "no-copy-conditions-501")
+
+
+@test(local=True)
+def quirk_conditions_of_copies_are_no_valid_argument(case):
+    life(case, "no-copy-conditions-400")
+
+
+@test(local=True)
+def quirk_conditions_of_ends_are_not_known(case):
+    life(case, "no-end-conditions-501", parts=True)
+
+
+@test(local=True)
+def quirk_conditions_of_ends_are_no_valid_argument(case):
+    life(case, "no-end-conditions-400", parts=True)
 
 
 @test(local=True)
@@ -257,6 +279,8 @@ def a_life_on_rclone_serve_s3(case):
     case.sync(url)
     write(case.source, "old.txt", b"second")
     (case.source / "moved.txt").rename(case.source / "here.txt")
+    if parts:
+        big(case.source / "big.bin", 23 << 20)
     time.sleep(0.05)  # as in `life`
     case.sync(url)
     quiet = case.sync(url)

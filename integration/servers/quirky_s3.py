@@ -22,6 +22,10 @@ QUIRKS = {
     "create-conflict": "the first two creates of each key answer 409 ConditionalRequestConflict",
     "no-conditions-501": "If-None-Match and If-Match on a PUT answer 501",
     "no-conditions-400": "the same with 400 InvalidArgument",
+    "no-copy-conditions-501": "If-None-Match and If-Match on a CopyObject answer 501",
+    "no-copy-conditions-400": "the same with 400 InvalidArgument",
+    "no-end-conditions-501": "If-None-Match and If-Match on a CompleteMultipartUpload answer 501",
+    "no-end-conditions-400": "the same with 400 InvalidArgument",
     "no-checksums-501": "every x-amz-checksum-* and x-amz-sdk-checksum-* header answers 501",
     "no-checksums-400": "the same with 400 InvalidArgument",
     "no-bulk-delete": "DeleteObjects answers 501",
@@ -323,13 +327,13 @@ class Handler(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return 200 if self.server_.has("unmarked") else 206, headers, content[first:last + 1]
 
-    def put(self, bucket: Bucket):
+    def conditions(self, bucket: Bucket, *quirks: str) -> None:
         has, there = self.server_.has, bucket.objects.get(self.key)
         creates, replaces = self.headers.get("If-None-Match"), self.headers.get("If-Match")
-        if creates or replaces:
-            if has("no-conditions-501"):
+        for quirk in quirks if creates or replaces else ():
+            if has(f"{quirk}-501"):
                 raise Refused(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
-            if has("no-conditions-400"):
+            if has(f"{quirk}-400"):
                 raise Refused(400, "InvalidArgument", "The header is not allowed")
         if creates and "create-conflict" in self.server_.quirks:
             bucket.creates[self.key] += 1
@@ -338,7 +342,10 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(409, "ConditionalRequestConflict", "The conditional request cannot succeed now")
         if creates and there or replaces and (not there or there[1] != replaces.strip('"')):
             raise Refused(412, "PreconditionFailed")
+
+    def put(self, bucket: Bucket):
         source = self.headers.get("x-amz-copy-source")
+        self.conditions(bucket, "no-conditions", *(["no-copy-conditions"] if source else []))
         if source:
             content = self.copied(source)
             tag = self.tag(content)
@@ -382,6 +389,7 @@ class Handler(BaseHTTPRequestHandler):
         sizes = [len(parts[number]) for number in sorted(parts)]
         if len(set(sizes[:-1])) > 1 and self.server_.has("equal-parts"):
             raise Refused(400, "InvalidPart", "All non-trailing parts must have the same length.")
+        self.conditions(bucket, "no-end-conditions")
         content = b"".join(parts[number] for number in sorted(parts))
         tag = f"{self.tag(content)}-{len(parts)}"
         kept = hashlib.md5(content).hexdigest() if self.server_.has("part-tags") else tag

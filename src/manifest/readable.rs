@@ -27,7 +27,7 @@ pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Re
     if backend.capabilities().server_copy {
         let copy = format!("{key}-copied");
         let (from, to) = (object_path(key.as_bytes())?, object_path(copy.as_bytes())?);
-        match backend.copy_exact(&from, &to, body.len() as u64, tag.as_deref()).await {
+        match backend.copy_exact(&from, &to, body.len() as u64, tag.as_deref(), object_store::PutMode::Overwrite).await {
             Ok(put) => read = (copy, put.e_tag),
             // The engine sends the content again where it would have copied it.
             Err(error) if error.kind == ErrorKind::Unsupported => {}

@@ -212,7 +212,7 @@ impl DumpSink<'_> {
                 }
             }
         }
-        match complete(self.target, &going.store, to, &going.id, going.parts.clone()).await {
+        match complete(self.target, to, &going.id, going.parts.clone(), self.old).await {
             Ok(put) => {
                 self.journal(|journal| journal.closed(&going.id))?;
                 Ok(put)

@@ -4,17 +4,17 @@
 //! Invariant: an upload counts as closed only where the store has completed it or knows it no more; what it still
 //! knows is gone on with or aborted, for its parts are billed until then.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutResult};
+use object_store::{ObjectMeta, PutMode, PutResult};
 use offsite_backends::{Error as StoreError, ErrorKind};
 
+use super::replace::LOOKS;
 use super::target::Target;
-use crate::error::Result;
+use crate::model::Entry;
 
 /// A completion that fails in passing is tried so often, beyond what the store's client does by itself.
 const TRIES: u32 = 4;
@@ -30,22 +30,38 @@ pub(super) enum Left {
     Useless,
 }
 
-/// Completes an upload.
+/// Completes an upload. `old` is the entry that the last snapshot has at this path, if any.
 pub(super) async fn complete(
     target: &Target,
-    store: &Arc<dyn MultipartStore>,
     to: &Path,
     id: &str,
     parts: Vec<PartId>,
+    old: Option<&Entry>,
 ) -> Result<PutResult, (StoreError, Left)> {
     let mut wait = Duration::from_millis(200);
-    let mut tries = 0;
+    let mut mode = target.condition(to, old);
+    let (mut tries, mut looks) = (0, 0);
     loop {
         tries += 1;
-        let error = match store.complete_multipart(to, &id.to_owned(), parts.clone()).await {
+        let error = match target.backend.complete_upload(to, &id.to_owned(), parts.clone(), mode.clone()).await {
             Ok(put) => return Ok(put),
             Err(error) => target.backend.error(to.as_ref(), &error),
         };
+        // A store may say of what is not there to be replaced that it is not found.
+        let conditional = match mode {
+            PutMode::Overwrite => false,
+            PutMode::Create => matches!(error.kind, ErrorKind::Precondition | ErrorKind::Exists),
+            PutMode::Update(_) => matches!(error.kind, ErrorKind::Precondition | ErrorKind::Exists | ErrorKind::NotFound),
+        };
+        if conditional && looks < LOOKS {
+            looks += 1;
+            let there = target.look(to).await.map_err(|error| (target.backend.error(to.as_ref(), &error), Left::Whole))?;
+            if let Some(put) = there.as_ref().and_then(|there| made_of(there, id, &parts)) {
+                return Ok(put);
+            }
+            mode = target.next(there, &mode);
+            continue;
+        }
         match error.kind {
             ErrorKind::Transient if tries < TRIES => {
                 tokio::time::sleep(wait).await;
@@ -59,20 +75,24 @@ pub(super) async fn complete(
     }
 }
 
-/// The object under that key, if its tag proves that it is made of exactly these parts.
+/// The object under that key, if it was made of exactly these parts.
 async fn was_done(target: &Target, to: &Path, id: &str, parts: &[PartId]) -> Option<PutResult> {
-    let there = target.store.head(to).await.ok()?;
+    made_of(&target.look(to).await.ok()??, id, parts)
+}
+
+/// What a completion answered, if the tag of what is there proves that it was made of exactly these parts.
+fn made_of(there: &ObjectMeta, id: &str, parts: &[PartId]) -> Option<PutResult> {
     let tag = there.e_tag.as_deref()?.trim_matches('"');
     // Backblaze names what an upload became by the upload's own id, S3 by the MD5s of its parts.
     let proved = tag == id || s3_tag(parts).is_some_and(|wanted| wanted == tag);
-    proved.then_some(PutResult { e_tag: there.e_tag, version: there.version, extensions: Default::default() })
+    proved.then_some(PutResult { e_tag: there.e_tag.clone(), version: there.version.clone(), extensions: Default::default() })
 }
 
 /// The tag that S3 gives what is made of these parts; none if theirs are no MD5s.
 fn s3_tag(parts: &[PartId]) -> Option<String> {
     let mut all = Md5::new();
     for part in parts {
-        let text = part.content_id.trim_matches('"');
+        let text = md5_of(&part.content_id);
         if text.len() != 32 || !text.is_ascii() {
             return None;
         }
@@ -82,6 +102,12 @@ fn s3_tag(parts: &[PartId]) -> Option<String> {
     }
     let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Some(format!("{hex}-{}", parts.len()))
+}
+
+/// The tag in the id of a part: `object_store` puts it into XML with the checksum where there is one.
+fn md5_of(id: &str) -> String {
+    let inside = id.split_once("<ETag>").and_then(|(_, rest)| rest.split_once("</ETag>"));
+    inside.map_or(id, |(tag, _)| tag).replace("&quot;", "").replace('"', "")
 }
 
 #[cfg(test)]
@@ -96,6 +122,9 @@ mod tests {
         let tag = s3_tag(&parts).unwrap();
         assert!(tag.ends_with("-2") && tag.len() == 34, "{tag}");
         assert_ne!(tag, s3_tag(&[parts[1].clone(), parts[0].clone()]).unwrap());
+        let checked =
+            "<PartMetadata><ETag>&quot;0cc175b9c0f1b6a831c399e269772661&quot;</ETag><ChecksumSHA256>x=</ChecksumSHA256></PartMetadata>";
+        assert_eq!(s3_tag(&[part(checked), parts[1].clone()]), Some(tag));
         assert_eq!(s3_tag(&[part("\"p1\"")]), None);
     }
 }

@@ -28,9 +28,9 @@ pub(super) async fn keep_old(target: &Target, old: &Entry) -> Result<()> {
             Err(error) => return Err(target.backend.error(to.as_ref(), &error).into()),
         }
     }
-    match target.backend.copy_exact(&from, &to, old.size, content.etag.as_deref()).await {
+    match target.copy(&from, &to, old.size, content.etag.as_deref()).await {
         Ok(_) => Ok(()),
-        Err(error) if matches!(error.kind, ErrorKind::Precondition | ErrorKind::NotFound) => Ok(()),
+        Err(error) if matches!(error.kind, ErrorKind::Precondition | ErrorKind::Exists | ErrorKind::NotFound) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

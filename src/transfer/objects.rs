@@ -128,7 +128,7 @@ impl UploadContext {
                 }
                 match self.copy(&entry, stamps, &from).await {
                     // What the last snapshot names was deleted or replaced there by somebody else.
-                    Err(Error::Store(e)) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {
+                    Err(Error::Store(e)) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition | ErrorKind::Exists) => {
                         self.send(entry, stamps, None, false, None, None, self.target.alone()).await
                     }
                     done => done,
@@ -154,7 +154,7 @@ impl UploadContext {
         let key = self.target.rules.key_for(entry);
         let source = object_path(&crate::manifest::KeyRules::current_key(from))?;
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
-        let put = self.target.backend.copy_exact(&source, &to, from.size, content.etag.as_deref()).await?;
+        let put = self.target.copy(&source, &to, from.size, content.etag.as_deref()).await?;
         let content = Some(Content {
             hash: content.hash,
             since: self.target.number,

@@ -258,7 +258,7 @@ async fn finish(
             return Err(UploadError::Source(Arc::new(error)));
         }
     };
-    let put = match complete(&uploads.target, &going.store, &going.to, &going.upload.id, parts).await {
+    let put = match complete(&uploads.target, &going.to, &going.upload.id, parts, job.old.as_ref()).await {
         Ok(put) => put,
         Err((error, left)) => {
             match left {

@@ -1,20 +1,20 @@
-//! A content put in the place of the one that is known to be there.
+//! A content in the place of the one that is known to be there: put, copied, or made of an upload's parts.
 //!
-//! Owns the condition of such a put. Invariant: where a condition costs nothing, a content is put only over the one
-//! that the last snapshot names, over one that was looked at since, or where nothing is. A put of a writer that was
+//! Owns the condition of such a request. Invariant: where a condition costs nothing, a content comes only over the one
+//! that the last snapshot names, over one that was looked at since, or where nothing is. A request of a writer that was
 //! stopped, which comes to the store after another writer's commit, is refused there.
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt, PutMode, PutPayload, PutResult, Result, UpdateVersion};
-use offsite_backends::content_put;
+use object_store::{Error, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, PutResult, Result, UpdateVersion};
+use offsite_backends::{Error as StoreError, ErrorKind, content_put};
 
 use super::target::Target;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;
 
 /// So often what is there is looked at before it counts as somebody else's work.
-const LOOKS: usize = 3;
+pub(super) const LOOKS: usize = 3;
 
 impl Target {
     /// Puts a content of one request. `old` is the entry that the last snapshot has at this path, if any.
@@ -31,18 +31,51 @@ impl Target {
                 return Err(refused);
             }
             looks += 1;
-            // An earlier run that was cut off put it there, another program did, or this very put did at its first try.
-            mode = match self.store.head(to).await {
-                Ok(there) => self.over(there.e_tag, there.version),
-                // A store that keeps directories takes the one that other keys lie in for something that is there.
-                Err(Error::NotFound { .. }) if mode == PutMode::Create => PutMode::Overwrite,
-                Err(Error::NotFound { .. }) => self.anew(),
-                Err(error) => return Err(error),
-            };
+            mode = self.next(self.look(to).await?, &mode);
         }
     }
 
-    fn condition(&self, to: &Path, old: Option<&Entry>) -> PutMode {
+    /// Copies a content on the server to a name that is new to the last snapshot; errors as
+    /// [`offsite_backends::Backend::copy_exact`].
+    pub(super) async fn copy(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> std::result::Result<PutResult, StoreError> {
+        let mut mode = self.anew();
+        let mut looks = 0;
+        loop {
+            let refused = match self.backend.copy_exact(from, to, size, etag, mode.clone()).await {
+                Err(error) if mode != PutMode::Overwrite && matches!(error.kind, ErrorKind::Precondition | ErrorKind::Exists) => error,
+                done => return done,
+            };
+            let next = self.next(self.look(to).await.map_err(|error| self.backend.error(to.as_ref(), &error))?, &mode);
+            // It was what is to be copied that is not there any more.
+            if looks == LOOKS || next == mode {
+                return Err(refused);
+            }
+            looks += 1;
+            mode = next;
+        }
+    }
+
+    /// What lies there. After a refusal, an earlier run that was cut off put it there, another program did, or this
+    /// very request did at its first try.
+    pub(super) async fn look(&self, to: &Path) -> Result<Option<ObjectMeta>> {
+        match self.store.head(to).await {
+            Ok(there) => Ok(Some(there)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How to go on after `tried` was refused and this lies there.
+    pub(super) fn next(&self, there: Option<ObjectMeta>, tried: &PutMode) -> PutMode {
+        match there {
+            Some(there) => self.over(there.e_tag, there.version),
+            // A store that keeps directories takes the one that other keys lie in for something that is there.
+            None if *tried == PutMode::Create => PutMode::Overwrite,
+            None => self.anew(),
+        }
+    }
+
+    pub(super) fn condition(&self, to: &Path, old: Option<&Entry>) -> PutMode {
         let lies_there = |old: &&Entry| object_path(&KeyRules::current_key(old)).is_ok_and(|key| key == *to);
         match old.filter(lies_there).and_then(|old| old.content.as_ref()) {
             Some(content) => self.over(content.etag.as_ref().map(|tag| format!("\"{tag}\"")), content.version.clone()),

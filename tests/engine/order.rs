@@ -107,6 +107,39 @@ async fn what_is_not_as_known_is_looked_at_and_then_replaced() {
     world.comes_back(&inner).await;
 }
 
+/// The end of an upload in parts and a copy at the store are puts like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_ends_and_a_copy_is_made_only_over_what_is_known() {
+    let world = World::new();
+    let (bucket, inner) = memory("over-what-is-known");
+    world.write("big", &vec![1; 9 << 20]);
+    world.write("old name", b"renamed");
+    world.synced(&inner).await;
+    // "old name" is copied to its new name and to where its old version is kept; each is refused at first.
+    let second = async |plant: bool| {
+        let (script, backend) = faulty(&inner);
+        if plant {
+            for key in ["big", "new name", ".offsite/kept/000000000001/old name"] {
+                bucket.plant(key, "of a writer that went on meanwhile");
+            }
+        }
+        world.synced(&backend).await;
+        let calls = script.calls();
+        let of = |verbs: &[&str], key: &str| {
+            calls.iter().filter(|c| c.key == key && verbs.contains(&c.verb)).map(|c| c.verb).collect::<Vec<_>>()
+        };
+        (of(&["complete_multipart", "head"], "big"), of(&["head"], "new name"), of(&["copy_exact"], "old name"))
+    };
+    world.write("big", &vec![2; 9 << 20]);
+    std::fs::rename(world.source().join("old name"), world.source().join("new name")).unwrap();
+    assert_eq!(second(true).await, (vec!["complete_multipart", "head", "complete_multipart"], vec!["head"], vec!["copy_exact"; 4]));
+    assert!(bucket.content(".offsite/kept/000000000001/old name").is_some_and(|kept| kept == b"renamed".as_slice()));
+    world.comes_back(&inner).await;
+    world.write("big", &vec![3; 9 << 20]);
+    assert_eq!(second(false).await.0, ["complete_multipart"]);
+    world.comes_back(&inner).await;
+}
+
 /// SeaweedFS does so where other keys lie below it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_store_calls_there_and_does_not_have_is_put_all_the_same() {

@@ -32,7 +32,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{ObjectStore, PutMode, PutResult};
 use url::Url;
 
 use self::error::Failure;
@@ -184,7 +184,7 @@ impl Backend for B2Backend {
         Ok(())
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, _over: PutMode) -> Result<PutResult> {
         let fail = |failure| self.about(from.as_ref(), failure);
         let (id, size) = match etag {
             Some(etag) => (untagged(etag).to_owned(), size),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::ObjectStoreExt;
+use object_store::{ObjectStoreExt, PutMode};
 
 use super::kit::{At, Case, Outcome, Verdict, bare, body, case, key, not_here, refused, same, want};
 use crate::contract::backend::Backend;
@@ -12,6 +12,7 @@ use crate::contract::error::ErrorKind;
 pub(super) const CASES: &[Case] = &[
     case!("a copy on the server", copy),
     case!("a copy replaces", replaces),
+    case!("a copy over what is not as said is refused", over),
     case!("a copy of another etag is refused", another),
     case!("a copy of nothing is not found", nothing),
 ];
@@ -32,7 +33,7 @@ async fn copy(at: At) -> Outcome {
     let bare_tag = bare(put.e_tag.as_deref());
     let sent = backend.meter().sent();
     for etag in [None, put.e_tag.as_deref(), bare_tag.as_deref()] {
-        let copied = backend.copy_exact(&from, &to, 7, etag).await?;
+        let copied = backend.copy_exact(&from, &to, 7, etag, PutMode::Overwrite).await?;
         let head = store.head(&to).await?;
         same("etag of the answer and of a head", bare(copied.e_tag.as_deref()), bare(head.e_tag.as_deref()))?;
         same("content", store.get(&to).await?.bytes().await?, Bytes::from("content"))?;
@@ -46,7 +47,27 @@ async fn replaces(at: At) -> Outcome {
     let store = backend.store();
     store.put(&key("a"), body("new")).await?;
     store.put(&key("b"), body("something longer")).await?;
-    backend.copy_exact(&key("a"), &key("b"), 3, None).await?;
+    backend.copy_exact(&key("a"), &key("b"), 3, None, PutMode::Overwrite).await?;
+    same("content", store.get(&key("b")).await?.bytes().await?, Bytes::from("new"))
+}
+
+async fn over(at: At) -> Outcome {
+    let backend = place(&at).await?;
+    let store = backend.store();
+    let from = key("from");
+    store.put(&from, body("new")).await?;
+    backend.copy_exact(&from, &key("b"), 3, None, PutMode::Create).await?;
+    let old = store.put(&key("b"), body("first")).await?;
+    let second = store.put(&key("b"), body("second")).await?;
+    for wrong in [PutMode::Create, PutMode::Update(old.into())] {
+        let answer = backend.copy_exact(&from, &key("b"), 3, None, wrong).await;
+        if answer.is_ok() {
+            return Err(not_here("it compares nothing when it copies"));
+        }
+        refused("a copy over another content", answer, &[ErrorKind::Precondition, ErrorKind::Exists])?;
+        same("what is there", store.get(&key("b")).await?.bytes().await?, Bytes::from("second"))?;
+    }
+    backend.copy_exact(&from, &key("b"), 3, None, PutMode::Update(second.into())).await?;
     same("content", store.get(&key("b")).await?.bytes().await?, Bytes::from("new"))
 }
 
@@ -55,7 +76,7 @@ async fn another(at: At) -> Outcome {
     let store = backend.store();
     let old = store.put(&key("a"), body("one")).await?;
     store.put(&key("a"), body("another")).await?;
-    let answer = backend.copy_exact(&key("a"), &key("b"), 3, old.e_tag.as_deref()).await;
+    let answer = backend.copy_exact(&key("a"), &key("b"), 3, old.e_tag.as_deref(), PutMode::Overwrite).await;
     if answer.is_ok() {
         // The store keeps what was replaced, and its tag names a version.
         return same("what was copied", backend.store().get(&key("b")).await?.bytes().await?, Bytes::from("one"));
@@ -66,6 +87,6 @@ async fn another(at: At) -> Outcome {
 
 async fn nothing(at: At) -> Outcome {
     let backend = place(&at).await?;
-    refused("a copy", backend.copy_exact(&key("none"), &key("b"), 1, None).await, &[ErrorKind::NotFound])?;
+    refused("a copy", backend.copy_exact(&key("none"), &key("b"), 1, None, PutMode::Overwrite).await, &[ErrorKind::NotFound])?;
     want(backend.store().head(&key("b")).await.is_err(), || "something was made of nothing".into())
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use object_store::multipart::MultipartStore;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use std::sync::Arc;
 
 use super::kit::{At, Case, Outcome, Verdict, bare, body, case, content, key, not_here, plain, refused, same, want};
@@ -12,6 +12,7 @@ use crate::contract::error::ErrorKind;
 pub(super) const CASES: &[Case] = &[
     case!("an upload in parts", whole),
     case!("an upload goes on in another process", goes_on),
+    case!("an upload does not end over what is not as said", over),
     case!("an upload that is aborted leaves nothing", aborted),
     case!("an upload in parts through the plain interface", simple),
 ];
@@ -52,6 +53,26 @@ async fn goes_on(at: At) -> Outcome {
     let two = parts.put_part(&name, &id, 1, body("the end")).await?;
     parts.complete_multipart(&name, &id, vec![one, two]).await?;
     same("size", backend.store().head(&name).await?.size, first.len() as u64 + 7)
+}
+
+async fn over(at: At) -> Outcome {
+    let backend = at.plain().await?;
+    let (parts, first) = parts(&backend)?;
+    let (store, name) = (backend.store(), key("big"));
+    let id = parts.create_multipart(&name).await?;
+    let one = parts.put_part(&name, &id, 0, first.clone().into()).await?;
+    let old = store.put(&name, body("first")).await?;
+    let second = store.put(&name, body("second")).await?;
+    for wrong in [PutMode::Create, PutMode::Update(old.into())] {
+        let answer = backend.complete_upload(&name, &id, vec![one.clone()], wrong).await;
+        if answer.is_ok() {
+            return Err(not_here("it compares nothing when an upload in parts ends"));
+        }
+        refused("an end over another content", plain(&backend, "big", answer), &[ErrorKind::Precondition, ErrorKind::Exists])?;
+        same("what is there", store.get(&name).await?.bytes().await?, Bytes::from("second"))?;
+    }
+    backend.complete_upload(&name, &id, vec![one], PutMode::Update(second.into())).await?;
+    same("size", store.head(&name).await?.size, first.len() as u64)
 }
 
 async fn aborted(at: At) -> Outcome {

@@ -61,7 +61,11 @@ async fn removed_is_read(at: At) -> Outcome {
     refused("a head", plain(&backend, "a", backend.store().head(&key("a")).await), &[ErrorKind::NotFound])?;
     same("its version", read(&backend, "a", &version).await?, Bytes::from("one"))?;
     if backend.capabilities().server_copy {
-        refused("a copy of what was removed", backend.copy_exact(&key("a"), &key("b"), 3, None).await, &[ErrorKind::NotFound])?;
+        refused(
+            "a copy of what was removed",
+            backend.copy_exact(&key("a"), &key("b"), 3, None, object_store::PutMode::Overwrite).await,
+            &[ErrorKind::NotFound],
+        )?;
     }
     Ok(())
 }
@@ -109,7 +113,7 @@ async fn copied(at: At) -> Outcome {
     }
     put(&backend, "a", "one").await?;
     put(&backend, "b", "before").await?;
-    let version = id(backend.copy_exact(&key("a"), &key("b"), 3, None).await?)?;
+    let version = id(backend.copy_exact(&key("a"), &key("b"), 3, None, object_store::PutMode::Overwrite).await?)?;
     put(&backend, "b", "after").await?;
     same("the copy's version", read(&backend, "b", &version).await?, Bytes::from("one"))
 }

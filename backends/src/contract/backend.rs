@@ -8,8 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutResult, multipart::MultipartStore};
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::capabilities::Capabilities;
@@ -76,7 +77,21 @@ pub trait Backend: Send + Sync {
     /// [`ErrorKind::Precondition`] where that cannot be had any more; without a source it
     /// answers [`ErrorKind::NotFound`]. `size` is what the manifest says, in bytes, so that large
     /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult>;
+    ///
+    /// `over` says what may lie at `to`. A store that can compare (S3, GCS) answers [`ErrorKind::Precondition`] or
+    /// [`ErrorKind::Exists`] where something else does, and leaves it; all others replace whatever is there.
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult>;
+
+    /// Ends an upload in parts: `to` becomes what they hold, in order. Atomic. `over` says what may lie at `to`; a
+    /// store that can compare (S3) refuses with `Precondition`, `AlreadyExists` or `NotFound` where something else
+    /// does, and the upload stays; all others replace whatever is there.
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        let _ = over;
+        match self.multipart() {
+            Some(store) => store.complete_multipart(to, id, parts).await,
+            None => Err(object_store::Error::NotSupported { source: "this store has no uploads in parts".into() }),
+        }
+    }
 
     /// What the store turned out not to do so far, in a fixed order. Each of these is worked around already.
     fn lacks(&self) -> Vec<Lack> {

@@ -17,11 +17,16 @@ pub enum Lack {
     BulkDelete,
     /// Objects cannot be copied on the server: copied through this machine.
     Copies,
+    /// A copy is refused that may replace one content and no other: copied over whatever is there.
+    CopyConditions,
+    /// The same for the end of an upload in parts.
+    UploadConditions,
 }
 
 impl Lack {
     /// All there are, in the order in which they are named.
-    pub const ALL: [Self; 4] = [Self::Ranges, Self::Checksums, Self::BulkDelete, Self::Copies];
+    pub const ALL: [Self; 6] =
+        [Self::Ranges, Self::Checksums, Self::BulkDelete, Self::Copies, Self::CopyConditions, Self::UploadConditions];
 
     /// Its name in `format.json`.
     pub fn name(self) -> &'static str {
@@ -30,6 +35,8 @@ impl Lack {
             Self::Checksums => "checksums",
             Self::BulkDelete => "bulk-delete",
             Self::Copies => "copies",
+            Self::CopyConditions => "copy-conditions",
+            Self::UploadConditions => "upload-conditions",
         }
     }
 
@@ -47,6 +54,10 @@ impl Lack {
             Self::Checksums => "takes no checksum with an upload (as with checksum=none in the URL), so it does not check what arrives",
             Self::BulkDelete => "cannot delete many objects at once, so each deletion is a request",
             Self::Copies => "cannot copy objects, so a renamed file and the old version of a changed one go through this machine",
+            Self::CopyConditions => "cannot tie a copy to what it replaces, so only the lease keeps two writers apart there",
+            Self::UploadConditions => {
+                "cannot tie the end of a large upload to what it replaces, so only the lease keeps two writers apart there"
+            }
         }
     }
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
 use self::store::{FencedMultipart, FencedStore};
 use self::tree::FencedTree;
@@ -86,11 +86,15 @@ impl Backend for Fenced {
         self.inner.keeps_versions().await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
         if !self.fence.guards(Act::Put, to.as_ref().as_bytes()) {
-            return self.inner.copy_exact(from, to, size, etag).await;
+            return self.inner.copy_exact(from, to, size, etag, over).await;
         }
-        guarded(&self.fence, is_late, || self.inner.copy_exact(from, to, size, etag)).await
+        guarded(&self.fence, is_late, || self.inner.copy_exact(from, to, size, etag, over.clone())).await
+    }
+
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        guarded(&self.fence, store::is_late, || self.inner.complete_upload(to, id, parts.clone(), over.clone())).await
     }
 
     fn lacks(&self) -> Vec<Lack> {

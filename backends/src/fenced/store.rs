@@ -19,7 +19,7 @@ use object_store::{
 use crate::contract::error::{Error, ErrorKind};
 use crate::contract::fence::{Act, Fence, guarded, scoped};
 
-fn is_late(error: &object_store::Error) -> bool {
+pub(super) fn is_late(error: &object_store::Error) -> bool {
     Error::within(error).is_some_and(|own| own.kind == ErrorKind::Late)
 }
 

@@ -26,7 +26,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{ObjectStore, PutMode, PutResult};
 
 pub use put::etag;
 pub use tree::LocalTree;
@@ -124,7 +124,7 @@ impl Backend for FileBackend {
         .await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>, _over: PutMode) -> Result<PutResult> {
         self.meter.call(Class::Copy, || self.tree.area.dirs.shown(from.as_ref().as_bytes()));
         let area = self.tree.area.clone();
         let (from, to) = (from.clone(), to.clone());

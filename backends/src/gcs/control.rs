@@ -18,8 +18,8 @@ use google_cloud_gax::retry_state::RetryState;
 use google_cloud_storage::client::StorageControl;
 use google_cloud_storage::model::{Bucket, Object};
 use google_cloud_storage::retry_policy::RetryableErrors;
-use object_store::PutResult;
 use object_store::path::Path;
+use object_store::{PutMode, PutResult};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::error::{from_rpc, speaks_no_grpc};
@@ -139,11 +139,11 @@ impl Control {
 
     /// Copies on the server; see [`crate::Backend::copy_exact`]. An object that was copied here from another
     /// bucket has a generation of its own: then its MD5 tells whether it is the content that is meant.
-    pub(super) async fn copy(&self, from: &Path, to: &Path, etag: Option<&str>) -> Result<PutResult> {
+    pub(super) async fn copy(&self, from: &Path, to: &Path, etag: Option<&str>, over: &PutMode) -> Result<PutResult> {
         let wanted = etag.map(Tag::parse);
-        let Some(Tag { md5, generation }) = wanted else { return self.rewrite(from, to, None).await };
+        let Some(Tag { md5, generation }) = wanted else { return self.rewrite(from, to, None, over).await };
         let refused = match generation {
-            Some(generation) => match self.rewrite(from, to, Some(generation)).await {
+            Some(generation) => match self.rewrite(from, to, Some(generation), over).await {
                 Err(error) if error.kind == ErrorKind::Precondition => error,
                 other => return other,
             },
@@ -153,13 +153,19 @@ impl Control {
         let request = self.client().await?.get_object().set_bucket(self.bucket()).set_object(self.key(from));
         let there = self.counted(Class::Head, request).send().await.map_err(|error| self.error(from.as_ref(), &error))?;
         match md5_of(&there).as_deref() == Some(md5) {
-            true => self.rewrite(from, to, Some(there.generation)).await,
+            true => self.rewrite(from, to, Some(there.generation), over).await,
             false => Err(refused),
         }
     }
 
     /// One copy, in as many steps as the server wants. Nothing appears at `to` before the last.
-    async fn rewrite(&self, from: &Path, to: &Path, generation: Option<i64>) -> Result<PutResult> {
+    async fn rewrite(&self, from: &Path, to: &Path, generation: Option<i64>, over: &PutMode) -> Result<PutResult> {
+        let replaces = match over {
+            PutMode::Overwrite => None,
+            // No object has this generation: it stands for nothing at all.
+            PutMode::Create => Some(0),
+            PutMode::Update(there) => there.e_tag.as_deref().and_then(|tag| Tag::parse(tag).generation),
+        };
         let (source, target) = (self.key(from), self.key(to));
         let mut token = String::new();
         loop {
@@ -172,6 +178,7 @@ impl Control {
                 .set_source_bucket(self.bucket())
                 .set_source_object(&source)
                 .set_or_clear_if_source_generation_match(generation)
+                .set_or_clear_if_generation_match(replaces)
                 .set_rewrite_token(&token);
             let answer = self.counted(Class::Copy, request).send().await.map_err(|error| self.error(from.as_ref(), &error))?;
             if answer.done {

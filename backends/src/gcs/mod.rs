@@ -27,7 +27,7 @@ use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutResult};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
 use self::control::Control;
 pub(crate) use self::settings::KNOWN as SETTINGS;
@@ -157,8 +157,8 @@ impl Backend for GcsBackend {
         self.control.keeps_versions().await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
-        self.control.copy(from, to, etag).await
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
+        self.control.copy(from, to, etag, &over).await
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutResult};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutResult};
 use opendal::Operator;
 
 use super::parts::{PartStore, WHOLE};
@@ -146,7 +146,7 @@ impl Backend for OpendalBackend {
     }
 
     /// These services bind a copy to no tag of its source: it is looked at first, which the lease makes enough.
-    async fn copy_exact(&self, from: &Path, to: &Path, _: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, _: u64, etag: Option<&str>, _over: PutMode) -> Result<PutResult> {
         let failed = |key: &Path, e: object_store::Error| self.error(key.as_ref(), &e);
         let found = self.store.head(from).await.map_err(|e| failed(from, e))?;
         let plain = |tag: &str| tag.trim_matches('"').to_owned();

@@ -15,6 +15,7 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, Ht
 use object_store::{ClientOptions, HeaderMap};
 use reqwest::tls::Certificate;
 
+use super::over;
 use super::wire::DIALECT;
 use crate::contract::lacks::{Lack, Lacks};
 use crate::wire::metered::MeteredConnector;
@@ -78,7 +79,8 @@ struct Service {
 
 #[async_trait]
 impl HttpService for Service {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        over::add(&mut request);
         let asked = Asked::of(&request);
         let answer = self.inner.execute(request).await?;
         let status = answer.status().as_u16();

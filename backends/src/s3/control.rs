@@ -15,13 +15,14 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::PutResult;
 use object_store::path::Path;
+use object_store::{PutMode, PutResult};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answers::Learned;
 use super::credentials::Chain;
-use super::error::from_sdk;
+use super::error::{from_sdk, is_collision};
+use super::over::{COLLISION_WAIT, COLLISIONS};
 use super::requests::{Again, Counter, Md5, Payer};
 use super::settings::Settings;
 use crate::contract::error::Result;
@@ -112,28 +113,55 @@ impl Control {
     }
 
     /// Copies on the server; see [`crate::Backend::copy_exact`].
-    pub(super) async fn copy(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, limits: CopyLimits) -> Result<PutResult> {
+    pub(super) async fn copy(
+        &self,
+        from: &Path,
+        to: &Path,
+        size: u64,
+        etag: Option<&str>,
+        over: &PutMode,
+        limits: CopyLimits,
+    ) -> Result<PutResult> {
         let source = utf8_percent_encode(&format!("{}/{}", self.bucket, self.key(from)), PLAIN).to_string();
         let etag = etag.map(quoted);
         if size > limits.whole {
-            return self.copy_parts(source, from, to, size, etag, limits.part).await;
+            return self.copy_parts(source, from, to, (size, limits.part), etag, over).await;
         }
-        let answer = self
+        let request = self
             .client
             .copy_object()
             .bucket(&self.bucket)
             .key(self.key(to))
             .copy_source(source)
             .set_copy_source_if_match(etag)
-            .send()
-            .await
-            .map_err(|error| from_sdk(&self.location, from.as_ref(), &error))?;
+            .set_if_none_match(nothing_there(over))
+            .set_if_match(this_there(over));
+        let mut wait = COLLISION_WAIT;
+        let mut tries = 0;
+        let answer = loop {
+            tries += 1;
+            match request.clone().send().await {
+                Err(error) if tries < COLLISIONS && is_collision(&error) => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                answer => break answer.map_err(|error| from_sdk(&self.location, from.as_ref(), &error))?,
+            }
+        };
         let e_tag = answer.copy_object_result().and_then(|result| result.e_tag()).map(quoted);
         Ok(PutResult { e_tag, version: version(answer.version_id()), extensions: Default::default() })
     }
 
     /// The same for what one request cannot copy. Nothing appears at `to` before the last step.
-    async fn copy_parts(&self, source: String, from: &Path, to: &Path, size: u64, etag: Option<String>, part: u64) -> Result<PutResult> {
+    async fn copy_parts(
+        &self,
+        source: String,
+        from: &Path,
+        to: &Path,
+        (size, part): (u64, u64),
+        etag: Option<String>,
+        over: &PutMode,
+    ) -> Result<PutResult> {
         let key = self.key(to);
         let started = self.client.create_multipart_upload().bucket(&self.bucket).key(&key).send().await;
         let started = started.map_err(|error| from_sdk(&self.location, to.as_ref(), &error))?;
@@ -146,6 +174,8 @@ impl Control {
                 .key(&key)
                 .upload_id(&id)
                 .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+                .set_if_none_match(nothing_there(over))
+                .set_if_match(this_there(over))
                 .send()
                 .await
                 .map_err(|error| from_sdk(&self.location, to.as_ref(), &error))
@@ -197,6 +227,19 @@ impl Control {
         .buffered(COPIES)
         .try_collect()
         .await
+    }
+}
+
+/// `If-None-Match`: that nothing is there.
+fn nothing_there(over: &PutMode) -> Option<String> {
+    matches!(over, PutMode::Create).then(|| "*".to_owned())
+}
+
+/// `If-Match`: that this one is there.
+fn this_there(over: &PutMode) -> Option<String> {
+    match over {
+        PutMode::Update(there) => there.e_tag.as_deref().map(quoted),
+        PutMode::Create | PutMode::Overwrite => None,
     }
 }
 

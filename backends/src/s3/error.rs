@@ -44,6 +44,11 @@ where
     Error::new(kind, location.at(key), refusal.sentence(advice).unwrap_or(text)).reaching(refusal.reach(kind))
 }
 
+/// Whether a conditional request met another one for the same key.
+pub(super) fn is_collision<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    Refusal { code: error.code().map(str::to_owned), ..Refusal::default() }.is_collision()
+}
+
 /// One key's refusal out of a bulk delete.
 pub(super) fn from_bulk(location: &Location, key: &str, code: Option<&str>, message: Option<&str>) -> Error {
     let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);

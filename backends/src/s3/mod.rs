@@ -14,6 +14,7 @@ mod error;
 mod init;
 mod lifecycle;
 mod list;
+mod over;
 mod planes;
 mod requests;
 mod settings;
@@ -29,9 +30,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutResult};
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
 use self::control::{Control, CopyLimits};
 use self::planes::Planes;
@@ -86,6 +87,10 @@ impl S3Backend {
     pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
         self.copy = CopyLimits { whole, part: part.max(1) };
         self
+    }
+
+    async fn copy_at_the_server(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: &PutMode) -> Result<PutResult> {
+        self.go(|control| async move { control.copy(from, to, size, etag, over, self.copy).await }).await
     }
 
     /// One call of the control plane, in the region where the bucket is.
@@ -153,16 +158,34 @@ impl Backend for S3Backend {
         Ok(())
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
-        if !self.planes.learned.lacks.has(Lack::Copies) {
-            match self.go(|control| async move { control.copy(from, to, size, etag, self.copy).await }).await {
-                Err(error) if error.kind == ErrorKind::Unsupported => {}
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
+        let lacks = &self.planes.learned.lacks;
+        let plain = over == PutMode::Overwrite || lacks.has(Lack::CopyConditions);
+        if !plain && !lacks.has(Lack::Copies) {
+            match self.copy_at_the_server(from, to, size, etag, &over).await {
+                // It may be the condition that the server does not know.
+                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Other) => {}
                 done => return done,
             }
         }
-        let done = through::copy(&self.location, &Store(self.planes.clone()), from, to, etag).await?;
-        self.planes.learned.lacks.note(Lack::Copies);
+        if !lacks.has(Lack::Copies) {
+            match self.copy_at_the_server(from, to, size, etag, &PutMode::Overwrite).await {
+                Err(error) if error.kind == ErrorKind::Unsupported => {}
+                done => {
+                    if done.is_ok() && !plain {
+                        lacks.note(Lack::CopyConditions);
+                    }
+                    return done;
+                }
+            }
+        }
+        let done = through::copy(&self.location, &Store(self.planes.clone()), from, to, etag, over).await?;
+        lacks.note(Lack::Copies);
         Ok(done)
+    }
+
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        Store(self.planes.clone()).complete(to, id, parts, over).await
     }
 
     fn lacks(&self) -> Vec<Lack> {

@@ -115,7 +115,7 @@ impl Planes {
         let other = match lack {
             Lack::Checksums => self.without_checksums(),
             Lack::BulkDelete => self.with_single_deletes(),
-            Lack::Ranges | Lack::Copies => None,
+            Lack::Ranges | Lack::Copies | Lack::CopyConditions | Lack::UploadConditions => None,
         };
         self.learned.lacks.note(lack);
         if let Some(plane) = other {

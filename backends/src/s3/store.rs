@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -18,6 +17,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use super::over::{self, COLLISION_WAIT, COLLISIONS};
 use super::planes::{Plane, Planes};
 use crate::contract::error::chain;
 use crate::contract::lacks::Lack;
@@ -28,11 +28,6 @@ const BULK: usize = 1000;
 
 /// Bulk deletes in flight.
 const DELETES: usize = 8;
-
-/// How often a create is sent again that met another request for the same key, and how long the first wait is;
-/// each next one is twice as long.
-const COLLISIONS: u32 = 6;
-const COLLISION_WAIT: Duration = Duration::from_millis(100);
 
 /// A bucket's data plane, rooted at the prefix.
 #[derive(Clone)]
@@ -77,6 +72,28 @@ impl Store {
             }
             Err(_) => Err(refused),
         }
+    }
+
+    /// Ends an upload in parts over what may be there. Where the server does not know such a condition, over whatever is.
+    pub(super) async fn complete(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> Result<PutResult> {
+        let over = if self.0.learned.lacks.has(Lack::UploadConditions) { PutMode::Overwrite } else { over };
+        let end = async |over: PutMode| {
+            self.go(|plane| {
+                let parts = parts.clone();
+                over::under(over.clone(), async move { plane.store.complete_multipart(at, id, parts).await })
+            })
+            .await
+        };
+        let put = match end(over.clone()).await {
+            Err(error) if over != PutMode::Overwrite && is_about_the_request(&error) => {
+                let put = end(PutMode::Overwrite).await?;
+                self.0.learned.lacks.note(Lack::UploadConditions);
+                put
+            }
+            done => done?,
+        };
+        // What is as good as Amazon's is not asked again.
+        Ok(if self.0.learned.lacks.list().is_empty() { put } else { self.as_kept(at, put).await })
     }
 
     /// What an upload in parts became. A server over a file system may give it another tag than its answer said (`rclone
@@ -249,13 +266,7 @@ impl MultipartStore for Store {
     }
 
     async fn complete_multipart(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
-        let call = |plane: Arc<Plane>| {
-            let parts = parts.clone();
-            async move { plane.store.complete_multipart(at, id, parts).await }
-        };
-        let put = self.go(call).await?;
-        // What is as good as Amazon's is not asked again.
-        Ok(if self.0.learned.lacks.list().is_empty() { put } else { self.as_kept(at, put).await })
+        self.complete(at, id, parts, PutMode::Overwrite).await
     }
 
     async fn abort_multipart(&self, at: &Path, id: &MultipartId) -> Result<()> {

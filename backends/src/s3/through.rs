@@ -6,9 +6,10 @@
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult};
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult};
 
 use super::error::from_store;
+use super::over;
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
 
@@ -20,7 +21,14 @@ const PART: u64 = 16 << 20;
 const PARTS: u64 = 9_000;
 
 /// Copies exactly the content with that tag, or whatever is there; see [`crate::Backend::copy_exact`].
-pub(super) async fn copy(location: &Location, store: &dyn ObjectStore, from: &Path, to: &Path, etag: Option<&str>) -> Result<PutResult> {
+pub(super) async fn copy(
+    location: &Location,
+    store: &dyn ObjectStore,
+    from: &Path,
+    to: &Path,
+    etag: Option<&str>,
+    over: PutMode,
+) -> Result<PutResult> {
     let failed = |key: &Path, error: object_store::Error| from_store(location, key.as_ref(), &error);
     let if_match = etag.map(|etag| format!("\"{}\"", etag.trim_matches('"')));
     let options = GetOptions { if_match, ..GetOptions::default() };
@@ -28,13 +36,13 @@ pub(super) async fn copy(location: &Location, store: &dyn ObjectStore, from: &Pa
     let size = found.meta.size;
     if size <= PART {
         let body = found.bytes().await.map_err(|error| failed(from, error))?;
-        return store.put(to, body.into()).await.map_err(|error| failed(to, error));
+        return store.put_opts(to, body.into(), over.into()).await.map_err(|error| failed(to, error));
     }
     let part = usize::try_from(PART.max(size.div_ceil(PARTS))).unwrap_or(usize::MAX);
     let mut upload = store.put_multipart(to).await.map_err(|error| failed(to, error))?;
     let sent = in_parts(found.into_stream().map_err(|error| failed(from, error)).boxed(), upload.as_mut(), part, |error| failed(to, error));
     match sent.await {
-        Ok(()) => upload.complete().await.map_err(|error| failed(to, error)),
+        Ok(()) => over::under(over, upload.complete()).await.map_err(|error| failed(to, error)),
         Err(error) => {
             // The parts are billed until they are gone; the first error is the one to tell.
             let _ = upload.abort().await;

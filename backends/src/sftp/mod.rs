@@ -38,7 +38,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{ObjectStore, PutMode, PutResult};
 
 pub(crate) use self::address::SETTINGS;
 use crate::contract::backend::Backend;
@@ -136,7 +136,7 @@ impl Backend for SftpBackend {
         self.area.dirs.make_root().await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>, _over: PutMode) -> Result<PutResult> {
         self.meter.call(Class::Copy, || self.area.dirs.link.shown(from.as_ref().as_bytes()));
         let (from, to) = (from.as_ref().as_bytes(), to.as_ref().as_bytes());
         let found = read::File::open(&self.area, from).await?;

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use object_store::PutResult;
 use object_store::path::Path;
+use object_store::{Error, PutMode, PutResult};
 
 use crate::contract::capabilities::Capabilities;
 use crate::contract::held::Held;
@@ -133,6 +133,20 @@ impl Shared {
         match self.options().change_keys {
             true => path.as_ref().replace('\\', "/"),
             false => path.as_ref().to_owned(),
+        }
+    }
+
+    /// Whether what lies at `key` is what may be replaced.
+    pub fn may_replace(&self, bucket: &Bucket, key: &str, over: &PutMode) -> object_store::Result<()> {
+        let there = bucket.current(key).map(|(version, _)| version.etag.clone());
+        match over {
+            _ if self.options().ignore_conditions => Ok(()),
+            PutMode::Create if there.is_some() => Err(Error::AlreadyExists { path: key.to_owned(), source: "it is there already".into() }),
+            PutMode::Update(wanted) if there.is_none() || there != wanted.e_tag => {
+                let text = format!("it is {there:?} and not {:?}", wanted.e_tag);
+                Err(Error::Precondition { path: key.to_owned(), source: text.into() })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
 use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
@@ -101,9 +101,14 @@ impl Backend for Faulty {
         call(&self.script, "prepare", "", self.inner.prepare()).await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
-        let run = self.inner.copy_exact(from, to, size, etag);
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
+        let run = self.inner.copy_exact(from, to, size, etag, over);
         call(&self.script, "copy_exact", from.as_ref(), run).await
+    }
+
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        let run = self.inner.complete_upload(to, id, parts, over);
+        super::faulty_store::call(&self.script, "complete_multipart", to, run).await
     }
 
     fn lacks(&self) -> Vec<Lack> {

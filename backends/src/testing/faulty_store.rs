@@ -21,7 +21,7 @@ use super::script::{Pass, Script, injected};
 use crate::contract::error::{self, Error, ErrorKind};
 
 /// Runs one call of the data plane under a script.
-async fn call<T>(script: &Script, verb: &'static str, key: &Path, run: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn call<T>(script: &Script, verb: &'static str, key: &Path, run: impl Future<Output = Result<T>>) -> Result<T> {
     let pass = script.enter_slowly(verb, key.as_ref()).await.map_err(Error::into_store)?;
     let done = run.await;
     match pass.lose {

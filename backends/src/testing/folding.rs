@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::backend::Backend;
@@ -82,8 +82,12 @@ impl Backend for Folding {
         self.0.prepare().await
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> Result<PutResult> {
-        self.0.copy_exact(from, to, size, etag).await
+    async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
+        self.0.copy_exact(from, to, size, etag, over).await
+    }
+
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        self.0.complete_upload(to, id, parts, over).await
     }
 
     fn lacks(&self) -> Vec<Lack> {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutResult};
+use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
 use super::bucket::{MemoryOptions, Shared, Version};
 use super::memory_store::MemoryStore;
@@ -215,7 +215,7 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
         self.shared.count(Class::Copy);
         fence::check(&self.location)?;
         let (source, target) = (self.shared.key(from), self.shared.key(to));
@@ -229,7 +229,12 @@ impl Backend for MemoryBackend {
             let message = "the object is not the one that was to be copied";
             return Err(self.refusal(ErrorKind::Precondition, from.as_ref(), message));
         }
+        self.shared.may_replace(&bucket, &target, &over).map_err(|error| self.error(to.as_ref(), &error))?;
         Ok(self.shared.insert(&mut bucket, &target, Some(data)))
+    }
+
+    async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
+        MemoryStore::new(self.shared.clone()).complete(to, id, &parts, &over)
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

@@ -93,17 +93,8 @@ impl ObjectStore for MemoryStore {
         self.shared.meter.add_sent(payload.content_length() as u64);
         fence::check("memory")?;
         let (key, data) = (self.shared.key(location), whole(payload));
-        let ignore = self.shared.options().ignore_conditions;
         let mut bucket = self.shared.bucket();
-        let current = bucket.current(&key).map(|(version, _)| version.etag.clone());
-        match opts.mode {
-            PutMode::Create if current.is_some() && !ignore => return Err(Self::exists(&key)),
-            PutMode::Update(wanted) if !ignore && (current.is_none() || current != wanted.e_tag) => {
-                let text = format!("it is {current:?} and not {:?}", wanted.e_tag);
-                return Err(Error::Precondition { path: key, source: text.into() });
-            }
-            _ => {}
-        }
+        self.shared.may_replace(&bucket, &key, &opts.mode)?;
         Ok(self.shared.insert(&mut bucket, &key, Some(data)))
     }
 
@@ -248,6 +239,19 @@ impl MultipartStore for MemoryStore {
     }
 
     async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        self.complete(path, id, &parts, &PutMode::Overwrite)
+    }
+
+    async fn abort_multipart(&self, _path: &Path, id: &MultipartId) -> Result<()> {
+        self.shared.count(Class::Multipart);
+        let gone = self.shared.bucket().uploads.remove(id);
+        gone.map(drop).ok_or_else(|| Self::missing(id))
+    }
+}
+
+impl MemoryStore {
+    /// Ends an upload, if what lies at its key is what may.
+    pub(super) fn complete(&self, path: &Path, id: &MultipartId, parts: &[PartId], over: &PutMode) -> Result<PutResult> {
         self.shared.count(Class::Multipart);
         fence::check("memory")?;
         let least = self.shared.options().capabilities.min_part;
@@ -265,14 +269,9 @@ impl MultipartStore for MemoryStore {
             }
             all.extend_from_slice(data);
         }
+        self.shared.may_replace(&bucket, &key, over)?;
         bucket.uploads.remove(id);
         Ok(self.shared.insert(&mut bucket, &key, Some(all.freeze())))
-    }
-
-    async fn abort_multipart(&self, _path: &Path, id: &MultipartId) -> Result<()> {
-        self.shared.count(Class::Multipart);
-        let gone = self.shared.bucket().uploads.remove(id);
-        gone.map(drop).ok_or_else(|| Self::missing(id))
     }
 }
 

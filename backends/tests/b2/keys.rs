@@ -14,7 +14,7 @@ async fn everything(backend: &offsite_backends::b2::B2Backend) -> Result<(), Err
     assert_eq!(read(backend, "a").await, "x");
     assert_eq!(backend.list(Scope::Prefix, Depth::Everything).try_collect::<Vec<_>>().await?.len(), 2);
     plain(backend, store.list_with_delimiter(None).await)?;
-    backend.copy_exact(&key("dir/b"), &key("c"), 1, put.e_tag.as_deref()).await?;
+    backend.copy_exact(&key("dir/b"), &key("c"), 1, put.e_tag.as_deref(), object_store::PutMode::Overwrite).await?;
     plain(backend, store.delete(&key("c")).await)?;
     let refused = backend.delete_versions(vec![(key("dir/b"), put.version.unwrap())]).await?;
     refused.into_iter().next().map_or(Ok(()), |one| Err(one.error))

@@ -98,11 +98,11 @@ async fn a_copy_in_parts_is_the_whole_and_leaves_nothing_when_it_fails() {
     let backend = Arc::new(backend.with_copy_limits(6_000_000, 5_000_000));
     let data = content(12_000_000);
     let put = backend.store().put(&key("a"), data.clone().into()).await.unwrap();
-    backend.copy_exact(&key("a"), &key("b"), data.len() as u64, put.e_tag.as_deref()).await.unwrap();
+    backend.copy_exact(&key("a"), &key("b"), data.len() as u64, put.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap();
     assert!(backend.store().get(&key("b")).await.unwrap().bytes().await.unwrap() == data);
     assert_eq!(emulator.counts(&key_of).await["b2_copy_part"], 3);
     emulator.fault(&key_of, json!({"call": "b2_copy_part", "status": 400, "code": "bad_request", "skip": 1})).await;
-    backend.copy_exact(&key("a"), &key("c"), data.len() as u64, put.e_tag.as_deref()).await.unwrap_err();
+    backend.copy_exact(&key("a"), &key("c"), data.len() as u64, put.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap_err();
     let states: Vec<_> = backend.list(Scope::Prefix, Depth::Everything).map_ok(|l| l.state).try_collect().await.unwrap();
     assert_eq!(states, [State::Current, State::Current]);
 }
@@ -113,13 +113,13 @@ async fn a_copy_is_of_exactly_the_version_that_is_named() {
     let (_key, backend) = emulator.place("exact-copy").await;
     let old = backend.store().put(&key("a"), body("old")).await.unwrap();
     backend.store().put(&key("a"), body("new")).await.unwrap();
-    backend.copy_exact(&key("a"), &key("b"), 3, old.e_tag.as_deref()).await.unwrap();
+    backend.copy_exact(&key("a"), &key("b"), 3, old.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap();
     assert_eq!(read(&backend, "b").await, "old");
     backend.delete_versions(vec![(key("a"), old.version.clone().unwrap())]).await.unwrap();
     for etag in [old.e_tag.as_deref(), Some("\"nonsense\"")] {
-        let error = backend.copy_exact(&key("a"), &key("c"), 3, etag).await.unwrap_err();
+        let error = backend.copy_exact(&key("a"), &key("c"), 3, etag, object_store::PutMode::Overwrite).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Precondition, "{error}");
     }
-    let error = backend.copy_exact(&key("gone"), &key("c"), 3, old.e_tag.as_deref()).await.unwrap_err();
+    let error = backend.copy_exact(&key("gone"), &key("c"), 3, old.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
 }

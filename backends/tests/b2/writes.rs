@@ -141,7 +141,7 @@ async fn a_name_that_only_begins_the_same_is_another_one() {
     let (_key, backend) = emulator.place("exact").await;
     backend.store().put(&key("report.txt.bak"), body("backup")).await.unwrap();
     assert!(matches!(backend.store().head(&key("report.txt")).await, Err(object_store::Error::NotFound { .. })));
-    let copied = backend.copy_exact(&key("report.txt"), &key("z"), 6, None).await;
+    let copied = backend.copy_exact(&key("report.txt"), &key("z"), 6, None, object_store::PutMode::Overwrite).await;
     assert_eq!(copied.unwrap_err().kind, ErrorKind::NotFound);
     backend.store().put_opts(&key("report.txt"), body("new"), mode(PutMode::Create)).await.unwrap();
     assert_eq!(read(&backend, "report.txt.bak").await, "backup");

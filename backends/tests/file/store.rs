@@ -30,12 +30,12 @@ async fn copies_renames_and_deletes() {
     let place = place().await;
     let put = place.store.put(&key("big"), "content".into()).await.unwrap();
     let (from, to) = (key("big"), key("copies/big"));
-    let wrong = place.backend.copy_exact(&from, &to, 0, Some("x")).await.unwrap_err();
+    let wrong = place.backend.copy_exact(&from, &to, 0, Some("x"), object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(wrong.kind, ErrorKind::Precondition);
     assert!(!place.path("copies").exists());
-    let copied = place.backend.copy_exact(&from, &to, 0, put.e_tag.as_deref()).await.unwrap();
+    let copied = place.backend.copy_exact(&from, &to, 0, put.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap();
     assert_ne!(copied.e_tag, put.e_tag);
-    let missing = place.backend.copy_exact(&key("none"), &to, 0, None).await.unwrap_err();
+    let missing = place.backend.copy_exact(&key("none"), &to, 0, None, object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(missing.kind, ErrorKind::NotFound);
     assert!(place.store.copy_if_not_exists(&from, &to).await.is_err());
     assert!(place.store.rename_if_not_exists(&from, &to).await.is_err());

@@ -20,7 +20,7 @@ async fn memory_has_the_habits_it_is_told() {
     memory.ignore_conditions(true);
     store.put_opts(&key("a/b"), "two".into(), mode(PutMode::Create)).await.unwrap();
     let tag = put.e_tag.as_deref();
-    let stale = memory.copy_exact(&key("a/b"), &key("c"), 3, tag).await.unwrap_err();
+    let stale = memory.copy_exact(&key("a/b"), &key("c"), 3, tag, object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(stale.kind, ErrorKind::Precondition);
     memory.change_keys(true);
     store.put(&key("x\\y"), "z".into()).await.unwrap();

@@ -15,17 +15,17 @@ async fn large_copies_are_made_in_parts() {
     let content: Vec<u8> = (0..PART * 2 + 3).map(|n| (n % 251) as u8).collect();
     let put = store.put(&key("big"), content.clone().into()).await.unwrap();
     let size = content.len() as u64;
-    let copy = backend.copy_exact(&key("big"), &key("big2"), size, put.e_tag.as_deref()).await.unwrap();
+    let copy = backend.copy_exact(&key("big"), &key("big2"), size, put.e_tag.as_deref(), object_store::PutMode::Overwrite).await.unwrap();
     let requests = backend.meter().requests();
     assert_eq!((requests.copy, requests.multipart), (3, 2));
     assert_eq!(store.get(&key("big2")).await.unwrap().bytes().await.unwrap(), content);
     assert_eq!(store.head(&key("big2")).await.unwrap().e_tag, copy.e_tag);
-    let error = backend.copy_exact(&key("none"), &key("big3"), size, None).await.unwrap_err();
+    let error = backend.copy_exact(&key("none"), &key("big3"), size, None, object_store::PutMode::Overwrite).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
     assert!(store.head(&key("big3")).await.is_err());
     if server.make != "moto" {
         let wrong = Some("0123456789abcdef0123456789abcdef");
-        let error = backend.copy_exact(&key("big"), &key("big3"), size, wrong).await.unwrap_err();
+        let error = backend.copy_exact(&key("big"), &key("big3"), size, wrong, object_store::PutMode::Overwrite).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Precondition, "{error}");
     }
 }

@@ -45,7 +45,7 @@ async fn requests_and_bytes_are_counted_exactly() {
     assert_eq!(store.get(&key("a")).await.unwrap().bytes().await.unwrap(), "12345");
     assert_eq!(meter.requests(), Requests { put: 1, get: 1, ..Requests::default() });
     assert_eq!((meter.sent(), meter.received()), (5, 5));
-    backend.copy_exact(&key("a"), &key("b"), 5, None).await.unwrap();
+    backend.copy_exact(&key("a"), &key("b"), 5, None, object_store::PutMode::Overwrite).await.unwrap();
     listing(&backend).await;
     store.head(&key("b")).await.unwrap();
     store.delete(&key("b")).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_bucket_without_a_prefix_is_a_place_too() {
     let name = format!("root-{}/a", unique());
     root.store().put(&key(&name), body("x")).await.unwrap();
     let copy = format!("{name}2");
-    root.copy_exact(&key(&name), &key(&copy), 1, None).await.unwrap();
+    root.copy_exact(&key(&name), &key(&copy), 1, None, object_store::PutMode::Overwrite).await.unwrap();
     let listed = listing(&root).await;
     assert!(listed.contains_key(&name) && listed.contains_key(&copy));
 }

@@ -72,7 +72,7 @@ async fn a_large_file_goes_up_and_down() {
     let mut wanted = data;
     wanted[3 << 20..20 << 20].fill(0);
     assert!(part == wanted[5_000_000..25_000_000], "another range came back");
-    let copied = backend.copy_exact(&"big".into(), &"copy".into(), 0, None).await.unwrap();
+    let copied = backend.copy_exact(&"big".into(), &"copy".into(), 0, None, object_store::PutMode::Overwrite).await.unwrap();
     assert!(copied.e_tag.is_some() && read(tree.as_ref(), "copy").await.unwrap() == wanted);
 }
 

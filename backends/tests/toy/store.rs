@@ -98,7 +98,7 @@ impl Backend for ToyBackend {
         Ok(())
     }
 
-    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>) -> Result<PutResult> {
+    async fn copy_exact(&self, from: &Path, to: &Path, _size: u64, etag: Option<&str>, _over: object_store::PutMode) -> Result<PutResult> {
         let store = self.rooted();
         // Manifests hold tags without their quotes, and the store compares them with.
         let if_match = etag.map(|tag| format!("\"{}\"", tag.trim_matches('"')));
