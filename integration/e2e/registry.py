@@ -9,6 +9,10 @@ class Wrong(Exception):
     """What was expected and is not so."""
 
 
+class NotHere(Exception):
+    """What the test needs and this machine does not have."""
+
+
 def check(holds: object, text: object) -> None:
     if not holds:
         raise Wrong(str(text))

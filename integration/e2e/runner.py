@@ -13,7 +13,7 @@ from pathlib import Path
 
 from b2 import B2
 from case import PROGRAM, Case
-from registry import TESTS, Test, Wrong
+from registry import TESTS, NotHere, Test, Wrong
 from servers import Server, open_server
 
 # In this order; a module's tests in the order in which they stand there.
@@ -58,12 +58,14 @@ def run_all(chosen: list[Test], servers: dict[str, Server], options) -> int:
     work = Path(tempfile.mkdtemp(prefix="offsite-e2e-"))
     printing, started = threading.Lock(), time.monotonic()
 
-    def one(test: Test) -> bool:
+    def one(test: Test) -> bool | None:
         begin = time.monotonic()
         case = Case(test.name, servers.get(test.make), work)
-        reason = None
+        reason, missing = None, None
         try:
             test.body(case)
+        except NotHere as what:
+            missing = str(what)
         except Wrong as wrong:
             reason = str(wrong)
         except Exception:  # a test that is broken is a failed test
@@ -73,14 +75,19 @@ def run_all(chosen: list[Test], servers: dict[str, Server], options) -> int:
         except Exception as error:
             reason = reason or str(error)
         with printing:
-            print(f"{'ok  ' if reason is None else 'FAIL'} {test.title}  {time.monotonic() - begin:.1f} s", flush=True)
+            word = "FAIL" if reason is not None else "skip" if missing else "ok  "
+            print(f"{word} {test.title}  {time.monotonic() - begin:.1f} s", flush=True)
             if reason is not None:
                 print("     " + reason.strip().replace("\n", "\n     "), flush=True)
-        return reason is None
+            elif missing:
+                print(f"     {missing}", flush=True)
+        return None if reason is None and missing else reason is None
 
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(one, chosen))
-    if all(results) or not options.keep:
+    passed, failed = results.count(True), results.count(False)
+    if not failed or not options.keep:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{sum(results)} of {len(results)} passed, {time.monotonic() - started:.0f} s")
-    return 0 if all(results) else 1
+    skipped = len(results) - passed - failed
+    print(f"{passed} of {len(results)} passed{f', {skipped} could not run on this machine' if skipped else ''}, {time.monotonic() - started:.0f} s")
+    return 1 if failed else 0

@@ -52,7 +52,7 @@ def refused(case, server: QuirkyS3, url: str, env: dict[str, str], word: str, hi
     for args in (("sync", case.source, url), ("pull", url, case.dir / "none")):
         ran = case.run(*args, code=None, env=env).says(word, hint)
         check(ran.code in (1, 2), f"ended with {ran.code}: {ran}")
-    case.run("init", url, "--check", code=None, env=env).says(word)
+    case.run("init", url, "--check", code=None, env=env).says(word, hint)
     same(server.requests, 0, "requests that the server read")
 
 

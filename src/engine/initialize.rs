@@ -10,7 +10,7 @@ use offsite_backends::initialize::{Did, Initialize, Mode, Setting};
 use offsite_backends::{self as backends, Backend};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 
 /// The results for all destinations.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -30,6 +30,9 @@ pub struct InitReport {
     /// Why the destination could not be checked at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The first thing that went wrong, as data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// 0: all is as wanted; 1: something is not.
     pub exit: u8,
 }
@@ -102,11 +105,21 @@ async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: Mode) -> InitR
     match backend.initialize(want, mode).await {
         Ok(settings) => {
             let exit = u8::from(!settings.iter().all(|setting| setting.did.is_as_wanted()));
-            InitReport { url, settings: settings.into_iter().map(row).collect(), error: None, exit }
+            let failed = settings.iter().find_map(|setting| match &setting.did {
+                Did::Failed(error) => Some(Failure::from(&Error::from((**error).clone()))),
+                _ => None,
+            });
+            InitReport { url, settings: settings.into_iter().map(row).collect(), error: None, failure: failed, exit }
         }
         Err(error) => {
             let error = Error::from(error);
-            InitReport { url, settings: Vec::new(), error: Some(error.to_string()), exit: error.exit_code() }
+            InitReport {
+                url,
+                settings: Vec::new(),
+                error: Some(error.to_string()),
+                failure: Some(Failure::from(&error)),
+                exit: error.exit_code(),
+            }
         }
     }
 }
@@ -118,7 +131,7 @@ fn row(setting: Setting) -> InitRow {
         Did::Would => (Deed::WouldChange, None),
         Did::Cannot(why) => (Deed::Cannot, Some(why)),
         Did::Denied(why) => (Deed::Denied, Some(why)),
-        Did::Failed(why) => (Deed::Failed, Some(why)),
+        Did::Failed(error) => (Deed::Failed, Some(error.to_string())),
     };
     InitRow { setting: setting.name, was: setting.was, wanted: setting.wanted, did, why }
 }

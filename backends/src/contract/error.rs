@@ -82,7 +82,7 @@ pub enum Reach {
 }
 
 /// A failed operation on a store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     pub kind: ErrorKind,
     pub reach: Reach,

@@ -136,7 +136,7 @@ pub enum Did {
     /// Not allowed: names the right that is missing.
     Denied(String),
     /// It went wrong in another way.
-    Failed(String),
+    Failed(Box<Error>),
 }
 
 impl Did {
@@ -203,7 +203,7 @@ fn refused(error: &Error, right: &str) -> Did {
     match error.kind {
         ErrorKind::Denied => Did::Denied(format!("the credentials lack {right} ({})", error.message)),
         ErrorKind::Unsupported => Did::Cannot(error.message.clone()),
-        _ => Did::Failed(error.to_string()),
+        _ => Did::Failed(Box::new(error.clone())),
     }
 }
 

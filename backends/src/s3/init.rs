@@ -20,13 +20,14 @@ use super::lifecycle;
 use super::shown::shows;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, counted, on_off, settle};
+use crate::contract::location::Location;
 use crate::wire::refusal::tag;
 
 /// Settles everything that is wished, in the order of [`Initialize::wished`], after the bucket itself.
 pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode) -> Vec<Setting> {
     let mut rows = vec![bucket(control, want, mode).await];
     if rows[0].was == MISSING && rows[0].did != Did::Changed {
-        rows.extend(want.wished().into_iter().map(|(name, wanted)| without_bucket(name, wanted, mode)));
+        rows.extend(want.wished().into_iter().map(|(name, wanted)| without_bucket(&control.location, name, wanted, mode)));
         return rows;
     }
     if let Some(wanted) = &want.region {
@@ -55,10 +56,10 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
 
 const MISSING: &str = "missing";
 
-fn without_bucket(name: &'static str, wanted: String, mode: Mode) -> Setting {
+fn without_bucket(location: &Location, name: &'static str, wanted: String, mode: Mode) -> Setting {
     let did = match mode {
         Mode::Check => Did::Would,
-        Mode::Make => Did::Failed("there is no bucket to set this on".into()),
+        Mode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "there is no bucket to set this on"))),
     };
     Setting { name, was: "no bucket".into(), wanted, did }
 }

@@ -28,6 +28,7 @@ impl Out {
                 (None, false) => format!("{}: {wrong} of {all} not as wanted", clean(&report.url)),
             };
             self.error(&then);
+            self.hint(report.failure.as_ref().and_then(|failure| failure.hint));
         }
         Ok(())
     }
