@@ -176,7 +176,7 @@ pub static KINDS: &[Kind] = &[
         ..PLAIN
     },
     Kind {
-        schemes: &services::SCHEMES,
+        schemes: &services::USUAL,
         aliases: &[
             ("dav", "webdav"),
             ("davs", "webdav"),
@@ -186,12 +186,23 @@ pub static KINDS: &[Kind] = &[
             ("az", "azblob"),
             ("azure", "azblob"),
             ("wasb", "azblob"),
-            ("drive", "gdrive"),
         ],
+        #[cfg(feature = "webdav-azure")]
+        open: Some(opendal),
+        #[cfg(not(feature = "webdav-azure"))]
+        shown: "webdav:// and azblob:// are in a build with `cargo build --release` (see docs/opendal.md)",
+        settings: services::settings,
+        variables: services::variables,
+        docs: "docs/opendal.md",
+        ..PLAIN
+    },
+    Kind {
+        schemes: &services::MORE,
+        aliases: &[("drive", "gdrive")],
         #[cfg(feature = "opendal")]
-        open: Some(|location| async { opened(crate::opendal::OpendalBackend::open(location)?) }.boxed()),
+        open: Some(opendal),
         #[cfg(not(feature = "opendal"))]
-        shown: "webdav://, azblob:// and others are in a build with `cargo build --release --features opendal` (see docs/opendal.md)",
+        shown: "dropbox://, gdrive:// and others are in a build with `cargo build --release --features opendal` (see docs/opendal.md)",
         settings: services::settings,
         variables: services::variables,
         docs: "docs/opendal.md",
@@ -201,6 +212,11 @@ pub static KINDS: &[Kind] = &[
 
 fn opened(backend: impl Backend + 'static) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(backend))
+}
+
+#[cfg(feature = "webdav-azure")]
+fn opendal(location: Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>> {
+    async { opened(crate::opendal::OpendalBackend::open(location)?) }.boxed()
 }
 
 fn named(names: &[&str]) -> Vec<String> {

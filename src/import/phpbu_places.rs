@@ -54,7 +54,7 @@ pub fn sync_url(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<String>
             below(&format!("gs://{}", of("bucket", notes).unwrap_or_default()))
         }
         "azureblob" => {
-            login("them in OFFSITE_AZBLOB_… variables (docs/opendal.md; a build with --features opendal)", notes);
+            login("them in OFFSITE_AZBLOB_… variables (docs/opendal.md)", notes);
             below(&format!("azblob://{}", of("container_name", notes).unwrap_or_default()))
         }
         "sftp" | "rsync" => match sync.get("host") {

@@ -74,7 +74,7 @@ fn snapshot_key(number: u64) -> String {
     format!(".offsite/snapshots/{number:012}.json")
 }
 
-/// The number that the name of a snapshot's object says: 12 digits or more, as [`snapshot_key`] writes them. What has
+/// The number that the name of a snapshot's object says: 12 digits or more, as `snapshot_key` writes them. What has
 /// any other name is not a snapshot.
 pub fn snapshot_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json").filter(|d| d.len() >= 12 && d.bytes().all(|b| b.is_ascii_digit()))?;

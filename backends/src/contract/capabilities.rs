@@ -13,7 +13,7 @@ pub struct Capabilities {
     pub compare_and_swap: bool,
     /// A condition travels with the put itself, so that it costs no request more.
     pub conditions_are_free: bool,
-    /// [`Backend::copy_exact`] runs on the server, without moving content through this machine.
+    /// [`crate::Backend::copy_exact`] runs on the server, without moving content through this machine.
     pub server_copy: bool,
     /// Names are bytes, as on a file system: no name needs `odd/` except offsite's own.
     pub any_name: bool,

@@ -1,6 +1,6 @@
 //! What is told of requests: one line each, in one form, for whoever listens.
 //!
-//! Owns the line ([`Call`]), what of a URL may stand in it, and whether a request was made before. Nothing is put
+//! Owns the line (`Call`), what of a URL may stand in it, and whether a request was made before. Nothing is put
 //! together while nobody listens. Invariant: a line holds a verb, a place, a status, figures, and nothing else: no header,
 //! no body, and of a query only what is known to be harmless.
 

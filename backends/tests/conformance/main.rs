@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(feature = "opendal")]
+#[cfg(feature = "webdav-azure")]
 mod azure;
 mod b2;
 mod file;
@@ -14,7 +14,7 @@ mod gcs;
 mod memory;
 mod s3;
 mod sftp;
-#[cfg(feature = "opendal")]
+#[cfg(feature = "webdav-azure")]
 mod webdav;
 
 use std::env::var;
