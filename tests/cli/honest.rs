@@ -56,7 +56,7 @@ fn a_source_that_cannot_be_seen_is_not_one_that_is_not_there() {
         ("$HERE/file", 1, "is not a directory"),
         ("$HERE/file/below", 1, "cannot be inspected"),
         ("$HERE/round", 1, "cannot be inspected"),
-        ("", 2, "an empty path is none"),
+        ("", 2, "an empty path is not a path"),
     ] {
         place.config(&r#"{ "jobs": { "j": { "source": "SOURCE", "destinations": "$HERE/copy" } } }"#.replace("SOURCE", source));
         let ran = place.run(&["run"]);

@@ -64,7 +64,7 @@ impl Source {
             Self::File(path) => from_file(path)?,
         };
         match found.id.is_empty() || found.key.is_empty() {
-            true => Err(Error::login(location, "the application key or its id is empty")),
+            true => Err(Error::login(location, "the application key or its ID is empty")),
             false => Ok(found),
         }
     }
@@ -74,7 +74,7 @@ fn from_variables(location: &Location) -> Result<Credentials> {
     match (std::env::var(ID), std::env::var(KEY)) {
         (Ok(id), Ok(key)) => Ok(Credentials { id: id.trim().into(), key: key.trim().into() }),
         (Ok(_), Err(_)) => Err(Error::login(location, format!("{ID} is set and {KEY} is not"))),
-        _ => Err(Error::login(location, format!("no application key: set {ID} and {KEY}, or name a file that holds both: ?key_file=PATH"))),
+        _ => Err(Error::login(location, format!("no application key: set {ID} and {KEY}, or name a file with both: ?key_file=PATH"))),
     }
 }
 
@@ -97,7 +97,7 @@ fn from_file(path: &Path) -> Result<Credentials> {
             }
         }
     };
-    parsed.ok_or_else(|| Error::login(path.display(), "not a key file: it takes two words, the key's id and the key"))
+    parsed.ok_or_else(|| Error::login(path.display(), "not a key file: it must have two words, the key ID and the key"))
 }
 
 #[cfg(test)]

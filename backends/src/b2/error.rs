@@ -112,7 +112,7 @@ fn sentence(status: u16, code: &str, message: &str) -> String {
         "transaction_cap_exceeded" | "download_cap_exceeded" => {
             "the account's daily cap is used up: raise it (Caps & Alerts on Backblaze's site), or wait until midnight UTC"
         }
-        "too_many_buckets" => "the account has as many buckets as it may have",
+        "too_many_buckets" => "the account has reached its number of buckets",
         _ => return said,
     };
     format!("{said}; {advice}")

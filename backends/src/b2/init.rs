@@ -312,7 +312,7 @@ impl Account {
             // Ours, made by a try whose answer was lost; or the name is taken, which only the account's owner can tell.
             Err(failure) if failure.kind == ErrorKind::Exists => match self.found().await? {
                 Some(_) => Ok(()),
-                None => Err(self.about(Failure { message: "somebody else has a bucket of that name; choose another".into(), ..failure })),
+                None => Err(self.about(Failure { message: "another account has a bucket of that name; choose another name".into(), ..failure })),
             },
             Err(failure) => Err(self.about(failure)),
         }
@@ -333,7 +333,7 @@ impl Account {
                 Err(failure) => return Err(self.about(failure)),
             }
         }
-        Err(Error::new(ErrorKind::Transient, &self.location, "somebody else keeps changing the bucket's settings; run again"))
+        Err(Error::new(ErrorKind::Transient, &self.location, "another program keeps changing the bucket's settings; run again"))
     }
 }
 

@@ -111,12 +111,12 @@ impl fmt::Debug for B2Backend {
 
 /// The prefix, refused where Backblaze would not have it.
 fn parse_prefix(location: &Location) -> Result<String> {
-    let bad = |why: &str| Error::invalid(location, format!("this prefix cannot be one: {why}"));
+    let bad = |why: &str| Error::invalid(location, format!("this prefix is not possible: {why}"));
     let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
     let path = Path::parse(text).map_err(|error| bad(&chain(&error)))?;
     match path.as_ref() == text && !text.contains('\\') {
         true => Ok(text.to_owned()),
-        false => Err(bad("Backblaze takes no backslash, `.` or `..` in a name")),
+        false => Err(bad("Backblaze allows no backslash, `.` or `..` in a name")),
     }
 }
 
@@ -130,7 +130,7 @@ fn check_bucket(location: &Location) -> Result<()> {
 }
 
 fn endpoint(location: &Location, text: &str) -> Result<String> {
-    let bad = || Error::invalid(location, format!("endpoint `{text}` is no URL; it begins with https:// or http://"));
+    let bad = || Error::invalid(location, format!("endpoint `{text}` is not a URL; it must begin with https:// or http://"));
     let url = Url::parse(text).map_err(|_| bad())?;
     match matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty() {
         true => Ok(url.as_str().trim_end_matches('/').to_owned()),
@@ -175,7 +175,7 @@ impl Backend for B2Backend {
         if self.meter().clock().is_none() {
             self.store.account.session(None).await.map_err(|failure| self.about("", failure))?;
         }
-        let unknown = || Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown");
+        let unknown = || Error::new(ErrorKind::Unsupported, &self.location, "the server's responses have no Date, so its clock is unknown");
         self.meter().clock().ok_or_else(unknown)
     }
 
@@ -201,7 +201,7 @@ impl Backend for B2Backend {
                 if untagged(etag.unwrap_or_default()) == seen.id() {
                     return Err(fail(failure));
                 }
-                Err(fail(Failure::new(ErrorKind::Precondition, "it is not the version that was to be copied")))
+                Err(fail(Failure::new(ErrorKind::Precondition, "it is not the version that should be copied")))
             }
             copied => copied.map_err(fail),
         }

@@ -75,7 +75,7 @@ impl Account {
             }
         };
         if mark != Mark::Plain && !self.session(None).await?.can("deleteFiles") {
-            let text = "the application key lacks the capability `deleteFiles`, without which two writers cannot be told apart";
+            let text = "the application key lacks the capability `deleteFiles`, without which offsite cannot tell two writers apart";
             return Err(Failure::new(ErrorKind::Denied, text));
         }
         let (content_type, mut info) = described(&options.attributes);
@@ -93,7 +93,7 @@ impl Account {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        Err(Failure::new(ErrorKind::Exists, "it is removed and made again too fast"))
+        Err(Failure::new(ErrorKind::Exists, "it is removed and created again too fast"))
     }
 
     /// Whether the upload that carries `mark` counts; none where a removal hides it and nothing is there.
@@ -129,7 +129,7 @@ impl Account {
         }
         Err(match mark {
             Mark::Swap { .. } => Failure::new(ErrorKind::Precondition, "it is not the version it was when it was read"),
-            _ => Failure::new(ErrorKind::Exists, "it is there already"),
+            _ => Failure::new(ErrorKind::Exists, "it exists already"),
         })
     }
 

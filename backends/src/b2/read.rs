@@ -193,7 +193,7 @@ impl Body {
         }
         let differs = self.check.take().is_some_and(|(hasher, wanted)| hex(&hasher.finalize()) != wanted);
         match differs {
-            true => Err(Failure::new(ErrorKind::Other, "what came is not what the store says it has: the sha1 is another one")),
+            true => Err(Failure::new(ErrorKind::Other, "the content differs from what the store says it has (SHA-1)")),
             false => Ok(None),
         }
     }
@@ -205,9 +205,9 @@ impl Body {
                 let range = range_header(&GetRange::Bounded(self.range.clone()))?;
                 let head = self.account.download(Which::Id(&self.id), false, Some(&range)).await?;
                 if head.range != self.range {
-                    return Err(Failure::new(ErrorKind::Other, "the server gave another range than was asked for"));
+                    return Err(Failure::new(ErrorKind::Other, "the server returned another range than requested"));
                 }
-                let response = head.response.ok_or_else(|| Failure::new(ErrorKind::Other, "an answer without a body"))?;
+                let response = head.response.ok_or_else(|| Failure::new(ErrorKind::Other, "a response without a body"))?;
                 none.insert(pieces(response, &self.range))
             }
         };
@@ -233,7 +233,7 @@ fn pieces(response: Response, range: &Range<u64>) -> Pieces {
 }
 
 fn gone() -> Failure {
-    Failure::new(ErrorKind::NotFound, "it is not there")
+    Failure::new(ErrorKind::NotFound, "not found")
 }
 
 fn range_header(range: &GetRange) -> Result<String, Failure> {

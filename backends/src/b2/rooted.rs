@@ -43,7 +43,7 @@ impl Store {
         let listed = self.account.versions_of(&self.name(path)).await?;
         match claim::current(&claim::live(&listed)) {
             Some(seen) => Ok(seen.clone()),
-            None => Err(Failure::new(ErrorKind::NotFound, "it is not there")),
+            None => Err(Failure::new(ErrorKind::NotFound, "not found")),
         }
     }
 }

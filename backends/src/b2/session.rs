@@ -255,7 +255,7 @@ impl Account {
 }
 
 pub(super) fn no_bucket(name: &str) -> Failure {
-    let text = format!("there is no bucket `{name}` in this account, or the key may not see it; `offsite init` makes it");
+    let text = format!("no bucket `{name}` in this account, or the key may not see it; `offsite init` creates it");
     Failure { is_bucket: true, ..Failure::new(ErrorKind::NotFound, text) }
 }
 

@@ -184,7 +184,7 @@ impl Account {
             && written.content_length.is_none_or(|there| there == length);
         match same {
             true => Ok(written),
-            false => Err(Failure::new(ErrorKind::Transient, "the server stored something else than what was sent")),
+            false => Err(Failure::new(ErrorKind::Transient, "the server stored something other than what was sent")),
         }
     }
 }

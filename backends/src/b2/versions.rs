@@ -159,7 +159,7 @@ impl Account {
             }
             from = page.next_file_name.filter(|next| next == name).map(|next| (next, page.next_file_id));
             if from.as_ref() == Some(&place) {
-                return Err(Failure::new(ErrorKind::Other, "the server's listing goes round in circles"));
+                return Err(Failure::new(ErrorKind::Other, "the server's listing repeats itself"));
             }
         }
         Ok(found)
@@ -183,7 +183,7 @@ impl Account {
         }
         let newest = self.versions_of(name).await?.into_iter().find(|version| version.state() != Some(State::Unfinished));
         let there = newest.filter(|version| version.state() == Some(State::Current));
-        there.map(|version| version.held()).ok_or_else(|| Failure::new(ErrorKind::NotFound, "it is not there"))
+        there.map(|version| version.held()).ok_or_else(|| Failure::new(ErrorKind::NotFound, "not found"))
     }
 
     /// Deletes one version for good. What is not there is no error.

@@ -72,7 +72,7 @@ pub(crate) fn check_of(fence: Option<&Arc<dyn Fence>>, at: impl fmt::Display) ->
 }
 
 pub(crate) fn late(at: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Late, at, "this program was stopped for so long that another writer may be at work there; nothing was changed")
+    Error::new(ErrorKind::Late, at, "this program was suspended for so long that another writer may be working there; nothing was changed")
 }
 
 /// Whether a call came too late.

@@ -242,12 +242,12 @@ pub(crate) async fn directory(
 pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
     let why = |name| match name {
         "region" => "a directory is where it is",
-        "versioning" => "a directory keeps no versions; offsite keeps what is replaced under .offsite/kept",
-        "abort unfinished uploads" => "nothing unfinished lasts here: the next run clears it away",
+        "versioning" => "a directory keeps no versions; offsite keeps replaced files in .offsite/kept",
+        "abort unfinished uploads" => "unfinished files do not last here: the next run removes them",
         "expire old versions" => "use `offsite prune --keep-within`",
-        "encryption" => "a directory has none of its own; encrypt the disk or the file system",
-        "block public access" => "whoever can log in there and read the files can read them",
-        _ => "a directory has none; a file system that keeps its own states can do the same",
+        "encryption" => "a directory has no encryption; encrypt the disk or the file system",
+        "block public access" => "anyone who can log in and read the files can read them",
+        _ => "a directory has no locks; a file system with snapshots can do the same",
     };
     want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))).collect()
 }

@@ -59,7 +59,7 @@ impl Location {
             return Ok(location);
         }
         if host.is_empty() {
-            return invalid("the URL names no bucket or host");
+            return invalid("the URL has no bucket or host");
         }
         let trimmed = trim_slashes(&path).to_vec();
         Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query), server: String::new() })
@@ -90,7 +90,7 @@ impl Location {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] where it would have to be changed for that.
     pub fn prefix(&self) -> Result<Prefix> {
-        let bad = |why: &str| Error::invalid(self, format!("this prefix cannot be one: {why}"));
+        let bad = |why: &str| Error::invalid(self, format!("this prefix is not possible: {why}"));
         let text = std::str::from_utf8(&self.path).map_err(|_| bad("it is not UTF-8"))?;
         let path = Prefix::parse(text).map_err(|error| bad(&error::chain(&error)))?;
         match path.as_ref() == text {
@@ -113,7 +113,7 @@ impl Location {
         match self.settings.keys().find(|k| !known.contains(&k.as_str())) {
             None => Ok(()),
             Some(key) if known.is_empty() => Err(Error::invalid(self, format!("`{key}`: a directory takes no settings"))),
-            Some(key) => Err(Error::invalid(self, format!("no setting `{key}`; known are {}", known.join(", ")))),
+            Some(key) => Err(Error::invalid(self, format!("no setting `{key}`; the settings are {}", known.join(", ")))),
         }
     }
 

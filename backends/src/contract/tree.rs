@@ -182,7 +182,7 @@ pub trait Tree: Send + Sync {
 
 /// Said where a file is not as long as its caller knows it to be.
 pub(crate) fn other_length(shown: String, length: u64, wanted: u64) -> Error {
-    Error::new(ErrorKind::NotFound, shown, format!("what is there has {length} bytes, not the {wanted} that it must have"))
+    Error::new(ErrorKind::NotFound, shown, format!("the object has {length} bytes instead of {wanted}"))
 }
 
 /// A content on its way into the staging area.

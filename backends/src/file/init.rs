@@ -18,7 +18,7 @@ async fn look(backend: &dyn Backend) -> Result<Dir> {
     blocking(move || match std::fs::metadata(&dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Dir::Missing),
         Err(e) => Err(Error::from_io(dir.display(), &e)),
-        Ok(stat) if !stat.is_dir() => Err(Error::new(ErrorKind::Exists, dir.display(), "this is no directory")),
+        Ok(stat) if !stat.is_dir() => Err(Error::new(ErrorKind::Exists, dir.display(), "this is not a directory")),
         Ok(_) => {
             let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
             rustix::fs::access(&dir, access).map_err(|e| Error::from_io(dir.display(), &e.into()))?;

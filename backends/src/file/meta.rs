@@ -130,10 +130,10 @@ fn set_xattrs(meta: &FileMeta, user: bool, unset: &mut Vec<Unset>, set: impl Fn(
             Ok(()) => continue,
             Err(errno @ (Errno::ROFS | Errno::IO | Errno::STALE)) => return Err(errno),
             Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::DQUOT) => {
-                format!("it has {} bytes, more than the file system takes there", value.len())
+                format!("it has {} bytes, more than the file system allows", value.len())
             }
             Err(Errno::NOTSUP) => "the file system has no such attributes".to_owned(),
-            Err(Errno::PERM | Errno::ACCESS) => "this user may not set it".to_owned(),
+            Err(Errno::PERM | Errno::ACCESS) => "this user is not allowed to set it".to_owned(),
             Err(errno) => errno.to_string(),
         };
         unset.push(Unset { name: name.clone(), why });

@@ -80,7 +80,7 @@ pub(super) fn rename(area: &Area, from: &[u8], to: &[u8]) -> Result<()> {
 }
 
 fn in_the_way(area: &Area, path: &[u8]) -> Error {
-    let what = "a directory that was not put there by this program is in the way of a file; move it away, then run again";
+    let what = "a directory that offsite did not create is in the place of a file; move it away, then run again";
     Error::new(ErrorKind::Exists, area.dirs.shown(path), what)
 }
 

@@ -52,7 +52,7 @@ pub(super) fn expect(area: &Area, key: &[u8], stat: &Stat, wanted: Option<&str>)
     let found = etag_of(stat);
     match wanted.map(|tag| tag.trim_matches('"')) {
         Some(wanted) if wanted != found => {
-            Err(Error::new(ErrorKind::Precondition, area.dirs.shown(key), format!("it is {found} and not {wanted}")))
+            Err(Error::new(ErrorKind::Precondition, area.dirs.shown(key), format!("it is {found}, not {wanted}")))
         }
         _ => Ok(()),
     }
@@ -138,7 +138,7 @@ fn create(area: &Arc<Area>, temp: Temp, fd: &OwnedFd, key: &[u8]) -> Result<()> 
     };
     match won {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Exists, area.dirs.shown(key), "it is there already")),
+        false => Err(Error::new(ErrorKind::Exists, area.dirs.shown(key), "it exists already")),
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
     });
     match opened {
         Ok(Some(opened)) => Ok(opened),
-        Ok(None) => Err(no_file("something that is no regular file")),
-        Err(error) if error.kind == ErrorKind::Exists => Err(no_file("something else than a directory in the way of it")),
+        Ok(None) => Err(no_file("something that is not a regular file")),
+        Err(error) if error.kind == ErrorKind::Exists => Err(no_file("something other than a directory in its place")),
         Err(error) => Err(error),
     }
 }

@@ -245,7 +245,7 @@ fn rename(area: &Area, from: &[u8], to: &[u8], create: bool) -> Result<()> {
         publish::rename(area, from, to)?;
     } else if !publish::rename_new(area, from, to)? {
         let shown = area.dirs.shown(to);
-        return Err(Error::new(ErrorKind::Exists, shown, "it is there already"));
+        return Err(Error::new(ErrorKind::Exists, shown, "it exists already"));
     }
     area.dirs.fsync(target)?;
     area.dirs.fsync(source)

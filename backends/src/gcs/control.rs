@@ -147,7 +147,7 @@ impl Control {
                 Err(error) if error.kind == ErrorKind::Precondition => error,
                 other => return other,
             },
-            None => Error::new(ErrorKind::Precondition, self.location.at(from.as_ref()), "it is not the content that was meant"),
+            None => Error::new(ErrorKind::Precondition, self.location.at(from.as_ref()), "it is not the expected content"),
         };
         let Some(md5) = md5 else { return Err(refused) };
         let request = self.client().await?.get_object().set_bucket(self.bucket()).set_object(self.key(from));
@@ -222,7 +222,7 @@ impl Control {
     }
 
     fn generation(&self, path: &Path, version: &str) -> Result<i64> {
-        version.parse().map_err(|_| Error::invalid(self.location.at(path.as_ref()), format_args!("`{version}` is no generation")))
+        version.parse().map_err(|_| Error::invalid(self.location.at(path.as_ref()), format_args!("`{version}` is not a generation")))
     }
 }
 

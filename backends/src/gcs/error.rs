@@ -10,7 +10,7 @@ use crate::contract::error::{Error, ErrorKind, Reach, chain};
 use crate::contract::location::Location;
 use crate::wire::refusal::{self, Refusal, kind_of_text};
 
-const ALLOW: &str = "the credentials do not allow this: look at the roles of the account on the bucket";
+const ALLOW: &str = "the credentials do not allow this: check the roles of the account on the bucket";
 const WHO: &str = "the server does not take these credentials: run `gcloud auth application-default login`, or look at \
                    GOOGLE_APPLICATION_CREDENTIALS and the credentials setting";
 const BUCKET: &str = "no such bucket: create it first, or check the name and endpoint";
@@ -24,7 +24,7 @@ pub(super) fn from_store(location: &Location, key: &str, error: &object_store::E
 fn advice(refusal: &Refusal) -> Option<String> {
     let advice = match (refusal.code.as_deref(), refusal.status) {
         (Some("NoSuchBucket"), _) => BUCKET,
-        (Some("UserProjectMissing"), _) => "the bucket lets the reader pay, which offsite cannot: it needs one that does not",
+        (Some("UserProjectMissing"), _) => "requester-pays buckets are not supported",
         (Some("AuthenticationRequired" | "InvalidSecurity" | "ExpiredToken"), _) | (_, Some(401)) => WHO,
         (Some("AccessDenied"), _) | (None, Some(403)) => ALLOW,
         _ => return None,

@@ -114,7 +114,7 @@ impl Place<'_> {
     /// Made with uniform access, as Google advises: rights come from roles alone, not from single objects.
     async fn create(&self, want: &Initialize) -> Result<()> {
         let Some(project) = &self.control.settings.project else {
-            let todo = "nothing names the project in which to make it: add ?project=… or set GOOGLE_CLOUD_PROJECT";
+            let todo = "creating it needs a project: add ?project=… or set GOOGLE_CLOUD_PROJECT";
             return Err(Error::invalid(&self.control.location, todo));
         };
         let access = IamConfig::new().set_uniform_bucket_level_access(UniformBucketLevelAccess::new().set_enabled(true));
@@ -126,7 +126,7 @@ impl Place<'_> {
         let made = self.control.counted(Class::Put, request.set_bucket(bucket)).send().await;
         match made.map_err(|error| self.control.error("", &error)) {
             Err(error) if error.kind == ErrorKind::Exists => {
-                let taken = "the name is taken, by another project as it seems: names are one list for the whole world";
+                let taken = "the name is taken, probably by another project: bucket names are global";
                 Err(Error::new(ErrorKind::Exists, &self.control.location, format!("{taken} ({})", error.message)))
             }
             Err(error) => Err(error),
@@ -152,7 +152,7 @@ impl Place<'_> {
         };
         let edit = |bucket: &Bucket| {
             if let Judged::TooSoon(words) = rule.judge(&rules(bucket)) {
-                let why = format!("another rule is stricter ({words}), and offsite takes no rule of others away: change that one by hand");
+                let why = format!("another rule is stricter ({words}), and offsite removes no other rules: change it by hand");
                 return Err(Error::new(ErrorKind::Unsupported, &self.control.location, why));
             }
             let lifecycle = Lifecycle::new().set_rule(rule.among(rules(bucket)));
@@ -194,7 +194,7 @@ impl Place<'_> {
     async fn region(&self, region: &str, mode: Mode) -> Setting {
         let read = |bucket: &Bucket| (bucket.location.clone(), bucket.location.eq_ignore_ascii_case(region));
         let edit = |_: &Bucket| {
-            let why = "a bucket stays where it was made: make another one there";
+            let why = "a bucket stays where it was created: create another one there";
             Err(Error::new(ErrorKind::Unsupported, &self.control.location, why))
         };
         self.setting("region", mode, region.to_owned(), read, edit).await

@@ -148,7 +148,7 @@ fn tls_or_here(location: &Location, url: &Url) -> Result<()> {
         true => Ok(()),
         false => Err(Error::invalid(
             location,
-            format!("{url} has no TLS, so your token could be read on its way: use https://, or add anonymous=true for an emulator"),
+            format!("{url} has no TLS, so others could read your token: use https://, or add anonymous=true for an emulator"),
         )),
     }
 }

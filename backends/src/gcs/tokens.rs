@@ -126,7 +126,7 @@ async fn from_file(path: &Path) -> Result<AccessTokenCredentials> {
         let error = Error::from_io(&shown, &error);
         Error::login(WHERE, format_args!("cannot read the file {shown} ({})", error.message))
     })?;
-    let bad = |why: &str| Error::login(WHERE, format_args!("{shown} is no file of Google credentials: {why}"));
+    let bad = |why: &str| Error::login(WHERE, format_args!("{shown} is not a file of Google credentials: {why}"));
     let json: Value = serde_json::from_slice(&bytes).map_err(|_| bad("it is not JSON"))?;
     let built = match json["type"].as_str() {
         Some("service_account") => service_account::Builder::new(json).build_access_token_credentials(),

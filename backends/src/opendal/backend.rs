@@ -151,7 +151,7 @@ impl Backend for OpendalBackend {
         let found = self.store.head(from).await.map_err(|e| failed(from, e))?;
         let plain = |tag: &str| tag.trim_matches('"').to_owned();
         if etag.is_some_and(|wanted| found.e_tag.as_deref().map(plain) != Some(plain(wanted))) {
-            let message = "the object is not the one that was to be copied";
+            let message = "the object is not the one that should be copied";
             return Err(Error::new(ErrorKind::Precondition, self.location.at(from.as_ref()), message));
         }
         self.store.copy(from, to).await.map_err(|e| failed(from, e))?;
@@ -173,7 +173,7 @@ impl Backend for OpendalBackend {
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         match versions.is_empty() {
             true => Ok(Vec::new()),
-            false => Err(Error::new(ErrorKind::Unsupported, &self.location, "offsite knows no versions at this kind of store")),
+            false => Err(Error::new(ErrorKind::Unsupported, &self.location, "offsite does not use versions at this store")),
         }
     }
 
@@ -183,20 +183,20 @@ impl Backend for OpendalBackend {
 
     async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
         let name = if self.service.is_tree { "directory" } else { "bucket" };
-        let rights = Rights { look: "the right to list", make: "the right to make a directory" };
+        let rights = Rights { look: "the right to list", make: "the right to create a directory" };
         let make = async || match self.service.is_tree {
             true => self.store.operator.create_dir("/").await.map_err(|e| error::error(&self.location, "", e)),
             false => {
-                let message = "offsite makes no container here; the store's own tools do (such as `az storage container create`)";
+                let message = "offsite does not create containers; use the store's own tools, such as `az storage container create`";
                 Err(Error::new(ErrorKind::Unsupported, &self.location, message))
             }
         };
         let found = self.look().await;
         let mut rows = vec![settle(name, mode, &rights, found, "there", |was| *was == "there", make).await];
         let why = |name| match name {
-            "versioning" => "offsite keeps what is replaced under .offsite/kept here; switch versions on or off with the store's own tools",
+            "versioning" => "offsite keeps replaced files in .offsite/kept here; switch versions on or off with the store's own tools",
             "expire old versions" => "use `offsite prune --keep-within`",
-            _ => "offsite sets nothing up at this kind of store; its own tools do",
+            _ => "offsite does not configure this store; use its own tools",
         };
         rows.extend(want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))));
         Ok(rows)

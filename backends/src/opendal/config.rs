@@ -39,7 +39,7 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
     let service = find(location.scheme()).ok_or_else(|| Error::invalid(location, "no such service"))?;
     let prefix = location.prefix()?;
     if prefix.as_ref().split('/').any(|part| part.trim() != part || part.ends_with('.')) {
-        return Err(Error::invalid(location, "this prefix would be stored under another name"));
+        return Err(Error::invalid(location, "the store would change this prefix"));
     }
     let mut settings = settings(location, service, |name| std::env::var(name).ok())?;
     let dir = if service.host == HostIs::Directory { format!("/{}", location.host()) } else { String::new() };
@@ -75,7 +75,7 @@ fn settings(location: &Location, service: &Service, env: impl Fn(&str) -> Option
         }
         if name != PLAIN && !service.settings.contains(&name) {
             let known = [service.settings, &[PLAIN]].concat().join(", ");
-            return Err(Error::invalid(location, format!("no setting `{name}`; known are {known}")));
+            return Err(Error::invalid(location, format!("no setting `{name}`; the settings are {known}")));
         }
         settings.insert(name.to_owned(), value.clone());
     }
@@ -87,7 +87,7 @@ fn settings(location: &Location, service: &Service, env: impl Fn(&str) -> Option
     let (user, host) = location.host().split_once('@').map_or((None, location.host()), |(user, host)| (Some(user), host));
     if let Some(user) = user {
         if !service.settings.contains(&"username") {
-            return Err(Error::invalid(location, "a user does not belong in this URL"));
+            return Err(Error::invalid(location, "this URL cannot have a user"));
         }
         settings.insert("username".to_owned(), user.to_owned());
     }
@@ -140,7 +140,7 @@ fn check_endpoint(location: &Location, known: &[&str], endpoint: Option<&str>, p
     };
     match url.scheme() == "https" || is_here || plain {
         true => Ok(()),
-        false => Err(bad("without TLS the password can be read on the way; use https://, or say `plain_http=true`")),
+        false => Err(bad("without TLS others could read the password; use https://, or add `plain_http=true`")),
     }
 }
 

@@ -80,7 +80,7 @@ impl Dirs {
 
     /// Why a write was refused, where a name is in the way of it.
     pub async fn in_the_way(&self, operator: &Operator, location: &Location, key: &str) -> Option<Error> {
-        let way_out = "this kind of store has no room for both; leave it out of one run with --exclude, and the next one can write it";
+        let way_out = "this store cannot have both; exclude it from one run with --exclude, and the next run can write it";
         for (slash, _) in key.match_indices('/') {
             let above = &key[..slash];
             if operator.stat(above).await.is_ok_and(|meta| meta.is_file()) {
@@ -90,7 +90,7 @@ impl Dirs {
         }
         match operator.stat(key).await {
             Ok(meta) if meta.is_dir() => {
-                let message = format!("it is a directory there, with something in it, and a file here; {way_out}");
+                let message = format!("it is a directory with files there and a file here; {way_out}");
                 Some(Error::new(ErrorKind::Exists, location.at(key), message))
             }
             _ => None,

@@ -31,8 +31,8 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
         _ => kind_of_text(&text),
     };
     let advice = match (kind, location.scheme()) {
-        (ErrorKind::Denied, "azblob") => "; check OFFSITE_AZBLOB_ACCOUNT_KEY or OFFSITE_AZBLOB_SAS_TOKEN, and what it may do",
-        (ErrorKind::Denied, "webdav") => "; check the user, OFFSITE_WEBDAV_PASSWORD or OFFSITE_WEBDAV_TOKEN, and what it may do",
+        (ErrorKind::Denied, "azblob") => "; check OFFSITE_AZBLOB_ACCOUNT_KEY or OFFSITE_AZBLOB_SAS_TOKEN, and its permissions",
+        (ErrorKind::Denied, "webdav") => "; check the user, OFFSITE_WEBDAV_PASSWORD or OFFSITE_WEBDAV_TOKEN, and its permissions",
         _ => "",
     };
     let unknown = ["AuthenticationFailed", "InvalidAuthenticationInfo", "AccountIsDisabled"].iter().any(|code| text.starts_with(code));

@@ -118,7 +118,7 @@ impl Going {
                 if *length > WHOLE {
                     let limit = WHOLE >> 20;
                     let why = format!(
-                        "longer than {limit} MiB: this kind of store takes a content in one request only; leave it out with --exclude"
+                        "longer than {limit} MiB: this store accepts a file in one request only; exclude it with --exclude"
                     );
                     return Err(self.fail(ErrorKind::Unsupported, why));
                 }
@@ -192,7 +192,7 @@ impl PartStore {
     }
 
     fn found(&self, path: &Path, going: Option<Arc<Going>>) -> StoreResult<Arc<Going>> {
-        let message = "this upload is not under way (any more)";
+        let message = "this upload is not in progress (any more)";
         going.ok_or_else(|| refused(&self.store.location, path.as_ref(), ErrorKind::NotFound, message))
     }
 

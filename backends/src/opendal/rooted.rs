@@ -70,7 +70,7 @@ impl OpendalStore {
         let is_bad = |part: &str| part.trim() != part || part.ends_with('.') || self.dirs.is_some() && part.len() > LONGEST_NAME;
         match key.split('/').any(is_bad) || key.contains('\\') || key.split('/').count() > MOST_PARTS {
             false => Ok(key),
-            true => Err(refused(&self.location, key, ErrorKind::Invalid, "this kind of store would change this name")),
+            true => Err(refused(&self.location, key, ErrorKind::Invalid, "this store would change this name")),
         }
     }
 

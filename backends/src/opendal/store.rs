@@ -39,7 +39,7 @@ impl ObjectStore for OpendalStore {
         let written = self.write(key, payload.into_iter().collect(), how).await;
         let written = written.map_err(|e| match (&opts.mode, Error::within(&e)) {
             (PutMode::Create, Some(own)) if own.kind == ErrorKind::Precondition => {
-                refused(&self.location, key, ErrorKind::Exists, "it is there already")
+                refused(&self.location, key, ErrorKind::Exists, "it exists already")
             }
             _ => e,
         })?;

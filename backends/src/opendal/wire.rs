@@ -79,7 +79,7 @@ fn refusal(status: StatusCode) -> Option<Error> {
             Some(Error::new(ErrorKind::Unexpected, words).set_temporary())
         }
         _ if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-            Some(Error::new(ErrorKind::ConfigInvalid, format!("{words}: the server is elsewhere; name the URL that it redirects to")))
+            Some(Error::new(ErrorKind::ConfigInvalid, format!("{words}: the server redirects; use the URL that it redirects to")))
         }
         _ => None,
     }

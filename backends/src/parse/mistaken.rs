@@ -20,7 +20,7 @@ pub(crate) fn refusal(text: &str) -> Option<Error> {
         return Some(Error::invalid(
             text,
             format!(
-                "a `~` is the shell's to expand, and in quotes or in a file it does not; write \"$HOME/{rest}\" or the whole path, or ./{text} for a directory of that name"
+                "only the shell expands `~`, and not in quotes or in a file; write \"$HOME/{rest}\" or the whole path, or ./{text} for a directory of that name"
             ),
         ));
     }
@@ -35,9 +35,9 @@ pub(crate) fn refusal(text: &str) -> Option<Error> {
     }
     let way_out = format!("./{text} is a directory of that name");
     let what = match meant(text, first) {
-        Some(url) => format!("this names a place elsewhere, not a directory of this machine; write {url}; {way_out}"),
+        Some(url) => format!("this is a remote place, not a local directory; write {url}; {way_out}"),
         None => format!(
-            "this names a place elsewhere, and not in a form that offsite knows; name a URL such as sftp://host/path or s3://bucket/path; {way_out}"
+            "this is a remote place in a form that offsite does not know; use a URL such as sftp://host/path or s3://bucket/path; {way_out}"
         ),
     };
     Some(Error::invalid(text, what))

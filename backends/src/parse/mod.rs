@@ -39,7 +39,7 @@ pub fn directory(text: &str) -> Result<()> {
     match text.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => {
             let shown = shown(text);
-            Err(Error::invalid(shown, "this is a URL, and here only a directory of this machine can stand"))
+            Err(Error::invalid(shown, "this is a URL, and only a local directory is possible here"))
         }
         _ => bare(text),
     }
@@ -55,7 +55,7 @@ fn holds_secret(scheme: &str, rest: &str) -> bool {
 
 fn bare(text: &str) -> Result<()> {
     if text.is_empty() {
-        return Err(Error::invalid("destination", "an empty path is none; `.` is this directory"));
+        return Err(Error::invalid("destination", "an empty path is not a path; use `.` for this directory"));
     }
     mistaken::refusal(text).map_or(Ok(()), Err)
 }

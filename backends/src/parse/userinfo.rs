@@ -11,7 +11,7 @@ pub(crate) fn refused(shown: &str) -> Error {
     Error::invalid(
         shown,
         "a password does not belong in a URL (it shows in `ps` and in logs); use the store's own credentials file or variables. \
-         If there is none in it: behind a `:` in front of the path goes a port, and an `@` in a path is written %40",
+         If it has none: a `:` before the path is followed by a port, and an `@` in a path is written %40",
     )
 }
 

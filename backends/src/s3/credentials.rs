@@ -162,7 +162,7 @@ fn explain(error: &CredentialsError) -> Error {
             ),
         ),
         CredentialsError::ProviderTimedOut(_) => Error::new(ErrorKind::Transient, WHERE, format!("getting AWS credentials timed out{why}")),
-        _ => Error::login(WHERE, format!("cannot get AWS credentials{why}: look at AWS_PROFILE and ~/.aws/config, or sign in again")),
+        _ => Error::login(WHERE, format!("cannot get AWS credentials{why}: check AWS_PROFILE and ~/.aws/config, or sign in again")),
     }
 }
 

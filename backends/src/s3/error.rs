@@ -59,24 +59,24 @@ pub(super) fn from_bulk(location: &Location, key: &str, code: Option<&str>, mess
 }
 
 fn advice(refusal: &Refusal) -> Option<String> {
-    const LOOK: &str = "look at AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials";
+    const LOOK: &str = "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials";
     Some(match refusal.code.as_deref() {
         Some("NoSuchBucket") => "no such bucket: create it first (`offsite init` does), or check the name, region and endpoint".to_owned(),
         Some("InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken") => {
             format!("the server does not know this access key: {LOOK}")
         }
-        Some("SignatureDoesNotMatch") => format!("the secret key is not the one of this access key: {LOOK}"),
+        Some("SignatureDoesNotMatch") => format!("the secret key does not belong to this access key: {LOOK}"),
         Some("ExpiredToken" | "TokenRefreshRequired") => {
             "the session has expired: sign in again (`aws sso login`) or renew AWS_SESSION_TOKEN".to_owned()
         }
         Some("AccessDenied" | "AllAccessDisabled") => {
-            format!("the server does not allow this: look at the policies of the bucket and the user; for other credentials, {LOOK}")
+            format!("the server does not allow this: check the policies of the bucket and the user; for other credentials, {LOOK}")
         }
         None if refusal.status == Some(403) => {
-            format!("the server does not allow this: look at the policies of the bucket and the user; for other credentials, {LOOK}")
+            format!("the server does not allow this: check the policies of the bucket and the user; for other credentials, {LOOK}")
         }
         Some("NotImplemented" | "InvalidArgument" | "InvalidRequest") if refusal.mentions_checksums() => {
-            "the server does not know the checksum that is sent along: add ?checksum=none".to_owned()
+            "the server does not know the checksum of the upload: add ?checksum=none".to_owned()
         }
         Some("RequestTimeTooSkewed") => "the clock of this machine is wrong: set it".to_owned(),
         Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {

@@ -59,7 +59,7 @@ const MISSING: &str = "missing";
 fn without_bucket(location: &Location, name: &'static str, wanted: String, mode: Mode) -> Setting {
     let did = match mode {
         Mode::Check => Did::Would,
-        Mode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "there is no bucket to set this on"))),
+        Mode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "no bucket to set this on"))),
     };
     Setting { name, was: "no bucket".into(), wanted, did }
 }
@@ -94,7 +94,7 @@ async fn create(control: &Control, want: &Initialize) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("BucketAlreadyOwnedByYou") => Ok(()),
         Err(error) if error.code() == Some("BucketAlreadyExists") => {
-            let text = "somebody else has a bucket of this name: choose another one";
+            let text = "another account has a bucket of this name: choose another name";
             Err(Error::new(ErrorKind::Exists, &control.location, text))
         }
         Err(error) => Err(from_sdk(&control.location, "", &error)),
@@ -112,7 +112,7 @@ async fn region(control: &Control, wanted: &str, mode: Mode) -> Setting {
         }
     });
     let stays = async || {
-        let text = "a bucket cannot be moved: make another one there, sync to it, and remove this one";
+        let text = "a bucket cannot be moved: create another one there, sync to it, and remove this one";
         Err(Error::new(ErrorKind::Unsupported, &control.location, text))
     };
     // Looking says the same: to call it drift that can be mended would not be true.
@@ -275,7 +275,7 @@ async fn put_lock(control: &Control, wanted: Lock) -> Result<()> {
         LockMode::Governance => ObjectLockRetentionMode::Governance,
         LockMode::Compliance => ObjectLockRetentionMode::Compliance,
     };
-    let days = i32::try_from(wanted.days).map_err(|_| Error::invalid(&control.location, "a retention of so many days cannot be"))?;
+    let days = i32::try_from(wanted.days).map_err(|_| Error::invalid(&control.location, "a retention of this many days is not possible"))?;
     let retention = DefaultRetention::builder().mode(mode).days(days).build();
     let rule = ObjectLockRule::builder().default_retention(retention).build();
     let config = ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).rule(rule).build();

@@ -107,7 +107,7 @@ pub(super) async fn settle_days(control: &Control, what: What, days: u32, mode: 
     if let Ok(Found { others: Some((sooner, name)), .. }) = &found
         && *sooner < days
     {
-        let why = format!("the rule `{name}` does it {} already, and offsite changes no rule of others", after(*sooner));
+        let why = format!("the rule `{name}` does it {} already, and offsite changes no other rules", after(*sooner));
         return Setting { name: what.setting(), was: after(*sooner), wanted: after(days), did: Did::Cannot(why) };
     }
     let same = |found: &Found| found.days == Some(days);
@@ -191,7 +191,7 @@ impl Rules {
     /// The document in which the rule of that ID is the given one and all others are as they were.
     fn with(self, id: &str, rule: &str, location: &Location) -> Result<Document> {
         if !self.is_whole {
-            let text = "the server's lifecycle rules are in a form that offsite cannot keep as they are: add this rule by hand";
+            let text = "offsite cannot preserve the form of the server's lifecycle rules: add this rule by hand";
             return Err(Error::new(ErrorKind::Unsupported, location, text));
         }
         let kept: String = self.all.iter().filter(|(other, _)| other.as_deref() != Some(id)).map(|(_, text)| text.as_str()).collect();

@@ -206,7 +206,7 @@ impl Pages {
     fn next<T>(&self, truncated: Option<bool>, next: Option<T>) -> Result<Option<T>> {
         match (truncated.unwrap_or(false), next) {
             (false, _) => Ok(None),
-            (true, None) => Err(self.broken("breaks off: it says there is more but not how to go on")),
+            (true, None) => Err(self.broken("breaks off: it says there is more, but not how to continue")),
             (true, next) => Ok(next),
         }
     }

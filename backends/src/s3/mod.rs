@@ -148,7 +148,7 @@ impl Backend for S3Backend {
             (Some(now), _) => Ok(now),
             (None, Err(error)) => Err(self.error(CLOCK_KEY, &error)),
             (None, Ok(_)) => {
-                Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's answers carry no Date, so its clock is unknown"))
+                Err(Error::new(ErrorKind::Unsupported, &self.location, "the server's responses have no Date, so its clock is unknown"))
             }
         }
     }

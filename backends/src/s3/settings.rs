@@ -156,7 +156,7 @@ fn checksum(location: &Location, text: Option<&str>) -> Result<Option<Checksum>>
         None | Some("sha256") => Ok(Some(Checksum::SHA256)),
         Some("crc64nvme") => Ok(Some(Checksum::CRC64NVME)),
         Some("none") => Ok(None),
-        Some(other) => Err(Error::invalid(location, format!("checksum `{other}` is not known; known are sha256, crc64nvme, none"))),
+        Some(other) => Err(Error::invalid(location, format!("unknown checksum `{other}`; use sha256, crc64nvme or none"))),
     }
 }
 
@@ -235,7 +235,7 @@ fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<(Vec<u8>, Ve
     let pem = std::fs::read(&file).map_err(|error| bad(error.to_string()))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() => Ok(Some((pem, found))),
-        Ok(_) => Err(bad("there is no PEM certificate in it".into())),
+        Ok(_) => Err(bad("it has no PEM certificate".into())),
         Err(error) => Err(bad(error.to_string())),
     }
 }

@@ -26,6 +26,6 @@ pub(super) async fn shows<T: Display, F: Future<Output = Result<T>>>(
         }
         said = found.to_string();
     }
-    let text = format!("the server took it and does not keep it: it still says `{said}`; look again later with --check");
+    let text = format!("the server accepted it and does not keep it: it still says `{said}`; check again later with --check");
     Err(Error::new(ErrorKind::Unsupported, &control.location, text))
 }

@@ -45,7 +45,7 @@ impl Address {
             Some((user, place)) => (Some(decode(location, user, "user")?), place),
             None => (None, location.host()),
         };
-        let (host, port) = split_port(place).ok_or_else(|| Error::invalid(location, "the port is no number from 1 to 65535"))?;
+        let (host, port) = split_port(place).ok_or_else(|| Error::invalid(location, "the port is not a number from 1 to 65535"))?;
         let host = decode(location, host, "host")?;
         let setting = |name: &str| location.settings().get(name).filter(|value| !value.is_empty()).cloned();
         let fsync = match setting("fsync").as_deref() {
@@ -153,7 +153,7 @@ fn decode(location: &Location, text: &str, what: &str) -> Result<String> {
     let bytes: Vec<u8> = percent_decode_str(text).collect();
     let plain = OsString::from_vec(bytes).into_string().ok();
     let fits = |text: &String| !text.is_empty() && !text.starts_with('-') && !text.contains(|c: char| c.is_control() || c.is_whitespace());
-    plain.filter(fits).ok_or_else(|| Error::invalid(location, format!("the {what} in the URL cannot be one")))
+    plain.filter(fits).ok_or_else(|| Error::invalid(location, format!("the {what} in the URL is not possible")))
 }
 
 /// A word for a shell.

@@ -73,7 +73,7 @@ impl Blocks {
     async fn go_on(&mut self) -> Result<()> {
         let (handle, size) = self.area.reopen(&self.temp.path).await?;
         if size < self.confirmed && !self.meta.sparse {
-            let what = "the server lost what it had confirmed (was it restarted?); the file is to be sent again";
+            let what = "the server lost what it had confirmed (was it restarted?); the file must be sent again";
             return Err(Error::new(ErrorKind::Transient, self.area.dirs.link.shown(&self.temp.path), what));
         }
         self.handle = handle;

@@ -56,11 +56,11 @@ impl Dirs {
                 self.rooted.store(true, Relaxed);
                 Ok(())
             }
-            Some(_) => Err(Error::new(ErrorKind::Exists, self.link.shown(b""), "this is no directory")),
+            Some(_) => Err(Error::new(ErrorKind::Exists, self.link.shown(b""), "this is not a directory")),
             None => Err(Error::new(
                 ErrorKind::NotFound,
                 self.link.shown(b""),
-                "the directory does not exist (or its file system is not mounted); a sync makes it",
+                "the directory does not exist (or its file system is not mounted); a sync creates it",
             )),
         }
     }

@@ -22,6 +22,6 @@ async fn look(backend: &dyn Backend, dirs: &Dirs) -> Result<Dir> {
     match dirs.link.run(b"", |session, _| attrs(session.stat(&root))).await? {
         None => Ok(Dir::Missing),
         Some(attrs) if is_dir(&attrs) => Ok(Dir::There),
-        Some(_) => Err(Error::new(ErrorKind::Exists, backend.location(), "this is no directory")),
+        Some(_) => Err(Error::new(ErrorKind::Exists, backend.location(), "this is not a directory")),
     }
 }

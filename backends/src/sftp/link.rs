@@ -103,9 +103,9 @@ impl Link {
         let (kind, what) = match *code {
             packet::NO_SUCH_FILE => (ErrorKind::NotFound, "no such file or directory"),
             packet::DENIED => (ErrorKind::Denied, "the server does not allow it (permission denied)"),
-            packet::BAD_MESSAGE => (ErrorKind::NameRefused, "the server takes no such name or value (longer than 255 bytes?)"),
+            packet::BAD_MESSAGE => (ErrorKind::NameRefused, "the server rejects this name or value (longer than 255 bytes?)"),
             packet::UNSUPPORTED => (ErrorKind::Unsupported, "the server has no such operation"),
-            packet::FAILURE => (ErrorKind::Other, "the server could not do it and does not say why"),
+            packet::FAILURE => (ErrorKind::Other, "the server failed without saying why"),
             _ => (ErrorKind::Other, "the server refused it"),
         };
         // OpenSSH only says the code in words again.

@@ -79,7 +79,7 @@ async fn create(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<()> {
     };
     match won {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::Exists, area.dirs.link.shown(key), "it is there already")),
+        false => Err(Error::new(ErrorKind::Exists, area.dirs.link.shown(key), "it exists already")),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn expect(area: &Area, key: &[u8], attrs: &Attrs, wanted: Option<&str
     let found = meta::etag(attrs);
     match wanted.map(|tag| tag.trim_matches('"')) {
         Some(wanted) if wanted != found => {
-            Err(Error::new(ErrorKind::Precondition, area.dirs.link.shown(key), format!("it is {found} and not {wanted}")))
+            Err(Error::new(ErrorKind::Precondition, area.dirs.link.shown(key), format!("it is {found}, not {wanted}")))
         }
         _ => Ok(()),
     }

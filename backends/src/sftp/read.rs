@@ -75,7 +75,7 @@ impl File {
         }
         let found = look_file(&self.area, &self.path).await?;
         if (found.size, stamp(&found)) != (Some(self.size), self.mtime) {
-            let what = "the connection broke while it was read, and it is another file now";
+            let what = "the connection broke during the read, and the file has changed";
             return Err(Error::new(ErrorKind::Transient, self.area.dirs.link.shown(&self.path), what));
         }
         *slot = Arc::new(Self::open_as(&self.area, &self.path, found).await?.0);
@@ -150,7 +150,7 @@ impl File {
 }
 
 fn within(bytes: Bytes, asked: u64) -> Result<Bytes, Fault> {
-    if bytes.len() as u64 > asked { Err(Fault::Odd("the server sent more than it was asked for")) } else { Ok(bytes) }
+    if bytes.len() as u64 > asked { Err(Fault::Odd("the server sent more than requested")) } else { Ok(bytes) }
 }
 
 /// What is at `path`, itself; none when nothing is, also because what should be a directory on the way
@@ -185,7 +185,7 @@ async fn look_file(area: &Area, path: &[u8]) -> Result<Attrs> {
     let no_file = |what| Error::new(ErrorKind::NotFound, area.dirs.link.shown(path), what);
     match look(area, path).await? {
         Some(attrs) if is_file(&attrs) => Ok(attrs),
-        Some(_) => Err(no_file("something that is no regular file is there")),
+        Some(_) => Err(no_file("something that is not a regular file is there")),
         None => Err(no_file("no such file")),
     }
 }

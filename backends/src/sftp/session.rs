@@ -119,7 +119,7 @@ impl Fault {
     pub fn unexpected(reply: Reply) -> Self {
         Self::Refused(match reply {
             Reply::Status(status) => status,
-            _ => Status { code: packet::BAD_MESSAGE, message: "the server answered something else than what was asked".into() },
+            _ => Status { code: packet::BAD_MESSAGE, message: "the server's response does not match the request".into() },
         })
     }
 
@@ -163,7 +163,7 @@ impl Session {
             Ok(Some(offers)) => session.offers = offers,
             Ok(None) => {
                 let what =
-                    "what answers there is no SFTP server of version 3; if the account's login script prints something, make it silent";
+                    "the response is not that of an SFTP server (version 3); if the account's login script prints something, make it silent";
                 return Err(Error::new(ErrorKind::Unsupported, location, what));
             }
             Err(_) => return Err(explain(address, location, &session.why().await)),

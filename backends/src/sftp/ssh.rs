@@ -44,7 +44,7 @@ impl Ssh {
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
-                let what = format!("there is no program `{}`; install OpenSSH's client, or name one with ?ssh=PROGRAM", address.program());
+                let what = format!("no program `{}`; install OpenSSH's client, or name one with ?ssh=PROGRAM", address.program());
                 Error::invalid(location, what)
             }
             _ => fail(e),
@@ -97,7 +97,7 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
         (
             ErrorKind::Denied,
             format!(
-                "the server's host key is not known here. Look at it and accept it with `{login}`, or compare what `{scan}` prints with \
+                "the server's host key is unknown. Look at it and accept it with `{login}`, or compare what `{scan}` prints with \
                  what its administrator says and append it to ~/.ssh/known_hosts"
             ),
         )
@@ -106,7 +106,7 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
         (
             ErrorKind::Denied,
             format!(
-                "the login was refused ({}). Nobody is asked for a password: put the key into the agent or name it with ?identity=FILE; \
+                "the login was refused ({}). offsite asks for no password: put the key into the agent or name it with ?identity=FILE; \
                  try it with `{by_hand}`",
                 told(said)
             ),
@@ -115,9 +115,9 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
         let what = "the login worked, but the server has no SFTP: its sshd_config needs `Subsystem sftp internal-sftp`";
         (ErrorKind::Unsupported, what.to_owned())
     } else if has(&["Could not resolve hostname"]) {
-        (ErrorKind::Transient, format!("there is no host of that name ({})", told(said)))
+        (ErrorKind::Transient, format!("no host has that name ({})", told(said)))
     } else if has(&["Bad configuration option", "Can't open user config file", "terminating,"]) {
-        (ErrorKind::Invalid, format!("ssh does not take its configuration ({})", told(said)))
+        (ErrorKind::Invalid, format!("ssh rejects its configuration ({})", told(said)))
     } else {
         let words = if said.trim().is_empty() { "the server closed the connection and said nothing".to_owned() } else { told(said) };
         (ErrorKind::Transient, format!("no connection ({words}); try `{}`", address.login(&["-v", "-s"]) + " sftp"))

@@ -170,7 +170,7 @@ impl SftpStore {
         }
         match links::rename_new(&self.0, key(from), key(to)).await? {
             true => Ok(()),
-            false => Err(Error::new(ErrorKind::Exists, self.0.dirs.link.shown(key(to)), "it is there already")),
+            false => Err(Error::new(ErrorKind::Exists, self.0.dirs.link.shown(key(to)), "it exists already")),
         }
     }
 }

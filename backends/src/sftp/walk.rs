@@ -91,7 +91,7 @@ pub(super) async fn entries(area: &Arc<Area>, dir: &[u8]) -> Result<Vec<Found>> 
     while let Some(batch) = batches.try_next().await? {
         bytes += batch.iter().map(|(path, _)| path.len() + size_of::<Found>()).sum::<usize>();
         if bytes > GATHERED {
-            let what = format!("the directory holds more names than can be looked at together ({} so far)", all.len() + batch.len());
+            let what = format!("the directory has more names than offsite can process ({} so far)", all.len() + batch.len());
             return Err(Error::new(ErrorKind::Other, area.dirs.link.shown(dir), what));
         }
         all.extend(batch);
@@ -202,7 +202,7 @@ impl Seen {
             match &name[..] {
                 b"." | b".." => {}
                 name if name.is_empty() || name.contains(&b'/') || name.contains(&0) => {
-                    return Err("the server lists a name that cannot be one");
+                    return Err("the server lists a name that is not possible");
                 }
                 name => {
                     if self.names.insert(self.hasher.hash_one(name)) || !again {
@@ -216,7 +216,7 @@ impl Seen {
         let patience = STALE as usize + if again { before } else { 0 };
         match () {
             () if self.stale as usize > patience => {
-                Err("the server's listing goes round in circles: it brings the same names again and again")
+                Err("the server's listing repeats itself: it brings the same names again and again")
             }
             () if self.names.len() > MOST => Err("the server lists more names than a directory can have"),
             () => Ok(fresh),

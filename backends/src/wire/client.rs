@@ -65,6 +65,6 @@ pub(crate) fn elsewhere(status: http::StatusCode, headers: &HeaderMap) -> Option
     }
     let to = url::Url::parse(to).map_or_else(|_| "another path".into(), |url| url.origin().ascii_serialization());
     let text =
-        format!("the server sends the request elsewhere ({status} to {to}), and that is not followed: name the URL of the place itself");
+        format!("the server redirects ({status} to {to}), which offsite does not follow: use the final URL");
     Some(std::io::Error::other(text))
 }

@@ -18,7 +18,7 @@ const PAGES: u32 = 100_000;
 const LISTINGS: usize = 1000;
 
 /// What is said then.
-pub(crate) const CIRCLE: &str = "the server's listing goes round in circles: it brings nothing new and says there is more";
+pub(crate) const CIRCLE: &str = "the server's listing repeats itself: it brings nothing new and says there is more";
 
 /// The pages of one listing so far. Memory grows by some bytes a page.
 #[derive(Default)]

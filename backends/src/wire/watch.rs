@@ -81,8 +81,8 @@ pub(crate) enum Halt {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong(most) => write!(f, "the server's answer is longer than {} MiB, which none can be", most >> 20),
-            Self::Silent => write!(f, "timed out: nothing more came within {} s", SILENCE.as_secs()),
+            Self::TooLong(most) => write!(f, "the server's response is longer than {} MiB", most >> 20),
+            Self::Silent => write!(f, "timed out: no more data came within {} s", SILENCE.as_secs()),
             Self::Slow => write!(f, "timed out: less than {SLOWEST} bytes a second came"),
         }
     }
