@@ -61,18 +61,19 @@ async fn over(at: At) -> Outcome {
     let (store, name) = (backend.store(), key("big"));
     let id = parts.create_multipart(&name).await?;
     let one = parts.put_part(&name, &id, 0, first.clone().into()).await?;
+    let all = vec![one, parts.put_part(&name, &id, 1, body("the end")).await?];
     let old = store.put(&name, body("first")).await?;
     let second = store.put(&name, body("second")).await?;
     for wrong in [PutMode::Create, PutMode::Update(old.into())] {
-        let answer = backend.complete_upload(&name, &id, vec![one.clone()], wrong).await;
+        let answer = backend.complete_upload(&name, &id, all.clone(), wrong).await;
         if answer.is_ok() {
             return Err(not_here("it compares nothing when an upload in parts ends"));
         }
         refused("an end over another content", plain(&backend, "big", answer), &[ErrorKind::Precondition, ErrorKind::Exists])?;
         same("what is there", store.get(&name).await?.bytes().await?, Bytes::from("second"))?;
     }
-    backend.complete_upload(&name, &id, vec![one], PutMode::Update(second.into())).await?;
-    same("size", store.head(&name).await?.size, first.len() as u64)
+    backend.complete_upload(&name, &id, all, PutMode::Update(second.into())).await?;
+    same("size", store.head(&name).await?.size, first.len() as u64 + 7)
 }
 
 async fn aborted(at: At) -> Outcome {
