@@ -16,7 +16,7 @@ use crate::opendal::services;
 use crate::{b2, file, gcs, s3, sftp};
 
 /// Opens a place. Reads no credential yet where the store's own chain can do that later; touches nothing.
-pub type Open = fn(Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>>;
+pub type OpenBackend = fn(Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>>;
 
 /// A lookup of variables of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -56,7 +56,7 @@ pub struct Price {
 
 /// One kind of store.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub struct StoreKind {
     /// The schemes of its URLs.
     pub schemes: &'static [&'static str],
     /// What other programs call it, and the scheme that is meant.
@@ -64,7 +64,7 @@ pub struct Kind {
     /// How messages name what can be opened; empty for its schemes.
     pub shown: &'static str,
     /// Opens one; none where this build cannot.
-    pub open: Option<Open>,
+    pub open: Option<OpenBackend>,
     /// What stands in a URL before the path.
     pub host: Host,
     /// What may stand in the query of a URL with this scheme.
@@ -82,7 +82,7 @@ pub struct Kind {
 }
 
 /// A row to begin with: a kind that costs nothing and reads nothing.
-pub const PLAIN: Kind = Kind {
+pub const PLAIN: StoreKind = StoreKind {
     schemes: &[],
     aliases: &[],
     shown: "",
@@ -98,8 +98,8 @@ pub const PLAIN: Kind = Kind {
 };
 
 /// All kinds, in the order in which messages name them.
-pub static KINDS: &[Kind] = &[
-    Kind {
+pub static KINDS: &[StoreKind] = &[
+    StoreKind {
         schemes: &[DIRECTORY],
         aliases: &[("local", DIRECTORY)],
         shown: "directories (a path or file://)",
@@ -109,7 +109,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/stores.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &["s3"],
         aliases: &[("s3a", "s3"), ("s3n", "s3"), ("aws", "s3"), ("minio", "s3")],
         open: Some(|location| async { opened(s3::S3Backend::open(location).await?) }.boxed()),
@@ -140,7 +140,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/s3.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &["gs"],
         aliases: &[("gcs", "gs"), ("google", "gs"), ("googlestorage", "gs")],
         open: Some(|location| async { opened(gcs::GcsBackend::open(location)?) }.boxed()),
@@ -153,7 +153,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/gcs.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &["b2"],
         aliases: &[("backblaze", "b2")],
         open: Some(|location| async { opened(b2::B2Backend::open(location)?) }.boxed()),
@@ -164,7 +164,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/b2.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &["sftp"],
         aliases: &[("ssh", "sftp"), ("scp", "sftp")],
         open: Some(|location| async { opened(sftp::SftpBackend::open(location)?) }.boxed()),
@@ -175,7 +175,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/sftp.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &services::USUAL,
         aliases: &[
             ("dav", "webdav"),
@@ -196,7 +196,7 @@ pub static KINDS: &[Kind] = &[
         docs: "docs/opendal.md",
         ..PLAIN
     },
-    Kind {
+    StoreKind {
         schemes: &services::MORE,
         aliases: &[("drive", "gdrive")],
         #[cfg(feature = "opendal")]
@@ -224,7 +224,7 @@ fn named(names: &[&str]) -> Vec<String> {
 }
 
 /// The row of a scheme.
-pub fn of(scheme: &str) -> Option<&'static Kind> {
+pub fn of(scheme: &str) -> Option<&'static StoreKind> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme))
 }
 
@@ -272,7 +272,7 @@ pub fn price(location: &Location, env: Env<'_>) -> Option<&'static str> {
 }
 
 /// The endpoint of a place: its URL's, else that of a variable.
-fn endpoint(kind: &Kind, location: &Location, env: Env<'_>) -> Option<String> {
+fn endpoint(kind: &StoreKind, location: &Location, env: Env<'_>) -> Option<String> {
     let set = |name: &&str| env(name).filter(|value| !value.is_empty());
     location.settings().get("endpoint").cloned().or_else(|| kind.endpoints.iter().find_map(set))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::contract::backend::Backend;
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
-use crate::kinds::{KINDS, Kind, Open};
+use crate::kinds::{KINDS, OpenBackend, StoreKind};
 use crate::parse;
 
 /// Opens the destination that a URL or bare path names. Reads no credential yet where the store's
@@ -23,7 +23,7 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
 ///
 /// # Errors
 /// Those of [`open`].
-pub async fn open_with(kinds: &[Kind], text: &str) -> Result<Arc<dyn Backend>> {
+pub async fn open_with(kinds: &[StoreKind], text: &str) -> Result<Arc<dyn Backend>> {
     let location = Location::parse(text)?;
     way_in(kinds, &location)?(location).await
 }
@@ -36,7 +36,7 @@ pub fn spoken(location: &Location) -> Result<()> {
     way_in(KINDS, location).map(drop)
 }
 
-fn way_in(kinds: &[Kind], location: &Location) -> Result<Open> {
+fn way_in(kinds: &[StoreKind], location: &Location) -> Result<OpenBackend> {
     let row = kinds.iter().find(|kind| kind.schemes.contains(&location.scheme()));
     row.and_then(|kind| kind.open).ok_or_else(|| {
         let meant = parse::instead(location).map_or(String::new(), |what| format!("; {what}"));
@@ -45,8 +45,8 @@ fn way_in(kinds: &[Kind], location: &Location) -> Result<Open> {
 }
 
 /// What can be opened, for messages; then what another build can.
-fn known(kinds: &[Kind]) -> String {
-    let shown = |kind: &Kind| match kind.shown {
+fn known(kinds: &[StoreKind]) -> String {
+    let shown = |kind: &StoreKind| match kind.shown {
         "" => kind.schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", "),
         shown => shown.to_owned(),
     };

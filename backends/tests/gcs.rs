@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Attribute, GetOptions, GetRange, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use offsite_backends::gcs::GcsBackend;
-use offsite_backends::initialize::{Did, Mode};
+use offsite_backends::initialize::{Did, InitMode};
 use offsite_backends::{Backend, Depth, ErrorKind, Initialize, Location, Scope};
 
 struct Server {
@@ -226,27 +226,27 @@ async fn settings_are_made_beside_those_of_others() {
     let did = async |account: &str, want: &Initialize, mode| -> Vec<(&'static str, Did)> {
         open(account).initialize(want, mode).await.unwrap().into_iter().map(|row| (row.name, row.did)).collect()
     };
-    assert!(did("admin", &all, Mode::Check).await.iter().all(|(_, did)| *did == Did::Would), "a bucket that is not there");
-    let made = did("admin", &all, Mode::Make).await;
+    assert!(did("admin", &all, InitMode::Check).await.iter().all(|(_, did)| *did == Did::Would), "a bucket that is not there");
+    let made = did("admin", &all, InitMode::Make).await;
     let names: Vec<_> = made.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["bucket", "versioning", "abort unfinished uploads", "expire old versions", "block public access", "region"]);
     assert!(made.iter().all(|(_, did)| did.is_as_wanted()), "{made:?}");
-    assert!(did("admin", &all, Mode::Make).await.iter().all(|(_, did)| *did == Did::Nothing), "again");
+    assert!(did("admin", &all, InitMode::Make).await.iter().all(|(_, did)| *did == Did::Nothing), "again");
     // Several at once, each with a rule of its own: the bucket's metageneration keeps them apart.
     let others = (0..6).map(|n: u32| {
         let backend = server.open_at(&bucket, &format!("other{n}"), "");
         let want = Initialize { abort_uploads_after_days: Some(n + 1), ..Initialize::default() };
-        tokio::spawn(async move { backend.initialize(&want, Mode::Make).await.unwrap() })
+        tokio::spawn(async move { backend.initialize(&want, InitMode::Make).await.unwrap() })
     });
     let rows = futures::future::join_all(others).await;
     assert!(rows.iter().all(|rows| rows.as_ref().unwrap()[1].did == Did::Changed), "{rows:?}");
-    assert!(did("admin", &all, Mode::Check).await.iter().all(|(_, did)| *did == Did::Nothing), "ours is still there");
+    assert!(did("admin", &all, InitMode::Check).await.iter().all(|(_, did)| *did == Did::Nothing), "ours is still there");
     let elsewhere = Initialize { region: Some("US".into()), ..Initialize::default() };
-    assert!(matches!(&did("admin", &elsewhere, Mode::Make).await[1], ("region", Did::Cannot(why)) if why.contains("stays")));
-    let rows = did("writer", &all, Mode::Make).await;
+    assert!(matches!(&did("admin", &elsewhere, InitMode::Make).await[1], ("region", Did::Cannot(why)) if why.contains("stays")));
+    let rows = did("writer", &all, InitMode::Make).await;
     assert!(rows.iter().all(|(_, did)| matches!(did, Did::Denied(why) if why.contains("storage.buckets.get"))), "{rows:?}");
     let off = Initialize { versioning: Some(false), ..Initialize::default() };
-    let rows = did("looker", &off, Mode::Make).await;
+    let rows = did("looker", &off, InitMode::Make).await;
     assert!(matches!(&rows[1].1, Did::Denied(why) if why.contains("storage.buckets.update")), "{rows:?}");
 }
 

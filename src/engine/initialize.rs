@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use offsite_backends::initialize::{Did, Initialize, Mode, Setting};
+use offsite_backends::initialize::{Did, InitMode, Initialize, Setting};
 use offsite_backends::{self as backends, Backend};
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Resu
 
 /// The same over backends that are open already.
 pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, check: bool) -> InitOutcome {
-    let mode = if check { Mode::Check } else { Mode::Make };
+    let mode = if check { InitMode::Check } else { InitMode::Make };
     let mut destinations = Vec::new();
     for backend in opened {
         destinations.push(one(backend, want, mode).await);
@@ -100,7 +100,7 @@ pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, che
     InitOutcome { check, destinations, exit }
 }
 
-async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: Mode) -> InitReport {
+async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: InitMode) -> InitReport {
     let url = backend.location().to_string();
     match backend.initialize(want, mode).await {
         Ok(settings) => {

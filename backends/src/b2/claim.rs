@@ -7,12 +7,12 @@
 //! that a loser left behind changes nothing for a reader.
 
 use super::mark::Mark;
-use super::versions::Version;
+use super::versions::B2Version;
 use crate::contract::listing::State;
 
 /// How it stands with an upload of ours.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ClaimVerdict {
     /// It counts, under this id; `dead` may be deleted, in this order.
     Won { id: String, dead: Vec<String> },
     /// It does not: ours (a retried upload may have landed twice) must go.
@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 
 /// What counts of the versions of one name (newest first, as listed): oldest first, without what a hide
 /// marker or an unconditional upload made past.
-pub(super) fn live(listed: &[Version]) -> Vec<&Version> {
+pub(super) fn live(listed: &[B2Version]) -> Vec<&B2Version> {
     let mut marked = Vec::new();
     let mut base = None;
     for version in listed {
@@ -46,8 +46,8 @@ pub(super) fn live(listed: &[Version]) -> Vec<&Version> {
 }
 
 /// The version that a reader takes.
-pub(super) fn current<'a>(live: &[&'a Version]) -> Option<&'a Version> {
-    let mut current: Option<&Version> = None;
+pub(super) fn current<'a>(live: &[&'a B2Version]) -> Option<&'a B2Version> {
+    let mut current: Option<&B2Version> = None;
     for version in live {
         let takes = match (current, version.mark()) {
             (None, _) | (_, Mark::Plain) => true,
@@ -62,33 +62,33 @@ pub(super) fn current<'a>(live: &[&'a Version]) -> Option<&'a Version> {
 }
 
 /// How it stands with the upload that carries `mark`, after a look that began when it had ended.
-pub(super) fn judge(live: &[&Version], mark: &Mark) -> Verdict {
-    let (ours, others): (Vec<&Version>, Vec<&Version>) = live.iter().partition(|version| version.mark().put() == mark.put());
+pub(super) fn judge(live: &[&B2Version], mark: &Mark) -> ClaimVerdict {
+    let (ours, others): (Vec<&B2Version>, Vec<&B2Version>) = live.iter().partition(|version| version.mark().put() == mark.put());
     let ids = || ours.iter().map(|version| version.id().to_owned()).collect::<Vec<_>>();
     let Some(first) = ours.first() else {
         let is_free = others.is_empty() && matches!(mark, Mark::Create { .. });
-        return if is_free { Verdict::Hidden } else { Verdict::Lost { ours: Vec::new() } };
+        return if is_free { ClaimVerdict::Hidden } else { ClaimVerdict::Lost { ours: Vec::new() } };
     };
-    let (rivals, rest): (Vec<&Version>, Vec<&Version>) = match mark {
+    let (rivals, rest): (Vec<&B2Version>, Vec<&B2Version>) = match mark {
         Mark::Swap { after, .. } => others.iter().partition(|version| version.mark().is_after(after)),
         _ => (others, Vec::new()),
     };
     if let Mark::Swap { after, .. } = mark
         && current(&rest).is_none_or(|there| there.id() != after)
     {
-        return Verdict::Lost { ours: ids() };
+        return ClaimVerdict::Lost { ours: ids() };
     }
-    let place = |version: &Version| (version.upload_timestamp, version.id().to_owned());
+    let place = |version: &B2Version| (version.upload_timestamp, version.id().to_owned());
     match rivals.iter().map(|rival| place(rival)).min() {
-        None => Verdict::Won { id: first.id().to_owned(), dead: dead(&rest, &ours) },
-        Some(oldest) if oldest < place(first) => Verdict::Lost { ours: ids() },
-        Some(_) => Verdict::Wait { ours: ids() },
+        None => ClaimVerdict::Won { id: first.id().to_owned(), dead: dead(&rest, &ours) },
+        Some(oldest) if oldest < place(first) => ClaimVerdict::Lost { ours: ids() },
+        Some(_) => ClaimVerdict::Wait { ours: ids() },
     }
 }
 
 /// What a winner made past, in the order in which it can go so that a reader never sees anything but the
 /// old value or the new one: our own second copies and what others left, then the old values, oldest first.
-fn dead(rest: &[&Version], ours: &[&Version]) -> Vec<String> {
+fn dead(rest: &[&B2Version], ours: &[&B2Version]) -> Vec<String> {
     let mut chain: Vec<&str> = Vec::new();
     let mut left: Vec<&str> = ours.iter().skip(1).map(|version| version.id()).collect();
     for (index, version) in rest.iter().enumerate() {
@@ -104,8 +104,8 @@ fn dead(rest: &[&Version], ours: &[&Version]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn version(id: &str, at: i64, action: &str, mark: &Mark) -> Version {
-        Version {
+    fn version(id: &str, at: i64, action: &str, mark: &Mark) -> B2Version {
+        B2Version {
             file_id: Some(id.into()),
             file_name: "lease".into(),
             action: action.into(),
@@ -119,26 +119,26 @@ mod tests {
         }
     }
 
-    fn create(id: &str, at: i64) -> Version {
+    fn create(id: &str, at: i64) -> B2Version {
         version(id, at, "upload", &Mark::Create { put: format!("put-{id}") })
     }
 
-    fn swap(id: &str, at: i64, after: &str) -> Version {
+    fn swap(id: &str, at: i64, after: &str) -> B2Version {
         version(id, at, "upload", &Mark::Swap { put: format!("put-{id}"), after: after.into() })
     }
 
     /// Newest first, as a server lists.
-    fn listed(mut versions: Vec<Version>) -> Vec<Version> {
+    fn listed(mut versions: Vec<B2Version>) -> Vec<B2Version> {
         versions.sort_by_key(|v| std::cmp::Reverse((v.upload_timestamp, v.file_id.clone())));
         versions
     }
 
-    fn seen(versions: Vec<Version>) -> Option<String> {
+    fn seen(versions: Vec<B2Version>) -> Option<String> {
         let versions = listed(versions);
         current(&live(&versions)).map(|v| v.id().to_owned())
     }
 
-    fn verdict(versions: Vec<Version>, mine: &Version) -> Verdict {
+    fn verdict(versions: Vec<B2Version>, mine: &B2Version) -> ClaimVerdict {
         let versions = listed(versions);
         judge(&live(&versions), &mine.mark())
     }
@@ -175,32 +175,32 @@ mod tests {
     #[test]
     fn a_creator_wins_alone_waits_when_it_is_oldest_and_loses_otherwise() {
         let (a, b) = (create("a", 1), create("b", 2));
-        assert_eq!(verdict(vec![a.clone()], &a), Verdict::Won { id: "a".into(), dead: vec![] });
-        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), Verdict::Lost { ours: vec!["b".into()] });
-        assert_eq!(verdict(vec![a.clone(), b], &a), Verdict::Wait { ours: vec!["a".into()] });
+        assert_eq!(verdict(vec![a.clone()], &a), ClaimVerdict::Won { id: "a".into(), dead: vec![] });
+        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), ClaimVerdict::Lost { ours: vec!["b".into()] });
+        assert_eq!(verdict(vec![a.clone(), b], &a), ClaimVerdict::Wait { ours: vec!["a".into()] });
         let hidden = version("h", 5, "hide", &Mark::Plain);
-        assert_eq!(verdict(vec![a.clone(), hidden.clone()], &a), Verdict::Hidden);
-        assert_eq!(verdict(vec![a.clone(), hidden, create("c", 6)], &a), Verdict::Lost { ours: vec![] });
+        assert_eq!(verdict(vec![a.clone(), hidden.clone()], &a), ClaimVerdict::Hidden);
+        assert_eq!(verdict(vec![a.clone(), hidden, create("c", 6)], &a), ClaimVerdict::Lost { ours: vec![] });
     }
 
     #[test]
     fn a_retried_upload_that_landed_twice_is_one() {
         let (a, mut twice) = (create("a", 1), create("a", 2));
         twice.file_id = Some("a2".into());
-        assert_eq!(verdict(vec![a.clone(), twice], &a), Verdict::Won { id: "a".into(), dead: vec!["a2".into()] });
+        assert_eq!(verdict(vec![a.clone(), twice], &a), ClaimVerdict::Won { id: "a".into(), dead: vec!["a2".into()] });
     }
 
     #[test]
     fn a_swap_wins_only_over_the_version_it_names() {
         let (a, b, c) = (create("a", 1), swap("b", 2, "a"), swap("c", 3, "a"));
-        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), Verdict::Won { id: "b".into(), dead: vec!["a".into()] });
-        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &c), Verdict::Lost { ours: vec!["c".into()] });
-        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &b), Verdict::Wait { ours: vec!["b".into()] });
-        assert_eq!(verdict(vec![c.clone()], &c), Verdict::Lost { ours: vec!["c".into()] });
+        assert_eq!(verdict(vec![a.clone(), b.clone()], &b), ClaimVerdict::Won { id: "b".into(), dead: vec!["a".into()] });
+        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &c), ClaimVerdict::Lost { ours: vec!["c".into()] });
+        assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &b), ClaimVerdict::Wait { ours: vec!["b".into()] });
+        assert_eq!(verdict(vec![c.clone()], &c), ClaimVerdict::Lost { ours: vec!["c".into()] });
         // What a crashed creator left goes before the value it would otherwise be taken for.
         let crashed = create("x", 2);
         let next = swap("n", 9, "a");
         let dead = vec!["x".into(), "a".into()];
-        assert_eq!(verdict(vec![a, crashed, next.clone()], &next), Verdict::Won { id: "n".into(), dead });
+        assert_eq!(verdict(vec![a, crashed, next.clone()], &next), ClaimVerdict::Won { id: "n".into(), dead });
     }
 }

@@ -19,7 +19,7 @@ const REALM: &str = "B2_ENVIRONMENT";
 
 /// Where the key is to come from.
 #[derive(Debug, Clone)]
-pub(super) enum Source {
+pub(super) enum KeySource {
     /// [`ID`] and [`KEY`].
     Variables,
     /// A JSON object with `applicationKeyId` and `applicationKey`, or two words, the id and the key, as
@@ -47,7 +47,7 @@ pub(super) fn environment() -> Option<String> {
     std::env::var(REALM).ok().filter(|text| text.contains("://"))
 }
 
-impl Source {
+impl KeySource {
     /// The setting `key_file` wins over the variables: a URL that names a key means that one.
     pub(super) fn of(location: &Location) -> Self {
         match location.settings().get("key_file").filter(|path| !path.is_empty()) {
@@ -104,12 +104,12 @@ fn from_file(path: &Path) -> Result<Credentials> {
 mod tests {
     use super::*;
 
-    fn file(text: &str, mode: u32) -> (tempfile::TempDir, Source) {
+    fn file(text: &str, mode: u32) -> (tempfile::TempDir, KeySource) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        (dir, Source::File(path))
+        (dir, KeySource::File(path))
     }
 
     #[test]

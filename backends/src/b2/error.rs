@@ -27,7 +27,7 @@ pub(super) struct Failure {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct ErrorBody {
     #[serde(default)]
     code: String,
     #[serde(default)]
@@ -41,7 +41,8 @@ impl Failure {
 
     /// From an answer that is not a success.
     pub(super) fn refused(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
-        let Body { code, message } = serde_json::from_slice(body).unwrap_or_else(|_| Body { code: String::new(), message: String::new() });
+        let ErrorBody { code, message } =
+            serde_json::from_slice(body).unwrap_or_else(|_| ErrorBody { code: String::new(), message: String::new() });
         let retry_after = headers.get("retry-after").and_then(|v| v.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
         let is_bucket = matches!(code.as_str(), "bad_bucket_id" | "no_such_bucket") || message.starts_with("Bucket ") && status == 404;
         let kind = kind(status, &code, &message);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::error::Failure;
 use super::session::{Account, no_bucket};
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Did, Encryption, Initialize, Lock, LockMode, Mode, Rights, Setting, settle};
+use crate::contract::initialize::{Did, Encryption, InitMode, Initialize, Lock, LockMode, Rights, Setting, settle};
 use crate::contract::meter::Class;
 
 /// Tries of a change that somebody else's came before.
@@ -25,11 +25,11 @@ const LOCKS: Rights = Rights { look: "readBucketRetentions", make: "writeBucketR
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Bucket {
+struct B2Bucket {
     bucket_id: String,
     bucket_type: String,
     #[serde(default)]
-    lifecycle_rules: Vec<Rule>,
+    lifecycle_rules: Vec<LifecycleRule>,
     #[serde(default)]
     file_lock_configuration: Option<LockAnswer>,
     #[serde(default)]
@@ -39,7 +39,7 @@ struct Bucket {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Rule {
+struct LifecycleRule {
     file_name_prefix: String,
     #[serde(default)]
     days_from_hiding_to_deleting: Option<u32>,
@@ -76,11 +76,11 @@ struct LockAnswer {
 struct LockValue {
     is_file_lock_enabled: bool,
     #[serde(default)]
-    default_retention: Option<Retention>,
+    default_retention: Option<BucketRetention>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Retention {
+struct BucketRetention {
     mode: Option<String>,
     #[serde(default)]
     period: Option<Period>,
@@ -100,14 +100,14 @@ enum Wish {
 }
 
 impl Wish {
-    fn of(self, rule: &Rule) -> Option<u32> {
+    fn of(self, rule: &LifecycleRule) -> Option<u32> {
         match self {
             Self::Abort => rule.days_from_starting_to_canceling_unfinished_large_files,
             Self::Expire => rule.days_from_hiding_to_deleting,
         }
     }
 
-    fn set(self, rule: &mut Rule, days: u32) {
+    fn set(self, rule: &mut LifecycleRule, days: u32) {
         match self {
             Self::Abort => rule.days_from_starting_to_canceling_unfinished_large_files = Some(days),
             Self::Expire => rule.days_from_hiding_to_deleting = Some(days),
@@ -115,7 +115,7 @@ impl Wish {
     }
 }
 
-pub(super) async fn initialize(account: &Account, want: &Initialize, mode: Mode) -> Vec<Setting> {
+pub(super) async fn initialize(account: &Account, want: &Initialize, mode: InitMode) -> Vec<Setting> {
     let mut rows = vec![bucket(account, want, mode).await];
     let there = account.there().await;
     if let Some(region) = &want.region {
@@ -138,7 +138,7 @@ pub(super) async fn initialize(account: &Account, want: &Initialize, mode: Mode)
         rows.push(lock(account, wanted, &there, mode).await);
     }
     // Without a bucket a look finds nothing else to go wrong: all of it is yet to be made.
-    if mode == Mode::Check && there.is_err_and(|error| error.kind == ErrorKind::NotFound) {
+    if mode == InitMode::Check && there.is_err_and(|error| error.kind == ErrorKind::NotFound) {
         for row in rows.iter_mut().filter(|row| matches!(row.did, Did::Failed(_))) {
             row.was = "no bucket".into();
             row.did = Did::Would;
@@ -147,7 +147,7 @@ pub(super) async fn initialize(account: &Account, want: &Initialize, mode: Mode)
     rows
 }
 
-async fn bucket(account: &Account, want: &Initialize, mode: Mode) -> Setting {
+async fn bucket(account: &Account, want: &Initialize, mode: InitMode) -> Setting {
     let found = account.found().await.map(|found| if found.is_some() { "there" } else { "missing" });
     settle("bucket", mode, &BUCKETS, found, "there", |was| *was == "there", async || account.create(want.lock.is_some()).await).await
 }
@@ -163,8 +163,8 @@ fn versioning(on: bool) -> Setting {
     }
 }
 
-async fn private(account: &Account, there: &Result<Bucket>, mode: Mode) -> Setting {
-    let shown = |bucket: &Bucket| match bucket.bucket_type.as_str() {
+async fn private(account: &Account, there: &Result<B2Bucket>, mode: InitMode) -> Setting {
+    let shown = |bucket: &B2Bucket| match bucket.bucket_type.as_str() {
         "allPublic" => "off",
         _ => "on",
     };
@@ -173,7 +173,7 @@ async fn private(account: &Account, there: &Result<Bucket>, mode: Mode) -> Setti
     settle("block public access", mode, &BUCKETS, found, "on", |was| *was == "on", make).await
 }
 
-async fn rule(account: &Account, name: &'static str, wish: Wish, days: u32, there: &Result<Bucket>, mode: Mode) -> Setting {
+async fn rule(account: &Account, name: &'static str, wish: Wish, days: u32, there: &Result<B2Bucket>, mode: InitMode) -> Setting {
     let ours = account.ours();
     let found = there.as_ref().map(|bucket| Days(wish, covering(&bucket.lifecycle_rules, &ours))).map_err(Error::clone);
     let same = |was: &Days| was.1.as_ref().is_some_and(|rule| wish.of(rule) == Some(days));
@@ -189,7 +189,7 @@ async fn rule(account: &Account, name: &'static str, wish: Wish, days: u32, ther
 }
 
 /// What a rule says of our names, in words.
-struct Days(Wish, Option<Rule>);
+struct Days(Wish, Option<LifecycleRule>);
 
 impl fmt::Display for Days {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,18 +205,18 @@ fn counted(days: u32) -> String {
 }
 
 /// The rule that applies to all of our names; at most one can.
-fn covering(rules: &[Rule], ours: &str) -> Option<Rule> {
+fn covering(rules: &[LifecycleRule], ours: &str) -> Option<LifecycleRule> {
     rules.iter().find(|rule| ours.starts_with(&rule.file_name_prefix)).cloned()
 }
 
 /// The rules with our wish in them; or why that cannot be.
-fn merged(rules: &[Rule], ours: &str, wish: Wish, days: u32) -> Result<Vec<Rule>, String> {
+fn merged(rules: &[LifecycleRule], ours: &str, wish: Wish, days: u32) -> Result<Vec<LifecycleRule>, String> {
     let mut rules = rules.to_vec();
     if let Some(rule) = rules.iter_mut().find(|rule| rule.file_name_prefix == ours) {
         wish.set(rule, days);
         return Ok(rules);
     }
-    let clash = |rule: &&Rule| ours.starts_with(&rule.file_name_prefix) || rule.file_name_prefix.starts_with(ours);
+    let clash = |rule: &&LifecycleRule| ours.starts_with(&rule.file_name_prefix) || rule.file_name_prefix.starts_with(ours);
     if let Some(rule) = rules.iter().find(clash) {
         return Err(format!(
             "the bucket has a lifecycle rule for names that begin with `{}`, and Backblaze lets no second rule apply to the same files; \
@@ -224,7 +224,7 @@ fn merged(rules: &[Rule], ours: &str, wish: Wish, days: u32) -> Result<Vec<Rule>
             rule.file_name_prefix
         ));
     }
-    let mut rule = Rule {
+    let mut rule = LifecycleRule {
         file_name_prefix: ours.to_owned(),
         days_from_hiding_to_deleting: None,
         days_from_uploading_to_hiding: None,
@@ -235,7 +235,7 @@ fn merged(rules: &[Rule], ours: &str, wish: Wish, days: u32) -> Result<Vec<Rule>
     Ok(rules)
 }
 
-async fn encryption(account: &Account, wanted: &Encryption, there: &Result<Bucket>, mode: Mode) -> Setting {
+async fn encryption(account: &Account, wanted: &Encryption, there: &Result<B2Bucket>, mode: InitMode) -> Setting {
     if let Encryption::Key(_) = wanted {
         return Setting::cannot(
             "encryption",
@@ -255,7 +255,7 @@ async fn encryption(account: &Account, wanted: &Encryption, there: &Result<Bucke
     settle("encryption", mode, &ENCRYPTION, found, wanted, |was| *was == "store", make).await
 }
 
-async fn lock(account: &Account, wanted: Lock, there: &Result<Bucket>, mode: Mode) -> Setting {
+async fn lock(account: &Account, wanted: Lock, there: &Result<B2Bucket>, mode: InitMode) -> Setting {
     let name = match wanted.mode {
         LockMode::Governance => "governance",
         LockMode::Compliance => "compliance",
@@ -268,7 +268,7 @@ async fn lock(account: &Account, wanted: Lock, there: &Result<Bucket>, mode: Mod
 }
 
 /// The lock as it is, in words.
-fn locked(account: &Account, bucket: &Bucket) -> Result<String> {
+fn locked(account: &Account, bucket: &B2Bucket) -> Result<String> {
     let value = match &bucket.file_lock_configuration {
         Some(LockAnswer { is_client_authorized_to_read: false, .. }) => {
             return Err(Error::new(ErrorKind::Denied, &account.location, "the answer leaves it out"));
@@ -294,11 +294,11 @@ impl Account {
         failure.about(&self.location, "")
     }
 
-    async fn found(&self) -> Result<Option<Bucket>> {
+    async fn found(&self) -> Result<Option<B2Bucket>> {
         self.find_bucket().await.map_err(|failure| self.about(failure))
     }
 
-    async fn there(&self) -> Result<Bucket> {
+    async fn there(&self) -> Result<B2Bucket> {
         self.found().await?.ok_or_else(|| self.about(no_bucket(self.location.host())))
     }
 
@@ -312,14 +312,16 @@ impl Account {
             // Ours, made by a try whose answer was lost; or the name is taken, which only the account's owner can tell.
             Err(failure) if failure.kind == ErrorKind::Exists => match self.found().await? {
                 Some(_) => Ok(()),
-                None => Err(self.about(Failure { message: "another account has a bucket of that name; choose another name".into(), ..failure })),
+                None => {
+                    Err(self.about(Failure { message: "another account has a bucket of that name; choose another name".into(), ..failure }))
+                }
             },
             Err(failure) => Err(self.about(failure)),
         }
     }
 
     /// Changes the bucket as it is now; looked at again when somebody else's change came first.
-    async fn change(&self, what: impl Fn(&Bucket) -> Result<Value, Failure>) -> Result<()> {
+    async fn change(&self, what: impl Fn(&B2Bucket) -> Result<Value, Failure>) -> Result<()> {
         for _ in 0..CHANGES {
             let bucket = self.there().await?;
             let mut body = what(&bucket).map_err(|failure| self.about(failure))?;
@@ -341,8 +343,8 @@ impl Account {
 mod tests {
     use super::*;
 
-    fn rule_for(prefix: &str) -> Rule {
-        Rule {
+    fn rule_for(prefix: &str) -> LifecycleRule {
+        LifecycleRule {
             file_name_prefix: prefix.into(),
             days_from_hiding_to_deleting: Some(30),
             days_from_uploading_to_hiding: None,

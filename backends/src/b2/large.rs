@@ -15,14 +15,14 @@ use super::error::Failure;
 use super::mark::Mark;
 use super::put::{AUTO, result};
 use super::session::Account;
-use super::upload::{Body, Pool, What};
-use super::versions::{Version, Written};
+use super::upload::{Pool, UploadBody, UploadContent};
+use super::versions::{B2Version, Written};
 use crate::contract::error::ErrorKind;
 use crate::contract::meter::Class;
 
 /// When a copy is made in parts, and of which size; in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CopyLimits {
+pub(super) struct B2CopyLimits {
     pub whole: u64,
     pub part: u64,
 }
@@ -36,8 +36,8 @@ impl Account {
     }
 
     /// Sends one part; `index` counts from 0. The part's name is its sha1.
-    pub(super) async fn part(&self, pool: &Pool, file: &str, index: usize, body: &Body) -> Result<PartId, Failure> {
-        let sent = self.upload(pool, What::Part { file, number: index + 1 }, body).await;
+    pub(super) async fn part(&self, pool: &Pool, file: &str, index: usize, body: &UploadBody) -> Result<PartId, Failure> {
+        let sent = self.upload(pool, UploadContent::Part { file, number: index + 1 }, body).await;
         sent.map_err(forgotten)?;
         Ok(PartId { content_id: body.sha1.clone() })
     }
@@ -68,18 +68,18 @@ impl Account {
     }
 
     /// Copies one version to a name.
-    pub(super) async fn copy(&self, pool: &Pool, from: &str, to: &str, size: u64, limits: CopyLimits) -> Result<PutResult, Failure> {
+    pub(super) async fn copy(&self, pool: &Pool, from: &str, to: &str, size: u64, limits: B2CopyLimits) -> Result<PutResult, Failure> {
         if size > limits.whole {
             return self.copy_in_parts(pool, from, to, size, limits.part).await;
         }
         let body = json!({"sourceFileId": from, "fileName": to, "metadataDirective": "COPY"});
-        let copied: Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
+        let copied: B2Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
         if copied.mark() == Mark::Plain {
             return Ok(result(copied.id()));
         }
         // The condition that the source was put on is not the copy's.
         let body = json!({"sourceFileId": from, "fileName": to, "metadataDirective": "REPLACE", "contentType": AUTO, "fileInfo": {}});
-        let again: Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
+        let again: B2Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
         let _ = self.delete_version(to, copied.id()).await;
         Ok(result(again.id()))
     }

@@ -15,9 +15,9 @@ use super::claim;
 use super::error::Failure;
 use super::mark::Mark;
 use super::put::tag;
-use super::rooted::{Store, refused};
+use super::rooted::{B2Store, refused};
 use super::session::Account;
-use super::versions::{Page, Version};
+use super::versions::{B2Version, VersionsPage};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::wire::turns::Turns;
@@ -26,13 +26,13 @@ use crate::wire::turns::Turns;
 const PAGE: usize = 1000;
 
 /// Where a listing stands: the name and version to go on from. None at its end.
-type Place = Option<(String, Option<String>)>;
+type ListPosition = Option<(String, Option<String>)>;
 
 /// Most versions of one name that are looked at together.
 const HELD: usize = 100_000;
 
 /// Where the page after this one begins.
-fn after(page: &Page, turns: &mut Turns) -> Result<Place, Failure> {
+fn after(page: &VersionsPage, turns: &mut Turns) -> Result<ListPosition, Failure> {
     let next = page.next_file_name.clone().map(|name| (name, page.next_file_id.clone()));
     let first = page.files.first().map(|version| (&version.file_name, version.id()));
     turns.page(first, next.as_ref()).map_err(|why| Failure::new(ErrorKind::Other, why))?;
@@ -69,7 +69,7 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
 }
 
 /// `seen` is the last name whose newest finished version went by.
-fn listed(version: Version, prefix: &str, seen: &mut Option<String>) -> Option<Listed> {
+fn listed(version: B2Version, prefix: &str, seen: &mut Option<String>) -> Option<Listed> {
     let key = version.file_name.strip_prefix(prefix).filter(|key| !key.is_empty())?.as_bytes().to_vec();
     let state = match version.state()? {
         State::Current if seen.as_deref() == Some(&version.file_name) => State::Old,
@@ -101,7 +101,7 @@ pub(super) fn objects(
     let (root, below) = roots(&account, prefix);
     let offset = offset.map(|offset| format!("{root}{offset}"));
     let first = offset.clone().filter(|offset| *offset > below).unwrap_or_else(|| below.clone());
-    let walk = Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new(), turns: Turns::default() };
+    let walk = B2Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new(), turns: Turns::default() };
     stream::try_unfold(walk, |mut walk| async move {
         let Some(place) = walk.place.take() else { return Ok(None) };
         let location = walk.account.location.clone();
@@ -113,18 +113,18 @@ pub(super) fn objects(
     .boxed()
 }
 
-struct Walk {
+struct B2Walk {
     account: Arc<Account>,
     root: String,
     below: String,
     offset: Option<String>,
-    place: Place,
+    place: ListPosition,
     /// The versions of the name that the last page ended in.
-    held: Vec<Version>,
+    held: Vec<B2Version>,
     turns: Turns,
 }
 
-impl Walk {
+impl B2Walk {
     async fn page(&mut self, place: (String, Option<String>)) -> Result<Vec<ObjectMeta>, Failure> {
         let page = self.account.versions(&self.below, Some(&place), PAGE).await?;
         self.place = after(&page, &mut self.turns)?;
@@ -153,7 +153,7 @@ impl Walk {
     }
 }
 
-fn meta(version: &Version, root: &str) -> Option<ObjectMeta> {
+fn meta(version: &B2Version, root: &str) -> Option<ObjectMeta> {
     let key = version.file_name.strip_prefix(root)?;
     Some(ObjectMeta {
         location: Path::parse(key).ok().filter(|path| path.as_ref() == key)?,
@@ -165,7 +165,7 @@ fn meta(version: &Version, root: &str) -> Option<ObjectMeta> {
 }
 
 /// Objects and folders right under a path, without what is in the folders; one LIST a page.
-pub(super) async fn folder(store: &Store, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+pub(super) async fn folder(store: &B2Store, prefix: Option<&Path>) -> object_store::Result<ListResult> {
     let account = &store.account;
     let (root, below) = roots(account, prefix);
     let fail = |failure: Failure| refused(&account.location, "", failure);

@@ -36,16 +36,16 @@ use object_store::{ObjectStore, PutMode, PutResult};
 use url::Url;
 
 use self::error::Failure;
-use self::large::CopyLimits;
+use self::large::B2CopyLimits;
 use self::put::untagged;
-use self::rooted::Store;
+use self::rooted::B2Store;
 use self::session::{Account, HOME};
 use self::wire::Wire;
 use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result, chain};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
@@ -54,7 +54,7 @@ use crate::contract::meter::Meter;
 /// What may stand in the query of a `b2://` URL.
 pub(crate) const SETTINGS: &[&str] = &["endpoint", "key_file"];
 
-const COPY: CopyLimits = CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
+const COPY: B2CopyLimits = B2CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
 
 /// Deletes of versions under way at once; Backblaze has no call for several.
 const DELETES: usize = 16;
@@ -64,7 +64,7 @@ const DELETES: usize = 16;
 /// Errors name `b2://bucket/prefix/key`, what the server said, and what to do about it.
 pub struct B2Backend {
     location: Location,
-    store: Store,
+    store: B2Store,
 }
 
 impl B2Backend {
@@ -85,7 +85,7 @@ impl B2Backend {
         let wire = Wire::new(home.starts_with("https:"));
         let wire = wire.map_err(|error| Error::new(ErrorKind::Other, &location, chain(&error)))?;
         let account = Account::new(location.clone(), prefix, wire, home);
-        let store = Store { account: Arc::new(account), pool: Arc::default(), copy: COPY };
+        let store = B2Store { account: Arc::new(account), pool: Arc::default(), copy: COPY };
         Ok(Self { location, store })
     }
 
@@ -93,7 +93,7 @@ impl B2Backend {
     /// 1 GiB; both in bytes. For tests.
     #[must_use]
     pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
-        self.store.copy = CopyLimits { whole, part: part.max(1) };
+        self.store.copy = B2CopyLimits { whole, part: part.max(1) };
         self
     }
 
@@ -216,7 +216,7 @@ impl Backend for B2Backend {
         Ok(None)
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         Ok(init::initialize(&self.store.account, want, mode).await)
     }
 

@@ -14,10 +14,10 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
-use super::rooted::Store;
+use super::rooted::B2Store;
 
-pub(super) struct Parts {
-    store: Store,
+pub(super) struct B2Upload {
+    store: B2Store,
     path: Path,
     attributes: Attributes,
     first: Option<PutPayload>,
@@ -27,8 +27,8 @@ pub(super) struct Parts {
     done: Arc<Mutex<Vec<Option<PartId>>>>,
 }
 
-impl Parts {
-    pub(super) fn new(store: Store, path: Path, attributes: Attributes) -> Self {
+impl B2Upload {
+    pub(super) fn new(store: B2Store, path: Path, attributes: Attributes) -> Self {
         Self { store, path, attributes, first: None, count: 0, file: Arc::default(), done: Arc::default() }
     }
 
@@ -50,7 +50,7 @@ impl Parts {
 }
 
 #[async_trait]
-impl MultipartUpload for Parts {
+impl MultipartUpload for B2Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let index = self.count;
         self.count += 1;
@@ -92,7 +92,7 @@ impl MultipartUpload for Parts {
     }
 }
 
-impl fmt::Debug for Parts {
+impl fmt::Debug for B2Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parts({})", self.path)
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use object_store::{Attribute, Attributes, PutMode, PutOptions, PutPayload, PutResult};
 
-use super::claim::{self, Verdict};
+use super::claim::{self, ClaimVerdict};
 use super::error::Failure;
 use super::mark::{MARK, Mark};
 use super::session::Account;
-use super::upload::{Body, Pool, What};
+use super::upload::{Pool, UploadBody, UploadContent};
 use super::wire::random;
 use crate::contract::error::ErrorKind;
 
@@ -80,10 +80,10 @@ impl Account {
         }
         let (content_type, mut info) = described(&options.attributes);
         info.extend(mark.text().map(|text| (MARK.to_owned(), text)));
-        let body = Body::of(payload).await?;
+        let body = UploadBody::of(payload).await?;
         let mut wait = FIRST_LOOK;
         for _ in 0..HIDDEN {
-            let written = self.upload(pool, What::File { name, content_type: &content_type, info: &info }, &body).await?;
+            let written = self.upload(pool, UploadContent::File { name, content_type: &content_type, info: &info }, &body).await?;
             if mark == Mark::Plain {
                 return Ok(result(&written.file_id));
             }
@@ -109,19 +109,19 @@ impl Account {
                 }
             };
             match claim::judge(&claim::live(&listed), mark) {
-                Verdict::Won { id, dead } => {
+                ClaimVerdict::Won { id, dead } => {
                     self.bury(name, dead).await;
                     return Ok(Some(result(&id)));
                 }
-                Verdict::Hidden => {
+                ClaimVerdict::Hidden => {
                     self.take_back(name, Vec::new(), uploaded).await?;
                     return Ok(None);
                 }
-                Verdict::Wait { .. } if look < LOOKS => {
+                ClaimVerdict::Wait { .. } if look < LOOKS => {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(1));
                 }
-                Verdict::Lost { ours } | Verdict::Wait { ours } => {
+                ClaimVerdict::Lost { ours } | ClaimVerdict::Wait { ours } => {
                     self.take_back(name, ours, uploaded).await?;
                     break;
                 }

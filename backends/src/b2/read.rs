@@ -23,16 +23,16 @@ use super::error::Failure;
 use super::mark::{MARK, Mark};
 use super::put::tag;
 use super::rooted::refused;
-use super::session::{Account, Session};
+use super::session::{Account, B2Session};
 use super::upload::{encoded, hex};
-use super::versions::{Version, time};
+use super::versions::{B2Version, time};
 use super::wire::{Broken, TRIES, bounded, pause};
 use crate::contract::error::ErrorKind;
 use crate::contract::listing::State;
 use crate::contract::meter::Class;
 use crate::wire::watch::{Bound, Watched};
 
-type Pieces = Watched<BoxStream<'static, Result<Bytes, Broken>>>;
+type B2Chunks = Watched<BoxStream<'static, Result<Bytes, Broken>>>;
 
 /// An answer's head, and its body to come.
 struct Head {
@@ -101,7 +101,7 @@ impl Account {
 
     /// The head of one version.
     async fn info(&self, name: &str, id: &str) -> Result<Head, Failure> {
-        match self.call::<Version>(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await {
+        match self.call::<B2Version>(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await {
             Ok(found) if found.file_name == name && found.state() == Some(State::Current) => Ok(of_version(&found)),
             Ok(_) => Err(gone()),
             Err(failure) if failure.status == 400 => Err(gone()),
@@ -129,7 +129,7 @@ impl Account {
         read_head(response, head)
     }
 
-    fn request(&self, session: &Session, which: &Which<'_>, head: bool, range: Option<&str>) -> RequestBuilder {
+    fn request(&self, session: &B2Session, which: &Which<'_>, head: bool, range: Option<&str>) -> RequestBuilder {
         let base = &session.download;
         let url = match which {
             Which::Name(name) => format!("{base}/file/{}/{}", self.location.host(), encoded(name)),
@@ -146,7 +146,7 @@ impl Account {
     fn content(self: &Arc<Self>, key: &str, head: Head) -> BoxStream<'static, object_store::Result<Bytes>> {
         let whole = head.range == (0..head.size);
         let check = head.sha1.filter(|_| whole).map(|sha1| (Sha1::new(), sha1));
-        let body = Body {
+        let body = ReadBody {
             account: Arc::clone(self),
             key: key.to_owned(),
             id: head.id,
@@ -165,19 +165,19 @@ impl Account {
 }
 
 /// A body that is being read.
-struct Body {
+struct ReadBody {
     account: Arc<Account>,
     key: String,
     id: String,
     /// What is still to come.
     range: Range<u64>,
-    response: Option<Pieces>,
+    response: Option<B2Chunks>,
     check: Option<(Sha1, String)>,
     /// Tries since something came last.
     tried: u32,
 }
 
-impl Body {
+impl ReadBody {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         while !self.range.is_empty() {
             let failure = match self.piece().await {
@@ -228,7 +228,7 @@ impl Body {
 }
 
 /// What comes of a range, and no more than that.
-fn pieces(response: Response, range: &Range<u64>) -> Pieces {
+fn pieces(response: Response, range: &Range<u64>) -> B2Chunks {
     bounded(response, Bound::Cut(range.end - range.start))
 }
 
@@ -287,7 +287,7 @@ fn read_head(response: Response, head: bool) -> Result<Head, Failure> {
 }
 
 /// The head of a version as listings and `b2_get_file_info` say it.
-fn of_version(version: &Version) -> Head {
+fn of_version(version: &B2Version) -> Head {
     let size = version.content_length.unwrap_or(0);
     let mut attributes = Attributes::new();
     if let Some(value) = version.content_type.clone() {

@@ -11,21 +11,21 @@ use object_store::{Error, Result};
 
 use super::claim;
 use super::error::Failure;
-use super::large::CopyLimits;
+use super::large::B2CopyLimits;
 use super::session::Account;
 use super::upload::Pool;
-use super::versions::Version;
+use super::versions::B2Version;
 use crate::contract::error::ErrorKind;
 use crate::contract::location::Location;
 
 #[derive(Clone)]
-pub(super) struct Store {
+pub(super) struct B2Store {
     pub account: Arc<Account>,
     pub pool: Arc<Pool>,
-    pub copy: CopyLimits,
+    pub copy: B2CopyLimits,
 }
 
-impl Store {
+impl B2Store {
     /// The full name of what lies at a path.
     pub(super) fn name(&self, path: &Path) -> String {
         match self.account.prefix.as_str() {
@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// The version that a reader sees now; one LIST.
-    pub(super) async fn look(&self, path: &Path) -> Result<Version, Failure> {
+    pub(super) async fn look(&self, path: &Path) -> Result<B2Version, Failure> {
         let listed = self.account.versions_of(&self.name(path)).await?;
         match claim::current(&claim::live(&listed)) {
             Some(seen) => Ok(seen.clone()),
@@ -62,13 +62,13 @@ pub(super) fn refused(location: &Location, key: &str, failure: Failure) -> Error
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for B2Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Store {
+impl fmt::Display for B2Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "B2({})", self.account.location)
     }

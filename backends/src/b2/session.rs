@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::credentials::Source;
+use super::credentials::KeySource;
 use super::error::Failure;
 use super::wire::{TRIES, Wire, json as read_json, pause};
 use crate::contract::error::ErrorKind;
@@ -26,7 +26,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// What an account's authorization says.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct B2Session {
     pub account: String,
     pub api: String,
     pub download: String,
@@ -37,7 +37,7 @@ pub(super) struct Session {
     name_prefix: String,
 }
 
-impl Session {
+impl B2Session {
     pub(super) fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|own| own == capability)
     }
@@ -89,9 +89,9 @@ pub(super) struct Account {
     /// The destination's prefix, without slashes at its ends.
     pub prefix: String,
     pub wire: Wire,
-    source: Source,
+    source: KeySource,
     home: String,
-    held: RwLock<Option<Arc<Session>>>,
+    held: RwLock<Option<Arc<B2Session>>>,
     /// One task asks at a time; the last refusal, so that those who waited for it need not ask again.
     gate: Mutex<Option<(Instant, Failure)>>,
     bucket: RwLock<Option<String>>,
@@ -99,12 +99,12 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn new(location: Location, prefix: String, wire: Wire, home: String) -> Self {
-        let source = Source::of(&location);
+        let source = KeySource::of(&location);
         Self { location, prefix, wire, source, home, held: RwLock::new(None), gate: Mutex::default(), bucket: RwLock::new(None) }
     }
 
     /// The authorization; asked for if there is none, or only the one that is `stale`.
-    pub(super) async fn session(&self, stale: Option<&Arc<Session>>) -> Result<Arc<Session>, Failure> {
+    pub(super) async fn session(&self, stale: Option<&Arc<B2Session>>) -> Result<Arc<B2Session>, Failure> {
         let usable = || {
             let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
             held.clone().filter(|held| stale.is_none_or(|stale| !Arc::ptr_eq(held, stale)))
@@ -130,7 +130,7 @@ impl Account {
         Ok(session)
     }
 
-    async fn authorize(&self) -> Result<Session, Failure> {
+    async fn authorize(&self) -> Result<B2Session, Failure> {
         let credentials = self.source.read(&self.location).map_err(|error| Failure::new(error.kind, error.message))?;
         let url = format!("{}/b2api/v4/b2_authorize_account", self.home);
         let mut tried = 0;
@@ -148,7 +148,7 @@ impl Account {
         };
         let storage = answer.api_info.storage_api;
         let named = |buckets: Vec<AllowedBucket>| buckets.into_iter().filter_map(|b| Some((b.name?, b.id))).collect();
-        Ok(Session {
+        Ok(B2Session {
             account: answer.account_id,
             api: storage.api_url,
             download: storage.download_url,
@@ -160,7 +160,7 @@ impl Account {
     }
 
     /// Refuses a key that is for other buckets or names.
-    fn covers(&self, session: &Session) -> Result<(), Failure> {
+    fn covers(&self, session: &B2Session) -> Result<(), Failure> {
         let bucket = self.location.host();
         let denied = |text: String| Err(Failure::new(ErrorKind::Denied, text));
         if let Some(buckets) = &session.buckets
@@ -231,7 +231,7 @@ impl Account {
         &self,
         class: Class,
         name: &str,
-        make: impl Fn(&Session) -> reqwest::RequestBuilder,
+        make: impl Fn(&B2Session) -> reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, Failure> {
         let mut session = self.session(None).await?;
         let (mut tried, mut renewed) = (0, false);
@@ -270,7 +270,7 @@ fn refused_key(failure: Failure) -> Failure {
 }
 
 /// A refusal with the name of the right that the key has not.
-pub(super) fn lacking(failure: Failure, session: &Session, name: &str) -> Failure {
+pub(super) fn lacking(failure: Failure, session: &B2Session, name: &str) -> Failure {
     let right = right(name);
     if failure.kind != ErrorKind::Denied || right.is_empty() || session.can(right) {
         return failure;

@@ -14,16 +14,16 @@ use object_store::{
 };
 
 use super::list;
-use super::parts::Parts;
+use super::parts::B2Upload;
 use super::put::{described, untagged};
-use super::rooted::Store;
-use super::upload::Body;
+use super::rooted::B2Store;
+use super::upload::UploadBody;
 
 /// Deletes under way at once; Backblaze has no call for several.
 const DELETES: usize = 16;
 
 #[async_trait]
-impl ObjectStore for Store {
+impl ObjectStore for B2Store {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let put = self.account.put(&self.pool, &self.name(location), payload, opts).await;
         put.map_err(|failure| self.refused(location, failure))
@@ -31,7 +31,7 @@ impl ObjectStore for Store {
 
     /// Nothing is started before a second part comes: Backblaze's large files have at least two.
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Ok(Box::new(Parts::new(self.clone(), location.clone(), opts.attributes)))
+        Ok(Box::new(B2Upload::new(self.clone(), location.clone(), opts.attributes)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -77,7 +77,7 @@ impl ObjectStore for Store {
 }
 
 #[async_trait]
-impl MultipartStore for Store {
+impl MultipartStore for B2Store {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
         self.create_multipart_opts(path, PutMultipartOptions::default()).await
     }
@@ -90,7 +90,7 @@ impl MultipartStore for Store {
 
     async fn put_part(&self, path: &Path, id: &MultipartId, part_idx: usize, data: PutPayload) -> Result<PartId> {
         let fail = |failure| self.refused(path, failure);
-        let body = Body::of(data).await.map_err(fail)?;
+        let body = UploadBody::of(data).await.map_err(fail)?;
         self.account.part(&self.pool, id, part_idx, &body).await.map_err(fail)
     }
 

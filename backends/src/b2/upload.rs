@@ -30,21 +30,21 @@ const HASH_HERE: usize = 64 << 10;
 /// Where a body may be sent to, and the token for it.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Place {
+struct UploadUrl {
     upload_url: String,
     authorization_token: String,
 }
 
 /// Upload URLs that nobody uses now: of the bucket, and of each large file.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<HashMap<Option<String>, Vec<Place>>>);
+pub(super) struct Pool(Mutex<HashMap<Option<String>, Vec<UploadUrl>>>);
 
 impl Pool {
-    fn take(&self, file: Option<&str>) -> Option<Place> {
+    fn take(&self, file: Option<&str>) -> Option<UploadUrl> {
         self.lock().get_mut(&file.map(str::to_owned))?.pop()
     }
 
-    fn give_back(&self, file: Option<&str>, place: Place) {
+    fn give_back(&self, file: Option<&str>, place: UploadUrl) {
         self.lock().entry(file.map(str::to_owned)).or_default().push(place);
     }
 
@@ -53,20 +53,20 @@ impl Pool {
         self.lock().remove(&file.map(str::to_owned));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<String>, Vec<Place>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<String>, Vec<UploadUrl>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is sent.
-pub(super) enum What<'a> {
+pub(super) enum UploadContent<'a> {
     /// A whole file under this name.
     File { name: &'a str, content_type: &'a str, info: &'a BTreeMap<String, String> },
     /// Part `number` (from 1) of a large file.
     Part { file: &'a str, number: usize },
 }
 
-impl What<'_> {
+impl UploadContent<'_> {
     fn file(&self) -> Option<&str> {
         match self {
             Self::File { .. } => None,
@@ -84,12 +84,12 @@ impl What<'_> {
 }
 
 /// One piece of memory with its sha1.
-pub(super) struct Body {
+pub(super) struct UploadBody {
     bytes: Bytes,
     pub sha1: String,
 }
 
-impl Body {
+impl UploadBody {
     pub(super) async fn of(payload: PutPayload) -> Result<Self, Failure> {
         let bytes = match payload.as_ref() {
             [only] => only.clone(),
@@ -118,7 +118,7 @@ pub(super) fn encoded(text: &str) -> String {
 
 impl Account {
     /// Sends one body, to a new URL where Backblaze asks for that.
-    pub(super) async fn upload(&self, pool: &Pool, what: What<'_>, body: &Body) -> Result<Written, Failure> {
+    pub(super) async fn upload(&self, pool: &Pool, what: UploadContent<'_>, body: &UploadBody) -> Result<Written, Failure> {
         let mut tried = 0;
         loop {
             let place = match pool.take(what.file()) {
@@ -149,16 +149,16 @@ impl Account {
         }
     }
 
-    async fn place(&self, what: &What<'_>) -> Result<Place, Failure> {
+    async fn place(&self, what: &UploadContent<'_>) -> Result<UploadUrl, Failure> {
         let body = match what {
-            What::File { .. } => json!({"bucketId": self.bucket().await?}),
-            What::Part { file, .. } => json!({"fileId": file}),
+            UploadContent::File { .. } => json!({"bucketId": self.bucket().await?}),
+            UploadContent::Part { file, .. } => json!({"fileId": file}),
         };
         let (class, name) = what.call();
         self.call(class, name, &body).await
     }
 
-    async fn send(&self, place: &Place, what: &What<'_>, body: &Body) -> Result<Written, Failure> {
+    async fn send(&self, place: &UploadUrl, what: &UploadContent<'_>, body: &UploadBody) -> Result<Written, Failure> {
         let length = body.bytes.len() as u64;
         let mut request = self
             .wire
@@ -169,11 +169,11 @@ impl Account {
             .header("content-length", length)
             .body(body.bytes.clone());
         request = match what {
-            What::File { name, content_type, info } => {
+            UploadContent::File { name, content_type, info } => {
                 let named = request.header("x-bz-file-name", encoded(name)).header("content-type", *content_type);
                 info.iter().fold(named, |request, (key, value)| request.header(format!("x-bz-info-{key}"), encoded(value)))
             }
-            What::Part { number, .. } => request.header("x-bz-part-number", *number),
+            UploadContent::Part { number, .. } => request.header("x-bz-part-number", *number),
         };
         self.wire.meter.add_sent(length);
         let class = what.call().0;

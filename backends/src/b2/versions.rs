@@ -23,7 +23,7 @@ const FEW: usize = 100;
 /// One version of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Version {
+pub(super) struct B2Version {
     #[serde(default)]
     pub file_id: Option<String>,
     pub file_name: String,
@@ -40,14 +40,14 @@ pub(super) struct Version {
     #[serde(default)]
     pub file_info: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    pub file_retention: Option<Told<Retention>>,
+    pub file_retention: Option<LockField<FileRetention>>,
     #[serde(default)]
-    pub legal_hold: Option<Told<String>>,
+    pub legal_hold: Option<LockField<String>>,
 }
 
 /// Something about a lock; without a value where the key may not see it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Told<T> {
+pub(super) struct LockField<T> {
     #[serde(default = "nothing")]
     value: Option<T>,
 }
@@ -59,13 +59,13 @@ fn nothing<T>() -> Option<T> {
 /// Until when a version may not be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Retention {
+pub(super) struct FileRetention {
     /// Milliseconds since 1970.
     #[serde(default)]
     retain_until_timestamp: Option<i64>,
 }
 
-impl Version {
+impl B2Version {
     pub(super) fn id(&self) -> &str {
         self.file_id.as_deref().unwrap_or_default()
     }
@@ -102,8 +102,8 @@ pub(super) fn time(millis: i64) -> DateTime<Utc> {
 /// A page of a listing.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Page {
-    pub files: Vec<Version>,
+pub(super) struct VersionsPage {
+    pub files: Vec<B2Version>,
     #[serde(default)]
     pub next_file_name: Option<String>,
     #[serde(default)]
@@ -123,7 +123,12 @@ pub(super) struct Written {
 
 impl Account {
     /// One page of all versions whose names begin with `prefix`, from a place on; one LIST.
-    pub(super) async fn versions(&self, prefix: &str, from: Option<&(String, Option<String>)>, most: usize) -> Result<Page, Failure> {
+    pub(super) async fn versions(
+        &self,
+        prefix: &str,
+        from: Option<&(String, Option<String>)>,
+        most: usize,
+    ) -> Result<VersionsPage, Failure> {
         // Where the prefix begins is where a listing begins by itself, and it need not be a proper name.
         let from = from.filter(|(name, id)| name != prefix || id.is_some());
         let (name, id) = from.map_or((None, None), |(name, id)| (Some(name), id.as_ref()));
@@ -134,7 +139,7 @@ impl Account {
 
     /// One page of what a reader sees of names that begin with `prefix`; one LIST.
     /// With `folded`, what lies below a further slash is one entry each.
-    pub(super) async fn names(&self, prefix: &str, from: Option<&str>, folded: bool, most: usize) -> Result<Page, Failure> {
+    pub(super) async fn names(&self, prefix: &str, from: Option<&str>, folded: bool, most: usize) -> Result<VersionsPage, Failure> {
         let from = from.filter(|name| *name != prefix);
         let delimiter = folded.then_some("/");
         let body = json!({"bucketId": self.bucket().await?, "prefix": prefix, "startFileName": from, "delimiter": delimiter, "maxFileCount": most});
@@ -142,8 +147,8 @@ impl Account {
     }
 
     /// The versions of exactly this name, newest first, down to the first one that hides what is older.
-    pub(super) async fn versions_of(&self, name: &str) -> Result<Vec<Version>, Failure> {
-        let mut found: Vec<Version> = Vec::new();
+    pub(super) async fn versions_of(&self, name: &str) -> Result<Vec<B2Version>, Failure> {
+        let mut found: Vec<B2Version> = Vec::new();
         let mut from = Some((name.to_owned(), None));
         while let Some(place) = from {
             let page = self.versions(name, Some(&place), FEW).await?;
@@ -178,7 +183,7 @@ impl Account {
     /// What holds a version, or the newest that there is of a name.
     pub(super) async fn held(&self, name: &str, id: Option<&str>) -> Result<Held, Failure> {
         if let Some(id) = id {
-            let found: Version = self.call(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await?;
+            let found: B2Version = self.call(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await?;
             return Ok(found.held());
         }
         let newest = self.versions_of(name).await?.into_iter().find(|version| version.state() != Some(State::Unfinished));

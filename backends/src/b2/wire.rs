@@ -18,7 +18,7 @@ use super::error::Failure;
 use crate::contract::error::{ErrorKind, chain};
 use crate::contract::fence;
 use crate::contract::meter::{Class, Meter};
-use crate::contract::trace::{Call, shown};
+use crate::contract::trace::{TracedCall, shown};
 use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
 use crate::wire::refusal::kind_of_text;
 use crate::wire::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
@@ -53,7 +53,7 @@ impl Wire {
             Err(_) => return Err(silent("no answer", patience)),
         };
         call.answered(response.status().as_u16());
-        response.extensions_mut().insert(Held(Arc::new(Mutex::new(Some(call)))));
+        response.extensions_mut().insert(HeldCall(Arc::new(Mutex::new(Some(call)))));
         self.note_date(response.headers().get("date").and_then(|v| v.to_str().ok()));
         if let Some(error) = elsewhere(response.status(), response.headers()) {
             return Err(Failure::new(ErrorKind::Invalid, error.to_string()));
@@ -105,15 +105,15 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> 
 
 /// The body of an answer, within bounds.
 pub(super) fn bounded(mut response: Response, bound: Bound) -> Watched<BoxStream<'static, Result<Bytes, Broken>>> {
-    let held = response.extensions_mut().remove::<Held>();
+    let held = response.extensions_mut().remove::<HeldCall>();
     let call = held.and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-    let watch = Watch::new(bound, None, call.unwrap_or_else(Call::untold));
+    let watch = Watch::new(bound, None, call.unwrap_or_else(TracedCall::untold));
     Watched::new(response.bytes_stream().map_err(Broken::Wire).boxed(), watch)
 }
 
 /// The request that an answer belongs to, until its body is read.
 #[derive(Clone)]
-struct Held(Arc<Mutex<Option<Call>>>);
+struct HeldCall(Arc<Mutex<Option<TracedCall>>>);
 
 /// Why a body ended early.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use chrono::Utc;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::kit::{At, Case, Kind, Outcome, body, case, key, plain, refused, want};
+use super::kit::{At, Case, Outcome, PlaceKind, body, case, key, plain, refused, want};
 use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
@@ -33,7 +33,7 @@ async fn modified(at: At) -> Outcome {
 
 async fn missing(at: At) -> Outcome {
     const ADVICE: [&str; 5] = ["create", "make", "check", "init", "mount"];
-    let backend = at.of(Kind::Missing).await?;
+    let backend = at.of(PlaceKind::Missing).await?;
     let put = refused("put", plain(&backend, "a", backend.store().put(&key("a"), body("x")).await), &[ErrorKind::NotFound])?;
     let listed = refused("list", backend.list_keys().try_collect::<Vec<_>>().await, &[ErrorKind::NotFound])?;
     for error in [put, listed] {
@@ -43,7 +43,7 @@ async fn missing(at: At) -> Outcome {
 }
 
 async fn wrong_credentials(at: At) -> Outcome {
-    let backend = at.of(Kind::WrongCredentials).await?;
+    let backend = at.of(PlaceKind::WrongCredentials).await?;
     let store = backend.store();
     refused("get", plain(&backend, "a", store.get(&key("a")).await), &[ErrorKind::Denied])?;
     refused("put", plain(&backend, "a", store.put(&key("a"), body("x")).await), &[ErrorKind::Denied])?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion};
 
-use super::kit::{At, Case, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, body, case, key, not_here, plain, refused, same, want};
 use crate::contract::error::ErrorKind;
 
 pub(super) const CASES: &[Case] = &[
@@ -38,7 +38,7 @@ async fn create_only(at: At) -> Outcome {
 }
 
 /// Runs eight writers at once and answers the contents of those that won.
-async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> Result<String, Verdict> {
+async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> Result<String, CaseVerdict> {
     let mut tries = Vec::new();
     for writer in 0..8 {
         let (backend, name, options) = (at.plain().await?, key(name), options.clone());
@@ -50,7 +50,7 @@ async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> R
     }
     let mut winners = Vec::new();
     for done in tries {
-        let (text, answer) = done.await.map_err(|broken| Verdict::Fails(broken.to_string()))?;
+        let (text, answer) = done.await.map_err(|broken| CaseVerdict::Fails(broken.to_string()))?;
         match answer {
             Ok(_) => winners.push(text),
             // Two requests at once may also be told to try again; nothing was written then.
@@ -60,7 +60,7 @@ async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> R
     }
     match <[String; 1]>::try_from(winners) {
         Ok([winner]) => Ok(winner),
-        Err(winners) => Err(Verdict::Fails(format!("{} of 8 won", winners.len()))),
+        Err(winners) => Err(CaseVerdict::Fails(format!("{} of 8 won", winners.len()))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutMode};
 
-use super::kit::{At, Case, Outcome, Verdict, bare, body, case, key, not_here, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, bare, body, case, key, not_here, refused, same, want};
 use crate::contract::backend::Backend;
 use crate::contract::error::ErrorKind;
 
@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case!("a copy of nothing is not found", nothing),
 ];
 
-async fn place(at: &At) -> Result<Arc<dyn Backend>, Verdict> {
+async fn place(at: &At) -> Result<Arc<dyn Backend>, CaseVerdict> {
     let backend = at.plain().await?;
     match backend.capabilities().server_copy {
         true => Ok(backend),

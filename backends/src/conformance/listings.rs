@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 
-use super::kit::{At, Case, Kind, Outcome, Verdict, bare, body, case, key, not_here, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, PlaceKind, bare, body, case, key, not_here, same, want};
 use crate::contract::backend::Backend;
 use crate::contract::listing::{Depth, Listed, Scope, State};
 
@@ -22,13 +22,13 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// What is listed, by key; a key that comes twice fails.
-pub(super) async fn listing(backend: &Arc<dyn Backend>, scope: Scope, depth: Depth) -> Result<BTreeMap<String, Listed>, Verdict> {
+pub(super) async fn listing(backend: &Arc<dyn Backend>, scope: Scope, depth: Depth) -> Result<BTreeMap<String, Listed>, CaseVerdict> {
     let listed: Vec<Listed> = backend.list(scope, depth).try_collect().await?;
     let mut map = BTreeMap::new();
     for found in listed {
         let name = String::from_utf8_lossy(&found.key).into_owned();
         if map.insert(name.clone(), found).is_some() {
-            return Err(Verdict::Fails(format!("{name:?} was listed twice")));
+            return Err(CaseVerdict::Fails(format!("{name:?} was listed twice")));
         }
     }
     Ok(map)
@@ -63,7 +63,7 @@ async fn pages(at: At) -> Outcome {
         Ok::<_, object_store::Error>(())
     });
     let listed = listing(&backend, Scope::Prefix, Depth::Current).await;
-    writing.await.map_err(|broken| Verdict::Fails(broken.to_string()))??;
+    writing.await.map_err(|broken| CaseVerdict::Fails(broken.to_string()))??;
     let listed = listed?;
     let lost: Vec<_> = names.iter().filter(|name| !listed.contains_key(*name)).collect();
     want(lost.is_empty(), || format!("{} of {} keys were not listed, such as {:?}", lost.len(), names.len(), lost.first()))?;
@@ -94,7 +94,7 @@ async fn beside(at: At) -> Outcome {
     let backend = at.plain().await?;
     backend.store().put(&key("a"), body("x")).await?;
     let shorter = &at.name[..at.name.len() - 1];
-    let beside = at.place.open(Kind::Plain, shorter).await?.ok_or_else(|| not_here("no place to write to"))?;
+    let beside = at.place.open(PlaceKind::Plain, shorter).await?.ok_or_else(|| not_here("no place to write to"))?;
     let listed = listing(&beside, Scope::Prefix, Depth::Current).await?;
     same("what a place of a shorter name lists", listed.len(), 0)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::kit::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, PlaceKind, body, case, key, not_here, refused, same, want};
 use crate::contract::backend::Backend;
 use crate::contract::error::ErrorKind;
-use crate::contract::initialize::{Did, Initialize, Mode, Setting};
+use crate::contract::initialize::{Did, InitMode, Initialize, Setting};
 
 pub(super) const CASES: &[Case] = &[
     case!("initialize: looking at what is not there changes nothing", look_at_nothing),
@@ -31,7 +31,7 @@ fn wishes() -> Initialize {
     }
 }
 
-async fn place(at: &At, kind: Kind) -> Result<Arc<dyn Backend>, Verdict> {
+async fn place(at: &At, kind: PlaceKind) -> Result<Arc<dyn Backend>, CaseVerdict> {
     let backend = at.of(kind).await?;
     match backend.capabilities().control {
         true => Ok(backend),
@@ -40,18 +40,18 @@ async fn place(at: &At, kind: Kind) -> Result<Arc<dyn Backend>, Verdict> {
 }
 
 async fn look_at_nothing(at: At) -> Outcome {
-    let backend = place(&at, Kind::Unmade).await?;
-    let rows = backend.initialize(&Initialize::default(), Mode::Check).await?;
+    let backend = place(&at, PlaceKind::Unmade).await?;
+    let rows = backend.initialize(&Initialize::default(), InitMode::Check).await?;
     want(rows.first().is_some_and(|row| row.did == Did::Would), || format!("the first row is not drift: {rows:?}"))?;
     refused("a listing afterwards", backend.list_keys().try_collect::<Vec<_>>().await, &[ErrorKind::NotFound])?;
     Ok(())
 }
 
 async fn look(at: At) -> Outcome {
-    let backend = place(&at, Kind::Plain).await?;
+    let backend = place(&at, PlaceKind::Plain).await?;
     backend.store().put(&key("a"), body("x")).await?;
-    let first = backend.initialize(&wishes(), Mode::Check).await?;
-    let second = backend.initialize(&wishes(), Mode::Check).await?;
+    let first = backend.initialize(&wishes(), InitMode::Check).await?;
+    let second = backend.initialize(&wishes(), InitMode::Check).await?;
     same("the second look", &second, &first)?;
     want(second.iter().all(|row| row.did != Did::Changed), || format!("a look changed something: {second:?}"))?;
     same("objects", backend.list_keys().try_collect::<Vec<_>>().await?.len(), 1)
@@ -63,22 +63,22 @@ fn wrong(rows: &[Setting]) -> Vec<&Setting> {
 }
 
 async fn twice(at: At) -> Outcome {
-    let backend = place(&at, Kind::Unmade).await?;
-    let made = backend.initialize(&wishes(), Mode::Make).await?;
+    let backend = place(&at, PlaceKind::Unmade).await?;
+    let made = backend.initialize(&wishes(), InitMode::Make).await?;
     same("rows that went wrong", wrong(&made), Vec::new())?;
     want(made.first().is_some_and(|row| row.did == Did::Changed), || format!("the first row was not made: {made:?}"))?;
-    let again = backend.initialize(&wishes(), Mode::Make).await?;
+    let again = backend.initialize(&wishes(), InitMode::Make).await?;
     let busy: Vec<_> = again.iter().filter(|row| !matches!(row.did, Did::Nothing | Did::Cannot(_))).collect();
     same("rows that the second time did something", busy, Vec::new())?;
-    let look = at.of(Kind::Unmade).await?.initialize(&wishes(), Mode::Check).await?;
+    let look = at.of(PlaceKind::Unmade).await?.initialize(&wishes(), InitMode::Check).await?;
     same("what a look says then", look, again)?;
     backend.store().put(&key("a"), body("x")).await?;
     same("objects", backend.list_keys().try_collect::<Vec<_>>().await?.len(), 1)
 }
 
 async fn every_wish(at: At) -> Outcome {
-    let backend = place(&at, Kind::Plain).await?;
-    let rows = backend.initialize(&wishes(), Mode::Check).await?;
+    let backend = place(&at, PlaceKind::Plain).await?;
+    let rows = backend.initialize(&wishes(), InitMode::Check).await?;
     let names: Vec<_> = rows.iter().map(|row| row.name).collect();
     let wanted = ["versioning", "abort unfinished uploads", "expire old versions", "block public access"];
     want(matches!(names.first(), Some(&"bucket" | &"directory")), || format!("the first of {names:?}"))?;

@@ -1,8 +1,8 @@
 //! The rules that every backend keeps, as small named cases that run on any of them.
 //!
-//! Owns the [`cases`], what a kind of store has to hand over to be judged by them ([`Place`]), and the
+//! Owns the [`cases`], what a kind of store has to hand over to be judged by them ([`TestedPlace`]), and the
 //! runner ([`run`], [`Report`]). Which cases apply is said by [`crate::Capabilities`]; what one make of
-//! server gets wrong is said by its `Place`, by name and with a reason. Starts no server and prints nothing.
+//! server gets wrong is said by its `TestedPlace`, by name and with a reason. Starts no server and prints nothing.
 //! Invariant: a case holds, fails, or says why it is not here; none is passed over in silence.
 
 mod answers;
@@ -22,8 +22,8 @@ mod versions;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::kit::{At, Case, Kind, Outcome, Place, Verdict};
-pub use self::report::{Entry, Report};
+pub use self::kit::{At, Case, CaseVerdict, Outcome, PlaceKind, TestedPlace};
+pub use self::report::{Report, ReportEntry};
 
 /// No case takes so long on a server that works.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ pub fn cases() -> Vec<Case> {
 
 /// Runs the cases one after the other, those whose name contains `only` where it is given, and tells
 /// `say` one line a case. Names of places begin with `stem`, which must be new at the store.
-pub async fn run(place: Arc<dyn Place>, stem: &str, only: Option<&str>, mut say: impl FnMut(&str)) -> Report {
+pub async fn run(place: Arc<dyn TestedPlace>, stem: &str, only: Option<&str>, mut say: impl FnMut(&str)) -> Report {
     let quirks = place.not_here();
     let mut report = Report::of(place.as_ref(), stem).await;
     for (number, case) in cases().into_iter().enumerate() {
@@ -57,17 +57,17 @@ pub async fn run(place: Arc<dyn Place>, stem: &str, only: Option<&str>, mut say:
         }
         let quirk = quirks.iter().find(|(name, _)| *name == case.name);
         let outcome = match quirk {
-            Some((_, why)) => Err(Verdict::NotHere((*why).to_owned())),
+            Some((_, why)) => Err(CaseVerdict::NotHere((*why).to_owned())),
             None => guarded(case, At { place: place.clone(), name: format!("{stem}-{number:02}x") }).await,
         };
-        let entry = Entry { case: case.name, outcome, is_quirk: quirk.is_some() };
+        let entry = ReportEntry { case: case.name, outcome, is_quirk: quirk.is_some() };
         say(&format!("{}: {entry}", place.name()));
         report.entries.push(entry);
     }
     for (name, _) in &quirks {
         if !cases().iter().any(|case| case.name == *name) {
-            let outcome = Err(Verdict::Fails("the place says this does not hold, and there is no such case".into()));
-            report.entries.push(Entry { case: name, outcome, is_quirk: false });
+            let outcome = Err(CaseVerdict::Fails("the place says this does not hold, and there is no such case".into()));
+            report.entries.push(ReportEntry { case: name, outcome, is_quirk: false });
         }
     }
     report
@@ -77,7 +77,7 @@ pub async fn run(place: Arc<dyn Place>, stem: &str, only: Option<&str>, mut say:
 async fn guarded(case: Case, at: At) -> Outcome {
     match tokio::time::timeout(PATIENCE, tokio::spawn((case.run)(at))).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(broken)) => Err(Verdict::Fails(format!("it broke off: {broken}"))),
-        Err(_) => Err(Verdict::Fails(format!("no answer within {} s", PATIENCE.as_secs()))),
+        Ok(Err(broken)) => Err(CaseVerdict::Fails(format!("it broke off: {broken}"))),
+        Err(_) => Err(CaseVerdict::Fails(format!("no answer within {} s", PATIENCE.as_secs()))),
     }
 }

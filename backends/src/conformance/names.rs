@@ -45,8 +45,8 @@ async fn there_and_back(at: &At, names: &[&str]) -> Outcome {
     let backend = at.plain().await?;
     let store = backend.store();
     for name in names {
-        let path = Path::parse(name).map_err(|error| super::kit::Verdict::Fails(format!("{name:?} is no key: {error}")))?;
-        store.put(&path, body(name)).await.map_err(|error| super::kit::Verdict::Fails(format!("put {name:?}: {error}")))?;
+        let path = Path::parse(name).map_err(|error| super::kit::CaseVerdict::Fails(format!("{name:?} is no key: {error}")))?;
+        store.put(&path, body(name)).await.map_err(|error| super::kit::CaseVerdict::Fails(format!("put {name:?}: {error}")))?;
         let head = store.head(&path).await?;
         same("head", (head.location.as_ref(), head.size), (name, name.len() as u64))?;
         want(store.get(&path).await?.bytes().await? == name.as_bytes(), || format!("{name:?} has other bytes"))?;

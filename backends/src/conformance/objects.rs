@@ -79,7 +79,7 @@ async fn atomic(at: At) -> Outcome {
         let got = store.get(&key("a")).await?.bytes().await?;
         want(got.len() == SIZE && got.iter().all(|byte| *byte == got[0]), || format!("{} bytes of more than one put", got.len()))?;
     }
-    writing.await.map_err(|broken| super::kit::Verdict::Fails(broken.to_string()))??;
+    writing.await.map_err(|broken| super::kit::CaseVerdict::Fails(broken.to_string()))??;
     Ok(())
 }
 

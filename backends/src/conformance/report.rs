@@ -4,24 +4,24 @@
 
 use std::fmt;
 
-use super::kit::{Kind, Outcome, Place, Verdict};
+use super::kit::{CaseVerdict, Outcome, PlaceKind, TestedPlace};
 use crate::contract::capabilities::Capabilities;
 
 /// One case and what came of it.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ReportEntry {
     pub case: &'static str,
     pub outcome: Outcome,
     /// Not judged, because the place says that it does not hold there.
     pub is_quirk: bool,
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for ReportEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.outcome {
             Ok(()) => write!(f, "holds: {}", self.case),
-            Err(Verdict::Fails(why)) => write!(f, "FAILS: {}: {why}", self.case),
-            Err(Verdict::NotHere(why)) => write!(f, "not here: {}: {why}", self.case),
+            Err(CaseVerdict::Fails(why)) => write!(f, "FAILS: {}: {why}", self.case),
+            Err(CaseVerdict::NotHere(why)) => write!(f, "not here: {}: {why}", self.case),
         }
     }
 }
@@ -34,12 +34,12 @@ pub struct Report {
     pub capabilities: Option<Capabilities>,
     is_tree: bool,
     has_parts: bool,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ReportEntry>,
 }
 
 impl Report {
-    pub(super) async fn of(place: &dyn Place, stem: &str) -> Self {
-        let backend = place.open(Kind::Plain, &format!("{stem}-look")).await.ok().flatten();
+    pub(super) async fn of(place: &dyn TestedPlace, stem: &str) -> Self {
+        let backend = place.open(PlaceKind::Plain, &format!("{stem}-look")).await.ok().flatten();
         Self {
             store: place.name().to_owned(),
             capabilities: backend.as_ref().map(|backend| backend.capabilities()),
@@ -52,7 +52,7 @@ impl Report {
     /// # Errors
     /// All that failed, one line each; a run of no case is a failure too.
     pub fn verdict(&self) -> Result<(), String> {
-        let failed: Vec<_> = self.entries.iter().filter(|entry| matches!(entry.outcome, Err(Verdict::Fails(_)))).collect();
+        let failed: Vec<_> = self.entries.iter().filter(|entry| matches!(entry.outcome, Err(CaseVerdict::Fails(_)))).collect();
         match (failed.len(), self.entries.len()) {
             (_, 0) => Err(format!("{}: no case has that name", self.store)),
             (0, _) => Ok(()),
@@ -115,7 +115,7 @@ impl Report {
     pub fn quirks(&self) -> Vec<String> {
         let said = self.entries.iter().filter(|entry| entry.is_quirk);
         said.filter_map(|entry| match &entry.outcome {
-            Err(Verdict::NotHere(why)) => Some(format!("* **{}**, {}: {why}", self.store, entry.case)),
+            Err(CaseVerdict::NotHere(why)) => Some(format!("* **{}**, {}: {why}", self.store, entry.case)),
             _ => None,
         })
         .collect()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::kit::{At, Case, Outcome, Verdict, body, case, content, key, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, body, case, content, key, refused, same, want};
 use crate::contract::error::{self, ErrorKind};
 use crate::contract::tree::{FileKind, FileMeta, Publish, Stamp, Tree};
 
@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
     case!("tree: the data plane and the tree are one", one),
 ];
 
-pub(super) type Of<T> = Result<T, Verdict>;
+pub(super) type Of<T> = Result<T, CaseVerdict>;
 
 /// Stages and publishes one content.
 pub(super) async fn put(tree: &Arc<dyn Tree>, path: &[u8], text: &str, meta: FileMeta, keep: Option<&str>) -> error::Result<()> {
@@ -170,7 +170,7 @@ async fn modes(at: At) -> Outcome {
     let of = |mode| FileMeta { mode: Some(mode), ..plain() };
     put(&tree, b"d/a", "x", of(0o751), None).await?;
     let mode = |path: &str| -> Of<u32> {
-        let seen = std::fs::metadata(at.seen(path)?).map_err(|error| Verdict::Fails(format!("{path}: {error}")))?;
+        let seen = std::fs::metadata(at.seen(path)?).map_err(|error| CaseVerdict::Fails(format!("{path}: {error}")))?;
         Ok(seen.mode() & 0o7777)
     };
     same("of a file", mode("d/a")?, 0o751)?;
@@ -188,7 +188,7 @@ async fn links(at: At) -> Outcome {
     refused("a symlink is not read through", tree.read_blocks(b"x/link", 3).await.map(drop), &[ErrorKind::NotFound])?;
     tree.symlink(b"x/link", b"../../anywhere", plain()).await?;
     if let Ok(seen) = at.seen("x/link") {
-        let target = std::fs::read_link(seen).map_err(|error| Verdict::Fails(error.to_string()))?;
+        let target = std::fs::read_link(seen).map_err(|error| CaseVerdict::Fails(error.to_string()))?;
         same("its target", target.to_string_lossy().into_owned(), "../../anywhere".into())?;
     }
     tree.hard_link(b"a", b"x/same").await?;

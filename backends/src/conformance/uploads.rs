@@ -5,7 +5,7 @@ use object_store::multipart::MultipartStore;
 use object_store::{ObjectStoreExt, PutMode, PutPayload};
 use std::sync::Arc;
 
-use super::kit::{At, Case, Outcome, Verdict, bare, body, case, content, key, not_here, plain, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, bare, body, case, content, key, not_here, plain, refused, same, want};
 use crate::contract::backend::Backend;
 use crate::contract::error::ErrorKind;
 
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// The interface, and a first part of the smallest size that is allowed.
-fn parts(backend: &Arc<dyn Backend>) -> Result<(Arc<dyn MultipartStore>, Bytes), Verdict> {
+fn parts(backend: &Arc<dyn Backend>) -> Result<(Arc<dyn MultipartStore>, Bytes), CaseVerdict> {
     let parts = backend.multipart().ok_or_else(|| not_here("no upload in parts outlives its process"))?;
     let least = usize::try_from(backend.capabilities().min_part).unwrap_or(5 << 20);
     Ok((parts, content(least).into()))

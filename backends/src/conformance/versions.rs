@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{GetOptions, ObjectStoreExt, PutResult};
 
-use super::kit::{At, Case, Kind, Outcome, Verdict, body, case, key, not_here, plain, refused, same, want};
+use super::kit::{At, Case, CaseVerdict, Outcome, PlaceKind, body, case, key, not_here, plain, refused, same, want};
 use crate::contract::backend::Backend;
 use crate::contract::error::{self, ErrorKind};
 use crate::contract::listing::{Depth, Listed, Scope, State};
@@ -19,20 +19,20 @@ pub(super) const CASES: &[Case] = &[
     case!("versions: a copy has one", copied),
 ];
 
-async fn place(at: &At) -> Result<Arc<dyn Backend>, Verdict> {
-    let backend = at.of(Kind::Versioned).await?;
+async fn place(at: &At) -> Result<Arc<dyn Backend>, CaseVerdict> {
+    let backend = at.of(PlaceKind::Versioned).await?;
     match backend.capabilities().versions {
         true => Ok(backend),
         false => Err(not_here("it keeps no versions of its own")),
     }
 }
 
-async fn put(backend: &Arc<dyn Backend>, name: &str, text: &str) -> Result<String, Verdict> {
+async fn put(backend: &Arc<dyn Backend>, name: &str, text: &str) -> Result<String, CaseVerdict> {
     id(backend.store().put(&key(name), body(text)).await?)
 }
 
-fn id(put: PutResult) -> Result<String, Verdict> {
-    put.version.ok_or_else(|| Verdict::Fails("the answer names no version".into()))
+fn id(put: PutResult) -> Result<String, CaseVerdict> {
+    put.version.ok_or_else(|| CaseVerdict::Fails("the answer names no version".into()))
 }
 
 async fn read(backend: &Arc<dyn Backend>, name: &str, version: &str) -> error::Result<Bytes> {
@@ -41,7 +41,7 @@ async fn read(backend: &Arc<dyn Backend>, name: &str, version: &str) -> error::R
     plain(backend, name, got.await)
 }
 
-async fn everything(backend: &Arc<dyn Backend>) -> Result<Vec<Listed>, Verdict> {
+async fn everything(backend: &Arc<dyn Backend>) -> Result<Vec<Listed>, CaseVerdict> {
     Ok(backend.list(Scope::Prefix, Depth::Everything).try_collect().await?)
 }
 

@@ -17,7 +17,7 @@ use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
@@ -118,11 +118,11 @@ pub trait Backend: Send + Sync {
     /// The room that is left, where the store knows it. Costs at most one request.
     async fn space(&self) -> Result<Option<Space>>;
 
-    /// Makes the store as declared, or with [`Mode::Check`] only looks. Idempotent; merges
+    /// Makes the store as declared, or with [`InitMode::Check`] only looks. Idempotent; merges
     /// with rules that others made and never removes them. One row for each thing wished, and one for
     /// the bucket or directory itself, in a fixed order; what goes wrong is a row, and does not stop
     /// the others. An error only where nothing at all can be said.
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>>;
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>>;
 
     /// Deletes single versions for good, by key and version id. What is not there is no error. Those that the
     /// store says may not be deleted come back, and the others are gone.

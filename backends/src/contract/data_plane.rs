@@ -5,6 +5,9 @@
 use crate::contract::error::{Error, ErrorKind, Reach, chain, kind_of_text};
 use crate::contract::location::Location;
 
+/// What the traits of the data plane answer.
+pub(crate) type StoreResult<T> = object_store::Result<T>;
+
 impl Error {
     /// From an [`object_store::Error`] of an object at `location`, by what the library alone says. Ask
     /// [`crate::Backend::error`] where there is a backend: its server may have said more.

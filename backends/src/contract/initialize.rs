@@ -118,7 +118,7 @@ impl Display for Lock {
 
 /// Whether to change things or only to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum InitMode {
     Make,
     Check,
 }
@@ -129,7 +129,7 @@ pub enum Did {
     /// It was so already.
     Nothing,
     Changed,
-    /// It is otherwise, and [`Mode::Check`] changes nothing: drift.
+    /// It is otherwise, and [`InitMode::Check`] changes nothing: drift.
     Would,
     /// The store has no such thing; why, and what to do instead.
     Cannot(String),
@@ -169,7 +169,7 @@ impl Setting {
 /// to be allowed this (`s3:PutBucketVersioning`).
 pub async fn settle<T: Display>(
     name: &'static str,
-    mode: Mode,
+    mode: InitMode,
     right: &Rights,
     found: Result<T>,
     wanted: impl Display,
@@ -183,8 +183,8 @@ pub async fn settle<T: Display>(
     };
     let did = match (is_same, mode) {
         (true, _) => Did::Nothing,
-        (false, Mode::Check) => Did::Would,
-        (false, Mode::Make) => match make().await {
+        (false, InitMode::Check) => Did::Would,
+        (false, InitMode::Make) => match make().await {
             Ok(()) => Did::Changed,
             Err(error) => refused(&error, right.make),
         },
@@ -209,12 +209,12 @@ fn refused(error: &Error, right: &str) -> Did {
 
 /// What is at the path of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dir {
+pub(crate) enum DirState {
     Missing,
     There,
 }
 
-impl Display for Dir {
+impl Display for DirState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "missing",
@@ -227,13 +227,13 @@ impl Display for Dir {
 /// the words for that.
 pub(crate) async fn directory(
     want: &Initialize,
-    mode: Mode,
-    found: Result<Dir>,
+    mode: InitMode,
+    found: Result<DirState>,
     wanted: &str,
     make: impl AsyncFnOnce() -> Result<()>,
 ) -> Vec<Setting> {
     let rights = Rights { look: "the right to search the directories above it", make: "the right to write to the directory above it" };
-    let mut rows = vec![settle("directory", mode, &rights, found, wanted, |found| *found == Dir::There, make).await];
+    let mut rows = vec![settle("directory", mode, &rights, found, wanted, |found| *found == DirState::There, make).await];
     rows.extend(for_directories(want));
     rows
 }
@@ -247,7 +247,7 @@ pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
         "expire old versions" => "use `offsite prune --keep-within`",
         "encryption" => "a directory has no encryption; encrypt the disk or the file system",
         "block public access" => "anyone who can log in and read the files can read them",
-        _ => "a directory has no locks; a file system with snapshots can do the same",
+        _ => "a directory has no locks; a file system that keeps its own earlier states can do the same",
     };
     want.wished().into_iter().map(|(name, wanted)| Setting::cannot(name, wanted, why(name))).collect()
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::contract::trace::{self, Call, Tries};
+use crate::contract::trace::{self, TracedCall, Tries};
 
 /// The class of a request, as the clouds bill them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +66,14 @@ impl Meter {
 
     /// Counts one request on the wire, which is told in one line when the answer is dropped. `about` says its verb and
     /// place, and is asked only if somebody listens.
-    pub(crate) fn begin<V: Display>(&self, class: Class, about: impl FnOnce() -> (V, String)) -> Call {
+    pub(crate) fn begin<V: Display>(&self, class: Class, about: impl FnOnce() -> (V, String)) -> TracedCall {
         self.counts[class as usize].fetch_add(1, Relaxed);
         self.tell(about)
     }
 
     /// The same for one of several requests that are one call, and counted as that.
-    pub(crate) fn tell<V: Display>(&self, about: impl FnOnce() -> (V, String)) -> Call {
-        Call::begin(&self.tries, about)
+    pub(crate) fn tell<V: Display>(&self, about: impl FnOnce() -> (V, String)) -> TracedCall {
+        TracedCall::begin(&self.tries, about)
     }
 
     /// Counts content bytes that went out.

@@ -1,6 +1,6 @@
 //! What is told of requests: one line each, in one form, for whoever listens.
 //!
-//! Owns the line (`Call`), what of a URL may stand in it, and whether a request was made before. Nothing is put
+//! Owns the line (`TracedCall`), what of a URL may stand in it, and whether a request was made before. Nothing is put
 //! together while nobody listens. Invariant: a line holds a verb, a place, a status, figures, and nothing else: no header,
 //! no body, and of a query only what is known to be harmless.
 
@@ -47,10 +47,10 @@ impl Tries {
 
 /// One request that is under way; told in one line when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Call(Option<Box<Told>>);
+pub(crate) struct TracedCall(Option<Box<TracedFields>>);
 
 #[derive(Debug)]
-struct Told {
+struct TracedFields {
     verb: String,
     key: String,
     which: u64,
@@ -64,7 +64,7 @@ struct Told {
     tries: Arc<Tries>,
 }
 
-impl Call {
+impl TracedCall {
     /// A request that goes out now. `about` says its verb and its place, and is asked only if somebody listens.
     pub(crate) fn begin<V: Display>(tries: &Arc<Tries>, about: impl FnOnce() -> (V, String)) -> Self {
         if !tracing::enabled!(target: REQUEST, tracing::Level::DEBUG) {
@@ -75,7 +75,7 @@ impl Call {
         let which = tries.hasher.hash_one((&verb, &key));
         let again = tries.so_far(which);
         let (tries, began) = (Arc::clone(tries), Instant::now());
-        Self(Some(Box::new(Told { verb, key, which, again, began, status: None, passing: true, sent: 0, received: 0, tries })))
+        Self(Some(Box::new(TracedFields { verb, key, which, again, began, status: None, passing: true, sent: 0, received: 0, tries })))
     }
 
     /// Nothing is told of it.
@@ -108,7 +108,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for TracedCall {
     fn drop(&mut self) {
         let Some(told) = self.0.take() else { return };
         told.tries.note(told.which, told.passing);

@@ -24,7 +24,7 @@ use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::fence::{Act, Fence, guarded, is_late};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
@@ -117,7 +117,7 @@ impl Backend for Fenced {
         self.inner.space().await
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         self.inner.initialize(want, mode).await
     }
 

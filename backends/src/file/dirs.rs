@@ -47,7 +47,7 @@ struct Root {
     sync: Option<OwnedFd>,
 }
 
-struct Entry {
+struct CachedDir {
     fd: Arc<OwnedFd>,
     opened: Instant,
     used: u64,
@@ -55,19 +55,19 @@ struct Entry {
 
 #[derive(Default)]
 struct Cache {
-    entries: HashMap<Vec<u8>, Entry>,
+    entries: HashMap<Vec<u8>, CachedDir>,
     tick: u64,
 }
 
 /// Directories below one root.
-pub(super) struct Dirs {
+pub(super) struct LocalDirs {
     root: PathBuf,
     opened: OnceLock<Root>,
     cache: Mutex<Cache>,
     unlocking: Mutex<()>,
 }
 
-impl Dirs {
+impl LocalDirs {
     /// Touches nothing: the root is opened when it is first needed.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), opened: OnceLock::new(), cache: Mutex::default(), unlocking: Mutex::default() }
@@ -263,7 +263,7 @@ impl Dirs {
     fn remember(&self, path: &[u8], fd: &Arc<OwnedFd>) {
         let mut cache = self.lock();
         cache.tick += 1;
-        let entry = Entry { fd: fd.clone(), opened: Instant::now(), used: cache.tick };
+        let entry = CachedDir { fd: fd.clone(), opened: Instant::now(), used: cache.tick };
         if cache.entries.len() >= CACHED && !cache.entries.contains_key(path) {
             // The older half goes at once, so that the scan is paid for rarely.
             let middle = cache.tick.saturating_sub(CACHED as u64 / 2);

@@ -6,23 +6,23 @@
 use super::threads::blocking;
 use crate::contract::backend::Backend;
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Dir, Initialize, Mode, Setting, directory};
+use crate::contract::initialize::{DirState, InitMode, Initialize, Setting, directory};
 
-pub(super) async fn initialize(backend: &dyn Backend, want: &Initialize, mode: Mode) -> Vec<Setting> {
+pub(super) async fn initialize(backend: &dyn Backend, want: &Initialize, mode: InitMode) -> Vec<Setting> {
     let found = look(backend).await;
     directory(want, mode, found, "there, writable", async || backend.prepare().await).await
 }
 
-async fn look(backend: &dyn Backend) -> Result<Dir> {
+async fn look(backend: &dyn Backend) -> Result<DirState> {
     let dir = backend.location().dir();
     blocking(move || match std::fs::metadata(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Dir::Missing),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(DirState::Missing),
         Err(e) => Err(Error::from_io(dir.display(), &e)),
         Ok(stat) if !stat.is_dir() => Err(Error::new(ErrorKind::Exists, dir.display(), "this is not a directory")),
         Ok(_) => {
             let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
             rustix::fs::access(&dir, access).map_err(|e| Error::from_io(dir.display(), &e.into()))?;
-            Ok(Dir::There)
+            Ok(DirState::There)
         }
     })
     .await

@@ -38,7 +38,7 @@ use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::Refused;
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space, State};
 use crate::contract::location::Location;
 use crate::contract::meter::{Class, Meter};
@@ -135,7 +135,7 @@ impl Backend for FileBackend {
             // Of the file that was looked at, whatever has its name by now.
             let size = stat.st_size.unsigned_abs();
             let staged = area.stage_copy_of(&source, size, &FileMeta::default())?;
-            put::name(&area, staged, to.as_ref().as_bytes(), &put::Mode::Overwrite)
+            put::name(&area, staged, to.as_ref().as_bytes(), &put::LocalPutMode::Overwrite)
         })
         .await
     }
@@ -172,7 +172,7 @@ impl Backend for FileBackend {
         .await
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         Ok(init::initialize(self, want, mode).await)
     }
 

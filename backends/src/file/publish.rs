@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::dirs::Make;
 use super::meta;
-use super::staging::{Area, Temp};
+use super::staging::{LocalStaging, LocalTemp};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence::{self, Fence};
 use crate::contract::tree::{FileMeta, Publish, Unset};
@@ -21,7 +21,7 @@ use crate::contract::tree::{FileMeta, Publish, Unset};
 const SYNC_ALL: usize = 8;
 
 /// See [`crate::Tree::publish`].
-pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool, fence: Option<&Arc<dyn Fence>>) -> Vec<Result<()>> {
+pub(super) fn publish(area: &Arc<LocalStaging>, items: Vec<Publish>, durable: bool, fence: Option<&Arc<dyn Fence>>) -> Vec<Result<()>> {
     let all = match durable && items.len() > SYNC_ALL {
         true => area.dirs.sync_file_system(),
         false => Ok(()),
@@ -30,7 +30,7 @@ pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool, fenc
     let one = |item: Publish| {
         // Bringing a batch to the disk may have taken long, and so may the items before this one.
         fence::check_of(fence, area.dirs.shown(&item.path))?;
-        let temp = Temp::new(area.clone(), item.staged.temp);
+        let temp = LocalTemp::new(area.clone(), item.staged.temp);
         all.clone()?;
         if each {
             fsync_temp(area, &temp.path)?;
@@ -50,7 +50,7 @@ pub(super) fn publish(area: &Arc<Area>, items: Vec<Publish>, durable: bool, fenc
 }
 
 /// Brings one staged file to stable storage, its times included.
-fn fsync_temp(area: &Area, temp: &[u8]) -> Result<()> {
+fn fsync_temp(area: &LocalStaging, temp: &[u8]) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = area.dirs.at(temp, Make::No, |dir, name| {
         match rustix::fs::openat(dir, name, flags, Mode::empty()) {
@@ -66,7 +66,7 @@ fn fsync_temp(area: &Area, temp: &[u8]) -> Result<()> {
 }
 
 /// Moves `from` to `to` atomically, making the parents of `to`. Only a directory that holds something can be in the way.
-pub(super) fn rename(area: &Area, from: &[u8], to: &[u8]) -> Result<()> {
+pub(super) fn rename(area: &LocalStaging, from: &[u8], to: &[u8]) -> Result<()> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
     let moved = || {
@@ -79,13 +79,13 @@ pub(super) fn rename(area: &Area, from: &[u8], to: &[u8]) -> Result<()> {
     if moved()? || remove_dir(area, to)? && moved()? { Ok(()) } else { Err(in_the_way(area, to)) }
 }
 
-fn in_the_way(area: &Area, path: &[u8]) -> Error {
+fn in_the_way(area: &LocalStaging, path: &[u8]) -> Error {
     let what = "a directory that offsite did not create is in the place of a file; move it away, then run again";
     Error::new(ErrorKind::Exists, area.dirs.shown(path), what)
 }
 
 /// What is at `path`, not followed; a directory answers `Exists`.
-fn look(area: &Area, path: &[u8], make: Make) -> Result<Option<Stat>> {
+fn look(area: &LocalStaging, path: &[u8], make: Make) -> Result<Option<Stat>> {
     let stat = area.dirs.at(path, make, |dir, name| match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
         stat => stat.map(Some),
@@ -106,7 +106,7 @@ fn is_kept(stat: &Stat) -> bool {
 }
 
 /// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
-fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8], durable: bool) -> Result<()> {
+fn keep_old(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], durable: bool) -> Result<()> {
     let stat = match look(area, path, Make::Yes) {
         Err(error) if error.kind == ErrorKind::Exists && remove_dir(area, path)? => None,
         looked => looked?,
@@ -126,7 +126,7 @@ fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8], durable: bool) -> Result
 }
 
 /// The same where the file system has no hard links: a copy.
-fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], stat: &Stat, durable: bool) -> Result<()> {
+fn keep_copy(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], stat: &Stat, durable: bool) -> Result<()> {
     let old = FileMeta {
         mode: Some(stat.st_mode & 0o7777),
         mtime: Some(meta::stamp(stat)),
@@ -150,7 +150,7 @@ fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], stat: &Stat, durable: b
 }
 
 /// Moves `from` to `to` unless that is taken; answers whether it did.
-pub(super) fn rename_new(area: &Area, from: &[u8], to: &[u8]) -> Result<bool> {
+pub(super) fn rename_new(area: &LocalStaging, from: &[u8], to: &[u8]) -> Result<bool> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
     area.dirs.at_from(Some(&source), to, Make::Yes, |dir, target| match rename_new_at(&source, name, dir, target) {
@@ -179,16 +179,16 @@ fn rename_new_at(source: &OwnedFd, name: &[u8], dir: &OwnedFd, target: &[u8]) ->
     }
 }
 
-fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMeta) -> Result<Temp> {
+fn stage_symlink(area: &Arc<LocalStaging>, target: &[u8], meta: &FileMeta) -> Result<LocalTemp> {
     let temp = area.temp_name();
     area.dirs.at(&temp, Make::Yes, |dir, name| rustix::fs::symlinkat(target, dir, name))?;
-    let temp = Temp::new(area.clone(), temp);
+    let temp = LocalTemp::new(area.clone(), temp);
     area.dirs.at(&temp.path, Make::No, |dir, name| meta::apply_symlink(dir, name, meta))?;
     Ok(temp)
 }
 
 /// See [`crate::Tree::symlink`].
-pub(super) fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
+pub(super) fn symlink(area: &Arc<LocalStaging>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
     area.dirs.split(path)?;
     let temp = stage_symlink(area, target, meta)?;
     rename(area, &temp.path, path)?;
@@ -197,7 +197,7 @@ pub(super) fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: &FileM
 }
 
 /// See [`crate::Tree::hard_link`].
-pub(super) fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) -> Result<()> {
+pub(super) fn hard_link(area: &Arc<LocalStaging>, existing: &[u8], path: &[u8]) -> Result<()> {
     let (parent, name) = area.dirs.split(existing)?;
     let source = area.dirs.dir(parent, Make::No)?;
     let link_to = |to: &[u8]| {
@@ -216,12 +216,12 @@ pub(super) fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) -> Resul
         return Err(area.dirs.error(&temp, Errno::EXIST));
     }
     // The guard stays armed: a rename between two names of one file leaves both of them.
-    let temp = Temp::new(area.clone(), temp);
+    let temp = LocalTemp::new(area.clone(), temp);
     rename(area, &temp.path, path)
 }
 
 /// See [`crate::Tree::set_meta`].
-pub(super) fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<Vec<Unset>> {
+pub(super) fn set_meta(area: &LocalStaging, path: &[u8], meta: &FileMeta) -> Result<Vec<Unset>> {
     if !path.is_empty() {
         return area.dirs.at(path, Make::No, |dir, name| meta::apply_at(dir, name, meta));
     }
@@ -230,7 +230,7 @@ pub(super) fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<Vec<
 }
 
 /// See [`crate::Tree::remove_file`].
-pub(super) fn remove_file(area: &Area, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+pub(super) fn remove_file(area: &LocalStaging, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
     area.dirs.root()?;
     let stat = match look(area, path, Make::No) {
         Ok(Some(stat)) => stat,
@@ -247,7 +247,7 @@ pub(super) fn remove_file(area: &Area, path: &[u8], keep: Option<&[u8]>) -> Resu
 }
 
 /// Removes one name that is no directory; a missing one is no error.
-pub(super) fn unlink(area: &Area, path: &[u8]) -> Result<()> {
+pub(super) fn unlink(area: &LocalStaging, path: &[u8]) -> Result<()> {
     area.dirs.root()?;
     let done = area.dirs.at(path, Make::No, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty()));
     match done {
@@ -257,7 +257,7 @@ pub(super) fn unlink(area: &Area, path: &[u8]) -> Result<()> {
 }
 
 /// See [`crate::Tree::remove_dir`].
-pub(super) fn remove_dir(area: &Area, path: &[u8]) -> Result<bool> {
+pub(super) fn remove_dir(area: &LocalStaging, path: &[u8]) -> Result<bool> {
     area.dirs.root()?;
     if path.is_empty() {
         return Ok(false);

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::dirs::{self, Make};
-use super::staging::{self, Area, Temp};
+use super::staging::{self, LocalStaging, LocalTemp};
 use super::threads::blocking;
 use super::{meta, publish, read};
 use crate::contract::error::{Error, ErrorKind, Result};
@@ -48,7 +48,7 @@ pub(super) fn modified(stat: &Stat) -> DateTime<Utc> {
 }
 
 /// Answers `Precondition` unless the file has the tag that is asked for, if one is.
-pub(super) fn expect(area: &Area, key: &[u8], stat: &Stat, wanted: Option<&str>) -> Result<()> {
+pub(super) fn expect(area: &LocalStaging, key: &[u8], stat: &Stat, wanted: Option<&str>) -> Result<()> {
     let found = etag_of(stat);
     match wanted.map(|tag| tag.trim_matches('"')) {
         Some(wanted) if wanted != found => {
@@ -60,7 +60,7 @@ pub(super) fn expect(area: &Area, key: &[u8], stat: &Stat, wanted: Option<&str>)
 
 /// How an object gets its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum LocalPutMode {
     Overwrite,
     Create,
     /// Only over the object with this entity tag.
@@ -68,21 +68,21 @@ pub(super) enum Mode {
 }
 
 /// Gives a staged file the name `key`, durably.
-pub(super) fn name(area: &Arc<Area>, (temp, fd): (Temp, OwnedFd), key: &[u8], mode: &Mode) -> Result<PutResult> {
+pub(super) fn name(area: &Arc<LocalStaging>, (temp, fd): (LocalTemp, OwnedFd), key: &[u8], mode: &LocalPutMode) -> Result<PutResult> {
     let (parent, _) = area.dirs.split(key)?;
     let fail = |errno| area.dirs.error(key, errno);
     let stat = make_unique(&fd).map_err(fail)?;
     rustix::fs::fsync(&fd).map_err(fail)?;
     area.dirs.dir(parent, Make::Durable)?;
     match mode {
-        Mode::Overwrite => {
+        LocalPutMode::Overwrite => {
             // Not between another writer's look and its rename, where locks work at all.
             let _lock = lock(area).ok();
             publish::rename(area, &temp.path, key)?;
             temp.release();
         }
-        Mode::Create => create(area, temp, &fd, key)?,
-        Mode::Update(wanted) => {
+        LocalPutMode::Create => create(area, temp, &fd, key)?,
+        LocalPutMode::Update(wanted) => {
             let _lock = lock(area)?;
             let current = match read::open_file(&area.dirs, key) {
                 Ok((_, stat)) => stat,
@@ -114,7 +114,7 @@ fn make_unique(fd: &OwnedFd) -> rustix::io::Result<Stat> {
 
 /// Names a temporary file if the name is free. A hard link is the one operation that is exclusive on
 /// every file system that has it, network ones included.
-fn create(area: &Arc<Area>, temp: Temp, fd: &OwnedFd, key: &[u8]) -> Result<()> {
+fn create(area: &Arc<LocalStaging>, temp: LocalTemp, fd: &OwnedFd, key: &[u8]) -> Result<()> {
     let (staging, name) = area.dirs.split(&temp.path)?;
     let staging = area.dirs.dir(staging, Make::No)?;
     let linked = area.dirs.at(key, Make::Durable, |dir, new| {
@@ -143,7 +143,7 @@ fn create(area: &Arc<Area>, temp: Temp, fd: &OwnedFd, key: &[u8]) -> Result<()> 
 }
 
 /// Keeps other writers that compare and swap away until it is dropped.
-pub(super) fn lock(area: &Area) -> Result<FileLock<OwnedFd>> {
+pub(super) fn lock(area: &LocalStaging) -> Result<FileLock<OwnedFd>> {
     let path = [area.staging(), b"/", LOCK].concat();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
@@ -152,32 +152,32 @@ pub(super) fn lock(area: &Area) -> Result<FileLock<OwnedFd>> {
 }
 
 /// An upload in parts: each goes to its place in one temporary file.
-pub(super) struct Upload {
-    area: Arc<Area>,
+pub(super) struct LocalUpload {
+    area: Arc<LocalStaging>,
     meter: Arc<Meter>,
     key: Vec<u8>,
     fd: Arc<OwnedFd>,
     /// `None` once it is finished.
-    temp: Option<Temp>,
+    temp: Option<LocalTemp>,
     offset: u64,
 }
 
-impl Upload {
-    pub fn new(area: Arc<Area>, meter: Arc<Meter>, key: &[u8]) -> Result<Self> {
+impl LocalUpload {
+    pub fn new(area: Arc<LocalStaging>, meter: Arc<Meter>, key: &[u8]) -> Result<Self> {
         dirs::check(key).map_err(|why| Error::invalid(area.dirs.shown(key), why))?;
         let (temp, fd) = area.create()?;
         Ok(Self { area, meter, key: key.to_vec(), fd: Arc::new(fd), temp: Some(temp), offset: 0 })
     }
 }
 
-impl fmt::Debug for Upload {
+impl fmt::Debug for LocalUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upload({})", self.area.dirs.shown(&self.key))
     }
 }
 
 #[async_trait]
-impl MultipartUpload for Upload {
+impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.meter.call(Class::Put, || self.area.dirs.shown(&self.key));
         let (fd, area, key) = (self.fd.clone(), self.area.clone(), self.key.clone());
@@ -203,7 +203,7 @@ impl MultipartUpload for Upload {
         let temp = self.temp.take().ok_or_else(|| Error::new(ErrorKind::Invalid, area.dirs.shown(&key), done).into_store())?;
         blocking(move || {
             let fd = fd.try_clone().map_err(|e| Error::from_io(area.dirs.shown(&key), &e))?;
-            name(&area, (temp, fd), &key, &Mode::Overwrite)
+            name(&area, (temp, fd), &key, &LocalPutMode::Overwrite)
         })
         .await
         .map_err(Error::into_store)

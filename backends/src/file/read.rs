@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::dirs::{Dirs, Make};
+use super::dirs::{LocalDirs, Make};
 use super::meta;
 use super::threads::blocking;
 use crate::contract::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ pub(super) const BLOCK: u64 = 1 << 20;
 pub(super) const SHORTER: &str = "the file became shorter while it was read";
 
 /// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
-pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
+pub(super) fn open_file(dirs: &LocalDirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
     // Without NONBLOCK, opening a FIFO would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let no_file = |what: &str| Error::new(ErrorKind::NotFound, dirs.shown(path), format!("{what} is there"));
@@ -47,7 +47,7 @@ pub(super) fn open_file(dirs: &Dirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
 }
 
 /// Opens a regular file of this length; one of another is `NotFound`.
-pub(super) fn open_exactly(dirs: &Dirs, path: &[u8], length: u64) -> Result<OwnedFd> {
+pub(super) fn open_exactly(dirs: &LocalDirs, path: &[u8], length: u64) -> Result<OwnedFd> {
     let (fd, stat) = open_file(dirs, path)?;
     match stat.st_size.unsigned_abs() {
         found if found == length => Ok(fd),
@@ -56,7 +56,7 @@ pub(super) fn open_exactly(dirs: &Dirs, path: &[u8], length: u64) -> Result<Owne
 }
 
 /// What is at `path`, if anything is.
-pub(super) fn stat(dirs: &Dirs, path: &[u8]) -> Result<Option<FileStat>> {
+pub(super) fn stat(dirs: &LocalDirs, path: &[u8]) -> Result<Option<FileStat>> {
     let root = dirs.root()?;
     if path.is_empty() {
         let stat = rustix::fs::fstat(&root).map_err(|e| dirs.error(path, e))?;
@@ -71,7 +71,7 @@ pub(super) fn stat(dirs: &Dirs, path: &[u8]) -> Result<Option<FileStat>> {
 }
 
 /// Where the symlink at `path` points, if it is one.
-pub(super) fn link(dirs: &Dirs, path: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(super) fn link(dirs: &LocalDirs, path: &[u8]) -> Result<Option<Vec<u8>>> {
     let found = dirs.at(path, Make::No, |dir, name| match rustix::fs::readlinkat(dir, name, Vec::new()) {
         Err(Errno::INVAL) => Ok(None),
         target => target.map(|target| Some(target.into_bytes())),

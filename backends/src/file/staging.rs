@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::dirs::{self, Dirs, Make};
+use super::dirs::{self, LocalDirs, Make};
 use super::{meta, read};
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
 use crate::contract::tree::{FileMeta, Staged, Unset};
@@ -30,19 +30,19 @@ const HOLE: usize = 4096;
 static ZEROS: [u8; HOLE] = [0; HOLE];
 
 /// One tree's directories and its staging area.
-pub(super) struct Area {
-    pub dirs: Dirs,
+pub(super) struct LocalStaging {
+    pub dirs: LocalDirs,
     staging: Vec<u8>,
     /// Random, so that two processes that share a staging area do not meet.
     prefix: u64,
     next: AtomicU64,
 }
 
-impl Area {
+impl LocalStaging {
     pub fn open(root: &Path, staging: &[u8]) -> Result<Self> {
         dirs::check(staging).map_err(|why| Error::invalid(root.display(), why))?;
         Ok(Self {
-            dirs: Dirs::new(root),
+            dirs: LocalDirs::new(root),
             staging: staging.to_vec(),
             prefix: RandomState::new().build_hasher().finish(),
             next: AtomicU64::new(0),
@@ -67,7 +67,7 @@ impl Area {
     }
 
     /// Makes an empty temporary file, mode 0600.
-    pub fn create(self: &Arc<Self>) -> Result<(Temp, OwnedFd)> {
+    pub fn create(self: &Arc<Self>) -> Result<(LocalTemp, OwnedFd)> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let flags = flags | OFlags::NOFOLLOW;
         loop {
@@ -79,13 +79,13 @@ impl Area {
             // A name that is taken is left alone, and the next one is tried.
             // Where nothing can be staged, nothing can come at all.
             if let Some(fd) = made.map_err(|e| e.reaching(Reach::Place))? {
-                return Ok((Temp::new(self.clone(), temp), fd));
+                return Ok((LocalTemp::new(self.clone(), temp), fd));
             }
         }
     }
 
     /// Writes a whole content with its metadata. `chunks` are its bytes in order.
-    pub fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta) -> Result<(Temp, OwnedFd)> {
+    pub fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta) -> Result<(LocalTemp, OwnedFd)> {
         let (mut temp, fd) = self.create()?;
         let mut offset = 0;
         let written = chunks.iter().try_for_each(|chunk| {
@@ -98,13 +98,13 @@ impl Area {
     }
 
     /// Copies the regular file `from` to a temporary one, sharing blocks where the file system can.
-    pub fn stage_copy(self: &Arc<Self>, from: &[u8], meta: &FileMeta) -> Result<(Temp, OwnedFd)> {
+    pub fn stage_copy(self: &Arc<Self>, from: &[u8], meta: &FileMeta) -> Result<(LocalTemp, OwnedFd)> {
         let (source, stat) = read::open_file(&self.dirs, from)?;
         self.stage_copy_of(&source, stat.st_size.unsigned_abs(), meta)
     }
 
     /// The same from a file that is open.
-    pub fn stage_copy_of(self: &Arc<Self>, source: &OwnedFd, size: u64, meta: &FileMeta) -> Result<(Temp, OwnedFd)> {
+    pub fn stage_copy_of(self: &Arc<Self>, source: &OwnedFd, size: u64, meta: &FileMeta) -> Result<(LocalTemp, OwnedFd)> {
         let (mut temp, fd) = self.create()?;
         let copied = copy(source, &fd, size, meta.sparse);
         temp.unset = copied.and_then(|length| finish(&fd, length, meta)).map_err(|e| self.dirs.error(&temp.path, e))?;
@@ -144,16 +144,16 @@ impl Area {
 }
 
 /// A temporary file that is removed when this is dropped, unless it was handed on.
-pub(super) struct Temp {
-    area: Arc<Area>,
+pub(super) struct LocalTemp {
+    area: Arc<LocalStaging>,
     pub path: Vec<u8>,
     /// What of its metadata could not be set.
     pub unset: Vec<Unset>,
     armed: bool,
 }
 
-impl Temp {
-    pub fn new(area: Arc<Area>, path: Vec<u8>) -> Self {
+impl LocalTemp {
+    pub fn new(area: Arc<LocalStaging>, path: Vec<u8>) -> Self {
         Self { area, path, unset: Vec::new(), armed: true }
     }
 
@@ -169,7 +169,7 @@ impl Temp {
     }
 }
 
-impl Drop for Temp {
+impl Drop for LocalTemp {
     fn drop(&mut self) {
         if self.armed {
             // Nobody to tell; what stays is found by `clear`.

@@ -21,28 +21,27 @@ use object_store::{
 };
 use rustix::fs::Stat;
 
-use super::put::{self, Mode};
-use super::staging::Area;
+use super::put::{self, LocalPutMode};
+use super::staging::LocalStaging;
 use super::threads::blocking;
-use super::walk::{self, Found, Order};
+use super::walk::{self, Order, WalkedFile};
 use super::{publish, read};
+use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::FileMeta;
-
-type StoreResult<T> = object_store::Result<T>;
 
 /// Deletes under way at once.
 const DELETES: usize = 8;
 
 /// The data plane of a directory.
 pub(super) struct FileStore {
-    area: Arc<Area>,
+    area: Arc<LocalStaging>,
     meter: Arc<Meter>,
 }
 
 impl FileStore {
-    pub fn new(area: Arc<Area>, meter: Arc<Meter>) -> Self {
+    pub fn new(area: Arc<LocalStaging>, meter: Arc<Meter>) -> Self {
         Self { area, meter }
     }
 
@@ -59,7 +58,7 @@ impl FileStore {
         self.meter.call(class, || self.area.dirs.shown(location.map_or(b"", key)));
     }
 
-    async fn copy(&self, from: &Path, to: &Path, mode: Mode) -> StoreResult<()> {
+    async fn copy(&self, from: &Path, to: &Path, mode: LocalPutMode) -> StoreResult<()> {
         self.count(Class::Copy, Some(from));
         let (area, from, to) = (self.area.clone(), from.clone(), to.clone());
         blocking(move || {
@@ -80,10 +79,10 @@ impl ObjectStore for FileStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
         self.count(Class::Put, Some(location));
         let mode = match opts.mode {
-            PutMode::Overwrite => Mode::Overwrite,
-            PutMode::Create => Mode::Create,
+            PutMode::Overwrite => LocalPutMode::Overwrite,
+            PutMode::Create => LocalPutMode::Create,
             PutMode::Update(version) => match version.e_tag {
-                Some(tag) => Mode::Update(tag),
+                Some(tag) => LocalPutMode::Update(tag),
                 None => return Err(unsupported("an update without an entity tag")),
             },
         };
@@ -107,7 +106,7 @@ impl ObjectStore for FileStore {
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
         let (area, meter) = (self.area.clone(), self.meter.clone());
         let location = location.clone();
-        let upload = blocking(move || put::Upload::new(area, meter, key(&location))).await;
+        let upload = blocking(move || put::LocalUpload::new(area, meter, key(&location))).await;
         Ok(Box::new(upload.map_err(Error::into_store)?))
     }
 
@@ -121,12 +120,12 @@ impl ObjectStore for FileStore {
         let opened = blocking(move || Ok(open(&area, &at, &options))).await;
         let (meta, range, body) = opened.map_err(Error::into_store)??;
         let body = match body {
-            Body::None => stream::empty().boxed(),
-            Body::Whole(bytes) => {
+            PutBody::None => stream::empty().boxed(),
+            PutBody::Whole(bytes) => {
                 self.meter.add_received(bytes.len() as u64);
                 stream::once(async { Ok(bytes) }).boxed()
             }
-            Body::File(fd) => self.body(fd, range.clone(), location),
+            PutBody::File(fd) => self.body(fd, range.clone(), location),
         };
         Ok(GetResult {
             payload: GetResultPayload::Stream(body),
@@ -171,8 +170,8 @@ impl ObjectStore for FileStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
         let mode = match options.mode {
-            CopyMode::Overwrite => Mode::Overwrite,
-            CopyMode::Create => Mode::Create,
+            CopyMode::Overwrite => LocalPutMode::Overwrite,
+            CopyMode::Create => LocalPutMode::Create,
         };
         self.copy(from, to, mode).await
     }
@@ -196,14 +195,14 @@ impl FileStore {
     }
 }
 
-enum Body {
+enum PutBody {
     None,
     Whole(Bytes),
     File(OwnedFd),
 }
 
 /// Opens an object, looks whether it is what is asked for, and reads it at once if it is small.
-fn open(area: &Area, location: &Path, options: &GetOptions) -> StoreResult<(ObjectMeta, Range<u64>, Body)> {
+fn open(area: &LocalStaging, location: &Path, options: &GetOptions) -> StoreResult<(ObjectMeta, Range<u64>, PutBody)> {
     let (fd, stat) = read::open_file(&area.dirs, key(location)).map_err(Error::into_store)?;
     let meta = object_meta(location.clone(), &stat);
     options.check_preconditions(&meta)?;
@@ -213,21 +212,21 @@ fn open(area: &Area, location: &Path, options: &GetOptions) -> StoreResult<(Obje
     };
     let length = range.end - range.start;
     if options.head {
-        return Ok((meta, range, Body::None));
+        return Ok((meta, range, PutBody::None));
     }
     if length > read::BLOCK {
-        return Ok((meta, range, Body::File(fd)));
+        return Ok((meta, range, PutBody::File(fd)));
     }
     let bytes = read::read_block(&fd, range.start, length).map_err(|errno| area.dirs.error(key(location), errno).into_store())?;
     if bytes.len() as u64 != length {
         let shown = area.dirs.shown(key(location));
         return Err(Error::new(ErrorKind::Other, shown, read::SHORTER).into_store());
     }
-    Ok((meta, range, Body::Whole(bytes)))
+    Ok((meta, range, PutBody::Whole(bytes)))
 }
 
 /// Removes an object; a directory of that name is none.
-fn delete(area: &Area, key: &[u8]) -> Result<()> {
+fn delete(area: &LocalStaging, key: &[u8]) -> Result<()> {
     area.dirs.root()?;
     let _lock = put::lock(area).ok();
     match publish::unlink(area, key) {
@@ -237,7 +236,7 @@ fn delete(area: &Area, key: &[u8]) -> Result<()> {
 }
 
 /// Moves a regular file, durably; both directories are on stable storage in the end.
-fn rename(area: &Area, from: &[u8], to: &[u8], create: bool) -> Result<()> {
+fn rename(area: &LocalStaging, from: &[u8], to: &[u8], create: bool) -> Result<()> {
     read::open_file(&area.dirs, from)?;
     let (source, target) = (area.dirs.split(from)?.0, area.dirs.split(to)?.0);
     area.dirs.dir(target, super::dirs::Make::Durable)?;
@@ -261,7 +260,7 @@ fn parse(raw: &[u8]) -> Option<Path> {
     Path::parse(text).ok().filter(|path| path.as_ref() == text)
 }
 
-fn object(found: Found) -> Option<ObjectMeta> {
+fn object(found: WalkedFile) -> Option<ObjectMeta> {
     parse(&found.key).map(|path| object_meta(path, &found.stat))
 }
 

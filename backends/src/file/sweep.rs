@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::staging::{Area, write_all};
+use super::staging::{LocalStaging, write_all};
 use super::{publish, read, walk};
 use crate::contract::error::{ErrorKind, Result};
 
@@ -18,7 +18,7 @@ use crate::contract::error::{ErrorKind, Result};
 const RESERVE: &[u8] = b"reserve";
 const RESERVE_BYTES: usize = 64 << 10;
 
-impl Area {
+impl LocalStaging {
     /// Empties the staging area of what an area puts there, whichever run's it was. All else stays: the lock
     /// file, for which somebody may be waiting, and what is nobody's that this program knows.
     pub fn clear(&self) -> Result<()> {
@@ -71,7 +71,7 @@ impl Area {
     }
 }
 
-/// Whether a name in the staging area is one that [`Area::temp_name`] makes.
+/// Whether a name in the staging area is one that [`LocalStaging::temp_name`] makes.
 fn is_temp(name: &[u8]) -> bool {
     let hex = |part: &[u8]| !part.is_empty() && part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     name.iter().position(|b| *b == b'-').is_some_and(|at| at == 16 && hex(&name[..at]) && hex(&name[at + 1..]))

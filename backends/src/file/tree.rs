@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::task::JoinHandle;
 
-use super::staging::{Area, Temp};
+use super::staging::{LocalStaging, LocalTemp};
 use super::threads::blocking;
 use super::{publish, read, staging};
 use crate::contract::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ use crate::contract::tree::{FileMeta, FileStat, Publish, STAGING, StageBlocks, S
 /// A directory tree of this machine. Cheap to clone; clones share one set of open directories.
 #[derive(Clone)]
 pub struct LocalTree {
-    pub(super) area: Arc<Area>,
+    pub(super) area: Arc<LocalStaging>,
 }
 
 impl LocalTree {
@@ -36,7 +36,7 @@ impl LocalTree {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a `staging` that is no path below the root.
     pub fn open(root: &Path, staging: &[u8]) -> Result<Self> {
-        let area = Arc::new(Area::open(root, staging)?);
+        let area = Arc::new(LocalStaging::open(root, staging)?);
         Ok(Self { area })
     }
 
@@ -45,7 +45,7 @@ impl LocalTree {
         &self,
         verb: &str,
         path: &[u8],
-        op: impl FnOnce(&Arc<Area>, &[u8]) -> Result<T> + Send + 'static,
+        op: impl FnOnce(&Arc<LocalStaging>, &[u8]) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         trace::call(verb, || self.area.dirs.shown(path));
         let (area, path) = (self.area.clone(), path.to_vec());
@@ -67,7 +67,7 @@ impl Tree for LocalTree {
     async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
         let area = self.area.clone();
         let (temp, fd) = blocking(move || area.create()).await?;
-        Ok(Box::new(Blocks {
+        Ok(Box::new(LocalBlocks {
             area: self.area.clone(),
             fd: Arc::new(fd),
             temp,
@@ -168,10 +168,10 @@ const FLUSH: u64 = 32 << 20;
 
 /// A file that is being staged block by block. One write is under way while the caller gets the
 /// next block, never more.
-struct Blocks {
-    area: Arc<Area>,
+struct LocalBlocks {
+    area: Arc<LocalStaging>,
     fd: Arc<OwnedFd>,
-    temp: Temp,
+    temp: LocalTemp,
     meta: FileMeta,
     offset: u64,
     writing: Option<JoinHandle<rustix::io::Result<()>>>,
@@ -183,7 +183,7 @@ struct Blocks {
     failed: Option<Error>,
 }
 
-impl Blocks {
+impl LocalBlocks {
     async fn settle(&mut self) -> Result<()> {
         // Taken only when it is done, so that a cancelled call loses no failure.
         if let Some(writing) = &mut self.writing {
@@ -225,7 +225,7 @@ impl Blocks {
 }
 
 #[async_trait]
-impl StageBlocks for Blocks {
+impl StageBlocks for LocalBlocks {
     async fn write(&mut self, block: Bytes) -> Result<()> {
         self.settle().await?;
         self.keep_flushing().await;

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, RawDir, Stat};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
-use super::staging::Area;
+use super::staging::LocalStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 
 /// Files handed over at once.
@@ -25,7 +25,7 @@ const ENTRIES: usize = 64 << 10;
 
 /// A regular file that was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct WalkedFile {
     pub key: Vec<u8>,
     pub stat: Stat,
 }
@@ -40,13 +40,13 @@ pub(super) enum Order {
 }
 
 /// Lists below the directory `start`, or nothing if there is none. A missing root is an error.
-pub(super) fn list(area: Arc<Area>, start: Vec<u8>, order: Order) -> BoxStream<'static, Result<Found>> {
+pub(super) fn list(area: Arc<LocalStaging>, start: Vec<u8>, order: Order) -> BoxStream<'static, Result<WalkedFile>> {
     // Only when it is polled, so that nothing is read for a stream that nobody wants.
     stream::once(async move {
         let (sender, receiver) = mpsc::channel(4);
         // Not awaited: it ends with the walk, or at the next batch after the stream is dropped.
         drop(tokio::task::spawn_blocking(move || {
-            let mut walk = Walk { area, order, sender, batch: Vec::with_capacity(BATCH) };
+            let mut walk = LocalWalk { area, order, sender, batch: Vec::with_capacity(BATCH) };
             if let Err(error) = walk.run(start) {
                 walk.batch.push(Err(error));
             }
@@ -62,16 +62,16 @@ pub(super) fn list(area: Arc<Area>, start: Vec<u8>, order: Order) -> BoxStream<'
     .boxed()
 }
 
-struct Walk {
-    area: Arc<Area>,
+struct LocalWalk {
+    area: Arc<LocalStaging>,
     order: Order,
-    sender: mpsc::Sender<Vec<Result<Found>>>,
-    batch: Vec<Result<Found>>,
+    sender: mpsc::Sender<Vec<Result<WalkedFile>>>,
+    batch: Vec<Result<WalkedFile>>,
 }
 
 enum Todo {
     Dir(Vec<u8>),
-    File(Found),
+    File(WalkedFile),
 }
 
 impl Todo {
@@ -85,7 +85,7 @@ impl Todo {
     }
 }
 
-impl Walk {
+impl LocalWalk {
     fn run(&mut self, start: Vec<u8>) -> Result<()> {
         self.area.dirs.root()?;
         let mut todo = vec![Todo::Dir(start)];
@@ -125,11 +125,11 @@ impl Walk {
             }
             let key = join(path, name);
             match entry(&dir, name, kind)? {
-                Entry::Dir if !area.is_staging(&key) => todo.push(Todo::Dir(key)),
-                Entry::File(stat) if self.order == Order::Bytes => {
-                    todo.push(Todo::File(Found { key, stat }));
+                WalkEntry::Dir if !area.is_staging(&key) => todo.push(Todo::Dir(key)),
+                WalkEntry::File(stat) if self.order == Order::Bytes => {
+                    todo.push(Todo::File(WalkedFile { key, stat }));
                 }
-                Entry::File(stat) => wanted = self.emit(Found { key, stat }),
+                WalkEntry::File(stat) => wanted = self.emit(WalkedFile { key, stat }),
                 _ => {}
             }
             Ok(())
@@ -138,7 +138,7 @@ impl Walk {
         Ok(wanted)
     }
 
-    fn emit(&mut self, found: Found) -> bool {
+    fn emit(&mut self, found: WalkedFile) -> bool {
         self.batch.push(Ok(found));
         self.batch.len() < BATCH || self.flush()
     }
@@ -150,7 +150,7 @@ impl Walk {
 }
 
 /// What one level holds: regular files with their keys, and the keys of directories, each sorted.
-pub(super) fn level(area: &Area, path: &[u8]) -> Result<(Vec<Found>, Vec<Vec<u8>>)> {
+pub(super) fn level(area: &LocalStaging, path: &[u8]) -> Result<(Vec<WalkedFile>, Vec<Vec<u8>>)> {
     area.dirs.root()?;
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     let dir = match area.dirs.readable(path) {
@@ -162,8 +162,8 @@ pub(super) fn level(area: &Area, path: &[u8]) -> Result<(Vec<Found>, Vec<Vec<u8>
     each_entry(&dir, |name, kind| {
         let key = join(path, name);
         match entry(&dir, name, kind)? {
-            Entry::Dir if !area.is_staging(&key) => dirs.push(key),
-            Entry::File(stat) => files.push(Found { key, stat }),
+            WalkEntry::Dir if !area.is_staging(&key) => dirs.push(key),
+            WalkEntry::File(stat) => files.push(WalkedFile { key, stat }),
             _ => {}
         }
         Ok(())
@@ -184,26 +184,26 @@ pub(super) fn names(dir: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-enum Entry {
+enum WalkEntry {
     Dir,
     File(Stat),
     Other,
 }
 
-fn entry(dir: &OwnedFd, name: &[u8], kind: FileType) -> rustix::io::Result<Entry> {
+fn entry(dir: &OwnedFd, name: &[u8], kind: FileType) -> rustix::io::Result<WalkEntry> {
     match kind {
-        FileType::Directory => return Ok(Entry::Dir),
+        FileType::Directory => return Ok(WalkEntry::Dir),
         FileType::RegularFile | FileType::Unknown => {}
-        _ => return Ok(Entry::Other),
+        _ => return Ok(WalkEntry::Other),
     }
     let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(Entry::Other),
+        Err(Errno::NOENT) => return Ok(WalkEntry::Other),
         stat => stat?,
     };
     Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Entry::Dir,
-        FileType::RegularFile => Entry::File(stat),
-        _ => Entry::Other,
+        FileType::Directory => WalkEntry::Dir,
+        FileType::RegularFile => WalkEntry::File(stat),
+        _ => WalkEntry::Other,
     })
 }
 

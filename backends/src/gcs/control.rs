@@ -23,14 +23,14 @@ use object_store::{PutMode, PutResult};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::error::{from_rpc, speaks_no_grpc};
-use super::settings::Settings;
+use super::settings::GcsSettings;
 use super::tag::{Tag, quoted};
 use super::tokens::Tokens;
 use crate::contract::error::{self, Error, ErrorKind, Result};
 use crate::contract::held::{Held, Refused};
 use crate::contract::location::Location;
 use crate::contract::meter::Class;
-use crate::contract::trace::Call;
+use crate::contract::trace::TracedCall;
 use crate::wire::probe::Probe;
 
 /// How long nobody asks again what could not be found out: the many puts in flight would wait one after
@@ -41,9 +41,9 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 const DELETES: usize = 16;
 
 /// The gRPC client with what it needs to name things.
-pub(super) struct Control {
+pub(super) struct GcsControl {
     pub location: Location,
-    pub settings: Settings,
+    pub settings: GcsSettings,
     pub prefix: Path,
     pub tokens: Arc<Tokens>,
     pub probe: Arc<Probe>,
@@ -53,8 +53,8 @@ pub(super) struct Control {
     unknown: Mutex<Option<(Instant, Error)>>,
 }
 
-impl Control {
-    pub(super) fn new(location: Location, settings: Settings, prefix: Path, tokens: Arc<Tokens>, probe: Arc<Probe>) -> Self {
+impl GcsControl {
+    pub(super) fn new(location: Location, settings: GcsSettings, prefix: Path, tokens: Arc<Tokens>, probe: Arc<Probe>) -> Self {
         Self { location, settings, prefix, tokens, probe, client: OnceCell::new(), keeps: OnceCell::new(), unknown: Mutex::new(None) }
     }
 
@@ -81,8 +81,12 @@ impl Control {
 
     /// Counts a request and those that repeat it, and says that it may be repeated.
     pub(super) fn counted<B: RequestOptionsBuilder>(&self, class: Class, request: B) -> B {
-        let counted =
-            Counted { probe: self.probe.clone(), class, place: self.location.to_string(), call: std::sync::Mutex::new(Call::untold()) };
+        let counted = Counted {
+            probe: self.probe.clone(),
+            class,
+            place: self.location.to_string(),
+            call: std::sync::Mutex::new(TracedCall::untold()),
+        };
         counted.begin();
         request.with_retry_policy(counted).with_idempotency(true)
     }
@@ -239,7 +243,7 @@ struct Counted {
     class: Class,
     place: String,
     /// The request that is under way; told when the next one begins, or when this is dropped with the last.
-    call: std::sync::Mutex<Call>,
+    call: std::sync::Mutex<TracedCall>,
 }
 
 impl Counted {

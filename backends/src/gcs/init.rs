@@ -9,10 +9,10 @@ use google_cloud_storage::model::bucket::{self, IamConfig, Lifecycle, Versioning
 use google_cloud_wkt::FieldMask;
 use tokio::sync::Mutex;
 
-use super::control::Control;
-use super::lifecycle::{Judged, Rule};
+use super::control::GcsControl;
+use super::lifecycle::{Judged, WantedRule};
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Encryption, Initialize, Mode, Rights, Setting, settle};
+use crate::contract::initialize::{Encryption, InitMode, Initialize, Rights, Setting, settle};
 use crate::contract::meter::Class;
 
 /// Looks before a change is given up because somebody else keeps changing the bucket.
@@ -20,14 +20,15 @@ const LOOKS: usize = 10;
 
 const RIGHTS: Rights = Rights { look: "storage.buckets.get", make: "storage.buckets.update" };
 
-pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode) -> Vec<Setting> {
-    let place = Place { control, bucket: Mutex::new(control.get_bucket().await) };
+pub(super) async fn initialize(control: &GcsControl, want: &Initialize, mode: InitMode) -> Vec<Setting> {
+    let place = SeenBucket { control, bucket: Mutex::new(control.get_bucket().await) };
     let mut rows = vec![place.made(want, mode).await];
     if let Some(on) = want.versioning {
         rows.push(place.versioning(on, mode).await);
     }
-    let uploads = want.abort_uploads_after_days.map(|days| ("abort unfinished uploads", Rule::abort_uploads(days, &place.folder())));
-    let versions = want.expire_old_versions_after_days.map(|days| ("expire old versions", Rule::expire_versions(days, &place.folder())));
+    let uploads = want.abort_uploads_after_days.map(|days| ("abort unfinished uploads", WantedRule::abort_uploads(days, &place.folder())));
+    let versions =
+        want.expire_old_versions_after_days.map(|days| ("expire old versions", WantedRule::expire_versions(days, &place.folder())));
     for (name, rule) in [uploads, versions].into_iter().flatten() {
         rows.push(place.lifecycle(name, rule, mode).await);
     }
@@ -49,12 +50,12 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
 }
 
 /// The bucket as it was last seen.
-struct Place<'a> {
-    control: &'a Control,
+struct SeenBucket<'a> {
+    control: &'a GcsControl,
     bucket: Mutex<Result<Bucket>>,
 }
 
-impl Place<'_> {
+impl SeenBucket<'_> {
     /// What is looked for in the bucket, in words; a bucket that is not there yet has nothing.
     async fn look<T>(&self, read: impl Fn(&Bucket) -> T) -> Result<Option<T>> {
         match &*self.bucket.lock().await {
@@ -68,7 +69,7 @@ impl Place<'_> {
     async fn setting(
         &self,
         name: &'static str,
-        mode: Mode,
+        mode: InitMode,
         wanted: String,
         read: impl Fn(&Bucket) -> (String, bool),
         edit: impl Fn(&Bucket) -> Result<(Bucket, &'static str)>,
@@ -105,7 +106,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    async fn made(&self, want: &Initialize, mode: Mode) -> Setting {
+    async fn made(&self, want: &Initialize, mode: InitMode) -> Setting {
         let rights = Rights { look: "storage.buckets.get", make: "storage.buckets.create" };
         let found = self.look(|_| ()).await.map(|found| if found.is_some() { "there" } else { "missing" });
         settle("bucket", mode, &rights, found, "there", |was| *was == "there", async || self.create(want).await).await
@@ -137,14 +138,14 @@ impl Place<'_> {
         }
     }
 
-    async fn versioning(&self, on: bool, mode: Mode) -> Setting {
+    async fn versioning(&self, on: bool, mode: InitMode) -> Setting {
         let word = |on: bool| String::from(if on { "on" } else { "off" });
         let is = |bucket: &Bucket| bucket.versioning.as_ref().is_some_and(|versioning| versioning.enabled);
         let edit = |_: &Bucket| Ok((Bucket::new().set_versioning(Versioning::new().set_enabled(on)), "versioning"));
         self.setting("versioning", mode, word(on), |bucket| (word(is(bucket)), is(bucket) == on), edit).await
     }
 
-    async fn lifecycle(&self, name: &'static str, rule: Rule, mode: Mode) -> Setting {
+    async fn lifecycle(&self, name: &'static str, rule: WantedRule, mode: InitMode) -> Setting {
         let rules = |bucket: &Bucket| bucket.lifecycle.as_ref().map_or_else(Vec::new, |lifecycle| lifecycle.rule.clone());
         let read = |bucket: &Bucket| match rule.judge(&rules(bucket)) {
             Judged::There(words) => (words, true),
@@ -162,7 +163,7 @@ impl Place<'_> {
     }
 
     /// Google always encrypts; what can be chosen is whose key it is.
-    async fn encryption(&self, wanted: &Encryption, mode: Mode) -> Setting {
+    async fn encryption(&self, wanted: &Encryption, mode: InitMode) -> Setting {
         let key = |bucket: &Bucket| bucket.encryption.as_ref().map_or_else(String::new, |found| found.default_kms_key.clone());
         let read = |bucket: &Bucket| match key(bucket) {
             none if none.is_empty() => ("store".to_owned(), *wanted == Encryption::Store),
@@ -178,7 +179,7 @@ impl Place<'_> {
         self.setting("encryption", mode, wanted.to_string(), read, edit).await
     }
 
-    async fn private(&self, mode: Mode) -> Setting {
+    async fn private(&self, mode: InitMode) -> Setting {
         const ON: &str = "enforced";
         let read = |bucket: &Bucket| {
             let now = bucket.iam_config.as_ref().map_or("", |config| config.public_access_prevention.as_str());
@@ -191,7 +192,7 @@ impl Place<'_> {
         self.setting("block public access", mode, ON.into(), read, edit).await
     }
 
-    async fn region(&self, region: &str, mode: Mode) -> Setting {
+    async fn region(&self, region: &str, mode: InitMode) -> Setting {
         let read = |bucket: &Bucket| (bucket.location.clone(), bucket.location.eq_ignore_ascii_case(region));
         let edit = |_: &Bucket| {
             let why = "a bucket stays where it was created: create another one there";

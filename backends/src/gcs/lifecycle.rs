@@ -12,7 +12,7 @@ const DELETE: &str = "Delete";
 
 /// A rule that is wished for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rule {
+pub(super) struct WantedRule {
     action: &'static str,
     pub days: u32,
     /// With its slash; empty for the whole bucket.
@@ -29,7 +29,7 @@ pub(super) enum Judged {
     TooSoon(String),
 }
 
-impl Rule {
+impl WantedRule {
     pub(super) fn abort_uploads(days: u32, folder: &str) -> Self {
         Self { action: ABORT, days, folder: folder.to_owned() }
     }
@@ -116,12 +116,12 @@ mod tests {
     fn ours_comes_on_top_and_replaces_only_ours() {
         let cold = their("SetStorageClass", Condition::new().set_age_days(30));
         let elsewhere = their(ABORT, Condition::new().set_age_days(1).set_matches_prefix(["other/"]));
-        let seven = Rule::abort_uploads(7, "site/");
+        let seven = WantedRule::abort_uploads(7, "site/");
         assert_eq!(seven.judge(&[cold.clone(), elsewhere.clone()]), Judged::Other("never".into()));
         let made = seven.among(vec![cold.clone(), elsewhere.clone()]);
         assert_eq!(made[..2], [cold.clone(), elsewhere.clone()]);
         assert_eq!(seven.judge(&made), Judged::There("after 7 days".into()));
-        let nine = Rule::abort_uploads(9, "site/");
+        let nine = WantedRule::abort_uploads(9, "site/");
         assert_eq!(nine.judge(&made), Judged::Other("after 7 days".into()));
         let changed = nine.among(made);
         assert_eq!((changed.len(), nine.judge(&changed)), (3, Judged::There("after 9 days".into())));
@@ -130,15 +130,15 @@ mod tests {
     #[test]
     fn a_rule_of_others_counts_for_what_it_covers() {
         let all = |days| their(DELETE, Condition::new().set_days_since_noncurrent_time(days).set_is_live(false));
-        let ninety = Rule::expire_versions(90, "site/");
+        let ninety = WantedRule::expire_versions(90, "site/");
         assert_eq!(ninety.judge(&[all(90)]), Judged::There("after 90 days".into()));
         assert_eq!(ninety.judge(&[all(3)]), Judged::TooSoon("after 3 days".into()));
         let some = their(DELETE, Condition::new().set_days_since_noncurrent_time(3).set_num_newer_versions(5));
         assert_eq!(ninety.judge(&[some]), Judged::Other("never".into()));
         let sooner = their(ABORT, Condition::new().set_age_days(1));
-        assert_eq!(Rule::abort_uploads(7, "site/").judge(&[sooner]), Judged::There("after 1 days".into()));
+        assert_eq!(WantedRule::abort_uploads(7, "site/").judge(&[sooner]), Judged::There("after 1 days".into()));
         assert_eq!(
-            Rule::abort_uploads(7, "").judge(&[their(ABORT, Condition::new().set_age_days(7).set_matches_prefix(["site/"]))]),
+            WantedRule::abort_uploads(7, "").judge(&[their(ABORT, Condition::new().set_age_days(7).set_matches_prefix(["site/"]))]),
             Judged::Other("never".into())
         );
     }

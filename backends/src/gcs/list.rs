@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use google_cloud_storage::model::Object;
 
-use super::control::{Control, md5_of};
+use super::control::{GcsControl, md5_of};
 use super::tag::tag;
 use super::uploads::Uploads;
 use crate::contract::error::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ const PAGE: i32 = 1000;
 
 /// Which listing, and where it stands.
 #[derive(Clone, Hash)]
-enum Turn {
+enum GcsListing {
     Objects(String),
     /// Key and upload after which to go on.
     Uploads(Option<(String, String)>),
@@ -33,21 +33,21 @@ enum Turn {
 
 /// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as some
 /// tools make to show a folder, has no relative key and is left out.
-pub(super) fn list(control: Arc<Control>, uploads: Arc<Uploads>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
+pub(super) fn list(control: Arc<GcsControl>, uploads: Arc<Uploads>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
     let prefix = match (scope, control.prefix.as_ref()) {
         (Scope::Bucket, _) | (_, "") => String::new(),
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
-    let pages = Pages { control, uploads, prefix, all: depth == Depth::Everything };
-    let first = if depth == Depth::Unfinished { Turn::Uploads(None) } else { Turn::Objects(String::new()) };
+    let pages = GcsPages { control, uploads, prefix, all: depth == Depth::Everything };
+    let first = if depth == Depth::Unfinished { GcsListing::Uploads(None) } else { GcsListing::Objects(String::new()) };
     stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {
         let (page, turn) = match turn {
-            Turn::End => return Ok(None),
-            Turn::Objects(token) => pages.objects(token).await?,
-            Turn::Uploads(after) => pages.uploads(after).await?,
+            GcsListing::End => return Ok(None),
+            GcsListing::Objects(token) => pages.objects(token).await?,
+            GcsListing::Uploads(after) => pages.uploads(after).await?,
         };
         let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
-        let next = if matches!(turn, Turn::End) { None } else { Some(&turn) };
+        let next = if matches!(turn, GcsListing::End) { None } else { Some(&turn) };
         turns.page(first, next).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
         Ok::<_, Error>(Some((page, (pages, turn, turns))))
     })
@@ -56,17 +56,17 @@ pub(super) fn list(control: Arc<Control>, uploads: Arc<Uploads>, scope: Scope, d
     .boxed()
 }
 
-struct Pages {
-    control: Arc<Control>,
+struct GcsPages {
+    control: Arc<GcsControl>,
     uploads: Arc<Uploads>,
     prefix: String,
     all: bool,
 }
 
-type Page = (Vec<Listed>, Turn);
+type GcsPage = (Vec<Listed>, GcsListing);
 
-impl Pages {
-    async fn objects(&self, token: String) -> Result<Page> {
+impl GcsPages {
+    async fn objects(&self, token: String) -> Result<GcsPage> {
         let request = self
             .control
             .client()
@@ -81,9 +81,9 @@ impl Pages {
         let page = answer.objects.iter().filter_map(|object| self.listed(object)).collect();
         let next = answer.next_page_token;
         let turn = match next.is_empty() {
-            true if self.all => Turn::Uploads(None),
-            true => Turn::End,
-            false => Turn::Objects(next),
+            true if self.all => GcsListing::Uploads(None),
+            true => GcsListing::End,
+            false => GcsListing::Objects(next),
         };
         Ok((page, turn))
     }
@@ -104,7 +104,7 @@ impl Pages {
     }
 
     /// Uploads in parts that have not ended. Their sizes would take a request each.
-    async fn uploads(&self, after: Option<(String, String)>) -> Result<Page> {
+    async fn uploads(&self, after: Option<(String, String)>) -> Result<GcsPage> {
         let found = self.uploads.page(&self.prefix, after.as_ref()).await?;
         let listed = found.uploads.into_iter().filter_map(|upload| {
             let key = upload.key.strip_prefix(&self.prefix).filter(|key| !key.is_empty())?.as_bytes().to_vec();
@@ -112,8 +112,8 @@ impl Pages {
             Some(Listed { key, size, etag, modified: upload.begun, state, version: Some(upload.id), class: upload.class })
         });
         let turn = match found.next {
-            None => Turn::End,
-            next => Turn::Uploads(next),
+            None => GcsListing::End,
+            next => GcsListing::Uploads(next),
         };
         Ok((listed.collect(), turn))
     }

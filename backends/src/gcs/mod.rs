@@ -29,18 +29,18 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
-use self::control::Control;
+use self::control::GcsControl;
 pub(crate) use self::settings::KNOWN as SETTINGS;
-use self::settings::{Settings, Source};
+use self::settings::{GcsSettings, TokenSource};
 use self::store::GcsStore;
 use self::tokens::Tokens;
 use self::uploads::Uploads;
-use self::wire::Connector;
+use self::wire::GcsConnector;
 use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result, chain};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
@@ -58,7 +58,7 @@ const CLOCK_KEY: &str = ".offsite/format.json";
 /// in the life of the value, and `storage.buckets.get`; without that right no version is ever answered.
 pub struct GcsBackend {
     location: Location,
-    control: Arc<Control>,
+    control: Arc<GcsControl>,
     uploads: Arc<Uploads>,
     store: Arc<GcsStore>,
 }
@@ -73,14 +73,14 @@ impl GcsBackend {
     /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
     pub fn open(location: Location) -> Result<Self> {
         let prefix = location.prefix()?;
-        let settings = Settings::load(&location)?;
+        let settings = GcsSettings::load(&location)?;
         let tokens = Arc::new(Tokens::new(settings.source.clone()));
         let probe = Arc::new(Probe::default());
-        let connector = || Connector { probe: probe.clone(), anonymous: settings.source == Source::Anonymous };
+        let connector = || GcsConnector { probe: probe.clone(), anonymous: settings.source == TokenSource::Anonymous };
         let bad = |error: object_store::Error| Error::new(ErrorKind::Invalid, &location, chain(&error));
         let plain = data_plane(&settings, &tokens, connector()).map_err(bad)?;
         let served = location.clone().served_by(&settings.endpoint);
-        let control = Arc::new(Control::new(location.clone(), settings.clone(), prefix.clone(), tokens, probe.clone()));
+        let control = Arc::new(GcsControl::new(location.clone(), settings.clone(), prefix.clone(), tokens, probe.clone()));
         let uploads = Arc::new(Uploads::new(control.clone(), &connector()).map_err(bad)?);
         let store = Arc::new(GcsStore::new(PrefixStore::new(plain, prefix), control.clone()));
         Ok(Self { location: served, control, uploads, store })
@@ -94,7 +94,7 @@ impl fmt::Debug for GcsBackend {
     }
 }
 
-fn data_plane(settings: &Settings, tokens: &Arc<Tokens>, connector: Connector) -> object_store::Result<GoogleCloudStorage> {
+fn data_plane(settings: &GcsSettings, tokens: &Arc<Tokens>, connector: GcsConnector) -> object_store::Result<GoogleCloudStorage> {
     GoogleCloudStorageBuilder::new()
         .with_bucket_name(&settings.bucket)
         .with_base_url(&settings.endpoint)
@@ -170,7 +170,7 @@ impl Backend for GcsBackend {
         Ok(None)
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         Ok(init::initialize(&self.control, want, mode).await)
     }
 

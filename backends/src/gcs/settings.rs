@@ -19,7 +19,7 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 
 /// Where a token comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum TokenSource {
     /// Application default credentials: `GOOGLE_APPLICATION_CREDENTIALS`, what `gcloud` wrote, the metadata server.
     Default,
     /// A file in one of the forms that Google hands out.
@@ -30,18 +30,18 @@ pub(super) enum Source {
 
 /// Everything the two planes need to know about one bucket.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub(super) struct GcsSettings {
     pub bucket: String,
     /// Server of the XML API, without a slash at its end.
     pub endpoint: String,
     /// Server of the gRPC API, where it is another than Google's own.
     pub control: Option<String>,
-    pub source: Source,
+    pub source: TokenSource,
     /// The project in which a bucket is made, where anything names one.
     pub project: Option<String>,
 }
 
-impl Settings {
+impl GcsSettings {
     /// Reads the URL's query, then Google's variables.
     ///
     /// # Errors
@@ -59,12 +59,12 @@ impl Settings {
         let emulator = env("STORAGE_EMULATOR_HOST").filter(|_| asked.is_none());
         let emulator = emulator.map(|text| endpoint_url(location, &with_scheme(&text))).transpose()?;
         let source = match (flag(location, "anonymous", get("anonymous"))?, get("credentials")) {
-            (Some(true), None) => Source::Anonymous,
+            (Some(true), None) => TokenSource::Anonymous,
             (Some(true), Some(_)) => return Err(Error::invalid(location, "either `anonymous=true` or `credentials`, not both")),
-            (_, Some(file)) => Source::File(file.into()),
+            (_, Some(file)) => TokenSource::File(file.into()),
             // As Google's own libraries: an emulator is talked to without credentials.
-            (None, None) if emulator.is_some() => Source::Anonymous,
-            (_, None) => Source::Default,
+            (None, None) if emulator.is_some() => TokenSource::Anonymous,
+            (_, None) => TokenSource::Default,
         };
         let grpc = env("STORAGE_EMULATOR_HOST_GRPC").filter(|_| emulator.is_some()).map(|text| with_scheme(&text));
         let custom = asked.or(emulator);
@@ -72,16 +72,16 @@ impl Settings {
             Some(text) => Some(endpoint_url(location, &text)?),
             None => custom.clone(),
         };
-        if source != Source::Anonymous {
+        if source != TokenSource::Anonymous {
             for url in [&custom, &control].into_iter().flatten() {
                 tls_or_here(location, url)?;
             }
         }
         let bare = |url: Url| url.as_str().trim_end_matches('/').to_owned();
         let file = match &source {
-            Source::File(path) => Some(path.clone()),
-            Source::Default => env("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
-            Source::Anonymous => None,
+            TokenSource::File(path) => Some(path.clone()),
+            TokenSource::Default => env("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
+            TokenSource::Anonymous => None,
         };
         let project = get("project").or_else(|| env("GOOGLE_CLOUD_PROJECT")).or_else(|| project_of(&file?));
         Ok(Self { bucket, endpoint: custom.map_or(GOOGLE.into(), bare), control: control.map(bare), source, project })
@@ -163,24 +163,24 @@ fn project_of(file: &std::path::Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn load(url: &str, env: &[(&str, &str)]) -> Result<Settings> {
+    fn load(url: &str, env: &[(&str, &str)]) -> Result<GcsSettings> {
         let find = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        Settings::from(&Location::parse(url).unwrap(), find)
+        GcsSettings::from(&Location::parse(url).unwrap(), find)
     }
 
     #[test]
     fn the_url_comes_before_the_variables() {
         let plain = load("gs://acme/p", &[]).unwrap();
-        assert_eq!((plain.endpoint.as_str(), plain.control, plain.source), (GOOGLE, None, Source::Default));
+        assert_eq!((plain.endpoint.as_str(), plain.control, plain.source), (GOOGLE, None, TokenSource::Default));
         let emulator = [("STORAGE_EMULATOR_HOST", "127.0.0.1:9"), ("GOOGLE_CLOUD_PROJECT", "acme-1")];
         let by_env = load("gs://acme/p", &emulator).unwrap();
-        assert_eq!((by_env.endpoint.as_str(), by_env.source.clone()), ("http://127.0.0.1:9", Source::Anonymous));
+        assert_eq!((by_env.endpoint.as_str(), by_env.source.clone()), ("http://127.0.0.1:9", TokenSource::Anonymous));
         assert_eq!((by_env.control.as_deref(), by_env.project.as_deref()), (Some("http://127.0.0.1:9"), Some("acme-1")));
         let grpc = load("gs://acme", &[emulator[0], ("STORAGE_EMULATOR_HOST_GRPC", "127.0.0.1:8")]).unwrap();
         assert_eq!(grpc.control.as_deref(), Some("http://127.0.0.1:8"));
         let own = load("gs://acme?endpoint=https://p.example/&control_endpoint=https://c.example&credentials=k.json", &emulator).unwrap();
         assert_eq!((own.endpoint.as_str(), own.control.as_deref()), ("https://p.example", Some("https://c.example")));
-        assert_eq!(own.source, Source::File("k.json".into()));
+        assert_eq!(own.source, TokenSource::File("k.json".into()));
         assert!(own.is_https() && !by_env.is_https());
     }
 

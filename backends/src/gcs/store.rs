@@ -21,7 +21,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UpdateVersion, UploadPart,
 };
 
-use super::control::Control;
+use super::control::GcsControl;
 use super::tag::{Tag, quoted};
 
 use crate::contract::content;
@@ -36,11 +36,11 @@ const NEVER: &str = "1";
 #[derive(Clone)]
 pub(super) struct GcsStore {
     inner: Arc<PrefixStore<GoogleCloudStorage>>,
-    control: Arc<Control>,
+    control: Arc<GcsControl>,
 }
 
 impl GcsStore {
-    pub(super) fn new(inner: PrefixStore<GoogleCloudStorage>, control: Arc<Control>) -> Self {
+    pub(super) fn new(inner: PrefixStore<GoogleCloudStorage>, control: Arc<GcsControl>) -> Self {
         Self { inner: Arc::new(inner), control }
     }
 
@@ -101,7 +101,7 @@ impl ObjectStore for GcsStore {
 
     async fn put_multipart_opts(&self, path: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(path, opts).await?;
-        Ok(Box::new(Upload { inner, store: self.clone(), path: path.clone() }))
+        Ok(Box::new(GcsUpload { inner, store: self.clone(), path: path.clone() }))
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
@@ -177,20 +177,20 @@ impl MultipartStore for GcsStore {
     }
 }
 
-struct Upload {
+struct GcsUpload {
     inner: Box<dyn MultipartUpload>,
     store: GcsStore,
     path: Path,
 }
 
-impl fmt::Debug for Upload {
+impl fmt::Debug for GcsUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upload({})", self.path)
     }
 }
 
 #[async_trait]
-impl MultipartUpload for Upload {
+impl MultipartUpload for GcsUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.inner.put_part(data)
     }

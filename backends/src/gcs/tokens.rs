@@ -18,7 +18,7 @@ use object_store::gcp::GcpCredential;
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::settings::Source;
+use super::settings::TokenSource;
 use crate::contract::error::{Error, ErrorKind, Reach, Result, chain};
 
 const WHERE: &str = "Google credentials";
@@ -32,7 +32,7 @@ const FAILED_FOR: Duration = Duration::from_secs(5);
 
 /// Tokens of one source.
 pub(super) struct Tokens {
-    source: Source,
+    source: TokenSource,
     built: OnceCell<AccessTokenCredentials>,
     failed: Mutex<Option<(Instant, Error)>>,
     /// The last one, so that the many requests that carry it share it.
@@ -40,7 +40,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: TokenSource) -> Self {
         let none = Arc::new(GcpCredential { bearer: String::new() });
         Self { source, built: OnceCell::new(), failed: Mutex::new(None), last: std::sync::RwLock::new(none) }
     }
@@ -48,14 +48,14 @@ impl Tokens {
     /// For the gRPC client, which asks for headers itself.
     pub(super) async fn credentials(&self) -> Result<Credentials> {
         match self.source {
-            Source::Anonymous => Ok(anonymous::Builder::new().build()),
+            TokenSource::Anonymous => Ok(anonymous::Builder::new().build()),
             _ => Ok(self.built().await?.clone().into()),
         }
     }
 
     /// A token that holds now; empty without credentials.
     pub(super) async fn get(&self) -> Result<Arc<GcpCredential>> {
-        if self.source == Source::Anonymous {
+        if self.source == TokenSource::Anonymous {
             return Ok(self.peek());
         }
         if let Some((at, error)) = &*self.failed.lock().await
@@ -95,7 +95,7 @@ impl Tokens {
         self.built
             .get_or_try_init(|| async {
                 match &self.source {
-                    Source::File(path) => from_file(path).await,
+                    TokenSource::File(path) => from_file(path).await,
                     _ => Builder::default().build_access_token_credentials().map_err(|error| explain(&self.source, &chain(&error), false)),
                 }
             })
@@ -140,10 +140,10 @@ async fn from_file(path: &Path) -> Result<AccessTokenCredentials> {
 }
 
 /// Says what to do, in the terms of whoever set the machine up.
-fn explain(source: &Source, why: &str, transient: bool) -> Error {
+fn explain(source: &TokenSource, why: &str, transient: bool) -> Error {
     let kind = if transient { ErrorKind::Transient } else { ErrorKind::Denied };
     let todo = match source {
-        Source::File(path) => format!("look at {}", path.display()),
+        TokenSource::File(path) => format!("look at {}", path.display()),
         _ => "run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS to a service account's file, \
               add ?credentials=FILE, or run where the metadata server gives this machine an account; a public bucket needs none: \
               add ?anonymous=true"
@@ -165,18 +165,18 @@ mod tests {
         let file = folder.path().join("key.json");
         for (text, word) in [("hush", "not JSON"), ("{\"type\":\"hush2\"}", "not known"), ("{\"private_key\":\"hush\"}", "no `type`")] {
             std::fs::write(&file, text).unwrap();
-            let error = Tokens::new(Source::File(file.clone())).get().await.unwrap_err();
+            let error = Tokens::new(TokenSource::File(file.clone())).get().await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Denied);
             assert!(error.message.contains(word) && error.message.contains("key.json"), "{error}");
             assert!(!error.message.contains("hush\"") && !error.message.contains("hush "), "{error}");
         }
-        let missing = Tokens::new(Source::File(folder.path().join("none"))).get().await.unwrap_err();
+        let missing = Tokens::new(TokenSource::File(folder.path().join("none"))).get().await.unwrap_err();
         assert!(missing.message.contains("cannot read"), "{missing}");
     }
 
     #[tokio::test]
     async fn without_credentials_the_token_is_empty() {
-        let none = Tokens::new(Source::Anonymous);
+        let none = Tokens::new(TokenSource::Anonymous);
         assert_eq!(none.get().await.unwrap().bearer, "");
         assert_eq!(format!("{none:?}"), "Tokens");
     }

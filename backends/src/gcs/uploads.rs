@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::control::Control;
+use super::control::GcsControl;
 use super::error::from_store;
-use super::settings::Settings;
-use super::wire::Connector;
+use super::settings::GcsSettings;
+use super::wire::GcsConnector;
 use crate::contract::error::{self, Error, ErrorKind, Result};
 
 /// Tries before a failure is final.
@@ -21,20 +21,20 @@ const TRIES: u32 = 4;
 
 /// The client of that request.
 pub(super) struct Uploads {
-    control: Arc<Control>,
+    control: Arc<GcsControl>,
     client: HttpClient,
 }
 
 /// One page.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    pub uploads: Vec<Upload>,
+pub(super) struct UploadsPage {
+    pub uploads: Vec<OpenUpload>,
     /// Key and upload after which to go on.
     pub next: Option<(String, String)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Upload {
+pub(super) struct OpenUpload {
     pub key: String,
     pub id: String,
     pub begun: DateTime<Utc>,
@@ -42,15 +42,15 @@ pub(super) struct Upload {
 }
 
 impl Uploads {
-    pub(super) fn new(control: Arc<Control>, connector: &Connector) -> object_store::Result<Self> {
+    pub(super) fn new(control: Arc<GcsControl>, connector: &GcsConnector) -> object_store::Result<Self> {
         let client = connector.connect(&crate::wire::client::client_options(control.settings.is_https()))?;
         Ok(Self { control, client })
     }
 
     /// The uploads under a prefix of the bucket. Takes `storage.multipartUploads.list`.
-    pub(super) async fn page(&self, prefix: &str, after: Option<&(String, String)>) -> Result<Page> {
+    pub(super) async fn page(&self, prefix: &str, after: Option<&(String, String)>) -> Result<UploadsPage> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let Settings { endpoint, bucket, .. } = &self.control.settings;
+        let GcsSettings { endpoint, bucket, .. } = &self.control.settings;
         let mut url = format!("{endpoint}/{bucket}?uploads&encoding-type=url&prefix={}", encode(prefix));
         if let Some((key, id)) = after {
             url.push_str(&format!("&key-marker={}&upload-id-marker={}", encode(key), encode(id)));
@@ -92,7 +92,7 @@ impl Uploads {
     }
 }
 
-fn read(page: &str) -> Option<Page> {
+fn read(page: &str) -> Option<UploadsPage> {
     page.contains("<ListMultipartUploadsResult").then_some(())?;
     let encoded = text(page, "EncodingType").as_deref() == Some("url");
     let name = |text: String| if encoded { percent_decode_str(&text.replace('+', "%20")).decode_utf8_lossy().into_owned() } else { text };
@@ -100,14 +100,19 @@ fn read(page: &str) -> Option<Page> {
     for piece in page.split("<Upload>").skip(1) {
         let piece = piece.split("</Upload>").next()?;
         let begun = DateTime::parse_from_rfc3339(&text(piece, "Initiated")?).ok()?.with_timezone(&Utc);
-        uploads.push(Upload { key: name(text(piece, "Key")?), id: text(piece, "UploadId")?, begun, class: text(piece, "StorageClass") });
+        uploads.push(OpenUpload {
+            key: name(text(piece, "Key")?),
+            id: text(piece, "UploadId")?,
+            begun,
+            class: text(piece, "StorageClass"),
+        });
     }
     let more = text(page, "IsTruncated").as_deref() == Some("true");
     let next = match more {
         true => Some((name(text(page, "NextKeyMarker")?), text(page, "NextUploadIdMarker").unwrap_or_default())),
         false => None,
     };
-    Some(Page { uploads, next })
+    Some(UploadsPage { uploads, next })
 }
 
 /// The text of the first element of that name.

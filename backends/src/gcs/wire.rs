@@ -25,27 +25,27 @@ const DIALECT: Dialect = Dialect { class, mend: |_: &mut HeaderMap| {} };
 
 /// Makes the clients of `object_store`, metered and with GCS's own headers.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(super) struct GcsConnector {
     pub probe: Arc<Probe>,
     /// Without credentials there is no `Authorization` at all; `object_store` would send an empty one.
     pub anonymous: bool,
 }
 
-impl HttpConnector for Connector {
+impl HttpConnector for GcsConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = MeteredConnector { probe: self.probe.clone(), dialect: DIALECT, authorities: Vec::new() }.connect(options)?;
-        Ok(HttpClient::new(Service { inner, anonymous: self.anonymous }))
+        Ok(HttpClient::new(GcsService { inner, anonymous: self.anonymous }))
     }
 }
 
 #[derive(Debug)]
-struct Service {
+struct GcsService {
     inner: HttpClient,
     anonymous: bool,
 }
 
 #[async_trait]
-impl HttpService for Service {
+impl HttpService for GcsService {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if self.anonymous {
             request.headers_mut().remove("authorization");

@@ -20,13 +20,13 @@ use opendal::Operator;
 
 use super::parts::{PartStore, WHOLE};
 use super::rooted::OpendalStore;
-use super::services::Service;
+use super::services::OpendalService;
 use super::{config, error, list};
 use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::Refused;
-use crate::contract::initialize::{Initialize, Mode, Rights, Setting, settle};
+use crate::contract::initialize::{InitMode, Initialize, Rights, Setting, settle};
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
@@ -46,7 +46,7 @@ pub struct OpendalBackend {
     probe: Arc<Probe>,
     /// The same service, from its top.
     top: Operator,
-    service: &'static Service,
+    service: &'static OpendalService,
 }
 
 impl OpendalBackend {
@@ -167,7 +167,7 @@ impl Backend for OpendalBackend {
             Scope::Bucket => self.top.clone(),
         };
         let location = self.location.clone();
-        list::walk(operator, String::new()).map_ok(list::Found::listed).map_err(move |e| error::error(&location, "", e)).boxed()
+        list::walk(operator, String::new()).map_ok(list::ListedFile::listed).map_err(move |e| error::error(&location, "", e)).boxed()
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
@@ -181,7 +181,7 @@ impl Backend for OpendalBackend {
         Ok(None)
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let name = if self.service.is_tree { "directory" } else { "bucket" };
         let rights = Rights { look: "the right to list", make: "the right to create a directory" };
         let make = async || match self.service.is_tree {

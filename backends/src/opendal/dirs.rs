@@ -19,7 +19,7 @@ use crate::contract::location::Location;
 const REMEMBERED: usize = 50_000;
 
 #[derive(Debug, Default)]
-pub(super) struct Dirs {
+pub(super) struct OpendalDirs {
     there: Mutex<HashSet<String>>,
     /// One after the other: of two that make the same directory at once, one could be refused.
     making: AsyncMutex<()>,
@@ -30,7 +30,7 @@ fn parent(key: &str) -> Option<&str> {
     key.rfind('/').map(|slash| &key[..=slash])
 }
 
-impl Dirs {
+impl OpendalDirs {
     fn knows(&self, dir: &str) -> bool {
         self.there.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(dir)
     }

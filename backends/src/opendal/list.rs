@@ -16,13 +16,13 @@ use crate::contract::listing::{Listed, State};
 pub(super) const STAGING: &str = ".offsite/tmp/";
 
 /// One file of a listing.
-pub(super) struct Found {
+pub(super) struct ListedFile {
     pub path: String,
     pub meta: Metadata,
 }
 
 /// Every file below a directory (`a/b/`, or empty for all), as the service lists it.
-pub(super) fn walk(operator: Operator, from: String) -> BoxStream<'static, opendal::Result<Found>> {
+pub(super) fn walk(operator: Operator, from: String) -> BoxStream<'static, opendal::Result<ListedFile>> {
     let below = !from.is_empty();
     let nothing = move |e: &opendal::Error| below && e.kind() == ErrorKind::NotFound;
     let begun = async move {
@@ -35,7 +35,7 @@ pub(super) fn walk(operator: Operator, from: String) -> BoxStream<'static, opend
 }
 
 /// A file with its time and tag, asked for where the listing does not say them.
-async fn complete(operator: Operator, entry: opendal::Entry) -> opendal::Result<Option<Found>> {
+async fn complete(operator: Operator, entry: opendal::Entry) -> opendal::Result<Option<ListedFile>> {
     let (path, mut meta) = entry.into_parts();
     if path.is_empty() || path.ends_with('/') || meta.is_dir() || path.starts_with(STAGING) {
         return Ok(None);
@@ -47,11 +47,11 @@ async fn complete(operator: Operator, entry: opendal::Entry) -> opendal::Result<
             Err(e) => return Err(e),
         }
     }
-    Ok(Some(Found { path, meta }))
+    Ok(Some(ListedFile { path, meta }))
 }
 
-impl Found {
-    /// None for what cannot be a key of the data plane; [`Found::listed`] has it.
+impl ListedFile {
+    /// None for what cannot be a key of the data plane; [`ListedFile::listed`] has it.
     pub fn object(self) -> Option<ObjectMeta> {
         let path = Path::parse(&self.path).ok().filter(|path| path.as_ref() == self.path)?;
         Some(object_meta(path, &self.meta))

@@ -21,9 +21,8 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
 use super::error::refused;
 use super::rooted::OpendalStore;
+use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind};
-
-type StoreResult<T> = object_store::Result<T>;
 
 /// Parts of one upload that came before their turn, in bytes.
 const AHEAD: usize = 64 << 20;
@@ -41,7 +40,7 @@ enum Sink {
     File(Arc<File>, u64),
 }
 
-struct State {
+struct PartsState {
     sink: Sink,
     /// The part that is to be written next.
     next: usize,
@@ -53,7 +52,7 @@ struct State {
 pub(super) struct Going {
     store: OpendalStore,
     path: Path,
-    state: AsyncMutex<State>,
+    state: AsyncMutex<PartsState>,
     /// Moves with each part that is written, and when one failed.
     moved: watch::Sender<()>,
 }
@@ -65,7 +64,7 @@ impl Going {
             true => Sink::Writer(Box::new(store.operator.writer_with(key).concurrent(2).await.map_err(|e| store.error(key, e))?)),
             false => Sink::File(Arc::new(unnamed().map_err(Error::into_store)?), 0),
         };
-        let state = State { sink, next: 0, early: BTreeMap::new(), failed: false };
+        let state = PartsState { sink, next: 0, early: BTreeMap::new(), failed: false };
         Ok(Self { store: store.clone(), path: path.clone(), state: AsyncMutex::new(state), moved: watch::Sender::new(()) })
     }
 
@@ -96,7 +95,7 @@ impl Going {
     }
 
     /// Writes the part whose turn it is, and those after it that are there already.
-    async fn write_on(&self, state: &mut State, data: PutPayload) -> StoreResult<()> {
+    async fn write_on(&self, state: &mut PartsState, data: PutPayload) -> StoreResult<()> {
         let mut part = Some(data);
         while let Some(data) = part {
             let written = self.write(&mut state.sink, data).await;
@@ -117,9 +116,7 @@ impl Going {
                 *length += data.content_length() as u64;
                 if *length > WHOLE {
                     let limit = WHOLE >> 20;
-                    let why = format!(
-                        "longer than {limit} MiB: this store accepts a file in one request only; exclude it with --exclude"
-                    );
+                    let why = format!("longer than {limit} MiB: this store accepts a file in one request only; exclude it with --exclude");
                     return Err(self.fail(ErrorKind::Unsupported, why));
                 }
                 let file = Arc::clone(file);
@@ -230,19 +227,19 @@ impl MultipartStore for PartStore {
 
 /// The plain interface to an upload in parts.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct OpendalUpload {
     going: Arc<Going>,
     next: usize,
 }
 
-impl Upload {
+impl OpendalUpload {
     pub fn new(going: Going) -> Self {
         Self { going: Arc::new(going), next: 0 }
     }
 }
 
 #[async_trait]
-impl MultipartUpload for Upload {
+impl MultipartUpload for OpendalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let (going, index) = (Arc::clone(&self.going), self.next);
         self.next += 1;

@@ -15,15 +15,14 @@ use object_store::path::Path;
 use object_store::{GetRange, ObjectMeta, PutResult};
 use opendal::{Buffer, Metadata, Operator};
 
-use super::dirs::Dirs;
+use super::dirs::OpendalDirs;
 use super::error::{refused, store_error};
 use super::list::{STAGING, object_meta, tag_of};
+use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{self, ErrorKind};
 use crate::contract::location::Location;
-use crate::contract::trace::Call;
+use crate::contract::trace::TracedCall;
 use crate::wire::watch::{Bound, Watch, Watched};
-
-type StoreResult<T> = object_store::Result<T>;
 
 /// Longest part of a key where parts are names of directories and files.
 const LONGEST_NAME: usize = 250;
@@ -49,7 +48,7 @@ pub(super) struct OpendalStore {
     pub operator: Operator,
     pub location: Location,
     /// Where the service has real directories.
-    pub dirs: Option<Arc<Dirs>>,
+    pub dirs: Option<Arc<OpendalDirs>>,
     /// The server copies by itself; else a copy goes through this machine.
     pub copies: bool,
 }
@@ -103,7 +102,7 @@ impl OpendalStore {
     }
 
     /// Writes under another name first: some servers write in place, and half a record would be read as damage.
-    async fn beside(&self, dirs: &Dirs, key: &str, body: Buffer) -> opendal::Result<Metadata> {
+    async fn beside(&self, dirs: &OpendalDirs, key: &str, body: Buffer) -> opendal::Result<Metadata> {
         let temp = format!("{STAGING}{:016x}", random());
         dirs.make(&self.operator, &temp).await?;
         self.operator.write(&temp, body).await?;
@@ -188,7 +187,7 @@ impl OpendalStore {
             Ok(e) => store_error(&location, &key, e),
             Err(e) => refused(&location, &key, ErrorKind::Transient, error::chain(&e)),
         };
-        let watch = Watch::new(Bound::Cut(length), None, Call::untold());
+        let watch = Watch::new(Bound::Cut(length), None, TracedCall::untold());
         Watched::new(body.map_err(cut).boxed(), watch).boxed()
     }
 }

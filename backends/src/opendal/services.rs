@@ -16,7 +16,7 @@ pub(super) enum HostIs {
 
 /// What a service is called and takes, by OpenDAL's names.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct OpendalService {
     pub scheme: &'static str,
     pub host: HostIs,
     /// Where it is if nobody says; `*` is the account. Empty: the service has one place, which OpenDAL knows.
@@ -36,12 +36,12 @@ const fn service(
     endpoint: Option<&'static str>,
     (settings, secrets): (&'static [&'static str], &'static [&'static str]),
     is_tree: bool,
-) -> Service {
-    Service { scheme, host, endpoint, settings, secrets, is_tree }
+) -> OpendalService {
+    OpendalService { scheme, host, endpoint, settings, secrets, is_tree }
 }
 
 /// `azblob` and `webdav` are tried on servers by tests; of the others only that they can be made from a URL.
-pub(super) static SERVICES: [Service; 13] = [
+pub(super) static SERVICES: [OpendalService; 13] = [
     service("azblob", HostIs::Setting("container"), Some("https://*.blob.core.windows.net"), AZURE, false),
     service("azdls", HostIs::Setting("filesystem"), Some("https://*.dfs.core.windows.net"), AZURE, true),
     service("azfile", HostIs::Setting("share_name"), Some("https://*.file.core.windows.net"), AZURE, true),
@@ -73,7 +73,7 @@ pub(crate) fn settings(scheme: &str) -> Vec<&'static str> {
 
 /// The variables that a service reads.
 pub(crate) fn variables(scheme: &str) -> Vec<String> {
-    let names = |service: &Service| service.settings.iter().chain(service.secrets).map(|name| variable(scheme, name)).collect();
+    let names = |service: &OpendalService| service.settings.iter().chain(service.secrets).map(|name| variable(scheme, name)).collect();
     find(scheme).map_or_else(Vec::new, names)
 }
 
@@ -81,7 +81,7 @@ pub(super) fn variable(scheme: &str, name: &str) -> String {
     format!("OFFSITE_{}_{}", scheme.to_uppercase(), name.to_uppercase())
 }
 
-pub(super) fn find(scheme: &str) -> Option<&'static Service> {
+pub(super) fn find(scheme: &str) -> Option<&'static OpendalService> {
     SERVICES.iter().find(|service| service.scheme == scheme)
 }
 

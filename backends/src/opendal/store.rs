@@ -14,12 +14,11 @@ use object_store::{
 
 use super::dirs::delete_file;
 use super::error::{refused, unsupported};
-use super::list::{Found, object_meta, walk};
-use super::parts::{Going, Upload};
+use super::list::{ListedFile, object_meta, walk};
+use super::parts::{Going, OpendalUpload};
 use super::rooted::OpendalStore;
+use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind};
-
-type StoreResult<T> = object_store::Result<T>;
 
 /// Deletes under way at once.
 const DELETES: usize = 16;
@@ -47,7 +46,7 @@ impl ObjectStore for OpendalStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
-        Ok(Box::new(Upload::new(Going::begin(self, location).await?)))
+        Ok(Box::new(OpendalUpload::new(Going::begin(self, location).await?)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -107,7 +106,7 @@ impl ObjectStore for OpendalStore {
             match path.strip_suffix('/') {
                 Some(_) if path == from || path == "/" => {}
                 Some(dir) => result.common_prefixes.extend(Path::parse(dir)),
-                None => result.objects.extend(Found { path, meta }.object()),
+                None => result.objects.extend(ListedFile { path, meta }.object()),
             }
         }
         result.common_prefixes.sort();

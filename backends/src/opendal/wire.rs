@@ -20,15 +20,15 @@ use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
 use crate::wire::probe::Probe;
 use crate::wire::watch::{Bound, Halt, Piece, Watch, Watched};
 
-type Pieces = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
+type OpendalChunks = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
 
 /// A client that counts.
-pub(super) struct Metered {
+pub(super) struct MeteredTransport {
     inner: ReqwestTransport,
     probe: Arc<Probe>,
 }
 
-impl Metered {
+impl MeteredTransport {
     /// A client whose requests `probe` counts. Redirects are not followed: credentials are for the server
     /// that was named.
     pub fn new(probe: Arc<Probe>, https: bool) -> reqwest::Result<Self> {
@@ -36,7 +36,7 @@ impl Metered {
     }
 }
 
-impl HttpTransport for Metered {
+impl HttpTransport for MeteredTransport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         fence::check("this machine").map_err(|late| Error::new(ErrorKind::Unexpected, late.message.clone()).set_source(late))?;
         let class = class_of(&request);
@@ -62,7 +62,7 @@ impl HttpTransport for Metered {
         }
         let bound = Bound::of(class, response.status(), response.headers());
         let counted = (class == Class::Get && response.status().is_success()).then(|| self.probe.clone());
-        let watch = |body| Box::new(Watched::new(body, Watch::new(bound, counted, call))) as Pieces;
+        let watch = |body| Box::new(Watched::new(body, Watch::new(bound, counted, call))) as OpendalChunks;
         Ok(response.map(|body| body.map_inner(watch)))
     }
 }

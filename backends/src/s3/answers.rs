@@ -56,29 +56,29 @@ pub(super) fn wait_asked(status: u16, header: Option<&str>) -> Option<Duration> 
 
 /// Makes the clients of `object_store`, metered, with answers mended.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(super) struct S3Connector {
     pub probe: Arc<Probe>,
     pub learned: Arc<Learned>,
     /// Of `AWS_CA_BUNDLE` or the profile's `ca_bundle`.
     pub authorities: Vec<Certificate>,
 }
 
-impl HttpConnector for Connector {
+impl HttpConnector for S3Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner =
             MeteredConnector { probe: self.probe.clone(), dialect: DIALECT, authorities: self.authorities.clone() }.connect(options)?;
-        Ok(HttpClient::new(Service { inner, learned: self.learned.clone() }))
+        Ok(HttpClient::new(S3Service { inner, learned: self.learned.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Service {
+struct S3Service {
     inner: HttpClient,
     learned: Arc<Learned>,
 }
 
 #[async_trait]
-impl HttpService for Service {
+impl HttpService for S3Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         over::add(&mut request);
         let asked = Asked::of(&request);

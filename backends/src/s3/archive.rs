@@ -6,12 +6,12 @@
 use aws_sdk_s3::types::{ArchiveStatus, GlacierJobParameters, RestoreRequest, StorageClass, Tier as S3Tier};
 use object_store::path::Path;
 
-use super::control::Control;
+use super::control::S3Control;
 use super::error::from_sdk;
 use crate::contract::archive::{Restore, Restoring, Tier};
 use crate::contract::error::{Error, ErrorKind, Result};
 
-impl Control {
+impl S3Control {
     /// See [`crate::Backend::restore`].
     pub(super) async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
         let fail = |kind, what: &str| Error::new(kind, self.location.at(path.as_ref()), what);

@@ -24,7 +24,7 @@ use super::credentials::Chain;
 use super::error::{from_sdk, is_collision};
 use super::over::{COLLISION_WAIT, COLLISIONS};
 use super::requests::{Again, Counter, Md5, Payer};
-use super::settings::Settings;
+use super::settings::S3Settings;
 use crate::contract::error::Result;
 use crate::contract::location::Location;
 use crate::wire::probe::Probe;
@@ -44,18 +44,18 @@ pub(super) struct CopyLimits {
 
 /// The SDK's client with what it needs to name things.
 #[derive(Clone)]
-pub(super) struct Control {
+pub(super) struct S3Control {
     pub client: Client,
     pub location: Location,
     pub bucket: String,
     pub prefix: Path,
 }
 
-impl Control {
+impl S3Control {
     pub(super) fn new(
         location: &Location,
         prefix: &Path,
-        settings: &Settings,
+        settings: &S3Settings,
         chain: &Arc<Chain>,
         probe: &Arc<Probe>,
         learned: &Arc<Learned>,

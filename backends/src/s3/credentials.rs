@@ -29,19 +29,19 @@ const FAILED_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Chain {
     /// None where the configuration was loaded without credentials.
     source: Option<SharedCredentialsProvider>,
-    held: RwLock<Option<Held>>,
+    held: RwLock<Option<HeldCredentials>>,
     failed: Mutex<Option<(Instant, Error)>>,
 }
 
 /// One answer in the form of each library.
 #[derive(Clone)]
-struct Held {
+struct HeldCredentials {
     sdk: Credentials,
     store: Arc<AwsCredential>,
     refresh: Option<SystemTime>,
 }
 
-impl Held {
+impl HeldCredentials {
     fn new(sdk: Credentials) -> Self {
         let store = Arc::new(AwsCredential {
             key_id: sdk.access_key_id().to_owned(),
@@ -71,7 +71,7 @@ impl Chain {
     }
 
     /// The credential to sign with now.
-    async fn get(&self) -> Result<Held, Error> {
+    async fn get(&self) -> Result<HeldCredentials, Error> {
         let held = self.peek();
         match held {
             Some(held) if held.is_fresh() => return Ok(held),
@@ -95,7 +95,7 @@ impl Chain {
         };
         match answer {
             Ok(found) => {
-                let held = Held::new(found);
+                let held = HeldCredentials::new(found);
                 *failed = None;
                 *self.held.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(held.clone());
                 Ok(held)
@@ -103,12 +103,12 @@ impl Chain {
             Err(error) => {
                 let error = explain(&error);
                 *failed = Some((Instant::now(), error.clone()));
-                self.peek().filter(Held::holds).ok_or(error)
+                self.peek().filter(HeldCredentials::holds).ok_or(error)
             }
         }
     }
 
-    fn peek(&self) -> Option<Held> {
+    fn peek(&self) -> Option<HeldCredentials> {
         self.held.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }

@@ -8,16 +8,16 @@ use std::fmt::{self, Display};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule};
 
-use super::control::Control;
+use super::control::S3Control;
 use super::error::from_sdk;
 use super::shown::shows;
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Encryption, Mode, Rights, Setting, settle};
+use crate::contract::initialize::{Encryption, InitMode, Rights, Setting, settle};
 
 /// The default as it was found: how, and with which key where one is named.
-struct Found(Option<(ServerSideEncryption, Option<String>)>);
+struct FoundEncryption(Option<(ServerSideEncryption, Option<String>)>);
 
-impl Found {
+impl FoundEncryption {
     fn is(&self, wanted: &Encryption) -> bool {
         match (&self.0, wanted) {
             (Some((ServerSideEncryption::Aes256, _)), Encryption::Store) => true,
@@ -27,7 +27,7 @@ impl Found {
     }
 }
 
-impl Display for Found {
+impl Display for FoundEncryption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             None => f.write_str("off"),
@@ -39,22 +39,22 @@ impl Display for Found {
     }
 }
 
-async fn look(control: &Control) -> Result<Found> {
+async fn look(control: &S3Control) -> Result<FoundEncryption> {
     match control.client.get_bucket_encryption().bucket(&control.bucket).send().await {
-        Err(error) if error.code() == Some("ServerSideEncryptionConfigurationNotFoundError") => Ok(Found(None)),
+        Err(error) if error.code() == Some("ServerSideEncryptionConfigurationNotFoundError") => Ok(FoundEncryption(None)),
         Err(error) => Err(from_sdk(&control.location, "", &error)),
         Ok(found) => {
             let rules = found.server_side_encryption_configuration().map(|config| config.rules()).unwrap_or_default();
             let default = rules.iter().find_map(|rule| rule.apply_server_side_encryption_by_default());
-            Ok(Found(default.map(|by| (by.sse_algorithm().clone(), by.kms_master_key_id().map(str::to_owned)))))
+            Ok(FoundEncryption(default.map(|by| (by.sse_algorithm().clone(), by.kms_master_key_id().map(str::to_owned)))))
         }
     }
 }
 
 /// One row: the bucket's default encryption.
-pub(super) async fn settle_encryption(control: &Control, wanted: &Encryption, mode: Mode) -> Setting {
+pub(super) async fn settle_encryption(control: &S3Control, wanted: &Encryption, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetEncryptionConfiguration", make: "s3:PutEncryptionConfiguration" };
-    let same = |found: &Found| found.is(wanted);
+    let same = |found: &FoundEncryption| found.is(wanted);
     let make = async || {
         put(control, wanted).await?;
         shows(control, || look(control), same).await
@@ -62,7 +62,7 @@ pub(super) async fn settle_encryption(control: &Control, wanted: &Encryption, mo
     settle("encryption", mode, &rights, look(control).await, wanted, same, make).await
 }
 
-async fn put(control: &Control, wanted: &Encryption) -> Result<()> {
+async fn put(control: &S3Control, wanted: &Encryption) -> Result<()> {
     let (how, key) = match wanted {
         Encryption::Store => (ServerSideEncryption::Aes256, None),
         Encryption::Key(key) => (ServerSideEncryption::AwsKms, Some(key.clone())),

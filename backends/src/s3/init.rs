@@ -13,18 +13,18 @@ use aws_sdk_s3::types::{
     ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule, PublicAccessBlockConfiguration, VersioningConfiguration,
 };
 
-use super::control::Control;
+use super::control::S3Control;
 use super::encryption;
 use super::error::from_sdk;
 use super::lifecycle;
 use super::shown::shows;
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Did, Initialize, Lock, LockMode, Mode, Rights, Setting, counted, on_off, settle};
+use crate::contract::initialize::{Did, InitMode, Initialize, Lock, LockMode, Rights, Setting, counted, on_off, settle};
 use crate::contract::location::Location;
 use crate::wire::refusal::tag;
 
 /// Settles everything that is wished, in the order of [`Initialize::wished`], after the bucket itself.
-pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode) -> Vec<Setting> {
+pub(super) async fn initialize(control: &S3Control, want: &Initialize, mode: InitMode) -> Vec<Setting> {
     let mut rows = vec![bucket(control, want, mode).await];
     if rows[0].was == MISSING && rows[0].did != Did::Changed {
         rows.extend(want.wished().into_iter().map(|(name, wanted)| without_bucket(&control.location, name, wanted, mode)));
@@ -37,10 +37,10 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
         rows.push(versioning(control, on, mode).await);
     }
     if let Some(days) = want.abort_uploads_after_days {
-        rows.push(lifecycle::settle_days(control, lifecycle::What::Uploads, days, mode).await);
+        rows.push(lifecycle::settle_days(control, lifecycle::RuleKind::Uploads, days, mode).await);
     }
     if let Some(days) = want.expire_old_versions_after_days {
-        rows.push(lifecycle::settle_days(control, lifecycle::What::OldVersions, days, mode).await);
+        rows.push(lifecycle::settle_days(control, lifecycle::RuleKind::OldVersions, days, mode).await);
     }
     if let Some(wanted) = &want.encryption {
         rows.push(encryption::settle_encryption(control, wanted, mode).await);
@@ -56,17 +56,17 @@ pub(super) async fn initialize(control: &Control, want: &Initialize, mode: Mode)
 
 const MISSING: &str = "missing";
 
-fn without_bucket(location: &Location, name: &'static str, wanted: String, mode: Mode) -> Setting {
+fn without_bucket(location: &Location, name: &'static str, wanted: String, mode: InitMode) -> Setting {
     let did = match mode {
-        Mode::Check => Did::Would,
-        Mode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "no bucket to set this on"))),
+        InitMode::Check => Did::Would,
+        InitMode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "no bucket to set this on"))),
     };
     Setting { name, was: "no bucket".into(), wanted, did }
 }
 
 // --- the bucket itself ---
 
-async fn bucket(control: &Control, want: &Initialize, mode: Mode) -> Setting {
+async fn bucket(control: &S3Control, want: &Initialize, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:ListBucket", make: "s3:CreateBucket" };
     let found = match there(control).await {
         Ok(()) => Ok("there"),
@@ -76,13 +76,13 @@ async fn bucket(control: &Control, want: &Initialize, mode: Mode) -> Setting {
     settle("bucket", mode, &rights, found, "there", |was| *was == "there", async || create(control, want).await).await
 }
 
-async fn there(control: &Control) -> Result<()> {
+async fn there(control: &S3Control) -> Result<()> {
     let answer = control.client.head_bucket().bucket(&control.bucket).send().await;
     answer.map(drop).map_err(|error| from_sdk(&control.location, "", &error))
 }
 
 /// Makes it in the region that is wished, else in the one where the credentials and URL point.
-async fn create(control: &Control, want: &Initialize) -> Result<()> {
+async fn create(control: &S3Control, want: &Initialize) -> Result<()> {
     let here = control.client.config().region().map(ToString::to_string);
     let region = want.region.clone().or(here).filter(|region| region != "us-east-1");
     let place = region
@@ -101,7 +101,7 @@ async fn create(control: &Control, want: &Initialize) -> Result<()> {
     }
 }
 
-async fn region(control: &Control, wanted: &str, mode: Mode) -> Setting {
+async fn region(control: &S3Control, wanted: &str, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetBucketLocation", make: "" };
     let answer = control.client.get_bucket_location().bucket(&control.bucket).send().await;
     let found = answer.map_err(|error| from_sdk(&control.location, "", &error)).map(|answer| {
@@ -116,7 +116,7 @@ async fn region(control: &Control, wanted: &str, mode: Mode) -> Setting {
         Err(Error::new(ErrorKind::Unsupported, &control.location, text))
     };
     // Looking says the same: to call it drift that can be mended would not be true.
-    let mode = if found.is_ok() { Mode::Make } else { mode };
+    let mode = if found.is_ok() { InitMode::Make } else { mode };
     settle("region", mode, &rights, found, wanted, |found| found == wanted, stays).await
 }
 
@@ -141,7 +141,7 @@ impl Display for Versioning {
     }
 }
 
-async fn look_versioning(control: &Control) -> Result<Versioning> {
+async fn look_versioning(control: &S3Control) -> Result<Versioning> {
     match control.client.get_bucket_versioning().bucket(&control.bucket).send().await {
         Ok(found) => Ok(Versioning(found.status)),
         // The SDK wants the document to be of one name, and not every make names it so (moto does not).
@@ -152,7 +152,7 @@ async fn look_versioning(control: &Control) -> Result<Versioning> {
     }
 }
 
-async fn versioning(control: &Control, on: bool, mode: Mode) -> Setting {
+async fn versioning(control: &S3Control, on: bool, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetBucketVersioning", make: "s3:PutBucketVersioning" };
     let look = || look_versioning(control);
     let same = |found: &Versioning| found.is_on() == on;
@@ -183,7 +183,7 @@ impl Display for Flags {
     }
 }
 
-async fn look_public(control: &Control) -> Result<Flags> {
+async fn look_public(control: &S3Control) -> Result<Flags> {
     match control.client.get_public_access_block().bucket(&control.bucket).send().await {
         Err(error) if error.code() == Some("NoSuchPublicAccessBlockConfiguration") => Ok(Flags([false; 4])),
         Err(error) => Err(from_sdk(&control.location, "", &error)),
@@ -194,7 +194,7 @@ async fn look_public(control: &Control) -> Result<Flags> {
     }
 }
 
-async fn block_public(control: &Control, mode: Mode) -> Setting {
+async fn block_public(control: &S3Control, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetBucketPublicAccessBlock", make: "s3:PutBucketPublicAccessBlock" };
     let look = || look_public(control);
     let same = |found: &Flags| found.0 == [true; 4];
@@ -246,7 +246,7 @@ impl Display for Locked {
     }
 }
 
-async fn look_lock(control: &Control) -> Result<Locked> {
+async fn look_lock(control: &S3Control) -> Result<Locked> {
     match control.client.get_object_lock_configuration().bucket(&control.bucket).send().await {
         Err(error) if error.code() == Some("ObjectLockConfigurationNotFoundError") => Ok(Locked { enabled: false, default: None }),
         Err(error) => Err(from_sdk(&control.location, "", &error)),
@@ -259,7 +259,7 @@ async fn look_lock(control: &Control) -> Result<Locked> {
     }
 }
 
-async fn lock(control: &Control, wanted: Lock, mode: Mode) -> Setting {
+async fn lock(control: &S3Control, wanted: Lock, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetBucketObjectLockConfiguration", make: "s3:PutBucketObjectLockConfiguration" };
     let look = || look_lock(control);
     let same = |found: &Locked| found.is(wanted);
@@ -270,12 +270,13 @@ async fn lock(control: &Control, wanted: Lock, mode: Mode) -> Setting {
     settle("object lock", mode, &rights, look().await, wanted, same, make).await
 }
 
-async fn put_lock(control: &Control, wanted: Lock) -> Result<()> {
+async fn put_lock(control: &S3Control, wanted: Lock) -> Result<()> {
     let mode = match wanted.mode {
         LockMode::Governance => ObjectLockRetentionMode::Governance,
         LockMode::Compliance => ObjectLockRetentionMode::Compliance,
     };
-    let days = i32::try_from(wanted.days).map_err(|_| Error::invalid(&control.location, "a retention of this many days is not possible"))?;
+    let days =
+        i32::try_from(wanted.days).map_err(|_| Error::invalid(&control.location, "a retention of this many days is not possible"))?;
     let retention = DefaultRetention::builder().mode(mode).days(days).build();
     let rule = ObjectLockRule::builder().default_retention(retention).build();
     let config = ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).rule(rule).build();

@@ -14,21 +14,21 @@ use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, TransitionDefaultMinimumObjectSize};
 
-use super::control::Control;
+use super::control::S3Control;
 use super::error::from_sdk;
 use super::shown::shows;
 use crate::contract::error::{Error, ErrorKind, Result};
-use crate::contract::initialize::{Did, Mode, Rights, Setting, after, settle};
+use crate::contract::initialize::{Did, InitMode, Rights, Setting, after, settle};
 use crate::contract::location::Location;
 
 /// Which of the two rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum RuleKind {
     Uploads,
     OldVersions,
 }
 
-impl What {
+impl RuleKind {
     fn setting(self) -> &'static str {
         match self {
             Self::Uploads => "abort unfinished uploads",
@@ -81,7 +81,7 @@ impl What {
 }
 
 /// How the store stands to one of the two.
-struct Found {
+struct FoundRule {
     /// After how many days it happens now, whoever said so.
     days: Option<u32>,
     /// The shortest that rules of others say, with the rule's name.
@@ -89,7 +89,7 @@ struct Found {
     rules: Rules,
 }
 
-impl Display for Found {
+impl Display for FoundRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.days, &self.others) {
             (None, _) => f.write_str("never"),
@@ -100,17 +100,17 @@ impl Display for Found {
 }
 
 /// Settles one of the two.
-pub(super) async fn settle_days(control: &Control, what: What, days: u32, mode: Mode) -> Setting {
+pub(super) async fn settle_days(control: &S3Control, what: RuleKind, days: u32, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetLifecycleConfiguration", make: "s3:PutLifecycleConfiguration" };
     let look = || look(control, what);
     let found = look().await;
-    if let Ok(Found { others: Some((sooner, name)), .. }) = &found
+    if let Ok(FoundRule { others: Some((sooner, name)), .. }) = &found
         && *sooner < days
     {
         let why = format!("the rule `{name}` does it {} already, and offsite changes no other rules", after(*sooner));
         return Setting { name: what.setting(), was: after(*sooner), wanted: after(days), did: Did::Cannot(why) };
     }
-    let same = |found: &Found| found.days == Some(days);
+    let same = |found: &FoundRule| found.days == Some(days);
     let rules = found.as_ref().ok().map(|found| found.rules.clone());
     let make = async || {
         let prefix = scope(control);
@@ -122,18 +122,18 @@ pub(super) async fn settle_days(control: &Control, what: What, days: u32, mode: 
 }
 
 /// The prefix of the keys that the rules are about.
-fn scope(control: &Control) -> String {
+fn scope(control: &S3Control) -> String {
     match control.prefix.as_ref() {
         "" => String::new(),
         prefix => format!("{prefix}/"),
     }
 }
 
-async fn look(control: &Control, what: What) -> Result<Found> {
+async fn look(control: &S3Control, what: RuleKind) -> Result<FoundRule> {
     let (rules, typed) = get(control).await?;
     let scope = scope(control);
     let own = what.id(&scope);
-    let mut found = Found { days: None, others: None, rules };
+    let mut found = FoundRule { days: None, others: None, rules };
     for rule in typed.iter().filter(|rule| covers(rule, &scope)) {
         let Some(days) = what.days(rule) else { continue };
         found.days = Some(found.days.map_or(days, |least| least.min(days)));
@@ -201,7 +201,7 @@ impl Rules {
     }
 }
 
-async fn get(control: &Control) -> Result<(Rules, Vec<LifecycleRule>)> {
+async fn get(control: &S3Control) -> Result<(Rules, Vec<LifecycleRule>)> {
     let heard = Heard::default();
     let request = control.client.get_bucket_lifecycle_configuration().bucket(&control.bucket);
     match request.customize().interceptor(heard.clone()).send().await {
@@ -217,7 +217,7 @@ async fn get(control: &Control) -> Result<(Rules, Vec<LifecycleRule>)> {
     }
 }
 
-async fn put(control: &Control, document: Document) -> Result<()> {
+async fn put(control: &S3Control, document: Document) -> Result<()> {
     let request = control.client.put_bucket_lifecycle_configuration().bucket(&control.bucket);
     let request = request.set_transition_default_minimum_object_size(document.size);
     let sent = request.customize().interceptor(Says(document.text)).send().await;
@@ -302,14 +302,14 @@ mod tests {
 
     #[test]
     fn rules_of_others_stay_byte_for_byte_and_the_own_one_is_replaced() {
-        let own = What::Uploads.rule("site/", 3);
+        let own = RuleKind::Uploads.rule("site/", 3);
         let text = format!("<?xml version=\"1.0\"?>\n<LifecycleConfiguration>{own}\n{THEIRS}</LifecycleConfiguration>");
-        let rules = document(&text, &[&What::Uploads.id("site/"), "theirs"]);
-        let new = What::Uploads.rule("site/", 7);
-        let written = rules.with(&What::Uploads.id("site/"), &new, &location()).unwrap().text;
+        let rules = document(&text, &[&RuleKind::Uploads.id("site/"), "theirs"]);
+        let new = RuleKind::Uploads.rule("site/", 7);
+        let written = rules.with(&RuleKind::Uploads.id("site/"), &new, &location()).unwrap().text;
         assert!(written.contains(&format!(">{THEIRS}{new}</LifecycleConfiguration>")), "{written}");
         assert!(!written.contains(&own), "{written}");
-        assert_ne!(What::Uploads.id("site/"), What::Uploads.id("other/"));
+        assert_ne!(RuleKind::Uploads.id("site/"), RuleKind::Uploads.id("other/"));
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_written_as_xml_and_covered_only_by_wider_ones() {
-        assert!(What::OldVersions.rule("a&b<c/", 5).contains("<Prefix>a&amp;b&lt;c/</Prefix>"));
+        assert!(RuleKind::OldVersions.rule("a&b<c/", 5).contains("<Prefix>a&amp;b&lt;c/</Prefix>"));
         let rule = |prefix: &str| {
             let filter = aws_sdk_s3::types::LifecycleRuleFilter::builder().prefix(prefix).build();
             LifecycleRule::builder().status(ExpirationStatus::Enabled).filter(filter).build().unwrap()

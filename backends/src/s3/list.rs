@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use percent_encoding::percent_decode_str;
 
-use super::control::Control;
+use super::control::S3Control;
 use super::error::from_sdk;
 use super::planes::Planes;
 use crate::contract::error::{Error, ErrorKind, Result};
@@ -23,7 +23,7 @@ use crate::wire::turns::Turns;
 
 /// Which listing, and where it stands.
 #[derive(Clone, Hash)]
-enum Turn {
+enum S3Listing {
     Objects(Option<String>),
     /// Key and version after which to go on.
     Versions(Option<(String, Option<String>)>),
@@ -32,7 +32,7 @@ enum Turn {
     End,
 }
 
-impl Turn {
+impl S3Listing {
     fn goes_on(&self) -> Option<&Self> {
         if matches!(self, Self::End) { None } else { Some(self) }
     }
@@ -48,18 +48,18 @@ pub(super) fn list(planes: Arc<Planes>, scope: Scope, depth: Depth) -> BoxStream
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
     let first = match depth {
-        Depth::Current => Turn::Objects(None),
-        Depth::Everything => Turn::Versions(None),
-        Depth::Unfinished => Turn::Uploads(None),
+        Depth::Current => S3Listing::Objects(None),
+        Depth::Everything => S3Listing::Versions(None),
+        Depth::Unfinished => S3Listing::Uploads(None),
     };
-    let pages = Pages { control, prefix };
+    let pages = S3Pages { control, prefix };
     stream::try_unfold((planes, plane, pages, first, Turns::default()), |(planes, mut plane, mut pages, turn, mut turns)| async move {
         let (page, turn) = loop {
             let page = match turn.clone() {
-                Turn::End => return Ok(None),
-                Turn::Objects(token) => pages.objects(token).await,
-                Turn::Versions(after) => pages.versions(after).await,
-                Turn::Uploads(after) => pages.uploads(after).await,
+                S3Listing::End => return Ok(None),
+                S3Listing::Objects(token) => pages.objects(token).await,
+                S3Listing::Versions(after) => pages.versions(after).await,
+                S3Listing::Uploads(after) => pages.uploads(after).await,
             };
             match page {
                 Err(_) if planes.follow(&plane) => {
@@ -78,15 +78,15 @@ pub(super) fn list(planes: Arc<Planes>, scope: Scope, depth: Depth) -> BoxStream
     .boxed()
 }
 
-struct Pages {
-    control: Control,
+struct S3Pages {
+    control: S3Control,
     prefix: String,
 }
 
-type Page = (Vec<Listed>, Turn);
+type S3Page = (Vec<Listed>, S3Listing);
 
-impl Pages {
-    async fn objects(&self, token: Option<String>) -> Result<Page> {
+impl S3Pages {
+    async fn objects(&self, token: Option<String>) -> Result<S3Page> {
         let answer = self
             .control
             .client
@@ -101,7 +101,7 @@ impl Pages {
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Vec::with_capacity(answer.contents().len());
         for object in answer.contents() {
-            let what = What {
+            let what = S3Item {
                 key: object.key(),
                 size: object.size(),
                 etag: object.e_tag(),
@@ -114,10 +114,10 @@ impl Pages {
         }
         let next = answer.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
         let turn = self.next(answer.is_truncated(), next)?;
-        Ok((page, turn.map_or(Turn::End, |token| Turn::Objects(Some(token)))))
+        Ok((page, turn.map_or(S3Listing::End, |token| S3Listing::Objects(Some(token)))))
     }
 
-    async fn versions(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
+    async fn versions(&self, after: Option<(String, Option<String>)>) -> Result<S3Page> {
         let (key, version) = after.unzip();
         let answer = self
             .control
@@ -137,7 +137,7 @@ impl Pages {
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Vec::with_capacity(answer.versions().len() + answer.delete_markers().len());
         for object in answer.versions() {
-            let what = What {
+            let what = S3Item {
                 key: object.key(),
                 size: object.size(),
                 etag: object.e_tag(),
@@ -149,7 +149,7 @@ impl Pages {
             page.extend(self.listed(what, encoded)?);
         }
         for marker in answer.delete_markers() {
-            let what = What {
+            let what = S3Item {
                 key: marker.key(),
                 size: Some(0),
                 etag: None,
@@ -162,11 +162,11 @@ impl Pages {
         }
         let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_version_id_marker().map(str::to_owned)));
         let turn = self.next(answer.is_truncated(), next)?;
-        Ok((page, turn.map_or(Turn::Uploads(None), |after| Turn::Versions(Some(after)))))
+        Ok((page, turn.map_or(S3Listing::Uploads(None), |after| S3Listing::Versions(Some(after)))))
     }
 
     /// Uploads in parts that have not ended. Their sizes would take a request each.
-    async fn uploads(&self, after: Option<(String, Option<String>)>) -> Result<Page> {
+    async fn uploads(&self, after: Option<(String, Option<String>)>) -> Result<S3Page> {
         let (key, upload) = after.unzip();
         let answer = self
             .control
@@ -186,7 +186,7 @@ impl Pages {
         let encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut page = Vec::with_capacity(answer.uploads().len());
         for upload in answer.uploads() {
-            let what = What {
+            let what = S3Item {
                 key: upload.key(),
                 size: Some(0),
                 etag: None,
@@ -199,7 +199,7 @@ impl Pages {
         }
         let next = answer.next_key_marker().map(|key| (text(key, encoded), answer.next_upload_id_marker().map(str::to_owned)));
         let turn = self.next(answer.is_truncated(), next)?;
-        Ok((page, turn.map_or(Turn::End, |after| Turn::Uploads(Some(after)))))
+        Ok((page, turn.map_or(S3Listing::End, |after| S3Listing::Uploads(Some(after)))))
     }
 
     /// Where to go on; none at the end.
@@ -211,7 +211,7 @@ impl Pages {
         }
     }
 
-    fn listed(&self, what: What<'_>, encoded: bool) -> Result<Option<Listed>> {
+    fn listed(&self, what: S3Item<'_>, encoded: bool) -> Result<Option<Listed>> {
         let key = decode(what.key.ok_or_else(|| self.broken("names an object without a key"))?, encoded);
         let Some(key) = key.strip_prefix(self.prefix.as_bytes()) else {
             return Err(self.broken("holds a key that is not under the prefix"));
@@ -237,7 +237,7 @@ impl Pages {
 }
 
 /// A listed thing as the SDK says it, whatever its kind.
-struct What<'a> {
+struct S3Item<'a> {
     key: Option<&'a str>,
     size: Option<i64>,
     etag: Option<&'a str>,

@@ -34,17 +34,17 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
-use self::control::{Control, CopyLimits};
+use self::control::{CopyLimits, S3Control};
 use self::planes::Planes;
 pub(crate) use self::settings::KNOWN as SETTINGS;
-use self::settings::Settings;
-use self::store::Store;
+use self::settings::S3Settings;
+use self::store::S3Store;
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
@@ -75,7 +75,7 @@ impl S3Backend {
     /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
     pub async fn open(location: Location) -> Result<Self> {
         let prefix = location.prefix()?;
-        let settings = Settings::load(&location).await?;
+        let settings = S3Settings::load(&location).await?;
         let shown = location.served_by(settings.endpoint.as_ref().map_or("", |url| url.as_str()));
         let planes = Planes::new(shown.clone(), prefix, settings, Arc::new(Probe::default()))?;
         Ok(Self { location: shown, planes: Arc::new(planes), copy: CopyLimits { whole: 5 * GIB, part: GIB } })
@@ -94,7 +94,7 @@ impl S3Backend {
     }
 
     /// One call of the control plane, in the region where the bucket is.
-    async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Control) -> F + Send + Sync) -> Result<T> {
+    async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(S3Control) -> F + Send + Sync) -> Result<T> {
         loop {
             let plane = self.planes.current();
             match call(self.planes.control(&plane)).await {
@@ -123,11 +123,11 @@ impl Backend for S3Backend {
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(Store(self.planes.clone()))
+        Arc::new(S3Store(self.planes.clone()))
     }
 
     fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
-        Some(Arc::new(Store(self.planes.clone())))
+        Some(Arc::new(S3Store(self.planes.clone())))
     }
 
     fn meter(&self) -> &Meter {
@@ -143,7 +143,7 @@ impl Backend for S3Backend {
             return Ok(now);
         }
         // Any answer tells the time, a refusal too.
-        let answer = Store(self.planes.clone()).head(&parse_key(&self.location, CLOCK_KEY)?).await;
+        let answer = S3Store(self.planes.clone()).head(&parse_key(&self.location, CLOCK_KEY)?).await;
         match (self.meter().clock(), answer) {
             (Some(now), _) => Ok(now),
             (None, Err(error)) => Err(self.error(CLOCK_KEY, &error)),
@@ -179,13 +179,13 @@ impl Backend for S3Backend {
                 }
             }
         }
-        let done = through::copy(&self.location, &Store(self.planes.clone()), from, to, etag, over).await?;
+        let done = through::copy(&self.location, &S3Store(self.planes.clone()), from, to, etag, over).await?;
         lacks.note(Lack::Copies);
         Ok(done)
     }
 
     async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
-        Store(self.planes.clone()).complete(to, id, parts, over).await
+        S3Store(self.planes.clone()).complete(to, id, parts, over).await
     }
 
     fn lacks(&self) -> Vec<Lack> {
@@ -205,7 +205,7 @@ impl Backend for S3Backend {
         Ok(None)
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let plane = self.planes.current();
         let control = match &want.region {
             // Where a bucket is to be made, the request must go there too.

@@ -12,10 +12,10 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
-use super::answers::{Connector, Learned};
-use super::control::Control;
+use super::answers::{Learned, S3Connector};
+use super::control::S3Control;
 use super::credentials::Chain;
-use super::settings::Settings;
+use super::settings::S3Settings;
 use crate::contract::error::{Error, ErrorKind, Result, chain};
 use crate::contract::lacks::Lack;
 use crate::contract::location::Location;
@@ -28,7 +28,7 @@ const MOVES: u8 = 3;
 /// How a bucket is spoken to.
 #[derive(Clone)]
 struct Ways {
-    settings: Settings,
+    settings: S3Settings,
     bulk_delete: bool,
 }
 
@@ -36,7 +36,7 @@ struct Ways {
 pub(super) struct Plane {
     ways: Ways,
     pub store: PrefixStore<AmazonS3>,
-    control: OnceLock<Control>,
+    control: OnceLock<S3Control>,
 }
 
 /// The plane in use, and what is needed to make another.
@@ -53,7 +53,7 @@ pub(super) struct Planes {
 impl Planes {
     /// # Errors
     /// [`ErrorKind::Invalid`] for settings with which no client can be made.
-    pub(super) fn new(location: Location, prefix: Path, settings: Settings, probe: Arc<Probe>) -> Result<Self> {
+    pub(super) fn new(location: Location, prefix: Path, settings: S3Settings, probe: Arc<Probe>) -> Result<Self> {
         let chain = Arc::new(Chain::new(settings.sdk.credentials_provider()));
         let learned = Arc::new(Learned::default());
         let plane = plane(&location, &prefix, Ways { settings, bulk_delete: true }, &chain, &probe, &learned)?;
@@ -67,8 +67,8 @@ impl Planes {
     }
 
     /// The SDK's client, made when it is first needed: many runs never do.
-    pub(super) fn control(&self, plane: &Plane) -> Control {
-        let make = || Control::new(&self.location, &self.prefix, &plane.ways.settings, &self.chain, &self.probe, &self.learned);
+    pub(super) fn control(&self, plane: &Plane) -> S3Control {
+        let make = || S3Control::new(&self.location, &self.prefix, &plane.ways.settings, &self.chain, &self.probe, &self.learned);
         plane.control.get_or_init(make).clone()
     }
 
@@ -83,7 +83,7 @@ impl Planes {
         if self.moves.fetch_add(1, Relaxed) >= MOVES {
             return false;
         }
-        let settings = Settings { region, ..now.ways.settings.clone() };
+        let settings = S3Settings { region, ..now.ways.settings.clone() };
         self.make(Ways { settings, ..now.ways.clone() }).is_some_and(|plane| {
             self.adopt(plane);
             true
@@ -94,7 +94,7 @@ impl Planes {
     pub(super) fn without_checksums(&self) -> Option<Arc<Plane>> {
         let ways = self.current().ways.clone();
         ways.settings.checksum?;
-        self.make(Ways { settings: Settings { checksum: None, ..ways.settings }, ..ways })
+        self.make(Ways { settings: S3Settings { checksum: None, ..ways.settings }, ..ways })
     }
 
     /// The same bucket, with one request for each deletion; none where it is so now.
@@ -134,7 +134,7 @@ impl Planes {
 
 impl Plane {
     /// The settings in force.
-    pub(super) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &S3Settings {
         &self.ways.settings
     }
 }
@@ -143,13 +143,13 @@ fn plane(location: &Location, prefix: &Path, ways: Ways, chain_: &Arc<Chain>, pr
     let store = data_plane(
         &ways,
         chain_,
-        Connector { probe: probe.clone(), learned: learned.clone(), authorities: ways.settings.authorities.clone() },
+        S3Connector { probe: probe.clone(), learned: learned.clone(), authorities: ways.settings.authorities.clone() },
     )
     .map_err(|error| Error::new(ErrorKind::Invalid, location, chain(&error)))?;
     Ok(Plane { ways, store: PrefixStore::new(store, prefix.clone()), control: OnceLock::new() })
 }
 
-fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: Connector) -> object_store::Result<AmazonS3> {
+fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: S3Connector) -> object_store::Result<AmazonS3> {
     let settings = &ways.settings;
     let https = settings.is_https();
     let mut builder = AmazonS3Builder::new()

@@ -25,7 +25,7 @@ use md5::{Digest, Md5 as Hasher};
 use super::answers::{Learned, wait_asked};
 use super::wire::classify;
 use crate::contract::fence;
-use crate::contract::trace::{Call, shown};
+use crate::contract::trace::{TracedCall, shown};
 use crate::wire::probe::Probe;
 use crate::wire::watch::{Bound, Watch, Watched};
 
@@ -39,7 +39,7 @@ pub(super) struct Counter {
 
 /// The request of the try that is being made.
 #[derive(Debug)]
-struct UnderWay(Mutex<Option<Call>>);
+struct UnderWay(Mutex<Option<TracedCall>>);
 
 impl Storable for UnderWay {
     type Storer = StoreReplace<Self>;
@@ -76,7 +76,7 @@ impl Intercept for Counter {
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
         let call = bag.load::<UnderWay>().and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let mut call = call.unwrap_or_else(Call::untold);
+        let mut call = call.unwrap_or_else(TracedCall::untold);
         call.answered(response.status().as_u16());
         let bound = Bound::answer(response.status().is_success());
         let body = std::mem::replace(response.body_mut(), SdkBody::taken());

@@ -36,7 +36,7 @@ const IMDS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything the two planes need to know about one bucket.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(super) struct S3Settings {
     pub bucket: String,
     pub region: String,
     /// A server other than AWS's own for the region, without a slash at its end.
@@ -52,7 +52,7 @@ pub(super) struct Settings {
     pub sdk: SdkConfig,
 }
 
-impl Settings {
+impl S3Settings {
     /// Reads the URL's query, then AWS's variables and files.
     ///
     /// # Errors
@@ -252,13 +252,13 @@ fn tls_client(location: &Location, pem: &[u8]) -> Result<SharedHttpClient> {
 mod tests {
     use super::*;
 
-    async fn load(url: &str) -> Result<Settings> {
-        Settings::load(&Location::parse(url).unwrap()).await
+    async fn load(url: &str) -> Result<S3Settings> {
+        S3Settings::load(&Location::parse(url).unwrap()).await
     }
 
     #[tokio::test]
     async fn the_form_of_the_bucket_url_follows_endpoint_and_name() {
-        let aws = |s: &Settings| (s.bucket_url(), s.is_https());
+        let aws = |s: &S3Settings| (s.bucket_url(), s.is_https());
         let plain = load("s3://acme?region=eu-west-1").await.unwrap();
         assert_eq!(aws(&plain), ("https://acme.s3.eu-west-1.amazonaws.com".into(), true));
         let dotted = load("s3://acme.example?region=cn-north-1").await.unwrap();

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::control::Control;
+use super::control::S3Control;
 use crate::contract::error::{Error, ErrorKind, Result};
 
 /// A setting of a bucket shows a moment after it was taken: so long it is looked at again.
@@ -13,7 +13,7 @@ const SHOWS_WITHIN: [Duration; 4] = [Duration::ZERO, Duration::from_millis(300),
 
 /// Fails unless a look says what was just set.
 pub(super) async fn shows<T: Display, F: Future<Output = Result<T>>>(
-    control: &Control,
+    control: &S3Control,
     look: impl Fn() -> F,
     same: impl Fn(&T) -> bool,
 ) -> Result<()> {

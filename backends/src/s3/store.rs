@@ -31,21 +31,21 @@ const DELETES: usize = 8;
 
 /// A bucket's data plane, rooted at the prefix.
 #[derive(Clone)]
-pub(super) struct Store(pub Arc<Planes>);
+pub(super) struct S3Store(pub Arc<Planes>);
 
-impl fmt::Debug for Store {
+impl fmt::Debug for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.location)
     }
 }
 
-impl fmt::Display for Store {
+impl fmt::Display for S3Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.location)
     }
 }
 
-impl Store {
+impl S3Store {
     /// One request, in the region where the bucket is.
     async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
         loop {
@@ -165,7 +165,7 @@ fn is_collision(error: &Error) -> bool {
 }
 
 #[async_trait]
-impl ObjectStore for Store {
+impl ObjectStore for S3Store {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let creates = matches!(options.mode, PutMode::Create);
         let mut wait = COLLISION_WAIT;
@@ -244,7 +244,7 @@ impl ObjectStore for Store {
 }
 
 #[async_trait]
-impl MultipartStore for Store {
+impl MultipartStore for S3Store {
     async fn create_multipart(&self, at: &Path) -> Result<MultipartId> {
         self.send(|plane| async move { plane.store.create_multipart(at).await }).await
     }

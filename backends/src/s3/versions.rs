@@ -8,7 +8,7 @@ use chrono::DateTime;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
-use super::control::{Control, version};
+use super::control::{S3Control, version};
 use super::error::{from_bulk, from_sdk};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::{Held, Refused};
@@ -19,7 +19,7 @@ const BULK: usize = 1000;
 /// Single deletes in flight.
 const DELETES: usize = 16;
 
-impl Control {
+impl S3Control {
     /// Deletes versions for good; see [`crate::Backend::delete_versions`].
     pub(super) async fn delete_versions(&self, versions: &[(Path, String)]) -> Result<Vec<Refused>> {
         let mut refused = Vec::new();

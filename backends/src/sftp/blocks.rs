@@ -12,17 +12,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ops::Handle;
-use super::session::{Fault, Pending};
-use super::staging::{Area, Temp, is_zero, pieces};
+use super::session::{Pending, SftpFault};
+use super::staging::{SftpStaging, SftpTemp, is_zero, pieces};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{FileMeta, StageBlocks, Staged};
 
 /// Bytes of one content that may wait for their confirmation.
 const WINDOW: u64 = 4 << 20;
 
-pub(super) struct Blocks {
-    area: Arc<Area>,
-    temp: Temp,
+pub(super) struct SftpBlocks {
+    area: Arc<SftpStaging>,
+    temp: SftpTemp,
     handle: Handle,
     meta: FileMeta,
     /// Up to where it was written, and up to where that was confirmed.
@@ -31,8 +31,8 @@ pub(super) struct Blocks {
     under_way: VecDeque<(u64, Bytes, Pending)>,
 }
 
-impl Blocks {
-    pub async fn new(area: &Arc<Area>, meta: FileMeta) -> Result<Self> {
+impl SftpBlocks {
+    pub async fn new(area: &Arc<SftpStaging>, meta: FileMeta) -> Result<Self> {
         let (temp, handle) = area.create().await?;
         Ok(Self { area: Arc::clone(area), temp, handle, meta, offset: 0, confirmed: 0, under_way: VecDeque::new() })
     }
@@ -62,7 +62,7 @@ impl Blocks {
                     self.under_way.pop_front();
                     self.confirmed = end;
                 }
-                Err(Fault::Lost) => self.go_on().await?,
+                Err(SftpFault::Lost) => self.go_on().await?,
                 Err(fault) => return Err(self.area.fault(&self.temp.path, &fault, WINDOW).await),
             }
         }
@@ -84,12 +84,12 @@ impl Blocks {
     }
 
     /// Ends it; with `durable` it is on the server's disk then.
-    pub async fn end(mut self, durable: bool) -> Result<Temp> {
+    pub async fn end(mut self, durable: bool) -> Result<SftpTemp> {
         loop {
             self.settle(0).await?;
             match self.area.finish(self.handle, &self.meta, self.offset, durable).await {
                 Ok(()) => return Ok(self.temp),
-                Err(Fault::Lost) => self.handle = self.area.reopen(&self.temp.path).await?.0,
+                Err(SftpFault::Lost) => self.handle = self.area.reopen(&self.temp.path).await?.0,
                 Err(fault) => return Err(self.area.fault(&self.temp.path, &fault, 0).await),
             }
         }
@@ -97,7 +97,7 @@ impl Blocks {
 }
 
 #[async_trait]
-impl StageBlocks for Blocks {
+impl StageBlocks for SftpBlocks {
     async fn write(&mut self, block: Bytes) -> Result<()> {
         self.append(&block).await
     }

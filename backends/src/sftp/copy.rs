@@ -9,8 +9,8 @@ use futures::TryStreamExt;
 use super::meta;
 use super::ops::Handle;
 use super::read::File;
-use super::session::Fault;
-use super::staging::{Area, SHARDS, TRIES, Temp};
+use super::session::SftpFault;
+use super::staging::{SHARDS, SftpStaging, SftpTemp, TRIES};
 use super::walk;
 use crate::contract::error::Result;
 use crate::contract::tree::FileMeta;
@@ -18,23 +18,23 @@ use crate::contract::tree::FileMeta;
 /// The server copies so much with one request, which keeps it from everything else meanwhile.
 const COPY: u64 = 64 << 20;
 
-impl Area {
+impl SftpStaging {
     /// Copies the regular file `from` of `length` bytes to a temporary one: on the server where it can, else
     /// through here.
-    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], length: u64, meta: &FileMeta, durable: bool) -> Result<Temp> {
+    pub async fn stage_copy(self: &Arc<Self>, from: &[u8], length: u64, meta: &FileMeta, durable: bool) -> Result<SftpTemp> {
         for _ in 0..TRIES {
             let source = File::open_exactly(self, from, length).await?;
             let (temp, handle) = self.create().await?;
             match self.copy(&source, handle, meta, durable).await {
                 Ok(()) => return Ok(temp),
-                Err(Fault::Lost) => {}
+                Err(SftpFault::Lost) => {}
                 Err(fault) => return Err(self.fault(from, &fault, source.size).await),
             }
         }
-        Err(self.dirs.link.error(from, &Fault::Lost))
+        Err(self.dirs.link.error(from, &SftpFault::Lost))
     }
 
-    async fn copy(&self, source: &File, handle: Handle, meta: &FileMeta, durable: bool) -> Result<(), Fault> {
+    async fn copy(&self, source: &File, handle: Handle, meta: &FileMeta, durable: bool) -> Result<(), SftpFault> {
         let from = source.handle().await;
         let same = Arc::ptr_eq(&from.session, &handle.session);
         let mut offset = 0;

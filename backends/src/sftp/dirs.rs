@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::link::Link;
 use super::ops::attrs;
 use super::packet::{self, Attrs};
-use super::session::Fault;
+use super::session::SftpFault;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileKind;
 use crate::file::dirs::{check, split};
@@ -21,13 +21,13 @@ use crate::file::dirs::{check, split};
 const KNOWN: usize = 100_000;
 
 /// Directories below the root of one destination.
-pub(super) struct Dirs {
+pub(super) struct SftpDirs {
     pub link: Arc<Link>,
     rooted: AtomicBool,
     known: Mutex<HashSet<Vec<u8>>>,
 }
 
-impl Dirs {
+impl SftpDirs {
     pub fn new(link: Arc<Link>) -> Self {
         Self { link, rooted: AtomicBool::new(false), known: Mutex::default() }
     }
@@ -125,7 +125,7 @@ impl Dirs {
                 Some(attrs) if kind(&attrs) == FileKind::Dir => self.remember(part),
                 Some(_) => return Err(self.no_directory(part)),
                 None if make => self.make_one(part).await?,
-                None => return Err(self.link.error(path, &Fault::Refused(no_such_file()))),
+                None => return Err(self.link.error(path, &SftpFault::Refused(no_such_file()))),
             }
         }
         Ok(())

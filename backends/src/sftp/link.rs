@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::address::Address;
 use super::packet::{self, Status};
-use super::session::{Fault, Session};
+use super::session::{SftpFault, SftpSession};
 use super::ssh;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
@@ -32,7 +32,7 @@ pub(super) struct Link {
     pub meter: Arc<Meter>,
     /// Requests that went out, in packets.
     pub packets: Arc<AtomicU64>,
-    session: Mutex<Option<Arc<Session>>>,
+    session: Mutex<Option<Arc<SftpSession>>>,
 }
 
 impl Link {
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// The connection. The first one is tried for once; one that was lost is made again with patience.
-    pub async fn session(&self) -> Result<Arc<Session>> {
+    pub async fn session(&self) -> Result<Arc<SftpSession>> {
         let mut slot = self.session.lock().await;
         let Some(old) = slot.as_ref() else {
             let new = Arc::new(self.connect().await?);
@@ -68,37 +68,37 @@ impl Link {
     }
 
     /// The connection, if it is up and nobody is making it.
-    pub fn current(&self) -> Option<Arc<Session>> {
+    pub fn current(&self) -> Option<Arc<SftpSession>> {
         self.session.try_lock().ok()?.clone()
     }
 
-    async fn connect(&self) -> Result<Session> {
-        Session::open(&self.address, &self.location, Arc::clone(&self.meter), Arc::clone(&self.packets)).await
+    async fn connect(&self) -> Result<SftpSession> {
+        SftpSession::open(&self.address, &self.location, Arc::clone(&self.meter), Arc::clone(&self.packets)).await
     }
 
     /// Makes a call that may be made twice; `again` tells it that the one before it may have been done.
     /// `shown` names in errors what it is about.
-    pub async fn run<T, F>(&self, shown: &[u8], mut call: impl FnMut(Arc<Session>, bool) -> F) -> Result<T>
+    pub async fn run<T, F>(&self, shown: &[u8], mut call: impl FnMut(Arc<SftpSession>, bool) -> F) -> Result<T>
     where
-        F: Future<Output = Result<T, Fault>>,
+        F: Future<Output = Result<T, SftpFault>>,
     {
         for again in 0..TRIES {
             fence::check(self.shown(shown))?;
             match call(self.session().await?, again > 0).await {
-                Err(Fault::Lost) => {}
+                Err(SftpFault::Lost) => {}
                 done => return done.map_err(|fault| self.error(shown, &fault)),
             }
         }
-        Err(self.error(shown, &Fault::Lost))
+        Err(self.error(shown, &SftpFault::Lost))
     }
 
     /// A fault as an error about a path below the root.
-    pub fn error(&self, path: &[u8], fault: &Fault) -> Error {
+    pub fn error(&self, path: &[u8], fault: &SftpFault) -> Error {
         let url = self.shown(path);
         let Status { code, message } = match fault {
-            Fault::Refused(status) => status,
-            Fault::Lost => return Error::new(ErrorKind::Transient, url, "the connection was lost"),
-            Fault::Odd(what) => return Error::new(ErrorKind::Other, url, what),
+            SftpFault::Refused(status) => status,
+            SftpFault::Lost => return Error::new(ErrorKind::Transient, url, "the connection was lost"),
+            SftpFault::Odd(what) => return Error::new(ErrorKind::Other, url, what),
         };
         let (kind, what) = match *code {
             packet::NO_SUCH_FILE => (ErrorKind::NotFound, "no such file or directory"),

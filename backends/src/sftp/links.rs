@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::dirs::kind;
 use super::meta;
-use super::ops::{Open, attrs};
+use super::ops::{OpenMode, attrs};
 use super::packet::{self, Attrs};
 use super::read::{is_dir, look, lstat};
 use super::rename::{in_the_way, remove_dir, rename, stage_symlink};
-use super::session::Fault;
-use super::staging::Area;
+use super::session::SftpFault;
+use super::staging::SftpStaging;
 use crate::contract::error::Result;
 use crate::contract::tree::{FileKind, FileMeta};
 
@@ -23,7 +23,7 @@ pub(super) fn is_kept(found: &Attrs) -> bool {
 }
 
 /// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
-pub(super) async fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8]) -> Result<()> {
+pub(super) async fn keep_old(area: &Arc<SftpStaging>, path: &[u8], keep: &[u8]) -> Result<()> {
     let found = match look(area, path).await? {
         Some(found) if is_dir(&found) => {
             if !remove_dir(area, path).await? {
@@ -43,7 +43,7 @@ pub(super) async fn keep_old(area: &Arc<Area>, path: &[u8], keep: &[u8]) -> Resu
 }
 
 /// The same where there are no hard links: a copy.
-async fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], found: &Attrs) -> Result<()> {
+async fn keep_copy(area: &Arc<SftpStaging>, path: &[u8], keep: &[u8], found: &Attrs) -> Result<()> {
     if lstat(area, keep).await?.is_some() {
         return Ok(());
     }
@@ -64,7 +64,7 @@ async fn keep_copy(area: &Arc<Area>, path: &[u8], keep: &[u8], found: &Attrs) ->
 }
 
 /// See [`crate::Tree::read_link`].
-pub(super) async fn read_link(area: &Area, path: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(super) async fn read_link(area: &SftpStaging, path: &[u8]) -> Result<Option<Vec<u8>>> {
     if !look(area, path).await?.is_some_and(|found| kind(&found) == FileKind::Symlink) {
         return Ok(None);
     }
@@ -87,7 +87,7 @@ pub(super) enum Linked {
 }
 
 /// Makes `new` another name of `existing` unless it is taken. Its parents must be there.
-pub(super) async fn link(area: &Area, existing: &[u8], new: &[u8]) -> Result<Linked> {
+pub(super) async fn link(area: &SftpStaging, existing: &[u8], new: &[u8]) -> Result<Linked> {
     let (full, full_new) = (area.dirs.full(existing), area.dirs.full(new));
     let linked = area.dirs.link.run(new, |session, _| {
         let (full, full_new) = (&full, &full_new);
@@ -112,7 +112,7 @@ pub(super) async fn link(area: &Area, existing: &[u8], new: &[u8]) -> Result<Lin
 }
 
 /// Moves `from` to `to` unless that is taken; answers whether it did. Makes the parents of `to`.
-pub(super) async fn rename_new(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<bool> {
+pub(super) async fn rename_new(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<bool> {
     let (parent, _) = area.dirs.split(to)?;
     area.dirs.dir(parent, true).await?;
     match link(area, from, to).await? {
@@ -132,13 +132,13 @@ pub(super) async fn rename_new(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Resu
 }
 
 /// Version 3's rename; what the server refused is the inner answer.
-async fn plain_rename(area: &Area, from: &[u8], to: &[u8]) -> Result<Result<(), Fault>> {
+async fn plain_rename(area: &SftpStaging, from: &[u8], to: &[u8]) -> Result<Result<(), SftpFault>> {
     let (full_from, full_to) = (area.dirs.full(from), area.dirs.full(to));
     let renamed = area.dirs.link.run(to, |session, again| {
         let (from, to) = (&full_from, &full_to);
         async move {
             match session.rename(from, to).done().await {
-                Err(Fault::Lost) => Err(Fault::Lost),
+                Err(SftpFault::Lost) => Err(SftpFault::Lost),
                 // The one before it was done.
                 Err(fault) if again && attrs(session.lstat(from)).await?.is_none() => {
                     Ok(attrs(session.lstat(to)).await?.map(drop).ok_or(fault))
@@ -151,7 +151,7 @@ async fn plain_rename(area: &Area, from: &[u8], to: &[u8]) -> Result<Result<(), 
 }
 
 /// Whether version 3's rename refuses to replace a file here. Tried out once, on two files of our own.
-pub(super) async fn exclusive_rename(area: &Arc<Area>) -> Result<bool> {
+pub(super) async fn exclusive_rename(area: &Arc<SftpStaging>) -> Result<bool> {
     let probe = async || {
         let (one, first) = area.create().await?;
         let (two, second) = area.create().await?;
@@ -164,7 +164,7 @@ pub(super) async fn exclusive_rename(area: &Arc<Area>) -> Result<bool> {
 }
 
 /// See [`crate::Tree::hard_link`]. A copy where there are no hard links.
-pub(super) async fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) -> Result<()> {
+pub(super) async fn hard_link(area: &Arc<SftpStaging>, existing: &[u8], path: &[u8]) -> Result<()> {
     let (parent, _) = area.dirs.split(path)?;
     area.dirs.dir(area.dirs.split(existing)?.0, false).await?;
     area.dirs.dir(parent, true).await?;
@@ -186,10 +186,10 @@ pub(super) async fn hard_link(area: &Arc<Area>, existing: &[u8], path: &[u8]) ->
 }
 
 /// Makes an empty file of this name, exclusively; answers whether it did. Its parents must be there.
-pub(super) async fn claim(area: &Area, path: &[u8]) -> Result<bool> {
+pub(super) async fn claim(area: &SftpStaging, path: &[u8]) -> Result<bool> {
     let full = area.dirs.full(path);
     let session = area.dirs.link.session().await?;
-    match session.open_file(&full, Open::New).await {
+    match session.open_file(&full, OpenMode::New).await {
         Ok(handle) => {
             handle.close().done().await.map_err(|fault| area.dirs.link.error(path, &fault))?;
             Ok(true)

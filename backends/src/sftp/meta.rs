@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::dirs::kind;
 use super::packet::{self, Attrs};
-use super::session::Fault;
+use super::session::SftpFault;
 use crate::contract::tree::{FileKind, FileMeta, FileStat, Stamp};
 
 /// A time as it comes back after it was set: the whole second, from 1970 to 2106.
@@ -51,7 +51,7 @@ impl Owners {
     }
 
     /// What came of setting it: a refusal is remembered and passed over.
-    pub fn settle(&self, done: Result<(), Fault>) -> Result<(), Fault> {
+    pub fn settle(&self, done: Result<(), SftpFault>) -> Result<(), SftpFault> {
         match done {
             Err(fault) if fault.is(packet::DENIED) => {
                 self.may.store(false, Relaxed);

@@ -45,20 +45,20 @@ use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::Refused;
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space, State};
 use crate::contract::location::Location;
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::{FileMeta, STAGING, Tree};
 use address::Address;
-use dirs::Dirs;
+use dirs::SftpDirs;
 use link::Link;
-use staging::Area;
+use staging::SftpStaging;
 
 /// A destination that is a directory of an SFTP server.
 pub struct SftpBackend {
     location: Location,
-    area: Arc<Area>,
+    area: Arc<SftpStaging>,
     meter: Arc<Meter>,
 }
 
@@ -71,7 +71,7 @@ impl SftpBackend {
         let meter = Arc::new(Meter::default());
         let address = Address::new(&location)?;
         let link = Arc::new(Link::new(location.clone(), address, Arc::clone(&meter)));
-        Ok(Self { location, area: Arc::new(Area::new(Dirs::new(link), STAGING)), meter })
+        Ok(Self { location, area: Arc::new(SftpStaging::new(SftpDirs::new(link), STAGING)), meter })
     }
 
     /// Requests that went over the wire so far; several answer one call.
@@ -142,7 +142,7 @@ impl Backend for SftpBackend {
         let found = read::File::open(&self.area, from).await?;
         put::expect(&self.area, from, &found.attrs, etag)?;
         let temp = self.area.stage_copy(from, found.size, &FileMeta::default(), true).await?;
-        put::name(&self.area, temp, to, put::Mode::Overwrite).await
+        put::name(&self.area, temp, to, put::SftpPutMode::Overwrite).await
     }
 
     /// As the directories answer, in no order. Ends in an error at a directory that cannot be read.
@@ -151,7 +151,7 @@ impl Backend for SftpBackend {
             return futures::stream::empty().boxed();
         }
         self.meter.call(Class::List, || self.location.to_string());
-        let listed = |found: Result<walk::Found>| {
+        let listed = |found: Result<walk::WalkedPath>| {
             let (key, attrs) = found?;
             Ok(Listed {
                 key,
@@ -176,7 +176,7 @@ impl Backend for SftpBackend {
         asked.await
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         init::initialize(self, &self.area.dirs, want, mode).await
     }
 

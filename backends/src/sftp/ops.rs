@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::packet::{self, Attrs, Packet, Reply, Status};
-use super::session::{Fault, Pending, Session};
+use super::session::{Pending, SftpFault, SftpSession};
 use crate::contract::listing::Space;
 
 const READ: u32 = 1;
@@ -19,7 +19,7 @@ const EXCLUSIVE: u32 = 32;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Open {
+pub(super) enum OpenMode {
     Read,
     /// Made by this call, mode 0600.
     New,
@@ -29,7 +29,7 @@ pub(super) enum Open {
 
 /// A file or directory that is open; closed when it is dropped, if nobody did before.
 pub(super) struct Handle {
-    pub session: Arc<Session>,
+    pub session: Arc<SftpSession>,
     handle: Bytes,
     closed: bool,
 }
@@ -83,62 +83,62 @@ impl Handle {
     }
 
     /// Has the server copy `length` bytes from one offset to the same of another file.
-    pub async fn copy_to(&self, to: &Handle, offset: u64, length: u64) -> Result<(), Fault> {
+    pub async fn copy_to(&self, to: &Handle, offset: u64, length: u64) -> Result<(), SftpFault> {
         let packet = Packet::extended("copy-data").bytes(&self.handle).long(offset).long(length);
         self.session.send(packet.bytes(&to.handle).long(offset)).done().await
     }
 }
 
 /// The bytes of a read; empty at the end of the file.
-pub(super) async fn data(asked: Pending) -> Result<Bytes, Fault> {
+pub(super) async fn data(asked: Pending) -> Result<Bytes, SftpFault> {
     match asked.reply().await? {
         Reply::Data(data) => Ok(data),
         Reply::Status(Status { code: packet::EOF, .. }) => Ok(Bytes::new()),
-        other => Err(Fault::unexpected(other)),
+        other => Err(SftpFault::unexpected(other)),
     }
 }
 
 /// Entries of a directory; none at its end.
-pub(super) async fn names(asked: Pending) -> Result<Option<Vec<(Bytes, Attrs)>>, Fault> {
+pub(super) async fn names(asked: Pending) -> Result<Option<Vec<(Bytes, Attrs)>>, SftpFault> {
     match asked.reply().await? {
         Reply::Names(names) => Ok(Some(names)),
         Reply::Status(Status { code: packet::EOF, .. }) => Ok(None),
-        other => Err(Fault::unexpected(other)),
+        other => Err(SftpFault::unexpected(other)),
     }
 }
 
 /// What is there; none where nothing is.
-pub(super) async fn attrs(asked: Pending) -> Result<Option<Attrs>, Fault> {
+pub(super) async fn attrs(asked: Pending) -> Result<Option<Attrs>, SftpFault> {
     match asked.reply().await? {
         Reply::Attrs(attrs) => Ok(Some(attrs)),
         Reply::Status(Status { code: packet::NO_SUCH_FILE, .. }) => Ok(None),
-        other => Err(Fault::unexpected(other)),
+        other => Err(SftpFault::unexpected(other)),
     }
 }
 
-impl Session {
+impl SftpSession {
     fn path(&self, kind: u8, path: &[u8]) -> Pending {
         self.send(Packet::new(kind).bytes(path))
     }
 
-    pub async fn open_file(self: &Arc<Self>, path: &[u8], how: Open) -> Result<Handle, Fault> {
+    pub async fn open_file(self: &Arc<Self>, path: &[u8], how: OpenMode) -> Result<Handle, SftpFault> {
         let (flags, mode) = match how {
-            Open::Read => (READ, None),
-            Open::New => (WRITE | CREATE | EXCLUSIVE, Some(0o600)),
-            Open::Again => (WRITE, None),
+            OpenMode::Read => (READ, None),
+            OpenMode::New => (WRITE | CREATE | EXCLUSIVE, Some(0o600)),
+            OpenMode::Again => (WRITE, None),
         };
         let packet = Packet::new(packet::OPEN).bytes(path).number(flags).attrs(&Attrs { mode, ..Attrs::default() });
         self.handle(self.send(packet)).await
     }
 
-    pub async fn open_dir(self: &Arc<Self>, path: &[u8]) -> Result<Handle, Fault> {
+    pub async fn open_dir(self: &Arc<Self>, path: &[u8]) -> Result<Handle, SftpFault> {
         self.handle(self.path(packet::OPENDIR, path)).await
     }
 
-    async fn handle(self: &Arc<Self>, asked: Pending) -> Result<Handle, Fault> {
+    async fn handle(self: &Arc<Self>, asked: Pending) -> Result<Handle, SftpFault> {
         match asked.reply().await? {
             Reply::Handle(handle) => Ok(Handle { session: Arc::clone(self), handle, closed: false }),
-            other => Err(Fault::unexpected(other)),
+            other => Err(SftpFault::unexpected(other)),
         }
     }
 
@@ -194,14 +194,14 @@ impl Session {
         self.send(Packet::new(packet::SYMLINK).bytes(target).bytes(path))
     }
 
-    pub async fn read_link(&self, path: &[u8]) -> Result<Bytes, Fault> {
+    pub async fn read_link(&self, path: &[u8]) -> Result<Bytes, SftpFault> {
         match self.path(packet::READLINK, path).reply().await? {
             Reply::Names(mut names) if names.len() == 1 => Ok(names.remove(0).0),
-            other => Err(Fault::unexpected(other)),
+            other => Err(SftpFault::unexpected(other)),
         }
     }
 
-    pub async fn space(&self, path: &[u8]) -> Result<Option<Space>, Fault> {
+    pub async fn space(&self, path: &[u8]) -> Result<Option<Space>, SftpFault> {
         if !self.offers.statvfs {
             return Ok(None);
         }
@@ -214,7 +214,7 @@ impl Session {
                 let [_, block, blocks, _, free] = fields;
                 Ok(Some(Space { total: blocks.saturating_mul(block), free: free.saturating_mul(block) }))
             }
-            other => Err(Fault::unexpected(other)),
+            other => Err(SftpFault::unexpected(other)),
         }
     }
 }

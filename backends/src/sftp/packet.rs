@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::contract::meter::Meter;
-use crate::contract::trace::Call;
+use crate::contract::trace::TracedCall;
 
 /// The largest packet that is taken from a server, in bytes.
 pub(super) const MAX_PACKET: usize = 1 << 20;
@@ -113,9 +113,9 @@ impl Packet {
     }
 
     /// The line of a log that this request will be; pieces of contents are not told.
-    pub fn told(&self, meter: &Meter) -> Call {
+    pub fn told(&self, meter: &Meter) -> TracedCall {
         match self.head[4] {
-            READ | WRITE => Call::untold(),
+            READ | WRITE => TracedCall::untold(),
             _ => meter.tell(|| (self.name(), self.about())),
         }
     }
@@ -235,7 +235,7 @@ impl Reply {
 
 impl Reply {
     /// How it ended, for a log.
-    pub fn tell(&self, call: &mut Call) {
+    pub fn tell(&self, call: &mut TracedCall) {
         match self {
             Self::Status(status) => call.ended(status.code, false),
             Self::Data(data) => {

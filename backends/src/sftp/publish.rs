@@ -12,7 +12,7 @@ use super::meta;
 use super::packet::{self, Attrs};
 use super::read::{is_dir, look, lstat};
 use super::rename::{in_the_way, refused, rename, stage_symlink};
-use super::staging::{Area, Temp};
+use super::staging::{SftpStaging, SftpTemp};
 use super::unlock::unlocked;
 use crate::contract::error::{ErrorKind, Result};
 use crate::contract::fence;
@@ -22,12 +22,12 @@ use crate::contract::tree::{FileMeta, Publish};
 const AT_ONCE: usize = 128;
 
 /// See [`crate::Tree::publish`]. What is staged here is as durable as it gets already.
-pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result<()>> {
+pub(super) async fn publish(area: &Arc<SftpStaging>, items: Vec<Publish>) -> Vec<Result<()>> {
     let one = |item: Publish| {
         let area = Arc::clone(area);
         async move {
             fence::check(area.dirs.link.shown(&item.path))?;
-            let temp = Temp::of(&area, item.staged);
+            let temp = SftpTemp::of(&area, item.staged);
             let paths = [&item.path[..]];
             let named = unlocked(&area, &paths, || async {
                 if let Some(keep) = &item.keep {
@@ -49,7 +49,7 @@ pub(super) async fn publish(area: &Arc<Area>, items: Vec<Publish>) -> Vec<Result
 }
 
 /// See [`crate::Tree::symlink`].
-pub(super) async fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
+pub(super) async fn symlink(area: &Arc<SftpStaging>, path: &[u8], target: &[u8], meta: &FileMeta) -> Result<()> {
     area.dirs.split(path)?;
     let temp = stage_symlink(area, target, meta).await?;
     unlocked(area, &[path], || rename(area, &temp.path, path)).await?;
@@ -58,7 +58,7 @@ pub(super) async fn symlink(area: &Arc<Area>, path: &[u8], target: &[u8], meta: 
 }
 
 /// See [`crate::Tree::set_meta`].
-pub(super) async fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Result<()> {
+pub(super) async fn set_meta(area: &SftpStaging, path: &[u8], meta: &FileMeta) -> Result<()> {
     if path.is_empty() {
         area.dirs.root().await?;
     } else {
@@ -91,7 +91,7 @@ pub(super) async fn set_meta(area: &Area, path: &[u8], meta: &FileMeta) -> Resul
 }
 
 /// See [`crate::Tree::remove_file`].
-pub(super) async fn remove_file(area: &Arc<Area>, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
+pub(super) async fn remove_file(area: &Arc<SftpStaging>, path: &[u8], keep: Option<&[u8]>) -> Result<()> {
     area.dirs.root().await?;
     match area.dirs.dir(area.dirs.split(path)?.0, false).await {
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),

@@ -13,21 +13,21 @@ use futures::future::BoxFuture;
 use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
 use tokio::sync::{Mutex, oneshot};
 
-use super::blocks::Blocks;
+use super::blocks::SftpBlocks;
 use super::links::{Linked, claim, exclusive_rename, link, rename_new};
 use super::meta;
 use super::ops::attrs;
 use super::packet::Attrs;
 use super::read::lstat;
 use super::rename::rename;
-use super::staging::{Area, Temp};
+use super::staging::{SftpStaging, SftpTemp};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::Class;
 use crate::contract::tree::FileMeta;
 
 /// How an object gets its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum SftpPutMode {
     Overwrite,
     Create,
 }
@@ -36,25 +36,25 @@ pub(super) enum Mode {
 const CLAIM: i64 = 120;
 
 /// Gives a staged file the name `key`.
-pub(super) async fn name(area: &Arc<Area>, temp: Temp, key: &[u8], mode: Mode) -> Result<PutResult> {
+pub(super) async fn name(area: &Arc<SftpStaging>, temp: SftpTemp, key: &[u8], mode: SftpPutMode) -> Result<PutResult> {
     let (parent, _) = area.dirs.split(key)?;
     let attrs = make_unique(area, &temp.path).await?;
     match mode {
-        Mode::Overwrite => rename(area, &temp.path, key).await?,
-        Mode::Create => {
+        SftpPutMode::Overwrite => rename(area, &temp.path, key).await?,
+        SftpPutMode::Create => {
             area.dirs.dir(parent, true).await?;
             create(area, &temp, key).await?;
         }
     }
     // The guard of a name that is gone would only ask for nothing.
-    if mode == Mode::Overwrite {
+    if mode == SftpPutMode::Overwrite {
         temp.release();
     }
     Ok(result(&attrs))
 }
 
 /// Gives a staged file a tag that no other one has.
-async fn make_unique(area: &Area, temp: &[u8]) -> Result<Attrs> {
+async fn make_unique(area: &SftpStaging, temp: &[u8]) -> Result<Attrs> {
     let full = area.dirs.full(temp);
     let made = area.dirs.link.run(temp, |session, _| {
         let full = &full;
@@ -70,7 +70,7 @@ async fn make_unique(area: &Area, temp: &[u8]) -> Result<Attrs> {
     made.await
 }
 
-async fn create(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<()> {
+async fn create(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<()> {
     let won = match link(area, &temp.path, key).await? {
         Linked::Yes => true,
         Linked::Taken => false,
@@ -85,7 +85,7 @@ async fn create(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<()> {
 
 /// Where the server has nothing that refuses to replace but the making of an empty file: whoever makes the
 /// claim of a name may look and rename.
-async fn create_claimed(area: &Arc<Area>, temp: &Temp, key: &[u8]) -> Result<bool> {
+async fn create_claimed(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<bool> {
     let name = key.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let claimed = [area.staging(), b"/claim-", &name.as_bytes()[name.len().saturating_sub(200)..]].concat();
     if !claim(area, &claimed).await? {
@@ -112,7 +112,7 @@ pub(super) fn result(attrs: &Attrs) -> PutResult {
 }
 
 /// Answers `Precondition` unless the file has the tag that is asked for, if one is.
-pub(super) fn expect(area: &Area, key: &[u8], attrs: &Attrs, wanted: Option<&str>) -> Result<()> {
+pub(super) fn expect(area: &SftpStaging, key: &[u8], attrs: &Attrs, wanted: Option<&str>) -> Result<()> {
     let found = meta::etag(attrs);
     match wanted.map(|tag| tag.trim_matches('"')) {
         Some(wanted) if wanted != found => {
@@ -123,19 +123,19 @@ pub(super) fn expect(area: &Area, key: &[u8], attrs: &Attrs, wanted: Option<&str
 }
 
 /// An upload in parts: one temporary file, written in the order of the parts.
-pub(super) struct Upload {
-    area: Arc<Area>,
+pub(super) struct SftpUpload {
+    area: Arc<SftpStaging>,
     key: Vec<u8>,
     /// None once it is finished, aborted or has failed.
-    blocks: Arc<Mutex<Option<Blocks>>>,
+    blocks: Arc<Mutex<Option<SftpBlocks>>>,
     /// Ready when the part before is written.
     before: Option<oneshot::Receiver<()>>,
 }
 
-impl Upload {
-    pub async fn new(area: Arc<Area>, key: &[u8]) -> Result<Self> {
+impl SftpUpload {
+    pub async fn new(area: Arc<SftpStaging>, key: &[u8]) -> Result<Self> {
         area.dirs.split(key)?;
-        let blocks = Blocks::new(&area, FileMeta::default()).await?;
+        let blocks = SftpBlocks::new(&area, FileMeta::default()).await?;
         Ok(Self { area, key: key.to_vec(), blocks: Arc::new(Mutex::new(Some(blocks))), before: None })
     }
 
@@ -145,14 +145,14 @@ impl Upload {
     }
 }
 
-impl fmt::Debug for Upload {
+impl fmt::Debug for SftpUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upload({})", self.area.dirs.link.shown(&self.key))
     }
 }
 
 #[async_trait]
-impl MultipartUpload for Upload {
+impl MultipartUpload for SftpUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.area.dirs.link.meter.call(Class::Multipart, || self.area.dirs.link.shown(&self.key));
         let (blocks, ended) = (Arc::clone(&self.blocks), self.ended());
@@ -179,7 +179,7 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> object_store::Result<PutResult> {
         let Some(blocks) = self.blocks.lock().await.take() else { return Err(self.ended()) };
         let temp = blocks.end(true).await.map_err(Error::into_store)?;
-        name(&self.area, temp, &self.key, Mode::Overwrite).await.map_err(Error::into_store)
+        name(&self.area, temp, &self.key, SftpPutMode::Overwrite).await.map_err(Error::into_store)
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {

@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 
 use super::dirs::kind;
 use super::meta::{is_file, stamp};
-use super::ops::{Handle, Open, attrs, data};
+use super::ops::{Handle, OpenMode, attrs, data};
 use super::packet::{self, Attrs, Status};
-use super::session::Fault;
-use super::staging::Area;
+use super::session::SftpFault;
+use super::staging::SftpStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{self, FileKind, FileStat, Stamp};
 
@@ -28,7 +28,7 @@ const AHEAD: usize = 4;
 
 /// A regular file that is open for reading.
 pub(super) struct File {
-    area: Arc<Area>,
+    area: Arc<SftpStaging>,
     path: Vec<u8>,
     pub size: u64,
     mtime: Stamp,
@@ -38,7 +38,7 @@ pub(super) struct File {
 
 impl File {
     /// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
-    pub async fn open(area: &Arc<Area>, path: &[u8]) -> Result<Self> {
+    pub async fn open(area: &Arc<SftpStaging>, path: &[u8]) -> Result<Self> {
         let found = look_file(area, path).await?;
         let (handle, attrs) = Self::open_as(area, path, found).await?;
         let size = attrs.size.unwrap_or_default();
@@ -46,7 +46,7 @@ impl File {
     }
 
     /// The same of a file that is known to have this length; with another one it is `NotFound`.
-    pub async fn open_exactly(area: &Arc<Area>, path: &[u8], length: u64) -> Result<Self> {
+    pub async fn open_exactly(area: &Arc<SftpStaging>, path: &[u8], length: u64) -> Result<Self> {
         let file = Self::open(area, path).await?;
         match file.size == length {
             true => Ok(file),
@@ -54,11 +54,11 @@ impl File {
         }
     }
 
-    async fn open_as(area: &Area, path: &[u8], found: Attrs) -> Result<(Handle, Attrs)> {
+    async fn open_as(area: &SftpStaging, path: &[u8], found: Attrs) -> Result<(Handle, Attrs)> {
         let full = area.dirs.full(path);
         let opened = area.dirs.link.run(path, |session, _| {
             let full = &full;
-            async move { session.open_file(full, Open::Read).await }
+            async move { session.open_file(full, OpenMode::Read).await }
         });
         Ok((opened.await?, found))
     }
@@ -87,15 +87,15 @@ impl File {
         for _ in 0..6 {
             let handle = self.handle().await;
             match self.pieces(&handle, range.clone()).await {
-                Err(Fault::Lost) => self.again(&handle).await?,
+                Err(SftpFault::Lost) => self.again(&handle).await?,
                 done => return done.map_err(|fault| self.area.dirs.link.error(&self.path, &fault)),
             }
         }
-        Err(self.area.dirs.link.error(&self.path, &Fault::Lost))
+        Err(self.area.dirs.link.error(&self.path, &SftpFault::Lost))
     }
 
     /// All pieces of a range are asked for at once.
-    async fn pieces(&self, handle: &Handle, range: Range<u64>) -> Result<Bytes, Fault> {
+    async fn pieces(&self, handle: &Handle, range: Range<u64>) -> Result<Bytes, SftpFault> {
         let length = range.end.saturating_sub(range.start);
         let count = length.div_ceil(u64::from(handle.session.read_size)).max(1);
         let size = length.div_ceil(count).max(1);
@@ -119,18 +119,18 @@ impl File {
     }
 
     /// Exactly these bytes over this handle.
-    pub async fn exactly(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, Fault> {
+    pub async fn exactly(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, SftpFault> {
         self.pieces(handle, offset..offset + length).await
     }
 
-    async fn rest(&self, handle: &Handle, at: u64, length: u64, first: Bytes) -> Result<Bytes, Fault> {
+    async fn rest(&self, handle: &Handle, at: u64, length: u64, first: Bytes) -> Result<Bytes, SftpFault> {
         let mut whole = BytesMut::from(&first[..]);
         while (whole.len() as u64) < length {
             let done = whole.len() as u64;
             let more = within(data(handle.read(at + done, (length - done) as u32)).await?, length - done)?;
             if more.is_empty() {
                 let message = "the file became shorter while it was read".to_owned();
-                return Err(Fault::Refused(Status { code: packet::FAILURE, message }));
+                return Err(SftpFault::Refused(Status { code: packet::FAILURE, message }));
             }
             whole.extend_from_slice(&more);
         }
@@ -149,13 +149,13 @@ impl File {
     }
 }
 
-fn within(bytes: Bytes, asked: u64) -> Result<Bytes, Fault> {
-    if bytes.len() as u64 > asked { Err(Fault::Odd("the server sent more than requested")) } else { Ok(bytes) }
+fn within(bytes: Bytes, asked: u64) -> Result<Bytes, SftpFault> {
+    if bytes.len() as u64 > asked { Err(SftpFault::Odd("the server sent more than requested")) } else { Ok(bytes) }
 }
 
 /// What is at `path`, itself; none when nothing is, also because what should be a directory on the way
 /// is something else.
-pub(super) async fn look(area: &Area, path: &[u8]) -> Result<Option<Attrs>> {
+pub(super) async fn look(area: &SftpStaging, path: &[u8]) -> Result<Option<Attrs>> {
     if path.is_empty() {
         area.dirs.root().await?;
         return ask(area, path, true).await;
@@ -172,7 +172,7 @@ pub(super) async fn look(area: &Area, path: &[u8]) -> Result<Option<Attrs>> {
     }
 }
 
-async fn ask(area: &Area, path: &[u8], follow: bool) -> Result<Option<Attrs>> {
+async fn ask(area: &SftpStaging, path: &[u8], follow: bool) -> Result<Option<Attrs>> {
     let full = area.dirs.full(path);
     let found = area.dirs.link.run(path, |session, _| {
         let asked = if follow { session.stat(&full) } else { session.lstat(&full) };
@@ -181,7 +181,7 @@ async fn ask(area: &Area, path: &[u8], follow: bool) -> Result<Option<Attrs>> {
     found.await
 }
 
-async fn look_file(area: &Area, path: &[u8]) -> Result<Attrs> {
+async fn look_file(area: &SftpStaging, path: &[u8]) -> Result<Attrs> {
     let no_file = |what| Error::new(ErrorKind::NotFound, area.dirs.link.shown(path), what);
     match look(area, path).await? {
         Some(attrs) if is_file(&attrs) => Ok(attrs),
@@ -191,7 +191,7 @@ async fn look_file(area: &Area, path: &[u8]) -> Result<Attrs> {
 }
 
 /// What [`crate::Tree::stat`] answers.
-pub(super) async fn stat(area: &Area, path: &[u8]) -> Result<Option<FileStat>> {
+pub(super) async fn stat(area: &SftpStaging, path: &[u8]) -> Result<Option<FileStat>> {
     Ok(look(area, path).await?.map(|attrs| super::meta::file_stat(&attrs)))
 }
 
@@ -200,6 +200,6 @@ pub(super) fn is_dir(attrs: &Attrs) -> bool {
 }
 
 /// What is at a path of which the parents are known.
-pub(super) async fn lstat(area: &Area, path: &[u8]) -> Result<Option<Attrs>> {
+pub(super) async fn lstat(area: &SftpStaging, path: &[u8]) -> Result<Option<Attrs>> {
     ask(area, path, false).await
 }

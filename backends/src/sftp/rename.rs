@@ -10,13 +10,13 @@ use super::meta;
 use super::ops::attrs;
 use super::packet::{self, Attrs};
 use super::read::{is_dir, lstat};
-use super::session::{Fault, Session};
-use super::staging::{Area, Temp, missing_is_fine};
+use super::session::{SftpFault, SftpSession};
+use super::staging::{SftpStaging, SftpTemp, missing_is_fine};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileMeta;
 
 /// Moves `from` to `to`, making the parents of `to`. Only a directory that holds something can be in the way.
-pub(super) async fn rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<()> {
+pub(super) async fn rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<()> {
     let (parent, _) = area.dirs.split(to)?;
     area.dirs.dir(parent, true).await?;
     match try_rename(area, from, to).await? {
@@ -36,7 +36,7 @@ pub(super) async fn rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<(
 }
 
 /// One rename over what is there; what the server refused is the inner answer.
-async fn try_rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<Result<(), Fault>> {
+async fn try_rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<Result<(), SftpFault>> {
     let aside = match area.dirs.link.session().await?.offers.posix_rename {
         true => None,
         false => Some(area.temp_name().await?),
@@ -55,7 +55,7 @@ async fn try_rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<Result<(
                 Some(aside) => replace(&session, from, to, aside).await,
             };
             match done {
-                Err(Fault::Lost) => Err(Fault::Lost),
+                Err(SftpFault::Lost) => Err(SftpFault::Lost),
                 // The one before it was done: temporary names are used once.
                 Err(fault) if again && fault.is(packet::NO_SUCH_FILE) => Ok(attrs(session.lstat(to)).await?.map(drop).ok_or(fault)),
                 done => Ok(done),
@@ -67,7 +67,7 @@ async fn try_rename(area: &Arc<Area>, from: &[u8], to: &[u8]) -> Result<Result<(
 
 /// For servers without `posix-rename`: the old thing goes aside, the new one takes its name, the old one
 /// goes. A reader can find nothing for a moment; nothing is lost.
-async fn replace(session: &Session, from: &[u8], to: &[u8], aside: &[u8]) -> Result<(), Fault> {
+async fn replace(session: &SftpSession, from: &[u8], to: &[u8], aside: &[u8]) -> Result<(), SftpFault> {
     match attrs(session.lstat(to)).await? {
         None => return session.rename(from, to).done().await,
         Some(found) if is_dir(&found) => return Err(refused(packet::FAILURE)),
@@ -81,17 +81,17 @@ async fn replace(session: &Session, from: &[u8], to: &[u8], aside: &[u8]) -> Res
     renamed
 }
 
-pub(super) fn refused(code: u32) -> Fault {
-    Fault::Refused(packet::Status { code, message: String::new() })
+pub(super) fn refused(code: u32) -> SftpFault {
+    SftpFault::Refused(packet::Status { code, message: String::new() })
 }
 
-pub(super) fn in_the_way(area: &Area, path: &[u8]) -> Error {
+pub(super) fn in_the_way(area: &SftpStaging, path: &[u8]) -> Error {
     let what = "a directory that offsite did not create is in the place of a file; move it away, then run again";
     Error::new(ErrorKind::Exists, area.dirs.link.shown(path), what)
 }
 
 /// Makes a symlink under a temporary name.
-pub(super) async fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMeta) -> Result<Temp> {
+pub(super) async fn stage_symlink(area: &Arc<SftpStaging>, target: &[u8], meta: &FileMeta) -> Result<SftpTemp> {
     let temp = area.temp_name().await?;
     let full = area.dirs.full(&temp.path);
     let wanted = [area.owners.wanted_new(meta), Some(meta::to_set(meta, true))];
@@ -120,7 +120,7 @@ pub(super) async fn stage_symlink(area: &Arc<Area>, target: &[u8], meta: &FileMe
 }
 
 /// See [`crate::Tree::remove_dir`].
-pub(super) async fn remove_dir(area: &Area, path: &[u8]) -> Result<bool> {
+pub(super) async fn remove_dir(area: &SftpStaging, path: &[u8]) -> Result<bool> {
     area.dirs.root().await?;
     if path.is_empty() {
         return Ok(false);

@@ -3,7 +3,7 @@
 //! Owns the two tasks that write and read, the ids, what the server offers, and how many content bytes
 //! are on the way at once. Any number of requests can be under way; they leave in the order of the calls.
 //! Invariant: once the connection is gone, or a server that owes an answer has gone silent, every request that waits, and
-//! every later one, answers [`Fault::Lost`]; nobody waits for ever.
+//! every later one, answers [`SftpFault::Lost`]; nobody waits for ever.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -23,7 +23,7 @@ use super::ssh::{Ssh, explain};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
-use crate::contract::trace::Call;
+use crate::contract::trace::TracedCall;
 
 /// Content bytes of writes that may be on the way at once: more than any link holds, and little enough
 /// that a renewal of the lease does not wait behind them for long.
@@ -41,7 +41,7 @@ const LARGEST: u64 = 256 << 10;
 
 /// Why a request has no good answer.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(super) enum SftpFault {
     /// The connection is gone; whether the server did it is not known.
     Lost,
     /// The server said no.
@@ -65,14 +65,14 @@ pub(super) struct Offers {
 /// Whoever waits for a reply, and the room its content takes until then.
 struct Waiter {
     sender: oneshot::Sender<Reply>,
-    call: Call,
+    call: TracedCall,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 type Waiters = HashMap<u32, Waiter>;
 
 /// A connection that is up, or was.
-pub(super) struct Session {
+pub(super) struct SftpSession {
     queue: mpsc::UnboundedSender<Packet>,
     /// None once the connection is gone.
     waiting: Arc<Mutex<Option<Waiters>>>,
@@ -92,29 +92,29 @@ pub(super) struct Session {
 pub(super) struct Pending(Option<oneshot::Receiver<Reply>>);
 
 impl Pending {
-    pub async fn reply(self) -> Result<Reply, Fault> {
+    pub async fn reply(self) -> Result<Reply, SftpFault> {
         match self.0 {
-            Some(receiver) => receiver.await.map_err(|_| Fault::Lost),
-            None => Err(Fault::Lost),
+            Some(receiver) => receiver.await.map_err(|_| SftpFault::Lost),
+            None => Err(SftpFault::Lost),
         }
     }
 
     /// For requests that answer with a status and nothing else.
-    pub async fn done(mut self) -> Result<(), Fault> {
+    pub async fn done(mut self) -> Result<(), SftpFault> {
         self.wait().await
     }
 
     /// The same without giving it up; not to be called again after an answer.
-    pub async fn wait(&mut self) -> Result<(), Fault> {
-        let receiver = self.0.as_mut().ok_or(Fault::Lost)?;
-        match receiver.await.map_err(|_| Fault::Lost)? {
+    pub async fn wait(&mut self) -> Result<(), SftpFault> {
+        let receiver = self.0.as_mut().ok_or(SftpFault::Lost)?;
+        match receiver.await.map_err(|_| SftpFault::Lost)? {
             Reply::Status(Status { code: packet::OK, .. }) => Ok(()),
-            other => Err(Fault::unexpected(other)),
+            other => Err(SftpFault::unexpected(other)),
         }
     }
 }
 
-impl Fault {
+impl SftpFault {
     /// A refusal, or an answer to something else than what was asked.
     pub fn unexpected(reply: Reply) -> Self {
         Self::Refused(match reply {
@@ -128,7 +128,7 @@ impl Fault {
     }
 }
 
-impl Session {
+impl SftpSession {
     /// Starts `ssh` and greets the server.
     pub async fn open(address: &Address, location: &Location, meter: Arc<Meter>, packets: Arc<AtomicU64>) -> Result<Self> {
         let (ssh, stream) = Ssh::start(address, location)?;
@@ -162,8 +162,7 @@ impl Session {
         match greeted.await {
             Ok(Some(offers)) => session.offers = offers,
             Ok(None) => {
-                let what =
-                    "the response is not that of an SFTP server (version 3); if the account's login script prints something, make it silent";
+                let what = "the response is not that of an SFTP server (version 3); if the account's login script prints something, make it silent";
                 return Err(Error::new(ErrorKind::Unsupported, location, what));
             }
             Err(_) => return Err(explain(address, location, &session.why().await)),
@@ -397,7 +396,7 @@ mod tests {
         for greets in [false, true] {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let (sender, receiver) = oneshot::channel();
-            let waiter = Waiter { sender, call: Call::untold(), _room: None };
+            let waiter = Waiter { sender, call: TracedCall::untold(), _room: None };
             let waiting = Mutex::new(Some(Waiters::from([(1, waiter)])));
             let (hello, _greeted) = oneshot::channel();
             if greets {

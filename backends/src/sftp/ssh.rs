@@ -79,49 +79,48 @@ async fn listen(stderr: Option<ChildStderr>, said: Arc<Mutex<Vec<u8>>>) {
 pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Error {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let login = address.login(&[]);
-    let (kind, what) = if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "host key for", "REVOKED"])
-        && has(&["changed", "CHANGED", "REVOKED"])
-    {
-        // Some builds of `ssh` say themselves what to do, and in which file.
-        let own = said.lines().map(str::trim).find(|line| line.starts_with("ssh-keygen "));
-        let forget = own.map_or_else(|| format!("ssh-keygen -R '{}'", address.known_as()), str::to_owned);
-        (
-            ErrorKind::Denied,
-            format!(
-                "the server shows another host key than before: it was set up anew, or somebody stands in between. If you know that it \
+    let (kind, what) =
+        if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "host key for", "REVOKED"]) && has(&["changed", "CHANGED", "REVOKED"]) {
+            // Some builds of `ssh` say themselves what to do, and in which file.
+            let own = said.lines().map(str::trim).find(|line| line.starts_with("ssh-keygen "));
+            let forget = own.map_or_else(|| format!("ssh-keygen -R '{}'", address.known_as()), str::to_owned);
+            (
+                ErrorKind::Denied,
+                format!(
+                    "the server shows another host key than before: it was set up anew, or somebody stands in between. If you know that it \
                  was set up anew, forget the old key with `{forget}`, then look at the new one and accept it with `{login}`"
-            ),
-        )
-    } else if has(&["Host key verification failed", "host key is known"]) {
-        let scan = address.keyscan();
-        (
-            ErrorKind::Denied,
-            format!(
-                "the server's host key is unknown. Look at it and accept it with `{login}`, or compare what `{scan}` prints with \
+                ),
+            )
+        } else if has(&["Host key verification failed", "host key is known"]) {
+            let scan = address.keyscan();
+            (
+                ErrorKind::Denied,
+                format!(
+                    "the server's host key is unknown. Look at it and accept it with `{login}`, or compare what `{scan}` prints with \
                  what its administrator says and append it to ~/.ssh/known_hosts"
-            ),
-        )
-    } else if has(&["Permission denied", "Too many authentication failures", "No supported authentication methods"]) {
-        let by_hand = address.login(&["-o", "BatchMode=yes"]);
-        (
-            ErrorKind::Denied,
-            format!(
-                "the login was refused ({}). offsite asks for no password: put the key into the agent or name it with ?identity=FILE; \
+                ),
+            )
+        } else if has(&["Permission denied", "Too many authentication failures", "No supported authentication methods"]) {
+            let by_hand = address.login(&["-o", "BatchMode=yes"]);
+            (
+                ErrorKind::Denied,
+                format!(
+                    "the login was refused ({}). offsite asks for no password: put the key into the agent or name it with ?identity=FILE; \
                  try it with `{by_hand}`",
-                told(said)
-            ),
-        )
-    } else if has(&["subsystem request failed"]) {
-        let what = "the login worked, but the server has no SFTP: its sshd_config needs `Subsystem sftp internal-sftp`";
-        (ErrorKind::Unsupported, what.to_owned())
-    } else if has(&["Could not resolve hostname"]) {
-        (ErrorKind::Transient, format!("no host has that name ({})", told(said)))
-    } else if has(&["Bad configuration option", "Can't open user config file", "terminating,"]) {
-        (ErrorKind::Invalid, format!("ssh rejects its configuration ({})", told(said)))
-    } else {
-        let words = if said.trim().is_empty() { "the server closed the connection and said nothing".to_owned() } else { told(said) };
-        (ErrorKind::Transient, format!("no connection ({words}); try `{}`", address.login(&["-v", "-s"]) + " sftp"))
-    };
+                    told(said)
+                ),
+            )
+        } else if has(&["subsystem request failed"]) {
+            let what = "the login worked, but the server has no SFTP: its sshd_config needs `Subsystem sftp internal-sftp`";
+            (ErrorKind::Unsupported, what.to_owned())
+        } else if has(&["Could not resolve hostname"]) {
+            (ErrorKind::Transient, format!("no host has that name ({})", told(said)))
+        } else if has(&["Bad configuration option", "Can't open user config file", "terminating,"]) {
+            (ErrorKind::Invalid, format!("ssh rejects its configuration ({})", told(said)))
+        } else {
+            let words = if said.trim().is_empty() { "the server closed the connection and said nothing".to_owned() } else { told(said) };
+            (ErrorKind::Transient, format!("no connection ({words}); try `{}`", address.login(&["-v", "-s"]) + " sftp"))
+        };
     Error::new(kind, location, what).reaching(Reach::Place)
 }
 

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::address::Fsync;
-use super::dirs::Dirs;
+use super::dirs::SftpDirs;
 use super::meta::{self, Owners};
-use super::ops::{Handle, Open, attrs};
+use super::ops::{Handle, OpenMode, attrs};
 use super::packet;
-use super::session::Fault;
+use super::session::SftpFault;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{FileMeta, Staged};
 
@@ -30,8 +30,8 @@ const LARGE: u64 = 1 << 20;
 pub(super) const TRIES: usize = 6;
 
 /// One destination's directories and its staging area.
-pub(super) struct Area {
-    pub dirs: Dirs,
+pub(super) struct SftpStaging {
+    pub dirs: SftpDirs,
     pub owners: Owners,
     staging: &'static [u8],
     /// Random, so that two processes that share a staging area do not meet.
@@ -43,8 +43,8 @@ pub(super) struct Area {
     pub unlocking: tokio::sync::Mutex<()>,
 }
 
-impl Area {
-    pub fn new(dirs: Dirs, staging: &'static [u8]) -> Self {
+impl SftpStaging {
+    pub fn new(dirs: SftpDirs, staging: &'static [u8]) -> Self {
         let prefix = RandomState::new().build_hasher().finish();
         Self {
             dirs,
@@ -58,7 +58,7 @@ impl Area {
     }
 
     /// Metadata that the server has no such value for (a time before 1980 on FAT) keeps nothing out: the manifest has it.
-    pub fn held(&self, set: Result<(), Fault>) -> Result<(), Fault> {
+    pub fn held(&self, set: Result<(), SftpFault>) -> Result<(), SftpFault> {
         match set {
             Err(fault) if fault.is(packet::BAD_MESSAGE) || fault.is(packet::UNSUPPORTED) => Ok(()),
             done => done,
@@ -76,21 +76,21 @@ impl Area {
     }
 
     /// A name in the staging directory that is not in use, its directory made.
-    pub async fn temp_name(self: &Arc<Self>) -> Result<Temp> {
+    pub async fn temp_name(self: &Arc<Self>) -> Result<SftpTemp> {
         let number = self.next.fetch_add(1, Relaxed);
         let shard = [self.staging, format!("/{:x}", number % SHARDS).as_bytes()].concat();
         self.dirs.dir(&shard, true).await?;
         let path = [&shard, format!("/{:016x}-{number:x}", self.prefix).as_bytes()].concat();
-        Ok(Temp { area: Arc::clone(self), path, armed: true })
+        Ok(SftpTemp { area: Arc::clone(self), path, armed: true })
     }
 
     /// Makes an empty temporary file.
-    pub async fn create(self: &Arc<Self>) -> Result<(Temp, Handle)> {
+    pub async fn create(self: &Arc<Self>) -> Result<(SftpTemp, Handle)> {
         let mut last = None;
         for _ in 0..TRIES {
             let mut temp = self.temp_name().await?;
             let full = self.dirs.full(&temp.path);
-            match self.dirs.link.session().await?.open_file(&full, Open::New).await {
+            match self.dirs.link.session().await?.open_file(&full, OpenMode::New).await {
                 Ok(handle) => return Ok((temp, handle)),
                 // Taken, or the connection broke: another name.
                 Err(fault) => {
@@ -106,7 +106,7 @@ impl Area {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| self.dirs.link.error(self.staging, &Fault::Lost)))
+        Err(last.unwrap_or_else(|| self.dirs.link.error(self.staging, &SftpFault::Lost)))
     }
 
     /// Opens a temporary file once more, to write on; and how long it is.
@@ -116,7 +116,7 @@ impl Area {
             let full = &full;
             async move {
                 let found = attrs(session.lstat(full)).await?;
-                let handle = session.open_file(full, Open::Again).await?;
+                let handle = session.open_file(full, OpenMode::Again).await?;
                 Ok((handle, found.and_then(|attrs| attrs.size).unwrap_or_default()))
             }
         });
@@ -134,7 +134,7 @@ impl Area {
 
     /// Writes a whole content with its metadata; with `durable` it is on the server's disk then, where
     /// the server can say so. `chunks` are its bytes in order.
-    pub async fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta, durable: bool) -> Result<Temp> {
+    pub async fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta, durable: bool) -> Result<SftpTemp> {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         for _ in 0..TRIES {
             let (temp, handle) = self.create().await?;
@@ -143,14 +143,14 @@ impl Area {
             }
             match self.write(handle, chunks, length, meta, durable).await {
                 Ok(()) => return Ok(temp),
-                Err(Fault::Lost) => {}
+                Err(SftpFault::Lost) => {}
                 Err(fault) => return Err(self.fault(&temp.path, &fault, length).await),
             }
         }
-        Err(self.dirs.link.error(self.staging, &Fault::Lost))
+        Err(self.dirs.link.error(self.staging, &SftpFault::Lost))
     }
 
-    async fn write(&self, handle: Handle, chunks: &[Bytes], length: u64, meta: &FileMeta, durable: bool) -> Result<(), Fault> {
+    async fn write(&self, handle: Handle, chunks: &[Bytes], length: u64, meta: &FileMeta, durable: bool) -> Result<(), SftpFault> {
         let (mut offset, mut writes) = (0, Vec::new());
         for chunk in chunks {
             for piece in pieces(chunk, handle.session.write_size) {
@@ -170,7 +170,7 @@ impl Area {
     }
 
     /// Sets metadata of a file that is written, and closes it. What is to be sent is sent by the call.
-    pub fn finish(&self, handle: Handle, meta: &FileMeta, length: u64, durable: bool) -> impl Future<Output = Result<(), Fault>> {
+    pub fn finish(&self, handle: Handle, meta: &FileMeta, length: u64, durable: bool) -> impl Future<Output = Result<(), SftpFault>> {
         let owner = self.owners.wanted_new(meta).map(|attrs| handle.set(&attrs));
         let mut wanted = meta::to_set(meta, false);
         wanted.size = meta.sparse.then_some(length);
@@ -212,7 +212,7 @@ impl Area {
     }
 
     /// A fault as an error; a server that does not say why a write failed may have no room left.
-    pub async fn fault(&self, path: &[u8], fault: &Fault, length: u64) -> Error {
+    pub async fn fault(&self, path: &[u8], fault: &SftpFault, length: u64) -> Error {
         let error = self.dirs.link.error(path, fault);
         if !fault.is(packet::FAILURE) {
             return error;
@@ -229,15 +229,15 @@ impl Area {
 }
 
 /// A temporary file that is removed when this is dropped, unless it was handed on.
-pub(super) struct Temp {
-    pub area: Arc<Area>,
+pub(super) struct SftpTemp {
+    pub area: Arc<SftpStaging>,
     pub path: Vec<u8>,
     armed: bool,
 }
 
-impl Temp {
+impl SftpTemp {
     /// Looks after a name that was handed on before.
-    pub fn of(area: &Arc<Area>, staged: Staged) -> Self {
+    pub fn of(area: &Arc<SftpStaging>, staged: Staged) -> Self {
         Self { area: Arc::clone(area), path: staged.temp, armed: true }
     }
 
@@ -252,7 +252,7 @@ impl Temp {
     }
 }
 
-impl Drop for Temp {
+impl Drop for SftpTemp {
     fn drop(&mut self) {
         // Asked for and not waited for; what stays all the same is found by `clear`.
         if self.armed
@@ -263,7 +263,7 @@ impl Drop for Temp {
     }
 }
 
-pub(super) fn missing_is_fine(done: Result<(), Fault>) -> Result<(), Fault> {
+pub(super) fn missing_is_fine(done: Result<(), SftpFault>) -> Result<(), SftpFault> {
     done.or_else(|fault| if fault.is(packet::NO_SUCH_FILE) { Ok(()) } else { Err(fault) })
 }
 

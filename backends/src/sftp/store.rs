@@ -19,29 +19,28 @@ use object_store::{
 };
 
 use super::packet::Attrs;
-use super::put::{self, Mode, Upload};
+use super::put::{self, SftpPutMode, SftpUpload};
 use super::read::{File, is_dir, look};
-use super::staging::Area;
+use super::staging::SftpStaging;
 use super::{links, meta, publish, rename, walk};
+use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::Class;
 use crate::contract::tree::FileMeta;
-
-type StoreResult<T> = object_store::Result<T>;
 
 /// Deletes under way at once.
 const DELETES: usize = 64;
 
 /// The data plane of a server's directory.
-pub(super) struct SftpStore(pub Arc<Area>);
+pub(super) struct SftpStore(pub Arc<SftpStaging>);
 
 #[async_trait]
 impl ObjectStore for SftpStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
         self.count(Class::Put, Some(location));
         let mode = match opts.mode {
-            PutMode::Overwrite => Mode::Overwrite,
-            PutMode::Create => Mode::Create,
+            PutMode::Overwrite => SftpPutMode::Overwrite,
+            PutMode::Create => SftpPutMode::Create,
             PutMode::Update(_) => return Err(unsupported("to compare and swap over SFTP")),
         };
         let chunks: Vec<_> = payload.into_iter().collect();
@@ -51,7 +50,7 @@ impl ObjectStore for SftpStore {
 
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
         self.count(Class::Multipart, Some(location));
-        Ok(Box::new(Upload::new(Arc::clone(&self.0), key(location)).await.map_err(Error::into_store)?))
+        Ok(Box::new(SftpUpload::new(Arc::clone(&self.0), key(location)).await.map_err(Error::into_store)?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -127,8 +126,8 @@ impl ObjectStore for SftpStore {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
         self.count(Class::Copy, Some(from));
         let mode = match options.mode {
-            CopyMode::Overwrite => Mode::Overwrite,
-            CopyMode::Create => Mode::Create,
+            CopyMode::Overwrite => SftpPutMode::Overwrite,
+            CopyMode::Create => SftpPutMode::Create,
         };
         let length = self.look(from).await.map_err(Error::into_store)?.size.unwrap_or_default();
         let temp = self.0.stage_copy(key(from), length, &FileMeta::default(), true).await.map_err(Error::into_store)?;

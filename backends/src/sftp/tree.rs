@@ -10,15 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::blocks::Blocks;
-use super::staging::Area;
+use super::blocks::SftpBlocks;
+use super::staging::SftpStaging;
 use super::unlock::unlocked;
 use super::{links, meta, publish, read, rename};
 use crate::contract::error::Result;
 use crate::contract::meter::Class;
 use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
-pub(super) struct SftpTree(pub Arc<Area>);
+pub(super) struct SftpTree(pub Arc<SftpStaging>);
 
 impl SftpTree {
     fn count(&self, class: Class, path: &[u8]) {
@@ -43,7 +43,7 @@ impl Tree for SftpTree {
 
     async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
         self.count(Class::Put, b"");
-        Ok(Box::new(Blocks::new(&self.0, meta).await?))
+        Ok(Box::new(SftpBlocks::new(&self.0, meta).await?))
     }
 
     async fn discard(&self, staged: Staged) -> Result<()> {

@@ -7,12 +7,12 @@
 use super::dirs::kind;
 use super::ops::attrs;
 use super::packet::Attrs;
-use super::staging::Area;
+use super::staging::SftpStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileKind;
 
 /// Does `op`, which writes in the directories that hold `paths`; done twice, it must come to the same.
-pub(super) async fn unlocked<T, F>(area: &Area, paths: &[&[u8]], mut op: impl FnMut() -> F) -> Result<T>
+pub(super) async fn unlocked<T, F>(area: &SftpStaging, paths: &[&[u8]], mut op: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -31,7 +31,7 @@ where
 }
 
 /// Opens those of the directories above `paths` that need it, outer ones first; with the modes they had.
-async fn open(area: &Area, paths: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>> {
+async fn open(area: &SftpStaging, paths: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>> {
     let mut dirs: Vec<&[u8]> = vec![b""];
     for path in paths {
         dirs.extend(path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]));
@@ -54,7 +54,7 @@ async fn open(area: &Area, paths: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>> {
     Ok(opened)
 }
 
-async fn set_mode(area: &Area, dir: &[u8], mode: u32) -> Result<()> {
+async fn set_mode(area: &SftpStaging, dir: &[u8], mode: u32) -> Result<()> {
     let full = area.dirs.full(dir);
     let wanted = Attrs { mode: Some(mode & 0o7777), ..Attrs::default() };
     let set = area.dirs.link.run(dir, |session, _| {

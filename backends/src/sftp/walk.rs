@@ -17,8 +17,8 @@ use super::meta::is_file;
 use super::ops::{Handle, names};
 use super::packet::{self, Attrs};
 use super::read::is_dir;
-use super::session::{Fault, Pending};
-use super::staging::Area;
+use super::session::{Pending, SftpFault};
+use super::staging::SftpStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 
 /// Directories that are read at once.
@@ -35,13 +35,13 @@ const MOST: usize = 8_000_000;
 const GATHERED: usize = 96 << 20;
 
 /// A path below the root, and what is there.
-pub(super) type Found = (Vec<u8>, Attrs);
+pub(super) type WalkedPath = (Vec<u8>, Attrs);
 
 /// Every regular file below the directory `start`, in no order; nothing if there is none. A missing root
 /// is an error. Memory grows with the directories that wait, and by a few bytes with each name of those being read.
-pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Result<Found>> {
+pub(super) fn files(area: Arc<SftpStaging>, start: Vec<u8>) -> BoxStream<'static, Result<WalkedPath>> {
     struct Walk {
-        area: Arc<Area>,
+        area: Arc<SftpStaging>,
         waiting: VecDeque<Vec<u8>>,
         reading: FuturesUnordered<BoxFuture<'static, Batch>>,
         failed: bool,
@@ -54,7 +54,7 @@ pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Resul
         while walk.reading.len() < DIRECTORIES
             && let Some(dir) = walk.waiting.pop_back()
         {
-            walk.reading.push(Box::pin(Dir::new(&walk.area, dir).next()));
+            walk.reading.push(Box::pin(OpenDir::new(&walk.area, dir).next()));
         }
         let mut batch = Vec::new();
         match walk.reading.next().await? {
@@ -80,16 +80,16 @@ pub(super) fn files(area: Arc<Area>, start: Vec<u8>) -> BoxStream<'static, Resul
 }
 
 /// Everything in one directory, in no order and as it comes; nothing if there is none.
-pub(super) fn each(area: &Arc<Area>, dir: &[u8]) -> BoxStream<'static, Result<Vec<Found>>> {
-    stream::try_unfold(Dir::new(area, dir.to_vec()), Dir::next).boxed()
+pub(super) fn each(area: &Arc<SftpStaging>, dir: &[u8]) -> BoxStream<'static, Result<Vec<WalkedPath>>> {
+    stream::try_unfold(OpenDir::new(area, dir.to_vec()), OpenDir::next).boxed()
 }
 
 /// The same, gathered. More than fits in memory is an error.
-pub(super) async fn entries(area: &Arc<Area>, dir: &[u8]) -> Result<Vec<Found>> {
+pub(super) async fn entries(area: &Arc<SftpStaging>, dir: &[u8]) -> Result<Vec<WalkedPath>> {
     let (mut all, mut bytes) = (Vec::new(), 0);
     let mut batches = each(area, dir);
     while let Some(batch) = batches.try_next().await? {
-        bytes += batch.iter().map(|(path, _)| path.len() + size_of::<Found>()).sum::<usize>();
+        bytes += batch.iter().map(|(path, _)| path.len() + size_of::<WalkedPath>()).sum::<usize>();
         if bytes > GATHERED {
             let what = format!("the directory has more names than offsite can process ({} so far)", all.len() + batch.len());
             return Err(Error::new(ErrorKind::Other, area.dirs.link.shown(dir), what));
@@ -100,11 +100,11 @@ pub(super) async fn entries(area: &Arc<Area>, dir: &[u8]) -> Result<Vec<Found>> 
 }
 
 /// What an answer brings, and the directory to go on with; none at its end.
-type Batch = Result<Option<(Vec<Found>, Dir)>>;
+type Batch = Result<Option<(Vec<WalkedPath>, OpenDir)>>;
 
 /// One directory that is being read.
-struct Dir {
-    area: Arc<Area>,
+struct OpenDir {
+    area: Arc<SftpStaging>,
     path: Vec<u8>,
     /// None before it was opened, and after its connection broke.
     open: Option<(Handle, VecDeque<Pending>)>,
@@ -113,8 +113,8 @@ struct Dir {
     seen: Seen,
 }
 
-impl Dir {
-    fn new(area: &Arc<Area>, path: Vec<u8>) -> Self {
+impl OpenDir {
+    fn new(area: &Arc<SftpStaging>, path: Vec<u8>) -> Self {
         Self { area: Arc::clone(area), path, open: None, ended: false, opened: 0, seen: Seen::default() }
     }
 
@@ -134,11 +134,11 @@ impl Dir {
                         asked.push_back(handle.read_dir());
                     }
                     let fresh = self.seen.fresh(entries, self.opened > 1);
-                    let fresh = fresh.map_err(|what| self.area.dirs.link.error(&self.path, &Fault::Odd(what)))?;
+                    let fresh = fresh.map_err(|what| self.area.dirs.link.error(&self.path, &SftpFault::Odd(what)))?;
                     let found = self.complete(fresh).await?;
                     return Ok(Some((found, self)));
                 }
-                Err(Fault::Lost) if self.opened < TRIES => self.open = None,
+                Err(SftpFault::Lost) if self.opened < TRIES => self.open = None,
                 Err(fault) => return Err(self.area.dirs.link.error(&self.path, &fault)),
             }
         }
@@ -172,7 +172,7 @@ impl Dir {
     }
 
     /// Whole paths, and attributes also where the server did not say what a thing is.
-    async fn complete(&self, entries: Vec<Found>) -> Result<Vec<Found>> {
+    async fn complete(&self, entries: Vec<WalkedPath>) -> Result<Vec<WalkedPath>> {
         let mut found = Vec::with_capacity(entries.len());
         for (name, attrs) in entries {
             let path = if self.path.is_empty() { name } else { [&self.path[..], b"/", &name].concat() };
@@ -196,7 +196,7 @@ struct Seen {
 impl Seen {
     /// What of an answer is to be handed on: all that can be a name, and `again`, when the directory is read once
     /// more, only what did not come before.
-    fn fresh(&mut self, entries: Vec<(bytes::Bytes, Attrs)>, again: bool) -> Result<Vec<Found>, &'static str> {
+    fn fresh(&mut self, entries: Vec<(bytes::Bytes, Attrs)>, again: bool) -> Result<Vec<WalkedPath>, &'static str> {
         let (before, mut fresh) = (self.names.len(), Vec::with_capacity(entries.len()));
         for (name, attrs) in entries {
             match &name[..] {
@@ -215,9 +215,7 @@ impl Seen {
         // What is read once more has all of it first that came before.
         let patience = STALE as usize + if again { before } else { 0 };
         match () {
-            () if self.stale as usize > patience => {
-                Err("the server's listing repeats itself: it brings the same names again and again")
-            }
+            () if self.stale as usize > patience => Err("the server's listing repeats itself: it brings the same names again and again"),
             () if self.names.len() > MOST => Err("the server lists more names than a directory can have"),
             () => Ok(fresh),
         }
@@ -240,7 +238,7 @@ mod tests {
         let page = || answer((0..100).map(|n| n.to_string()));
         assert_eq!(seen.fresh(page(), false).unwrap().len(), 100);
         let ended = (0..=STALE).find_map(|_| seen.fresh(page(), false).err());
-        assert!(ended.unwrap().contains("circles"));
+        assert!(ended.unwrap().contains("repeats itself"));
         // A name that was replaced meanwhile comes twice, and that is no circle.
         let mut seen = Seen::default();
         for n in 0..1000 {

@@ -64,7 +64,7 @@ impl Default for MemoryOptions {
 
 /// One version of an object.
 #[derive(Debug, Clone)]
-pub(super) struct Version {
+pub(super) struct MemoryVersion {
     /// `None` where the bucket keeps no versions.
     pub id: Option<String>,
     /// `None` is a delete marker.
@@ -74,7 +74,7 @@ pub(super) struct Version {
     pub modified: DateTime<Utc>,
 }
 
-impl Version {
+impl MemoryVersion {
     pub fn held(&self, locks: Option<i64>) -> Held {
         let until = locks.filter(|_| self.data.is_some()).map(|seconds| self.modified + TimeDelta::seconds(seconds));
         Held { version: self.id.clone(), until, by_hand: false }
@@ -82,17 +82,17 @@ impl Version {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Upload {
+pub(super) struct MemoryParts {
     pub key: String,
     pub parts: BTreeMap<usize, (String, Bytes)>,
 }
 
 /// What is in the bucket.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(super) struct MemoryBucket {
     /// The newest version last. Never empty.
-    pub objects: BTreeMap<String, Vec<Version>>,
-    pub uploads: BTreeMap<String, Upload>,
+    pub objects: BTreeMap<String, Vec<MemoryVersion>>,
+    pub uploads: BTreeMap<String, MemoryParts>,
     /// Keys under a legal hold.
     pub held: BTreeSet<String>,
     /// Keys that lie in an archive, and whether they were asked for.
@@ -103,7 +103,7 @@ pub(super) struct Bucket {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub options: Mutex<MemoryOptions>,
-    pub bucket: Mutex<Bucket>,
+    pub bucket: Mutex<MemoryBucket>,
     pub meter: Meter,
     /// The bucket's clock minus ours, in milliseconds.
     pub offset: AtomicI64,
@@ -116,7 +116,7 @@ impl Shared {
         self.meter.note_clock(self.now());
     }
 
-    pub fn bucket(&self) -> MutexGuard<'_, Bucket> {
+    pub fn bucket(&self) -> MutexGuard<'_, MemoryBucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,7 +137,7 @@ impl Shared {
     }
 
     /// Whether what lies at `key` is what may be replaced.
-    pub fn may_replace(&self, bucket: &Bucket, key: &str, over: &PutMode) -> object_store::Result<()> {
+    pub fn may_replace(&self, bucket: &MemoryBucket, key: &str, over: &PutMode) -> object_store::Result<()> {
         let there = bucket.current(key).map(|(version, _)| version.etag.clone());
         match over {
             _ if self.options().ignore_conditions => Ok(()),
@@ -151,10 +151,10 @@ impl Shared {
     }
 
     /// Makes `data` the newest version of `key`.
-    pub fn insert(&self, bucket: &mut Bucket, key: &str, data: Option<Bytes>) -> PutResult {
+    pub fn insert(&self, bucket: &mut MemoryBucket, key: &str, data: Option<Bytes>) -> PutResult {
         let versions = self.options().versions;
         bucket.serial += 1;
-        let version = Version {
+        let version = MemoryVersion {
             id: versions.then(|| format!("v{:08}", bucket.serial)),
             data,
             etag: format!("\"{:x}\"", bucket.serial),
@@ -170,14 +170,14 @@ impl Shared {
     }
 }
 
-impl Bucket {
+impl MemoryBucket {
     /// The newest version of `key`, if it is no delete marker.
-    pub fn current(&self, key: &str) -> Option<(&Version, &Bytes)> {
+    pub fn current(&self, key: &str) -> Option<(&MemoryVersion, &Bytes)> {
         let version = self.objects.get(key)?.last()?;
         Some((version, version.data.as_ref()?))
     }
 
-    pub fn version(&self, key: &str, id: &str) -> Option<(&Version, &Bytes)> {
+    pub fn version(&self, key: &str, id: &str) -> Option<(&MemoryVersion, &Bytes)> {
         let all = self.objects.get(key)?;
         let version = all.iter().find(|v| v.id.as_deref() == Some(id))?;
         Some((version, version.data.as_ref()?))

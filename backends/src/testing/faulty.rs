@@ -21,7 +21,7 @@ use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
@@ -132,7 +132,7 @@ impl Backend for Faulty {
         call(&self.script, "space", "", self.inner.space()).await
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         call(&self.script, "initialize", "", self.inner.initialize(want, mode)).await
     }
 

@@ -67,7 +67,7 @@ pub(super) fn broken_stream<T: Send + 'static, E: Send + 'static>(
 }
 
 /// A content on its way.
-type Body<E> = BoxStream<'static, Result<Bytes, E>>;
+type FaultyBody<E> = BoxStream<'static, Result<Bytes, E>>;
 
 /// A body under a script, which may cut it off.
 pub(super) fn broken_body<E: Send + 'static>(
@@ -77,7 +77,7 @@ pub(super) fn broken_body<E: Send + 'static>(
 ) -> BoxStream<'static, Result<Bytes, E>> {
     let (left, script) = (script.next_body(), script.clone());
     let state = Some((inner, left));
-    let next = move |state: Option<(Body<E>, _)>| {
+    let next = move |state: Option<(FaultyBody<E>, _)>| {
         let script = script.clone();
         async move {
             let (mut inner, left) = state?;

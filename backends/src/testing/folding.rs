@@ -22,7 +22,7 @@ use crate::contract::backend::Backend;
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Initialize, Mode, Setting};
+use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
@@ -110,7 +110,7 @@ impl Backend for Folding {
         self.0.space().await
     }
 
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         self.0.initialize(want, mode).await
     }
 

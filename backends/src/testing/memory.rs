@@ -15,7 +15,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
-use super::bucket::{MemoryOptions, Shared, Version};
+use super::bucket::{MemoryOptions, MemoryVersion, Shared};
 use super::memory_store::MemoryStore;
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::backend::Backend;
@@ -23,7 +23,7 @@ use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
 use crate::contract::held::{Held, Refused};
-use crate::contract::initialize::{Did, Initialize, Mode, Rights, Setting, for_directories, on_off, settle};
+use crate::contract::initialize::{Did, InitMode, Initialize, Rights, Setting, for_directories, on_off, settle};
 use crate::contract::listing::{Depth, Listed, Scope, Space, State};
 use crate::contract::location::Location;
 use crate::contract::meter::{Class, Meter};
@@ -162,7 +162,7 @@ impl MemoryBackend {
     }
 }
 
-fn listed(key: &str, version: &Version, newest: bool) -> Listed {
+fn listed(key: &str, version: &MemoryVersion, newest: bool) -> Listed {
     Listed {
         key: key.as_bytes().to_vec(),
         size: version.data.as_ref().map_or(0, |data| data.len() as u64),
@@ -264,7 +264,7 @@ impl Backend for MemoryBackend {
     }
 
     /// Versioning can be had; all else only in a real bucket.
-    async fn initialize(&self, want: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let rights = Rights { look: "the right to look", make: "the right to change" };
         let mut rows = vec![settle("bucket", mode, &rights, Ok("there"), "there", |_| true, async || Ok(())).await];
         if let Some(on) = want.versioning {

@@ -17,7 +17,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::bucket::{Reads, Shared, Upload, Version};
+use super::bucket::{MemoryParts, MemoryVersion, Reads, Shared};
 use crate::contract::error::ErrorKind;
 use crate::contract::fence;
 use crate::contract::meter::Class;
@@ -33,7 +33,7 @@ impl MemoryStore {
     }
 
     /// What is below a prefix, in the order in which this bucket lists.
-    pub fn found(&self, prefix: Option<&Path>) -> Vec<(String, Version)> {
+    pub fn found(&self, prefix: Option<&Path>) -> Vec<(String, MemoryVersion)> {
         let start = match prefix.map(|path| self.shared.key(path)) {
             Some(key) if !key.is_empty() => key + "/",
             _ => String::new(),
@@ -70,7 +70,7 @@ fn mix(key: &str) -> u64 {
     key.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-fn meta((key, version): (String, Version)) -> Option<ObjectMeta> {
+fn meta((key, version): (String, MemoryVersion)) -> Option<ObjectMeta> {
     Some(ObjectMeta {
         location: Path::parse(&key).ok()?,
         last_modified: version.modified,
@@ -101,7 +101,7 @@ impl ObjectStore for MemoryStore {
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let id = self.create_multipart(location).await?;
         let (store, path) = (self.clone(), location.clone());
-        Ok(Box::new(Parts { store, path, id, next: 0 }))
+        Ok(Box::new(MemoryUpload { store, path, id, next: 0 }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -217,7 +217,7 @@ impl MultipartStore for MemoryStore {
         bucket.serial += 1;
         let id = format!("u{:08}", bucket.serial);
         let key = self.shared.key(path);
-        bucket.uploads.insert(id.clone(), Upload { key, ..Upload::default() });
+        bucket.uploads.insert(id.clone(), MemoryParts { key, ..MemoryParts::default() });
         Ok(id)
     }
 
@@ -276,7 +276,7 @@ impl MemoryStore {
 }
 
 /// An upload in parts behind the simpler trait.
-struct Parts {
+struct MemoryUpload {
     store: MemoryStore,
     path: Path,
     id: MultipartId,
@@ -284,7 +284,7 @@ struct Parts {
 }
 
 #[async_trait]
-impl MultipartUpload for Parts {
+impl MultipartUpload for MemoryUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let (store, path, id) = (self.store.clone(), self.path.clone(), self.id.clone());
         let index = self.next;
@@ -307,7 +307,7 @@ impl MultipartUpload for Parts {
     }
 }
 
-impl fmt::Debug for Parts {
+impl fmt::Debug for MemoryUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parts({})", self.path)
     }

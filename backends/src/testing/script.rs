@@ -23,7 +23,7 @@ pub struct Call {
 }
 
 #[derive(Debug)]
-struct Fault {
+struct ScriptedFault {
     /// Of all calls, or of those with this verb.
     verb: Option<&'static str>,
     nth: u64,
@@ -33,11 +33,11 @@ struct Fault {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ScriptState {
     log: Vec<Call>,
     verbs: HashMap<&'static str, u64>,
     stop_at: Option<u64>,
-    faults: Vec<Fault>,
+    faults: Vec<ScriptedFault>,
     refused: Vec<(String, ErrorKind)>,
     bodies: u64,
     cuts: Vec<(u64, usize)>,
@@ -51,7 +51,7 @@ struct State {
 /// The faults to come. Clones are the same script.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ScriptState>>,
 }
 
 /// What becomes of a call that is let through.
@@ -144,7 +144,7 @@ impl Script {
 
     /// Takes all faults back and counts from zero.
     pub fn reset(&self) {
-        *self.lock() = State::default();
+        *self.lock() = ScriptState::default();
     }
 
     /// The calls so far.
@@ -164,12 +164,12 @@ impl Script {
     }
 
     fn fault(&self, verb: Option<&'static str>, nth: u64, kind: ErrorKind, after: bool) -> &Self {
-        let fault = Fault { verb, nth, kind, after };
+        let fault = ScriptedFault { verb, nth, kind, after };
         self.lock().faults.push(fault);
         self
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ScriptState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

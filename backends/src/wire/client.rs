@@ -64,7 +64,6 @@ pub(crate) fn elsewhere(status: http::StatusCode, headers: &HeaderMap) -> Option
         return None;
     }
     let to = url::Url::parse(to).map_or_else(|_| "another path".into(), |url| url.origin().ascii_serialization());
-    let text =
-        format!("the server redirects ({status} to {to}), which offsite does not follow: use the final URL");
+    let text = format!("the server redirects ({status} to {to}), which offsite does not follow: use the final URL");
     Some(std::io::Error::other(text))
 }

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::contract::meter::Class;
-use crate::contract::trace::Call;
+use crate::contract::trace::TracedCall;
 use crate::wire::client::SILENCE;
 use crate::wire::probe::Probe;
 
@@ -103,11 +103,11 @@ pub(crate) struct Watch {
     patience: Duration,
     ended: bool,
     /// The request whose answer it is; told when this is dropped.
-    call: Call,
+    call: TracedCall,
 }
 
 impl Watch {
-    pub(crate) fn new(bound: Bound, counted: Option<Arc<Probe>>, call: Call) -> Self {
+    pub(crate) fn new(bound: Bound, counted: Option<Arc<Probe>>, call: TracedCall) -> Self {
         Self { bound, counted, call, taken: 0, waited: Duration::ZERO, waiting: None, patience: SILENCE, ended: false }
     }
 
@@ -280,7 +280,7 @@ mod tests {
 
     /// An endless body of pieces of a thousand bytes.
     fn endless(bound: Bound) -> Watched<impl Stream<Item = Result<Bytes, Halt>> + Unpin> {
-        Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None, Call::untold()))
+        Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None, TracedCall::untold()))
     }
 
     #[tokio::test]
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(all.iter().map(Bytes::len).collect::<Vec<_>>(), [1000, 1000, 500]);
         assert_eq!(endless(Bound::Cut(2000)).try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) }).await, Ok(2000));
         let hangs = stream::iter([Ok::<_, Halt>(Bytes::from_static(b"all"))]).chain(stream::pending());
-        let all: Vec<Bytes> = Watched::new(hangs, Watch::new(Bound::Cut(3), None, Call::untold())).try_collect().await.unwrap();
+        let all: Vec<Bytes> = Watched::new(hangs, Watch::new(Bound::Cut(3), None, TracedCall::untold())).try_collect().await.unwrap();
         assert_eq!(all, ["all"]);
         assert_eq!(endless(Bound::Refuse(2500)).try_collect::<Vec<_>>().await, Err(Halt::TooLong(2500)));
     }
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_byte_now_and_then_is_not_waited_for_for_ever() {
         let patience = Duration::from_millis(200);
-        let watch = || Watch { patience, ..Watch::new(Bound::Cut(1 << 30), None, Call::untold()) };
+        let watch = || Watch { patience, ..Watch::new(Bound::Cut(1 << 30), None, TracedCall::untold()) };
         let drip = stream::unfold((), |()| async {
             sleep(Duration::from_millis(20)).await;
             Some((Ok::<_, Halt>(Bytes::from_static(b"x")), ()))

@@ -4,7 +4,7 @@ use std::env::var;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::opendal::OpendalBackend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -17,21 +17,21 @@ struct Container {
 }
 
 #[async_trait]
-impl Place for Container {
+impl TestedPlace for Container {
     fn name(&self) -> &str {
         "Azure Blob Storage (Azurite 3.35.0)"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let (place, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let url = match kind {
-            Kind::Plain => format!("{place}/{name}?{query}"),
-            Kind::Missing => format!("azblob://offsite-is-not-there/{name}?{query}"),
+            PlaceKind::Plain => format!("{place}/{name}?{query}"),
+            PlaceKind::Missing => format!("azblob://offsite-is-not-there/{name}?{query}"),
             // An account of that name would have another key.
-            Kind::WrongCredentials => {
+            PlaceKind::WrongCredentials => {
                 self.closed.replacen('?', &format!("/{name}?"), 1).replace("account_name=offsite", "account_name=stranger")
             }
-            Kind::Unmade | Kind::Versioned => return Ok(None),
+            PlaceKind::Unmade | PlaceKind::Versioned => return Ok(None),
         };
         Ok(Some(Arc::new(OpendalBackend::open(Location::parse(&url)?)?)))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use offsite_backends::b2::B2Backend;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::{Backend, Location, Result};
 
 use super::{is_promised, judge};
@@ -20,19 +20,19 @@ struct Bucket {
 }
 
 #[async_trait]
-impl Place for Bucket {
+impl TestedPlace for Bucket {
     fn name(&self) -> &str {
         "B2 (emulator)"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let more = match kind {
-            Kind::WrongCredentials => format!("&key_file={}", self.wrong_key.path().display()),
+            PlaceKind::WrongCredentials => format!("&key_file={}", self.wrong_key.path().display()),
             _ => String::new(),
         };
         let bucket = match kind {
-            Kind::Missing => "offsite-is-not-there",
-            Kind::Unmade => name,
+            PlaceKind::Missing => "offsite-is-not-there",
+            PlaceKind::Unmade => name,
             _ => &self.bucket,
         };
         let url = format!("b2://{bucket}/{name}?endpoint={}{more}", self.endpoint);

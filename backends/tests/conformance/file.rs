@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::file::FileBackend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -13,20 +13,20 @@ use super::judge;
 struct Directory(tempfile::TempDir);
 
 #[async_trait]
-impl Place for Directory {
+impl TestedPlace for Directory {
     fn name(&self) -> &str {
         "directory"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let dir = match kind {
-            Kind::Plain => self.0.path().join(name),
-            Kind::Missing => self.0.path().join("missing").join(name),
-            Kind::Unmade => self.0.path().join("unmade").join(name),
-            Kind::Versioned | Kind::WrongCredentials => return Ok(None),
+            PlaceKind::Plain => self.0.path().join(name),
+            PlaceKind::Missing => self.0.path().join("missing").join(name),
+            PlaceKind::Unmade => self.0.path().join("unmade").join(name),
+            PlaceKind::Versioned | PlaceKind::WrongCredentials => return Ok(None),
         };
         let backend = FileBackend::open(Location::from_dir(dir)?)?;
-        if kind == Kind::Plain {
+        if kind == PlaceKind::Plain {
             backend.prepare().await?;
         }
         Ok(Some(Arc::new(backend)))

@@ -4,7 +4,7 @@ use std::env::var;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::gcs::GcsBackend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -15,19 +15,19 @@ struct Bucket {
 }
 
 #[async_trait]
-impl Place for Bucket {
+impl TestedPlace for Bucket {
     fn name(&self) -> &str {
         "Google Cloud Storage (our fake)"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let set = |variable: &str| var(format!("OFFSITE_TEST_GCS_{variable}")).unwrap_or_default();
         let (bucket, key) = match kind {
-            Kind::Plain => (set("BUCKET"), "admin"),
-            Kind::Versioned => (set("VERSIONED_BUCKET"), "admin"),
-            Kind::Missing => ("offsite-is-not-there".to_owned(), "admin"),
-            Kind::Unmade => (name.to_owned(), "admin"),
-            Kind::WrongCredentials => (set("BUCKET"), "stranger"),
+            PlaceKind::Plain => (set("BUCKET"), "admin"),
+            PlaceKind::Versioned => (set("VERSIONED_BUCKET"), "admin"),
+            PlaceKind::Missing => ("offsite-is-not-there".to_owned(), "admin"),
+            PlaceKind::Unmade => (name.to_owned(), "admin"),
+            PlaceKind::WrongCredentials => (set("BUCKET"), "stranger"),
         };
         let query = format!("endpoint={}&control_endpoint={}&credentials={}/{key}.json", self.endpoint, set("CONTROL"), set("KEYS"));
         Ok(Some(Arc::new(GcsBackend::open(Location::parse(&format!("gs://{bucket}/{name}?{query}"))?)?)))

@@ -20,13 +20,13 @@ mod webdav;
 use std::env::var;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use offsite_backends::conformance::{self, Place, Report};
+use offsite_backends::conformance::{self, Report, TestedPlace};
 
 /// Rows of one page are written one after the other.
 static PAGE: Mutex<()> = Mutex::new(());
 
 /// Runs the suite on a place, says each case, and fails with all that fail.
-pub async fn judge(place: Arc<dyn Place>) {
+pub async fn judge(place: Arc<dyn TestedPlace>) {
     let only = var("OFFSITE_CONFORMANCE_CASE").ok();
     let report = conformance::run(place, &stem(), only.as_deref(), |line| println!("{line}")).await;
     if let (Ok(page), None) = (var("OFFSITE_STORES_MD"), only) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Case, Kind, Place, Verdict, run};
+use offsite_backends::conformance::{Case, CaseVerdict, PlaceKind, TestedPlace, run};
 use offsite_backends::testing::MemoryBackend;
 use offsite_backends::{Backend, Result};
 
@@ -21,19 +21,19 @@ impl Memory {
 }
 
 #[async_trait]
-impl Place for Memory {
+impl TestedPlace for Memory {
     fn name(&self) -> &str {
         "memory"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
-        if !matches!(kind, Kind::Plain | Kind::Versioned) {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+        if !matches!(kind, PlaceKind::Plain | PlaceKind::Versioned) {
             return Ok(None);
         }
         let fresh = MemoryBackend::new(name)?;
         let mut buckets = self.buckets.lock().unwrap();
         let bucket = buckets.entry(name.to_owned()).or_insert(fresh);
-        bucket.versions(kind == Kind::Versioned).ignore_conditions(self.ignores_conditions);
+        bucket.versions(kind == PlaceKind::Versioned).ignore_conditions(self.ignores_conditions);
         Ok(Some(Arc::new(bucket.clone())))
     }
 }
@@ -48,7 +48,8 @@ async fn memory_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_ignores_conditions_does_not_conform() {
     let report = run(Memory::new(true), "m", None, |_| {}).await;
-    let failed: Vec<_> = report.entries.iter().filter(|entry| matches!(entry.outcome, Err(Verdict::Fails(_)))).map(|e| e.case).collect();
+    let failed: Vec<_> =
+        report.entries.iter().filter(|entry| matches!(entry.outcome, Err(CaseVerdict::Fails(_)))).map(|e| e.case).collect();
     let about_conditions = |name: &&str| name.starts_with("create-only") || name.starts_with("compare-and-swap");
     assert_eq!((failed.len(), failed.iter().all(about_conditions)), (5, true), "{failed:?}");
     let lines = report.verdict().unwrap_err();

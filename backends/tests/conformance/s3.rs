@@ -4,7 +4,7 @@ use std::env::var;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::s3::S3Backend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -17,21 +17,21 @@ struct Bucket {
 }
 
 #[async_trait]
-impl Place for Bucket {
+impl TestedPlace for Bucket {
     fn name(&self) -> &str {
         &self.name
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let bucket = |variable: &str, default: &str| var(variable).unwrap_or_else(|_| default.to_owned());
         let (plain, versioned) = ("OFFSITE_TEST_S3_BUCKET", "OFFSITE_TEST_S3_VERSIONED_BUCKET");
         let (bucket, more) = match kind {
-            Kind::Versioned if self.make == "rclone-s3" => return Ok(None),
-            Kind::Plain => (bucket(plain, "offsite-test"), ""),
-            Kind::Versioned => (bucket(versioned, "offsite-versioned"), ""),
-            Kind::Missing => ("offsite-is-not-there".to_owned(), ""),
-            Kind::Unmade => (name.to_owned(), ""),
-            Kind::WrongCredentials => (bucket(plain, "offsite-test"), "&profile=offsite-wrong-secret"),
+            PlaceKind::Versioned if self.make == "rclone-s3" => return Ok(None),
+            PlaceKind::Plain => (bucket(plain, "offsite-test"), ""),
+            PlaceKind::Versioned => (bucket(versioned, "offsite-versioned"), ""),
+            PlaceKind::Missing => ("offsite-is-not-there".to_owned(), ""),
+            PlaceKind::Unmade => (name.to_owned(), ""),
+            PlaceKind::WrongCredentials => (bucket(plain, "offsite-test"), "&profile=offsite-wrong-secret"),
         };
         let url = format!("s3://{bucket}/{name}?endpoint={}{more}", self.endpoint);
         Ok(Some(Arc::new(S3Backend::open(Location::parse(&url)?).await?)))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::sftp::SftpBackend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -21,22 +21,22 @@ struct Server {
 }
 
 #[async_trait]
-impl Place for Server {
+impl TestedPlace for Server {
     fn name(&self) -> &str {
         &self.name
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let (path, more) = match kind {
-            Kind::Plain => (name.to_owned(), ""),
-            Kind::Missing => (format!("missing/{name}"), ""),
-            Kind::Unmade => (format!("unmade/{name}"), ""),
-            Kind::WrongCredentials if self.make == "openssh" => (name.to_owned(), "-wrong-key"),
-            Kind::WrongCredentials | Kind::Versioned => return Ok(None),
+            PlaceKind::Plain => (name.to_owned(), ""),
+            PlaceKind::Missing => (format!("missing/{name}"), ""),
+            PlaceKind::Unmade => (format!("unmade/{name}"), ""),
+            PlaceKind::WrongCredentials if self.make == "openssh" => (name.to_owned(), "-wrong-key"),
+            PlaceKind::WrongCredentials | PlaceKind::Versioned => return Ok(None),
         };
         let url = format!("{}/{path}?ssh_config={}{more}", self.url.trim_end_matches('/'), self.config);
         let backend = SftpBackend::open(Location::parse(&url)?)?;
-        if kind == Kind::Plain {
+        if kind == PlaceKind::Plain {
             backend.prepare().await?;
         }
         Ok(Some(Arc::new(backend)))

@@ -4,7 +4,7 @@ use std::env::var;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use offsite_backends::conformance::{Kind, Place};
+use offsite_backends::conformance::{PlaceKind, TestedPlace};
 use offsite_backends::opendal::OpendalBackend;
 use offsite_backends::{Backend, Location, Result};
 
@@ -15,16 +15,16 @@ struct Server {
 }
 
 #[async_trait]
-impl Place for Server {
+impl TestedPlace for Server {
     fn name(&self) -> &str {
         "WebDAV (WsgiDAV 4.3.3)"
     }
 
-    async fn open(&self, kind: Kind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
+    async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>> {
         let user = match kind {
-            Kind::Plain => "offsite",
-            Kind::WrongCredentials => "stranger",
-            Kind::Missing | Kind::Unmade | Kind::Versioned => return Ok(None),
+            PlaceKind::Plain => "offsite",
+            PlaceKind::WrongCredentials => "stranger",
+            PlaceKind::Missing | PlaceKind::Unmade | PlaceKind::Versioned => return Ok(None),
         };
         let (place, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let url = format!("{place}/{name}?{query}&username={user}");

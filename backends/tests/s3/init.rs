@@ -5,7 +5,7 @@
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
-use offsite_backends::initialize::{Did, Initialize, Lock, LockMode, Mode, Setting};
+use offsite_backends::initialize::{Did, InitMode, Initialize, Lock, LockMode, Setting};
 use offsite_backends::s3::S3Backend;
 use offsite_backends::{Backend, Location};
 
@@ -19,7 +19,7 @@ fn days(abort: Option<u32>, expire: Option<u32>) -> Initialize {
 }
 
 async fn make(backend: &S3Backend, want: &Initialize) -> Vec<Setting> {
-    backend.initialize(want, Mode::Make).await.unwrap()
+    backend.initialize(want, InitMode::Make).await.unwrap()
 }
 
 fn row<'a>(rows: &'a [Setting], name: &str) -> &'a Setting {
@@ -87,7 +87,7 @@ async fn rules_of_others_stay_and_each_prefix_has_its_own() {
     assert!(prefixes.contains(&"other & more/"), "{prefixes:?}");
     // Somebody takes one away: a look says so and leaves it.
     server.set_rules(&bucket, before.clone()).await;
-    let rows = site.initialize(&days(Some(14), None), Mode::Check).await.unwrap();
+    let rows = site.initialize(&days(Some(14), None), InitMode::Check).await.unwrap();
     assert_eq!(row(&rows, "abort unfinished uploads").did, Did::Would);
     assert_eq!(server.rules(&bucket).await, before);
 }
@@ -202,6 +202,6 @@ async fn a_refused_write_names_the_right() {
     let dids: Vec<_> = rows[1..].iter().map(|row| &row.did).collect();
     let names_it = |did: &&Did| matches!(did, Did::Denied(why) if why.contains("s3:PutLifecycleConfiguration"));
     assert!(dids.len() == 2 && dids.iter().all(names_it), "{rows:?}");
-    let looked = anonymous(&fake).await.initialize(&days(Some(7), None), Mode::Check).await.unwrap();
+    let looked = anonymous(&fake).await.initialize(&days(Some(7), None), InitMode::Check).await.unwrap();
     assert_eq!((looked[1].did.clone(), fake.seen("PUT").len()), (Did::Would, 2));
 }

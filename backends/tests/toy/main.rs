@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use offsite_backends::conformance::{self, Kind as PlaceKind, Place};
-use offsite_backends::kinds::{Host, KINDS, Kind, PLAIN};
+use offsite_backends::conformance::{self, PlaceKind, TestedPlace};
+use offsite_backends::kinds::{Host, KINDS, PLAIN, StoreKind};
 use offsite_backends::{Backend, ErrorKind, Result, open_with};
 
-const TOY: Kind = Kind {
+const TOY: StoreKind = StoreKind {
     schemes: &["toy"],
     open: Some(|location| async { Ok(Arc::new(store::ToyBackend::open(location)?) as Arc<dyn Backend>) }.boxed()),
     host: Host::Bucket,
@@ -22,14 +22,14 @@ const TOY: Kind = Kind {
     ..PLAIN
 };
 
-fn kinds() -> Vec<Kind> {
+fn kinds() -> Vec<StoreKind> {
     [KINDS, &[TOY]].concat()
 }
 
 struct Toy;
 
 #[async_trait]
-impl Place for Toy {
+impl TestedPlace for Toy {
     fn name(&self) -> &str {
         "toy"
     }

@@ -15,7 +15,7 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutResult};
-use offsite_backends::initialize::{Mode, Rights, Setting, settle};
+use offsite_backends::initialize::{InitMode, Rights, Setting, settle};
 use offsite_backends::{
     Backend, Capabilities, Depth, Error, ErrorKind, Initialize, Listed, Location, Meter, Refused, Result, Scope, Space, State,
 };
@@ -124,7 +124,7 @@ impl Backend for ToyBackend {
         Ok(None)
     }
 
-    async fn initialize(&self, _: &Initialize, mode: Mode) -> Result<Vec<Setting>> {
+    async fn initialize(&self, _: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let rights = Rights { look: "the right to look", make: "the right to make a bucket" };
         Ok(vec![settle("bucket", mode, &rights, Ok("there"), "there", |_| true, async || Ok(())).await])
     }
