@@ -67,5 +67,5 @@ fn what_is_in_the_way_is_said() {
     std::fs::write(place.path("file"), "in the way").unwrap();
     let ran = place.run(&["init", "file", "copy"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("no directory") && place.path("copy").is_dir(), "{}", ran.out);
+    assert!(ran.out.contains("not a directory") && place.path("copy").is_dir(), "{}", ran.out);
 }
