@@ -29,7 +29,7 @@ async fn a_content_that_arrives_damaged_is_no_content() {
     emulator.fault(&key_of, json!({"call": "damage"})).await;
     let got = backend.store().get(&key("a")).await.unwrap();
     let error = plain(&backend, got.bytes().await).unwrap_err();
-    assert!(error.message.contains("sha1"), "{error}");
+    assert!(error.message.contains("SHA-1"), "{error}");
     assert_eq!(read(&backend, "a").await, "content");
 }
 
