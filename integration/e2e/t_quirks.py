@@ -279,8 +279,7 @@ def a_life_on_rclone_serve_s3(case):
     case.sync(url)
     write(case.source, "old.txt", b"second")
     (case.source / "moved.txt").rename(case.source / "here.txt")
-    if parts:
-        big(case.source / "big.bin", 23 << 20)
+    big(case.source / "big.bin", 23 << 20)
     time.sleep(0.05)  # as in `life`
     case.sync(url)
     quiet = case.sync(url)
