@@ -1,8 +1,8 @@
 //! What a request may replace, and what happens where two such requests meet.
 //!
-//! Owns the patience with such a meeting, and the condition of the end of an upload in parts: `object_store` has no argument for it, so it stands beside the call and is
-//! put into the request on its way out. It is not signed, as `object_store` does with its own condition there; S3 wants
-//! `Host` and `x-amz-*` signed and nothing else.
+//! Owns the patience with such a meeting, and the condition of the end of an upload in parts: `object_store` has no
+//! argument for it, so it stands beside the call and is put into the request on its way out. It is not signed, as
+//! `object_store` does with its own condition there; S3 wants `Host` and `x-amz-*` signed and nothing else.
 
 use std::time::Duration;
 
