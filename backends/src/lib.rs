@@ -18,6 +18,7 @@ pub mod kinds;
 mod open;
 pub mod opendal;
 mod parse;
+mod reserve;
 pub mod s3;
 pub mod sftp;
 pub mod testing;

@@ -160,3 +160,11 @@ def open_server(make: str) -> Server | Sftp:
     if make in ("webdav", "azure"):
         return Opendal(make)
     return Gcs(make) if make == "gcs" else Server(make)
+
+
+def by_sftp(case, place: Path, name: str) -> str:
+    """A directory of this machine through an SFTP server."""
+    shell = case.dir / "sftp-shell"
+    shell.write_text("#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n")
+    shell.chmod(0o755)
+    return f"sftp://here{place}/{name}?ssh={shlex.quote(str(shell))}"

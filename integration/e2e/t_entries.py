@@ -1,10 +1,10 @@
 """One entry that a destination does not take must not keep the rest from being committed."""
 import os
-import shlex
 import subprocess
 from pathlib import Path
 
 from registry import NotHere, check, same, test
+from servers import by_sftp
 from t_here import NOBODY, as_nobody
 from trees import alike, write
 
@@ -26,14 +26,6 @@ def mounted(case, name: str, size: str, make: list[str], mount: list[str]) -> Pa
 
 def ext4(case, name: str) -> Path:
     return mounted(case, name, "32M", ["mkfs.ext4", "-q"], ["mount"])
-
-
-def by_sftp(case, place: Path, name: str) -> str:
-    """The same directory through an SFTP server."""
-    shell = case.dir / "sftp-shell"
-    shell.write_text("#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n")
-    shell.chmod(0o755)
-    return f"sftp://here{place}/{name}?ssh={shlex.quote(str(shell))}"
 
 
 def refused(outcome: dict) -> list[str]:

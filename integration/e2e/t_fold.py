@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from registry import NotHere, check, same, test
-from t_entries import by_sftp, mounted
+from servers import by_sftp
+from t_entries import mounted
 from trees import alike, big, describe, write
 
 
@@ -173,3 +174,19 @@ def a_pull_onto_such_a_disk(case):
     case.pull(url, str(place / "two"), "--delete", "--max-removals", "100%")
     same(os.listdir(place / "two"), ["iMG"], "the new name alone")
     same((place / "two/iMG").read_bytes(), b"picture", "its content")
+
+
+@test(local=True)
+def a_destination_that_was_moved_to_such_a_disk(case):
+    """Made where names are kept apart, then copied by hand to a disk that folds them; the next run finds that out."""
+    place = exfat(case, "usb")
+    write(case.source, "plain", b"plain")
+    write(case.source, "A", b"one")
+    for name in ("here", "far"):
+        made, folder = case.dir / f"made-{name}", place / name
+        case.sync(str(made) if name == "here" else by_sftp(case, case.dir, made.name))
+        shutil.copytree(made, folder)
+        url = str(folder) if name == "here" else by_sftp(case, place, name)
+        write(case.source, "a", b"its twin")
+        came_back(case, url)
+        (case.source / "a").unlink()

@@ -1,4 +1,5 @@
 """Trouble on this machine: a wrong clock, full disks, no rights, files that change while they are read."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -6,6 +7,7 @@ import threading
 import time
 
 from registry import check, same, test
+from servers import by_sftp
 from t_refusals import broken
 from trees import alike, big, many, write
 
@@ -71,6 +73,26 @@ def a_full_destination(case):
     check(outcome["resumed"] > 0, f"nothing was taken over: {outcome}")
     case.pull(str(disk / "copy"))
     alike(case.source, case.dir / "out")
+
+
+@test(local=True)
+def a_prune_on_a_full_disk(case):
+    """It is what makes room, so it needs none."""
+    for name in ("here", "far"):
+        disk = small_disk(case, name, "20m")
+        url = str(disk / "copy") if name == "here" else by_sftp(case, disk, "copy")
+        for turn in range(3):
+            for index in range(3):
+                big(case.source / f"{index}.bin", 1_000_000, seed=turn * 10 + index)
+            case.sync(url, "--max-rewrites", "100%")
+        with (disk / "others").open("wb", buffering=0) as others, contextlib.suppress(OSError):
+            while True:
+                others.write(bytes(4096))
+        same(shutil.disk_usage(disk).free, 0, "free space")
+        case.run("prune", url, "--keep-last", "1")
+        check(shutil.disk_usage(disk).free > 5_000_000, "the prune made no room")
+        case.pull(url)
+        alike(case.source, case.dir / "out")
 
 
 @test(local=True)

@@ -65,16 +65,10 @@ pub struct JobDump {
 }
 
 impl JobDump {
-    /// What is to be known of it: a shell line ends as its last command does, so what fails before a `|` is not seen.
-    pub fn note(&self) -> Option<String> {
-        let Command::Shell(line) = &self.command else { return None };
-        let unseen = has_pipe(line) && !line.contains("pipefail") && self.min_size <= 1 && self.max_shrink.is_none();
-        unseen.then(|| {
-            format!(
-                "the dump {}: a command before a pipe (`|`) may fail unseen, and what is left of it then takes the place of the last                  good one; write [\"bash\", \"-o\", \"pipefail\", \"-c\", \"…\"], or give it a \"min_size\" or \"max_shrink\"",
-                self.name
-            )
-        })
+    /// Whether a command of it can fail unseen: a shell line ends as its last command does, not as one before a `|`.
+    pub fn hides_failure(&self) -> bool {
+        let Command::Shell(line) = &self.command else { return false };
+        has_pipe(line) && !line.contains("pipefail") && self.min_size <= 1 && self.max_shrink.is_none()
     }
 }
 

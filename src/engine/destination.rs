@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree};
+use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock};
 use serde::{Deserialize, Serialize};
 
 use super::lease::hold::Hold;
@@ -267,12 +267,12 @@ impl Destination {
         newest.filter(|keys| keys.folds() || !head.format.keys.folds()).unwrap_or(&head.format.keys).clone()
     }
 
-    /// Looks once at what the disk of a directory does to names, if no run has done so yet, or if a directory of this
-    /// machine was moved onto a disk that folds them; whether that is anything that was not known.
-    pub async fn look_at_disk(&mut self) -> Result<bool> {
+    /// Looks once at what the disk of a directory does to names, if no run has done so yet, or if it `moved`
+    /// ([`has_moved`]); whether that is anything that was not known.
+    pub async fn look_at_disk(&mut self, moved: bool) -> Result<bool> {
         let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
         let known = self.rules();
-        if known.disk.is_some() && (known.folds() || !has_moved(&tree).await) {
+        if known.disk.is_some() && (known.folds() || !moved) {
             return Ok(false);
         }
         // What is wrong there is met again by the run itself.
@@ -284,10 +284,11 @@ impl Destination {
     }
 }
 
-/// Whether a directory of this machine shows that its disk folds names: offsite's own name is there in capitals. One
-/// system call; over SFTP it would be a round trip in every run.
-async fn has_moved(tree: &Arc<dyn Tree>) -> bool {
-    tree.local_root().is_some() && tree.stat(b".OFFSITE/format.json").await.is_ok_and(|found| found.is_some())
+/// Whether a directory shows that its disk folds names, as one may that was moved to another disk: offsite's own name is
+/// there in capitals. One request, which can be on its way beside others.
+pub async fn has_moved(backend: Arc<dyn Backend>) -> bool {
+    let Some(tree) = backend.tree() else { return false };
+    tree.stat(b".OFFSITE/format.json").await.is_ok_and(|found| found.is_some())
 }
 
 /// Fetches a manifest into a cache file: inner pages and what was lost.

@@ -21,6 +21,7 @@ mod initialize;
 mod lease;
 mod locked;
 mod machine;
+mod note;
 mod outcome;
 mod paths;
 mod prune;
@@ -41,6 +42,7 @@ pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
 pub use locked::Locked;
 pub use machine::{Machine, PROGRAM};
+pub use note::{ArchiveRequest, Note};
 pub use outcome::{
     Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,
     SyncOutcome, worst,
@@ -64,6 +66,6 @@ pub use sync::options::SyncOptions;
 pub use sync::owner::NO_SOURCE;
 pub use sync::saved_plan::{ApplyOptions, apply};
 pub use sync::{plan, plan_over, sync, sync_over};
-pub use warning::{Note, Warning};
+pub use warning::Warning;
 
 pub use crate::spool::{private_dir, private_file};

@@ -4,7 +4,8 @@ use offsite_backends::Requests;
 use serde::Serialize;
 
 use super::locked::Locked;
-use super::warning::{Note, Warning};
+use super::note::Note;
+use super::warning::Warning;
 use crate::error::{Error, Failure};
 use crate::model::{Counts, Problem, RelPath, Sample};
 use crate::plan::Estimate;
@@ -169,7 +170,8 @@ pub struct PullOutcome {
     /// Entries restored without their set-id bits or attributes that give rights.
     pub left_out: u64,
     /// Notes.
-    pub notes: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     pub seconds: f64,
     pub exit: u8,
 }
@@ -273,7 +275,8 @@ pub struct CheckOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
     /// Notes.
-    pub notes: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     /// The record of the check was written at the destination.
     pub recorded: bool,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
@@ -307,7 +310,8 @@ pub struct RepairOutcome {
     /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
-    pub notes: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     pub dry_run: bool,
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,

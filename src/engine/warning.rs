@@ -1,13 +1,11 @@
-//! What a run that ended has to tell beside its figures.
+//! What a run that committed could not do.
 //!
-//! Owns warnings and notes, and their words. Invariant: whether one makes a run less than whole is told by its kind.
+//! Owns warnings and their words; `note.rs` has what is no fault. Invariant: whether one makes a run less than whole is
+//! told by its kind.
 
 use std::fmt;
-use std::path::Path;
 
 use serde::{Serialize, Serializer};
-
-use crate::scan::{ExcludeReason, Filter, Idle};
 
 /// Something to be told of a run that committed; the text inside says why, or what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,43 +43,6 @@ impl fmt::Display for Warning {
             Self::Owner(note) => f.write_str(note),
             Self::WordNotLeft(why) => write!(f, "could not update the run record at the destination: {why}"),
         }
-    }
-}
-
-/// Something worth knowing that is no fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// A rule of the filter that left nothing out, or took nothing.
-    Idle(Idle),
-    /// So many more of them.
-    MoreIdle(usize),
-}
-
-impl Note {
-    /// So many rules are named; a long list of patterns for all machines has many that fit none of them.
-    const NAMED: usize = 5;
-
-    /// What a filter has to tell after it was used on a whole tree.
-    pub fn of(filter: &Filter, source: Option<&Path>) -> Vec<Self> {
-        let (never, nothing): (Vec<_>, Vec<_>) = filter.idle(source).into_iter().partition(|idle| idle.why != ExcludeReason::Nothing);
-        let more = nothing.len().saturating_sub(Self::NAMED);
-        let named = never.into_iter().chain(nothing.into_iter().take(Self::NAMED)).map(Self::Idle);
-        named.chain((more > 0).then_some(Self::MoreIdle(more))).collect()
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle(idle) => idle.fmt(f),
-            Self::MoreIdle(more) => write!(f, "and {more} more patterns matched nothing"),
-        }
-    }
-}
-
-impl Serialize for Note {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
     }
 }
 

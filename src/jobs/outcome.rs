@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::hooks::HookOutcome;
 use super::warning::JobWarning;
-use crate::engine::{InitReport, Outcome, PlanReport};
+use crate::engine::{InitReport, Note, Outcome, PlanReport};
 use crate::error::Failure;
 
 /// How a job ended.
@@ -87,7 +87,8 @@ pub struct JobOutcome {
     #[schemars(with = "Vec<String>")]
     pub warnings: Vec<JobWarning>,
     /// Notes that are not errors: patterns that matched nothing, a dump whose failure could not be noticed.
-    pub notes: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     pub seconds: f64,
     pub exit: u8,
 }

@@ -18,9 +18,9 @@ use super::notify::{Moment, tell};
 use super::outcome::{Ended, JobOutcome, RunOutcome};
 use super::warning::JobWarning;
 use super::{dumps, hooks, lock, metrics, prepare, source};
-use crate::config::{Absent, Command, Hooks, Job, JobDestination, JobDump, Notify, ResolvedJobs, default_price};
+use crate::config::{Absent, Command, Hooks, Job, JobDestination, Notify, ResolvedJobs, default_price};
 use crate::engine;
-use crate::engine::{Machine, Outcome, RunControl, SyncOptions, worst};
+use crate::engine::{Machine, Note, Outcome, RunControl, SyncOptions, worst};
 use crate::error::{Error, Result};
 use crate::plan::Prices;
 use crate::transfer::Stop;
@@ -222,8 +222,9 @@ impl<'a> Runner<'a> {
             let (urls, options) = (urls(&places), SyncOptions { drift, ..self.options(job, &places)? });
             let done = engine::sync(self.machine, &self.source(job)?, &urls, &options, control).await;
             outcome.destinations.extend(done.destinations);
-            outcome.notes.extend(done.notes.iter().map(ToString::to_string));
-            outcome.notes.extend(job.dumps.iter().filter_map(JobDump::note));
+            outcome.notes.extend(done.notes);
+            let hiding = job.dumps.iter().filter(|dump| dump.hides_failure());
+            outcome.notes.extend(hiding.map(|dump| Note::PipeHidesFailure(dump.name.clone())));
         }
         if nowhere(job, outcome) {
             return Ok(Vec::new());

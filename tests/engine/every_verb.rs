@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::engine::{self, CheckOptions, Destination, PullOptions, RepairOptions, ReportOptions, RunControl};
+use offsite::engine::{self, CheckOptions, Destination, Note, PullOptions, RepairOptions, ReportOptions, RunControl};
 use offsite::error::Result;
 use offsite::model::{KeepRules, Sample};
 use offsite::plan::Prices;
@@ -128,7 +128,8 @@ impl Scene {
                 let report = engine::report_over(&destination()?, None, &options).await?;
                 let rows = serde_json::to_string(&report.rows).unwrap();
                 // A figure that could not be had is none, and a note says why.
-                let gap = report.notes.iter().any(|note| note.contains("not counted") || note.contains("cannot be read"));
+                let gap =
+                    report.notes.iter().any(|note| matches!(note, Note::Uncounted { .. } | Note::Unreadable(_) | Note::ForeignUncounted));
                 Ok((format!("{:?} {rows}", report.counted), u8::from(report.error.is_some() || gap)))
             }
             Verb::Check | Verb::CheckReading => {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 
-use offsite::engine::{self, Privileges, PullOptions, PullOutcome, RunControl};
+use offsite::engine::{self, ArchiveRequest, Note, Privileges, PullOptions, PullOutcome, RunControl};
 use offsite::error::{Error, Result};
 use offsite_backends::testing::{MemoryBackend, Script, faulty_tree};
 use offsite_backends::{Backend, ErrorKind};
@@ -204,7 +204,7 @@ async fn a_snapshot_that_is_let_go_meanwhile_is_said_to_be() {
     let pulled = engine::pull_onto(destination, &world.path("target"), prune, &PullOptions::default(), &RunControl::new(1)).await.unwrap();
     assert_eq!(pulled.exit, 3);
     assert_eq!(pulled.problems.first()[0].problem, "its content expired with snapshot 1");
-    assert!(pulled.notes[0].contains("deleted snapshot 1"), "{:?}", pulled.notes);
+    assert_eq!(pulled.notes, [Note::SnapshotPruned(1)]);
     assert_eq!(fs::read(world.path("target/a")).unwrap(), b"a");
 }
 
@@ -275,13 +275,17 @@ async fn what_lies_in_an_archive_is_listed_asked_for_and_comes_later() {
     bucket.archive("fresh/file");
     let archived = world.pull(&backend, "target", &all()).await.unwrap();
     assert_eq!((archived.exit, archived.archived, archived.problems.total()), (3, 2, 2), "{:?}", archived.problems);
-    assert!(archived.notes[0].contains("--restore-archived"), "{:?}", archived.notes);
+    assert!(matches!(archived.notes[0], Note::Archived { request: ArchiveRequest::NotMade, .. }), "{:?}", archived.notes);
     assert!(!world.path("target/gone").exists() && fs::read(world.path("target/d/one")).unwrap() == b"new 1");
     let asking = PullOptions { restore: Some(Default::default()), ..all() };
     let asked = world.pull(&backend, "target", &asking).await.unwrap();
-    assert!(asked.exit == 3 && asked.notes[0].contains("in 5 hours"), "{:?}", asked.notes);
+    assert!(
+        asked.exit == 3 && matches!(asked.notes[0], Note::Archived { request: ArchiveRequest::Made { hours: 5 }, .. }),
+        "{:?}",
+        asked.notes
+    );
     let again = world.pull(&backend, "target", &asking).await.unwrap();
-    assert!(again.exit == 3 && again.notes[0].contains("requested before"), "{:?}", again.notes);
+    assert!(again.exit == 3 && matches!(again.notes[0], Note::Archived { request: ArchiveRequest::MadeBefore, .. }), "{:?}", again.notes);
     bucket.thaw();
     assert_eq!(world.pull(&backend, "target", &asking).await.unwrap().exit, 0);
     same_trees(&world.source(), &world.path("target"));

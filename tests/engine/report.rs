@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use offsite::engine::{self, Counted, Destination, DestinationReport, Priced, ReportOptions, ReportRow};
+use offsite::engine::{self, Counted, Destination, DestinationReport, Note, Priced, ReportOptions, ReportRow};
 use offsite::plan::Prices;
 use offsite_backends::testing::MemoryOptions;
 use offsite_backends::{Backend, ErrorKind, Requests};
@@ -138,7 +138,7 @@ async fn several_destinations_in_one_place_are_a_row_each_and_the_rest_is_nobody
     std::fs::write(world.path("disk/old/dump.sql"), "123").unwrap();
     let report = reported(&world, &world.file("disk"), false).await;
     assert_eq!(report.counted, Some(Counted::Listing));
-    assert!(report.notes.iter().any(|note| note.contains("so it was listed")), "{:?}", report.notes);
+    assert!(report.notes.contains(&Note::ListedInstead), "{:?}", report.notes);
     assert!(report.space.is_some_and(|room| room.free > 0 && room.free <= room.total));
     let rows: Vec<_> = report
         .rows
@@ -170,7 +170,11 @@ async fn what_a_server_cannot_list_is_said_and_the_rest_is_counted() {
         let (script, broken) = faulty(&backend);
         script.script().fail_verb("list", 1, kind);
         let report = reported(&world, &broken, true).await;
-        assert!(report.notes.iter().any(|note| note.starts_with("old versions and delete markers were not counted")), "{:?}", report.notes);
+        assert!(
+            report.notes.iter().any(|note| matches!(note, Note::Uncounted { what: "old versions and delete markers", .. })),
+            "{:?}",
+            report.notes
+        );
         let row = &report.rows[0];
         assert_eq!((row.content.bytes, row.old_versions, row.unfinished_uploads), (5, None, None));
     }
@@ -192,6 +196,6 @@ async fn a_damaged_snapshot_is_left_out_of_the_trend() {
     bucket.plant(".offsite/snapshots/000000000002.json", "{");
     let report = reported(&world, &backend, false).await;
     assert_eq!(report.rows[0].trend.iter().map(|p| p.snapshot).collect::<Vec<_>>(), [1, 3]);
-    assert!(report.notes.iter().any(|note| note.contains("cannot be read: snapshot 2")), "{:?}", report.notes);
+    assert!(report.notes.contains(&Note::Unreadable(vec![2])), "{:?}", report.notes);
     assert_eq!(report.requests.total(), backend.meter().requests().total(), "{:?}", Requests::default());
 }

@@ -30,6 +30,7 @@ use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::FileMeta;
+use crate::reserve;
 
 /// Deletes under way at once.
 const DELETES: usize = 8;
@@ -71,9 +72,6 @@ impl FileStore {
     }
 }
 
-/// Objects up to this length are written with the last room there is.
-const SMALL: u64 = 16 << 10;
-
 #[async_trait]
 impl ObjectStore for FileStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
@@ -91,11 +89,8 @@ impl ObjectStore for FileStore {
         let done = blocking(move || {
             let chunks: Vec<_> = payload.into_iter().collect();
             let put = || put::name(&area, area.stage(&chunks, &FileMeta::default())?, key(&location), &mode);
-            match put() {
-                // What is kept back is for the lease of a prune, which makes room.
-                Err(error) if error.kind == ErrorKind::Full && length <= SMALL && area.free_reserve() => put(),
-                done => done,
-            }
+            let done = put();
+            if reserve::may_use(&done, length) && area.free_reserve() { put() } else { done }
         })
         .await
         .map_err(Error::into_store)?;

@@ -2,8 +2,6 @@
 //!
 //! Everything here blocks. Invariant: only what an area puts there is removed.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use rustix::fs::AtFlags;
@@ -12,11 +10,7 @@ use rustix::io::Errno;
 use super::staging::{LocalStaging, write_all};
 use super::{publish, read, walk};
 use crate::contract::error::{ErrorKind, Result};
-
-/// A file in the staging area that only takes up room, so that there is some for offsite's own small objects on a
-/// disk that others have filled: without it not even a prune could begin.
-const RESERVE: &[u8] = b"reserve";
-const RESERVE_BYTES: usize = 64 << 10;
+use crate::reserve::{NAME, content};
 
 impl LocalStaging {
     /// Empties the staging area of what an area puts there, whichever run's it was. All else stays: the lock
@@ -27,18 +21,17 @@ impl LocalStaging {
     }
 
     fn reserve_name(&self) -> Vec<u8> {
-        [self.staging(), &b"/"[..], RESERVE].concat()
+        [self.staging(), NAME].concat()
     }
 
-    /// Keeps some room back, if it can be had. A file system that packs zeros away gets none.
+    /// Keeps some room back, if it can be had. See `crate::reserve`.
     pub fn keep_reserve(self: &Arc<Self>) {
         let name = self.reserve_name();
         if matches!(read::stat(&self.dirs, &name), Ok(Some(_))) {
             return;
         }
-        let noise: Vec<u8> = (0..RESERVE_BYTES as u64 / 8).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
         if let Ok((temp, fd)) = self.create()
-            && write_all(&fd, 0, &noise).is_ok()
+            && write_all(&fd, 0, &content()).is_ok()
             && rustix::fs::fsync(&fd).is_ok()
             && publish::rename(self, &temp.path, &name).is_ok()
         {

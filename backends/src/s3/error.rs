@@ -6,6 +6,7 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::over::Answered;
 use crate::contract::error::{Error, ErrorKind, chain};
 use crate::contract::location::Location;
 use crate::wire::refusal::{self, Refusal, kind_of_text};
@@ -15,13 +16,63 @@ pub(super) fn from_store(location: &Location, key: &str, error: &object_store::E
     refusal::from_store(location, key, error, advice)
 }
 
+/// An error with the answer that it was made from.
+#[derive(Debug)]
+pub(super) struct SdkRefusal {
+    error: Error,
+    answer: Refusal,
+}
+
+impl SdkRefusal {
+    pub(super) fn into_error(self) -> Error {
+        self.error
+    }
+}
+
+impl From<Error> for SdkRefusal {
+    fn from(error: Error) -> Self {
+        Self { error, answer: Refusal::default() }
+    }
+}
+
+impl Answered for SdkRefusal {
+    fn is_about_the_request(&self) -> bool {
+        self.answer.is_about_the_request()
+    }
+
+    fn is_collision(&self) -> bool {
+        self.answer.is_collision()
+    }
+}
+
+impl Answered for object_store::Error {
+    fn is_about_the_request(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::AlreadyExists { .. } | Self::Precondition { .. } | Self::NotModified { .. } => false,
+            error => Refusal::read(&chain(error)).is_some_and(|refusal| refusal.is_about_the_request()),
+        }
+    }
+
+    fn is_collision(&self) -> bool {
+        matches!(self, Self::AlreadyExists { .. }) && Refusal::read(&chain(self)).is_some_and(|refusal| refusal.is_collision())
+    }
+}
+
 /// From an error of the SDK about the object or bucket at `key`.
 pub(super) fn from_sdk<E>(location: &Location, key: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
+    refused_by_sdk(location, key, error).error
+}
+
+/// The same, with the answer.
+pub(super) fn refused_by_sdk<E>(location: &Location, key: &str, error: &SdkError<E, HttpResponse>) -> SdkRefusal
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
     if let Some(own) = Error::within(error) {
-        return own.at(location.at(key));
+        return own.at(location.at(key)).into();
     }
     let text = chain(error);
     let Some(raw) = error.raw_response() else {
@@ -30,9 +81,9 @@ where
             (kind, _) => kind,
         };
         let text = text.replacen("dispatch failure", "cannot talk to the server", 1);
-        return Error::new(kind, location.at(key), text);
+        return Error::new(kind, location.at(key), text).into();
     };
-    let refusal = Refusal {
+    let answer = Refusal {
         status: Some(raw.status().as_u16()),
         line: None,
         code: error.code().map(str::to_owned),
@@ -40,13 +91,9 @@ where
         region: raw.headers().get("x-amz-bucket-region").map(str::to_owned),
         unreachable: None,
     };
-    let kind = refusal.kind().unwrap_or_else(|| kind_of_text(&text));
-    Error::new(kind, location.at(key), refusal.sentence(advice).unwrap_or(text)).reaching(refusal.reach(kind))
-}
-
-/// Whether a conditional request met another one for the same key.
-pub(super) fn is_collision<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    Refusal { code: error.code().map(str::to_owned), ..Refusal::default() }.is_collision()
+    let kind = answer.kind().unwrap_or_else(|| kind_of_text(&text));
+    let error = Error::new(kind, location.at(key), answer.sentence(advice).unwrap_or(text)).reaching(answer.reach(kind));
+    SdkRefusal { error, answer }
 }
 
 /// One key's refusal out of a bulk delete.

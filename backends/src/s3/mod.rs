@@ -8,6 +8,7 @@
 mod answers;
 mod archive;
 mod control;
+mod copy;
 mod credentials;
 mod encryption;
 mod error;
@@ -34,7 +35,9 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
-use self::control::{CopyLimits, S3Control};
+use self::control::S3Control;
+use self::copy::CopyLimits;
+use self::error::SdkRefusal;
 use self::planes::Planes;
 pub(crate) use self::settings::KNOWN as SETTINGS;
 use self::settings::S3Settings;
@@ -89,12 +92,11 @@ impl S3Backend {
         self
     }
 
-    async fn copy_at_the_server(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: &PutMode) -> Result<PutResult> {
-        self.go(|control| async move { control.copy(from, to, size, etag, over, self.copy).await }).await
-    }
-
     /// One call of the control plane, in the region where the bucket is.
-    async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(S3Control) -> F + Send + Sync) -> Result<T> {
+    async fn go<T, E, F>(&self, call: impl Fn(S3Control) -> F + Send + Sync) -> std::result::Result<T, E>
+    where
+        F: Future<Output = std::result::Result<T, E>> + Send,
+    {
         loop {
             let plane = self.planes.current();
             match call(self.planes.control(&plane)).await {
@@ -160,23 +162,14 @@ impl Backend for S3Backend {
 
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
         let lacks = &self.planes.learned.lacks;
-        let plain = over == PutMode::Overwrite || lacks.has(Lack::CopyConditions);
-        if !plain && !lacks.has(Lack::Copies) {
-            match self.copy_at_the_server(from, to, size, etag, &over).await {
-                // It may be the condition that the server does not know.
-                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Invalid | ErrorKind::Other) => {}
-                done => return done,
-            }
-        }
         if !lacks.has(Lack::Copies) {
-            match self.copy_at_the_server(from, to, size, etag, &PutMode::Overwrite).await {
+            let copy = |over: PutMode| async move {
+                let over = &over;
+                self.go(|control| async move { control.copy(from, to, size, etag, over, self.copy).await }).await
+            };
+            match over::with_condition(lacks, Lack::CopyConditions, over.clone(), copy).await.map_err(SdkRefusal::into_error) {
                 Err(error) if error.kind == ErrorKind::Unsupported => {}
-                done => {
-                    if done.is_ok() && !plain {
-                        lacks.note(Lack::CopyConditions);
-                    }
-                    return done;
-                }
+                done => return done,
             }
         }
         let done = through::copy(&self.location, &S3Store(self.planes.clone()), from, to, etag, over).await?;

@@ -1,6 +1,6 @@
 //! What a request may replace, and what happens where two such requests meet.
 //!
-//! Owns the patience with such a meeting, and the condition of the end of an upload in parts: `object_store` has no
+//! Owns the patience with such a meeting, what is done where a server does not know conditions, and the condition of the end of an upload in parts: `object_store` has no
 //! argument for it, so it stands beside the call and is put into the request on its way out. It is not signed, as
 //! `object_store` does with its own condition there; S3 wants `Host` and `x-amz-*` signed and nothing else.
 
@@ -11,10 +11,53 @@ use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use object_store::PutMode;
 use object_store::client::HttpRequest;
 
-/// How often a conditional request is sent again that met another one for the same key, and how long the first wait
-/// is; each next one is twice as long.
-pub(super) const COLLISIONS: u32 = 6;
-pub(super) const COLLISION_WAIT: Duration = Duration::from_millis(100);
+use crate::contract::lacks::{Lack, Lacks};
+
+/// How often a conditional request is sent that meets another one for the same key, and how long the first wait is;
+/// each next one is twice as long.
+const COLLISIONS: u32 = 6;
+const COLLISION_WAIT: Duration = Duration::from_millis(100);
+
+/// An error of either client that knows what the server's answer was about.
+pub(super) trait Answered {
+    /// It may be about how something was asked for, and not about what.
+    fn is_about_the_request(&self) -> bool;
+    /// Two requests for one key met.
+    fn is_collision(&self) -> bool;
+}
+
+/// Sends a request again for as long as it meets another one for the same key.
+pub(super) async fn patiently<T, E: Answered, F: Future<Output = Result<T, E>>>(call: impl Fn() -> F) -> Result<T, E> {
+    let mut wait = COLLISION_WAIT;
+    for _ in 1..COLLISIONS {
+        match call().await {
+            Err(error) if error.is_collision() => tokio::time::sleep(wait).await,
+            done => return done,
+        }
+        wait *= 2;
+    }
+    call().await
+}
+
+/// Sends a request with its condition. Where the answer may be that the server does not know it, without; if that is
+/// taken, conditions of that kind are not sent again.
+pub(super) async fn with_condition<T, E: Answered, F: Future<Output = Result<T, E>>>(
+    lacks: &Lacks,
+    lack: Lack,
+    over: PutMode,
+    call: impl Fn(PutMode) -> F,
+) -> Result<T, E> {
+    if over == PutMode::Overwrite || lacks.has(lack) {
+        return call(PutMode::Overwrite).await;
+    }
+    match call(over).await {
+        Err(error) if error.is_about_the_request() => {}
+        done => return done,
+    }
+    let done = call(PutMode::Overwrite).await?;
+    lacks.note(lack);
+    Ok(done)
+}
 
 tokio::task_local! {
     static OVER: PutMode;

@@ -17,11 +17,9 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::over::{self, COLLISION_WAIT, COLLISIONS};
+use super::over::{self, Answered, patiently};
 use super::planes::{Plane, Planes};
-use crate::contract::error::chain;
 use crate::contract::lacks::Lack;
-use crate::wire::refusal::Refusal;
 
 /// Most keys that one bulk delete may name.
 const BULK: usize = 1000;
@@ -60,7 +58,7 @@ impl S3Store {
     /// The same for what carries a checksum, which a server may refuse.
     async fn send<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
         let refused = match self.go(&call).await {
-            Err(error) if is_about_the_request(&error) => error,
+            Err(error) if error.is_about_the_request() => error,
             done => return done,
         };
         let Some(bare) = self.0.without_checksums() else { return Err(refused) };
@@ -76,22 +74,17 @@ impl S3Store {
 
     /// Ends an upload in parts over what may be there. Where the server does not know such a condition, over whatever is.
     pub(super) async fn complete(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> Result<PutResult> {
-        let over = if self.0.learned.lacks.has(Lack::UploadConditions) { PutMode::Overwrite } else { over };
-        let end = async |over: PutMode| {
-            self.go(|plane| {
-                let parts = parts.clone();
-                over::under(over.clone(), async move { plane.store.complete_multipart(at, id, parts).await })
-            })
-            .await
-        };
-        let put = match end(over.clone()).await {
-            Err(error) if over != PutMode::Overwrite && is_about_the_request(&error) => {
-                let put = end(PutMode::Overwrite).await?;
-                self.0.learned.lacks.note(Lack::UploadConditions);
-                put
+        let end = |over: PutMode| {
+            let (parts, over) = (parts.clone(), over);
+            async move {
+                self.go(|plane| {
+                    let parts = parts.clone();
+                    over::under(over.clone(), async move { plane.store.complete_multipart(at, id, parts).await })
+                })
+                .await
             }
-            done => done?,
         };
+        let put = over::with_condition(&self.0.learned.lacks, Lack::UploadConditions, over, end).await?;
         // What is as good as Amazon's is not asked again.
         Ok(if self.0.learned.lacks.list().is_empty() { put } else { self.as_kept(at, put).await })
     }
@@ -137,7 +130,7 @@ impl S3Store {
             done = all(plane.clone()).await;
         }
         let [Err(refused)] = done.as_slice() else { return done };
-        if !is_about_the_request(refused) {
+        if !refused.is_about_the_request() {
             return done;
         }
         let (Some(single), Some(first)) = (self.0.with_single_deletes(), keys.first()) else { return done };
@@ -152,41 +145,15 @@ impl S3Store {
     }
 }
 
-/// Whether a refusal may be about how something was asked for, and not about what.
-fn is_about_the_request(error: &Error) -> bool {
-    match error {
-        Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => false,
-        error => Refusal::read(&chain(error)).is_some_and(|refusal| refusal.is_about_the_request()),
-    }
-}
-
-fn is_collision(error: &Error) -> bool {
-    matches!(error, Error::AlreadyExists { .. }) && Refusal::read(&chain(error)).is_some_and(|refusal| refusal.is_collision())
-}
-
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let creates = matches!(options.mode, PutMode::Create);
-        let mut wait = COLLISION_WAIT;
-        for _ in 0..COLLISIONS {
-            let put = |plane: Arc<Plane>| {
-                let (payload, options) = (payload.clone(), options.clone());
-                async move { plane.store.put_opts(at, payload, options).await }
-            };
-            match self.send(put).await {
-                Err(error) if creates && is_collision(&error) => {
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                done => return done,
-            }
-        }
-        self.go(|plane| {
+        let put = |plane: Arc<Plane>| {
             let (payload, options) = (payload.clone(), options.clone());
             async move { plane.store.put_opts(at, payload, options).await }
-        })
-        .await
+        };
+        // Where something is replaced, `object_store` does the same.
+        if matches!(options.mode, PutMode::Create) { patiently(|| self.send(put)).await } else { self.send(put).await }
     }
 
     async fn put_multipart_opts(&self, at: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {

@@ -21,6 +21,7 @@ mod publish;
 mod put;
 mod read;
 mod rename;
+mod reserve;
 mod session;
 mod ssh;
 mod staging;

@@ -27,6 +27,7 @@ use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::Class;
 use crate::contract::tree::FileMeta;
+use crate::reserve;
 
 /// Deletes under way at once.
 const DELETES: usize = 64;
@@ -44,8 +45,16 @@ impl ObjectStore for SftpStore {
             PutMode::Update(_) => return Err(unsupported("to compare and swap over SFTP")),
         };
         let chunks: Vec<_> = payload.into_iter().collect();
-        let temp = self.0.stage(&chunks, &FileMeta::default(), true).await.map_err(Error::into_store)?;
-        put::name(&self.0, temp, key(location), mode).await.map_err(Error::into_store)
+        let put = async || {
+            let temp = self.0.stage(&chunks, &FileMeta::default(), true).await?;
+            put::name(&self.0, temp, key(location), mode).await
+        };
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let mut done = put().await;
+        if reserve::may_use(&done, length) && self.0.free_reserve().await {
+            done = put().await;
+        }
+        done.map_err(Error::into_store)
     }
 
     async fn put_multipart_opts(&self, location: &Path, _opts: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {

@@ -101,9 +101,10 @@ impl Tree for SftpTree {
         unlocked(&self.0, &[path], || rename::remove_dir(&self.0, path)).await
     }
 
-    /// Nothing is left to do: what is to be on the disk was brought there when it was staged, and the
-    /// protocol has no call for a whole file system.
+    /// Only room is kept back: what is to be on the disk was brought there when it was staged, and the protocol has
+    /// no call for a whole file system.
     async fn sync(&self) -> Result<()> {
+        self.0.keep_reserve().await;
         Ok(())
     }
 

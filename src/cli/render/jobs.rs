@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, Job, JobDump, Lack, Made, ResolvedJobs};
+use offsite::config::{Command, Job, Lack, Made, ResolvedJobs};
+use offsite::engine::Note;
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 
@@ -50,7 +51,7 @@ impl Out {
             self.error(&format!("{name}: {}", clean(why)));
             self.hint(job.failure.as_ref().and_then(|failure| failure.hint));
         }
-        job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(note))));
+        job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(&note.to_string()))));
         job.warnings.iter().for_each(|warning| self.warning(&format!("{name}: {}", clean(&warning.to_string()))));
         job.hooks.iter().for_each(|hook| self.hook_ran(&name, hook));
         Ok(())
@@ -88,8 +89,8 @@ impl Out {
     /// What would run, for each type.
     pub fn config_checked(&self, file: &str, plans: &[ResolvedJobs]) -> Result<()> {
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
-            let notes = job.dumps.iter().filter_map(JobDump::note);
-            notes.for_each(|note| self.info(&format!("{}: {}", clean(&job.shown()), clean(&note))));
+            let notes = job.dumps.iter().filter(|dump| dump.hides_failure()).map(|dump| Note::PipeHidesFailure(dump.name.clone()));
+            notes.for_each(|note| self.info(&format!("{}: {}", clean(&job.shown()), clean(&note.to_string()))));
         }
         if self.json {
             let jobs = plans.iter().flat_map(|plan| &plan.jobs).map(checked).collect();

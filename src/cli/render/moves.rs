@@ -138,7 +138,7 @@ impl Out {
                 count(o.left_out)
             );
         }
-        o.notes.iter().for_each(|note| self.info(&clean(note)));
+        o.notes.iter().for_each(|note| self.info(&clean(&note.to_string())));
         if self.json {
             return self.document(o);
         }

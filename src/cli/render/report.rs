@@ -44,7 +44,7 @@ impl Out {
             if !one.notes.is_empty() && !self.quiet {
                 let _ = writeln!(block, "\n{}: notes", clean(&one.url));
                 // A command's own report has tabs, as `du` writes them.
-                one.notes.iter().for_each(|note| _ = writeln!(block, "  {}", clean(&note.replace('\t', "  "))));
+                one.notes.iter().for_each(|note| _ = writeln!(block, "  {}", clean(&note.to_string().replace('\t', "  "))));
             }
             text.push_str(&block);
         }

@@ -25,7 +25,7 @@ impl Out {
             let line = |f: &Foreign| format!("{}  {}{}", f.key, size(f.size), if f.stray { "  (left by an interrupted run)" } else { "" });
             text.push_str(&self.list("foreign, left alone", &o.foreign_listed, o.foreign, line));
         }
-        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
+        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(&note.to_string())));
         if o.exit == 1 {
             text.push_str("  `offsite repair SOURCE DESTINATION` sends again what the source still has\n");
         }
@@ -90,7 +90,7 @@ impl Out {
         }
         text.push_str(&self.findings("lost", &o.lost, o.base, o.lost.len() as u64));
         text.push_str(&self.unread(&o.unread));
-        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(note)));
+        o.notes.iter().for_each(|note| _ = writeln!(text, "  note: {}", clean(&note.to_string())));
         self.said(&text, o.exit)
     }
 

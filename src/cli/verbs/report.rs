@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offsite::config::{Told, values};
-use offsite::engine::{self, DestinationReport, Priced, ReportOptions, worst};
+use offsite::engine::{self, DestinationReport, Note, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
 
@@ -94,7 +94,7 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
                 let hook = run_command("report", command, &variables, job.hooks.timeout, &watch.stop).await;
                 watch.stop.check()?;
                 context.out.hook_ran(&job.shown(), &hook);
-                let notes = hook.output.lines().map(str::to_owned).collect();
+                let notes = hook.output.lines().map(|line| Note::Hook(line.to_owned())).collect();
                 let url = super::super::render::place(&place.url);
                 let exit = u8::from(hook.error.is_some());
                 wanted.told.push(DestinationReport { url, notes, error: hook.error, exit, ..DestinationReport::default() });

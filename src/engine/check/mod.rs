@@ -32,12 +32,13 @@ use self::record::{keep_here, where_to};
 use super::control::RunControl;
 use super::destination::{Destination, download};
 use super::machine::{Machine, PROGRAM};
+use super::note::Note;
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
 use super::query::resolve_at;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, Kind, RelPath, Sample, Snapshot, plural};
+use crate::model::{Hash, Kind, RelPath, Sample, Snapshot};
 use crate::spool::Sorter;
 use crate::transfer::{Limit, Phase};
 
@@ -290,32 +291,22 @@ fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect
     Ok(versions)
 }
 
+fn notes(asked: &CheckRequest<'_>, surveyed: &Surveyed) -> Vec<Note> {
+    let Surveyed { found, seen, .. } = surveyed;
+    // A directory is a walk, so its order says nothing.
+    let sorted = seen.sorted && !asked.newest.keys.any_name;
+    let unlisted = if asked.newest.keys.folds() { Note::OtherSpelling } else { Note::Unlisted };
+    let known = [
+        sorted.then_some(Note::ListingSorted),
+        (found.unlisted > 0).then(|| unlisted(found.unlisted)),
+        (seen.lease || found.aside > 0).then_some(Note::Unfinished),
+        (!surveyed.foreign && asked.at.is_none()).then_some(Note::ForeignUncounted),
+    ];
+    known.into_iter().flatten().collect()
+}
+
 fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions) -> CheckOutcome {
     let Surveyed { found, seen, .. } = surveyed;
-    let mut notes = Vec::new();
-    // A directory is a walk, so its order says nothing.
-    if seen.sorted && !asked.newest.keys.any_name {
-        notes.push("the store lists in another order than that of its keys, so the listing was sorted first".to_owned());
-    }
-    if found.unlisted > 0 && asked.newest.keys.folds() {
-        notes.push(format!(
-            "{} {} stored under another spelling of the name, which the disk takes for the same",
-            found.unlisted,
-            plural(found.unlisted, "content is", "contents are")
-        ));
-    } else if found.unlisted > 0 {
-        notes.push(format!(
-            "{} {} although the listing does not have them: this store lists wrongly",
-            found.unlisted,
-            plural(found.unlisted, "object exists", "objects exist")
-        ));
-    }
-    if seen.lease || found.aside > 0 {
-        notes.push("a run is in progress, or was interrupted; the next sync finishes it".to_owned());
-    }
-    if !surveyed.foreign && asked.at.is_none() {
-        notes.push("foreign objects were not counted, because not all snapshots could be read".to_owned());
-    }
     let (files, bytes) = surveyed.read;
     let read = options.read_data.map(|share| ReadBack { share, files, bytes, round: surveyed.next.1 });
     CheckOutcome {
@@ -338,7 +329,7 @@ fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions
         foreign_listed: found.foreign_listed.clone(),
         unread: found.unread.clone(),
         unread_total: found.unread.cut(),
-        notes,
+        notes: notes(asked, surveyed),
         exit: if found.any() { 1 } else { 3 * u8::from(!found.unread.is_empty()) },
         ..CheckOutcome::default()
     }
@@ -378,7 +369,7 @@ async fn leave_record(
                 outcome.recorded = true;
                 return Ok(());
             }
-            Err(error) => outcome.notes.push(format!("could not write the record of this check ({error})")),
+            Err(error) => outcome.notes.push(Note::CheckUnrecorded(error.to_string())),
         }
     }
     keep_here(destination, surveyed.before.as_ref(), &record)

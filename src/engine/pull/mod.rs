@@ -19,10 +19,10 @@ use offsite_backends::{Restore, Tree};
 use super::control::RunControl;
 use super::destination::{Destination, download};
 use super::machine::Machine;
+use super::note::{ArchiveRequest, Note};
 use super::outcome::PullOutcome;
 use super::query::resolve_at;
 use super::scratch::Scratch;
-use super::warning::Note;
 use crate::engine::pull::options::{PullOptions, STAGING};
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Lost, probe_disk};
@@ -91,8 +91,9 @@ pub async fn pull_onto(
         outcome.files = compared.facts.uploads;
         outcome.bytes = compared.facts.bytes;
     }
-    outcome.notes.extend(sparse_note(compared.unsized_sparse));
-    outcome.notes.extend(Note::of(&options.filter, None).iter().map(ToString::to_string));
+    let sparse = compared.unsized_sparse;
+    outcome.notes.extend((sparse > 0).then_some(Note::SparseUncounted(sparse)));
+    outcome.notes.extend(Note::of(&options.filter, None));
     outcome.requests = destination.backend.meter().requests();
     outcome.problems_total = outcome.problems.cut();
     outcome.exit = if outcome.problems.is_empty() { 0 } else { 3 };
@@ -121,28 +122,20 @@ fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
     outcome.notes.extend(archive_note(&pulled.archived, options.restore));
     outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
     if let Some(number) = pulled.gone {
-        outcome.notes.push(format!("a prune deleted snapshot {number} during the restore; restore a newer one"));
+        outcome.notes.push(Note::SnapshotPruned(number));
     }
-}
-
-fn sparse_note(files: u64) -> Option<String> {
-    let what = "sparse files of which the snapshot does not say how much room they take, and which were not counted";
-    (files > 0).then(|| format!("{what}: {files}"))
 }
 
 /// What is to be known of contents in archives.
-fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<String> {
-    let Archived { files, bytes, asked: came, hours, refused } = found;
-    let what = format!("{files} {} ({bytes} bytes) archived", plural(*files, "file is", "files are"));
-    match (files, asked, refused) {
-        (0, ..) => None,
-        (_, None, _) => Some(format!("{what}; --restore-archived requests them from the store")),
-        (_, Some(_), Some(error)) => Some(format!("{what}; {came} of them are requested, and others could not be: {error}")),
-        (_, Some(_), None) if *hours == 0 => Some(format!("{what} and requested before; run the same pull again later")),
-        (_, Some(_), None) => {
-            Some(format!("{what} and now requested; run the same pull again in {hours} {}", plural((*hours).into(), "hour", "hours")))
-        }
-    }
+fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<Note> {
+    let Archived { files, bytes, asked: made, hours, refused } = found;
+    let request = match (asked, refused) {
+        (None, _) => ArchiveRequest::NotMade,
+        (Some(_), Some(error)) => ArchiveRequest::Partly { made: *made, why: error.to_string() },
+        (Some(_), None) if *hours == 0 => ArchiveRequest::MadeBefore,
+        (Some(_), None) => ArchiveRequest::Made { hours: *hours },
+    };
+    (*files > 0).then_some(Note::Archived { files: *files, bytes: *bytes, request })
 }
 
 /// Whether there is anything in it, and the guard lets it pass.

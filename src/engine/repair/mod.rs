@@ -26,6 +26,7 @@ use super::control::{RunControl, WINDOW};
 use super::destination::{Destination, Head, parts_of};
 use super::lease::{Claim, Lease};
 use super::machine::Machine;
+use super::note::Note;
 use super::outcome::{Finding, RepairOutcome};
 use super::paths::apart;
 use super::scratch::Scratch;
@@ -215,7 +216,7 @@ impl RepairRun<'_> {
         match written.await {
             Ok(()) => {
                 if let Err(error) = lease.release(Vec::new()).await {
-                    outcome.notes.push(format!("the lease was not released ({error}); it expires by itself"));
+                    outcome.notes.push(Note::LeaseNotReleased(error.to_string()));
                 }
                 Ok(())
             }

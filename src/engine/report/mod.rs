@@ -20,6 +20,7 @@ use super::clock::shown;
 use super::control::RunControl;
 use super::destination::Destination;
 use super::machine::Machine;
+use super::note::Note;
 use super::outcome::worst;
 use super::query::{LsLine, ls_in, newest};
 use crate::error::{Error, Result};
@@ -106,7 +107,7 @@ async fn look(
         false => from_manifest(&destination.records, snapshots, options, report).await,
         true => {
             if !options.list {
-                report.notes.push("it has no snapshot of its own, so it was listed".into());
+                report.notes.push(Note::ListedInstead);
             }
             from_listing(destination, options, (progress, stop), report).await
         }
@@ -118,8 +119,8 @@ async fn look(
     report.requests = backend.meter().requests();
     if let Some(priced) = priced {
         let stale = priced.price.is_stale(Utc::now().date_naive());
-        report.notes.extend(stale.map(|days| format!("the price {} is {days} days old; use a newer table with --prices", priced.name)));
-        report.notes.extend(priced.price.note.iter().map(|note| format!("price {}: {note}", priced.name)));
+        report.notes.extend(stale.map(|days| Note::PriceStale { name: priced.name.clone(), days }));
+        report.notes.extend(priced.price.note.iter().map(|note| Note::Price { name: priced.name.clone(), note: note.clone() }));
         let mut other = Vec::new();
         for row in &mut report.rows {
             row.cost = Some(cost(row, priced));
@@ -127,13 +128,12 @@ async fn look(
         }
         let uncounted = |row: &ReportRow| row.unfinished_uploads.is_some_and(|uploads| uploads.bytes.is_none());
         if report.rows.iter().any(uncounted) {
-            report.notes.push("the cost does not include unfinished uploads, because the store does not report their size".into());
+            report.notes.push(Note::UploadsUnpriced);
         }
         other.sort();
         other.dedup();
-        report.notes.extend(other.into_iter().map(|(class, name)| {
-            format!("the cost is that of {}, but some objects are {class}, which has a price of its own ({name})", priced.name)
-        }));
+        let apart = |(class, other)| Note::OtherClass { name: priced.name.clone(), class, other };
+        report.notes.extend(other.into_iter().map(apart));
     }
     Ok(())
 }
@@ -176,7 +176,7 @@ async fn from_manifest(records: &Records, list: Vec<SnapshotRef>, options: &Repo
         (row.directories, row.other_directories) = (Some(directories), others);
     }
     report.rows.push(row);
-    report.notes.push("contents only; --list counts kept and old versions, unfinished uploads and offsite's own objects too".into());
+    report.notes.push(Note::ContentsOnly);
     Ok(())
 }
 
@@ -226,7 +226,7 @@ async fn from_listing(
     report.counted = Some(Counted::Listing);
     report.as_of = Some(shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now))));
     if split.seen == 0 {
-        report.notes.push("it is empty; is the URL right?".into());
+        report.notes.push(Note::Empty);
     }
     let (rows, nobodys) = split.finish();
     let alone = rows.is_empty();
@@ -242,7 +242,7 @@ async fn from_listing(
         let row = counted(nobodys, options.by_directory, &gaps);
         report.rows.push(ReportRow { url: report.url.clone(), nobodys: true, ..row });
     }
-    let told = |what: &str, why: Option<String>| why.map(|why| format!("{what} were not counted: {why}"));
+    let told = |what, why: Option<String>| why.map(|why| Note::Uncounted { what, why });
     report.notes.extend(told("old versions and delete markers", gaps.versions.clone()));
     report.notes.extend(told("unfinished uploads", gaps.uploads.filter(|_| gaps.versions.is_none())));
     Ok(())

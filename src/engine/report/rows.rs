@@ -6,6 +6,7 @@ use offsite_backends::usage::Sum;
 use offsite_backends::{Requests, Space};
 use serde::Serialize;
 
+use crate::engine::note::Note;
 use crate::error::Failure;
 use crate::model::RelPath;
 
@@ -43,7 +44,8 @@ pub struct DestinationReport {
     #[schemars(with = "BTreeMap<String, u64>")]
     pub requests: Requests,
     /// What limits the figures.
-    pub notes: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub notes: Vec<Note>,
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use super::rows::{Growth, TrendPoint};
 use crate::engine::clock::shown;
 use crate::engine::damage::is_damage;
+use crate::engine::note::Note;
 use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
 use crate::model::Snapshot;
@@ -19,11 +20,7 @@ const MOST: usize = 60;
 const AHEAD: usize = 16;
 
 /// Trend and growth up to the newest snapshot, which is known, and what could not be read.
-pub async fn trend(
-    records: &Records,
-    list: &[SnapshotRef],
-    newest: &Snapshot,
-) -> Result<(Vec<TrendPoint>, Option<Growth>, Option<String>)> {
+pub async fn trend(records: &Records, list: &[SnapshotRef], newest: &Snapshot) -> Result<(Vec<TrendPoint>, Option<Growth>, Option<Note>)> {
     let mut points = Vec::new();
     let mut samples = Vec::new();
     let mut lost = Vec::new();
@@ -44,11 +41,11 @@ pub async fn trend(
                 points.push(TrendPoint { snapshot: listed.number, time, files: totals.files, bytes: totals.bytes });
             }
             // A usage error is a snapshot of a newer program.
-            Err(error) if is_damage(&error) || matches!(error, Error::Usage(_)) => lost.push(listed.number.to_string()),
+            Err(error) if is_damage(&error) || matches!(error, Error::Usage(_)) => lost.push(listed.number),
             Err(error) => return Err(error),
         }
     }
-    let lost = (!lost.is_empty()).then(|| format!("not in the trend, because it cannot be read: snapshot {}", lost.join(", ")));
+    let lost = (!lost.is_empty()).then_some(Note::Unreadable(lost));
     let growth = slope(&samples).map(|s| Growth { bytes_per_day: s.bytes_per_day, days: s.days });
     Ok((points, growth, lost))
 }

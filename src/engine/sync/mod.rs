@@ -32,10 +32,11 @@ use tokio::task::JoinHandle;
 
 use super::destination::{Destination, parts_of};
 use super::machine::Machine;
+use super::note::Note;
 use super::outcome::{Outcome, PlanReport, PlannedChange, SyncOutcome};
 use super::paths::own_below;
 use super::status;
-use super::warning::{Note, Warning};
+use super::warning::Warning;
 use crate::engine::control::{RunControl, WINDOW};
 use crate::engine::outcome::{finish, worst};
 use crate::engine::sync::options::SyncOptions;

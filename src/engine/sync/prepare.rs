@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use offsite_backends::Backend;
 use tokio::task::JoinHandle;
 
@@ -18,8 +18,7 @@ use super::options::SyncOptions;
 use super::preflight;
 use crate::engine::clock::coarse_now;
 use crate::engine::control::RunControl;
-use crate::engine::destination::Destination;
-use crate::engine::destination::parts_of;
+use crate::engine::destination::{Destination, has_moved, parts_of};
 use crate::engine::machine::Machine;
 use crate::engine::outcome::Outcome;
 use crate::engine::paths::{apart, own_below};
@@ -170,9 +169,13 @@ async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bo
 }
 
 async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool) -> Result<()> {
-    destination.load(options.adopt, options.start_over).await?;
+    let backend = destination.backend.clone();
+    // Side by side: over SFTP each is a round trip.
+    let moved = async { writes && has_moved(backend).await };
+    let (loaded, moved) = join(destination.load(options.adopt, options.start_over), moved).await;
+    loaded?;
     if writes {
-        destination.look_at_disk().await?;
+        destination.look_at_disk(moved).await?;
     }
     if !options.adopt {
         destination.foreign = preflight::top_names(destination).await?;

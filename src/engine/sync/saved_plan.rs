@@ -17,7 +17,7 @@ use super::owner::{Claimant, Owner};
 use super::planning::{FinishedPlan, verdict};
 use super::run::{Common, DestinationRun};
 use crate::engine::control::RunControl;
-use crate::engine::destination::Destination;
+use crate::engine::destination::{Destination, has_moved};
 use crate::engine::machine::{Machine, PROGRAM};
 use crate::engine::outcome::{Outcome, SyncOutcome, finish};
 use crate::error::{Error, Result};
@@ -181,7 +181,7 @@ async fn still_fits(destination: &mut Destination, heading: &Heading, url: &str)
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{url} is at {}, the plan starts from {}", name(now), name(heading.base))]));
     }
-    if destination.look_at_disk().await? {
+    if destination.look_at_disk(has_moved(destination.backend.clone()).await).await? {
         let what = "has not been probed for names that its disk cannot have, and it has some";
         return Err(Error::Moved(vec![format!("{url} {what}")]));
     }

@@ -1,0 +1,159 @@
+//! Copies on the server.
+//!
+//! Owns exact copies, whole and in parts. Invariants: what is copied is the content with the tag that was named, and
+//! nothing appears under the new name before the last request.
+
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{PutMode, PutResult};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::control::{S3Control, version};
+use super::error::{SdkRefusal, refused_by_sdk};
+use super::over::patiently;
+
+type CopyResult<T> = Result<T, SdkRefusal>;
+
+/// What stands for itself in `x-amz-copy-source`.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Copies of parts in flight; each moves up to [`CopyLimits::part`] on the server.
+const COPIES: usize = 8;
+
+/// From which size on a copy is made in parts, and how large the parts are; bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CopyLimits {
+    pub whole: u64,
+    pub part: u64,
+}
+
+impl S3Control {
+    /// Copies on the server; see [`crate::Backend::copy_exact`].
+    pub(super) async fn copy(
+        &self,
+        from: &Path,
+        to: &Path,
+        size: u64,
+        etag: Option<&str>,
+        over: &PutMode,
+        limits: CopyLimits,
+    ) -> CopyResult<PutResult> {
+        let source = utf8_percent_encode(&format!("{}/{}", self.bucket, self.key(from)), PLAIN).to_string();
+        let etag = etag.map(quoted);
+        if size > limits.whole {
+            return self.copy_parts(source, from, to, (size, limits.part), etag, over).await;
+        }
+        let request = self
+            .client
+            .copy_object()
+            .bucket(&self.bucket)
+            .key(self.key(to))
+            .copy_source(source)
+            .set_copy_source_if_match(etag)
+            .set_if_none_match(nothing_there(over))
+            .set_if_match(this_there(over));
+        let send = || async {
+            let answer = request.clone().send().await;
+            answer.map_err(|error| refused_by_sdk(&self.location, from.as_ref(), &error))
+        };
+        let answer = patiently(send).await?;
+        let e_tag = answer.copy_object_result().and_then(|result| result.e_tag()).map(quoted);
+        Ok(PutResult { e_tag, version: version(answer.version_id()), extensions: Default::default() })
+    }
+
+    /// The same for what one request cannot copy. Nothing appears at `to` before the last step.
+    async fn copy_parts(
+        &self,
+        source: String,
+        from: &Path,
+        to: &Path,
+        (size, part): (u64, u64),
+        etag: Option<String>,
+        over: &PutMode,
+    ) -> CopyResult<PutResult> {
+        let key = self.key(to);
+        let started = self.client.create_multipart_upload().bucket(&self.bucket).key(&key).send().await;
+        let started = started.map_err(|error| refused_by_sdk(&self.location, to.as_ref(), &error))?;
+        let id = started.upload_id().unwrap_or_default().to_owned();
+        let done = async {
+            let parts = self.copy_ranges(&source, from, &key, &id, size, etag, part).await?;
+            self.client
+                .complete_multipart_upload()
+                .bucket(&self.bucket)
+                .key(&key)
+                .upload_id(&id)
+                .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+                .set_if_none_match(nothing_there(over))
+                .set_if_match(this_there(over))
+                .send()
+                .await
+                .map_err(|error| refused_by_sdk(&self.location, to.as_ref(), &error))
+        };
+        match done.await {
+            Ok(answer) => {
+                Ok(PutResult { e_tag: answer.e_tag().map(quoted), version: version(answer.version_id()), extensions: Default::default() })
+            }
+            Err(error) => {
+                // The parts are billed until they are gone; the first error is the one to tell.
+                let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&key).upload_id(&id);
+                let _ = abort.send().await;
+                Err(error)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one request's fields, used in one place")]
+    async fn copy_ranges(
+        &self,
+        source: &str,
+        from: &Path,
+        key: &str,
+        id: &str,
+        size: u64,
+        etag: Option<String>,
+        part: u64,
+    ) -> CopyResult<Vec<CompletedPart>> {
+        let starts = (0..size).step_by(usize::try_from(part.max(1)).unwrap_or(usize::MAX)).zip(1_i32..);
+        let etag = &etag;
+        stream::iter(starts.map(|(start, number)| async move {
+            let end = start.saturating_add(part).min(size) - 1;
+            let answer = self
+                .client
+                .upload_part_copy()
+                .bucket(&self.bucket)
+                .key(key)
+                .upload_id(id)
+                .part_number(number)
+                .copy_source(source)
+                .copy_source_range(format!("bytes={start}-{end}"))
+                .set_copy_source_if_match(etag.clone())
+                .send()
+                .await
+                .map_err(|error| refused_by_sdk(&self.location, from.as_ref(), &error))?;
+            let etag = answer.copy_part_result().and_then(|result| result.e_tag()).map(str::to_owned);
+            Ok(CompletedPart::builder().part_number(number).set_e_tag(etag).build())
+        }))
+        .buffered(COPIES)
+        .try_collect()
+        .await
+    }
+}
+
+/// `If-None-Match`: that nothing is there.
+fn nothing_there(over: &PutMode) -> Option<String> {
+    matches!(over, PutMode::Create).then(|| "*".to_owned())
+}
+
+/// `If-Match`: that this one is there.
+fn this_there(over: &PutMode) -> Option<String> {
+    match over {
+        PutMode::Update(there) => there.e_tag.as_deref().map(quoted),
+        PutMode::Create | PutMode::Overwrite => None,
+    }
+}
+
+/// Entity tags leave here as `object_store` gives them, in quotes, whatever form a server chose.
+fn quoted(etag: &str) -> String {
+    format!("\"{}\"", etag.trim_matches('"'))
+}

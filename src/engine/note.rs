@@ -1,0 +1,173 @@
+//! What an outcome tells beside its figures.
+//!
+//! Owns the notes of all verbs and their words; `warning.rs` has what a run could not do. Invariant: a verb returns
+//! values, and only this module makes sentences of them.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::plural;
+use crate::scan::{ExcludeReason, Filter, Idle};
+
+/// Something worth knowing that is no fault. In JSON it is its sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A rule of the filter that left nothing out, or took nothing.
+    Idle(Idle),
+    /// So many more of them.
+    MoreIdle(usize),
+    /// The dump of that name is a shell line that can fail unseen before a pipe.
+    PipeHidesFailure(String),
+    /// So many sparse files whose snapshot does not say how much room they take.
+    SparseUncounted(u64),
+    /// Files in archives, which a pull leaves out.
+    Archived { files: u64, bytes: u64, request: ArchiveRequest },
+    /// The number of a snapshot that a prune took away while it was restored.
+    SnapshotPruned(u64),
+    /// The store lists in another order than that of its keys.
+    ListingSorted,
+    /// So many contents lie under another spelling of their names.
+    OtherSpelling(u64),
+    /// So many objects are there that the listing does not have.
+    Unlisted(u64),
+    /// Another run is at work, or was interrupted.
+    Unfinished,
+    /// Not all snapshots could be read.
+    ForeignUncounted,
+    /// Why the record of a check could not be written.
+    CheckUnrecorded(String),
+    /// Why the lease could not be given back.
+    LeaseNotReleased(String),
+    /// A destination without snapshots was listed.
+    ListedInstead,
+    /// Nothing is there at all.
+    Empty,
+    /// A report from the manifest alone.
+    ContentsOnly,
+    /// What a listing could not count, and why.
+    Uncounted { what: &'static str, why: String },
+    /// The numbers of snapshots that are not in the trend.
+    Unreadable(Vec<u64>),
+    /// The price of that name is so many days old.
+    PriceStale { name: String, days: i64 },
+    /// What the price table says of its own price.
+    Price { name: String, note: String },
+    /// The store does not say how large unfinished uploads are.
+    UploadsUnpriced,
+    /// Some objects are of a class that `other` is the price of, and not `name`.
+    OtherClass { name: String, class: String, other: String },
+    /// A line that a report hook wrote.
+    Hook(String),
+}
+
+/// What became of asking a store for what lies in its archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveRequest {
+    /// Nobody wanted it.
+    NotMade,
+    /// So many are on their way, and why another one is not.
+    Partly { made: u64, why: String },
+    /// All were asked for earlier.
+    MadeBefore,
+    /// All are on their way, as a rule for so many hours.
+    Made { hours: u32 },
+}
+
+impl Note {
+    /// So many rules are named; a long list of patterns for all machines has many that fit none of them.
+    const NAMED: usize = 5;
+
+    /// What a filter has to tell after it was used on a whole tree.
+    pub fn of(filter: &Filter, source: Option<&Path>) -> Vec<Self> {
+        let (never, nothing): (Vec<_>, Vec<_>) = filter.idle(source).into_iter().partition(|idle| idle.why != ExcludeReason::Nothing);
+        let more = nothing.len().saturating_sub(Self::NAMED);
+        let named = never.into_iter().chain(nothing.into_iter().take(Self::NAMED)).map(Self::Idle);
+        named.chain((more > 0).then_some(Self::MoreIdle(more))).collect()
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle(idle) => idle.fmt(f),
+            Self::MoreIdle(more) => write!(f, "and {more} more patterns matched nothing"),
+            Self::PipeHidesFailure(dump) => write!(
+                f,
+                "the dump {dump}: if a command before a pipe (`|`) fails, nobody notices, and an incomplete dump replaces the last good \
+                 one; write [\"bash\", \"-o\", \"pipefail\", \"-c\", \"…\"], or give it a \"min_size\" or \"max_shrink\""
+            ),
+            Self::SparseUncounted(files) => {
+                write!(f, "the check for free space does not include {files} sparse {}", plural(*files, "file", "files"))?;
+                f.write_str(", because the snapshot does not say how much space they take")
+            }
+            Self::Archived { files, bytes, request } => {
+                write!(f, "{files} {} ({bytes} bytes) archived", plural(*files, "file is", "files are"))?;
+                request.fmt(f)
+            }
+            Self::SnapshotPruned(number) => write!(f, "a prune deleted snapshot {number} during the restore; restore a newer one"),
+            Self::ListingSorted => f.write_str("the store does not list in the order of its keys, so the listing was sorted first"),
+            Self::OtherSpelling(n) => {
+                let are = plural(*n, "content is", "contents are");
+                write!(f, "{n} {are} stored under another spelling of the name, which the disk treats as the same")
+            }
+            Self::Unlisted(n) => {
+                let exist = plural(*n, "object exists", "objects exist");
+                write!(f, "{n} {exist} although the listing does not have them: this store lists wrongly")
+            }
+            Self::Unfinished => f.write_str("a run is in progress, or was interrupted; the next sync finishes it"),
+            Self::ForeignUncounted => f.write_str("foreign objects were not counted, because not all snapshots could be read"),
+            Self::CheckUnrecorded(why) => write!(f, "could not write the record of this check ({why})"),
+            Self::LeaseNotReleased(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
+            _ => self.fmt_report(f),
+        }
+    }
+}
+
+impl Note {
+    fn fmt_report(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ListedInstead => f.write_str("it has no snapshot of its own, so it was listed"),
+            Self::Empty => f.write_str("it is empty; is the URL right?"),
+            Self::ContentsOnly => {
+                f.write_str("contents only; --list counts kept and old versions, unfinished uploads and offsite's own objects too")
+            }
+            Self::Uncounted { what, why } => write!(f, "{what} were not counted: {why}"),
+            Self::Unreadable(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                write!(f, "not in the trend, because it cannot be read: snapshot {}", numbers.join(", "))
+            }
+            Self::PriceStale { name, days } => write!(f, "the price {name} is {days} days old; use a newer table with --prices"),
+            Self::Price { name, note } => write!(f, "price {name}: {note}"),
+            Self::UploadsUnpriced => {
+                f.write_str("the cost does not include unfinished uploads, because the store does not report their size")
+            }
+            Self::OtherClass { name, class, other } => {
+                write!(f, "the cost is that of {name}, but some objects are {class}, which has a price of its own ({other})")
+            }
+            Self::Hook(line) => f.write_str(line),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ArchiveRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMade => f.write_str("; --restore-archived requests them from the store"),
+            Self::Partly { made, why } => write!(f, "; {made} of them are requested, and others could not be: {why}"),
+            Self::MadeBefore => f.write_str(" and requested before; run the same pull again later"),
+            Self::Made { hours } => {
+                let unit = plural((*hours).into(), "hour", "hours");
+                write!(f, " and now requested; run the same pull again in {hours} {unit}")
+            }
+        }
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
