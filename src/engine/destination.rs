@@ -268,7 +268,7 @@ impl Destination {
     }
 
     /// Looks once at what the disk of a directory does to names, if no run has done so yet, or if it `moved`
-    /// ([`has_moved`]); whether that is anything that was not known.
+    /// (`has_moved`); whether that is anything that was not known.
     pub async fn look_at_disk(&mut self, moved: bool) -> Result<bool> {
         let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
         let known = self.rules();
