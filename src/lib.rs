@@ -2,6 +2,34 @@
 //!
 //! The library is the engine; `main.rs` adds the command line. Data flows
 //! scan → diff → plan → guard → transfer → commit → cleanup (`engine/`), over the plain data of `model/`.
+//!
+//! # Example
+//!
+//! ```
+//! use offsite::engine::{self, CheckOptions, Machine, PullOptions, RunControl, SyncOptions};
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+//! # let dir = tempfile::tempdir()?;
+//! # let at = |name: &str| dir.path().join(name);
+//! std::fs::create_dir(at("site"))?;
+//! std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
+//! let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+//! let destination = at("backup").display().to_string();
+//!
+//! let urls = [destination.clone()];
+//! let synced = engine::sync(&machine, &at("site"), &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+//! assert_eq!((synced.exit, synced.destinations[0].snapshot), (0, Some(1)));
+//!
+//! let options = CheckOptions { read_data: Some(1.0), ..CheckOptions::default() };
+//! let checked = engine::check(&machine, &destination, &options, &RunControl::new(1)).await?;
+//! assert_eq!((checked.missing, checked.damaged), (0, 0));
+//!
+//! engine::pull(&machine, &destination, &at("restored"), &PullOptions::default(), &RunControl::new(1)).await?;
+//! assert_eq!(std::fs::read_to_string(at("restored/index.html"))?, "<h1>hello</h1>");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod config;
 pub mod containers;

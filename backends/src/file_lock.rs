@@ -1,15 +1,15 @@
 //! A lock on an open file that other programs of this machine respect (`flock`).
 //!
-//! Owns the giving back: the lock belongs to the open file, and a program that was started meanwhile holds a copy of
-//! that for a moment, between `fork` and `exec`. Closing the file would leave the lock with that copy, so that
-//! whoever comes next is told that somebody is at work; unlocking takes it from all copies.
+//! Owns the release. The lock belongs to the open file, and a program that was started meanwhile holds a copy of that
+//! for a moment, between `fork` and `exec`. If the file were only closed, that copy would keep the lock, and the next
+//! program would see it as taken. An explicit unlock releases it for all copies.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, Result, retry_on_intr};
 
-/// A lock that is given back when it is dropped. The kernel gives it back if the process ends in any other way.
+/// A lock that is released when it is dropped. If the process ends in any other way, the kernel releases it.
 #[derive(Debug)]
 pub struct FileLock<F: AsFd>(F);
 
@@ -17,7 +17,7 @@ impl<F: AsFd> FileLock<F> {
     /// Takes the lock of `file`; `None` while another open file has it.
     ///
     /// # Errors
-    /// The file system knows no locks, or the kernel has no room for one.
+    /// The file system has no locks, or the kernel has no space for one.
     pub fn try_take(file: F) -> Result<Option<Self>> {
         match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(Some(Self(file))),
@@ -46,7 +46,7 @@ impl<F: AsFd> Drop for FileLock<F> {
 mod tests {
     use super::*;
 
-    /// The copy stands for the one that a program has that was started while the lock was held.
+    /// The copy stands for the one that a program holds if it was started while the lock was held.
     #[test]
     fn it_is_given_back_though_a_copy_of_the_file_is_open() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! What servers send, mutated: a reader says what it is, or that it is nothing, and never more than was sent.
+//! Mutated answers of servers: a reader says what an answer is, or that it is nothing, and never more than was sent.
 //!
-//! Seconds in `cargo test`; `integration/fuzz` sets `OFFSITE_FUZZ_SECONDS`. A failure prints its seed, and
+//! Runs for seconds in `cargo test`; `integration/fuzz` sets `OFFSITE_FUZZ_SECONDS`. A failure prints its seed, and
 //! `OFFSITE_FUZZ_SEED` runs that one case again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-/// Mutates one of these over and over.
+/// Mutates one of the seeds again and again, and runs `case` on each mutation.
 pub(crate) fn cases(what: &str, seeds: &[Vec<u8>], case: impl Fn(&[u8])) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let only = number("OFFSITE_FUZZ_SEED");

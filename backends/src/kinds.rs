@@ -1,8 +1,8 @@
 //! The table of store kinds: one row each.
 //!
-//! Owns everything that is known of a kind of store before one is opened: its schemes, how it is opened, what its URL and
-//! the environment may say, what it costs, when two of its URLs are one place, and where it is described. Whoever asks a
-//! question by scheme asks this table. A new store is one folder and one row (docs/add-a-store.md).
+//! Owns what is known of a kind of store before one is opened: its schemes, how it is opened, what its URL and the
+//! environment may say, what it costs, when two of its URLs are one destination, and where it is described. Code that
+//! needs to know something about a scheme asks this table. A new store is one folder and one row (docs/add-a-store.md).
 
 use std::sync::Arc;
 
@@ -15,42 +15,42 @@ use crate::contract::location::{DIRECTORY, Location};
 use crate::opendal::services;
 use crate::{b2, file, gcs, s3, sftp};
 
-/// Opens a place. Reads no credential yet where the store's own chain can do that later; touches nothing.
+/// Opens a destination. Changes nothing, and reads no credentials yet if the store's own chain can do that later.
 pub type OpenBackend = fn(Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>>;
 
-/// A lookup of variables of the environment.
+/// Looks up an environment variable by its name.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What stands between `scheme://` and the first slash.
+/// What the part of a URL between `scheme://` and the first slash is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// Nothing: the place is a directory of this machine.
+    /// Empty: the destination is a directory on this machine.
     None,
-    /// The name of a bucket; in front of it nothing can stand but a key, which is refused.
+    /// The name of a bucket. Only a key could stand before it, and a key is refused.
     Bucket,
-    /// An account at a server, `user@host:port`. The server is one place, whoever logs in, but for what lies in a home.
+    /// An account at a server, `user@host:port`. All accounts see the same files, except below a home directory.
     Account,
-    /// What the service makes of it.
+    /// Whatever the service makes of it.
     Other,
 }
 
-/// Who has to allow what was refused.
+/// Who has to grant a right that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Rights on this machine.
+    /// The rights on this machine.
     Here,
     /// A login at a server, and the rights there.
     Login,
-    /// Credentials, and what they may do.
+    /// The credentials and their rights.
     Credentials,
 }
 
-/// What writing there costs: rows of the price table (`data/prices.json`).
+/// What writing to a destination costs, as rows of the price table (`data/prices.json`).
 #[derive(Debug, Clone, Copy)]
 pub struct Price {
-    /// Without an endpoint.
+    /// The row if the destination has no endpoint.
     pub own: Option<&'static str>,
-    /// With one: the ends of servers' names, and their rows.
+    /// Rows for destinations with an endpoint: the end of the server's name, and its row.
     pub servers: &'static [(&'static str, &'static str)],
 }
 
@@ -59,29 +59,31 @@ pub struct Price {
 pub struct StoreKind {
     /// The schemes of its URLs.
     pub schemes: &'static [&'static str],
-    /// What other programs call it, and the scheme that is meant.
+    /// Names that other programs use, each with the scheme it stands for.
     pub aliases: &'static [(&'static str, &'static str)],
-    /// How messages name what can be opened; empty for its schemes.
+    /// The text by which messages name what can be opened; if empty, they name the schemes.
     pub shown: &'static str,
-    /// Opens one; none where this build cannot.
+    /// Opens a destination; `None` if this build cannot.
     pub open: Option<OpenBackend>,
-    /// What stands in a URL before the path.
+    /// What stands before the path in a URL.
     pub host: Host,
-    /// What may stand in the query of a URL with this scheme.
+    /// Names that the query of a URL with this scheme may have.
     pub settings: fn(&str) -> Vec<&'static str>,
-    /// Variables that a place with this scheme is found and opened by; a schedule needs them too.
+    /// Environment variables by which a destination with this scheme is found and opened. A schedule needs them too.
     pub variables: fn(&str) -> Vec<String>,
-    /// Those of them that name the server where the URL has no `endpoint`; the first that is set counts.
+    /// Those of the variables that name the server if the URL has no `endpoint`. The first that is set counts.
     pub endpoints: &'static [&'static str],
-    /// Whether a server is the one that is meant where none is named.
+    /// Whether this server is the one that a URL without an endpoint means.
     pub is_own: fn(&str) -> bool,
+    /// What writing costs.
     pub price: Price,
+    /// Who has to grant a right that was refused.
     pub access: Access,
     /// The page that describes it.
     pub docs: &'static str,
 }
 
-/// A row to begin with: a kind that costs nothing and reads nothing.
+/// The base of a row: a kind that costs nothing, has no settings and reads no variables.
 pub const PLAIN: StoreKind = StoreKind {
     schemes: &[],
     aliases: &[],
@@ -223,23 +225,23 @@ fn named(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The row of a scheme.
+/// The row of a scheme; `None` if no build knows it.
 pub fn of(scheme: &str) -> Option<&'static StoreKind> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme))
 }
 
-/// Every scheme that a build may speak.
+/// All schemes that some build can open.
 pub fn schemes() -> impl Iterator<Item = &'static str> {
     KINDS.iter().flat_map(|kind| kind.schemes).copied()
 }
 
-/// The scheme of that name, its own or one that another program has for it; in small letters.
+/// The scheme with this name or alias, which is in lower case.
 pub(crate) fn scheme_named(name: &str) -> Option<&'static str> {
     let aliases = || KINDS.iter().flat_map(|kind| kind.aliases);
     schemes().find(|scheme| *scheme == name).or_else(|| aliases().find(|(alias, _)| *alias == name).map(|(_, scheme)| *scheme))
 }
 
-/// Whether other programs write this name and a colon before a bucket or a host, so that it is no user's.
+/// Whether other programs write this name and a colon before a bucket or host. Then it is no user name.
 pub(crate) fn stands_before_a_place(name: &str) -> bool {
     KINDS.iter().any(|kind| match kind.host {
         Host::Bucket => kind.schemes.contains(&name),
@@ -248,22 +250,22 @@ pub(crate) fn stands_before_a_place(name: &str) -> bool {
     })
 }
 
-/// Who has to allow what was refused at a place with this scheme.
+/// Who has to grant a right that was refused at a destination with this scheme.
 pub fn access(scheme: &str) -> Access {
     of(scheme).map_or(Access::Credentials, |kind| kind.access)
 }
 
-/// The variables of the environment by which a place is found and opened.
+/// The environment variables by which a destination is found and opened.
 pub fn variables(location: &Location) -> Vec<String> {
     of(location.scheme()).map_or_else(Vec::new, |kind| (kind.variables)(location.scheme()))
 }
 
-/// Whether this variable names a server where a URL does not.
+/// Whether this variable names a server for URLs that do not.
 pub fn is_endpoint(name: &str) -> bool {
     KINDS.iter().any(|kind| kind.endpoints.contains(&name))
 }
 
-/// The row of the price table for a place; none for a directory or a server of the user's own.
+/// The row of the price table for a destination; `None` for a directory or a server of the user's own.
 pub fn price(location: &Location, env: Env<'_>) -> Option<&'static str> {
     let kind = of(location.scheme())?;
     let Some(server) = endpoint(kind, location, env) else { return kind.price.own };
@@ -271,28 +273,30 @@ pub fn price(location: &Location, env: Env<'_>) -> Option<&'static str> {
     kind.price.servers.iter().find(|(end, _)| host.ends_with(end)).map(|(_, row)| *row)
 }
 
-/// The endpoint of a place: its URL's, else that of a variable.
+/// The endpoint of a destination: from its URL, else from a variable.
 fn endpoint(kind: &StoreKind, location: &Location, env: Env<'_>) -> Option<String> {
     let set = |name: &&str| env(name).filter(|value| !value.is_empty());
     location.settings().get("endpoint").cloned().or_else(|| kind.endpoints.iter().find_map(set))
 }
 
-/// A place in the one way to write it: the server and what is there, and the names on the way down from that. Two places
-/// are one, or one in the other, if these begin alike.
+/// The normal form of a location: the server with its bucket or account, and the names on the path below that. If the
+/// parts of one begin with all parts of the other, both are one destination, or one lies in the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
+    /// Scheme, endpoint and host: `scheme://endpoint/host`.
     pub server: String,
+    /// The components of the path, from the top down.
     pub parts: Vec<Vec<u8>>,
 }
 
 impl Spot {
-    /// Whether both are one place, or one lies in the other.
+    /// Whether both are one destination, or one lies in the other.
     pub fn meets(&self, other: &Self) -> bool {
         self.server == other.server && self.parts.iter().zip(&other.parts).all(|(a, b)| a == b)
     }
 }
 
-/// Where a place is, however its URL is written. Of a directory the path is taken as it stands.
+/// The normal form of a location, however its URL is written. The path of a directory is not resolved.
 pub fn spot(location: &Location, env: Env<'_>) -> Spot {
     let scheme = location.scheme();
     let kind = of(scheme).unwrap_or(&PLAIN);
@@ -301,7 +305,7 @@ pub fn spot(location: &Location, env: Env<'_>) -> Spot {
         Host::Account => {
             let (user, server) = location.host().rsplit_once('@').unwrap_or(("", location.host()));
             let parts = walked(parts);
-            // Each account has a home of its own; all else is the same to all.
+            // Each account has a home of its own; everything else is the same for all.
             let user = if parts.first().is_some_and(|part| part == b"~") { user } else { "" };
             let server = server.to_lowercase();
             (format!("{user}@{}", server.strip_suffix(":22").unwrap_or(&server)), parts)
@@ -312,7 +316,7 @@ pub fn spot(location: &Location, env: Env<'_>) -> Spot {
     Spot { server: format!("{scheme}://{}/{host}", server.unwrap_or_default()), parts }
 }
 
-/// A path of a server's, `.` and `..` followed.
+/// The path at a server with `.` and `..` resolved.
 fn walked(parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> = Vec::new();
     for part in parts {
@@ -325,7 +329,7 @@ fn walked(parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     out
 }
 
-/// The server of an endpoint: its name in small letters, and its port where it is not the usual one.
+/// The server of an endpoint: its name in lower case, its port if it is not the usual one, and its path.
 fn server_of(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,9 +1,10 @@
-//! The stores offsite can write to, behind one small seam.
+//! The stores offsite can write to, behind one small interface.
 //!
 //! Owns nothing: it is the face of this crate. `contract/` has what every store promises ([`Backend`], [`Tree`],
-//! [`Location`], [`Error`], [`Meter`]), each folder beside it is one store, `kinds.rs` has the table of them, and `open.rs`
-//! opens one. Knows nothing of manifests, plans or snapshots: the engine is built on this crate, never the other way
-//! round. Invariant: what differs between stores is said by [`Capabilities`] and the table, never asked by scheme.
+//! [`Location`], [`Error`], [`Meter`]), each folder beside it is one store, `kinds.rs` has the table of them, and
+//! `open.rs` opens one. Knows nothing of manifests, plans or snapshots: the engine is built on this crate, never the
+//! other way round. Invariant: [`Capabilities`] and the table say what differs between stores, and no caller tests the
+//! scheme.
 
 pub mod b2;
 pub mod conformance;
@@ -18,9 +19,9 @@ pub mod kinds;
 mod open;
 pub mod opendal;
 mod parse;
-mod reserve;
 pub mod s3;
 pub mod sftp;
+mod staging_area;
 pub mod testing;
 mod wire;
 

@@ -1,6 +1,7 @@
-//! A destination opened by what a user writes.
+//! Opens a destination from the text that a user writes.
 //!
-//! Owns the two ways in, and what is said of a URL that nobody here speaks. All else is in the table (`kinds.rs`).
+//! Owns the two ways to open one, and the message about a URL that this build cannot open. The table (`kinds.rs`) has
+//! everything else.
 
 use std::sync::Arc;
 
@@ -10,16 +11,16 @@ use crate::contract::location::Location;
 use crate::kinds::{KINDS, OpenBackend, StoreKind};
 use crate::parse;
 
-/// Opens the destination that a URL or bare path names. Reads no credential yet where the store's
-/// own chain can do that later; touches nothing.
+/// Opens the destination that a URL or bare path names. Changes nothing, and reads no credentials yet if the store's
+/// own chain can do that later.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] for a URL that cannot be one, or a scheme this build does not know.
+/// [`crate::ErrorKind::Invalid`] for a URL that is not valid, or a scheme that this build does not know.
 pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
     open_with(KINDS, text).await
 }
 
-/// The same with another table of kinds, such as one with a store of your own in it.
+/// The same with another table of kinds, for example one that contains a store of your own.
 ///
 /// # Errors
 /// Those of [`open`].
@@ -28,10 +29,10 @@ pub async fn open_with(kinds: &[StoreKind], text: &str) -> Result<Arc<dyn Backen
     way_in(kinds, &location)?(location).await
 }
 
-/// Whether this build speaks to a place of this scheme.
+/// Checks whether this build can open destinations of this scheme.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] naming those it speaks to.
+/// [`crate::ErrorKind::Invalid`], which names the schemes that it can open.
 pub fn spoken(location: &Location) -> Result<()> {
     way_in(KINDS, location).map(drop)
 }
@@ -44,7 +45,7 @@ fn way_in(kinds: &[StoreKind], location: &Location) -> Result<OpenBackend> {
     })
 }
 
-/// What can be opened, for messages; then what another build can.
+/// The schemes that can be opened, for messages. Then those that another build can open.
 fn known(kinds: &[StoreKind]) -> String {
     let shown = |kind: &StoreKind| match kind.shown {
         "" => kind.schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", "),

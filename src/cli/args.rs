@@ -1,7 +1,7 @@
 //! The shape of the command line: global flags, the verbs, the help page.
 //!
-//! Owns the list of verbs and the groups they are shown in. What a verb takes stands in its own file
-//! under `verbs/`. Invariant: every verb that is not hidden is in exactly one group of the help page.
+//! Owns the list of verbs and their groups. The arguments of a verb are in its own file under `verbs/`. Invariant:
+//! every verb that is not hidden is in exactly one group of the help page.
 
 use std::fmt::Write as _;
 

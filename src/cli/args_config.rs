@@ -1,6 +1,6 @@
-//! What every verb takes that works on jobs: which config, which type, which variables.
+//! The flags of every verb that works on jobs: the config, the type, the variables.
 //!
-//! Owns the flags and reading the config by them.
+//! Owns the flags, and reads the config by them.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Whether anything was said that only a config can answer.
+    /// Whether a flag was given that only a config can satisfy.
     pub fn is_asked_for(&self) -> bool {
         self.config.is_some() || self.kind.is_some() || !self.set.is_empty()
     }
@@ -34,25 +34,25 @@ impl ConfigArgs {
         config::load(self.config.as_deref())
     }
 
-    /// These jobs of it, or all, resolved.
+    /// These jobs of the config (all, if none are named), resolved.
     pub fn plan(&self, jobs: &[String]) -> Result<ResolvedJobs> {
         config::plan(&self.parsed()?, &self.chosen(jobs))
     }
 
-    /// What these jobs take from the environment of now.
+    /// What these jobs take from the current environment.
     pub fn borrowed(&self, jobs: &[String]) -> Result<Borrowed> {
         config::borrowed(&self.parsed()?, &self.chosen(jobs))
     }
 
-    /// These jobs, or all, with the type that was asked for, or with every type.
+    /// These jobs (all, if none are named), with the type that was asked for, or with every type.
     pub fn plans(&self, parsed: &Parsed, jobs: &[String]) -> Result<Vec<ResolvedJobs>> {
         config::plans(parsed, &self.chosen(jobs))
     }
 
-    /// Those whose destinations are known, of all jobs.
+    /// All jobs whose destinations are known.
     ///
     /// # Errors
-    /// Besides those of the config: volumes could not be looked for, so nobody knows their places.
+    /// Errors of the config, and if the volumes that destinations depend on could not be listed.
     pub fn known_plans(&self) -> Result<Vec<ResolvedJobs>> {
         let plans = self.plans(&self.parsed()?, &[])?;
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
@@ -68,19 +68,20 @@ impl ConfigArgs {
         Ok(plans)
     }
 
-    /// The names that were given a value.
+    /// The names that got a value.
     pub fn set_names(&self) -> impl Iterator<Item = &str> {
         self.set.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The flags that say the same again, but for the file.
+    /// The flags that repeat this choice, without the config file.
     pub fn again(&self) -> Vec<String> {
         let kind = self.kind.iter().flat_map(|kind| ["--type".to_owned(), kind.clone()]);
         let set = self.set.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
         kind.chain(set).collect()
     }
 
-    /// Of two values for one name the later counts: in the config and in the environment of commands alike.
+    /// The choice of jobs, type and values. Of two values for one name the later one counts, as in the environment of
+    /// commands.
     fn chosen(&self, jobs: &[String]) -> Chosen {
         let last = |at: usize, name: &str| self.set[at + 1..].iter().all(|(later, _)| later != name);
         let set = self.set.iter().enumerate().filter(|(at, (name, _))| last(*at, name)).map(|(_, pair)| pair.clone()).collect();

@@ -1,7 +1,7 @@
-//! `--exclude`, `--include`, `--exclude-from`, and `--only` of a pull.
+//! `--exclude`, `--include`, `--exclude-from`, and `--only` of `pull`.
 //!
-//! Owns the order between the first three: as in one gitignore file the last rule that matches wins, so
-//! the order in which they stand on the command line counts. What the rules mean is `scan::Filter`'s.
+//! Owns the order of the first three: as in a gitignore file, the last rule that matches wins, so their order on the
+//! command line counts. `scan::Filter` owns what a rule means.
 
 use std::path::{Path, PathBuf};
 
@@ -31,19 +31,19 @@ enum FilterRule {
     From(PathBuf),
 }
 
-/// Rules in the order they were given.
+/// Rules in the order of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct FilterArgs {
     rules: Vec<FilterRule>,
 }
 
 impl FilterArgs {
-    /// The filter; `only` are rules as [`only_rule`] makes them.
+    /// The filter. `only` are rules as [`Only`] has them.
     pub fn filter(&self, only: &[String]) -> Result<Filter> {
         self.filter_after(&[], only)
     }
 
-    /// The same with rules that stand before those of the command line.
+    /// The same with rules before those of the command line.
     pub fn filter_after(&self, before: &[String], only: &[String]) -> Result<Filter> {
         let mut lines = before.to_vec();
         for rule in &self.rules {
@@ -90,16 +90,16 @@ impl Args for FilterArgs {
     }
 }
 
-/// What `--only` takes from a manifest: rules for the filter, and where to look if that can be told.
+/// What `--only` selects from a manifest: rules for the filter, and where to look, if the values say so.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Only {
     pub rules: Vec<String>,
-    /// Beginnings of paths; empty: anywhere.
+    /// Beginnings of paths; empty means anywhere.
     pub prefixes: Vec<Vec<u8>>,
 }
 
 impl Only {
-    /// A value without glob characters means the path from the top of the tree; only such values tell where to look.
+    /// A value without glob characters is a path from the top of the tree. Only such values say where to look.
     pub fn new(values: &[String]) -> Result<Self> {
         let mut only = Self::default();
         let mut anywhere = false;

@@ -1,7 +1,7 @@
-//! Where a verb looks: a URL or path, or a job of the config.
+//! The FROM of a verb: a URL or path, or a job of the config.
 //!
-//! Owns which of them a word is. What has a slash, or was synced to, is a path, as it always was; only then is there
-//! a look at the config.
+//! Owns which of them a word is. A word with a slash, or the name of a directory that is a destination, is a path.
+//! Only for other words the config is read.
 
 use std::path::Path;
 
@@ -22,10 +22,10 @@ pub struct FromArgs {
     config: ConfigArgs,
 }
 
-/// What that is.
+/// What FROM stands for.
 #[derive(Debug)]
 pub struct TargetRef {
-    /// At least one; all destinations of a job, or the one that was named.
+    /// At least one: all destinations of a job, or the one that was named.
     pub urls: Vec<String>,
     /// None for a URL or path.
     pub job: Option<Job>,
@@ -38,18 +38,18 @@ impl TargetRef {
 }
 
 impl FromArgs {
-    /// Where to look: of the destinations of a job the first.
+    /// The URL to read from: of a job, that of its first destination.
     pub fn url(&self) -> Result<String> {
         Ok(self.whence(false)?.urls.swap_remove(0))
     }
 
-    /// The same, and by which calendar its snapshots are kept: the job's, else this machine's.
+    /// The same, with the time zone of its snapshots: the job's, else this machine's.
     pub fn url_and_zone(&self) -> Result<(String, Zone)> {
         let TargetRef { mut urls, job } = self.whence(false)?;
         Ok((urls.swap_remove(0), job.map(|job| job.options.keep.zone).unwrap_or_default()))
     }
 
-    /// What is worked on: of several destinations of a job one has to be named.
+    /// The one destination to work on. If a job has several, the user must name one.
     pub fn only(&self) -> Result<(String, Option<Job>)> {
         let TargetRef { mut urls, job } = self.whence(false)?;
         match (&job, urls.len()) {
@@ -60,7 +60,7 @@ impl FromArgs {
         }
     }
 
-    /// All that the word may mean. `job` says that it has to be a job.
+    /// Everything that FROM stands for. With `job`, it must be a job.
     pub fn whence(&self, job: bool) -> Result<TargetRef> {
         let asked = job || self.config.is_asked_for();
         let is_path = self.from.contains('/') || Path::new(&self.from).join(".offsite").is_dir();

@@ -1,7 +1,7 @@
-//! What `sync` and `plan` take alike, and how it becomes the engine's options.
+//! The flags that `sync` and `plan` share, and the engine's options that they become.
 //!
-//! Owns the flags and their defaults; the same words mean the same in both verbs, so that a plan shows
-//! what the sync of the same command line would do.
+//! Owns the flags and their defaults. Invariant: a flag means the same in both verbs, so a plan shows what a sync
+//! with the same command line would do.
 
 use std::path::PathBuf;
 

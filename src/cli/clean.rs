@@ -1,21 +1,21 @@
-//! The door for text that somebody else chose: names, answers of servers, records at destinations.
+//! The filter for foreign text: names, answers of servers, records at destinations.
 //!
-//! Owns what a terminal never gets: control characters, marks that turn the direction of writing, and
-//! lines of somebody else's making. A foreign text goes through [`clean`], which also cuts it; whatever is
-//! printed goes through [`tame`] once more, which leaves line breaks, since those are ours by then. Lists that were
-//! asked for (`ls`, `diff`) are not cut: a path there is what it is.
+//! Owns what a terminal never gets: control characters, marks that change the writing direction, and foreign line
+//! breaks. A foreign text passes [`clean`], which also cuts it. All output then passes [`tame`], which leaves line
+//! breaks, because only offsite's own are left. Lists that the user asked for (`ls`, `diff`) are not cut, so their
+//! paths are exact.
 
 use std::borrow::Cow;
 
 use offsite::model::RelPath;
 
-/// No foreign text is longer than this, in characters.
+/// Longest foreign text, in characters.
 const LONGEST: usize = 2000;
 
-/// Nor is a line of ours with foreign names in it; two paths of the longest kind have room.
+/// Longest line of output, in characters. Two paths of maximum length fit.
 const LINE: usize = 16_000;
 
-/// One line, safe to print, and not too long.
+/// The text as one line that is safe to print and not too long.
 pub fn clean(text: &str) -> String {
     RelPath::from(cut(text, LONGEST).as_ref()).display()
 }
@@ -27,7 +27,7 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Lines of ours, safe to print.
+/// offsite's own lines, safe to print.
 pub fn tame(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (number, line) in text.split('\n').enumerate() {

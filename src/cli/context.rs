@@ -19,13 +19,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// The machine, with the cache where the user wants it.
+    /// The machine, with the cache directory that the user chose.
     pub fn machine(&self) -> Result<Machine> {
         offsite::config::machine(self.global.cache_dir.clone())
     }
 
-    /// The machine for a verb that only reads: where the cache cannot be written there is another one until the second
-    /// value is dropped.
+    /// The machine for a verb that only reads. If the cache cannot be written, it has a temporary one, until the
+    /// second value is dropped.
     pub fn machine_to_read(&self) -> Result<(Machine, Option<Makeshift>)> {
         let (machine, makeshift) = offsite::config::machine_to_read(self.global.cache_dir.clone())?;
         if let Some(makeshift) = &makeshift {
@@ -34,12 +34,13 @@ impl Context {
         Ok((machine, makeshift))
     }
 
-    /// From now on Ctrl-C stops this run.
+    /// Makes Ctrl-C stop this run from now on.
     pub fn watch(&self, control: &RunControl) {
         self.interrupt.watch(control);
     }
 
-    /// A control with progress for each name, shown until the second value is dropped; Ctrl-C stops it.
+    /// A run control with progress for each name, which is shown until the second value is dropped. Ctrl-C stops the
+    /// run.
     pub fn control(&self, names: &[String]) -> (RunControl, Bars) {
         let control = RunControl::new(names.len());
         self.watch(&control);

@@ -9,7 +9,7 @@ use super::verbs::{
     status, sync,
 };
 
-/// Carries one out, to its exit code.
+/// Runs a verb. Returns its exit code.
 pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
     match verb {
         Verb::Run(args) => run::run(args, context).await,

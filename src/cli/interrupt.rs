@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends.
 //!
-//! Owns the signals. The first asks the run to stop after what is in flight, so that what was sent is
-//! written down and the next run goes on from there; the second ends the process. A verb that only
-//! looks has nothing to write down: there the first one ends it. Invariant: both end with 130.
+//! Owns the signals. The first one asks the run to stop after what is in flight: the run then records what it has
+//! sent, and the next run continues from there. The second one ends the process. A verb that only reads has nothing
+//! to record, so the first one ends it. Invariant: both end with 130.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,17 +13,17 @@ use super::render::Out;
 
 const INTERRUPTED: i32 = 130;
 
-/// Knows the run that is to be stopped, if there is one.
+/// Knows the run that a signal stops, if there is one.
 pub struct Interrupt {
     control: Arc<Mutex<Option<RunControl>>>,
 }
 
 impl Interrupt {
-    /// Starts to listen. Where the signals cannot be caught they end the process as they always do.
+    /// Starts to listen. If the signals cannot be caught, they end the process as usual.
     pub fn install(out: Out) -> Self {
         let control = Arc::new(Mutex::new(None::<RunControl>));
         let seen = Arc::clone(&control);
-        // Under `nohup` nobody is to hear of it.
+        // Under `nohup` SIGHUP stays ignored.
         let hang = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup()).ok()).flatten();
         if let (Ok(int), Ok(term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
             tokio::spawn(listen(int, term, hang, seen, out));
@@ -31,13 +31,13 @@ impl Interrupt {
         Self { control }
     }
 
-    /// From now on the first signal stops this run instead of ending the process.
+    /// Makes the first signal stop this run instead of ending the process.
     pub fn watch(&self, control: &RunControl) {
         *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
     }
 }
 
-/// As the kernel tells it: a mask of the signals that are ignored, SIGHUP being the first.
+/// Reads the kernel's mask of ignored signals, in which SIGHUP is the first bit.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

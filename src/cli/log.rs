@@ -1,8 +1,9 @@
-//! The log: lines for whoever looks into a run, on standard error, in a file or in the journal.
+//! The log: lines about a run, on standard error, in a file or in the journal.
 //!
-//! Owns what is logged (`-v`, `-vv`, `OFFSITE_LOG`), the form of a line and where it goes. A subscriber of our own: only
-//! events of this program pass, since those of its libraries hold headers, and with them credentials. Invariants: a line
-//! never lands in the middle of a progress bar, steers no terminal, and a log that cannot be written fails no run.
+//! Owns what is logged (`-v`, `-vv`, `OFFSITE_LOG`), the form of a line and its destination. The subscriber is
+//! offsite's own and passes only events of this program: those of its libraries hold headers, and so credentials.
+//! Invariants: a line never appears in the middle of a progress bar and never controls a terminal; a log that cannot
+//! be written fails no run.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
@@ -22,14 +23,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use super::global::{Global, LogPlace};
 use super::screen::Screen;
 
-/// What our targets begin with.
+/// Beginning of the targets of this program's events.
 const OURS: &str = "offsite";
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// Starts the log, if one is wanted.
+/// Starts the log, if a flag asks for one.
 ///
 /// # Errors
-/// [`Error::Usage`] for a filter that is none or a journal that is not there; the file's own.
+/// [`Error::Usage`] for a filter that is not valid or a journal that does not exist; errors of the log file.
 pub fn start(global: &Global, screen: &Screen) -> Result<()> {
     let asked = global.log.is_some() || global.log_file.is_some();
     let filter = match (&global.log_filter, global.verbose) {
@@ -45,7 +46,7 @@ pub fn start(global: &Global, screen: &Screen) -> Result<()> {
         (None, Some(LogPlace::Journald)) => LogSink::Journal(journal(Path::new(JOURNAL))?),
         (None, _) => LogSink::Screen(screen.clone()),
     };
-    // Only a second log in one process could be refused, and there is none.
+    // It fails only for a second log in one process, and there is none.
     let _ = tracing::subscriber::set_global_default(Log { filter, sink });
     Ok(())
 }
@@ -59,7 +60,7 @@ fn journal(path: &Path) -> Result<UnixDatagram> {
     connected.map_err(|error| Error::Usage(format!("this machine has no journal ({}: {error}); remove --log", path.display())))
 }
 
-/// How much is told, by target: the longest that fits decides.
+/// The level of each target. The longest target that matches decides.
 #[derive(Debug, PartialEq, Eq)]
 struct LogFilter {
     all: LevelFilter,
@@ -136,7 +137,7 @@ impl Subscriber for Log {
         }
     }
 
-    /// There are no spans of ours.
+    /// This program has no spans.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -154,7 +155,7 @@ fn now() -> impl fmt::Display {
     Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ")
 }
 
-/// An entry as the journal takes it; the line has no break in it.
+/// An entry in the journal's form. `line` has no line break.
 fn entry(level: Level, line: &str) -> String {
     let priority = match level {
         Level::ERROR => 3,

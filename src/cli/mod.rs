@@ -1,8 +1,8 @@
 //! The command line: arguments in, calls of the engine, output and exit code.
 //!
-//! Owns the way from `argv` to an exit code. A verb is one small file in `verbs/` with its arguments and
-//! one function; only `render` and `progress` print. Invariant: with `--json` there is exactly one
-//! document on standard output, also when the verb fails.
+//! Owns the way from `argv` to an exit code. A verb is one small file in `verbs/` with its arguments and one
+//! function. Only `render` and `progress` print. Invariant: with `--json`, standard output has exactly one document,
+//! also when the verb fails.
 
 mod args;
 mod args_config;
@@ -32,7 +32,7 @@ use self::interrupt::Interrupt;
 use self::render::Out;
 use self::screen::Screen;
 
-/// Takes the arguments apart. What clap has to say (help, an error) is printed here; then there is only a code.
+/// Parses the arguments. Prints help and errors of clap, and then returns only an exit code.
 pub fn parse(argv: Vec<OsString>) -> Result<Cli, u8> {
     let parsed = args::command().try_get_matches_from(&argv).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| {
@@ -41,12 +41,12 @@ pub fn parse(argv: Vec<OsString>) -> Result<Cli, u8> {
     })
 }
 
-/// The runtime could not be made.
+/// Reports that the runtime could not start. Returns the exit code.
 pub fn cannot_start(cli: &Cli, error: std::io::Error) -> u8 {
     Out::new(&cli.global, Screen::new(&cli.global)).failed(&Error::local("starting threads", error))
 }
 
-/// Carries a verb out, to its exit code.
+/// Runs a verb. Returns its exit code.
 pub async fn run(cli: Cli) -> u8 {
     let screen = Screen::new(&cli.global);
     let out = Out::new(&cli.global, screen.clone());

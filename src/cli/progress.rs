@@ -1,8 +1,8 @@
-//! How far a run is: bars on a terminal, plain lines elsewhere, both on standard error.
+//! The progress of a run: bars on a terminal, plain lines elsewhere, both on standard error.
 //!
-//! Owns the bars and the thread that reads the engine's counters. [`Screen`] is where everything else on
-//! standard error goes through, so that a message never lands in the middle of a bar. Invariant: when
-//! [`Bars`] is dropped its bars are gone and nothing more is printed.
+//! Owns the bars and the thread that reads the engine's counters. All other output to standard error passes
+//! [`Screen`], so that a message never appears in the middle of a bar. Invariant: once [`Bars`] is dropped, its bars
+//! have disappeared and nothing more is printed.
 
 use std::io;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use super::render::{count, counted, place, size};
 use super::screen::Screen;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Between two plain lines.
+/// Time between two plain lines.
 const LINE: Duration = Duration::from_secs(10);
 
-/// The line is made here, to the width of the terminal: one that wraps could not be taken back cleanly.
+/// The line is built here, to the width of the terminal: a wrapped line could not be erased cleanly.
 const LOOK: &str = "{spinner} {msg}";
-/// The spinner with its blank, and a column to spare.
+/// The spinner with its blank, and one spare column.
 const MARGIN: usize = 3;
-/// Where nobody says how wide the terminal is.
+/// The width if the terminal does not report one.
 const COLUMNS: usize = 80;
 const CELLS: usize = 20;
 
-/// Progress that is being shown.
+/// Progress on the screen, until it is dropped.
 pub struct Bars {
     /// Dropped to end the thread.
     end: Option<Sender<()>>,
@@ -40,7 +40,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Shows a run with one destination a name.
+    /// Shows the progress of a run, with one name for each destination.
     pub fn start(screen: &Screen, global: &Global, names: &[String], control: &RunControl) -> Self {
         let plain = !global.quiet && !global.json && !global.no_progress;
         if !screen.drawn && !plain {
@@ -50,7 +50,7 @@ impl Bars {
         let (end, ended) = mpsc::channel();
         let screen = screen.clone();
         let work = move || if screen.drawn { draw(&screen, &runs, &ended) } else { tell(&screen, &runs, &ended) };
-        // Without the thread there is no progress to see, and the run goes on all the same.
+        // Without the thread the run continues, only without progress.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(work).ok();
         Self { end: Some(end), thread }
     }
@@ -81,7 +81,7 @@ fn draw(screen: &Screen, runs: &[(String, Arc<Progress>)], ended: &Receiver<()>)
             if phase != *last {
                 *last = phase;
                 if phase == Phase::Transfer {
-                    // Rate and ETA are of the transfer alone.
+                    // Rate and ETA count the transfer alone.
                     bar.reset();
                 }
             }
@@ -99,7 +99,7 @@ fn draw(screen: &Screen, runs: &[(String, Arc<Progress>)], ended: &Receiver<()>)
     }
 }
 
-/// What there is to say of a transfer, each with its rank: where there is no room, the last ranks are left out.
+/// The pieces of a transfer's line, each with its rank. If space is short, those with the highest ranks are left out.
 fn moving(bar: &ProgressBar, name: String, progress: &Progress) -> [(u8, String); 7] {
     let (bytes, total) = (progress.bytes.load(Relaxed), progress.bytes_total.load(Relaxed));
     bar.set_length(total);
@@ -107,7 +107,7 @@ fn moving(bar: &ProgressBar, name: String, progress: &Progress) -> [(u8, String)
     let rate = bar.per_sec();
     let cells = usize::try_from(bytes.min(total) * CELLS as u64 / total.max(1)).unwrap_or(0);
     let head = if cells < CELLS { ">" } else { "" };
-    // The first bytes say nothing about the rest: a part of a large file counts when it has arrived.
+    // The first bytes say nothing about the rest: a part of a large file counts only when it has arrived.
     let eta = if bytes >= total / 100 && rate > 0.0 { format!("ETA {:#}", HumanDuration(bar.eta())) } else { "ETA …".into() };
     [
         (0, name),
@@ -120,7 +120,7 @@ fn moving(bar: &ProgressBar, name: String, progress: &Progress) -> [(u8, String)
     ]
 }
 
-/// The pieces that fit, in their order; the last of them may be cut.
+/// The pieces that fit, in their order. The last of them may be cut.
 fn fitted(room: usize, pieces: &[(u8, String)]) -> String {
     const GAP: &str = "  ";
     const WORTH: usize = 12;

@@ -1,7 +1,7 @@
-//! The JSON Schemas of the `--json` documents, one a verb.
+//! The JSON Schemas of the `--json` documents, one for each verb.
 //!
-//! Owns the names; the shapes are the engine's outcomes and `render`'s documents. `docs/schema/` holds
-//! what [`of`] gives, and a test compares the two.
+//! Owns the names. The shapes are the engine's outcomes and `render`'s documents. `docs/schema/` has the output of
+//! [`of`], and a test compares the two.
 
 use offsite::config::ConfigFile;
 use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome};
@@ -13,7 +13,7 @@ use super::render::{
     PlanDocument, ScheduleDocument, SnapshotsDocument,
 };
 
-/// Verbs with a document, `config` (the config file itself), and `error`, which any of them prints when it fails.
+/// Verbs with a document, `config` (the config file itself), and `error`, which every verb prints when it fails.
 pub const NAMES: &[&str] = &[
     "apply",
     "cat",
@@ -39,7 +39,7 @@ pub const NAMES: &[&str] = &[
     "sync",
 ];
 
-/// The schema of one.
+/// The schema of one name.
 pub fn of(name: &str) -> Option<Schema> {
     Some(match name {
         "sync" | "apply" => schema_for!(SyncOutcome),

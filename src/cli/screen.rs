@@ -1,6 +1,6 @@
 //! Standard error, with or without progress bars on it.
 //!
-//! Everything that is printed there goes through [`Screen`], so that a message never lands in the middle of a bar.
+//! Owns all output to standard error: it passes [`Screen`], so that a message never appears in the middle of a bar.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -23,7 +23,7 @@ impl Screen {
         Self { bars: MultiProgress::with_draw_target(target), drawn }
     }
 
-    /// A line beside the bars. If nobody reads it, nothing is lost but the line.
+    /// Prints a line above the bars. An error of standard error is ignored.
     pub fn aside(&self, line: &str) {
         self.bars.suspend(|| _ = writeln!(io::stderr().lock(), "{}", tame(line)));
     }

@@ -1,7 +1,7 @@
-//! Places that are there only now and then: a disk that is plugged in once a month.
+//! Destinations that are not always present: for example a disk that is plugged in once a month.
 //!
-//! Owns when a directory counts as absent, and what this machine remembers of it. Invariant: looking asks the destination
-//! nothing and makes nothing there; an unmounted disk's mount point is not taken for the disk.
+//! Owns when a directory counts as absent, and what this machine remembers of it. Invariant: the checks send nothing
+//! to the destination and create nothing there. The mount point of an unmounted disk does not pass for the disk.
 
 use offsite_backends as backends;
 use offsite_backends::Location;
@@ -11,10 +11,11 @@ use super::machine::Machine;
 use crate::error::Result;
 use crate::manifest::Format;
 
-/// Whether a directory is not there now: its path is not, or what was synced to it is not.
+/// Whether a destination that is a directory is absent: its path does not exist, or the backup that this machine
+/// knows is not in it. Other destinations are never absent.
 ///
 /// # Errors
-/// Where the URL is none, and where the cache of this machine cannot be used.
+/// For a URL that is not valid, and if the cache of this machine cannot be used.
 pub async fn is_absent(machine: &Machine, url: &str) -> Result<bool> {
     let location = Location::parse(url)?;
     if !location.is_directory() {
@@ -27,7 +28,7 @@ pub async fn is_absent(machine: &Machine, url: &str) -> Result<bool> {
     Ok(known && !location.dir().join(Format::KEY).exists())
 }
 
-/// When the newest snapshot that this machine knows there was committed, by the store's clock, in seconds since 1970.
+/// When the newest snapshot that this machine knows was committed: by the store's clock, in seconds since 1970.
 pub async fn last_seen(machine: &Machine, url: &str) -> Result<Option<i64>> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
     Ok(destination.head.as_ref().and_then(|head| head.list.last()).map(|last| last.time))

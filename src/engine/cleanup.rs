@@ -1,7 +1,7 @@
-//! After the commit: what the new snapshot no longer holds goes from its place.
+//! Cleanup: after the commit, deletes the current objects that the new snapshot no longer references.
 //!
-//! Owns deletes of current objects. Runs only after a commit and only while the lease is ours. What is to
-//! be done is in a local file until it is done, so a run that was killed here is finished by the next.
+//! Owns deletes of current objects. It runs only after a commit, and only while this run has the lease. Invariant: a
+//! local file lists the work until it is done, so the next run finishes the cleanup of a killed one.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -20,9 +20,9 @@ use crate::transfer::{Line, Undone, kept_place, place, planned};
 
 const BATCH: usize = 1000;
 
-/// The plan that is to be tidied up after, under a name that says which run's. Done before the commit: a run that
-/// is killed right after it, or never hears that it was made, still leaves the next one a note. What is `left` of
-/// an earlier run is taken in.
+/// Saves the plan for the cleanup, under a name with the id of its run. This happens before the commit: if the run is
+/// killed right after the commit, or gets no answer to it, the next run still finds the file. `left` is the file of
+/// an earlier run, and is merged in.
 pub fn set_aside(destination: &Destination, plan: &Path, run: &str, left: Option<&Path>) -> Result<PathBuf> {
     let path = destination.local(&format!("tidy-{run}"));
     match left {
@@ -32,7 +32,7 @@ pub fn set_aside(destination: &Destination, plan: &Path, run: &str, left: Option
     Ok(path)
 }
 
-/// Both plans as one, in order of their paths; of two lines for one path the newer plan's.
+/// Merges two plans in order of their paths. If both have a line for a path, the newer one counts.
 fn join(plan: &Path, left: &Path, to: &Path) -> Result<()> {
     let (mut newer, mut older) = (Reader::<Line>::open(plan)?, Reader::<Line>::open(left)?);
     let mut out = Writer::<Line>::create(to)?;
@@ -58,7 +58,8 @@ fn join(plan: &Path, left: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// What an earlier run left undone, if it is the one that committed the newest snapshot.
+/// The cleanup that an earlier run did not finish, if that run committed the newest snapshot. Removes the files of
+/// other runs.
 pub fn left_over(destination: &Destination) -> Option<PathBuf> {
     let entries = std::fs::read_dir(&destination.dir).ok()?;
     let mut found = None;
@@ -75,7 +76,7 @@ pub fn left_over(destination: &Destination) -> Option<PathBuf> {
     found
 }
 
-/// Whether anything in a plan is to be deleted after its commit.
+/// Whether a plan has anything to delete after its commit.
 pub fn is_needed(plan: &Path, tree: bool) -> Result<bool> {
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
@@ -91,7 +92,7 @@ pub fn is_needed(plan: &Path, tree: bool) -> Result<bool> {
     Ok(false)
 }
 
-/// Deletes on an object store.
+/// The cleanup on an object store.
 pub async fn objects(records: &Records, plan: &Path) -> Result<()> {
     let mut keys = Vec::new();
     let mut lines = Reader::<Line>::open(plan)?;
@@ -106,7 +107,7 @@ pub async fn objects(records: &Records, plan: &Path) -> Result<()> {
     if keys.is_empty() { Ok(()) } else { records.delete(keys).await }
 }
 
-/// The file whose object a change leaves without an entry.
+/// The file whose object has no entry after this change.
 fn gone(change: &Change) -> Option<&Entry> {
     match change {
         Change::Removed { old, .. } => Some(old),
@@ -116,19 +117,22 @@ fn gone(change: &Change) -> Option<&Entry> {
     .filter(|old| old.kind == Kind::File)
 }
 
-/// What a tree is to be like after a plan.
+/// What the cleanup of a tree needs.
 pub struct CleanupScope<'a> {
+    /// The rules for keys of the destination.
     pub rules: &'a KeyRules,
+    /// The plan that was committed.
     pub plan: &'a Path,
-    /// Two readers of the manifest that the tree is to be like, from its first record: it is gone through twice.
+    /// Two readers of the manifest that the tree must match, at its first entry: the cleanup reads it twice.
     pub manifest: [CacheReader; 2],
-    /// Files that are removed go to `kept/`.
+    /// Removed files move to `kept/`.
     pub keeps: bool,
 }
 
-/// Removes from a tree: files go to `kept/` if `keeps`, then empty directories go. A path that has another
-/// kind now was made way for already, and so was one whose name the disk takes for that of something in the
-/// manifest: what is there is the new one. What the tree refuses is noted, and the others go.
+/// The cleanup of a real tree. It moves files to `kept/` if `keeps`, else it deletes them; then it removes empty
+/// directories. It leaves a path alone where the run has already made room for a new entry: one of another kind, or
+/// one whose name the disk takes for a name in the manifest. It notes in `undone` what the tree refuses, and
+/// continues.
 pub async fn tree(tree: &Arc<dyn Tree>, wanted: CleanupScope<'_>, undone: &mut Undone) -> Result<()> {
     let CleanupScope { rules, plan, manifest: [names, mut now], keeps } = wanted;
     let taken = if rules.folds() { taken(rules, plan, names)? } else { HashSet::new() };
@@ -169,7 +173,7 @@ pub async fn tree(tree: &Arc<dyn Tree>, wanted: CleanupScope<'_>, undone: &mut U
     Ok(())
 }
 
-/// The names that entries of `now` have and old ones give up, as far as the disk takes them for the same.
+/// The names that removed entries had and that entries of `now` have, as far as the disk takes them for the same.
 fn taken(rules: &KeyRules, plan: &Path, mut now: CacheReader) -> Result<HashSet<Hash>> {
     let (mut given_up, mut taken) = (HashSet::new(), HashSet::new());
     let mut lines = Reader::<Line>::open(plan)?;
@@ -194,7 +198,8 @@ fn taken(rules: &KeyRules, plan: &Path, mut now: CacheReader) -> Result<HashSet<
     Ok(taken)
 }
 
-/// Whether the manifest has something else now than this: a content that did not come after all lies where it lay.
+/// Whether the manifest has a new content for this path. If that content was not sent after all, the old one is still
+/// in its place.
 fn arrived(now: &mut CacheReader, old: &Entry) -> Result<bool> {
     while let Some(known) = now.peek()? {
         match known.path.as_slice().cmp(old.path.as_bytes()) {
@@ -206,13 +211,13 @@ fn arrived(now: &mut CacheReader, old: &Entry) -> Result<bool> {
     Ok(false)
 }
 
-/// Files that are removed at once: on a server far away each would take a round trip.
+/// Files that are removed in parallel: on a distant server each one takes a round trip.
 const AT_ONCE: usize = 64;
 
-/// Where a file lies, if it is to go, and where its content was put aside.
+/// The place of a file that must be removed, if any, and the place where its content was put aside.
 type Removal = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Files that are to go, and kept contents that nobody wants.
+/// Files that must be removed, and kept contents that no snapshot needs.
 struct Removals<'a> {
     tree: &'a Arc<dyn Tree>,
     rules: &'a KeyRules,
@@ -237,7 +242,7 @@ impl Removals<'_> {
                 Some(place) => tree.remove_file(place, kept.as_deref().filter(|_| keeps)).await.or_else(other_kind),
                 None => Ok(()),
             };
-            // Where nothing is kept, what was put aside until the commit goes now.
+            // Without `keeps`, the content was only put aside until the commit: delete it now.
             let gone = match (removed, kept.filter(|_| !keeps)) {
                 (Err(error), _) => Err(error),
                 (Ok(()), Some(kept)) => tree.remove_file(&kept, None).await.map(|()| Some(kept)),
@@ -254,7 +259,7 @@ impl Removals<'_> {
     }
 }
 
-/// Something of another kind stands there now: that is the new entry.
+/// An entry of another kind in this place is the new entry, so it is no error.
 fn other_kind<T: Default>(error: offsite_backends::Error) -> Result<T, offsite_backends::Error> {
     if error.kind == offsite_backends::ErrorKind::Exists { Ok(T::default()) } else { Err(error) }
 }
@@ -268,7 +273,7 @@ pub async fn remove_empty_all(tree: &Arc<dyn Tree>, paths: impl Iterator<Item = 
     Ok(())
 }
 
-/// Removes the directories that `path` lies in as long as they are empty, up to `.offsite`.
+/// Removes the directories above `path` while they are empty, up to `.offsite`.
 async fn remove_empty(tree: &Arc<dyn Tree>, path: &[u8]) -> Result<()> {
     let mut dir = path;
     while let Some(cut) = dir.iter().rposition(|b| *b == b'/') {

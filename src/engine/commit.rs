@@ -155,7 +155,7 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven
         let (other, other_hash) = destination.records.snapshot(snapshot.number).await?;
         if other.root != base_root {
             return Err(Error::Busy(format!(
-                "{}: {} committed snapshot {} in the meantime; nothing of this run was committed, run again",
+                "{}: {} committed snapshot {} in the meantime, so nothing of this run was committed; run again",
                 destination.backend.location(),
                 other.host,
                 other.number

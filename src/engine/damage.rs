@@ -1,11 +1,11 @@
-//! Which failures mean that one object is broken, and not the whole destination.
+//! Which errors mean that one object is damaged, and not that the whole destination fails.
 
 use offsite_backends::ErrorKind;
 
 use crate::error::Error;
 
-/// Whether it is one object that is broken, so that others may still be looked at; not that the store
-/// cannot be reached or refuses.
+/// Whether only one object is damaged, so that the caller can continue with others. False if the store cannot be
+/// reached or refuses.
 pub fn is_damage(error: &Error) -> bool {
     match error {
         Error::Damaged { .. } => true,

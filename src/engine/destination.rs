@@ -1,8 +1,8 @@
-//! One destination, opened: its backend, its records, and what this machine remembers of it.
+//! One open destination: its backend, its records, and what this machine remembers of it.
 //!
-//! Owns the local cache directory of a destination (`head.json`, the cache of the newest manifest, journal,
-//! spools) and its lock: one run at a time on this machine. Loading costs one small request while the
-//! cache is current. The cache is never believed over the destination.
+//! Owns the local cache directory of a destination (`head.json`, the cache of the newest manifest, journal, spools)
+//! and its lock: one run at a time on this machine. Loading costs one small request while the cache is current.
+//! Invariant: if the cache and the destination differ, the destination counts.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -24,12 +24,14 @@ use crate::model::{DiskRules, Hash, PageRef, Snapshot};
 use crate::spool::{cache_error, private_dir, private_file};
 use crate::transfer::part_size;
 
-/// A snapshot as far as deciding about its age needs.
+/// The facts of a snapshot that retention needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
+    /// Number of the snapshot.
     pub number: u64,
     /// Commit time by the store's clock, seconds since 1970.
     pub time: i64,
+    /// Tag of its object, if the store has tags.
     pub etag: Option<String>,
 }
 
@@ -39,55 +41,60 @@ impl From<&SnapshotRef> for Listed {
     }
 }
 
-/// What this machine remembers of a destination.
+/// What this machine remembers of a destination: `head.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Head {
+    /// URL of the destination.
     pub url: String,
+    /// The destination's `format.json`.
     pub format: Format,
     /// The newest snapshot and the hash of its object.
     pub snapshot: Option<(Snapshot, Hash)>,
-    /// All snapshots that are there.
+    /// All snapshots of the destination, oldest first.
     pub list: Vec<Listed>,
-    /// Pages of references of the newest manifest.
+    /// References to the inner pages of the newest manifest.
     pub inner: Vec<PageRef>,
-    /// Object of the pages that were written along with the cache.
+    /// Page object that was written together with the cache.
     pub own: Option<Hash>,
     /// Name of the cache file; none for an empty manifest.
     pub file: Option<String>,
-    /// When old snapshots were last let go, by the store's clock.
+    /// When a prune last deleted expired snapshots, by the store's clock, in seconds since 1970.
     #[serde(default)]
     pub pruned: i64,
-    /// What was due to go then and was locked.
+    /// What had expired then and was locked.
     #[serde(default)]
     pub locked: Option<Locked>,
 }
 
-/// A destination that is open.
+/// An open destination.
 pub struct Destination {
-    /// Changes nothing there unless `hold` lets it.
+    /// The fenced backend: it refuses every change that `hold` does not allow.
     pub backend: Arc<dyn Backend>,
+    /// The fence, which knows whether this run has the lease.
     pub hold: Arc<Hold>,
+    /// offsite's own records at the destination, over the fenced backend.
     pub records: Records,
-    /// Its directory on this machine.
+    /// Its cache directory on this machine.
     pub dir: PathBuf,
+    /// What this machine remembers of it; none before the first run.
     pub head: Option<Head>,
-    /// Parts of the manifest that could not be read (only where that was asked for).
+    /// Parts of the manifest that could not be read. Only a lenient [`load`](Self::load) fills it.
     pub lost: Vec<Lost>,
-    /// Names at the top of a place that was never synced to, see `occupied.rs`.
+    /// Names at the top of a destination that was never synced to; `sync/preflight.rs` sets them.
     pub foreign: TopNames,
     _lock: Option<FileLock<File>>,
-    /// Identifies whoever holds the local lock; see `lease.rs`.
+    /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
 }
 
 impl Destination {
-    /// Opens a destination for looking; touches nothing but the local cache directory.
+    /// Opens a destination to read it. Writes only to the local cache directory.
     pub async fn open(url: &str, machine: &Machine) -> Result<Self> {
         let backend = backends::open(url).await?;
         Self::over(backend, machine)
     }
 
-    /// The same over a backend that is open already.
+    /// Like [`open`](Self::open), over a backend that is already open.
     pub fn over(backend: Arc<dyn Backend>, machine: &Machine) -> Result<Self> {
         let id = Hash::of(&backend.location().identity()).to_string();
         let dir = machine.cache_dir.join(&id[..24]);
@@ -113,7 +120,10 @@ impl Destination {
         })
     }
 
-    /// Takes the lock of this destination on this machine; it is gone with the process, however that ends.
+    /// Takes the lock of this destination on this machine. It ends with the value or the process.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process has the lock.
     pub fn lock(&mut self) -> Result<()> {
         let path = self.dir.join("lock");
         let file = private_file().write(true).create(true).truncate(false).open(&path).map_err(|e| cache_error(&path, e))?;
@@ -128,21 +138,22 @@ impl Destination {
         Ok(())
     }
 
-    /// A path in its local directory.
+    /// The path of a file in its cache directory.
     pub fn local(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// The newest snapshot's number; 0 if there is none.
+    /// The number of the newest snapshot; 0 if there is none.
     pub fn number(&self) -> u64 {
         self.snapshot().map_or(0, |(s, _)| s.number)
     }
 
+    /// The newest snapshot and the hash of its object, as of the last [`load`](Self::load).
     pub fn snapshot(&self) -> Option<&(Snapshot, Hash)> {
         self.head.as_ref()?.snapshot.as_ref()
     }
 
-    /// The newest manifest, from its first record.
+    /// A reader of the cached newest manifest, at its first entry.
     pub fn base(&self) -> Result<CacheReader> {
         match &self.head {
             Some(Head { file: Some(file), own, .. }) => CacheReader::open(&self.dir.join(file), *own),
@@ -150,8 +161,12 @@ impl Destination {
         }
     }
 
-    /// Brings the cache up to the destination's newest snapshot. `lenient` goes on without pages that
-    /// cannot be read and says which in `lost`; `start_over` takes an emptied destination for a new one.
+    /// Brings the cache up to the destination's newest snapshot. With `lenient` it continues without pages that
+    /// cannot be read and lists them in `lost`. With `start_over` it treats an emptied destination as new.
+    ///
+    /// # Errors
+    /// [`Error::Emptied`] if all snapshots have disappeared; [`Error::Busy`] if the listing misses a newer snapshot;
+    /// [`Error::Damaged`] for a record or page that cannot be read.
     pub async fn load(&mut self, lenient: bool, start_over: bool) -> Result<()> {
         let known = self.number();
         let list = if known > 0 { self.records.snapshots(Some(known - 1)).await? } else { self.records.snapshots(None).await? };
@@ -184,8 +199,8 @@ impl Destination {
         self.rebuild(format, snapshot, known_list, lenient).await
     }
 
-    /// A listing that was cut short would pass for an older state, and what is newer would be written over:
-    /// the snapshot after its last one must not be there.
+    /// Checks that the snapshot after the last listed one does not exist. A truncated listing would look like an
+    /// older state, and the run would overwrite what is newer.
     async fn looked_past(&self, list: &[SnapshotRef]) -> Result<()> {
         let next = list.last().map_or(1, |s| s.number + 1);
         if self.records.has_snapshot(next).await? {
@@ -197,8 +212,8 @@ impl Destination {
         Ok(())
     }
 
-    /// Whether the newest snapshot there is the one that is known here. A number alone does not say so: another disk
-    /// may be mounted there, or the destination was made anew.
+    /// Whether the newest snapshot of the destination is the one that this machine knows. The number is not enough:
+    /// another disk may be mounted there, or the destination may have been created again.
     async fn is_current(&self, list: &[SnapshotRef]) -> Result<bool> {
         let Some(Head { snapshot: Some((_, hash)), list: known, file, .. }) = &self.head else { return Ok(false) };
         let (Some(last), [only]) = (known.last(), list) else { return Ok(false) };
@@ -212,7 +227,7 @@ impl Destination {
         Ok(self.records.snapshot(only.number).await.is_ok_and(|(_, there)| there == *hash))
     }
 
-    /// Makes the cache anew from the destination's pages.
+    /// Builds the cache again from the destination's pages.
     async fn rebuild(&mut self, format: Format, snapshot: Option<(Snapshot, Hash)>, list: Vec<Listed>, lenient: bool) -> Result<()> {
         let mut head = Head {
             url: self.backend.location().to_string(),
@@ -238,12 +253,12 @@ impl Destination {
         self.keep_head(head)
     }
 
-    /// Writes down what is known now, and removes caches that are not of it.
+    /// Writes `head.json` by a rename, so it is complete or old, and deletes caches that do not belong to it.
     pub fn keep_head(&mut self, head: Head) -> Result<()> {
         let path = self.dir.join("head.json");
         let temp = self.dir.join(format!("head-{:016x}", crate::random()));
         let body = serde_json::to_vec(&head).map_err(|e| Error::damaged(path.display(), e))?;
-        // A lenient load is not to be believed the next time.
+        // A lenient load may be incomplete: the next load must not trust it.
         if self.lost.is_empty() {
             std::fs::write(&temp, body).and_then(|()| std::fs::rename(&temp, &path)).map_err(|e| Error::cache(&path, e))?;
         }
@@ -258,24 +273,24 @@ impl Destination {
         Ok(())
     }
 
-    /// The rules for keys; those of a tree where nothing was written yet. What was found out about a disk after the
-    /// destination was made stands in the newest snapshot.
+    /// The rules for keys; before the first run, those of a directory tree. The newest snapshot has what a run found
+    /// out about the disk after the destination was created.
     pub fn rules(&self) -> KeyRules {
         let Some(head) = &self.head else { return KeyRules::any() };
         let newest = head.snapshot.as_ref().map(|(snapshot, _)| &snapshot.keys).filter(|keys| keys.disk.is_some());
-        // Unless it was found since that it lies on another disk now.
+        // A later probe found that the destination now lies on a disk that folds names.
         newest.filter(|keys| keys.folds() || !head.format.keys.folds()).unwrap_or(&head.format.keys).clone()
     }
 
-    /// Looks once at what the disk of a directory does to names, if no run has done so yet, or if it `moved`
-    /// (`has_moved`); whether that is anything that was not known.
+    /// Probes how the disk of a directory treats names, if no run has done so, or if the destination has `moved`
+    /// (`has_moved`). Returns whether the probe found anything new.
     pub async fn look_at_disk(&mut self, moved: bool) -> Result<bool> {
         let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
         let known = self.rules();
         if known.disk.is_some() && (known.folds() || !moved) {
             return Ok(false);
         }
-        // What is wrong there is met again by the run itself.
+        // The run itself will meet the same error.
         let Ok(disk) = probe_disk(&tree, PROBE).await else { return Ok(false) };
         let news = known.disk.as_ref().map_or(disk != DiskRules::default(), |known| *known != disk);
         head.format.keys.disk = Some(disk);
@@ -284,14 +299,18 @@ impl Destination {
     }
 }
 
-/// Whether a directory shows that its disk folds names, as one may that was moved to another disk: offsite's own name is
-/// there in capitals. One request, which can be on its way beside others.
+/// Whether the disk of a directory folds names, which can be new after a move to another disk: offsite's own name
+/// exists there in capitals. One request, which can run in parallel with others.
 pub async fn has_moved(backend: Arc<dyn Backend>) -> bool {
     let Some(tree) = backend.tree() else { return false };
     tree.stat(b".OFFSITE/format.json").await.is_ok_and(|found| found.is_some())
 }
 
-/// Fetches a manifest into a cache file: inner pages and what was lost.
+/// Downloads the `wanted` pages of a manifest into a cache file. Returns references to the inner pages, and what
+/// could not be read.
+///
+/// # Errors
+/// For a page that cannot be read, unless `lenient`.
 pub async fn download(
     records: &Records,
     snapshot: &Snapshot,
@@ -327,7 +346,10 @@ pub async fn download(
     Ok((inner, lost))
 }
 
-/// Fetches these pages into a cache file; a damaged one is an error.
+/// Downloads these pages into a cache file.
+///
+/// # Errors
+/// For a page that cannot be read.
 pub async fn fetch_leaves(records: &Records, leaves: Vec<PageRef>, path: &Path) -> Result<()> {
     let source = PageSource::new(records.clone());
     let mut writer = CacheWriter::create(path)?;
@@ -348,7 +370,7 @@ fn read_head(path: &Path) -> Option<Head> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// In how many parts a file goes there.
+/// How many parts an upload of a file of this size has at this destination.
 pub fn parts_of(destination: &Destination) -> Box<dyn Fn(u64) -> u64 + Send> {
     let capabilities = destination.backend.capabilities();
     let whole = destination.backend.tree().is_some();

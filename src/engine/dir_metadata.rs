@@ -1,7 +1,7 @@
-//! Metadata of directories in a real tree, set when everything in them has been written.
+//! Metadata of directories in a real tree, set after everything in them has been written.
 //!
-//! Owns the rule which directories need it: those the plan names, and those in which something was made,
-//! replaced or removed. One pass over manifest and plan, with memory for one chain of directories.
+//! Owns which directories need it: those that the plan names, and those in which the run created, replaced or removed
+//! something. One pass over manifest and plan, with memory for one chain of directories.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,9 @@ struct OpenDir {
     dirty: bool,
 }
 
-/// Sets what `entries` (the manifest the tree is to be like) says of directories that the plan touched.
-/// `skip` tells entries that are not in the tree. What the tree refuses is noted, and the others are set.
+/// Sets the metadata of the directories that the plan touched, as `entries` (the manifest that the tree must match)
+/// has it. `skip` selects entries that are not in the tree. It notes in `undone` what the tree refuses, and
+/// continues.
 pub async fn settle(
     tree: &Arc<dyn Tree>,
     mut entries: CacheReader,
@@ -41,7 +42,7 @@ pub async fn settle(
             continue;
         }
         let path = change.path();
-        // Directories that come before this path are opened; those it does not lie in are closed.
+        // Opens directories that come before this path, and closes those that do not contain it.
         while next_dir.as_ref().is_some_and(|d| d.path <= *path) {
             let Some(entry) = next_dir.take() else { break };
             if path.as_bytes().starts_with(entry.path.as_bytes()) {
@@ -63,10 +64,10 @@ pub async fn settle(
     setter.flush().await
 }
 
-/// Directories that are set at once: on a server far away each would take a round trip.
+/// Directories that are set in parallel: on a distant server each one takes a round trip.
 const AT_ONCE: usize = 64;
 
-/// Sets metadata of many directories, inner ones first where it matters.
+/// Sets the metadata of many directories, inner ones first where the order matters.
 struct Setter<'a> {
     tree: &'a Arc<dyn Tree>,
     waiting: Vec<(Vec<u8>, FileMeta)>,
@@ -75,7 +76,7 @@ struct Setter<'a> {
 
 impl Setter<'_> {
     async fn push(&mut self, path: &[u8], meta: FileMeta) -> Result<()> {
-        // A directory that its owner cannot enter any more is closed after what lies below it.
+        // If the mode locks the owner out of a directory, everything below it must be set before.
         let shuts = meta.mode.is_some_and(|mode| mode & 0o300 != 0o300);
         if shuts || self.waiting.len() >= 4 * AT_ONCE {
             self.flush().await?;
@@ -115,7 +116,7 @@ fn next_directory(entries: &mut CacheReader, skip: &impl Fn(&Entry) -> bool) -> 
     Ok(None)
 }
 
-/// Leaves the directories that `path` does not lie in.
+/// Closes the open directories that do not contain `path`.
 async fn close(setter: &mut Setter<'_>, stack: &mut Vec<OpenDir>, path: &RelPath, meta: &impl Fn(&Entry) -> FileMeta) -> Result<()> {
     while let Some(open) = stack.pop_if(|open| !path.as_bytes().starts_with(open.entry.path.as_bytes())) {
         if open.dirty {
@@ -125,7 +126,7 @@ async fn close(setter: &mut Setter<'_>, stack: &mut Vec<OpenDir>, path: &RelPath
     Ok(())
 }
 
-/// Metadata of a tree's root.
+/// The metadata of a tree's root directory.
 pub fn root_meta(root: &TreeRoot) -> offsite_backends::FileMeta {
     offsite_backends::FileMeta {
         mode: Some(root.mode),

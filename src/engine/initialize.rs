@@ -1,8 +1,8 @@
-//! `init`: destinations made as declared, or looked at.
+//! `init`: creates destinations as declared, or checks them.
 //!
-//! Owns the order (all URLs are taken apart before the first store is touched, then one destination
-//! after the other, because two prefixes of a bucket share its settings) and the exit code. What a
-//! setting means is the backend's. Invariant: the code is 0 only where everything is as wanted now.
+//! Owns the order and the exit code. It parses all URLs before it contacts the first store. Then it takes one
+//! destination after the other, because two prefixes of a bucket share its settings. The backend owns what a setting
+//! means. Invariant: the code is 0 only if every setting is as wanted.
 
 use std::sync::Arc;
 
@@ -17,15 +17,18 @@ use crate::error::{Error, Failure, Result};
 pub struct InitOutcome {
     /// Nothing was changed, only checked.
     pub check: bool,
+    /// One for each destination, in the order of the URLs.
     pub destinations: Vec<InitReport>,
     /// The worst of the destinations' exit codes.
     pub exit: u8,
 }
 
-/// One destination.
+/// The result for one destination.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitReport {
+    /// URL of the destination.
     pub url: String,
+    /// One for each setting that was checked; empty if the destination could not be checked.
     pub settings: Vec<InitRow>,
     /// Why the destination could not be checked at all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +41,7 @@ pub struct InitReport {
 }
 
 impl InitReport {
-    /// What is not as declared; none if all is.
+    /// The settings that are not as declared, in one line, or the error; none if all are as declared.
     pub fn drift(&self) -> Option<String> {
         let rows = self.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed));
         let rows = || rows.map(|row| format!("{} is `{}`, not `{}`", row.setting, row.was, row.wanted)).collect::<Vec<_>>().join("; ");
@@ -46,7 +49,7 @@ impl InitReport {
     }
 }
 
-/// One setting.
+/// The result for one setting.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InitRow {
     /// `bucket`, `directory`, `region`, `versioning`, `abort unfinished uploads`, `expire old versions`,
@@ -54,7 +57,9 @@ pub struct InitRow {
     pub setting: &'static str,
     /// As it was found, in words; `unknown` where it could not be read.
     pub was: String,
+    /// As it should be, in words.
     pub wanted: String,
+    /// What was done.
     pub did: Deed,
     /// Why it is not as wanted, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +72,7 @@ pub struct InitRow {
 pub enum Deed {
     /// It was already as wanted.
     Nothing,
+    /// It was changed, and is now as wanted.
     Changed,
     /// It is not as wanted, and `--check` changes nothing.
     WouldChange,
@@ -74,13 +80,15 @@ pub enum Deed {
     Cannot,
     /// The credentials lack the permission.
     Denied,
+    /// The store returned an error.
     Failed,
 }
 
-/// Makes every destination as declared, or only looks (`check`). Several with one set of wishes.
+/// Sets up every destination as `want` declares, or only checks them (`check`). All destinations share one
+/// declaration.
 ///
 /// # Errors
-/// For a URL that cannot be one; then no store was touched. What goes wrong at a store is in its report.
+/// For a URL that is not valid. No store was contacted then. An error of a store is in the report of its destination.
 pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Result<InitOutcome> {
     let mut opened = Vec::new();
     for url in urls {
@@ -89,7 +97,7 @@ pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Resu
     Ok(initialize_over(&opened, want, check).await)
 }
 
-/// The same over backends that are open already.
+/// Like [`initialize`], over backends that are already open.
 pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, check: bool) -> InitOutcome {
     let mode = if check { InitMode::Check } else { InitMode::Make };
     let mut destinations = Vec::new();

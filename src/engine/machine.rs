@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-/// What the engine has to know of the machine it runs on.
+/// What the engine needs to know about the machine it runs on.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Where caches, journals and spools go.
+    /// Directory for caches, journals and spools. The engine creates it, readable for this user only.
     pub cache_dir: PathBuf,
-    /// For snapshots and leases.
+    /// Name of the host, for snapshots, leases and run records.
     pub host: String,
 }
 
-/// Name and version of this program, for what it writes.
+/// Name and version of this program, as snapshots and records have it.
 pub const PROGRAM: &str = concat!("offsite ", env!("CARGO_PKG_VERSION"));

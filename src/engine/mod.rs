@@ -61,7 +61,7 @@ pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
     report, report_over,
 };
-pub use status::{RunRecord, StatusOutcome, StatusRow, Watched, leave_skipped, leave_word, status};
+pub use status::{RunRecord, StatusOutcome, StatusRow, Watched, record_run, record_skipped, status};
 pub use sync::options::SyncOptions;
 pub use sync::owner::NO_SOURCE;
 pub use sync::saved_plan::{ApplyOptions, apply};

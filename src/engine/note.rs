@@ -1,7 +1,7 @@
-//! What an outcome tells beside its figures.
+//! Notes: facts that an outcome reports besides its figures.
 //!
-//! Owns the notes of all verbs and their words; `warning.rs` has what a run could not do. Invariant: a verb returns
-//! values, and only this module makes sentences of them.
+//! Owns the notes of all verbs and their sentences; `warning.rs` has what a run could not do. Invariant: a verb
+//! returns values, and only this module turns them into sentences.
 
 use std::fmt;
 use std::path::Path;
@@ -11,75 +11,76 @@ use serde::{Serialize, Serializer};
 use crate::model::plural;
 use crate::scan::{ExcludeReason, Filter, Idle};
 
-/// Something worth knowing that is no fault. In JSON it is its sentence.
+/// A fact that the user should know and that is no error. In JSON it is its sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// A rule of the filter that left nothing out, or took nothing.
+    /// A filter rule that excluded or included nothing.
     Idle(Idle),
-    /// So many more of them.
+    /// The number of further such rules, which are not named.
     MoreIdle(usize),
-    /// The dump of that name is a shell line that can fail unseen before a pipe.
+    /// The name of a dump that is a shell line in which a failure before a pipe stays unnoticed.
     PipeHidesFailure(String),
-    /// So many sparse files whose snapshot does not say how much room they take.
+    /// The number of sparse files whose snapshot does not say how much space they take.
     SparseUncounted(u64),
-    /// Files in archives, which a pull leaves out.
+    /// Archived files, which the restore left out, their content bytes, and whether the store was asked for them.
     Archived { files: u64, bytes: u64, request: ArchiveRequest },
-    /// The number of a snapshot that a prune took away while it was restored.
+    /// The number of a snapshot that a prune deleted while it was restored.
     SnapshotPruned(u64),
-    /// The store lists in another order than that of its keys.
+    /// The store does not list in the order of its keys.
     ListingSorted,
-    /// So many contents lie under another spelling of their names.
+    /// The number of contents that are stored under another spelling of their names.
     OtherSpelling(u64),
-    /// So many objects are there that the listing does not have.
+    /// The number of objects that exist although the listing does not have them.
     Unlisted(u64),
-    /// Another run is at work, or was interrupted.
+    /// Another run is in progress, or was interrupted.
     Unfinished,
-    /// Not all snapshots could be read.
+    /// Foreign objects were not counted, because not all snapshots could be read.
     ForeignUncounted,
     /// Why the record of a check could not be written.
     CheckUnrecorded(String),
-    /// Why the lease could not be given back.
+    /// Why the lease could not be released.
     LeaseNotReleased(String),
-    /// A destination without snapshots was listed.
+    /// The report lists the destination, because it has no snapshot.
     ListedInstead,
-    /// Nothing is there at all.
+    /// The destination is empty.
     Empty,
-    /// A report from the manifest alone.
+    /// The report is from the manifest alone.
     ContentsOnly,
     /// What a listing could not count, and why.
     Uncounted { what: &'static str, why: String },
-    /// The numbers of snapshots that are not in the trend.
+    /// The numbers of snapshots that cannot be read, and so are not in the trend.
     Unreadable(Vec<u64>),
-    /// The price of that name is so many days old.
+    /// The name of a price, and its age in days.
     PriceStale { name: String, days: i64 },
-    /// What the price table says of its own price.
+    /// The name of a price, and what the price table says about it.
     Price { name: String, note: String },
-    /// The store does not say how large unfinished uploads are.
+    /// The store does not report the size of unfinished uploads.
     UploadsUnpriced,
-    /// Some objects are of a class that `other` is the price of, and not `name`.
+    /// Some objects have a storage class with a price of its own (`other`), and the cost uses the price `name`.
     OtherClass { name: String, class: String, other: String },
     /// A line that a report hook wrote.
     Hook(String),
 }
 
-/// What became of asking a store for what lies in its archive.
+/// Whether the store was asked for archived contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArchiveRequest {
-    /// Nobody wanted it.
+    /// No: the user did not ask for it.
     NotMade,
-    /// So many are on their way, and why another one is not.
+    /// The number of files that are requested, and why others could not be.
     Partly { made: u64, why: String },
-    /// All were asked for earlier.
+    /// All were requested by an earlier run.
     MadeBefore,
-    /// All are on their way, as a rule for so many hours.
+    /// All are requested now. They usually take this many hours.
     Made { hours: u32 },
 }
 
 impl Note {
-    /// So many rules are named; a long list of patterns for all machines has many that fit none of them.
+    /// Number of idle patterns that are named. A list of patterns for all machines has many that match nothing on one
+    /// of them.
     const NAMED: usize = 5;
 
-    /// What a filter has to tell after it was used on a whole tree.
+    /// The notes about a filter that was used on a whole tree.
     pub fn of(filter: &Filter, source: Option<&Path>) -> Vec<Self> {
         let (never, nothing): (Vec<_>, Vec<_>) = filter.idle(source).into_iter().partition(|idle| idle.why != ExcludeReason::Nothing);
         let more = nothing.len().saturating_sub(Self::NAMED);

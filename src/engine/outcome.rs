@@ -1,4 +1,8 @@
-//! What a verb did, as plain data: printed, and the `--json` document.
+//! The results of the verbs as plain data.
+//!
+//! Owns the shapes that a verb returns, prints, and writes as its `--json` document. Also owns the exit code of a
+//! sync at
+//! one destination, and which of several exit codes is the worst.
 
 use offsite_backends::Requests;
 use serde::Serialize;
@@ -15,6 +19,7 @@ use crate::plan::Estimate;
 pub struct Bytes {
     /// Read from the source, for all destinations together.
     pub read: u64,
+    /// Sent to the destination.
     pub sent: u64,
     /// Copied on the server.
     pub copied: u64,
@@ -23,13 +28,17 @@ pub struct Bytes {
 /// The result of a sync at one destination.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct Outcome {
+    /// URL of the destination.
     pub url: String,
     /// The snapshot it committed; null if it did not.
     pub snapshot: Option<u64>,
     /// The snapshot it was compared with; null for a first run.
     pub base: Option<u64>,
+    /// Entries by kind of change.
     pub changes: Counts,
+    /// Content bytes that the run read, sent and copied.
     pub bytes: Bytes,
+    /// Requests to the store, by class.
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
     /// Files that could not be read, or that the destination refused; their old copies stay.
@@ -75,6 +84,7 @@ pub struct Outcome {
     pub drift: Option<String>,
     /// What has expired but is protected by object lock, as last checked.
     pub locked: Option<Locked>,
+    /// Duration of the run in seconds.
     pub seconds: f64,
     /// What went wrong.
     pub error: Option<String>,
@@ -84,15 +94,18 @@ pub struct Outcome {
     /// What was not cleaned up after the commit. The next run does it.
     #[schemars(with = "Vec<String>")]
     pub warnings: Vec<Warning>,
+    /// Exit code for this destination: 0 done, 1 failed, 2 usage, 3 done in part, 4 refused, 130 interrupted.
     pub exit: u8,
 }
 
 /// The result of a dump.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DumpOutcome {
+    /// Path of the file in the snapshot.
     pub path: RelPath,
     /// Its size at the destination in bytes, as stored.
     pub bytes: u64,
+    /// Duration of the dump in seconds.
     pub seconds: f64,
     /// An older one exists, which stays if this one fails.
     pub stays: bool,
@@ -103,6 +116,7 @@ pub struct DumpOutcome {
 /// The result of a sync at all destinations.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct SyncOutcome {
+    /// One for each destination, in the order of the URLs.
     pub destinations: Vec<Outcome>,
     /// Notes that are not errors: patterns that matched nothing.
     #[schemars(with = "Vec<String>")]
@@ -114,17 +128,23 @@ pub struct SyncOutcome {
 /// What a run would do at one destination.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct PlanReport {
+    /// URL of the destination.
     pub url: String,
+    /// The snapshot it was compared with; null for a first run.
     pub base: Option<u64>,
+    /// Entries by kind of change.
     pub changes: Counts,
     /// Content bytes to send.
     pub bytes: u64,
+    /// Estimated requests, by class.
     pub requests: Estimate,
     /// US dollars for the requests, by the price named.
     pub cost: f64,
+    /// Row of the price table; `none` if the requests cost nothing.
     pub price: String,
     /// Why the guard would refuse it; empty: it would run.
     pub refused: Vec<String>,
+    /// Files that could not be read, or that the destination refused; their old copies stay.
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
     /// The total number, if that list is incomplete.
@@ -132,31 +152,43 @@ pub struct PlanReport {
     pub unread_total: Option<u64>,
     /// The changes, unless there are too many to list.
     pub listed: Vec<PlannedChange>,
+    /// Why there is no plan.
     pub error: Option<String>,
+    /// The same as data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Exit code for this destination: 0 the run would start, 4 the guard would refuse it, else that of the error.
     pub exit: u8,
 }
 
 /// One change of a plan, for people and scripts.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct PlannedChange {
+    /// `added`, `changed`, `metadata`, `renamed` or `removed`.
     pub change: &'static str,
+    /// The path; for a renamed entry, the new one.
     pub path: RelPath,
+    /// The old path of a renamed entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<RelPath>,
+    /// Content bytes; 0 if only metadata changes.
     pub size: u64,
 }
 
 /// The result of a restore.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct PullOutcome {
+    /// URL of the destination.
     pub url: String,
+    /// Number of the restored snapshot.
     pub snapshot: u64,
+    /// Entries by kind of change in the target.
     pub changes: Counts,
-    /// Files fetched, and their bytes.
+    /// Files fetched (on a dry run: to fetch).
     pub files: u64,
+    /// Content bytes fetched (on a dry run: to fetch).
     pub bytes: u64,
+    /// Requests to the store, by class.
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
     /// What could not be restored.
@@ -172,13 +204,16 @@ pub struct PullOutcome {
     /// Notes.
     #[schemars(with = "Vec<String>")]
     pub notes: Vec<Note>,
+    /// Duration of the restore in seconds.
     pub seconds: f64,
+    /// Exit code: 0 all is restored, 3 some entries are not.
     pub exit: u8,
 }
 
 /// The result of a prune.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct PruneOutcome {
+    /// URL of the destination.
     pub url: String,
     /// Numbers of the snapshots that stay.
     pub kept: Vec<u64>,
@@ -186,11 +221,14 @@ pub struct PruneOutcome {
     pub removed: Vec<u64>,
     /// Kept contents that were deleted with them.
     pub contents: u64,
+    /// Bytes of these contents.
     pub bytes: u64,
     /// What has expired but is protected by object lock.
     pub locked: Option<Locked>,
+    /// Requests to the store, by class.
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
+    /// Nothing was deleted: `removed` is what a prune would delete.
     pub dry_run: bool,
 }
 
@@ -209,19 +247,24 @@ pub enum Flaw {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
+    /// What is wrong with it.
     pub flaw: Flaw,
     /// A path of the tree; for offsite's own objects the key.
     pub path: RelPath,
+    /// What was found, in words.
     pub problem: String,
-    /// The oldest and the newest snapshot that it affects.
+    /// Number of the oldest snapshot that it affects.
     pub first_snapshot: u64,
+    /// Number of the newest snapshot that it affects.
     pub last_snapshot: u64,
 }
 
 /// An object that no snapshot names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Foreign {
+    /// Its key below the destination.
     pub key: RelPath,
+    /// Its size in bytes.
     pub size: u64,
     /// It is among offsite's own objects: an interrupted run left it.
     pub stray: bool,
@@ -232,7 +275,9 @@ pub struct Foreign {
 pub struct ReadBack {
     /// The share that was asked for: 0.05 is 5 %.
     pub share: f64,
+    /// Files that were read and compared.
     pub files: u64,
+    /// Content bytes that were read.
     pub bytes: u64,
     /// How far the round has come: 0 is its beginning, 1 its end.
     pub round: f64,
@@ -241,34 +286,41 @@ pub struct ReadBack {
 /// The result of a check.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct CheckOutcome {
+    /// URL of the destination.
     pub url: String,
     /// The snapshot that was checked.
     pub snapshot: u64,
     /// Number of snapshots that were read, including older ones.
     pub snapshots: u64,
-    /// Contents that must be there, and their bytes; those of older snapshots included.
+    /// Contents that must be at the destination, including those of older snapshots.
     pub contents: u64,
+    /// Bytes of these contents.
     pub bytes: u64,
     /// Objects that the store listed.
     pub listed: u64,
+    /// Number of findings with the flaw `missing`.
     pub missing: u64,
+    /// Number of findings with the flaw `changed`.
     pub changed: u64,
+    /// Number of findings with the flaw `damaged`.
     pub damaged: u64,
-    /// Objects that no snapshot names, and their bytes. They are never touched.
+    /// Objects that no snapshot names. They are never touched.
     pub foreign: u64,
+    /// Bytes of these objects.
     pub foreign_bytes: u64,
-    /// How many of these an interrupted run left.
+    /// How many of these objects an interrupted run left.
     pub strays: u64,
     /// Contents that a run put aside before replacing them. The run is in progress or was interrupted.
     pub aside: u64,
     /// Files in a directory with another mtime and an unchanged content.
     pub touched: u64,
+    /// Contents that were read and compared; null without `--read-data`.
     pub read: Option<ReadBack>,
     /// What is wrong, by path, unless the list would be too long.
     pub findings: Vec<Finding>,
     /// The foreign objects, unless there are too many to list.
     pub foreign_listed: Vec<Foreign>,
-    /// Could not be checked.
+    /// What could not be checked, and why.
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
     /// The total number, if that list is incomplete.
@@ -279,15 +331,19 @@ pub struct CheckOutcome {
     pub notes: Vec<Note>,
     /// The record of the check was written at the destination.
     pub recorded: bool,
+    /// Requests to the store, by class.
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
+    /// Duration of the check in seconds.
     pub seconds: f64,
+    /// Exit code: 0 all is well, 1 something is missing, changed or damaged, 3 something could not be checked.
     pub exit: u8,
 }
 
 /// The result of a repair.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct RepairOutcome {
+    /// URL of the destination.
     pub url: String,
     /// The snapshot that was repaired.
     pub base: u64,
@@ -299,27 +355,33 @@ pub struct RepairOutcome {
     pub repaired: u64,
     /// Content bytes sent (on a dry run: to send).
     pub sent: u64,
-    /// Found to have the right content under another tag; the manifest names the new one.
+    /// Files with the right content under another tag. The manifest names the new tag.
     pub taken_over: u64,
     /// The manifest's pages were written again from this machine's cache.
     pub pages: bool,
     /// What could not be repaired, and why.
     pub lost: Vec<Finding>,
+    /// What could not be checked or read, and why.
     #[schemars(with = "Vec<Problem>")]
     pub unread: Sample<Problem>,
     /// The total number, if that list is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
+    /// Notes.
     #[schemars(with = "Vec<String>")]
     pub notes: Vec<Note>,
+    /// Nothing was sent: the figures are what a repair would do.
     pub dry_run: bool,
+    /// Requests to the store, by class.
     #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub requests: Requests,
+    /// Duration of the repair in seconds.
     pub seconds: f64,
+    /// Exit code: 0 all is repaired, 1 something is lost, 3 something could not be checked or read.
     pub exit: u8,
 }
 
-/// Exit code and error text.
+/// Sets the error, the failure, the totals of cut lists, and the exit code of an outcome.
 pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
     let not_taken = outcome.dumps.iter().find_map(|dump| {
         let stays = if dump.stays { "the last good one stays" } else { "and no earlier run has one" };
@@ -339,7 +401,7 @@ pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
     };
 }
 
-/// The code that says most about what has to be done.
+/// The worst exit code, in this order: 130, 1, 2, 4, 3, 0. It is 1 if there is no known code.
 pub fn worst(codes: impl Iterator<Item = u8>) -> u8 {
     const ORDER: [u8; 6] = [130, 1, 2, 4, 3, 0];
     let codes: Vec<u8> = codes.collect();

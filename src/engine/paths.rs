@@ -1,4 +1,4 @@
-//! How directories of this machine lie to each other.
+//! How directories of this machine relate to each other.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use offsite_backends::Backend;
 
 use crate::error::{Error, Result};
 
-/// Whether one of two directories is the other one or lies inside it, links followed.
+/// Whether two directories are the same or one contains the other. Symlinks are resolved.
 pub fn mixed(a: &Path, b: &Path) -> bool {
     let (a, b) = (real(a), real(b));
     a.starts_with(&b) || b.starts_with(&a)
 }
 
-/// A path without links, as far as it is there; of what is not there `..` goes one up.
+/// The absolute path without symlinks, as far as it exists. In the rest, `..` removes the component before it.
 pub fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let parts: Vec<_> = path.components().collect();
@@ -28,7 +28,8 @@ pub fn real(path: &Path) -> PathBuf {
     real
 }
 
-/// Where offsite's own cache lies below a source: it changes with every run, and is of no use anywhere else.
+/// The path of offsite's cache below the source, if it is there. The cache changes with every run and has no use
+/// elsewhere.
 pub fn own_below(cache: &Path, source: &Path) -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let (cache, source) = (real(cache), real(source));
@@ -36,7 +37,8 @@ pub fn own_below(cache: &Path, source: &Path) -> Option<Vec<u8>> {
     (!below.is_empty()).then(|| below.to_vec())
 }
 
-/// A destination inside its source would hold itself, and a source inside its destination would be mixed with it.
+/// Checks that source and destination do not contain each other. A destination inside its source would back up
+/// itself, and a source inside its destination would be mixed with it.
 pub fn apart(source: &Path, backend: &Arc<dyn Backend>) -> Result<()> {
     let Some(root) = backend.tree().and_then(|t| t.local_root()) else { return Ok(()) };
     if mixed(source, &root) {

@@ -1,8 +1,9 @@
-//! How the last run of a job ended: left at the destination by each run, read from any host by `status`.
+//! How the last run of a job ended: the run record.
 //!
-//! Owns `.offsite/run.json` and what is concluded from it. A plain `sync` leaves none; there the newest snapshot says
-//! when it was. Ages are by the store's clock. Invariant: looking costs one small request for the run and one for
-//! the check, and writes nothing; what cannot be read is not taken for well.
+//! Owns `.offsite/run.json`, which each run of a job writes at its destination, and what `status` concludes from it
+//! on any host. A plain `sync` writes none; `status` then uses the newest snapshot. Ages are by the store's clock.
+//! Invariants: `status` sends one small request for the run and one for the check, and writes nothing; an unreadable
+//! record is no good result.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures::{StreamExt, stream};
@@ -20,65 +21,78 @@ use crate::error::{Error, Result};
 use crate::manifest::{Records, StoredRecord};
 use crate::model::{bounds, span};
 
-/// What is said of a record that cannot be understood.
+/// The result of a record that cannot be read.
 const UNREADABLE: &str = "unreadable";
-/// Longest message that is left, in bytes.
+/// Longest message in a run record, in bytes.
 const MESSAGE: usize = 8 << 10;
-/// A run that did nothing by the config's own choice, and a place that is not there by it.
+/// Results that the config allows: a run that did nothing because the source was missing, and a destination that is
+/// absent.
 const SKIPPED: &str = "skipped";
 const ABSENT: &str = "absent";
-/// Clocks differ by so many seconds without anything being wrong.
+/// A time this many seconds in the future is no error: clocks differ.
 const SLACK: u64 = 300;
-/// Destinations that are looked at at a time.
+/// Destinations that `status` asks at the same time.
 const AT_A_TIME: usize = 8;
 
-/// What a run of a job leaves behind.
+/// The run record: how the last run of a job ended, as stored at the destination.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// Name of the job.
     #[serde(deserialize_with = "bounds::text")]
     pub job: String,
+    /// Type of the job, if it has types.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type", deserialize_with = "bounds::some_text")]
     pub kind: Option<String>,
+    /// Host that ran the job.
     #[serde(deserialize_with = "bounds::text")]
     pub host: String,
+    /// Name and version of the program that wrote the record.
     #[serde(deserialize_with = "bounds::text")]
     pub program: String,
-    /// RFC 3339, by the writer's clock; for people. The age is by the store's time of the object.
+    /// When the run ended: RFC 3339, by the writer's clock, for people. The age of a run comes from the store's time
+    /// of the object.
     #[serde(deserialize_with = "bounds::text")]
     pub time: String,
     /// `done`, `partly`, `refused`, `failed`, `interrupted`, or `skipped`.
     #[serde(deserialize_with = "bounds::text")]
     pub result: String,
-    /// Of a run that was skipped: when the last one that was not ended, RFC 3339, by the store's clock.
+    /// For a skipped run: when the last run that was not skipped ended (RFC 3339, by the store's clock).
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub ran: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub message: Option<String>,
-    /// What was not as the config declares the destination.
+    /// How the destination differs from what the config declares.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub drift: Option<String>,
-    /// The newest snapshot afterwards, and what it holds.
+    /// Number of the newest snapshot after the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<u64>,
+    /// Files of that snapshot.
     #[serde(default)]
     pub files: u64,
+    /// Content bytes of that snapshot.
     #[serde(default)]
     pub bytes: u64,
     /// Paths that could not be read, or kept changing.
     #[serde(default)]
     pub unread: u64,
+    /// Duration of the run in seconds.
     #[serde(default)]
     pub seconds: f64,
 }
 
 impl RunRecord {
+    /// Key of the record below the destination.
     pub const KEY: &str = ".offsite/run.json";
 }
 
-/// Leaves a record of how it ended at this destination. It may fail without the run having failed. Where nothing was
-/// ever committed a run that wrote nothing leaves nothing.
-pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind: Option<&str>, outcome: &Outcome) -> Result<()> {
+/// Writes the run record of a run at its destination. It replaces the earlier record. A run that wrote nothing to a
+/// destination without a snapshot writes no record.
+///
+/// # Errors
+/// When the record cannot be written. The run itself has not failed then.
+pub async fn record_outcome(destination: &Destination, machine: &Machine, job: &str, kind: Option<&str>, outcome: &Outcome) -> Result<()> {
     if destination.snapshot().is_none() && outcome.snapshot.is_none() && !matches!(outcome.exit, 0 | 3) {
         return Ok(());
     }
@@ -96,13 +110,17 @@ pub async fn leave(destination: &Destination, machine: &Machine, job: &str, kind
     put(&destination.records, about(record, machine, job, kind, outcome.exit)).await
 }
 
-/// Leaves word of a job that ended before it came to its destination, over that of the run before it. Where none ever
-/// ran nothing is left: it may be a place that is not mounted, and `status` says there that nothing ever ran.
-pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
+/// Writes the run record of a job that ended before it reached its destination; it replaces the earlier record.
+/// Without an earlier record it writes nothing: the destination may be a path where nothing is mounted, and `status`
+/// says that no run was ever recorded there.
+///
+/// # Errors
+/// For a URL that cannot be opened, and when the earlier record cannot be read or the new one not be written.
+pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
     let before = match destination.records.read::<RunRecord>(RunRecord::KEY).await {
         Ok(None) => return Ok(()),
-        // What it holds has not changed.
+        // The destination still holds the same snapshot.
         Ok(Some(held)) => held.record,
         Err(Error::Damaged { .. }) => RunRecord::default(),
         Err(error) => return Err(error),
@@ -111,9 +129,13 @@ pub async fn leave_word(machine: &Machine, url: &str, job: &str, kind: Option<&s
     put(&destination.records, RunRecord { message: message.map(str::to_owned), ..about(record, machine, job, kind, exit) }).await
 }
 
-/// Leaves word of a job that was skipped, since its source was not there. When the last run was that did anything stays:
-/// a source that never comes back is to be noticed by its age.
-pub async fn leave_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
+/// Writes the run record of a job that was skipped because its source was missing. `ran` keeps the time of the last
+/// run that was not skipped, so that `status` notices by its age a source that never comes back. Without an earlier
+/// record it writes nothing.
+///
+/// # Errors
+/// As for [`record_run`]. A damaged earlier record is an error, too.
+pub async fn record_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
     let Some(StoredRecord { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else {
         return Ok(());
@@ -124,7 +146,7 @@ pub async fn leave_skipped(machine: &Machine, url: &str, job: &str, kind: Option
     put(&destination.records, record).await
 }
 
-/// The same record, of a run that ended now.
+/// The record with job, host, time and result of a run that ended now.
 fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, exit: u8) -> RunRecord {
     let result = match exit {
         0 => "done",
@@ -145,7 +167,7 @@ fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, ex
     }
 }
 
-/// Leaves it, its message no longer than a record takes.
+/// Writes the record, with texts cut to `MESSAGE` bytes.
 async fn put(records: &Records, mut record: RunRecord) -> Result<()> {
     for message in [&mut record.message, &mut record.drift].into_iter().flatten() {
         message.truncate(message.floor_char_boundary(MESSAGE));
@@ -156,57 +178,73 @@ async fn put(records: &Records, mut record: RunRecord) -> Result<()> {
 /// The status of one destination.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct StatusRow {
+    /// URL of the destination.
     pub url: String,
-    /// The job whose run it was, where it was one.
+    /// Name of the job, if a job ran.
     pub job: Option<String>,
+    /// Type of the job, if it has types.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The host that ran it.
     pub host: Option<String>,
-    /// When the last run ended, by the store's clock, and how long ago that is, in seconds.
+    /// When the last run ended (RFC 3339, UTC, by the store's clock); null if no run is known.
     pub ran: Option<String>,
+    /// Seconds since then.
     pub age: Option<u64>,
     /// How many seconds it is in the future by the store's clock. Its age is then unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ahead: Option<u64>,
-    /// How it ended: `done`, `partly`, `refused`, `failed`, `interrupted`; `skipped` where its source was not there, and
-    /// `absent` where the destination is not there now, both by the config's choice. `ran` is of the run before then.
+    /// How it ended: `done`, `partly`, `refused`, `failed` or `interrupted`; `skipped` if the source was missing,
+    /// `absent` if the destination is absent now. The config allows the last two, and `ran` is then the time of the
+    /// run before.
     pub result: Option<String>,
+    /// Why the run did not end well.
     pub message: Option<String>,
     /// How the destination differed from `initialize` in the config at the last run.
     pub drift: Option<String>,
+    /// Number of the newest snapshot after the last run.
     pub snapshot: Option<u64>,
+    /// Files of that snapshot.
     pub files: u64,
+    /// Content bytes of that snapshot.
     pub bytes: u64,
-    /// Paths that the last run could not read.
+    /// Paths that the last run could not read, or that kept changing.
     pub unread: u64,
-    /// When it was last checked, how long ago, and what was found: `good`, `wrong`, `partly`, or `unreadable`.
+    /// When the destination was last checked (RFC 3339, UTC, by the store's clock); null without a readable check
+    /// record.
     pub checked: Option<String>,
+    /// Seconds since then.
     pub check_age: Option<u64>,
+    /// Result of the check: `good`, `wrong`, `partly`, or `unreadable` for a record that cannot be read.
     pub check_result: Option<String>,
     /// Why this is not well; null if it is.
     pub bad: Option<String>,
+    /// 0 if the destination is well, else 1.
     pub exit: u8,
 }
 
 /// The status of all destinations.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct StatusOutcome {
+    /// One for each destination, in the order asked.
     pub destinations: Vec<StatusRow>,
+    /// 0 if all destinations are well, else 1.
     pub exit: u8,
 }
 
 /// A destination to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
+    /// URL of the destination.
     pub url: String,
-    /// How old its last run may be, in seconds, whatever goes for the others.
+    /// Maximum age of its last run, in seconds. It overrides the maximum for all destinations.
     pub max_age: Option<u64>,
-    /// It may be absent, as a disk that is plugged in now and then.
+    /// The destination may be absent, for example a disk that is not always plugged in.
     pub may_be_absent: bool,
 }
 
-/// Looks at each destination. `max_age`, in seconds, is how old the last run may be.
+/// The status of each destination. `max_age` is the maximum age of the last run in seconds. A destination that cannot
+/// be read is a row with `bad` set.
 pub async fn status(machine: &Machine, watched: &[Watched], max_age: Option<u64>) -> StatusOutcome {
     let rows = stream::iter(watched).map(|one_of| one(machine, one_of, one_of.max_age.or(max_age))).buffered(AT_A_TIME);
     let destinations: Vec<StatusRow> = rows.collect().await;
@@ -233,7 +271,7 @@ async fn one(machine: &Machine, watched: &Watched, max_age: Option<u64>) -> Stat
     row
 }
 
-/// Of a place that is not there: what this machine knows of it.
+/// Fills the row of an absent destination from what this machine remembers.
 async fn remembered(machine: &Machine, url: &str, row: &mut StatusRow) -> Result<()> {
     let Some(seen) = last_seen(machine, url).await?.and_then(|seen| DateTime::from_timestamp(seen, 0)) else { return Ok(()) };
     row.result = Some(ABSENT.into());
@@ -266,7 +304,7 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
         (row.files, row.bytes, row.unread) = (run.files, run.bytes, run.unread);
         return Ok(());
     }
-    // No job ran there: what the last sync committed.
+    // No job ran there: use the newest snapshot.
     let list = records.snapshots(None).await?;
     if let Some(last) = list.last() {
         let (snapshot, _) = newest(records, last.number).await?;
@@ -279,7 +317,7 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     Ok(())
 }
 
-/// Why it is not well.
+/// Why the destination is not well; none if it is.
 fn verdict(row: &StatusRow, max_age: Option<u64>) -> Option<String> {
     let Some(result) = row.result.as_deref() else { return Some("no run has ever been recorded".into()) };
     if !matches!(result, "done" | "partly" | SKIPPED | ABSENT) {
@@ -312,7 +350,7 @@ mod tests {
         assert_eq!(verdict(&row(Some("done"), 90_000), Some(93_600)), None);
         assert_eq!(verdict(&row(Some("done"), 100_000), Some(93_600)).unwrap(), "the last run is 27 h old, the limit is 26 h");
         assert_eq!(verdict(&row(Some("partly"), 1), None), None);
-        // What the config lets pass is well for as long as it is young enough.
+        // A result that the config allows is well until it is too old.
         for passed in [SKIPPED, ABSENT] {
             assert_eq!(verdict(&row(Some(passed), 90_000), Some(93_600)), None);
             assert!(verdict(&row(Some(passed), 100_000), Some(93_600)).is_some());

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use crate::model::folded;
 
-/// Names of others at the top of a place.
+/// Foreign names at the top of a destination.
 #[derive(Debug, Default)]
 pub struct TopNames {
+    /// The names, as the store has them, or folded.
     pub names: BTreeSet<Vec<u8>>,
-    /// The disk there takes names for one that differ in case: these are folds.
+    /// The disk folds names; `names` are then folded.
     pub folded: bool,
 }
 
 impl TopNames {
-    /// Whether a name is among them.
+    /// Whether a name is in the set, by the disk's rule.
     pub fn has(&self, name: &[u8]) -> bool {
         if self.folded { self.names.contains(&folded(name)) } else { self.names.contains(name) }
     }

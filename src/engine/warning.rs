@@ -11,12 +11,13 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     /// Removals, or metadata of directories.
-    NotTidiedUp(String),
+    NotCleanedUp(String),
     /// Old snapshots that are due.
     NotPruned(String),
-    LeaseNotGivenBack(String),
+    /// The lease stays until it expires.
+    LeaseNotReleased(String),
     /// The record that `offsite status` reads.
-    WordNotLeft(String),
+    RunUnrecorded(String),
     /// The path below the source where the cache lies.
     OwnCache(String),
     /// Another host or another source wrote there before.
@@ -27,8 +28,8 @@ impl Warning {
     /// Whether the mirror is not yet what the snapshot says.
     pub fn is_unfinished(&self) -> bool {
         match self {
-            Self::NotTidiedUp(_) => true,
-            Self::NotPruned(_) | Self::LeaseNotGivenBack(_) | Self::WordNotLeft(_) | Self::OwnCache(_) | Self::Owner(_) => false,
+            Self::NotCleanedUp(_) => true,
+            Self::NotPruned(_) | Self::LeaseNotReleased(_) | Self::RunUnrecorded(_) | Self::OwnCache(_) | Self::Owner(_) => false,
         }
     }
 }
@@ -36,12 +37,12 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotTidiedUp(why) => write!(f, "committed, but not cleaned up ({why}); the next run does it"),
+            Self::NotCleanedUp(why) => write!(f, "committed, but not cleaned up ({why}); the next run does it"),
             Self::NotPruned(why) => write!(f, "expired snapshots were not deleted ({why}); the next run tries again"),
-            Self::LeaseNotGivenBack(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
+            Self::LeaseNotReleased(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
             Self::OwnCache(path) => write!(f, "offsite's own cache is below the source and is always excluded: {path}"),
             Self::Owner(note) => f.write_str(note),
-            Self::WordNotLeft(why) => write!(f, "could not update the run record at the destination: {why}"),
+            Self::RunUnrecorded(why) => write!(f, "could not update the run record at the destination: {why}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A failure as data: its kind, where it happened, who has to act, and what can be done.
 //!
-//! Owns the one table that chooses the hint. Invariant: all of it follows from the kinds of [`super::kind::Error`],
-//! never from a text; the renderer has the words of a hint.
+//! Owns the one table that chooses the hint. Invariant: kind, place, turn and hint follow from the kinds of
+//! [`super::kind::Error`], never from a text. The renderer has the words of a hint.
 
 use offsite_backends::kinds::{self, Access};
 use offsite_backends::{ErrorKind, Reach};
@@ -74,9 +74,14 @@ pub struct Failure {
     pub kind: &'static str,
     /// Where it happened.
     pub place: Place,
+    /// Who has to act.
     pub turn: Turn,
+    /// What can be done about it, as a word. Left out if the kind of failure does not decide it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Hint>,
+    /// What can be done, in words, if that depends on more than the kind. The text of the error ends with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
     /// It concerns only one file, directory, link or object.
     pub one_entry: bool,
 }
@@ -84,15 +89,30 @@ pub struct Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let hint = hint(error);
-        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, one_entry: !error.concerns_place() }
+        let advice = advice(error);
+        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, advice, one_entry: !error.concerns_place() }
     }
 }
 
-/// The one choice of a hint.
+/// Texts of offsite itself say what happened, then after the last semicolon what to do.
+fn advice(error: &Error) -> Option<String> {
+    match error {
+        Error::Interrupted | Error::Usage(_) | Error::Command(_) | Error::Emptied { .. } | Error::Busy(_) => {
+            error.to_string().rsplit_once("; ").map(|(_, advice)| advice.to_owned())
+        }
+        Error::Refused(reasons) => match &reasons[..] {
+            [one] => one.rsplit_once("; ").map(|(_, advice)| advice.to_owned()),
+            _ => None,
+        },
+        Error::Moved(_) | Error::Damaged { .. } | Error::Store(_) | Error::Local { .. } => None,
+    }
+}
+
+/// The only place that chooses a hint.
 fn hint(error: &Error) -> Option<Hint> {
     use ErrorKind as K;
     let kind = match error {
-        // What they say is all there is to say: a flag that allows it, who else writes there.
+        // The text says everything: the flag that allows it, or which other writer has the lease.
         Error::Interrupted | Error::Usage(_) | Error::Command(_) | Error::Damaged { .. } | Error::Emptied { .. } | Error::Busy(_) => {
             return None;
         }
@@ -123,7 +143,7 @@ fn hint(error: &Error) -> Option<Hint> {
     })
 }
 
-/// Who has to allow it depends on what kind of place it is.
+/// Who can grant access depends on the kind of store.
 fn denied(error: &Error) -> Hint {
     let Error::Store(error) = error else { return Hint::RightsHere };
     match (kinds::access(error.scheme()), error.reach) {

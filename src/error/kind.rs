@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use offsite_backends as backends;
 use serde::Serialize;
 
+/// The result of whatever can fail with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Where something failed.
@@ -26,61 +27,70 @@ pub enum Place {
     Machine,
 }
 
+/// Why a run or a part of it failed.
 #[derive(Debug)]
 pub enum Error {
     /// A store failed.
     Store(backends::Error),
     /// Something on this machine failed.
     Local {
+        /// The file, or a name like `standard output`.
         path: PathBuf,
+        /// The error of the operating system.
         error: std::io::Error,
+        /// What the file belongs to.
         place: Place,
     },
     /// An object of offsite's own is not what it must be.
     Damaged {
+        /// The URL or path of the object.
         object: String,
+        /// What is wrong with it.
         what: String,
     },
-    /// The guard refused; each reason says figure, limit and flag.
+    /// The guard refused the plan. Each reason gives the figure, the limit and the flag that allows it.
     Refused(Vec<String>),
-    /// The destination had a snapshot the last time and has none now.
+    /// The destination had a snapshot in the last run and has none now.
     Emptied {
+        /// URL of the destination.
         url: String,
+        /// Number of the last snapshot that this machine knows.
         last: u64,
     },
-    /// Another writer has the destination, or was faster.
+    /// Another writer has the lease of the destination, or committed first.
     Busy(String),
-    /// A command of the user's failed.
+    /// A command of the user failed.
     Command(String),
-    /// What was asked for cannot be.
+    /// The request is invalid or cannot be carried out.
     Usage(String),
-    /// The destination or the source moved since a plan was made.
+    /// The destination or the source changed since a plan was made. Each text names one difference.
     Moved(Vec<String>),
+    /// The user interrupted the run.
     Interrupted,
 }
 
 impl Error {
-    /// On this machine, and neither in the cache nor in what is pulled to.
+    /// An error of a file on this machine that belongs neither to the source, a target nor a cache.
     pub fn local(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         Self::of(Place::Machine, path, error)
     }
 
-    /// In a cache, a journal or a spool.
+    /// An error of a cache, a journal or a spool.
     pub fn cache(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         Self::of(Place::Cache, path, error)
     }
 
-    /// In what is pulled to.
+    /// An error of a file in the target of a restore.
     pub fn target(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         Self::of(Place::Target, path, error)
     }
 
-    /// In what is synced.
+    /// An error of a file in the source.
     pub fn source(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         Self::of(Place::Source, path, error)
     }
 
-    /// Of standard output.
+    /// An error of standard output.
     pub fn output(error: std::io::Error) -> Self {
         Self::of(Place::Output, "standard output", error)
     }
@@ -89,6 +99,7 @@ impl Error {
         Self::Local { path: path.as_ref().to_path_buf(), error, place }
     }
 
+    /// `object` is the URL or path of the damaged object, `what` says what is wrong with it.
     pub fn damaged(object: impl fmt::Display, what: impl fmt::Display) -> Self {
         Self::Damaged { object: object.to_string(), what: what.to_string() }
     }
@@ -115,9 +126,8 @@ impl Error {
         }
     }
 
-    /// Whether going on with other entries makes no sense. Only what befell one file, directory, link or
-    /// object of the source, the destination or a target answers `false`; a caller whose cache or spool
-    /// failed ends its run whatever this says.
+    /// Whether the run cannot continue with other entries. False only for an error of one file, directory, link or
+    /// object of the source, the destination or a target. A caller whose cache or spool failed ends its run in any case.
     pub fn concerns_place(&self) -> bool {
         match self {
             Self::Store(error) => error.concerns_place(),
@@ -133,7 +143,7 @@ impl Error {
         }
     }
 
-    /// The kind, where a store said one.
+    /// The kind of a store's error. None for any other error.
     pub fn kind(&self) -> Option<backends::ErrorKind> {
         match self {
             Self::Store(error) => Some(error.kind),

@@ -110,7 +110,7 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
     }
     let words = split(&process).map_err(fail)?;
     let said = program(&words, name, notes);
-    told(&said, &words, name, notes);
+    add_notes(&said, &words, name, notes);
     let prefix = text("prefix").unwrap_or_default();
     if prefix.is_empty() {
         notes.mended("", "a backup without `prefix` went to `null/…` if sh is dash; here it goes to its destination");
@@ -154,7 +154,7 @@ fn program(words: &[String], name: &str, notes: &mut Notes) -> RsyncArgs {
 }
 
 /// What a process did otherwise than a mirror.
-fn told(said: &RsyncArgs, words: &[String], name: &str, notes: &mut Notes) {
+fn add_notes(said: &RsyncArgs, words: &[String], name: &str, notes: &mut Notes) {
     if !said.plain.is_empty() {
         notes.different(name, format!("no longer needed, because offsite always does or shows this: {}", said.plain.join(" ")));
     }

@@ -67,7 +67,7 @@ pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String
         }
     }
     document.jobs.push((name.clone(), job));
-    told(&settings, &name, notes);
+    add_notes(&settings, &name, notes);
     Ok(document)
 }
 
@@ -87,7 +87,7 @@ fn settings(text: &str) -> Result<DuplySettings, String> {
 }
 
 /// Notes on what has no place in the config.
-fn told(settings: &DuplySettings, name: &str, notes: &mut Notes) {
+fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     notes.left_to_do(name, "duplicity's backups stay where they are, and offsite does not read them. Keep them as long as you need them. The new backup goes to a directory `offsite` beside them");
     let set = |key: &str| settings.iter().any(|(known, value)| known == key && !value.is_empty());
     if settings.iter().any(|(key, value)| key.starts_with("GPG_KEY") && value != "disabled") || set("GPG_PW") {

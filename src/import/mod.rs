@@ -63,7 +63,7 @@ pub struct Imported {
 /// [`Error::Usage`] for what is none of them, or cannot be read as what it is.
 pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
     let fail = |what: String| Error::Usage(format!("{}: {what}", old.path));
-    let system = from.or_else(|| told_by(old)).ok_or_else(|| {
+    let system = from.or_else(|| system_of(old)).ok_or_else(|| {
         fail("this looks like none of backup-rsync's JSON, a duply profile, phpbu's XML or JSON, a script with `aws s3 sync`; --from says which it is".into())
     })?;
     let mut notes = notes::Notes::default();
@@ -82,7 +82,7 @@ pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
 }
 
 /// By what it is, not by its name.
-fn told_by(old: &ForeignConfig) -> Option<System> {
+fn system_of(old: &ForeignConfig) -> Option<System> {
     let text = old.text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('<') {
         return text.contains("<phpbu").then_some(System::Phpbu);

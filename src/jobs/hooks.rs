@@ -34,6 +34,7 @@ pub struct HookOutcome {
     pub code: Option<i32>,
     /// The end of its output (standard output and error).
     pub output: String,
+    /// How long it ran.
     pub seconds: f64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]

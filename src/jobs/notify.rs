@@ -6,6 +6,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
@@ -29,19 +31,19 @@ pub enum Moment {
 /// Sends all notifications of an end; returns those that failed, and why.
 pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<JobWarning> {
     let mut warnings = Vec::new();
-    let not_told = |who: String| move |why: String| JobWarning::NotTold { who, why };
+    let not_notified = |who: String| move |why: String| JobWarning::NotNotified { who, why };
     if let Some(url) = &notify.ping {
-        warnings.extend(ping(url, moment, text).await.err().map(not_told(format!("the ping to {}", host(url)))));
+        warnings.extend(ping(url, moment, text).await.err().map(not_notified(format!("the ping to {}", host(url)))));
     }
     if moment == Moment::Start || (notify.only_failures && moment == Moment::Well) {
         return warnings;
     }
     if let Some(url) = &notify.webhook {
         let body = serde_json::to_vec(outcome).unwrap_or_default();
-        warnings.extend(sent(url, "application/json", body).await.err().map(not_told(format!("the webhook at {}", host(url)))));
+        warnings.extend(sent(url, "application/json", body).await.err().map(not_notified(format!("the webhook at {}", host(url)))));
     }
     if !notify.mail.is_empty() {
-        warnings.extend(mail(&notify.mail, subject, text).await.err().map(not_told(format!("mail to {}", notify.mail.join(", ")))));
+        warnings.extend(mail(&notify.mail, subject, text).await.err().map(not_notified(format!("mail to {}", notify.mail.join(", ")))));
     }
     warnings
 }
@@ -109,12 +111,30 @@ fn sendmail() -> Result<(&'static str, Child), String> {
     Err(format!("`sendmail` cannot be started ({refused}); install a mail transfer agent, or remove `mail`"))
 }
 
+/// A header's text: as it is in ASCII, else in encoded words (RFC 2047), each at most 75 characters long.
+fn header_text(text: &str) -> String {
+    // 12 characters are around the base64 of 45 bytes.
+    const BYTES: usize = 45;
+    if text.is_ascii() {
+        return text.to_owned();
+    }
+    let mut words = vec![String::new()];
+    for c in text.chars() {
+        match words.last_mut() {
+            Some(word) if word.len() + c.len_utf8() <= BYTES => word.push(c),
+            _ => words.push(c.to_string()),
+        }
+    }
+    let words: Vec<String> = words.iter().map(|word| format!("=?UTF-8?B?{}?=", STANDARD.encode(word))).collect();
+    words.join("\n ")
+}
+
 async fn mail(to: &[String], subject: &str, text: &str) -> Result<(), String> {
     let one_line = |text: &str| text.replace(['\r', '\n'], " ");
     let message = format!(
         "To: {}\nSubject: {}\nContent-Type: text/plain; charset=utf-8\nAuto-Submitted: auto-generated\n\n{text}\n",
         one_line(&to.join(", ")),
-        one_line(subject)
+        header_text(&one_line(subject))
     );
     let (program, mut child) = sendmail()?;
     let sending = async {
@@ -139,5 +159,16 @@ mod tests {
     fn of_a_url_only_the_host_is_named() {
         assert_eq!(host("https://hooks.example/T0/secret?x=y"), "hooks.example");
         assert_eq!(host("https://me:hush@hooks.example:8443?token=1"), "hooks.example:8443");
+    }
+
+    #[test]
+    fn a_subject_that_is_not_ascii_is_encoded() {
+        assert_eq!(header_text("offsite: site failed"), "offsite: site failed");
+        assert_eq!(header_text("Büro"), "=?UTF-8?B?QsO8cm8=?=");
+        let long = header_text(&"ü".repeat(50));
+        let words: Vec<&str> = long.split("\n ").collect();
+        assert!(words.len() == 3 && words.iter().all(|word| word.len() <= 75), "{long}");
+        let decoded: Vec<u8> = words.iter().flat_map(|w| STANDARD.decode(&w[10..w.len() - 2]).unwrap()).collect();
+        assert_eq!(decoded, "ü".repeat(50).into_bytes());
     }
 }

@@ -22,7 +22,9 @@ pub enum Ended {
     Ignored,
     /// The guard refused it.
     Refused,
+    /// Nothing was committed, or not everywhere.
     Failed,
+    /// A signal ended it.
     Interrupted,
 }
 
@@ -60,13 +62,17 @@ impl Ended {
 /// The result of one job.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct JobOutcome {
+    /// Its name in the config.
     pub job: String,
     /// The container volume, if the job's volumes were found by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// The type, if the job has types.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// The directory that was backed up, as an absolute path.
     pub source: String,
+    /// How it ended.
     pub result: Ended,
     /// Why it ended like this, if the destinations do not say.
     pub message: Option<String>,
@@ -77,11 +83,13 @@ pub struct JobOutcome {
     pub began: String,
     /// What was found and set up at destinations before the run, if that was checked.
     pub initialized: Vec<InitReport>,
+    /// One outcome for each destination that the sync reached.
     pub destinations: Vec<Outcome>,
     /// Absent destinations that were skipped, as the config says.
     pub absent: Vec<String>,
     /// On a dry run: what would be done.
     pub plans: Vec<PlanReport>,
+    /// Its hooks, in the order in which they ran.
     pub hooks: Vec<HookOutcome>,
     /// What went wrong besides the job: a failed notification, a failed hook after it.
     #[schemars(with = "Vec<String>")]
@@ -89,7 +97,9 @@ pub struct JobOutcome {
     /// Notes that are not errors: patterns that matched nothing, a dump whose failure could not be noticed.
     #[schemars(with = "Vec<String>")]
     pub notes: Vec<Note>,
+    /// How long it took.
     pub seconds: f64,
+    /// The exit code that it alone would end with.
     pub exit: u8,
 }
 
@@ -103,12 +113,16 @@ impl JobOutcome {
 /// The results of all jobs.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct RunOutcome {
+    /// In the order in which they ran.
     pub jobs: Vec<JobOutcome>,
     /// Commands around the whole run.
     pub hooks: Vec<HookOutcome>,
+    /// What went wrong without changing the result: metrics that could not be written, a failed hook.
     #[schemars(with = "Vec<String>")]
     pub warnings: Vec<JobWarning>,
+    /// Whether this was a dry run, which writes nothing.
     pub dry_run: bool,
+    /// How long it took.
     pub seconds: f64,
     /// The worst of the jobs' exit codes.
     pub exit: u8,

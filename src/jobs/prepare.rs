@@ -113,7 +113,7 @@ async fn look(place: &JobDestination, want: &offsite_backends::Initialize, check
     match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
         Ok(looked) => looked.destinations.into_iter().next(),
         Err(error) => {
-            outcome.warnings.push(JobWarning::NotLookedAt(error.to_string()));
+            outcome.warnings.push(JobWarning::DriftUnknown(error.to_string()));
             None
         }
     }

@@ -28,21 +28,32 @@ use crate::transfer::Stop;
 /// How a run is done.
 #[derive(Debug, Clone)]
 pub struct RunnerOptions {
+    /// Only plan; run no hook and write nothing.
     pub dry_run: bool,
+    /// For the cost of a plan.
     pub prices: Prices,
+    /// What this run may do once.
     pub once: Overrides,
 }
 
 /// What this run may do that the config does not allow, as the flags of `offsite sync` of the same names do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Overrides {
+    /// Begin a new history where the manifest cannot be read.
     pub start_over: bool,
+    /// Use files that another tool put at the destination.
     pub adopt: bool,
+    /// Accept an empty source.
     pub allow_empty: bool,
+    /// Take a destination over from another machine and source.
     pub take_over: bool,
+    /// The most files to remove, as a share of all: 0.5 is 50 %.
     pub max_removals: Option<f64>,
+    /// The most files to replace, as a share of all.
     pub max_rewrites: Option<f64>,
+    /// The most bytes to send.
     pub max_bytes: Option<u64>,
+    /// The most that a run may cost, in the currency of the price table.
     pub max_cost: Option<f64>,
 }
 
@@ -88,7 +99,7 @@ impl<'a> Runner<'a> {
             outcome.result = Ended::of(outcome.exit);
             // One that is at work leaves its own word.
             if !self.how.dry_run && !matches!(error, Error::Busy(_)) {
-                self.leave_word(job, &job.places.iter().collect::<Vec<_>>(), &mut outcome).await;
+                self.record_run(job, &job.places.iter().collect::<Vec<_>>(), &mut outcome).await;
             }
         }
         outcome.seconds = began.elapsed().as_secs_f64();
@@ -157,7 +168,7 @@ impl<'a> Runner<'a> {
         if let Some(why) = absent {
             let perhaps = if brought { "; a `before` hook, which does not run on a dry run, may create it" } else { "" };
             (outcome.result, outcome.message) = (Ended::Skipped, Some(format!("{why}{perhaps}")));
-            self.leave_skipped(job, outcome).await;
+            self.record_skipped(job, outcome).await;
             return Ok(());
         }
         let _lock = lock::take(self.machine, job)?;
@@ -175,7 +186,7 @@ impl<'a> Runner<'a> {
                 job.places.iter().collect()
             }
         };
-        self.leave_word(job, &missed, outcome).await;
+        self.record_run(job, &missed, outcome).await;
         let kept = TempFile::new(self.machine, &job.shown(), outcome);
         let variables = with_result(&job.variables, outcome.result, outcome.exit, kept.path());
         let around = HookScope { variables: &variables, ..around };
@@ -186,7 +197,7 @@ impl<'a> Runner<'a> {
                 outcome.exit = 1;
                 outcome.result = Ended::Failed;
                 outcome.message = Some(format!("everything was sent, but a hook after it failed: {why}"));
-                self.leave_word(job, &job.places.iter().collect::<Vec<_>>(), outcome).await;
+                self.record_run(job, &job.places.iter().collect::<Vec<_>>(), outcome).await;
             }
         }
         Ok(())
@@ -197,7 +208,7 @@ impl<'a> Runner<'a> {
         let done = match source::absent(job) {
             Ok(Some(why)) => {
                 (outcome.result, outcome.message) = (Ended::Skipped, Some(why));
-                self.leave_skipped(job, outcome).await;
+                self.record_skipped(job, outcome).await;
                 return Vec::new();
             }
             Ok(None) => self.synced(job, control, outcome).await,
@@ -235,28 +246,28 @@ impl<'a> Runner<'a> {
     }
 
     /// Writes the run record at destinations that the job did not reach.
-    async fn leave_word(&self, job: &Job, places: &[&JobDestination], outcome: &mut JobOutcome) {
+    async fn record_run(&self, job: &Job, places: &[&JobDestination], outcome: &mut JobOutcome) {
         let (exit, message) = (outcome.exit, outcome.message.clone());
         for place in places {
             let said = outcome.destinations.iter().find(|to| place.url.starts_with(&to.url)).and_then(|to| to.error.clone());
             let message = said.or_else(|| message.clone());
-            let left = engine::leave_word(self.machine, &place.url, &job.name, job.kind.as_deref(), exit, message.as_deref());
+            let left = engine::record_run(self.machine, &place.url, &job.name, job.kind.as_deref(), exit, message.as_deref());
             if let Err(error) = left.await {
-                outcome.warnings.push(JobWarning::WordNotLeft(error.to_string()));
+                outcome.warnings.push(JobWarning::RunUnrecorded(error.to_string()));
             }
         }
     }
 
     /// Leaves word at the places of a job that was skipped, for `offsite status`.
-    async fn leave_skipped(&self, job: &Job, outcome: &mut JobOutcome) {
+    async fn record_skipped(&self, job: &Job, outcome: &mut JobOutcome) {
         let why = outcome.message.clone().unwrap_or_default();
         for place in job.places.iter().filter(|_| !self.how.dry_run) {
             if place.absent == Absent::Skip && engine::is_absent(self.machine, &place.url).await.unwrap_or(false) {
                 continue;
             }
-            let left = engine::leave_skipped(self.machine, &place.url, &job.name, job.kind.as_deref(), &why);
+            let left = engine::record_skipped(self.machine, &place.url, &job.name, job.kind.as_deref(), &why);
             if let Err(error) = left.await {
-                outcome.warnings.push(JobWarning::SkipNotLeft(error.to_string()));
+                outcome.warnings.push(JobWarning::SkipUnrecorded(error.to_string()));
             }
         }
     }

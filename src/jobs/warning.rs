@@ -6,33 +6,40 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// One of them; the texts inside say where, or why.
+/// A warning. The texts inside say where, or why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobWarning {
-    /// A destination was made as declared, and is so no longer.
+    /// A destination was set up as declared, and differs now.
     Drifted {
+        /// The destination.
         url: String,
+        /// What differs.
         what: String,
     },
-    /// A destination could not be made as declared in everything.
+    /// `initialize` could not set up everything that the config declares.
     NotAsDeclared {
+        /// The destination.
         url: String,
+        /// What is still different, and why.
         what: String,
     },
-    /// Nobody could look whether a destination is as declared.
-    NotLookedAt(String),
-    /// The record that `offsite status` reads.
-    WordNotLeft(String),
+    /// Why drift could not be looked for.
+    DriftUnknown(String),
+    /// Why the run record, which `offsite status` reads, was not written.
+    RunUnrecorded(String),
     /// The same, of a job that was skipped.
-    SkipNotLeft(String),
-    /// A command of the user's after the job.
+    SkipUnrecorded(String),
+    /// A hook after the job failed.
     AfterJob(String),
-    /// A command of the user's after the whole run.
+    /// A hook after the whole run failed.
     AfterRun(String),
+    /// Why the metrics file was not written.
     Metrics(String),
-    /// A notification that failed, and why.
-    NotTold {
+    /// A notification that failed.
+    NotNotified {
+        /// The program or host that should have got it.
         who: String,
+        /// Why it failed.
         why: String,
     },
 }
@@ -46,13 +53,13 @@ impl fmt::Display for JobWarning {
             Self::NotAsDeclared { url, what } => {
                 write!(f, "{url}: it differs from `initialize`: {what}; `offsite init --check` shows all settings")
             }
-            Self::NotLookedAt(why) => write!(f, "initialize: {why}"),
-            Self::WordNotLeft(why) => write!(f, "could not update the run record at the destination: {why}"),
-            Self::SkipNotLeft(why) => write!(f, "could not record at the destination that it was skipped: {why}"),
+            Self::DriftUnknown(why) => write!(f, "initialize: {why}"),
+            Self::RunUnrecorded(why) => write!(f, "could not update the run record at the destination: {why}"),
+            Self::SkipUnrecorded(why) => write!(f, "could not record at the destination that it was skipped: {why}"),
             Self::AfterJob(why) => write!(f, "a hook after the job failed: {why}"),
             Self::AfterRun(why) => write!(f, "a hook after the run failed: {why}"),
             Self::Metrics(why) => write!(f, "metrics: {why}"),
-            Self::NotTold { who, why } => write!(f, "{who}: {why}"),
+            Self::NotNotified { who, why } => write!(f, "{who}: {why}"),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The newest manifest of a destination on this machine, with the stamps that the files had.
 //!
-//! Owns a private binary file: blocks, one for each page, of records sorted by path. It can be deleted at any time and is
-//! then rebuilt from the destination. Reading it allocates nothing for each record, so a run without changes is as fast
-//! as the disk can be walked.
+//! Owns a private binary file: blocks, one for each page, of records sorted by path. It can be deleted at any time. The
+//! next run then rebuilds it from the destination. Reading a record allocates nothing, so a run without changes is as
+//! fast as the walk over the disk.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -17,7 +17,7 @@ use crate::spool::private_file;
 const MAGIC: &[u8; 8] = b"offsite\x01";
 /// Set in a record's kind where the entry is odd.
 const ODD: u8 = 0x80;
-/// Larger blocks than any page can make are damage, not data.
+/// Maximum length of a block, in bytes. No page makes a larger one, so a larger one is damage.
 const MAX_BLOCK: u32 = 64 << 20;
 
 /// What this machine knows of a file's stamps.
@@ -25,12 +25,13 @@ const MAX_BLOCK: u32 = 64 << 20;
 pub enum KnownStamps {
     /// Nothing: the entry came from the destination.
     Unknown,
-    /// It may have been written again in the same clock tick, so it is unverified.
+    /// The file may have been written again in the same clock tick, so it is unverified.
     Fresh,
+    /// The stamps that the last scan saw.
     At(Stamps),
 }
 
-/// The part of a record that telling changed from unchanged needs.
+/// The part of a record that decides whether an entry changed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Quick {
     kind: u8,
@@ -42,7 +43,7 @@ struct Quick {
     stamps: KnownStamps,
 }
 
-/// The rest of it.
+/// The other part of a record.
 #[derive(Debug, Serialize, Deserialize)]
 struct Rest {
     user: Option<String>,
@@ -57,9 +58,10 @@ struct Rest {
 /// Hash, since, key, tag and version of a content.
 type CachedContent = (Hash, u64, Option<String>, Option<String>, Option<String>);
 
-/// One record, as it was kept.
+/// One record of the cache.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Path of the entry.
     pub path: Vec<u8>,
     quick: Option<Quick>,
     rest: Vec<u8>,
@@ -71,6 +73,7 @@ impl Known {
         self.quick.as_ref().unwrap_or(NONE)
     }
 
+    /// Kind of the entry.
     pub fn kind(&self) -> Kind {
         match self.quick().kind & !ODD {
             1 => Kind::Dir,
@@ -84,10 +87,12 @@ impl Known {
         self.quick().kind & ODD != 0
     }
 
+    /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.quick().size
     }
 
+    /// Modification time.
     pub fn mtime(&self) -> Time {
         let (secs, nanos) = self.quick().mtime;
         Time { secs, nanos }
@@ -99,15 +104,19 @@ impl Known {
         (quick.mode, quick.uid, quick.gid)
     }
 
+    /// What this machine knows of the file's stamps.
     pub fn stamps(&self) -> KnownStamps {
         self.quick().stamps
     }
 
     /// The whole entry.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the record cannot be decoded.
     pub fn entry(&self) -> Result<Entry> {
         let damaged = |e| Error::damaged("the local cache", e);
         let (rest, more) = postcard::take_from_bytes::<Rest>(&self.rest).map_err(damaged)?;
-        // After the rest, so that a cache without it stays readable, and one with it to older programs.
+        // It follows the rest. So this program can read a cache without it, and an older program a cache with it.
         let allocated = if more.is_empty() { None } else { Some(postcard::from_bytes(more).map_err(damaged)?) };
         let (mode, uid, gid) = self.rights();
         Ok(Entry {
@@ -131,21 +140,21 @@ impl Known {
     }
 }
 
-/// What a block is, before its records.
+/// The head of a block, which precedes its records.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BlockHead {
-    /// The page these records are on, its object named.
+    /// The page that holds these records. A reader fills in its object.
     pub page: PageRef,
-    /// Last path on it.
+    /// Last path on the page.
     pub last: RelPath,
-    /// Files on it.
+    /// Number of files on the page.
     pub files: u64,
-    /// It ended where the rule cuts, not only because the manifest did.
+    /// The chunker ended the page. False if the page ended only because the manifest did.
     pub cut: bool,
     length: u32,
 }
 
-/// Writes a cache file.
+/// Writes a cache file. Records come in order of their paths.
 pub struct CacheWriter {
     out: BufWriter<File>,
     path: PathBuf,
@@ -155,6 +164,7 @@ pub struct CacheWriter {
 }
 
 impl CacheWriter {
+    /// Creates a private file at `path`, or truncates the one that is there.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path);
         let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::cache(path, e))?);
@@ -200,7 +210,7 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Ends the current block, which is this page; `cut` if the rule ended it.
+    /// Ends the current block. Its records are those of `page`; `cut` says whether the chunker ended the page.
     pub fn end_block(&mut self, page: &PageRef, cut: bool) -> Result<()> {
         let block = std::mem::take(&mut self.block);
         let last = RelPath(std::mem::take(&mut self.last));
@@ -211,7 +221,7 @@ impl CacheWriter {
         Ok(())
     }
 
-    /// Adds a block as it was read.
+    /// Copies a block without decoding its records.
     pub fn raw_block(&mut self, head: &BlockHead, records: &[u8]) -> Result<()> {
         let fail = |e| Error::cache(&self.path, e);
         let head = serde_json::to_vec(head).map_err(|e| fail(e.into()))?;
@@ -220,7 +230,7 @@ impl CacheWriter {
         self.out.write_all(records).map_err(fail)
     }
 
-    /// Ends the file; it is on the disk when this returns.
+    /// Ends the file. Its data is on the disk when this returns.
     pub fn finish(mut self) -> Result<()> {
         let fail = |e| Error::cache(&self.path, e);
         self.out.write_all(&0u32.to_le_bytes()).map_err(fail)?;
@@ -238,12 +248,15 @@ pub struct CacheReader {
     at: usize,
     known: Known,
     peeked: bool,
-    /// The object of pages that have none named: the one that was written with this cache.
+    /// The page object that was written with this cache. Pages without a named object are in it.
     own: Option<Hash>,
 }
 
 impl CacheReader {
-    /// Opens a cache; `own` is the object of the pages that were written along with it.
+    /// Opens a cache. `own` is the page object that was written with it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if another version of offsite wrote the file.
     pub fn open(path: &Path, own: Option<Hash>) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::cache(path, e))?;
         let mut input = BufReader::with_capacity(1 << 18, file);
@@ -255,7 +268,7 @@ impl CacheReader {
         Ok(Self { input: Some(input), own, ..Self::empty(path) })
     }
 
-    /// A manifest with no entries.
+    /// The cache of a manifest without entries.
     pub fn none() -> Self {
         Self::empty(Path::new("no manifest"))
     }
@@ -268,7 +281,7 @@ impl CacheReader {
         Error::damaged(self.path.display(), what)
     }
 
-    /// Goes to the next block, whatever is left of the current one; none at the end.
+    /// Moves to the next block and skips the unread records of the current one. None at the end.
     pub fn next_block(&mut self) -> Result<Option<&BlockHead>> {
         self.peeked = false;
         self.at = 0;
@@ -300,12 +313,12 @@ impl CacheReader {
         Ok(self.head.as_ref())
     }
 
-    /// The current block, with its records as they are kept.
+    /// The current block, with its encoded records.
     pub fn block(&self) -> Option<(&BlockHead, &[u8])> {
         self.head.as_ref().map(|head| (head, &self.block[..]))
     }
 
-    /// The next record of the current block, without taking it; none at the block's end.
+    /// The next record of the current block, without taking it. None at the end of the block.
     pub fn peek_in_block(&mut self) -> Result<Option<&Known>> {
         if self.peeked {
             return Ok(Some(&self.known));
@@ -328,7 +341,7 @@ impl CacheReader {
         Ok(Some(&self.known))
     }
 
-    /// The next record, across blocks, without taking it; none at the end.
+    /// The next record, across blocks, without taking it. None at the end of the file.
     pub fn peek(&mut self) -> Result<Option<&Known>> {
         while !self.peeked && self.at >= self.block.len() {
             if self.next_block()?.is_none() {
@@ -338,7 +351,7 @@ impl CacheReader {
         self.peek_in_block()
     }
 
-    /// Takes the record that was peeked at.
+    /// Takes the record that the last peek returned.
     pub fn advance(&mut self) {
         self.peeked = false;
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the rule: after the line that makes a page reach 64 KiB, a page ends after the first line whose
 //! path's BLAKE3 begins with a zero byte, and in any case once it has reached 256 KiB. The rule looks at
-//! nothing before the page, so an unchanged stretch of a tree is cut the same way in every snapshot.
+//! nothing before the page, so it cuts an unchanged stretch of a tree the same way in every snapshot.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::{Hash, RelPath, bounds};
 
-/// A page has at least this many bytes.
+/// Minimum length of a page in bytes, unpacked. Only the last page of a level is shorter.
 pub const MIN: usize = 64 << 10;
 /// A page ends at the latest after the line that makes it this long.
 pub const MAX: usize = 256 << 10;
@@ -20,8 +20,9 @@ pub const MAX: usize = 256 << 10;
 pub struct PageChunk {
     /// JSON lines.
     pub raw: Vec<u8>,
+    /// First path on it or below it.
     pub first: RelPath,
-    /// Entries on it or below it.
+    /// Number of entries on it or below it.
     pub entries: u64,
     /// Bytes of content of these entries.
     pub bytes: u64,
@@ -42,7 +43,10 @@ impl Chunker {
         self.raw.is_empty()
     }
 
-    /// Adds a line for `path` that represents this many entries and bytes; returns a page if it ends here.
+    /// Adds a line for `path` that represents this many entries and bytes. Returns a page if the line ends it.
+    ///
+    /// # Errors
+    /// The line is longer than a manifest allows.
     pub fn push(&mut self, line: &impl Serialize, path: &RelPath, entries: u64, bytes: u64) -> io::Result<Option<PageChunk>> {
         if self.raw.is_empty() {
             self.first = path.clone();
@@ -59,7 +63,7 @@ impl Chunker {
         Ok(full.then(|| self.take()))
     }
 
-    /// What is left at the end.
+    /// The last page. None if no lines are left.
     pub fn finish(mut self) -> Option<PageChunk> {
         (!self.raw.is_empty()).then(|| self.take())
     }

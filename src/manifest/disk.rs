@@ -35,7 +35,7 @@ impl Probe<'_> {
         [self.folder.as_bytes(), b"/", name].concat()
     }
 
-    /// Puts files of these names; which of them are there.
+    /// Puts files with these names. Says for each whether the disk has it.
     async fn take(&self, names: &[Vec<u8>]) -> Result<Vec<bool>> {
         let content = Bytes::from_static(b"offsite");
         let staged = join_all(names.iter().map(|_| self.tree.stage(content.clone(), FileMeta::default()))).await;
@@ -59,13 +59,13 @@ impl Probe<'_> {
     }
 }
 
-/// Where the probe of a destination writes.
+/// The folder in which the probe of a destination writes.
 pub const PROBE: &str = ".offsite/probe";
 
-/// Finds out what a tree does to names; it writes below `place` only, and leaves nothing there.
+/// Finds out what a tree does to names. It writes below `place` only and removes everything that it wrote.
 ///
 /// # Errors
-/// Errors of the whole destination: full, read-only, missing. Refused names are what the probe looks for.
+/// Errors of the whole destination: full, read-only, missing. A refused name is a result, not an error.
 pub async fn probe_disk(tree: &Arc<dyn Tree>, place: &str) -> Result<DiskRules> {
     let probe = Probe { tree, folder: format!("{place}/{:016x}{:016x}", crate::random(), crate::random()) };
     let marks = format!("m{MARKS}m");
@@ -75,7 +75,7 @@ pub async fn probe_disk(tree: &Arc<dyn Tree>, place: &str) -> Result<DiskRules> 
         .collect();
     names[BYTES] = b"bytes \xff".to_vec();
     let found = look(&probe, &mut names).await;
-    // Also after an error: as much as is there.
+    // The cleanup runs after an error too, and some of the files may not exist.
     names.push(b"link".to_vec());
     join_all(names.iter().map(|name| async { tree.remove_file(&probe.at(name), None).await })).await;
     let _ = tree.remove_dir(probe.folder.as_bytes()).await;
@@ -83,7 +83,7 @@ pub async fn probe_disk(tree: &Arc<dyn Tree>, place: &str) -> Result<DiskRules> 
     found
 }
 
-/// What is put besides is added to `names`.
+/// Runs the tests. Adds the names that it puts besides to `names`.
 async fn look(probe: &Probe<'_>, names: &mut Vec<Vec<u8>>) -> Result<DiskRules> {
     let taken = probe.take(names).await?;
     let folds = taken[CASE] && probe.has(b"CASE").await || taken[FORM] && probe.has("form e\u{301}".as_bytes()).await;

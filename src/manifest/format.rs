@@ -6,37 +6,40 @@ use serde::{Deserialize, Serialize};
 use super::keys::KeyRules;
 use crate::model::bounds;
 
-/// The format this program writes; it reads all up to it.
+/// The format that this program writes. It reads this one and all older ones.
 pub const FORMAT: u32 = 1;
 
-/// `.offsite/format.json`: created once.
+/// `.offsite/format.json`, which the first run creates and no run changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
+    /// Number of the format, see [`FORMAT`].
     pub format: u32,
-    /// Random; tells this destination from another one at the same URL.
+    /// A random text that distinguishes this destination from another one at the same URL.
     #[serde(deserialize_with = "bounds::text")]
     pub id: String,
-    /// When it was made, RFC 3339.
+    /// When it was made, RFC 3339 in UTC.
     #[serde(deserialize_with = "bounds::text")]
     pub made: String,
-    /// By which program.
+    /// The program that made it, with its version.
     #[serde(deserialize_with = "bounds::text")]
     pub version: String,
+    /// The keys that the store can have.
     pub keys: KeyRules,
     /// The store refuses a create-only put of an existing key.
     pub create_only: bool,
-    /// It refuses to replace what is not what the writer says it is.
+    /// The store refuses to replace an object whose tag differs from the one that the writer names.
     pub compare_and_swap: bool,
-    /// What the store does not do, see [`offsite_backends::Lack`]; a hint that saves requests. Names that this
-    /// program does not know are passed over.
+    /// What the store cannot do, as names of [`offsite_backends::Lack`]. This is a hint that saves requests, so a
+    /// program ignores names that it does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }
 
 impl Format {
+    /// The key of the record.
     pub const KEY: &str = ".offsite/format.json";
 
-    /// What the store does not do, as far as this program knows of such a thing.
+    /// The names in `lacks` that this program knows.
     pub fn known_lacks(&self) -> Vec<Lack> {
         self.lacks.iter().filter_map(|name| Lack::named(name)).collect()
     }

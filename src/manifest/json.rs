@@ -1,8 +1,8 @@
 //! Small records at a destination as JSON: the snapshot, `format.json`, the lease, `run.json`, `check.json`.
 //!
-//! Owns the only way to read and the only way to write them. A record is read into its own shape and never into a general
-//! tree of values, so unknown members take no memory. Invariant: an encoded record can be decoded again; a record that its
-//! readers would refuse is refused before it is written.
+//! Owns the only way to read and the only way to write them. A record is read into its own shape and never into a
+//! general tree of values, so unknown members take no memory. Invariant: an encoded record can be decoded again. A
+//! record that its readers would refuse is refused before it is written.
 
 use std::fmt::Display;
 
@@ -14,7 +14,10 @@ use super::format::FORMAT;
 use crate::error::{Error, Result};
 use crate::model::bounds;
 
-/// The record as bytes. `what` is its URL.
+/// The record as bytes. `what` is its URL, for errors.
+///
+/// # Errors
+/// [`Error::Usage`] if the record is larger than a reader accepts or cannot be decoded again.
 pub fn encode<T: Serialize + DeserializeOwned>(what: impl Display, record: &T) -> Result<Bytes> {
     let refused =
         |why: &dyn Display| Error::Usage(format!("{what}: this record was not written, because no reader would accept it: {why}"));
@@ -26,12 +29,15 @@ pub fn encode<T: Serialize + DeserializeOwned>(what: impl Display, record: &T) -
     Ok(body.into())
 }
 
-/// A record that was read. `what` is its URL.
+/// The record in `body`. `what` is its URL, for errors.
+///
+/// # Errors
+/// [`Error::Damaged`] if the body is not such a record.
 pub fn decode<T: DeserializeOwned>(what: impl Display, body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|e| Error::damaged(what, e))
 }
 
-/// Of any record that has a format, only that.
+/// The members that say which program wrote a record.
 #[derive(Deserialize)]
 struct Newer {
     format: u64,
@@ -39,7 +45,7 @@ struct Newer {
     version: Option<String>,
 }
 
-/// Refuses what a newer program wrote, whatever else it looks like.
+/// Refuses a record that a newer program wrote, even if the rest of the record is unknown to this program.
 pub fn known_format(what: impl Display, body: &[u8]) -> Result<()> {
     match serde_json::from_slice::<Newer>(body) {
         Ok(newer) if newer.format > u64::from(FORMAT) => {

@@ -1,7 +1,7 @@
 //! The key of a path at a destination.
 //!
-//! Owns the rule: a name is its own key if the store keeps such a key; any other path is stored at
-//! `.offsite/odd/<BLAKE3 of the path>`. Kept versions are at `.offsite/kept/<since>/<key>`.
+//! Owns the rule: a name is its own key if the store can have such a key. The content of any other path is stored at
+//! `.offsite/odd/<BLAKE3 of the path>`. Kept contents are at `.offsite/kept/<since>/<key>`.
 //! Keys are relative to the destination's prefix and depend only on path and rules.
 
 use object_store::path::Path;
@@ -9,11 +9,11 @@ use object_store::path::Path;
 pub use crate::model::KeyRules;
 use crate::model::{Content, DiskRules, Entry, Hash, folded};
 
-/// What offsite keeps for itself.
+/// The name below which offsite keeps its own objects.
 pub const OWN: &[u8] = b".offsite";
 
 impl KeyRules {
-    /// For a real directory tree.
+    /// The rules of a real directory tree, which can have any name.
     pub fn any() -> Self {
         Self {
             any_name: true,
@@ -44,29 +44,29 @@ impl KeyRules {
         (own || !self.fits(path) || !disk_takes()).then(|| odd(path))
     }
 
-    /// The same for an entry to write: it is also odd if another entry has its name.
+    /// [`Self::odd_key`] for an entry to write. It is also odd if the store takes its name for that of another entry.
     pub fn key_for(&self, entry: &Entry) -> Option<String> {
         if entry.odd { Some(odd(entry.path.bare())) } else { self.odd_key(entry.path.bare()) }
     }
 
-    /// Whether different names are surely two files.
+    /// Whether the disk takes some different names for one file.
     pub fn folds(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.folds)
     }
 
-    /// Whether symlinks have a place of their own.
+    /// Whether the disk can have symlinks.
     pub fn links(&self) -> bool {
         !self.disk.as_ref().is_some_and(|disk| disk.no_links)
     }
 
-    /// The key of a content that is replaced or removed.
+    /// The key of a kept content.
     pub fn kept_key(&self, path: &[u8], content: &Content) -> Vec<u8> {
         let prefix = format!(".offsite/kept/{:012}/", content.since);
         let key = [prefix.as_bytes(), content.key.as_ref().map_or(path, |k| k.as_bytes())].concat();
         if self.fits(&key) { key } else { format!("{prefix}.offsite/odd/{}", Hash::of(path)).into_bytes() }
     }
 
-    /// The key of an entry's content while it is current.
+    /// The key of an entry's current content.
     pub fn current_key(entry: &Entry) -> Vec<u8> {
         match entry.content.as_ref().and_then(|c| c.key.as_ref()) {
             Some(key) => key.clone().into_bytes(),
@@ -85,7 +85,7 @@ fn odd(path: &[u8]) -> String {
 }
 
 impl DiskRules {
-    /// Whether the disk has such names as they are.
+    /// Whether the disk can have every name of this path unchanged.
     fn takes(&self, path: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(path) else { return !self.text && self.refused.is_empty() };
         !text.chars().any(|c| self.refused.contains(c)) && text.split('/').all(|part| self.takes_part(part))
@@ -96,14 +96,14 @@ impl DiskRules {
     }
 }
 
-/// A name of a device under Windows, whatever its ending.
+/// Whether Windows takes the name for a device. It ignores the ending.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let numbered = |name: &str| stem.strip_prefix(name).is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit());
     matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
 }
 
-/// A name that FAT and NTFS may give another file besides its own: `LETTER~1.TXT`.
+/// Whether FAT and NTFS may give another file this short name besides its own: `LETTER~1.TXT`.
 fn is_short(part: &str) -> bool {
     let (stem, ending) = part.rsplit_once('.').unwrap_or((part, ""));
     let number = stem.rsplit_once('~').map_or("", |(_, number)| number);

@@ -1,9 +1,9 @@
-//! Reading a manifest from a destination: pages fetched in long stretches, checked, in order.
+//! Reads a manifest from a destination: fetches pages in long stretches and checks them, in order.
 //!
 //! Owns the checks: a page is what its reference says (hash, size, first path, entries, bytes). Pages and paths ascend
-//! over the whole manifest, so no page is met twice, and every entry is valid. A damaged page loses its own entries and no
-//! others; the caller decides whether that is an error.
-//! Invariant: the memory for a manifest is bounded, however the manifest is made.
+//! over the whole manifest, so no page occurs twice, and every entry is valid. A damaged page loses its own entries and
+//! no others; the caller decides whether that is an error.
+//! Invariant: the memory for a manifest is bounded, even if its author is hostile.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -16,23 +16,25 @@ use super::records::Records;
 use crate::error::{Error, Result};
 use crate::model::{Entry, Hash, PageRef, RelPath, Snapshot, Trouble, bounds};
 
-/// Neighbouring pages are fetched together up to this many bytes.
+/// One request fetches neighbouring pages of at most this many bytes.
 const STRETCH: u64 = 8 << 20;
-/// Neighbours may lie so far apart: fetching that much for nothing takes no longer than another request.
+/// Maximum gap between neighbours, in bytes. To fetch that much for nothing takes no longer than another request.
 const GAP: u64 = 256 << 10;
 /// Stretches in flight.
 const AHEAD: usize = 2;
-/// References of one manifest that are held in memory, in bytes.
+/// Maximum size of the references of one manifest in memory, in bytes.
 const HELD: usize = 96 << 20;
-/// What a reference takes beside its path.
+/// Size of a reference without its path, in bytes.
 const WEIGHT: usize = 192;
-/// At most this many lost stretches are kept apart; more are counted with the last one.
+/// Maximum number of lost stretches in a list. The last one counts the entries of all that follow it.
 const LOST: usize = 1_000;
 
 /// A page of entries, checked.
 #[derive(Debug)]
 pub struct Leaf {
+    /// Its reference.
     pub page: PageRef,
+    /// Its entries in order of their paths.
     pub entries: Vec<Entry>,
 }
 
@@ -41,10 +43,11 @@ pub struct Leaf {
 pub struct Lost {
     /// First path that is missing.
     pub first: RelPath,
-    /// How many entries are.
+    /// Number of entries that are missing.
     pub entries: u64,
     /// The object that holds the page.
     pub object: Option<Hash>,
+    /// Why the stretch cannot be read.
     pub error: Error,
 }
 
@@ -53,7 +56,7 @@ impl Lost {
         Self { first: page.first.clone(), entries: page.entries, object: page.object, error }
     }
 
-    /// Adds this one to what is lost. Of very many the last ones are one.
+    /// Adds this one to `lost`. If `lost` is full, its last element counts the entries of this one too.
     pub fn add_to(self, lost: &mut Vec<Self>) {
         let full = lost.len() >= LOST;
         match lost.last_mut() {
@@ -63,19 +66,24 @@ impl Lost {
     }
 }
 
-/// Reads pages of one destination.
+/// Reads the pages of one destination.
 #[derive(Clone)]
 pub struct PageSource {
     records: Records,
 }
 
 impl PageSource {
+    /// The pages of the destination that has these records.
     pub fn new(records: Records) -> Self {
         Self { records }
     }
 
-    /// References to all pages of entries that may hold a path for which `wanted(first, end)` holds (the
-    /// page's paths are at least `first` and below `end`, none for the last), and all inner pages seen.
+    /// References to the pages of entries for which `wanted(first, end)` holds, references to all inner pages that were
+    /// read, and the stretches that cannot be read. The paths of a page are at least `first` and below `end`; the last
+    /// page has no `end`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the manifest exceeds its bounds.
     pub async fn leaves(
         &self,
         snapshot: &Snapshot,
@@ -88,7 +96,7 @@ impl PageSource {
         self.below(root, wanted).await
     }
 
-    /// The same for the pages below any top page.
+    /// [`Self::leaves`] for the pages below any top page.
     async fn below(
         &self,
         root: &PageRef,
@@ -124,7 +132,7 @@ impl PageSource {
         Ok((choose(refs, &wanted), inner, lost))
     }
 
-    /// Reads these pages in order and hands each to `sink` until it has enough.
+    /// Reads these pages in order and hands each to `sink` until `sink` breaks. Fails only if `sink` does.
     pub async fn read(&self, leaves: Vec<PageRef>, mut sink: impl FnMut(Result<Leaf, Lost>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut last = RelPath::default();
         let groups = stretches(leaves);
@@ -133,7 +141,7 @@ impl PageSource {
         while let Some(group) = fetched.next().await {
             for page in group.pages {
                 let end = ends.next().flatten();
-                // One at a time: a page may be a hundred times what it was packed into.
+                // One page at a time, because a page can be a hundred times as large as its frame.
                 let raw = self.unpack(&page, &group.body, group.start);
                 let leaf = raw.and_then(|raw| self.entries(&page, &raw, &last, end.as_ref()));
                 let flow = match leaf {
@@ -153,8 +161,8 @@ impl PageSource {
         Ok(())
     }
 
-    /// The whole list of what the run of a snapshot could not read or saw changing, in order; nothing where the snapshot
-    /// itself names all.
+    /// Hands the complete list of unreadable and unstable paths of a snapshot to `sink`, in order. The list is empty if
+    /// the snapshot itself names all of them.
     pub async fn troubles(&self, snapshot: &Snapshot, mut sink: impl FnMut(Trouble) -> Result<()>) -> Result<()> {
         let Some(root) = &snapshot.troubles else { return Ok(()) };
         let (leaves, _, mut lost) = self.below(root, |_, _| true).await?;
@@ -173,7 +181,7 @@ impl PageSource {
         Ok(())
     }
 
-    /// Bounds what a reference may ask for, before anything is fetched or allocated for it.
+    /// Checks the bounds of a reference before anything is fetched or allocated for it.
     fn check(&self, page: &PageRef) -> Result<()> {
         if page.level > bounds::LEVEL {
             return Err(Error::damaged(self.url(page), "pages nested too deep"));
@@ -226,8 +234,8 @@ impl PageSource {
         Ok(lines)
     }
 
-    /// The pages that a page names: strictly in order, from its own first path on and before `end`, holding together
-    /// what it is said to hold.
+    /// The pages that a page names. They are strictly in order, from its own first path on and before `end`. Together
+    /// they hold what its reference says.
     fn children(&self, page: &PageRef, end: Option<&RelPath>, raw: &[u8]) -> Result<Vec<PageRef>> {
         let bad = |what: &str| Error::damaged(self.url(page), what);
         let mut children: Vec<PageRef> = self.lines(page, raw)?;
@@ -276,7 +284,7 @@ impl PageSource {
     }
 }
 
-/// Neighbouring pages, packed as they came.
+/// Neighbouring pages, still packed.
 struct Stretch {
     pages: Vec<PageRef>,
     body: Result<Bytes>,

@@ -1,7 +1,7 @@
 //! Manifests: entries ↔ pages ↔ snapshots, and the copy of the newest one on this machine.
 //!
-//! Owns everything under `.offsite/` at a destination except the lease, and the local cache. Nothing that is read from a
-//! destination is trusted before its hash, order and shape are checked.
+//! Owns everything under `.offsite/` at a destination except the lease, and the local cache. Invariant: nothing that is
+//! read from a destination is trusted before its hash, order and shape are checked.
 //! `docs/format.md` is the normative description of what is written here.
 
 mod cache;

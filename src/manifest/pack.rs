@@ -1,7 +1,7 @@
 //! The pages that one run writes, as one object.
 //!
-//! Owns `.offsite/pages/<blake3>.jsonl.zst`: one zstd frame for each page, leaves first, then the pages of references, the
-//! top page last. It is assembled in a local file, so memory stays flat however large the manifest is. References into the
+//! Owns `.offsite/pages/<blake3>.jsonl.zst`: one zstd frame for each page, leaves first, then the pages of references,
+//! the top page last. It is assembled in a local file, so memory does not grow with the manifest. References into the
 //! same object omit its name, because the name is the hash of the whole.
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +18,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// Begins a frame that holds no data (RFC 8878, section 3.1.2).
 const SKIPPABLE: u32 = 0x184d_2a50;
 
-/// An object of pages in the making.
+/// A page object that is being written.
 pub struct Pack {
     out: BufWriter<File>,
     path: PathBuf,
@@ -26,27 +26,32 @@ pub struct Pack {
     length: u64,
 }
 
-/// A finished one.
+/// A finished page object.
 #[derive(Debug)]
 pub struct Packed {
-    /// Top page, its object named.
+    /// Top page, with the name of its object. None for a manifest without entries.
     pub root: Option<PageRef>,
-    /// All pages of references of this manifest, their objects named.
+    /// All pages of references of this manifest, with the names of their objects.
     pub inner: Vec<PageRef>,
-    /// Name of the new object; none if every page was there already.
+    /// Name of the new object. None if the destination has every page already.
     pub object: Option<Hash>,
-    /// The local file that holds it.
+    /// The local file that holds the object.
     pub file: PathBuf,
+    /// Length of the file in bytes.
     pub length: u64,
 }
 
 impl Pack {
+    /// Creates a private file at `path`, or truncates the one that is there.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
     }
 
-    /// Adds a page.
+    /// Adds a page. Its reference names no object, because the object has no name before [`Self::finish`].
+    ///
+    /// # Errors
+    /// The page or the object exceeds the bounds of the format.
     pub fn add(&mut self, page: &PageChunk, level: u8) -> Result<PageRef> {
         let fail = |e| Error::cache(&self.path, e);
         let frame = zstd::bulk::compress(&page.raw, ZSTD_LEVEL).map_err(fail)?;
@@ -70,8 +75,8 @@ impl Pack {
         })
     }
 
-    /// Begins the object with the number of its snapshot, which readers of zstd skip: no other snapshot makes the same
-    /// object.
+    /// Begins the object with the number of its snapshot, in a frame that zstd readers skip. So no two snapshots make
+    /// the same object.
     pub fn mark(&mut self, number: u64) -> Result<()> {
         let mut mark = [0; 16];
         mark[..4].copy_from_slice(&SKIPPABLE.to_le_bytes());
@@ -83,8 +88,8 @@ impl Pack {
         Ok(())
     }
 
-    /// Adds the pages of references over these leaves and ends the object. `known` are the pages of
-    /// references of the manifest before: those that would be the same are not written again.
+    /// Adds the pages of references over these leaves and ends the object. `known` are the pages of references of the
+    /// previous manifest: a page that equals one of them is not written again.
     pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
         if leaves.len() > bounds::PAGES {
             let what = format!("the manifest would have {} pages, the maximum is {}; nothing was committed", leaves.len(), bounds::PAGES);
@@ -131,7 +136,7 @@ impl Pack {
         Ok(out)
     }
 
-    /// One page of references: an old one if it says the same, seen from the object it lies in.
+    /// One page of references. It is an old one if the old one names the same pages, relative to its own object.
     fn inner_page(
         &mut self,
         page: PageChunk,

@@ -1,7 +1,7 @@
-//! The probe of a new destination: what its store does to names, and which conditions it keeps.
+//! The probe of a new destination: what its store does to names, and which conditions the store honours.
 //!
-//! It makes `format.json` when a prefix is first used. It leaves nothing behind and rests on
-//! no order of a listing.
+//! Owns the making of `format.json` when a prefix is first used. Invariants: the probe leaves no other object behind,
+//! and it relies on no order of a listing.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,8 @@ use crate::error::Result;
 
 const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 
-/// Tries out what the store does to names and conditions, and makes `format.json`. If another writer
-/// made one meanwhile, that one counts.
+/// Tests what the store does to names and conditions, and makes `format.json`. `now` is RFC 3339 in UTC. If another
+/// writer made the record meanwhile, returns that one.
 pub async fn probe(records: &Records, program: &str, now: String) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
@@ -43,14 +43,14 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
     Ok(records.format().await?.unwrap_or(format))
 }
 
-/// What the probe's first object holds.
+/// Content of the probe's first object.
 const BODY: Bytes = Bytes::from_static(b"offsite reads this back");
 
 fn condition_key(id: &str) -> String {
     format!(".offsite/probe/{id}/condition")
 }
 
-/// Whether create-only and compare-and-swap are kept, by trying to break them.
+/// Whether the store honours create-only and compare-and-swap. Tries to break both.
 async fn probe_conditions(records: &Records, id: &str) -> Result<(bool, bool)> {
     let key = condition_key(id);
     let body = || BODY;
@@ -58,7 +58,7 @@ async fn probe_conditions(records: &Records, id: &str) -> Result<(bool, bool)> {
     let refused = |result: Result<Option<String>>| match result {
         Ok(_) => Ok(false),
         Err(e) if matches!(e.kind(), Some(ErrorKind::Exists | ErrorKind::Precondition)) => Ok(true),
-        // The same put without a condition went well just now: it is the condition that is refused.
+        // The same put succeeded without a condition, so the store refuses the condition.
         Err(e) if matches!(e.kind(), Some(ErrorKind::Unsupported | ErrorKind::Other | ErrorKind::Invalid)) => Ok(false),
         Err(e) => Err(e),
     };
@@ -68,7 +68,7 @@ async fn probe_conditions(records: &Records, id: &str) -> Result<(bool, bool)> {
     Ok((create_only, swap))
 }
 
-/// Puts a few telling names and looks what the store lists.
+/// Writes objects with difficult names and compares them with what the store lists.
 async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
     let prefix = records.backend().location().path().len();
     let max_key = records.backend().capabilities().max_key.saturating_sub(if prefix == 0 { 0 } else { prefix + 1 });
@@ -77,14 +77,14 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
     let names = [MARKS.trim_matches([' ', '.']), " edge.", "back\\slash", &long, ".edge"];
     let mut sizes = HashMap::new();
     for (index, name) in names.iter().enumerate() {
-        // Only a store that refuses the second has to say whether it is about the dot at the first.
+        // Only if the store refuses the second name, the fifth shows whether it also refuses a dot at the beginning.
         if index == 4 && sizes.contains_key(&1) {
             break;
         }
         let body = Bytes::from(vec![b'p'; index + 1]);
         match records.put(&format!("{base}{name}"), body, PutMode::Overwrite).await {
             Ok(_) => drop(sizes.insert(index, index + 1)),
-            // A name that the store refuses goes to odd/.
+            // The store refuses this name, so contents with such names are stored below odd/.
             Err(e) if matches!(e.kind(), Some(ErrorKind::Denied | ErrorKind::NotFound)) => return Err(e),
             Err(_) => {}
         }

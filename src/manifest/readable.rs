@@ -1,8 +1,8 @@
 //! Whether an object store returns what was written, before the first content is sent.
 //!
-//! Owns the reading part of the first run's probe: one object is read whole, copied, and the copy is read in part and
-//! under a condition. This takes three requests, or two if the store has no copies. The copy stays in the probe's folder,
-//! which the probe removes. Invariant: if this fails, nothing was written outside that folder.
+//! Owns the reading part of the first run's probe: it reads one object whole, copies it, and reads the copy in part and
+//! under a condition. This takes three requests, or two if the store has no copies. The copy stays in the probe's
+//! folder, which the probe removes. Invariant: if this fails, nothing was written outside that folder.
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
@@ -14,8 +14,8 @@ use crate::error::Result;
 /// Reads back the probe object at `key`, which has `body`, in each way in which a pull reads.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] where what comes back is not what was put, or cannot be read in part; otherwise as the
-/// store says.
+/// [`ErrorKind::Unsupported`] if the store returns other bytes than were written, or cannot read a part. Otherwise the
+/// store's own error.
 pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Result<()> {
     let backend = records.backend();
     let store = backend.store();
@@ -29,7 +29,7 @@ pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Re
         let (from, to) = (object_path(key.as_bytes())?, object_path(copy.as_bytes())?);
         match backend.copy_exact(&from, &to, body.len() as u64, tag.as_deref(), object_store::PutMode::Overwrite).await {
             Ok(put) => read = (copy, put.e_tag),
-            // The engine sends the content again where it would have copied it.
+            // If the store has no copies, the engine sends the content again.
             Err(error) if error.kind == ErrorKind::Unsupported => {}
             Err(error) => return Err(error.into()),
         }
@@ -61,6 +61,6 @@ async fn fetch(records: &Records, store: &dyn ObjectStore, key: &str, options: G
 }
 
 fn unusable(records: &Records, what: String) -> crate::error::Error {
-    let text = format!("this store cannot be a destination: {what}; nothing was sent there");
+    let text = format!("this store cannot be a destination: {what}, so nothing was sent there");
     backends::Error::new(ErrorKind::Unsupported, records.backend().location(), text).into()
 }

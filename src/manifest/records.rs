@@ -1,7 +1,7 @@
 //! offsite's own objects at a destination: read, created, listed, deleted.
 //!
-//! Owns their names and the rule that a snapshot is created once and never changed. Sizes are bounded before anything is
-//! allocated for them, by the bounds in `model/bounds.rs` for readers and writers. Errors name the object.
+//! Owns their names and the rule that a snapshot is created once and never changed. Sizes are checked before anything
+//! is allocated for them, against the bounds in `model/bounds.rs` for readers and writers. Errors name the object.
 
 use std::ops::Range;
 use std::path::Path as LocalPath;
@@ -23,10 +23,10 @@ use super::json;
 use crate::error::{Error, Result};
 use crate::model::{Hash, Snapshot, bounds};
 
-/// Small records that are in memory at a time, in KiB.
+/// Total size of the small records that are in memory at a time, in KiB.
 const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
-/// More objects in one folder of ours than this are damage, or a listing that never ends: with one snapshot a minute it
-/// takes half a year to get there.
+/// Maximum number of objects in one of offsite's folders. More are damage, or a listing that never ends: one snapshot a
+/// minute makes that many in half a year.
 const MAX_LISTED: usize = 250_000;
 /// A pack larger than this is uploaded in parts.
 const SINGLE_PUT: u64 = 32 << 20;
@@ -34,24 +34,29 @@ const SINGLE_PUT: u64 = 32 << 20;
 /// One snapshot as the store lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRef {
+    /// Number of the snapshot.
     pub number: u64,
     /// When it was committed, by the store's clock.
     pub modified: DateTime<Utc>,
+    /// Tag of its object, if the store has tags.
     pub etag: Option<String>,
 }
 
-/// An object of ours that is there now, and its tag.
+/// An object that [`Records::create`] made.
 #[derive(Debug)]
 pub struct Created {
+    /// Tag of the object, if the store has tags.
     pub etag: Option<String>,
 }
 
-/// A record that is there, read.
+/// A record that was read from a destination.
 #[derive(Debug)]
 pub struct StoredRecord<T> {
+    /// The record itself.
     pub record: T,
-    /// The store's time of writing.
+    /// When it was written, by the store's clock.
     pub modified: DateTime<Utc>,
+    /// Tag of its object, if the store has tags.
     pub etag: Option<String>,
 }
 
@@ -60,11 +65,14 @@ pub struct StoredRecord<T> {
 pub struct Records {
     backend: Arc<dyn Backend>,
     store: Arc<dyn ObjectStore>,
-    /// Bodies of records that are held at a time, so that many of the largest take no more memory than a few.
+    /// Bounds the bodies of records that are in memory at a time, so that many large ones take no more than a few.
     room: Arc<Semaphore>,
 }
 
-/// A key of ours, or of a file that has one.
+/// A key as a path of the object store.
+///
+/// # Errors
+/// [`Error::Damaged`] if the store cannot have such a key.
 pub fn object_path(key: &[u8]) -> Result<Path> {
     let bad = || Error::damaged(String::from_utf8_lossy(key), "no key of this store");
     Path::parse(std::str::from_utf8(key).map_err(|_| bad())?).map_err(|_| bad())
@@ -74,8 +82,8 @@ fn snapshot_key(number: u64) -> String {
     format!(".offsite/snapshots/{number:012}.json")
 }
 
-/// The number that the name of a snapshot's object says: 12 digits or more, as `snapshot_key` writes them. What has
-/// any other name is not a snapshot.
+/// The number in the name of a snapshot's object, which has 12 digits or more, as `snapshot_key` writes it. None for
+/// any other name, because that object is not a snapshot.
 pub fn snapshot_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json").filter(|d| d.len() >= 12 && d.bytes().all(|b| b.is_ascii_digit()))?;
     let number = digits.parse().ok().filter(|n| (1..=bounds::NUMBER).contains(n))?;
@@ -87,26 +95,28 @@ fn pages_key(object: &Hash) -> String {
 }
 
 impl Records {
+    /// The records at the destination of this backend. Sends no request.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
+    /// The backend of the destination.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
 
-    /// A store's error with the URL it is about.
+    /// A store's error about a key, with the URL of the key.
     pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
         self.backend.error(key, error).into()
     }
 
-    /// The URL of one of our objects, for messages.
+    /// The URL of a key, for messages.
     pub fn url(&self, key: &str) -> String {
         self.backend.location().at(key)
     }
 
-    /// A small object, whole, with the store's time of writing and tag; none if it is not there. The permit is the room
-    /// that it takes in memory, to be given back with it.
+    /// A small object, whole, with the store's time of writing and tag. None if it does not exist. The permit stands
+    /// for the memory that the object takes; drop both together.
     async fn get(&self, key: &str) -> Result<Option<(StoredRecord<Bytes>, OwnedSemaphorePermit)>> {
         let path = object_path(key.as_bytes())?;
         let got = match self.store.get_opts(&path, GetOptions::default()).await {
@@ -128,31 +138,36 @@ impl Records {
         Ok(Some((StoredRecord { record, modified, etag }, permit)))
     }
 
-    /// A small record, read into its shape; none if it is not there.
+    /// Reads a small record. None if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for one that is too large or is not such a record.
+    /// [`Error::Damaged`] if the object is too large or is not such a record.
     pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<StoredRecord<T>>> {
         let Some((held, _room)) = self.get(key).await? else { return Ok(None) };
         let record = json::decode(self.url(key), &held.record)?;
         Ok(Some(StoredRecord { record, modified: held.modified, etag: held.etag }))
     }
 
-    /// Puts a small record as [`Records::put`] does. One that [`Records::read`] would refuse is not written.
+    /// Writes a small record as [`Records::put`] does. Does not write a record that [`Records::read`] would refuse.
     pub async fn write<T: Serialize + DeserializeOwned>(&self, key: &str, record: &T, mode: PutMode) -> Result<Option<String>> {
         self.put(key, json::encode(self.url(key), record)?, mode).await
     }
 
-    /// Puts a small object; with `Create`, answers [`ErrorKind::Exists`] if it is there, with `Update`
-    /// [`ErrorKind::Precondition`] if it is another one. Answers the new tag.
+    /// Writes a small object and returns its new tag.
+    ///
+    /// # Errors
+    /// With `Create`, [`ErrorKind::Exists`] if the object exists. With `Update`, [`ErrorKind::Precondition`] if the
+    /// object has another tag.
     pub async fn put(&self, key: &str, body: Bytes, mode: PutMode) -> Result<Option<String>> {
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.store.put_opts(&object_path(key.as_bytes())?, PutPayload::from_bytes(body), options).await;
         Ok(put.map_err(|e| self.error(key, &e))?.e_tag)
     }
 
-    /// Creates an object that is never changed; none if another one is there already. An answer
-    /// "exists" that our own first try brought about counts as created.
+    /// Creates an object that is never changed. None if another object has the key. An existing object with the same
+    /// body counts as created, because an earlier try of the same request may have created it.
+    ///
+    /// Atomic with `create_only`. Without it, the store does not support conditions and the last of two writers wins.
     pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<Option<Created>> {
         let same = |there: Option<(StoredRecord<Bytes>, _)>| there.filter(|(t, _)| t.record == body).map(|(t, _)| Created { etag: t.etag });
         if !create_only && let Some(there) = self.get(key).await? {
@@ -161,15 +176,15 @@ impl Records {
         let mode = if create_only { PutMode::Create } else { PutMode::Overwrite };
         match self.put(key, body.clone(), mode).await {
             Ok(etag) if create_only => Ok(Some(Created { etag })),
-            // Without create-only the last writer wins; reading back tells whether that was us.
+            // Without create-only the last writer wins. Only a read decides whether this writer was the last.
             Ok(_) => Ok(same(self.get(key).await?)),
             Err(error) if error.kind() == Some(ErrorKind::Exists) => Ok(same(self.get(key).await?)),
             Err(error) => Err(error),
         }
     }
 
-    /// Snapshots with a higher number than `after` (all, if none), in order. Objects beside them whose names are not
-    /// those of snapshots are passed over; a check lists them as foreign.
+    /// Snapshots with a higher number than `after` (all, if none), in order. Ignores objects beside them that do not
+    /// have the name of a snapshot; a check lists those as foreign.
     pub async fn snapshots(&self, after: Option<u64>) -> Result<Vec<SnapshotRef>> {
         const FOLDER: &str = ".offsite/snapshots";
         let folder = object_path(FOLDER.as_bytes())?;
@@ -186,7 +201,7 @@ impl Records {
             .try_collect::<Vec<_>>()
             .await;
         let mut found = match found {
-            // A directory that is not there yet. An object store has no directories: there the bucket is missing.
+            // The directory does not exist yet. An object store has no directories, so there the bucket is missing.
             Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.tree().is_some() => Vec::new(),
             found => found?,
         };
@@ -196,7 +211,8 @@ impl Records {
         Ok(found)
     }
 
-    /// A listing of one of offsite's folders, with our errors; a listing that never ends counts as damage.
+    /// A listing of one of offsite's folders, with errors that name the URL. A listing that never ends counts as
+    /// damage.
     fn few<'a>(
         &'a self,
         folder: &'a str,
@@ -213,6 +229,9 @@ impl Records {
     }
 
     /// One snapshot and the hash of its object.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is missing or is not what it must be. [`Error::Usage`] if a newer offsite wrote it.
     pub async fn snapshot(&self, number: u64) -> Result<(Snapshot, Hash)> {
         let key = snapshot_key(number);
         let Some((held, _room)) = self.get(&key).await? else {
@@ -221,7 +240,7 @@ impl Records {
         let hash = Hash::of(&held.record);
         json::known_format(self.url(&key), &held.record)?;
         let mut snapshot: Snapshot = json::decode(self.url(&key), &held.record)?;
-        // One of an older program names them all; here some of them are kept.
+        // A snapshot of an older program names all of them, and this program keeps only the first ones.
         snapshot.unread_total = snapshot.unread_total.or(snapshot.unread.cut());
         snapshot.unstable_total = snapshot.unstable_total.or(snapshot.unstable.cut());
         if snapshot.number != number {
@@ -230,7 +249,7 @@ impl Records {
         Ok((snapshot, hash))
     }
 
-    /// Whether a snapshot is there, whatever a listing says.
+    /// Whether a snapshot exists, by a request for its object. A listing may be out of date.
     pub async fn has_snapshot(&self, number: u64) -> Result<bool> {
         let key = snapshot_key(number);
         if number > bounds::NUMBER {
@@ -243,7 +262,8 @@ impl Records {
         }
     }
 
-    /// Commits a snapshot: its hash and tag; none if its number is taken.
+    /// Commits a snapshot, and returns the hash and the tag of its object. None if another snapshot has its number.
+    /// Atomic with `create_only`, see [`Records::create`].
     pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<(Hash, Option<String>)>> {
         let key = snapshot_key(snapshot.number);
         if snapshot.number > bounds::NUMBER {
@@ -254,26 +274,29 @@ impl Records {
         Ok(self.create(&key, body, create_only).await?.map(|created| (hash, created.etag)))
     }
 
-    /// `format.json`; none where nothing was ever written.
+    /// Reads `format.json`. None if nothing was ever written at this destination.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a newer offsite wrote it.
     pub async fn format(&self) -> Result<Option<Format>> {
         let Some((held, _room)) = self.get(Format::KEY).await? else { return Ok(None) };
         json::known_format(self.url(Format::KEY), &held.record)?;
         json::decode(self.url(Format::KEY), &held.record).map(Some)
     }
 
-    /// Part of an object of pages.
+    /// A range of bytes of a page object.
     pub async fn page_bytes(&self, object: &Hash, range: Range<u64>) -> Result<Bytes> {
         let key = pages_key(object);
         let path = object_path(key.as_bytes())?;
         self.store.get_range(&path, range).await.map_err(|e| self.error(&key, &e))
     }
 
-    /// The URL of an object of pages, for messages.
+    /// The URL of a page object, for messages.
     pub fn pages_url(&self, object: &Hash) -> String {
         self.url(&pages_key(object))
     }
 
-    /// Puts an object of pages from a local file.
+    /// Uploads a page object from a local file of this length in bytes.
     pub async fn put_pages(&self, object: &Hash, file: &LocalPath, length: u64) -> Result<()> {
         let key = pages_key(object);
         let path = object_path(key.as_bytes())?;
@@ -300,7 +323,7 @@ impl Records {
         Ok(())
     }
 
-    /// Names of all objects of pages that are there, with the store's time of writing.
+    /// Names of all page objects at the destination, with the store's time of writing.
     pub async fn page_objects(&self) -> Result<Vec<(Hash, DateTime<Utc>)>> {
         const FOLDER: &str = ".offsite/pages";
         let listing = self.store.list(Some(&object_path(FOLDER.as_bytes())?));
@@ -313,15 +336,18 @@ impl Records {
             .await
     }
 
+    /// The key of a page object.
     pub fn pages_object_key(object: &Hash) -> String {
         pages_key(object)
     }
 
+    /// The key of a snapshot.
     pub fn snapshot_object_key(number: u64) -> String {
         snapshot_key(number)
     }
 
-    /// Deletes objects; what is not there is no error. Uses as few requests as the store allows.
+    /// Deletes objects, with as few requests as the store allows. A missing object is no error. After an error some of
+    /// the objects may have been deleted.
     pub async fn delete(&self, keys: Vec<Vec<u8>>) -> Result<()> {
         let paths = keys.iter().map(|k| object_path(k)).collect::<Result<Vec<_>>>()?;
         let mut done = self.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());

@@ -1,7 +1,7 @@
-//! The whole list of what a run could not read or saw changing, if a snapshot names only the first of it.
+//! The complete list of unreadable and unstable paths of a run, if the snapshot names only the first ones.
 //!
 //! Owns its storage: sorted by path, in pages like those of a manifest, as one page object that the snapshot names.
-//! A list that equals that of the snapshot before is reused, so a night like the last one sends nothing.
+//! A list that equals that of the previous snapshot is reused, so a run with the same problems sends nothing.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::model::{Problem, RelPath, Trouble, bounds};
 /// Longest text of one problem, in bytes.
 const TEXT: usize = 4 << 10;
 
-/// Puts the list together in a local file.
+/// Writes the list into a local file, as a page object of snapshot `number`.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// The file cannot be written.
 pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) -> Result<Packed> {
     let unread = unread.iter().map(|p| (&p.path, Some(p.problem.as_str())));
     let mut all: Vec<(&RelPath, Option<&str>)> = unread.chain(unstable.iter().map(|path| (path, None))).collect();
@@ -29,7 +29,7 @@ pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) 
     let (mut cutter, mut leaves, mut last) = (Chunker::default(), Vec::new(), RelPath::default());
     for (path, problem) in all {
         let line = Trouble { path: short(path), problem: problem.map(cut) };
-        // Of what lies too deep to be named its directory is, once.
+        // A path that is too deep is replaced by its directory, which is named once.
         if line.path <= last {
             continue;
         }

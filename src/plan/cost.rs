@@ -1,7 +1,7 @@
 //! The cost of requests and storage, from a dated table that ships with the program.
 //!
 //! Owns the table's shape and the sums. A row is one storage class of one store in one region, first tier, without free
-//! quotas; everything else that is billed is a note. Invariant: every price has a date and a source.
+//! quotas. A note of the row names everything else that is billed. Invariant: every price has a date and a source.
 
 use std::collections::BTreeMap;
 
@@ -10,31 +10,33 @@ use serde::Deserialize;
 
 use super::facts::Estimate;
 
-/// A price older than this is reported as old.
+/// A price that was read more days ago than this is reported as old.
 const STALE_DAYS: i64 = 180;
 
-/// Prices in US dollars.
+/// One row of the table: prices in US dollars.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Price {
-    /// 1,000 requests that write, copy or list.
+    /// Price of 1,000 requests that write, copy or list.
     pub put_per_1k: f64,
-    /// 1,000 requests that read.
+    /// Price of 1,000 requests that read.
     pub get_per_1k: f64,
-    /// A GB for a month.
+    /// Price of one GB stored for a month.
     pub storage_gb_month: f64,
-    /// Bytes of a GB as it is billed there: 10⁹, or 2³⁰.
+    /// Number of bytes that the store bills as a GB: 10⁹ or 2³⁰.
     #[serde(default = "decimal")]
     pub gb: u64,
-    /// A GB sent to the internet.
+    /// Price of one GB sent to the internet.
     pub egress_gb: f64,
-    /// When it was read, and where.
+    /// Day on which the prices were read: `2026-11-01`.
     pub as_of: String,
+    /// Where the prices were read.
     pub source: String,
+    /// How certain the prices are: `high`, `medium` or `low`.
     pub confidence: String,
-    /// The storage class, in the store's own word, where it has several.
+    /// The storage class by the store's own name, if the store has several.
     #[serde(default)]
     pub class: Option<String>,
-    /// What else is billed and is not in the figures.
+    /// What else the store bills, which the figures leave out.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -62,17 +64,18 @@ fn decimal() -> u64 {
 }
 
 impl Price {
-    /// What these requests cost. Deletes are free at every store in the table.
+    /// The cost of these requests in US dollars. Deletes are free at every store in the table.
     pub fn requests(&self, e: &Estimate) -> f64 {
         ((e.put + e.list + e.copy + e.multipart) as f64 * self.put_per_1k + e.get as f64 * self.get_per_1k) / 1000.0
     }
 
-    /// The price of this many bytes a month.
+    /// The cost of this many bytes for a month, in US dollars.
     pub fn storage(&self, bytes: u64) -> f64 {
         bytes as f64 / self.gb.max(1) as f64 * self.storage_gb_month
     }
 
-    /// How many days ago it was read, if that is long ago; a date that cannot be read says nothing.
+    /// How many days ago the price was read, if that is more than 180 days. None if the date is invalid or if storage
+    /// costs nothing.
     pub fn is_stale(&self, today: NaiveDate) -> Option<i64> {
         let read: NaiveDate = self.as_of.parse().ok()?;
         Some((today - read).num_days()).filter(|days| *days > STALE_DAYS && self.storage_gb_month > 0.0)
@@ -82,6 +85,7 @@ impl Price {
 /// A table of prices by name.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Prices {
+    /// Rows by name: `aws/s3-standard`. The part before the slash is the provider.
     pub prices: BTreeMap<String, Price>,
 }
 
@@ -91,18 +95,24 @@ impl Prices {
         Self::parse(include_str!("../../data/prices.json"))
     }
 
-    /// A table of the user's own, in the same form.
+    /// A table of the user's own, as JSON in the same form.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|e| format!("price table: {e}"))
     }
 
-    /// One row; an unknown name lists the known ones.
+    /// One row.
+    ///
+    /// # Errors
+    /// For an unknown name, a text that lists the known ones.
     pub fn get(&self, name: &str) -> Result<&Price, String> {
         let known = || self.prices.keys().cloned().collect::<Vec<_>>().join(", ");
         self.prices.get(name).ok_or_else(|| format!("no price `{name}`; the prices are {}", known()))
     }
 
-    /// Of these storage classes those that have a row of their own at the same provider: class and row.
+    /// The storage classes among these that have another row than `name` at the same provider: class and row.
     pub fn classes_apart<'a>(&self, name: &str, classes: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
         let provider = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
         let own = self.prices.get(name).and_then(|price| price.class.as_deref());

@@ -1,53 +1,66 @@
-//! Telling changed from unchanged at one path.
+//! Whether the entry at one path changed.
 //!
-//! Owns the rule. With stamps from this machine, size, mtime, ctime and inode must all be the same. Without them, size and
-//! mtime must be as in the manifest, and the other metadata is compared in full. A file that is neither surely the same
-//! nor surely different is unverified: reading it decides.
+//! Owns the rule. With stamps from this machine, size, mtime, ctime and inode must all be the same. Without them, size
+//! and mtime must be as in the manifest, and the other metadata is compared in full. A file that is neither surely the
+//! same nor surely different is unverified: reading it decides.
 
 use crate::model::{Kind, Stamps, Suspicion, Time};
 
 /// A path as the scan sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct DiffState {
+    /// Kind of the entry.
     pub kind: Kind,
+    /// Size in bytes.
     pub size: u64,
+    /// Modification time.
     pub mtime: Time,
     /// Mode, owner, group.
     pub rights: (u32, u32, u32),
+    /// Inode and change time.
     pub stamps: Stamps,
 }
 
-/// The same path as it was kept.
+/// The same path in the last snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Before {
+    /// Kind of the entry.
     pub kind: Kind,
+    /// Size in bytes.
     pub size: u64,
+    /// Modification time.
     pub mtime: Time,
+    /// Mode, owner, group.
     pub rights: (u32, u32, u32),
+    /// Stamps of the file, if this machine knows them.
     pub memory: Memory,
 }
 
 /// What this machine remembers of the file's stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
+    /// Nothing: the entry came from the destination.
     None,
-    /// It was written while the last scan ran; its stamps prove nothing.
+    /// The file was written while the last scan ran, so its stamps prove nothing.
     Fresh,
+    /// The stamps that the last scan saw.
     At(Stamps),
 }
 
+/// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// The entry is unchanged.
     Same,
-    /// Content is the same; metadata must be compared in full.
+    /// The content is the same. The metadata must be compared in full.
     Compare,
-    /// Content may differ; reading tells.
+    /// The content may differ. Reading it decides.
     Suspect(Suspicion),
-    /// Content differs.
+    /// The entry differs.
     Changed,
 }
 
-/// Compares one path; `checksum` trusts no stamps for files.
+/// Compares one path. With `checksum`, the stamps of files prove nothing.
 pub fn compare(before: &Before, seen: &DiffState, checksum: bool) -> Verdict {
     if before.kind != seen.kind || before.size != seen.size {
         return Verdict::Changed;

@@ -4,17 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Counts, Entry, Kind, Totals};
 
-/// What a whole plan adds up to; the guard judges by these.
+/// The sums of a whole plan, by which the guard judges it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// What the last snapshot held; none if there is none.
+    /// What the last snapshot holds. None if there is no snapshot.
     pub base: Option<Totals>,
+    /// Number of entries for each kind of change.
     pub counts: Counts,
-    /// Files whose content would be sent again under the same name, those that are only suspect included.
+    /// Files whose content would be sent again under the same name, including unverified files.
     pub rewritten: u64,
-    /// How many of these are only suspect.
+    /// Unverified files among these.
     pub suspects: u64,
-    /// Content bytes to send at the most.
+    /// Content bytes to send, at most.
     pub bytes: u64,
     /// Files to send.
     pub uploads: u64,
@@ -22,16 +23,16 @@ pub struct Facts {
     pub parts: u64,
     /// Files sent in parts.
     pub in_parts: u64,
-    /// Contents copied on the server: renames, and kept versions where the store has none of its own.
+    /// Contents copied on the server: renames, and kept contents if the store has no versions of its own.
     pub copies: u64,
     /// Objects deleted after the commit.
     pub deletes: u64,
-    /// Entries the scan saw.
+    /// Entries that the scan saw.
     pub seen: u64,
 }
 
 impl Facts {
-    /// Adds one change. `parts` says in how many parts a content of that size goes (1: whole).
+    /// Adds one change. `parts` says in how many parts a content of that many bytes is sent (1: whole).
     pub fn add(&mut self, change: &Change, parts: impl Fn(u64) -> u64) {
         let file = |entry: &Entry| entry.kind == Kind::File;
         match change {
@@ -72,13 +73,13 @@ impl Facts {
         }
     }
 
-    /// The requests that a run of this plan takes, its own look included. Not in it: the once-a-day look for old
-    /// snapshots, and what is tried again.
+    /// The requests of a run of this plan, including its first listing. It leaves out the daily search for old
+    /// snapshots, and retries.
     pub fn estimate(&self, way: PlanTarget) -> Estimate {
         if !self.counts.any() && !way.first {
             return Estimate { put: 1, list: 1, ..Estimate::default() };
         }
-        // Lease, pages, snapshot; the look, and the one under the lease; the lease goes again.
+        // 3 puts: lease, pages, snapshot. 2 lists: before the lease and under it. 1 delete: the lease.
         let mut sum = Estimate { put: 3, list: 2, delete: 1, ..Estimate::default() };
         if way.first {
             sum.put += 1; // format.json
@@ -86,32 +87,32 @@ impl Facts {
         }
         let replaced = self.counts.removed + self.counts.renamed;
         if way.tree {
-            // What is done to the tree itself is no request.
+            // A change of the tree itself is no request.
             sum.get += u64::from(replaced + self.counts.changed > 0);
             return sum;
         }
         if way.first {
-            // The probe: three conditions, four names, what is read back whole and in part, a copy, the listing, and away
-            // with them.
+            // The probe: 3 puts for conditions, 4 for names, 2 reads (whole and in part), a copy, the listing, and the
+            // deletes.
             let (get, copy) = (sum.get + 2, sum.copy + 1);
             sum = Estimate { put: sum.put + 7, get, list: sum.list + 1, copy, delete: sum.delete + 6, ..sum };
         }
         sum.put += self.uploads - self.in_parts;
         sum.multipart += self.parts + 2 * self.in_parts;
         sum.copy += if way.keeps { self.copies } else { self.counts.renamed };
-        // Before anything is deleted the lease is looked at.
+        // The run reads the lease before it deletes anything.
         sum.get += u64::from(self.deletes > 0);
         sum.delete += self.deletes.div_ceil(1000);
         sum
     }
 }
 
-/// What the destination of a plan is like.
+/// The properties of a destination that decide how many requests a plan takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlanTarget {
-    /// Replaced contents are copied aside.
+    /// Retention keeps replaced contents, so they are copied.
     pub keeps: bool,
-    /// Nothing was ever written there.
+    /// The destination has no snapshot yet.
     pub first: bool,
     /// It is a real directory tree.
     pub tree: bool,
@@ -122,13 +123,19 @@ fn unversioned(old: &Entry) -> bool {
     old.content.as_ref().is_none_or(|c| c.version.is_none())
 }
 
-/// Requests by class.
+/// Number of requests, by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Estimate {
+    /// Requests that write one whole object.
     pub put: u64,
+    /// Requests that read an object.
     pub get: u64,
+    /// Requests that list objects.
     pub list: u64,
+    /// Requests that copy an object on the server.
     pub copy: u64,
+    /// Requests that delete objects. One request deletes up to 1,000 objects.
     pub delete: u64,
+    /// Requests of uploads in parts: one for each part, and two more for each file.
     pub multipart: u64,
 }

@@ -1,27 +1,29 @@
 //! How fast a tree grows, from the totals of its snapshots.
 //!
-//! Owns the line through them: least squares over all points, unweighted, so that one odd run does not decide.
-//! Invariant: there is no figure if the points span less than a day, because it would be a guess.
+//! Owns the line through them: least squares over all points, unweighted, so that one unusual run does not decide.
+//! Invariant: if the points span less than a day, there is no result, because it would be a guess.
 
-/// A snapshot's total.
+/// The size of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GrowthSample {
-    /// When it was committed, in seconds since 1970.
+    /// When it was committed, in seconds since 1970 UTC.
     pub time: i64,
+    /// Bytes of content in it.
     pub bytes: u64,
 }
 
-/// The slope of the line, and over how long it was seen.
+/// The slope of the line, and the time that its points span.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slope {
-    /// Negative where it shrinks.
+    /// Growth in bytes a day. Negative if the tree shrinks.
     pub bytes_per_day: f64,
+    /// Days between the first and the last point.
     pub days: f64,
 }
 
 const DAY: f64 = 86_400.0;
 
-/// The growth, if two or more samples span at least a day.
+/// The growth. None if the samples span less than a day.
 pub fn slope(samples: &[GrowthSample]) -> Option<Slope> {
     let first = samples.iter().map(|s| s.time).min()?;
     let last = samples.iter().map(|s| s.time).max()?;
@@ -38,7 +40,7 @@ pub fn slope(samples: &[GrowthSample]) -> Option<Slope> {
     Some(Slope { bytes_per_day: common / spread, days })
 }
 
-/// The size after this many days at that growth; never negative.
+/// The size in bytes after this many days at that growth, at least 0.
 pub fn grown(bytes: u64, slope: &Slope, days: f64) -> u64 {
     (bytes as f64 + slope.bytes_per_day * days).max(0.0).round() as u64
 }

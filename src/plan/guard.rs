@@ -8,17 +8,17 @@ use crate::model::plural;
 /// What a run may do without a flag.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Removed entries, as a share of those in the last snapshot (1.0: any).
+    /// Maximum share of removed entries in those of the last snapshot (1.0: any).
     pub removals: f64,
-    /// Files rewritten, as a share of those in the last snapshot (1.0: any).
+    /// Maximum share of rewritten files in those of the last snapshot (1.0: any).
     pub rewrites: f64,
     /// The source may be empty although the last snapshot was not.
     pub allow_empty: bool,
-    /// The place may have been another machine's and another source's.
+    /// The destination may belong to another machine and source.
     pub take_over: bool,
-    /// Content bytes to send at the most.
+    /// Maximum content bytes to send.
     pub max_bytes: Option<u64>,
-    /// US dollars for requests at the most.
+    /// Maximum cost of the requests, in US dollars.
     pub max_cost: Option<f64>,
 }
 
@@ -28,12 +28,12 @@ impl Default for Limits {
     }
 }
 
-/// So many removals are never too many.
+/// A plan with at most this many removals is never refused for them.
 const FEW_REMOVALS: u64 = 10;
-/// So many rewrites are never too many.
+/// A plan with at most this many rewritten files is never refused for them.
 const FEW_REWRITES: u64 = 100;
 
-/// The reasons to refuse a plan; none if it may run. `cost` is what its requests cost in US dollars.
+/// The reasons to refuse a plan. Empty if the plan may run. `cost` is the cost of its requests in US dollars.
 pub fn judge(facts: &Facts, limits: &Limits, cost: f64) -> Vec<String> {
     let mut reasons = Vec::new();
     let base = facts.base.unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What a run would do, and whether it may: comparing, guarding, pricing.
+//! What a run would do, and whether it may: comparison, guard, prices, retention, growth.
 //!
-//! Pure: no I/O and no clock, everything by value; sees only `model`. The engine supplies the facts and acts on the
-//! result.
+//! Owns the decisions. Invariant: no I/O and no clock, everything by value, and no other module but `model`. The engine
+//! supplies the facts and acts on the result.
 
 mod cost;
 mod diff;

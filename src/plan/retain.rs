@@ -1,8 +1,8 @@
 //! Which snapshots stay and which expire.
 //!
 //! Owns the meaning of `--keep-*`. A snapshot stays if any rule selects it; the newest always stays. Times are the
-//! store's; days, weeks and months are those of the zone that the rules name. A snapshot is within a period if it was the
-//! newest at any moment of it, so the state at the start of the period can still be restored.
+//! store's. Days, weeks and months are those of the zone that the rules name. A snapshot is within a period if it was
+//! the newest at any moment of it, so the state at the start of the period can still be restored.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,14 @@ use crate::model::KeepRules;
 /// A snapshot and when it was committed, in seconds since 1970 UTC by the store's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
+    /// Number of the snapshot.
     pub number: u64,
+    /// Seconds since 1970 UTC.
     pub time: i64,
 }
 
-/// The numbers that stay. `points` in order of their numbers; `now` by the store's clock.
+/// The numbers of the snapshots that stay. `points` must be in order of their numbers. `now` is in seconds since 1970
+/// UTC, by the store's clock.
 pub fn keep(points: &[Point], rules: &KeepRules, now: i64) -> BTreeSet<u64> {
     let mut stay: BTreeSet<u64> = points.last().map(|p| p.number).into_iter().collect();
     stay.extend(points.iter().rev().take(rules.last as usize).map(|p| p.number));
@@ -73,8 +76,8 @@ mod tests {
     }
 
     proptest! {
-        /// What a rule keeps of a day is what `--at DAY` finds: the newest whose clock showed that day, in every zone and
-        /// over every change of clocks.
+        /// The snapshot of a day that a rule keeps is the one that `--at DAY` finds: the newest one of that day by the
+        /// zone's clock, in every zone and over every change of clocks.
         #[test]
         fn each_day_that_is_kept_can_be_asked_for(
             zone in proptest::sample::select(&ZONES[..]),
@@ -99,7 +102,7 @@ mod tests {
             }
         }
 
-        /// The newest of a month and of a week are the newest of the last of its days that have one.
+        /// The newest snapshot of a month or week is the newest one of the last of its days with a snapshot.
         #[test]
         fn months_and_weeks_are_made_of_days(
             zone in proptest::sample::select(&ZONES[..]),
@@ -117,7 +120,7 @@ mod tests {
             let months: BTreeSet<String> = points.iter().map(|p| calendar.shown(p.time)[..7].to_owned()).collect();
             prop_assert_eq!(monthly.len(), months.len());
             for pair in points.windows(2) {
-                // A week ends where Sunday does: day 3 since 1970 was one.
+                // A week ends with Sunday. Day 3 since 1970 was a Sunday.
                 let ends = (calendar.day(pair[0].time) + 3).div_euclid(7) != (calendar.day(pair[1].time) + 3).div_euclid(7);
                 prop_assert_eq!(weekly.contains(&pair[0].number), ends);
             }
@@ -149,7 +152,7 @@ mod tests {
     fn rules_add_up() {
         let rules = KeepRules { last: 2, daily: 3, weekly: 2, monthly: 2, within: None, zone: utc() };
         let stay = keep(&daily(60), &rules, 60 * DAY);
-        // Day 60 is Monday 2 March 1970; week before ends on day 59, a Sunday; February ends on day 58.
+        // Day 60 is Monday 2 March 1970. The week before ends on day 59, a Sunday. February ends on day 58.
         assert_eq!(stay, [58, 59, 60].into());
         let stay = keep(&daily(70), &KeepRules { monthly: 3, zone: utc(), ..KeepRules::default() }, 70 * DAY);
         assert_eq!(stay, [30, 58, 70].into());

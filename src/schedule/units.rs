@@ -10,12 +10,11 @@ pub fn service(schedule: &Schedule) -> String {
     let Sandbox { writes, copies, mails, shares_tmp, of_user } = &schedule.sandbox;
     let command = schedule.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut text = format!(
-        "[Unit]\nDescription=offsite: {}\nDocumentation=man:offsite(1)\nWants=network-online.target\nAfter=network-online.target\n\n\
+        "[Unit]\nDescription=offsite: {}\nWants=network-online.target\nAfter=network-online.target\n\n\
          [Service]\nType=oneshot\nExecStart={command}\nWorkingDirectory=-{}\n",
         percent(&schedule.name),
         percent(&schedule.directory)
-    )
-    .replace("Documentation=man:offsite(1)\n", "");
+    );
     // 3: committed, but some files could not be read. `offsite status` reports it; it is no failure of the unit.
     text.push_str("SuccessExitStatus=3\nNice=10\nIOSchedulingClass=idle\nUMask=0077\nKillMode=mixed\nTimeoutStopSec=2min\n");
     if *of_user {

@@ -41,7 +41,9 @@ impl Stop {
     pub fn check(&self) -> Result<()> {
         match self.state.load(Ordering::SeqCst) {
             RUN => self.above.as_ref().map_or(Ok(()), |above| above.check()),
-            LOST => Err(Error::Busy("the lease on the destination was lost to another writer; nothing was committed, run again".into())),
+            LOST => {
+                Err(Error::Busy("the lease on the destination was lost to another writer, and nothing was committed; run again".into()))
+            }
             _ => Err(Error::Interrupted),
         }
     }

@@ -19,7 +19,7 @@ fn a_check_changes_nothing_and_ends_with_one_where_it_would() {
     let ran = place.run(&["init", "here", "there/too", "--check"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert_eq!(ran.out.matches("would change").count(), 2, "{}", ran.out);
-    assert!(ran.err.contains("1 of 1 setting not as wanted; nothing was changed"), "{}", ran.err);
+    assert!(ran.err.contains("1 of 1 setting not as wanted, and nothing was changed"), "{}", ran.err);
     assert!(!place.path("here").exists() && !place.path("there").exists());
 }
 

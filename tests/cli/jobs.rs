@@ -346,7 +346,7 @@ fn bad_configs_are_refused_before_anything_runs() {
     place.refused(&job(&format!(r#""j": {{ {plain} }}"#)), &["ls", "j@x"], "the destinations of job j have no names");
     let priced = r#"{ "destinations": { "d": { "url": "$HERE/copy", "report": { "price": "no/such" } } },
                       "jobs": { "j": { "source": "$HERE/site", "destinations": ["d"] } } }"#;
-    place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`; the prices are");
+    place.refused(priced, &["config", "check"], "destinations.d.report.price: no price `no/such`\nhint: the prices are");
     // The job that is in the way need not be run along, and one that cannot be resolved now is in nobody's way.
     let types = r#""t": { "source": "/srv/$NO_SUCH", "destinations": ["$HERE/copy"] }"#;
     let two = job(&format!(r#""j": {{ {plain} }}, {types}, "k": {{ {plain} }}"#));

@@ -105,7 +105,7 @@ fn what_only_the_environment_of_now_knows_is_met_before_the_night() {
     for way in [&["--cron"][..], &["--units", "units"]] {
         let install = [&["install", "--daily", "03:00"], way].concat();
         let ran = place.scheduled_with(&install, &variables);
-        assert!(ran.code == 2 && ran.err.contains("does not have: VOLUME; "), "{} {}", ran.code, ran.err);
+        assert!(ran.code == 2 && ran.err.contains("does not have: VOLUME\nhint: "), "{} {}", ran.code, ran.err);
         let ran = place.scheduled_with(&[&install[..], &["--set", "VOLUME=acme"]].concat(), &variables);
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(

@@ -1,32 +1,31 @@
-//! Create-only and compare-and-swap on a store that has neither: who wins, and what a reader sees.
+//! Create-only and compare-and-swap on a store that has neither: which writer wins, and what a reader sees.
 //!
-//! Owns the rules (normative in `docs/format.md`, "Backblaze
-//! B2"). Pure: no request is made here. Invariants: of several writers at most one wins, whatever the
-//! order in which their uploads are stamped and become visible, because a writer wins only when a look
-//! after its own upload shows no rival, and no rival that wins ever takes its upload back; a version
-//! that a loser left behind changes nothing for a reader.
+//! Owns the rules (normative in `docs/format.md`, "Backblaze B2"). Makes no request. Invariants: of several writers
+//! at most one wins, in whatever order their uploads are stamped and become visible. A writer wins only if a look
+//! after its own upload shows no rival, and a rival that wins never withdraws its upload. A version that a loser left
+//! behind changes nothing for a reader.
 
 use super::mark::Mark;
 use super::versions::B2Version;
 use crate::contract::listing::State;
 
-/// How it stands with an upload of ours.
+/// The verdict on an upload of ours after one look.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClaimVerdict {
-    /// It counts, under this id; `dead` may be deleted, in this order.
+    /// It counts, under this id. The versions in `dead` may be deleted, in this order.
     Won { id: String, dead: Vec<String> },
-    /// It does not: ours (a retried upload may have landed twice) must go.
+    /// It does not count. The uploads in `ours` must be deleted (two, if a retried upload arrived twice).
     Lost { ours: Vec<String> },
-    /// Nothing is there and ours does not count either: the name was removed after the upload, or the
-    /// mark of its removal is stamped later than it is. It must go, and may be tried again.
+    /// It does not count, and neither does any other version: the name was removed after the upload, or its
+    /// hide marker has a later stamp. The upload must be deleted, and the put may be tried again.
     Hidden,
-    /// It is the oldest, but a rival is there. One that has not decided yet will see ours and go; one
-    /// that has won will stay. Look again.
+    /// There is a rival, but ours is the oldest. A rival that has not decided yet will see ours and withdraw;
+    /// a rival that has won will stay. Look again.
     Wait { ours: Vec<String> },
 }
 
-/// What counts of the versions of one name (newest first, as listed): oldest first, without what a hide
-/// marker or an unconditional upload made past.
+/// The versions of one name that count, oldest first; the input is newest first, as listed. Versions that a
+/// hide marker or an unconditional upload replaced do not count.
 pub(super) fn live(listed: &[B2Version]) -> Vec<&B2Version> {
     let mut marked = Vec::new();
     let mut base = None;
@@ -45,7 +44,7 @@ pub(super) fn live(listed: &[B2Version]) -> Vec<&B2Version> {
     base.into_iter().chain(marked).collect()
 }
 
-/// The version that a reader takes.
+/// The version that a reader gets.
 pub(super) fn current<'a>(live: &[&'a B2Version]) -> Option<&'a B2Version> {
     let mut current: Option<&B2Version> = None;
     for version in live {
@@ -61,7 +60,7 @@ pub(super) fn current<'a>(live: &[&'a B2Version]) -> Option<&'a B2Version> {
     current
 }
 
-/// How it stands with the upload that carries `mark`, after a look that began when it had ended.
+/// Judges the upload that carries `mark`, from a listing that began after the upload had ended.
 pub(super) fn judge(live: &[&B2Version], mark: &Mark) -> ClaimVerdict {
     let (ours, others): (Vec<&B2Version>, Vec<&B2Version>) = live.iter().partition(|version| version.mark().put() == mark.put());
     let ids = || ours.iter().map(|version| version.id().to_owned()).collect::<Vec<_>>();
@@ -86,8 +85,8 @@ pub(super) fn judge(live: &[&B2Version], mark: &Mark) -> ClaimVerdict {
     }
 }
 
-/// What a winner made past, in the order in which it can go so that a reader never sees anything but the
-/// old value or the new one: our own second copies and what others left, then the old values, oldest first.
+/// The versions that a winner replaced, in an order of deletion in which a reader only sees the old value or
+/// the new one: our own second copies and the leftovers of others, then the old values, oldest first.
 fn dead(rest: &[&B2Version], ours: &[&B2Version]) -> Vec<String> {
     let mut chain: Vec<&str> = Vec::new();
     let mut left: Vec<&str> = ours.iter().skip(1).map(|version| version.id()).collect();
@@ -157,7 +156,7 @@ mod tests {
         assert_eq!(seen(vec![create("b", 1), create("a", 1)]).as_deref(), Some("a"), "one moment: the id decides");
         let all = vec![create("a", 1), create("b", 2), swap("c", 3, "a"), swap("d", 4, "a"), swap("e", 5, "c")];
         assert_eq!(seen(all).as_deref(), Some("e"));
-        // A value that was let go after it had been replaced.
+        // The first value was deleted after it had been replaced.
         assert_eq!(seen(vec![swap("c", 3, "a"), swap("d", 4, "a")]).as_deref(), Some("c"));
     }
 
@@ -197,7 +196,8 @@ mod tests {
         assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &c), ClaimVerdict::Lost { ours: vec!["c".into()] });
         assert_eq!(verdict(vec![a.clone(), b.clone(), c.clone()], &b), ClaimVerdict::Wait { ours: vec!["b".into()] });
         assert_eq!(verdict(vec![c.clone()], &c), ClaimVerdict::Lost { ours: vec!["c".into()] });
-        // What a crashed creator left goes before the value it would otherwise be taken for.
+        // The leftover of a crashed creator is deleted before the value, because a reader could take it for
+        // the value.
         let crashed = create("x", 2);
         let next = swap("n", 9, "a");
         let dead = vec!["x".into(), "a".into()];

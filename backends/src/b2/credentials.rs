@@ -1,8 +1,8 @@
 //! The application key: from Backblaze's own variables, or from a file.
 //!
-//! Owns the only place of this backend that reads the environment, and the rule that a file which
-//! others can read is refused. Nothing is read before the first request needs it.
-//! Invariant: the key itself is in no error and no `Debug` text.
+//! Owns this backend's only reads of the environment, and the rule that a file which others can read is refused.
+//! Nothing is read before the first request needs it.
+//! Invariant: no error and no `Debug` text contains the key itself.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -17,10 +17,10 @@ const ID: &str = "B2_APPLICATION_KEY_ID";
 const KEY: &str = "B2_APPLICATION_KEY";
 const REALM: &str = "B2_ENVIRONMENT";
 
-/// Where the key is to come from.
+/// Where the key comes from.
 #[derive(Debug, Clone)]
 pub(super) enum KeySource {
-    /// [`ID`] and [`KEY`].
+    /// The variables [`ID`] and [`KEY`].
     Variables,
     /// A JSON object with `applicationKeyId` and `applicationKey`, or two words, the id and the key, as
     /// `b2 key create` prints them.
@@ -42,13 +42,13 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The server that Backblaze's own tools are told to talk to, where that is a URL.
+/// The server in the variable for Backblaze's own tools, if its value is a URL.
 pub(super) fn environment() -> Option<String> {
     std::env::var(REALM).ok().filter(|text| text.contains("://"))
 }
 
 impl KeySource {
-    /// The setting `key_file` wins over the variables: a URL that names a key means that one.
+    /// The setting `key_file` wins over the variables, because a URL that names a key means that key.
     pub(super) fn of(location: &Location) -> Self {
         match location.settings().get("key_file").filter(|path| !path.is_empty()) {
             Some(path) => Self::File(path.into()),
@@ -57,7 +57,7 @@ impl KeySource {
     }
 
     /// # Errors
-    /// [`crate::ErrorKind::Denied`] where there is no key, or others can read its file.
+    /// [`crate::ErrorKind::Denied`] if there is no key, or if others can read its file.
     pub(super) fn read(&self, location: &Location) -> Result<Credentials> {
         let found = match self {
             Self::Variables => from_variables(location)?,
@@ -87,7 +87,7 @@ fn from_file(path: &Path) -> Result<Credentials> {
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
     let parsed = match text.trim_start().starts_with('{') {
-        // The parser's own text could quote what it read.
+        // The parser's own error text could quote the key.
         true => serde_json::from_str(&text).ok(),
         false => {
             let words: Vec<&str> = text.split_whitespace().collect();

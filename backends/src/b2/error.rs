@@ -1,8 +1,8 @@
-//! What Backblaze says when it refuses, turned into kinds and into advice.
+//! Backblaze's refusals as error kinds, with advice.
 //!
-//! Owns the table of error codes and the answer to "is it worth another try". Invariants: the code
-//! decides before the HTTP status does; what the server said is passed on, shortened; a token is never
-//! in it (Backblaze does not repeat them, and ours are not added).
+//! Owns the table of error codes and the decision whether another try can help. Invariants: the code decides before
+//! the HTTP status does. The server's words are passed on, shortened. They never contain a token: Backblaze does not
+//! repeat tokens, and this module adds none.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::contract::location::Location;
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub kind: ErrorKind,
-    /// 0 where there was no answer.
+    /// The HTTP status; 0 if there was no answer.
     pub status: u16,
     pub code: String,
     pub message: String,
-    /// How long the server wants to be left alone.
+    /// How long the server asks the client to wait.
     pub retry_after: Option<Duration>,
-    /// It is the bucket that is not there, not the object.
+    /// Whether the bucket is missing, and not the object.
     pub is_bucket: bool,
 }
 
@@ -50,13 +50,13 @@ impl Failure {
         Self { kind, status, code, message, retry_after, is_bucket }
     }
 
-    /// The account's token ran out or is not known any more: authorize again.
+    /// Whether the account's token expired or is unknown, so that a new authorization is needed.
     pub(super) fn wants_authorize(&self) -> bool {
         self.status == 401 && matches!(self.code.as_str(), "expired_auth_token" | "bad_auth_token")
     }
 
-    /// The upload URL is used up: Backblaze asks for a new one after a refused token, an overloaded or
-    /// broken server and a lost connection. A body that arrived damaged is sent again too.
+    /// Whether the next try needs a new upload URL. Backblaze asks for one after a refused token, an
+    /// overloaded or broken server and a lost connection. A body that arrived damaged is sent again too.
     pub(super) fn wants_upload_url(&self) -> bool {
         self.status == 401 || self.kind == ErrorKind::Transient
     }
@@ -65,7 +65,7 @@ impl Failure {
         self.kind == ErrorKind::Transient
     }
 
-    /// As the callers of this crate see it, about one object (or the bucket, with an empty key).
+    /// The error for callers of this crate, about one object, or about the bucket if the key is empty.
     pub(super) fn about(self, location: &Location, key: &str) -> Error {
         let url = if self.is_bucket { location.to_string() } else { location.at(key) };
         let unasked = self.kind == ErrorKind::Denied && self.status == 0;
@@ -81,7 +81,7 @@ fn kind(status: u16, code: &str, message: &str) -> ErrorKind {
         "duplicate_bucket_name" => ErrorKind::Exists,
         "conflict" => ErrorKind::Precondition,
         "method_not_allowed" => ErrorKind::Unsupported,
-        // The sha1 that went along is not that of what arrived.
+        // The sha1 that was sent does not match the body that arrived.
         "bad_request" if is_damage(message) => ErrorKind::Transient,
         _ => match status {
             401 | 403 => ErrorKind::Denied,

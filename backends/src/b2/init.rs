@@ -1,9 +1,9 @@
 //! The initialize hook of a bucket.
 //!
-//! Owns what each setting means at Backblaze and which capability it takes. Two rules must not both
-//! apply to a file there, so a rule is changed where it is exactly for our names, made where none
-//! applies to them, and left alone elsewhere. Invariants: rules that others made stay; a change is made
-//! only of the revision that was looked at.
+//! Owns what each setting means at Backblaze and which capability it needs. Backblaze lets no two lifecycle rules
+//! apply to the same file. So a rule for exactly offsite's names is changed, a new one is added if no rule applies to
+//! those names, and other rules are left alone. Invariants: rules of others stay. A change applies only to the
+//! revision that was read.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::initialize::{Did, Encryption, InitMode, Initialize, Lock, LockMode, Rights, Setting, settle};
 use crate::contract::meter::Class;
 
-/// Tries of a change that somebody else's came before.
+/// Tries of a change when the change of another client came first.
 const CHANGES: usize = 5;
 
 const BUCKETS: Rights = Rights { look: "listBuckets", make: "writeBuckets" };
@@ -92,7 +92,7 @@ struct Period {
     unit: String,
 }
 
-/// One of the two things that a lifecycle rule can say for us.
+/// One of the two settings of offsite that a lifecycle rule can hold.
 #[derive(Clone, Copy)]
 enum Wish {
     Abort,
@@ -137,7 +137,7 @@ pub(super) async fn initialize(account: &Account, want: &Initialize, mode: InitM
     if let Some(wanted) = want.lock {
         rows.push(lock(account, wanted, &there, mode).await);
     }
-    // Without a bucket a look finds nothing else to go wrong: all of it is yet to be made.
+    // Without a bucket a check finds no other fault: every setting is yet to be made.
     if mode == InitMode::Check && there.is_err_and(|error| error.kind == ErrorKind::NotFound) {
         for row in rows.iter_mut().filter(|row| matches!(row.did, Did::Failed(_))) {
             row.was = "no bucket".into();
@@ -152,7 +152,7 @@ async fn bucket(account: &Account, want: &Initialize, mode: InitMode) -> Setting
     settle("bucket", mode, &BUCKETS, found, "there", |was| *was == "there", async || account.create(want.lock.is_some()).await).await
 }
 
-/// It is not a setting there: every version is kept until something deletes it.
+/// Versioning is not a setting at Backblaze: every version is kept until something deletes it.
 fn versioning(on: bool) -> Setting {
     match on {
         true => Setting { name: "versioning", was: "on".into(), wanted: "on".into(), did: Did::Nothing },
@@ -188,7 +188,7 @@ async fn rule(account: &Account, name: &'static str, wish: Wish, days: u32, ther
     settle(name, mode, &BUCKETS, found, format!("after {}", counted(days)), same, make).await
 }
 
-/// What a rule says of our names, in words.
+/// What a rule says about offsite's names, in words.
 struct Days(Wish, Option<LifecycleRule>);
 
 impl fmt::Display for Days {
@@ -204,12 +204,12 @@ fn counted(days: u32) -> String {
     if days == 1 { "1 day".into() } else { format!("{days} days") }
 }
 
-/// The rule that applies to all of our names; at most one can.
+/// The rule that applies to all of offsite's names. Backblaze allows at most one.
 fn covering(rules: &[LifecycleRule], ours: &str) -> Option<LifecycleRule> {
     rules.iter().find(|rule| ours.starts_with(&rule.file_name_prefix)).cloned()
 }
 
-/// The rules with our wish in them; or why that cannot be.
+/// The rules with the wish merged in, or why that is not possible.
 fn merged(rules: &[LifecycleRule], ours: &str, wish: Wish, days: u32) -> Result<Vec<LifecycleRule>, String> {
     let mut rules = rules.to_vec();
     if let Some(rule) = rules.iter_mut().find(|rule| rule.file_name_prefix == ours) {
@@ -267,7 +267,7 @@ async fn lock(account: &Account, wanted: Lock, there: &Result<B2Bucket>, mode: I
     settle("object lock", mode, &LOCKS, found, &text, |was| *was == text, make).await
 }
 
-/// The lock as it is, in words.
+/// The current object lock setting, in words.
 fn locked(account: &Account, bucket: &B2Bucket) -> Result<String> {
     let value = match &bucket.file_lock_configuration {
         Some(LockAnswer { is_client_authorized_to_read: false, .. }) => {
@@ -285,7 +285,7 @@ fn locked(account: &Account, bucket: &B2Bucket) -> Result<String> {
 }
 
 impl Account {
-    /// What all names of this destination begin with.
+    /// The prefix that all names of this destination have, with its slash.
     fn ours(&self) -> String {
         if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) }
     }
@@ -309,7 +309,8 @@ impl Account {
         });
         match self.call::<Value>(Class::Put, "b2_create_bucket", &body).await {
             Ok(_) => Ok(()),
-            // Ours, made by a try whose answer was lost; or the name is taken, which only the account's owner can tell.
+            // Either an earlier try created it and its answer was lost, or another account has the name.
+            // This account's list of buckets shows which.
             Err(failure) if failure.kind == ErrorKind::Exists => match self.found().await? {
                 Some(_) => Ok(()),
                 None => {
@@ -320,7 +321,7 @@ impl Account {
         }
     }
 
-    /// Changes the bucket as it is now; looked at again when somebody else's change came first.
+    /// Changes the bucket as it is now. Reads it again if the change of another client came first.
     async fn change(&self, what: impl Fn(&B2Bucket) -> Result<Value, Failure>) -> Result<()> {
         for _ in 0..CHANGES {
             let bucket = self.there().await?;

@@ -1,8 +1,9 @@
-//! Large files: started, sent in parts, finished; and copies on the server, in parts where they must be.
+//! Large files: started, sent in parts, finished. Also copies on the server, in parts if they are too large for one
+//! request.
 //!
-//! Owns the calls around a large file. Its id outlives the process, and so do its parts: a later run
-//! goes on with both. Invariant: the sha1 of each part is in its own request and again in the one that
-//! finishes the file, so a part that is not what was sent is refused by the server.
+//! Owns the calls around a large file. Its id and its parts outlive the process, and a later run continues with both.
+//! Invariant: the sha1 of each part is sent with the part and again when the file is finished, so the server refuses
+//! a part that differs from what was sent.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ use super::versions::{B2Version, Written};
 use crate::contract::error::ErrorKind;
 use crate::contract::meter::Class;
 
-/// When a copy is made in parts, and of which size; in bytes.
+/// The size above which a copy is made in parts, and the size of those parts, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct B2CopyLimits {
     pub whole: u64,
@@ -28,21 +29,22 @@ pub(super) struct B2CopyLimits {
 }
 
 impl Account {
-    /// Starts a large file: its id.
+    /// Starts a large file and returns its id.
     pub(super) async fn start(&self, name: &str, content_type: &str, info: &BTreeMap<String, String>) -> Result<String, Failure> {
         let body = json!({"bucketId": self.bucket().await?, "fileName": name, "contentType": content_type, "fileInfo": info});
         let started: Written = self.call(Class::Multipart, "b2_start_large_file", &body).await?;
         Ok(started.file_id)
     }
 
-    /// Sends one part; `index` counts from 0. The part's name is its sha1.
+    /// Sends one part; `index` counts from 0. The part's id is its sha1.
     pub(super) async fn part(&self, pool: &Pool, file: &str, index: usize, body: &UploadBody) -> Result<PartId, Failure> {
         let sent = self.upload(pool, UploadContent::Part { file, number: index + 1 }, body).await;
         sent.map_err(forgotten)?;
         Ok(PartId { content_id: body.sha1.clone() })
     }
 
-    /// Makes a file of its parts. An answer that got lost is found again.
+    /// Finishes a file from its parts. If an earlier try finished it and its answer was lost, returns that
+    /// file.
     pub(super) async fn finish(&self, pool: &Pool, file: &str, sha1s: &[String]) -> Result<PutResult, Failure> {
         let body = json!({"fileId": file, "partSha1Array": sha1s});
         let finished = self.call::<Written>(Class::Multipart, "b2_finish_large_file", &body).await;
@@ -61,7 +63,7 @@ impl Account {
         Ok(result(&id))
     }
 
-    /// Lets go of a large file and its parts.
+    /// Cancels a large file and deletes its parts.
     pub(super) async fn cancel(&self, pool: &Pool, file: &str) -> Result<(), Failure> {
         pool.forget(Some(file));
         self.call::<Value>(Class::Multipart, "b2_cancel_large_file", &json!({"fileId": file})).await.map(drop).map_err(forgotten)
@@ -77,7 +79,7 @@ impl Account {
         if copied.mark() == Mark::Plain {
             return Ok(result(copied.id()));
         }
-        // The condition that the source was put on is not the copy's.
+        // The copy must not keep the mark of the condition under which the source was put.
         let body = json!({"sourceFileId": from, "fileName": to, "metadataDirective": "REPLACE", "contentType": AUTO, "fileInfo": {}});
         let again: B2Version = self.call(Class::Copy, "b2_copy_file", &body).await?;
         let _ = self.delete_version(to, copied.id()).await;
@@ -92,7 +94,7 @@ impl Account {
             Err(failure) => Err(failure),
         };
         if finished.is_err() {
-            // It would lie there, and be billed, for ever.
+            // The file would stay, and be billed, forever.
             let _ = self.cancel(pool, &file).await;
         }
         finished
@@ -120,7 +122,7 @@ impl Account {
     }
 }
 
-/// A large file that the server does not know (any more).
+/// Turns the refusal of a large file that the server does not know (any more) into "not found".
 fn forgotten(failure: Failure) -> Failure {
     let text = failure.message.to_ascii_lowercase();
     let unknown =

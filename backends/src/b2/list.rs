@@ -1,8 +1,7 @@
-//! Listings, page by page: everything with raw names, and the small ones of the data plane.
+//! Listings, page by page: the full ones with raw names, and the small ones of the data plane.
 //!
-//! Owns the paging, and telling the current version of a name from its older ones across pages.
-//! Invariants: the stream gives every name under the prefix or ends in an error; a server that goes
-//! round in circles is an error.
+//! Owns the paging, and the distinction of a name's current version from older ones across pages. Invariants: the
+//! stream gives every name under the prefix or ends in an error. A listing that repeats itself is an error.
 
 use std::sync::Arc;
 
@@ -22,13 +21,13 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::wire::turns::Turns;
 
-/// Names a page; Backblaze bills each thousand as one LIST.
+/// Names in one page; Backblaze bills each thousand as one LIST.
 const PAGE: usize = 1000;
 
-/// Where a listing stands: the name and version to go on from. None at its end.
+/// The position of a listing: the name and version from which to continue. None at its end.
 type ListPosition = Option<(String, Option<String>)>;
 
-/// Most versions of one name that are looked at together.
+/// Most versions of one name that are held in memory at once.
 const HELD: usize = 100_000;
 
 /// Where the page after this one begins.
@@ -39,9 +38,9 @@ fn after(page: &VersionsPage, turns: &mut Turns) -> Result<ListPosition, Failure
     Ok(next)
 }
 
-/// What lies there; see [`crate::Backend::list`]. Of a name that several writers tried to create at
-/// once, what a crashed loser left can stand for the whole until the next write: readers are not fooled
-/// by it, but a listing does not look behind each name.
+/// Lists a bucket or prefix; see [`crate::Backend::list`]. If several writers tried to create a name at once,
+/// the leftover of a crashed loser can be listed as current until the next write. Readers are not misled by
+/// it, but a listing does not check each name.
 pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
     let prefix = match (scope, account.prefix.as_str()) {
         (Scope::Bucket, _) | (_, "") => String::new(),
@@ -53,7 +52,7 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
         let Some(place) = place else { return Ok(None) };
         let page = match depth {
             Depth::Current => account.names(&prefix, Some(&place.0), false, PAGE).await,
-            // Started files stand among the versions.
+            // Started files are listed among the versions.
             Depth::Everything | Depth::Unfinished => account.versions(&prefix, Some(&place), PAGE).await,
         };
         let fail = |failure: Failure| failure.about(&account.location, "");
@@ -68,7 +67,7 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
     .boxed()
 }
 
-/// `seen` is the last name whose newest finished version went by.
+/// Converts a version. `seen` is the last name whose newest finished version was already listed.
 fn listed(version: B2Version, prefix: &str, seen: &mut Option<String>) -> Option<Listed> {
     let key = version.file_name.strip_prefix(prefix).filter(|key| !key.is_empty())?.as_bytes().to_vec();
     let state = match version.state()? {
@@ -90,9 +89,9 @@ fn listed(version: B2Version, prefix: &str, seen: &mut Option<String>) -> Option
     })
 }
 
-/// The objects of the data plane under a path, and after `offset` in byte order, as readers see them.
-/// Goes through all versions, so that no loser of a race is taken for what is there. Names that are no
-/// path (`a//b`) are left out.
+/// The objects of the data plane under a path and after `offset` in byte order, as readers see them. Reads
+/// all versions, so that the loser of a race is not taken for the current one. Names that are not valid paths
+/// (`a//b`) are left out.
 pub(super) fn objects(
     account: Arc<Account>,
     prefix: Option<&Path>,
@@ -119,7 +118,7 @@ struct B2Walk {
     below: String,
     offset: Option<String>,
     place: ListPosition,
-    /// The versions of the name that the last page ended in.
+    /// The versions of the last name on the last page, which may continue on the next one.
     held: Vec<B2Version>,
     turns: Turns,
 }
@@ -144,7 +143,7 @@ impl B2Walk {
         Ok(found)
     }
 
-    /// What a reader sees of the versions that are held, which are all of their name.
+    /// What a reader sees of the held versions, which are all versions of their name.
     fn seen(&mut self) -> Option<ObjectMeta> {
         let held = std::mem::take(&mut self.held);
         let current = claim::current(&claim::live(&held))?;
@@ -164,7 +163,7 @@ fn meta(version: &B2Version, root: &str) -> Option<ObjectMeta> {
     })
 }
 
-/// Objects and folders right under a path, without what is in the folders; one LIST a page.
+/// Objects and folders directly under a path, without the contents of the folders; one LIST a page.
 pub(super) async fn folder(store: &B2Store, prefix: Option<&Path>) -> object_store::Result<ListResult> {
     let account = &store.account;
     let (root, below) = roots(account, prefix);
@@ -181,7 +180,7 @@ pub(super) async fn folder(store: &B2Store, prefix: Option<&Path>) -> object_sto
                 continue;
             }
             let Some(found) = meta(&version, &root) else { continue };
-            // Several writers may have been at it: what is listed can be a loser's.
+            // Several writers may have put this name at once: the listed version can be a loser's.
             objects.extend(match version.mark() {
                 Mark::Plain => Some(found),
                 _ => match store.look(&found.location).await {
@@ -195,7 +194,7 @@ pub(super) async fn folder(store: &B2Store, prefix: Option<&Path>) -> object_sto
     Ok(ListResult { objects, common_prefixes, extensions: Default::default() })
 }
 
-/// The destination's root in the bucket, and where names below a path begin.
+/// The destination's root in the bucket, and the prefix of all names below a path.
 fn roots(account: &Account, prefix: Option<&Path>) -> (String, String) {
     let root = if account.prefix.is_empty() { String::new() } else { format!("{}/", account.prefix) };
     let below = match prefix.map(Path::as_ref) {

@@ -1,23 +1,23 @@
 //! The mark that an upload with a condition carries.
 //!
-//! Owns its text, which stays with the version at the store (`docs/format.md`, "Backblaze B2").
+//! Owns its text, which the store keeps with the version (`docs/format.md`, "Backblaze B2").
 
 /// The file info that holds a mark.
 pub(super) const MARK: &str = "offsite-put";
 
-/// On what condition a version was uploaded.
+/// The condition under which a version was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// None: it replaces whatever is older.
+    /// No condition: the version replaces every older one.
     Plain,
-    /// Only if nothing is there. `put` is the upload's own random name.
+    /// Only if the name has no content. `put` is the upload's own random name.
     Create { put: String },
     /// Only if the version `after` is current.
     Swap { put: String, after: String },
 }
 
 impl Mark {
-    /// Takes what [`Self::text`] gives; anything else counts as no mark.
+    /// Parses what [`Self::text`] returns. Any other text counts as no mark.
     pub(super) fn parse(text: &str) -> Self {
         let mut words = text.splitn(3, ' ').map(str::to_owned);
         match (words.next().as_deref(), words.next(), words.next()) {

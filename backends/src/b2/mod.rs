@@ -1,10 +1,9 @@
 //! Backblaze B2, by its native API.
 //!
-//! Owns [`B2Backend`]. One account (`session.rs`) under everything; contents in `upload.rs`, `put.rs`,
-//! `large.rs` and `read.rs`; two writers told apart by `claim.rs`; the traits in `store.rs`. A file id
-//! is both the tag and the version of a content: it names one upload, which a sha1 does not, and there
-//! is one for large files too.
-//! Invariants: opening sends nothing and reads no key; only a full, exact name is ever acted upon.
+//! Owns [`B2Backend`]. All modules share one account (`session.rs`). Contents are handled in `upload.rs`, `put.rs`,
+//! `large.rs` and `read.rs`, two competing writers in `claim.rs`, the traits in `store.rs`. A file id is both the tag
+//! and the version of a content. Unlike a sha1 it names one upload, and large files have one too.
+//! Invariants: opening sends no request and reads no key. Only a full, exact name is ever acted on.
 
 mod claim;
 mod credentials;
@@ -50,13 +49,13 @@ use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 
-/// The largest copy that is one request, and the parts of a larger one, in bytes.
-/// What may stand in the query of a `b2://` URL.
+/// The settings that the query of a `b2://` URL may have.
 pub(crate) const SETTINGS: &[&str] = &["endpoint", "key_file"];
 
+/// The largest copy that is one request, and the size of the parts of a larger one, in bytes.
 const COPY: B2CopyLimits = B2CopyLimits { whole: 5_000_000_000, part: 1 << 30 };
 
-/// Deletes of versions under way at once; Backblaze has no call for several.
+/// Deletes of versions in flight; Backblaze has no call for several.
 const DELETES: usize = 16;
 
 /// A bucket, or a prefix in one.
@@ -68,12 +67,12 @@ pub struct B2Backend {
 }
 
 impl B2Backend {
-    /// Opens a bucket by its URL. Settings in the query: `endpoint` (a server other than Backblaze's
-    /// own, else `B2_ENVIRONMENT`) and `key_file`; without one the key is in `B2_APPLICATION_KEY_ID` and
-    /// `B2_APPLICATION_KEY`. Sends no request and reads no key.
+    /// Opens a bucket by its URL. Settings in the query: `endpoint` (a server other than Backblaze's own;
+    /// default: `B2_ENVIRONMENT`) and `key_file`. Without `key_file` the key is in `B2_APPLICATION_KEY_ID`
+    /// and `B2_APPLICATION_KEY`. Sends no request and reads no key.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that is not valid.
     pub fn open(location: Location) -> Result<Self> {
         location.only_settings(SETTINGS)?;
         let prefix = parse_prefix(&location)?;
@@ -89,8 +88,8 @@ impl B2Backend {
         Ok(Self { location, store })
     }
 
-    /// Copies in parts from another size on than Backblaze's own 5 GB, with parts of another size than
-    /// 1 GiB; both in bytes. For tests.
+    /// Sets the size above which a copy is made in parts (default: Backblaze's own 5 GB) and the size of
+    /// those parts (default: 1 GiB), both in bytes. For tests.
     #[must_use]
     pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
         self.store.copy = B2CopyLimits { whole, part: part.max(1) };
@@ -102,14 +101,14 @@ impl B2Backend {
     }
 }
 
-/// The place only.
+/// Shows only the location.
 impl fmt::Debug for B2Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "B2Backend({})", self.location)
     }
 }
 
-/// The prefix, refused where Backblaze would not have it.
+/// The prefix; refused if Backblaze would refuse its names.
 fn parse_prefix(location: &Location) -> Result<String> {
     let bad = |why: &str| Error::invalid(location, format!("this prefix is not possible: {why}"));
     let text = std::str::from_utf8(location.path()).map_err(|_| bad("it is not UTF-8"))?;
@@ -179,7 +178,7 @@ impl Backend for B2Backend {
         self.meter().clock().ok_or_else(unknown)
     }
 
-    /// Sends nothing: the first request to a bucket that is not there says so.
+    /// Sends nothing: if the bucket does not exist, the first request fails and says so.
     async fn prepare(&self) -> Result<()> {
         Ok(())
     }
@@ -195,7 +194,7 @@ impl Backend for B2Backend {
         };
         let copied = self.store.account.copy(&self.store.pool, &id, &self.store.name(to), size, self.store.copy).await;
         match copied {
-            // An id that is gone, or never was one: something else may be there.
+            // The id was deleted or never existed: another version may be current.
             Err(failure) if etag.is_some() && matches!(failure.kind, ErrorKind::NotFound | ErrorKind::Invalid) => {
                 let seen = self.store.look(from).await.map_err(fail)?;
                 if untagged(etag.unwrap_or_default()) == seen.id() {
@@ -211,7 +210,7 @@ impl Backend for B2Backend {
         list::list(self.store.account.clone(), scope, depth)
     }
 
-    /// A bucket has no end, and what the account's cap leaves is not told.
+    /// A bucket has no size limit, and Backblaze does not say how much of the account's cap is left.
     async fn space(&self) -> Result<Option<Space>> {
         Ok(None)
     }

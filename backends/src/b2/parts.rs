@@ -1,7 +1,7 @@
 //! An upload in parts behind the simpler trait, which does not say how many parts there will be.
 //!
-//! Owns holding back the first part: with no second one it becomes a plain file, because a large file
-//! has at least two parts. Invariant: nothing is under the name before `complete`.
+//! Owns holding back the first part: if no second one follows, it becomes a plain file, because a large file has at
+//! least two parts. Invariant: nothing appears under the name before `complete`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(super) struct B2Upload {
     attributes: Attributes,
     first: Option<PutPayload>,
     count: usize,
-    /// The large file, once there is one.
+    /// The id of the large file, once it is started.
     file: Arc<OnceCell<String>>,
     done: Arc<Mutex<Vec<Option<PartId>>>>,
 }

@@ -1,8 +1,8 @@
-//! Writing one whole object: unconditionally, create-only, or in the place of one version.
+//! Writing one whole object: unconditionally, create-only, or in place of one version.
 //!
-//! Owns the requests of the rules in `claim.rs`: upload, look, and take back what lost. A plain put is
-//! one upload; a conditional one is an upload and one LIST, and a delete for what it replaced or lost.
-//! Invariant: an upload that did not win is deleted by its own id before the caller hears of it.
+//! Owns the requests for the rules in `claim.rs`: upload, look, and withdraw what lost. A plain put is one upload. A
+//! conditional put is one upload and one LIST, and a delete for each version that it replaced or that lost.
+//! Invariant: an upload that did not win is deleted by its own id before the caller gets the error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use super::upload::{Pool, UploadBody, UploadContent};
 use super::wire::random;
 use crate::contract::error::ErrorKind;
 
-/// How long the oldest of several writers waits for the others to go, in looks and from one to the next.
+/// How many looks the oldest of several writers waits for the others to withdraw, and the first wait between
+/// two looks.
 const LOOKS: u32 = 8;
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 
-/// Uploads of one create-only put, each hidden by a removal that is stamped later.
+/// Uploads of one create-only put, if a removal with a later stamp hides each of them.
 const HIDDEN: usize = 5;
 
-/// The type that Backblaze gives by the name's ending.
+/// The content type that lets Backblaze choose one by the name's ending.
 pub(super) const AUTO: &str = "b2/x-auto";
 
-/// How an id stands in the data plane: as a tag, and as a version.
+/// The result of a put: the id is the tag and the version.
 pub(super) fn result(id: &str) -> PutResult {
     PutResult { e_tag: Some(tag(id)), version: Some(id.to_owned()), extensions: Default::default() }
 }
@@ -40,7 +41,7 @@ pub(super) fn untagged(tag: &str) -> &str {
     tag.trim_matches('"')
 }
 
-/// Content type and file infos for what an object is to be called and read as.
+/// The content type and the file infos for an object's attributes.
 pub(super) fn described(attributes: &Attributes) -> (String, BTreeMap<String, String>) {
     let (mut content_type, mut info) = (AUTO.to_owned(), BTreeMap::new());
     for (attribute, value) in attributes {
@@ -96,14 +97,15 @@ impl Account {
         Err(Failure::new(ErrorKind::Exists, "it is removed and created again too fast"))
     }
 
-    /// Whether the upload that carries `mark` counts; none where a removal hides it and nothing is there.
+    /// Whether the upload that carries `mark` counts. None if a removal hides it and nothing else counts.
     async fn settle(&self, name: &str, mark: &Mark, uploaded: &str) -> Result<Option<PutResult>, Failure> {
         let mut wait = FIRST_LOOK;
         for look in 1..=LOOKS {
             let listed = match self.versions_of(name).await {
                 Ok(listed) => listed,
                 Err(failure) => {
-                    // Nobody may take it for a value whose writer does not know whether it is one.
+                    // No reader may take the upload for a value if its writer does not know whether it is
+                    // one.
                     let _ = self.delete_version(name, uploaded).await;
                     return Err(failure);
                 }
@@ -139,7 +141,7 @@ impl Account {
         }
         for id in ours.iter().rev() {
             match self.delete_version(name, id).await {
-                // A bucket with a default retention keeps it; its mark says that it is none.
+                // A bucket with a default retention keeps the upload. Its mark says that it does not count.
                 Err(failure) if failure.kind == ErrorKind::Denied => {}
                 answer => answer?,
             }
@@ -147,7 +149,8 @@ impl Account {
         Ok(())
     }
 
-    /// Deletes what a winner made past, in order; what does not work out is left to the next one.
+    /// Deletes the versions that a winner replaced, in order. After a failure, the rest is left to the next
+    /// winner.
     async fn bury(&self, name: &str, dead: Vec<String>) {
         for id in dead {
             if self.delete_version(name, &id).await.is_err() {

@@ -1,9 +1,9 @@
-//! Reading one object: whole, in part, or only its head; of now, or one version.
+//! Reading one object: whole, in part, or only its head; the current version or a given one.
 //!
-//! Owns the headers of a download and the stream of its content. A body that breaks off is asked for
-//! again from where it stopped, by the version's id, so nothing that was written meanwhile gets in.
-//! Invariants: what is read by name is what `claim.rs` says a reader sees; a version under another name
-//! than the one asked for is not there; a content read whole is held against its sha1.
+//! Owns the headers of a download and the stream of its content. If a body breaks off, the rest is requested by the
+//! version's id, so that no content that was written meanwhile is mixed in. Invariants: a read by name gives what
+//! `claim.rs` says a reader sees. A version under another name than the requested one counts as missing. A content
+//! that is read whole is compared with its sha1.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,23 +34,23 @@ use crate::wire::watch::{Bound, Watched};
 
 type B2Chunks = Watched<BoxStream<'static, Result<Bytes, Broken>>>;
 
-/// An answer's head, and its body to come.
+/// An answer's head, and its body that is still to be read.
 struct Head {
     id: String,
     name: String,
-    /// Of the whole object, in bytes.
+    /// Size of the whole object, in bytes.
     size: u64,
     range: Range<u64>,
     modified: i64,
-    /// None of large files, for which the server knows none.
+    /// None for large files: the server knows no sha1 of them.
     sha1: Option<String>,
     mark: Mark,
     attributes: Attributes,
-    /// None where only the head was asked for.
+    /// None if only the head was requested.
     response: Option<Response>,
 }
 
-/// What to ask for.
+/// What to request.
 #[derive(Clone)]
 enum Which<'a> {
     Name(&'a str),
@@ -58,7 +58,7 @@ enum Which<'a> {
 }
 
 impl Account {
-    /// Gets one object; `key` is its place in the data plane, `name` its full name.
+    /// Gets one object; `key` is its path in the data plane, `name` its full name.
     pub(super) async fn get(self: &Arc<Self>, key: &Path, name: &str, options: GetOptions) -> object_store::Result<GetResult> {
         let fail = |failure: Failure| refused(&self.location, key.as_ref(), failure);
         let range = options.range.as_ref().filter(|_| !options.head).map(range_header).transpose().map_err(fail)?;
@@ -84,7 +84,7 @@ impl Account {
         Ok(GetResult { payload, meta, range, attributes, extensions: Default::default() })
     }
 
-    /// What a reader sees under a name. Where two writers may have been at it, one LIST more.
+    /// What a reader sees under a name. If several writers may have put it at once, this takes one more LIST.
     async fn current(&self, name: &str, head: bool, range: Option<&str>) -> Result<Head, Failure> {
         let found = self.download(Which::Name(name), head, range).await?;
         if found.mark == Mark::Plain {
@@ -113,7 +113,7 @@ impl Account {
         match self.download(Which::Id(id), false, range).await {
             Ok(found) if found.name == name => Ok(found),
             Ok(_) => Err(gone()),
-            // An id that cannot be one.
+            // The id has no valid form.
             Err(failure) if failure.status == 400 => Err(gone()),
             Err(failure) => Err(failure),
         }
@@ -169,11 +169,11 @@ struct ReadBody {
     account: Arc<Account>,
     key: String,
     id: String,
-    /// What is still to come.
+    /// The bytes that are still to come.
     range: Range<u64>,
     response: Option<B2Chunks>,
     check: Option<(Sha1, String)>,
-    /// Tries since something came last.
+    /// Tries since bytes last arrived.
     tried: u32,
 }
 
@@ -227,7 +227,7 @@ impl ReadBody {
     }
 }
 
-/// What comes of a range, and no more than that.
+/// The body of a range, cut to the length of the range.
 fn pieces(response: Response, range: &Range<u64>) -> B2Chunks {
     bounded(response, Bound::Cut(range.end - range.start))
 }
@@ -247,7 +247,7 @@ fn range_header(range: &GetRange) -> Result<String, Failure> {
     }
 }
 
-/// Takes an answer's headers; without an id or a size it is no answer of Backblaze's.
+/// Reads an answer's headers. An answer without an id or a size is not from Backblaze.
 fn read_head(response: Response, head: bool) -> Result<Head, Failure> {
     let get = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let lacks = |what: &str| Failure::new(ErrorKind::Other, format!("the server's answer lacks {what}"));
@@ -286,7 +286,7 @@ fn read_head(response: Response, head: bool) -> Result<Head, Failure> {
     Ok(Head { id, name, size, range, modified, sha1, mark, attributes, response: Some(response).filter(|_| !head) })
 }
 
-/// The head of a version as listings and `b2_get_file_info` say it.
+/// The head of a version, from a listing or from `b2_get_file_info`.
 fn of_version(version: &B2Version) -> Head {
     let size = version.content_length.unwrap_or(0);
     let mut attributes = Attributes::new();
@@ -306,7 +306,7 @@ fn of_version(version: &B2Version) -> Head {
     }
 }
 
-/// `bytes 5-9/20` as what comes and the size of the whole.
+/// Parses `bytes 5-9/20` into the range and the size of the whole object.
 fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (start, end) = range.split_once('-')?;

@@ -1,7 +1,7 @@
 //! A bucket, rooted at the prefix.
 //!
-//! Owns the way from a relative path to a full name, and from failures to the errors of `object_store`.
-//! Invariant: a path is sent as it is.
+//! Owns the conversion of a relative path to a full name, and of failures to the errors of `object_store`. Invariant:
+//! a path is sent unchanged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct B2Store {
 }
 
 impl B2Store {
-    /// The full name of what lies at a path.
+    /// The full name of a path.
     pub(super) fn name(&self, path: &Path) -> String {
         match self.account.prefix.as_str() {
             "" => path.as_ref().to_owned(),
@@ -48,7 +48,8 @@ impl B2Store {
     }
 }
 
-/// A failure as the traits have it. The error of this crate is inside, for whoever asks for its kind.
+/// Converts a failure to an error of the traits. It contains this crate's own error, for callers that need
+/// its kind.
 pub(super) fn refused(location: &Location, key: &str, failure: Failure) -> Error {
     let (kind, path) = (failure.kind, key.to_owned());
     let source = Box::new(failure.about(location, key));

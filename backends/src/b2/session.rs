@@ -1,8 +1,8 @@
 //! The authorization of an account, and every call that needs one.
 //!
-//! Owns the token (got when first needed, got anew once when the server asks for it, by one task), what
-//! the key may do, and the bucket's id. Invariants: a key that does not cover the destination is refused
-//! before anything is sent to the bucket; a token or key is in no error.
+//! Owns the token, what the key may do, and the bucket's id. One task gets the token when it is first needed, and
+//! gets a new one once if the server asks for that. Invariants: a key that does not cover the destination is refused
+//! before any request to the bucket. No error contains a token or key.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::contract::meter::Class;
 
 pub(super) const HOME: &str = "https://api.backblazeb2.com";
 
-/// After a refusal nobody asks again for this long: the many requests in flight fail together.
+/// How long a refusal is remembered, so that the many requests in flight fail together.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 
-/// What an account's authorization says.
+/// The answer to an account's authorization.
 #[derive(Debug)]
 pub(super) struct B2Session {
     pub account: String,
@@ -32,7 +32,7 @@ pub(super) struct B2Session {
     pub download: String,
     pub token: String,
     pub capabilities: Vec<String>,
-    /// The buckets the key is limited to, by name and id.
+    /// The buckets to which the key is limited, by name and id.
     buckets: Option<Vec<(String, String)>>,
     name_prefix: String,
 }
@@ -78,7 +78,7 @@ struct Allowed {
 #[derive(Deserialize)]
 struct AllowedBucket {
     id: String,
-    /// Null for a bucket that is gone.
+    /// Null for a bucket that was deleted.
     name: Option<String>,
 }
 
@@ -92,7 +92,8 @@ pub(super) struct Account {
     source: KeySource,
     home: String,
     held: RwLock<Option<Arc<B2Session>>>,
-    /// One task asks at a time; the last refusal, so that those who waited for it need not ask again.
+    /// Lets one task ask at a time. Holds the last refusal, so that tasks that waited for it need not ask
+    /// again.
     gate: Mutex<Option<(Instant, Failure)>>,
     bucket: RwLock<Option<String>>,
 }
@@ -103,7 +104,7 @@ impl Account {
         Self { location, prefix, wire, source, home, held: RwLock::new(None), gate: Mutex::default(), bucket: RwLock::new(None) }
     }
 
-    /// The authorization; asked for if there is none, or only the one that is `stale`.
+    /// The authorization. Requests one if there is none, or only the one that is `stale`.
     pub(super) async fn session(&self, stale: Option<&Arc<B2Session>>) -> Result<Arc<B2Session>, Failure> {
         let usable = || {
             let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +160,7 @@ impl Account {
         })
     }
 
-    /// Refuses a key that is for other buckets or names.
+    /// Refuses a key that is limited to other buckets or names.
     fn covers(&self, session: &B2Session) -> Result<(), Failure> {
         let bucket = self.location.host();
         let denied = |text: String| Err(Failure::new(ErrorKind::Denied, text));
@@ -180,7 +181,7 @@ impl Account {
         Ok(())
     }
 
-    /// The bucket's id; one request where the key is not limited to it.
+    /// The bucket's id. Takes one request if the key is not limited to this bucket.
     pub(super) async fn bucket(&self) -> Result<String, Failure> {
         let known = || self.bucket.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(id) = known() {
@@ -201,7 +202,7 @@ impl Account {
         Ok(id)
     }
 
-    /// What the server says of the bucket; none where there is none of that name in this account.
+    /// What the server says about the bucket; none if this account has no bucket of that name.
     pub(super) async fn find_bucket<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
         #[derive(Deserialize)]
         struct Answer<T> {
@@ -213,7 +214,7 @@ impl Account {
         Ok(answer.buckets.into_iter().next())
     }
 
-    /// One call of the API, tried again where that can help.
+    /// One call of the API, tried again if that can help.
     pub(super) async fn call<T: DeserializeOwned>(&self, class: Class, name: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::new(ErrorKind::Invalid, error.to_string()))?;
         let response = self
@@ -225,8 +226,8 @@ impl Account {
         read_json(response).await
     }
 
-    /// One request under the account's token: a token that ran out is replaced once, and what may pass is
-    /// tried again. `name` is the API's, for the right it takes.
+    /// One request with the account's token. An expired token is replaced once, and a transient failure is
+    /// tried again. `name` is the API's name of the call, which decides the capability that it needs.
     pub(super) async fn authorized(
         &self,
         class: Class,
@@ -269,7 +270,7 @@ fn refused_key(failure: Failure) -> Failure {
     }
 }
 
-/// A refusal with the name of the right that the key has not.
+/// Adds the name of the missing capability to a refusal.
 pub(super) fn lacking(failure: Failure, session: &B2Session, name: &str) -> Failure {
     let right = right(name);
     if failure.kind != ErrorKind::Denied || right.is_empty() || session.can(right) {
@@ -279,7 +280,7 @@ pub(super) fn lacking(failure: Failure, session: &B2Session, name: &str) -> Fail
     Failure { message, ..failure }
 }
 
-/// The capability that a call takes.
+/// The capability that a call needs.
 pub(super) fn right(name: &str) -> &'static str {
     match name {
         "b2_list_file_names" | "b2_list_file_versions" | "b2_list_unfinished_large_files" => "listFiles",

@@ -1,7 +1,7 @@
 //! The data plane: Backblaze's own calls behind the `object_store` traits, rooted at the prefix.
 //!
-//! Owns the two traits over what `rooted.rs` finds. Nothing is decided here. Invariant: the tag of an object and its
-//! version are both the file id.
+//! Owns the two traits over `rooted.rs`, and decides nothing itself. Invariant: the tag of an object and its version
+//! are both the file id.
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -19,7 +19,7 @@ use super::put::{described, untagged};
 use super::rooted::B2Store;
 use super::upload::UploadBody;
 
-/// Deletes under way at once; Backblaze has no call for several.
+/// Deletes in flight; Backblaze has no call for several.
 const DELETES: usize = 16;
 
 #[async_trait]
@@ -29,7 +29,7 @@ impl ObjectStore for B2Store {
         put.map_err(|failure| self.refused(location, failure))
     }
 
-    /// Nothing is started before a second part comes: Backblaze's large files have at least two.
+    /// Starts nothing before the second part: Backblaze's large files have at least two.
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         Ok(Box::new(B2Upload::new(self.clone(), location.clone(), opts.attributes)))
     }
@@ -38,7 +38,7 @@ impl ObjectStore for B2Store {
         self.account.get(location, &self.name(location), options).await
     }
 
-    /// Hides; the versions stay. One request each.
+    /// Hides the names; their versions stay. One request each.
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
         let delete = move |path: Path| {

@@ -1,8 +1,8 @@
-//! Uploads of whole bodies: files and parts, each to an upload URL of its own.
+//! Uploads of whole bodies: files and parts, each to its own upload URL.
 //!
-//! Owns the pool of upload URLs and when one is thrown away. A URL takes one upload at a time, so it is
-//! out of the pool while one is under way. Invariants: a sha1 goes along with every body, and the
-//! answer's sha1 and length are held against ours before anything counts as sent.
+//! Owns the pool of upload URLs and the decision when one is discarded. A URL takes one upload at a time, so it is
+//! not in the pool during an upload. Invariants: every body is sent with its sha1. The answer's sha1 and length are
+//! compared with ours before anything counts as sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -21,10 +21,10 @@ use super::wire::{TRIES, json as read_json, pause};
 use crate::contract::error::ErrorKind;
 use crate::contract::meter::Class;
 
-/// What Backblaze leaves as it is in names and file infos.
+/// Characters that Backblaze does not encode in names and file infos.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-').remove(b'/').remove(b'~');
 
-/// Hashing less than this is quicker than handing it to another thread.
+/// Bodies below this size in bytes are hashed on this thread, because that is faster than using another one.
 const HASH_HERE: usize = 64 << 10;
 
 /// Where a body may be sent to, and the token for it.
@@ -35,7 +35,7 @@ struct UploadUrl {
     authorization_token: String,
 }
 
-/// Upload URLs that nobody uses now: of the bucket, and of each large file.
+/// Unused upload URLs: of the bucket, and of each large file.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<HashMap<Option<String>, Vec<UploadUrl>>>);
 
@@ -48,7 +48,7 @@ impl Pool {
         self.lock().entry(file.map(str::to_owned)).or_default().push(place);
     }
 
-    /// Throws all of them away: they grow old together, and a large file ends.
+    /// Discards all URLs of the bucket, or of one large file: they expire together, and a large file ends.
     pub(super) fn forget(&self, file: Option<&str>) {
         self.lock().remove(&file.map(str::to_owned));
     }
@@ -74,7 +74,7 @@ impl UploadContent<'_> {
         }
     }
 
-    /// The call that gives a URL for it, which is billed as the upload itself.
+    /// The call that gives a URL for it. It is billed like the upload itself.
     fn call(&self) -> (Class, &'static str) {
         match self {
             Self::File { .. } => (Class::Put, "b2_get_upload_url"),
@@ -111,13 +111,13 @@ pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A name as it stands in a URL or header.
+/// Encodes a name for a URL or header.
 pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
 impl Account {
-    /// Sends one body, to a new URL where Backblaze asks for that.
+    /// Sends one body, and uses a new URL if Backblaze asks for that.
     pub(super) async fn upload(&self, pool: &Pool, what: UploadContent<'_>, body: &UploadBody) -> Result<Written, Failure> {
         let mut tried = 0;
         loop {
@@ -142,7 +142,7 @@ impl Account {
                 }
                 return Err(failure);
             }
-            // Another server takes it at once; only who says "too many" or "later" is waited for.
+            // Another server accepts the upload at once. Wait only if the answer was "too many" or "later".
             if tried > 1 || failure.status == 429 || failure.retry_after.is_some() {
                 pause(tried, &failure).await;
             }

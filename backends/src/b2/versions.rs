@@ -1,7 +1,7 @@
 //! The versions of names as the server lists them, and the calls on one of them.
 //!
-//! Owns the shape of a listed version and the exact name: Backblaze lists from a name on, so whatever
-//! is not that very name is not an answer. Invariant: names are sent and taken as they are.
+//! Owns the form of a listed version and the exact match of names: Backblaze lists from a name on, so later names are
+//! not an answer. Invariant: names are sent and received unchanged.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub(super) struct B2Version {
     pub legal_hold: Option<LockField<String>>,
 }
 
-/// Something about a lock; without a value where the key may not see it.
+/// A lock field; without a value if the key may not see it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct LockField<T> {
     #[serde(default = "nothing")]
@@ -56,7 +56,7 @@ fn nothing<T>() -> Option<T> {
     None
 }
 
-/// Until when a version may not be deleted.
+/// The time until which a version may not be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileRetention {
@@ -84,7 +84,7 @@ impl B2Version {
         Held { version: self.file_id.clone(), until: until.map(time), by_hand }
     }
 
-    /// What it is, by itself; whether a newer one hides it depends on its place in the list.
+    /// The state of this version alone. Whether a newer one hides it depends on its place in the list.
     pub(super) fn state(&self) -> Option<State> {
         match self.action.as_str() {
             "upload" | "copy" => Some(State::Current),
@@ -110,7 +110,7 @@ pub(super) struct VersionsPage {
     pub next_file_id: Option<String>,
 }
 
-/// What `b2_upload_file`, `b2_copy_file` and `b2_finish_large_file` answer, as far as it counts.
+/// The answer to `b2_upload_file`, `b2_copy_file` and `b2_finish_large_file`, as far as offsite needs it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Written {
@@ -122,14 +122,14 @@ pub(super) struct Written {
 }
 
 impl Account {
-    /// One page of all versions whose names begin with `prefix`, from a place on; one LIST.
+    /// One page of all versions whose names begin with `prefix`, from a position on; one LIST.
     pub(super) async fn versions(
         &self,
         prefix: &str,
         from: Option<&(String, Option<String>)>,
         most: usize,
     ) -> Result<VersionsPage, Failure> {
-        // Where the prefix begins is where a listing begins by itself, and it need not be a proper name.
+        // A listing begins at its prefix anyway, and the prefix need not be a valid name.
         let from = from.filter(|(name, id)| name != prefix || id.is_some());
         let (name, id) = from.map_or((None, None), |(name, id)| (Some(name), id.as_ref()));
         let body =
@@ -137,8 +137,8 @@ impl Account {
         self.call(Class::List, "b2_list_file_versions", &without_nulls(body)).await
     }
 
-    /// One page of what a reader sees of names that begin with `prefix`; one LIST.
-    /// With `folded`, what lies below a further slash is one entry each.
+    /// One page of what a reader sees of names that begin with `prefix`; one LIST. With `folded`, everything
+    /// below a further slash is one entry.
     pub(super) async fn names(&self, prefix: &str, from: Option<&str>, folded: bool, most: usize) -> Result<VersionsPage, Failure> {
         let from = from.filter(|name| *name != prefix);
         let delimiter = folded.then_some("/");
@@ -146,7 +146,7 @@ impl Account {
         self.call(Class::List, "b2_list_file_names", &without_nulls(body)).await
     }
 
-    /// The versions of exactly this name, newest first, down to the first one that hides what is older.
+    /// The versions of exactly this name, newest first, down to the first one that hides older ones.
     pub(super) async fn versions_of(&self, name: &str) -> Result<Vec<B2Version>, Failure> {
         let mut found: Vec<B2Version> = Vec::new();
         let mut from = Some((name.to_owned(), None));
@@ -170,7 +170,7 @@ impl Account {
         Ok(found)
     }
 
-    /// Hides a name; what is older stays. What is not there is no error.
+    /// Hides a name; older versions stay. A missing name is no error.
     pub(super) async fn hide(&self, name: &str) -> Result<(), Failure> {
         let body = json!({"bucketId": self.bucket().await?, "fileName": name});
         match self.call::<Value>(Class::Delete, "b2_hide_file", &body).await {
@@ -180,7 +180,7 @@ impl Account {
         }
     }
 
-    /// What holds a version, or the newest that there is of a name.
+    /// What holds a version, or the newest version of a name.
     pub(super) async fn held(&self, name: &str, id: Option<&str>) -> Result<Held, Failure> {
         if let Some(id) = id {
             let found: B2Version = self.call(Class::Head, "b2_get_file_info", &json!({"fileId": id})).await?;
@@ -191,7 +191,7 @@ impl Account {
         there.map(|version| version.held()).ok_or_else(|| Failure::new(ErrorKind::NotFound, "not found"))
     }
 
-    /// Deletes one version for good. What is not there is no error.
+    /// Deletes one version permanently. A missing version is no error.
     pub(super) async fn delete_version(&self, name: &str, id: &str) -> Result<(), Failure> {
         let body = json!({"fileName": name, "fileId": id});
         match self.call::<Value>(Class::Delete, "b2_delete_file_version", &body).await {

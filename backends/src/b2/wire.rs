@@ -1,6 +1,7 @@
-//! One HTTP request on the wire: counted, timed, its answer's `Date` noted.
+//! One HTTP request on the wire: it is counted and timed, and the `Date` of its answer is noted.
 //!
-//! Owns how bodies are read and the pauses between tries. Knows nothing of tokens. Invariant: one call of [`Wire::send`] is one request, so retries count.
+//! Owns the reading of bodies and the pauses between tries. Knows no tokens. Invariant: one call of [`Wire::send`] is
+//! one request, so retries count.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -23,14 +24,14 @@ use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
 use crate::wire::refusal::kind_of_text;
 use crate::wire::watch::{ANSWER, Bound, Halt, REFUSAL, Watch, Watched};
 
-/// Tries of one request before its error is given up to.
+/// Tries of one request before its error is returned.
 pub(super) const TRIES: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Wire {
     pub http: Client,
     pub meter: Meter,
-    /// When the store's clock was last looked at, in our seconds since 1970.
+    /// When the store's clock was last noted, in seconds since 1970 by this machine's clock.
     looked: AtomicI64,
 }
 
@@ -40,7 +41,7 @@ impl Wire {
         Ok(Self { http, meter: Meter::default(), looked: AtomicI64::new(0) })
     }
 
-    /// Sends one request with a body of `length` bytes; answers that are no success are failures.
+    /// Sends one request with a body of `length` bytes. An answer that is not a success is a failure.
     pub(super) async fn send(&self, class: Class, request: RequestBuilder, length: u64) -> Result<Response, Failure> {
         fence::check("this machine").map_err(|late| Failure::new(late.kind, late.message))?;
         let request = request.build().map_err(|error| no_answer(&error))?;
@@ -79,7 +80,7 @@ impl Wire {
     }
 }
 
-/// What an error says, as far as it is sane to read.
+/// The text of an error, up to [`REFUSAL`] bytes.
 async fn read_some(response: Response) -> Vec<u8> {
     let mut body = bounded(response, Bound::Cut(REFUSAL));
     let mut said = Vec::new();
@@ -88,12 +89,12 @@ async fn read_some(response: Response) -> Vec<u8> {
             said.extend_from_slice(&piece);
         }
     };
-    // The status says what matters; its words are not worth a long wait.
+    // The status is enough: the text is not worth a long wait.
     let _ = timeout(Duration::from_secs(10), reading).await;
     said
 }
 
-/// A whole answer of JSON.
+/// Reads a whole answer of JSON.
 pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, Failure> {
     let mut body = bounded(response, Bound::Refuse(ANSWER));
     let mut whole = Vec::new();
@@ -103,7 +104,7 @@ pub(super) async fn json<T: serde::de::DeserializeOwned>(response: Response) -> 
     serde_json::from_slice(&whole).map_err(|error| Failure::new(ErrorKind::Other, format!("the server's answer cannot be read: {error}")))
 }
 
-/// The body of an answer, within bounds.
+/// The body of an answer, limited by `bound`.
 pub(super) fn bounded(mut response: Response, bound: Bound) -> Watched<BoxStream<'static, Result<Bytes, Broken>>> {
     let held = response.extensions_mut().remove::<HeldCall>();
     let call = held.and_then(|held| held.0.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -111,7 +112,7 @@ pub(super) fn bounded(mut response: Response, bound: Bound) -> Watched<BoxStream
     Watched::new(response.bytes_stream().map_err(Broken::Wire).boxed(), watch)
 }
 
-/// The request that an answer belongs to, until its body is read.
+/// The request of an answer, until the answer's body is read.
 #[derive(Clone)]
 struct HeldCall(Arc<Mutex<Option<TracedCall>>>);
 
@@ -138,7 +139,8 @@ impl Broken {
     }
 }
 
-/// The text leaves the URL out: an upload's is as good as a credential.
+/// A request without an answer as a failure. The text leaves the URL out, because an upload URL is as good as
+/// a credential.
 pub(super) fn no_answer(error: &reqwest::Error) -> Failure {
     let host = error.url().and_then(|url| url.host_str().map(|host| (host.to_owned(), url.port()))).map(|(host, port)| match port {
         Some(port) => format!("{host}:{port}"),
@@ -161,14 +163,14 @@ fn silent(what: &str, patience: Duration) -> Failure {
     Failure::new(ErrorKind::Transient, format!("timed out: {what} within {} s", patience.as_secs()))
 }
 
-/// Waits before try number `tried` + 1: as long as the server said, else twice as long each time.
+/// Waits before try number `tried` + 1: as long as the server asked, or else twice as long each time.
 pub(super) async fn pause(tried: u32, failure: &Failure) {
     let step = Duration::from_millis(100 << tried.min(7)).min(Duration::from_secs(10));
     let wait = failure.retry_after.unwrap_or(step).min(Duration::from_secs(120));
     tokio::time::sleep(wait + step.mul_f64(random() as f64 / u64::MAX as f64 / 2.0)).await;
 }
 
-/// A number nobody else comes by; not for keys.
+/// A number that is unlikely to occur twice; not for keys.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one((std::process::id(), std::time::Instant::now()))
 }

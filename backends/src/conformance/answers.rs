@@ -1,4 +1,4 @@
-//! What a store answers beside contents: times, and refusals that say what to do.
+//! What a store answers apart from contents: times, and refusals that say what to do.
 
 use chrono::Utc;
 use futures::TryStreamExt;

@@ -37,7 +37,7 @@ async fn create_only(at: At) -> Outcome {
     Ok(())
 }
 
-/// Runs eight writers at once and answers the contents of those that won.
+/// Runs eight writers at once and returns the content of the one that won. Any other number of winners fails the case.
 async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> Result<String, CaseVerdict> {
     let mut tries = Vec::new();
     for writer in 0..8 {
@@ -53,7 +53,7 @@ async fn race(at: &At, name: &str, options: PutOptions, lost: &[ErrorKind]) -> R
         let (text, answer) = done.await.map_err(|broken| CaseVerdict::Fails(broken.to_string()))?;
         match answer {
             Ok(_) => winners.push(text),
-            // Two requests at once may also be told to try again; nothing was written then.
+            // A store may answer one of two concurrent requests with a retry; it wrote nothing then.
             Err(error) if lost.contains(&error.kind) || error.kind == ErrorKind::Transient => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Copies on the server, of exactly what was seen.
+//! Copies on the server of exactly the content that was seen.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ async fn another(at: At) -> Outcome {
     store.put(&key("a"), body("another")).await?;
     let answer = backend.copy_exact(&key("a"), &key("b"), 3, old.e_tag.as_deref(), PutMode::Overwrite).await;
     if answer.is_ok() {
-        // The store keeps what was replaced, and its tag names a version.
+        // The store keeps replaced contents, and its tag names a version.
         return same("what was copied", backend.store().get(&key("b")).await?.bytes().await?, Bytes::from("one"));
     }
     refused("the etag of what was replaced", answer, &[ErrorKind::Precondition])?;

@@ -1,7 +1,7 @@
-//! What the cases are written with.
+//! The types and functions with which the cases are written.
 //!
-//! Owns the shape of a case, what a kind of store hands over to be judged ([`TestedPlace`]), what a case answers, and the few
-//! functions in whose words a rule is told.
+//! Owns the form of a case, what a kind of store provides to be judged ([`TestedPlace`]), what a case answers, and the
+//! few functions that express a rule.
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -16,39 +16,39 @@ use crate::contract::backend::Backend;
 use crate::contract::error::{self, Error, ErrorKind, Result};
 use crate::contract::tree::Tree;
 
-/// What kind of place a case wants to be opened.
+/// What kind of destination a case wants to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PlaceKind {
     /// An empty prefix or directory that is ready to be written to.
     Plain,
-    /// The same where the store keeps what is replaced and removed.
+    /// The same at a store that keeps replaced and deleted objects.
     Versioned,
-    /// A bucket or directory that is not there.
+    /// A bucket or directory that does not exist.
     Missing,
-    /// A bucket or directory that is not there and that these credentials may make.
+    /// A bucket or directory that does not exist and that these credentials may create.
     Unmade,
-    /// A place that is there, opened with credentials that are wrong.
+    /// An existing destination, opened with wrong credentials.
     WrongCredentials,
 }
 
 /// One kind of store, or one make of server, as the cases see it.
 #[async_trait]
 pub trait TestedPlace: Send + Sync {
-    /// How the store is called in the answers and in `docs/stores.md`: `S3 (moto 5.2.5)`.
+    /// How reports and `docs/stores.md` call the store: `S3 (moto 5.2.5)`.
     fn name(&self) -> &str;
 
-    /// Opens the place of this kind and name. Another name is another place that nobody wrote to;
-    /// the same name again is the same place opened once more, as another process would. Names are of
-    /// `a-z`, `0-9` and `-`. None where the store has no such kind of place: the case says so.
+    /// Opens the destination of this kind and name. Each new name is a new destination that nobody has written to. The
+    /// same name again is the same destination, opened once more as another process would. Names consist of `a-z`,
+    /// `0-9` and `-`. `None` if the store has no destination of this kind; the case then says so.
     async fn open(&self, kind: PlaceKind, name: &str) -> Result<Option<Arc<dyn Backend>>>;
 
-    /// The cases that do not hold at this make of server although its capabilities promise them, each
-    /// with the reason.
+    /// Cases that do not hold at this make of server although its capabilities promise them, each with the reason.
     fn not_here(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
 
-    /// Where this machine sees the tree of the plain place of that name, to look at modes and links.
+    /// The path on this machine of the tree of the plain destination with that name, to look at modes and links. `None`
+    /// if this machine cannot see it.
     fn seen_at(&self, _name: &str) -> Option<PathBuf> {
         None
     }
@@ -57,8 +57,9 @@ pub trait TestedPlace: Send + Sync {
 /// Why a case did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaseVerdict {
+    /// The store breaks the rule: how.
     Fails(String),
-    /// The store does not have this setting.
+    /// The rule cannot be judged at this store: why.
     NotHere(String),
 }
 
@@ -89,8 +90,9 @@ impl Display for CaseVerdict {
 /// One rule.
 #[derive(Clone, Copy)]
 pub struct Case {
+    /// The rule in a few words; unique.
     pub name: &'static str,
-    /// Judges a place; leaves what it wrote.
+    /// Judges a destination. What it wrote stays there.
     pub run: fn(At) -> BoxFuture<'static, Outcome>,
 }
 
@@ -102,7 +104,7 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-/// A case's own place, named after it.
+/// A case's own destination, named after the case.
 #[derive(Clone)]
 pub struct At {
     pub(super) place: Arc<dyn TestedPlace>,
@@ -110,12 +112,12 @@ pub struct At {
 }
 
 impl At {
-    /// The case's plain place; called again, the same one opened once more.
+    /// The case's plain destination. Another call opens the same one again.
     pub(super) async fn plain(&self) -> std::result::Result<Arc<dyn Backend>, CaseVerdict> {
         self.of(PlaceKind::Plain).await
     }
 
-    /// The case's place of a kind, or word that there is none.
+    /// The case's destination of a kind, or the verdict that there is none.
     pub(super) async fn of(&self, kind: PlaceKind) -> std::result::Result<Arc<dyn Backend>, CaseVerdict> {
         self.place.open(kind, &self.name).await?.ok_or_else(|| {
             not_here(match kind {
@@ -128,12 +130,12 @@ impl At {
         })
     }
 
-    /// The case's plain place as a real tree, where it is one.
+    /// The case's plain destination as a real tree, if it is one.
     pub(super) async fn tree(&self) -> std::result::Result<Arc<dyn Tree>, CaseVerdict> {
         self.plain().await?.tree().ok_or_else(|| not_here("it is no real directory tree"))
     }
 
-    /// What this machine sees at a path of the tree.
+    /// The path on this machine of a path in the tree.
     pub(super) fn seen(&self, path: &str) -> std::result::Result<PathBuf, CaseVerdict> {
         let root = self.place.seen_at(&self.name).ok_or_else(|| not_here("this machine cannot look at the tree itself"))?;
         Ok(root.join(path))
@@ -150,12 +152,12 @@ pub(super) fn want(holds: bool, why: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(CaseVerdict::Fails(why())) }
 }
 
-/// Fails the case unless both are the same.
+/// Fails the case unless both values are equal.
 pub(super) fn same<T: PartialEq + fmt::Debug>(what: &str, got: T, wanted: T) -> Outcome {
     want(got == wanted, || format!("{what}: got {got:?}, wanted {wanted:?}"))
 }
 
-/// Fails the case unless the answer is an error of one of these kinds; hands the error on.
+/// Fails the case unless the answer is an error of one of these kinds. Returns the error.
 pub(super) fn refused<T>(what: &str, answer: Result<T>, kinds: &[ErrorKind]) -> std::result::Result<Error, CaseVerdict> {
     match answer {
         Ok(_) => Err(CaseVerdict::Fails(format!("{what}: it went through, wanted {kinds:?}"))),
@@ -164,7 +166,7 @@ pub(super) fn refused<T>(what: &str, answer: Result<T>, kinds: &[ErrorKind]) -> 
     }
 }
 
-/// An answer of the data plane with the kinds of this crate.
+/// An answer of the data plane as a result of this crate.
 pub(super) fn plain<T>(backend: &Arc<dyn Backend>, key: &str, answer: object_store::Result<T>) -> Result<T> {
     answer.map_err(|error| backend.error(key, &error))
 }
@@ -177,7 +179,7 @@ pub(super) fn body(text: &str) -> PutPayload {
     PutPayload::from(text.as_bytes().to_vec())
 }
 
-/// So many bytes, different at each place and in each part.
+/// So many bytes, which differ within a part and from part to part.
 pub(super) fn content(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at % 251) as u8 ^ (at >> 16) as u8).collect()
 }

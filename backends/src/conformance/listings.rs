@@ -1,4 +1,4 @@
-//! Listings: complete, each key once, raw, and with the facts that a head answers.
+//! Listings: complete, each key once, raw, and with the same facts as a head.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     case!("unfinished uploads are listed", unfinished),
 ];
 
-/// What is listed, by key; a key that comes twice fails.
+/// The listing by key. A key that comes twice fails the case.
 pub(super) async fn listing(backend: &Arc<dyn Backend>, scope: Scope, depth: Depth) -> Result<BTreeMap<String, Listed>, CaseVerdict> {
     let listed: Vec<Listed> = backend.list(scope, depth).try_collect().await?;
     let mut map = BTreeMap::new();
@@ -50,7 +50,7 @@ async fn empty(at: At) -> Outcome {
     same("everything", listing(&backend, Scope::Prefix, Depth::Everything).await?.len(), 0)
 }
 
-/// More keys than any store lists at once, with names that need to be encoded.
+/// More keys than any store lists on one page, with names that need to be encoded.
 async fn pages(at: At) -> Outcome {
     let backend = at.plain().await?;
     let names: Vec<String> = (0..1103).map(|n| format!("d{:02}/f {n}+%é", n % 40)).collect();
@@ -132,7 +132,7 @@ async fn level(at: At) -> Outcome {
     fill(&backend, &["a", "d/b", "d/c/x", "d/c/y", "e/z"].map(str::to_owned)).await?;
     let top = backend.store().list_with_delimiter(None).await?;
     same("objects at the top", top.objects.len(), 1)?;
-    // A real tree also shows where it stages.
+    // A real tree also shows its staging area.
     let dirs: Vec<_> = top.common_prefixes.into_iter().filter(|dir| *dir != key(".offsite")).collect();
     same("directories at the top", dirs, vec![key("d"), key("e")])?;
     let d = backend.store().list_with_delimiter(Some(&key("d"))).await?;

@@ -1,4 +1,4 @@
-//! The initialize hook: looking changes nothing, making twice is making once, every wish is answered.
+//! The initialize hook: a look changes nothing, a second run changes nothing more, every declared setting is answered.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ pub(super) const CASES: &[Case] = &[
     case!("initialize: every wish has its row", every_wish),
 ];
 
-/// All that can be wished and taken back; a lock could not be.
+/// All settings that can be declared and undone; a lock cannot be undone.
 fn wishes() -> Initialize {
     Initialize {
         versioning: Some(true),
         abort_uploads_after_days: Some(7),
         expire_old_versions_after_days: Some(90),
-        // Some makes take this wish and can then write nothing: it needs a key service beside them.
+        // Some makes of server accept this setting and then cannot write anything, because it needs a key service.
         encryption: None,
         block_public: true,
         lock: None,
@@ -57,7 +57,7 @@ async fn look(at: At) -> Outcome {
     same("objects", backend.list_keys().try_collect::<Vec<_>>().await?.len(), 1)
 }
 
-/// What neither holds nor is missing at this kind of store.
+/// The settings that are not as declared although this kind of store has them.
 fn wrong(rows: &[Setting]) -> Vec<&Setting> {
     rows.iter().filter(|row| !row.did.is_as_wanted() && !matches!(row.did, Did::Cannot(_))).collect()
 }

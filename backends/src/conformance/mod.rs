@@ -1,9 +1,9 @@
 //! The rules that every backend keeps, as small named cases that run on any of them.
 //!
-//! Owns the [`cases`], what a kind of store has to hand over to be judged by them ([`TestedPlace`]), and the
-//! runner ([`run`], [`Report`]). Which cases apply is said by [`crate::Capabilities`]; what one make of
-//! server gets wrong is said by its `TestedPlace`, by name and with a reason. Starts no server and prints nothing.
-//! Invariant: a case holds, fails, or says why it is not here; none is passed over in silence.
+//! Owns the [`cases`], what a kind of store has to provide to be judged ([`TestedPlace`]), and the runner ([`run`],
+//! [`Report`]). [`crate::Capabilities`] says which cases apply. The `TestedPlace` of a make of server names what that
+//! server gets wrong, with a reason. Starts no server and prints nothing. Invariant: a case holds, fails, or says why
+//! it cannot be judged; none is skipped in silence.
 
 mod answers;
 mod conditions;
@@ -25,10 +25,10 @@ use std::time::Duration;
 pub use self::kit::{At, Case, CaseVerdict, Outcome, PlaceKind, TestedPlace};
 pub use self::report::{Report, ReportEntry};
 
-/// No case takes so long on a server that works.
+/// Time limit of one case, which no case reaches on a server that works.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// All of them, in a fixed order.
+/// All cases, in a fixed order.
 pub fn cases() -> Vec<Case> {
     let all = [
         objects::CASES,
@@ -46,8 +46,8 @@ pub fn cases() -> Vec<Case> {
     all.concat()
 }
 
-/// Runs the cases one after the other, those whose name contains `only` where it is given, and tells
-/// `say` one line a case. Names of places begin with `stem`, which must be new at the store.
+/// Runs the cases one after the other and passes one line a case to `say`. With `only`, runs those whose name contains
+/// it. Names of destinations begin with `stem`, which must be new at the store.
 pub async fn run(place: Arc<dyn TestedPlace>, stem: &str, only: Option<&str>, mut say: impl FnMut(&str)) -> Report {
     let quirks = place.not_here();
     let mut report = Report::of(place.as_ref(), stem).await;
@@ -73,7 +73,7 @@ pub async fn run(place: Arc<dyn TestedPlace>, stem: &str, only: Option<&str>, mu
     report
 }
 
-/// One case, with an end to its time and its panics.
+/// Runs one case with a time limit. A panic is a failure.
 async fn guarded(case: Case, at: At) -> Outcome {
     match tokio::time::timeout(PATIENCE, tokio::spawn((case.run)(at))).await {
         Ok(Ok(outcome)) => outcome,

@@ -1,4 +1,4 @@
-//! Names as keys: what goes there and back unchanged.
+//! Names as keys: they come back unchanged.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     case!("keys that differ in case only", letter_case),
 ];
 
-/// Names that were seen to break one client or server or another; all can be keys.
+/// Names that broke some client or server; all are valid keys.
 const ODD: [&str; 18] = [
     "plain.txt",
     "a b+c%2Bd%20e",
@@ -40,7 +40,7 @@ const ODD: [&str; 18] = [
     "+plus+",
 ];
 
-/// Puts an object of each name, and finds each by head, get and listing, under that name and no other.
+/// Puts an object of each name. Finds each by head, get and listing, under that name and no other.
 async fn there_and_back(at: &At, names: &[&str]) -> Outcome {
     let backend = at.plain().await?;
     let store = backend.store();
@@ -75,7 +75,7 @@ async fn backslash(at: At) -> Outcome {
     there_and_back(&at, &["back\\slash", "dir\\file/x"]).await
 }
 
-/// The key is cut into segments that every file system takes.
+/// The key consists of segments that every file system accepts.
 async fn longest(at: At) -> Outcome {
     let backend = at.plain().await?;
     let prefix = match backend.capabilities().any_name {

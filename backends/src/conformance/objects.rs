@@ -74,7 +74,7 @@ async fn atomic(at: At) -> Outcome {
         Ok::<_, object_store::Error>(())
     });
     while !writing.is_finished() {
-        // A store without a network may never wait, and the writer needs its turn.
+        // A store without a network may never wait, so the writer gets its turn here.
         tokio::task::yield_now().await;
         let got = store.get(&key("a")).await?.bytes().await?;
         want(got.len() == SIZE && got.iter().all(|byte| *byte == got[0]), || format!("{} bytes of more than one put", got.len()))?;
@@ -145,7 +145,7 @@ async fn delete_many(at: At) -> Outcome {
 async fn counted(at: At) -> Outcome {
     let backend = at.plain().await?;
     let (store, meter) = (backend.store(), backend.meter());
-    // What a store has to ask once is asked now.
+    // If a store has to ask something once, it asks it now.
     store.put(&key("before"), body("x")).await?;
     let before = (meter.requests(), meter.sent(), meter.received());
     store.put(&key("a"), body("12345")).await?;

@@ -1,18 +1,20 @@
-//! What came of the cases, as text, as a verdict, and as rows of `docs/stores.md`.
+//! The results of the cases, as text, as a verdict, and as rows of `docs/stores.md`.
 //!
-//! Owns the rows: one a store, found again by the store's name, all else in the page stays as it is.
+//! Owns the rows: one a store, found by the store's name. All other lines of the page stay as they are.
 
 use std::fmt;
 
 use super::kit::{CaseVerdict, Outcome, PlaceKind, TestedPlace};
 use crate::contract::capabilities::Capabilities;
 
-/// One case and what came of it.
+/// One case and its result.
 #[derive(Debug)]
 pub struct ReportEntry {
+    /// Name of the case.
     pub case: &'static str,
+    /// Whether it held, and if not, why.
     pub outcome: Outcome,
-    /// Not judged, because the place says that it does not hold there.
+    /// The case was not run, because [`TestedPlace::not_here`] says that it does not hold there.
     pub is_quirk: bool,
 }
 
@@ -26,14 +28,16 @@ impl fmt::Display for ReportEntry {
     }
 }
 
-/// All that came of one place.
+/// All results of one store.
 #[derive(Debug)]
 pub struct Report {
+    /// Name of the store, from [`TestedPlace::name`].
     pub store: String,
-    /// None where not even a plain place could be opened; the cases say why.
+    /// `None` if not even a plain destination could be opened; the cases say why.
     pub capabilities: Option<Capabilities>,
     is_tree: bool,
     has_parts: bool,
+    /// The results, in the order in which the cases ran.
     pub entries: Vec<ReportEntry>,
 }
 
@@ -49,8 +53,10 @@ impl Report {
         }
     }
 
+    /// Succeeds if no case failed.
+    ///
     /// # Errors
-    /// All that failed, one line each; a run of no case is a failure too.
+    /// All cases that failed, one line each. A run without any case is a failure too.
     pub fn verdict(&self) -> Result<(), String> {
         let failed: Vec<_> = self.entries.iter().filter(|entry| matches!(entry.outcome, Err(CaseVerdict::Fails(_)))).collect();
         match (failed.len(), self.entries.len()) {
@@ -76,7 +82,7 @@ impl Report {
         }
     }
 
-    /// The store's row of the table in `docs/stores.md`.
+    /// The store's row of the table in `docs/stores.md`; `None` if its capabilities are unknown.
     pub fn row(&self) -> Option<String> {
         let can = self.capabilities?;
         let names = match (can.any_name, self.holds("a backslash in a key")) {
@@ -121,7 +127,7 @@ impl Report {
         .collect()
     }
 
-    /// The page with this store's rows in the place of its old ones, or after the last of their kind.
+    /// The page with this store's rows in place of its old ones. New rows are added after the last of their kind.
     pub fn update(&self, page: &str) -> String {
         let (row, quirk) = (format!("| {} |", self.store), format!("* **{}**,", self.store));
         let mut lines: Vec<String> = page.lines().map(str::to_owned).collect();
@@ -132,7 +138,8 @@ impl Report {
     }
 }
 
-/// Replaces the lines that begin with `own`; where there are none, adds after the last that begins with `like`.
+/// Replaces the lines that begin with `own`. If there are none, adds the new ones after the last line that begins with
+/// `like`.
 fn put_in(lines: &mut Vec<String>, own: &str, like: &str, new: Vec<String>) {
     let first = lines.iter().position(|line| line.starts_with(own));
     let after_last = lines.iter().rposition(|line| line.starts_with(like)).map(|at| at + 1);

@@ -36,7 +36,7 @@ pub(super) async fn put(tree: &Arc<dyn Tree>, path: &[u8], text: &str, meta: Fil
     tree.publish(vec![item], false).await.into_iter().collect()
 }
 
-/// The content of a file, whole.
+/// The whole content of a file.
 pub(super) async fn read(tree: &Arc<dyn Tree>, path: &[u8]) -> error::Result<String> {
     let length = tree.stat(path).await?.map_or(0, |stat| stat.size);
     let blocks: Vec<Bytes> = tree.read_blocks(path, length).await?.try_collect().await?;
@@ -63,7 +63,7 @@ async fn publish(at: At) -> Outcome {
     put(&tree, b"d/a", "another", plain(), None).await?;
     same("content after a second", read(&tree, b"d/a").await?, "another".into())?;
     same("what is there", tree.stat(b"d/a").await?.map(|stat| (stat.kind, stat.size)), Some((FileKind::File, 7)))?;
-    // One that cannot be published does not stop the others.
+    // An item that cannot be published does not stop the others.
     let mut items = Vec::new();
     for path in ["x", "d/../y", "z"] {
         items.push(Publish { staged: tree.stage("x".into(), plain()).await?, path: path.into(), keep: None });
@@ -135,7 +135,7 @@ async fn blocks(at: At) -> Outcome {
     want(got.concat() == data, || "other bytes came back".into())?;
     put(&tree, b"none", "", plain(), None).await?;
     same("blocks of an empty file", tree.read_blocks(b"none", 0).await?.try_collect::<Vec<_>>().await?.len(), 0)?;
-    // Nobody is given more, or less, than what was asked for.
+    // A read gives exactly the requested length, or it is refused.
     for length in [0, 3, data.len() as u64 - 1, data.len() as u64 + 1, u64::MAX] {
         refused("a read in another length", tree.read_blocks(b"big", length).await.map(drop), &[ErrorKind::NotFound])?;
         refused("a copy in another length", tree.stage_copy(b"big", length, plain()).await.map(drop), &[ErrorKind::NotFound])?;
@@ -207,7 +207,7 @@ async fn dirs(at: At) -> Outcome {
     tree.remove_file(b"d/e/a", None).await?;
     same("one that is empty", tree.remove_dir(b"d/e").await?, true)?;
     same("one that is not there", tree.remove_dir(b"d/e").await?, true)?;
-    // Nothing still holds on to the directory that was removed.
+    // Nothing still refers to the directory that was removed.
     put(&tree, b"d/e/again", "x", plain(), None).await?;
     same("made again", read(&tree, b"d/e/again").await?, "x".into())
 }

@@ -1,4 +1,4 @@
-//! Names in a real tree: any bytes that a file system takes, and none that leaves the root.
+//! Names in a real tree: all bytes that a file system accepts, and none that leaves the root.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ async fn outside(at: At) -> Outcome {
     same("what was there", read(&tree, b"fine").await?, "x".into())
 }
 
-/// The symlink leads to a directory of the same tree, so that any server can be asked.
+/// The symlink points to a directory of the same tree, so that the case works at any server.
 async fn no_link_followed(at: At) -> Outcome {
     let tree = at.tree().await?;
     put(&tree, b"real/secret", "s", FileMeta::default(), None).await?;

@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     case!("an upload in parts through the plain interface", simple),
 ];
 
-/// The interface, and a first part of the smallest size that is allowed.
+/// The interface, and a first part of the smallest size that the store accepts.
 fn parts(backend: &Arc<dyn Backend>) -> Result<(Arc<dyn MultipartStore>, Bytes), CaseVerdict> {
     let parts = backend.multipart().ok_or_else(|| not_here("no upload in parts outlives its process"))?;
     let least = usize::try_from(backend.capabilities().min_part).unwrap_or(5 << 20);

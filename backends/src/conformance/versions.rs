@@ -1,4 +1,4 @@
-//! What a store keeps of its own accord: versions that were replaced and removed.
+//! What a store itself keeps: versions that were replaced and deleted.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ async fn removed_is_read(at: At) -> Outcome {
     Ok(())
 }
 
-/// Some stores keep a mark where an object was removed, some only the version.
+/// Some stores keep a delete marker for a deleted object, some only the version.
 async fn listed(at: At) -> Outcome {
     let backend = place(&at).await?;
     let first = put(&backend, "gone", "one").await?;
@@ -94,7 +94,7 @@ async fn deleted(at: At) -> Outcome {
     let first = put(&backend, "a", "one").await?;
     let second = put(&backend, "a", "two").await?;
     for _ in 0..2 {
-        // The second time nothing is there to be deleted, and that is no error.
+        // The second call finds no version to delete, and that is no error.
         backend.delete_versions(vec![(key("a"), first.clone())]).await?;
     }
     refused("the one that was deleted", read(&backend, "a", &first).await, &[ErrorKind::NotFound])?;

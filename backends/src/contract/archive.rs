@@ -1,21 +1,26 @@
-//! Archives: what has to be fetched from one before it can be read.
+//! Requests to a store's archive, which has to bring an object back before it can be read.
 //!
-//! Owns the plain question and its answers. Only a store that has archives of its own answers; whoever asks pays.
+//! Owns the request ([`Restore`]) and its answers ([`Restoring`]). Only a store that has archives implements it, and it
+//! may charge for each request.
 
-/// How fast, and at what price.
+/// How fast the store brings an object back, and at what price.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tier {
+    /// Fastest and most expensive. Some archive classes do not offer it.
     Expedited,
+    /// The default speed and price.
     #[default]
     Standard,
+    /// Slowest and cheapest.
     Bulk,
 }
 
-/// What is asked of an archive.
+/// A request to an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restore {
+    /// Speed and price of the request.
     pub tier: Tier,
-    /// So many days it stays readable; then it is in the archive alone again.
+    /// Days for which the object stays readable. After that it is only in the archive again.
     pub days: u32,
 }
 
@@ -25,13 +30,13 @@ impl Default for Restore {
     }
 }
 
-/// What became of it.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restoring {
-    /// It can be read now.
+    /// The object can be read now.
     Readable,
-    /// Somebody has asked for it already, and it is not there yet.
+    /// An earlier request for the object has not finished yet.
     UnderWay,
-    /// It was asked for. As a rule it can be read within so many hours.
+    /// The store accepted the request. The object can usually be read within `hours` hours.
     Asked { hours: u32 },
 }

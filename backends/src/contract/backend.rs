@@ -1,7 +1,7 @@
-//! The seam: what the engine asks of a destination, whatever it is.
+//! The interface between the engine and a destination, whatever its store is.
 //!
-//! Owns [`Backend`]. Knows no store; each store's folder fills it in. Invariant: what differs between stores is said by
-//! [`Capabilities`], never asked by scheme.
+//! Owns [`Backend`]. Knows no store: each store's folder implements it. Invariant: [`Capabilities`] says what differs
+//! between stores, and no caller tests the scheme.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 use crate::contract::tree::Tree;
 
-/// One destination: a data plane and what the data plane cannot say.
+/// One destination: a data plane, and everything that the data plane cannot express.
 ///
-/// Every method may be called from several tasks at once. Errors carry the URL and never a credential.
+/// Several tasks may call any method at once. Errors contain the URL and never a credential.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// Scheme, bucket and prefix; safe to print.
@@ -35,56 +35,57 @@ pub trait Backend: Send + Sync {
     /// What this store can do; constant for the life of the value.
     fn capabilities(&self) -> Capabilities;
 
-    /// The data plane, rooted at the prefix. Puts are atomic: a reader sees the old object or the
-    /// new one. A create-only put that had to be retried may answer `AlreadyExists` because of its
-    /// own first try: compare before believing it.
+    /// The data plane, rooted at the prefix. Puts are atomic: a reader sees the old object or the new one. A
+    /// create-only put that was retried may answer `AlreadyExists` because its own first try succeeded. Compare the
+    /// object before you trust that answer.
     fn store(&self) -> Arc<dyn ObjectStore>;
 
-    /// Uploads in parts that can be taken up again by another process, rooted at the prefix; none
-    /// where a store has no such thing.
+    /// Uploads in parts that another process can resume, rooted at the prefix; `None` where the store has no such
+    /// uploads.
     fn multipart(&self) -> Option<Arc<dyn MultipartStore>>;
 
-    /// Requests and bytes so far, counted on the wire where there is one (retries included).
+    /// Requests and bytes so far. A store on a network counts on the wire, so that retries are included.
     fn meter(&self) -> &Meter;
 
-    /// What an error of the data plane about the object at `key` means: its kind, how far it reaches, and what to do.
-    /// Stores whose servers say more than `object_store` has kinds for read it out here; for all others it is
+    /// Translates an error of the data plane about the object at `key`: its kind, its reach, and what to do. If a
+    /// server says more than the kinds of `object_store` can express, its store reads that here. All other stores use
     /// [`Error::from_store`].
     fn error(&self, key: &str, error: &object_store::Error) -> Error;
 
-    /// Nanoseconds since this machine was started, sleep included (`CLOCK_BOOTTIME`): what a right that runs out is
-    /// measured by here. Only a test puts it forward.
+    /// Nanoseconds since this machine started, sleep included (`CLOCK_BOOTTIME`). A lease expires by this clock here.
+    /// Only tests advance it.
     fn boot_clock(&self) -> u64 {
         fence::boot_clock()
     }
 
-    /// The time by the store's clock. Costs at most one request.
+    /// The time in UTC by the store's clock. Costs at most one request.
     async fn now(&self) -> Result<DateTime<Utc>>;
 
-    /// Makes the place ready to be written to for the first time: a directory is created with its
-    /// parents, a bucket must exist. Idempotent.
+    /// Prepares the destination for its first write: a directory is created with its parents, a bucket must exist.
+    /// Idempotent.
     async fn prepare(&self) -> Result<()>;
 
-    /// Whether what is replaced or removed from now on stays readable by the version that its put was
-    /// answered with. Most stores keep that promise once it was given; where it hangs on a setting of the
-    /// bucket that can be taken back, this asks, with at most one request in the life of the value.
+    /// Whether an object that is replaced or deleted from now on stays readable by the version id that its put
+    /// answered. Most stores that keep versions do so for good. If a bucket setting can revoke this, the method asks
+    /// the store, with at most one request in the life of the value.
     async fn keeps_versions(&self) -> Result<bool> {
         Ok(true)
     }
 
-    /// Copies one object on the server, replacing `to`. With `etag`, the copy is made only of
-    /// exactly that content, even if it was replaced and is kept as a version, and answers
-    /// [`ErrorKind::Precondition`] where that cannot be had any more; without a source it
-    /// answers [`ErrorKind::NotFound`]. `size` is what the manifest says, in bytes, so that large
-    /// objects can be copied in parts. Atomic: `to` is the old object or the whole new one.
+    /// Copies one object on the server, replacing `to`. With `etag`, only exactly that content is copied, even if it
+    /// was replaced and is kept as a version. If that content no longer exists, the answer is
+    /// [`ErrorKind::Precondition`]; without any source it is [`ErrorKind::NotFound`]. `size` is the size in bytes that
+    /// the manifest has, so that large objects can be copied in parts. Atomic: `to` is the old object or the whole new
+    /// one.
     ///
-    /// `over` says what may lie at `to`. A store that can compare (S3, GCS) answers [`ErrorKind::Precondition`] or
-    /// [`ErrorKind::Exists`] where something else does, and leaves it; all others replace whatever is there.
+    /// `over` says what may be at `to`. If something else is there, a store that can compare (S3, GCS) answers
+    /// [`ErrorKind::Precondition`] or [`ErrorKind::Exists`] and leaves it unchanged. All other stores replace any
+    /// object.
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult>;
 
-    /// Ends an upload in parts: `to` becomes what they hold, in order. Atomic. `over` says what may lie at `to`; a
-    /// store that can compare (S3) refuses with `Precondition`, `AlreadyExists` or `NotFound` where something else
-    /// does, and the upload stays; all others replace whatever is there.
+    /// Completes an upload in parts: `to` becomes the content of the parts, in order. Atomic. `over` says what may be
+    /// at `to`. If something else is there, a store that can compare (S3) refuses with `Precondition`, `AlreadyExists`
+    /// or `NotFound`, and the upload stays. All other stores replace any object.
     async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
         let _ = over;
         match self.multipart() {
@@ -93,21 +94,22 @@ pub trait Backend: Send + Sync {
         }
     }
 
-    /// What the store turned out not to do so far, in a fixed order. Each of these is worked around already.
+    /// The features that the store turned out to lack so far, in a fixed order. The backend works around each of them
+    /// already.
     fn lacks(&self) -> Vec<Lack> {
         Vec::new()
     }
 
-    /// Takes an earlier run's word for what the store does not do, which saves the requests that would be refused.
-    /// Sends nothing.
+    /// Assumes the lacks that an earlier run found, which saves the requests that the store would refuse. Sends
+    /// nothing.
     fn assume_lacking(&self, lacks: &[Lack]) {
         let _ = lacks;
     }
 
-    /// What lies there, with raw keys, in whatever order the store lists it; the order is not to be
-    /// relied on. The stream ends in an error or is complete. Costs one LIST a page (uploads that have
-    /// not ended are listed apart, where asked for). If nothing but those cannot be listed, the error stands
-    /// at the end and begins with [`crate::usage::NO_UPLOADS`].
+    /// Lists objects with raw keys, in the order of the store. Callers must not rely on that order. The stream ends in
+    /// an error or is complete. Costs one LIST a page. Unfinished uploads, where `depth` includes them, are listed by
+    /// requests of their own. If only those cannot be listed, the error comes last and begins with
+    /// [`crate::usage::NO_UPLOADS`].
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>>;
 
     /// Every object under the prefix that a reader sees.
@@ -115,21 +117,22 @@ pub trait Backend: Send + Sync {
         self.list(Scope::Prefix, Depth::Current)
     }
 
-    /// The room that is left, where the store knows it. Costs at most one request.
+    /// Total and free space; `None` where the store does not know it. Costs at most one request.
     async fn space(&self) -> Result<Option<Space>>;
 
-    /// Makes the store as declared, or with [`InitMode::Check`] only looks. Idempotent; merges
-    /// with rules that others made and never removes them. One row for each thing wished, and one for
-    /// the bucket or directory itself, in a fixed order; what goes wrong is a row, and does not stop
-    /// the others. An error only where nothing at all can be said.
+    /// Sets the store up as declared, or with [`InitMode::Check`] only compares. Idempotent. Merges with rules that
+    /// others made and never removes them.
+    ///
+    /// Answers one row for the bucket or directory itself and one for each declared setting, in a fixed order. A
+    /// setting that fails is a row, and does not stop the others. The call fails only if nothing at all can be said.
     async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>>;
 
-    /// Deletes single versions for good, by key and version id. What is not there is no error. Those that the
-    /// store says may not be deleted come back, and the others are gone.
+    /// Deletes single versions for good, by key and version id. A version that does not exist is no error. Answers the
+    /// versions that the store refused to delete; all others are deleted.
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>>;
 
-    /// What forbids to delete a version; without one, what is current. One request, two where a store has to be
-    /// asked for what is current. [`ErrorKind::NotFound`] if it is not there.
+    /// What forbids the deletion of a version, or without `version` of the current one. Costs one request, or two if
+    /// the store must be asked for the current version. [`ErrorKind::NotFound`] if the object does not exist.
     async fn held(&self, path: &Path, version: Option<&str>) -> Result<Held> {
         let Some(version) = version else {
             let found = self.store().head(path).await.map_err(|error| self.error(path.as_ref(), &error))?;
@@ -138,12 +141,12 @@ pub trait Backend: Send + Sync {
         Ok(Held { version: Some(version.to_owned()), ..Held::default() })
     }
 
-    /// Asks the store to make an archived object readable for some days: of exactly this version, or of what is
-    /// current and has this tag. Costs two requests at the most, and what the store takes for it.
+    /// Asks the store to make an archived object readable for some days: exactly this version, or the current one if it
+    /// has this tag. Costs at most two requests, and what the store charges for the retrieval.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] or [`ErrorKind::Precondition`] if that is not there; [`ErrorKind::Unsupported`] where
-    /// the store has no archive that can be asked.
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Precondition`] if that object does not exist. [`ErrorKind::Unsupported`]
+    /// if the store has no archive that can be asked.
     async fn restore(&self, path: &Path, _version: Option<&str>, _etag: Option<&str>, _want: Restore) -> Result<Restoring> {
         let what = "offsite cannot ask this store's archive; make the object readable with the store's own tools, then run again";
         Err(Error::new(ErrorKind::Unsupported, self.location().at(path.as_ref()), what))

@@ -1,42 +1,42 @@
-//! What a store can do, said once for all who ask.
+//! What a store can do.
 //!
-//! Owns the list. Invariant: whatever differs between stores and matters above this crate is a member here, so that
-//! nobody has to ask for a scheme.
+//! Owns the list. Invariant: each difference between stores that matters above this crate is a field here, so that no
+//! caller has to test the scheme.
 
 /// What a store can do. The engine asks these and nothing else about the kind of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// `PutMode::Create` can be relied on: of several writers exactly one wins. Some S3 servers
-    /// accept the header and ignore it, so the engine probes this once per prefix.
+    /// `PutMode::Create` can be relied on: of several writers exactly one wins. Some S3 servers accept the header and
+    /// ignore it, so the engine probes this once per prefix.
     pub create_only: bool,
     /// `PutMode::Update` can be relied on in the same way.
     pub compare_and_swap: bool,
-    /// A condition travels with the put itself, so that it costs no request more.
+    /// A condition is sent with the put itself, so that it costs no extra request.
     pub conditions_are_free: bool,
     /// [`crate::Backend::copy_exact`] runs on the server, without moving content through this machine.
     pub server_copy: bool,
     /// Names are bytes, as on a file system: no name needs `odd/` except offsite's own.
     pub any_name: bool,
-    /// Longest key in bytes, prefix included. `usize::MAX` where [`Self::any_name`] holds.
+    /// Longest key in bytes, prefix included. `usize::MAX` if [`Self::any_name`] holds.
     pub max_key: usize,
     /// Smallest size of a part that is not the last, in bytes.
     pub min_part: u64,
-    /// Most parts of one upload.
+    /// Largest number of parts of one upload.
     pub max_parts: u64,
     /// Largest object, in bytes.
     pub max_object: u64,
-    /// Uploads in flight that use the store well when the user does not say.
+    /// Number of uploads in flight if the user does not set one.
     pub transfers: usize,
-    /// The store keeps, or can be told to keep, what is replaced or removed, and names each by a version.
+    /// The store keeps, or can be set to keep, replaced and deleted objects, and gives each a version id.
     pub versions: bool,
-    /// What the store itself checks of an upload before it takes it; none where it checks nothing.
+    /// What the store itself verifies before it accepts an upload; `None` if it verifies nothing.
     pub checksum: Option<&'static str>,
-    /// There is more than a data plane: `initialize` can set things up, not only look.
+    /// The store has a control plane: [`crate::Backend::initialize`] can change settings, not only read them.
     pub control: bool,
 }
 
 impl Capabilities {
-    /// Those of a bucket as most stores have it; a store names what is different there.
+    /// Capabilities of most bucket stores. Each store overrides what differs.
     pub const BUCKET: Self = Self {
         create_only: true,
         compare_and_swap: true,
@@ -53,7 +53,7 @@ impl Capabilities {
         control: true,
     };
 
-    /// Those of a directory on a file system, here or at a server.
+    /// Capabilities of a directory on a file system, local or at a server.
     pub const DIRECTORY: Self = Self {
         create_only: true,
         compare_and_swap: true,

@@ -1,16 +1,16 @@
-//! Errors on their way through the data plane: `object_store`'s taken in, and ours handed on.
+//! Conversion of errors between the data plane (`object_store`) and this crate.
 //!
-//! Invariant: an error of ours that goes through the library comes out with its kind and its reach.
+//! Invariant: an error of this crate that passes through the library keeps its kind and its reach.
 
 use crate::contract::error::{Error, ErrorKind, Reach, chain, kind_of_text};
 use crate::contract::location::Location;
 
-/// What the traits of the data plane answer.
+/// The result type of the data plane's traits.
 pub(crate) type StoreResult<T> = object_store::Result<T>;
 
 impl Error {
-    /// From an [`object_store::Error`] of an object at `location`, by what the library alone says. Ask
-    /// [`crate::Backend::error`] where there is a backend: its server may have said more.
+    /// Converts an [`object_store::Error`] about the object at `key` of `location`, by what the library alone says. If
+    /// you have a backend, call [`crate::Backend::error`] instead: its server may have said more.
     pub fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Self {
         if let Some(own) = Self::within(error) {
             return own.at(location.at(key));
@@ -21,7 +21,7 @@ impl Error {
         Self::new(kind, location.at(key), text).reaching(reach)
     }
 
-    /// The same as the data plane's traits want it; what it says and its kind are kept.
+    /// The same error as the data plane's traits expect it. Its message and kind are kept.
     pub(crate) fn into_store(self) -> object_store::Error {
         use object_store::Error as E;
         let (kind, path) = (self.kind, self.url.clone());
@@ -37,7 +37,7 @@ impl Error {
     }
 }
 
-/// What the data plane's library is sure of.
+/// The kind, if the library's variant determines it.
 pub(crate) fn kind_of_variant(error: &object_store::Error) -> Option<ErrorKind> {
     use object_store::Error as E;
     Some(match error {

@@ -1,49 +1,51 @@
-//! Errors of the stores: a kind the caller can act on, the URL, and what happened.
+//! Errors of the stores: a kind that the caller can act on, the URL, and what happened.
 //!
-//! Owns the mapping from the libraries' errors to kinds, and the one door by which a text of a server or a library comes
-//! in ([`Error::new`]). Invariant: a credential never gets into one, nor what steers a terminal, nor more than some lines.
+//! Owns the mapping from the libraries' errors to kinds. [`Error::new`] is the only way for a text of a server or a
+//! library into an error. Invariant: an error contains no credential and nothing that controls a terminal, and its
+//! length is limited.
 
 use std::fmt;
 
 pub use crate::contract::scrub::scrub;
 use crate::contract::tidy;
 
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The object, bucket or directory is not there.
+    /// The object, bucket or directory does not exist.
     NotFound,
-    /// It is there already (create-only), or something else is in its place.
+    /// The object exists already (create-only), or something else has its name.
     Exists,
-    /// It is not what the caller said it would be.
+    /// The object is not what the caller said it would be.
     Precondition,
-    /// No or wrong credentials ([`Reach::Place`]), or not allowed to do this ([`Reach::Entry`]).
+    /// Missing or wrong credentials ([`Reach::Place`]), or a missing right ([`Reach::Entry`]).
     Denied,
-    /// Worth trying again: time-outs, cut connections, 5xx, 429.
+    /// A retry may help: time-outs, cut connections, 5xx, 429.
     Transient,
-    /// No space left where it is to be written, or a quota is used up.
+    /// No space is left where the data is to be written, or a quota is used up.
     Full,
-    /// Nothing can be written there: the file system is mounted read-only.
+    /// The file system is mounted read-only.
     ReadOnly,
-    /// It lies in an archive (Glacier, Azure's archive tier) and has to be asked for before it can be read.
+    /// The object is in an archive (Glacier, Azure's archive tier) and has to be requested before it can be read.
     Archived,
-    /// It is larger than the place takes: a file, an object, an extended attribute.
+    /// A file, an object or an extended attribute is larger than the destination accepts.
     TooLarge,
-    /// The place takes no such name or value.
+    /// The destination does not accept this name or value.
     NameRefused,
     /// The store has no such operation.
     Unsupported,
-    /// A URL, name or setting that cannot be.
+    /// A URL, name or setting is not valid.
     Invalid,
-    /// The right to change the place may have run out while the call was on its way; nothing was changed.
+    /// The right to change the destination may have expired while the call was on its way. Nothing was changed.
     Late,
-    /// The server's certificate is none that this machine trusts, or is for another host or time.
+    /// This machine does not trust the server's certificate, or the certificate is for another host or time.
     Untrusted,
     /// The clock of this machine is too far off for the server.
     Clock,
-    /// The disk or mount under it fails or went away.
+    /// The underlying disk or mount fails or was removed.
     Device,
     /// This machine ran short of open files or memory.
     Exhausted,
@@ -52,7 +54,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// How far a failure of this kind reaches where nothing more is known.
+    /// How far a failure of this kind reaches if nothing more is known.
     pub fn reach(self) -> Reach {
         match self {
             Self::Transient | Self::Full | Self::ReadOnly | Self::Untrusted | Self::Clock | Self::Device | Self::Exhausted | Self::Late => {
@@ -72,63 +74,69 @@ impl ErrorKind {
     }
 }
 
-/// How far a failure reaches: whether the next entry may fare better.
+/// How far a failure reaches: whether the next entry may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// One file, directory, link, object or attribute; all else may go on.
+    /// One file, directory, link, object or attribute. All other work can continue.
     Entry,
-    /// The whole place, or this machine: going on makes no sense.
+    /// The whole destination, or this machine. It makes no sense to continue.
     Place,
 }
 
 /// A failed operation on a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
+    /// What can be done about it.
     pub kind: ErrorKind,
+    /// Whether other entries fail too.
     pub reach: Reach,
-    /// Which destination, object or file; safe to print.
+    /// The destination, object or file; safe to print.
     pub url: String,
-    /// What happened, in a sentence without a final stop.
+    /// What happened, as a sentence without a full stop.
     pub message: String,
 }
 
 impl Error {
+    /// An error with the reach of its kind. URL and message each become one line of limited length, without secrets and
+    /// control characters.
     pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self { kind, reach: kind.reach(), url: tidy::place(&url.to_string()), message: tidy::tidy(&message.to_string(), tidy::MESSAGE) }
     }
 
-    /// The same, reaching as far as the caller knows it to.
+    /// The same error with a reach that the caller knows.
     #[must_use]
     pub fn reaching(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
 
-    /// The same about something else.
+    /// The same error with another URL.
     #[must_use]
     pub(crate) fn at(&self, url: impl fmt::Display) -> Self {
         Self { url: tidy::place(&url.to_string()), ..self.clone() }
     }
 
-    /// Whether going on with other entries makes no sense: full, read-only, unreachable, unknown credentials.
+    /// Whether it makes no sense to continue with other entries, for example if the destination is full, read-only or
+    /// unreachable.
     pub fn concerns_place(&self) -> bool {
         self.reach == Reach::Place
     }
 
-    /// Which kind of place it is about, as the scheme of its URL; a path has none and is `file`.
+    /// The scheme of its URL, which tells the kind of store. A path has none and counts as `file`.
     pub fn scheme(&self) -> &str {
         self.url.split_once("://").map_or("file", |(scheme, _)| scheme)
     }
 
+    /// An error of the kind [`ErrorKind::Invalid`].
     pub fn invalid(url: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Invalid, url, message)
     }
 
-    /// Whoever asks is not known there, or has shown no credentials.
+    /// The server does not know the caller, or got no credentials. Concerns the whole destination.
     pub fn login(url: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Denied, url, message).reaching(Reach::Place)
     }
 
-    /// An error of ours that a library wrapped on its way through.
+    /// The error of this crate that a library wrapped, if there is one.
     pub(crate) fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -140,7 +148,7 @@ impl Error {
         None
     }
 
-    /// From an I/O error on a local path.
+    /// Converts an I/O error about a local path. A wrapped error of this crate keeps its kind, reach and message.
     pub fn from_io(path: impl fmt::Display, error: &std::io::Error) -> Self {
         if let Some(own) = error.get_ref().and_then(|inner| Self::within(inner)) {
             return own.at(path);
@@ -150,9 +158,8 @@ impl Error {
     }
 }
 
-/// What an I/O error is, and how far it reaches: the one table of the system's error numbers. Where an
-/// operation gives a number another meaning (no room for one attribute is `ENOSPC`, too), its caller
-/// says so by [`Error::reaching`].
+/// Kind and reach of an I/O error. This is the only table of the system's error numbers. If an operation gives a number
+/// another meaning (`ENOSPC` can mean no space for one attribute), its caller corrects that with [`Error::reaching`].
 pub fn of_io(error: &std::io::Error) -> (ErrorKind, Reach) {
     use rustix::io::Errno as N;
     use std::io::ErrorKind as K;
@@ -195,7 +202,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error with all its sources, joined by colons, each said once.
+/// An error with all its sources, joined by colons, each message only once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -210,10 +217,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What rustls says of a certificate that it does not take; it stands below the errors of three HTTP clients.
+/// What rustls says about a certificate that it rejects. Three HTTP clients have it in the sources of their errors.
 const UNTRUSTED: &str = "invalid peer certificate";
 
-/// Sorts what only a text says: connection failures and statuses that the libraries fold into one kind.
+/// Classifies an error by its text alone: connection failures, and statuses that the libraries merge into one kind.
 pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
     const NOT_FOUND: [&str; 1] = ["404 Not Found"];
     const DENIED: [&str; 3] = ["403 Forbidden", "401 Unauthorized", "Permission denied"];

@@ -1,8 +1,8 @@
-//! The right to change a place, which can run out while a change is on its way.
+//! The check of the right to change a destination, which can expire while a change is on its way.
 //!
-//! Owns the word that goes with each changing call of a [`crate::Fenced`] backend down to where it leaves this
-//! program: the request, the packet, the system call. There it is asked once more, retries included, because a
-//! program can be stopped anywhere for any time. Invariant: what the fence refuses has changed nothing.
+//! Owns the fence that each changing call of a [`crate::Fenced`] backend carries down to where it leaves this program:
+//! the request, the packet, the system call. The fence is checked there once more, retries included, because the system
+//! can suspend a program at any point for any time. Invariant: a call that the fence refuses has changed nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use crate::contract::error::{Error, ErrorKind, Result};
 /// What a call is about to do to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Make an object that must not be there yet.
+    /// Creates an object that must not exist yet.
     Create,
-    /// Write an object, whatever is there.
+    /// Writes an object, whether it exists or not.
     Put,
-    /// Take a name away.
+    /// Removes a name.
     Delete,
-    /// Anything else in a tree: give names, set metadata, move things.
+    /// Any other change in a tree: gives names, sets metadata, moves files.
     Tree,
 }
 
-/// Decides about changes.
+/// Decides whether a change may be made.
 #[async_trait]
 pub trait Fence: Send + Sync {
-    /// Whether this change hangs on the right at all.
+    /// Whether this change needs the right at all. `key` is relative to the destination.
     fn guards(&self, act: Act, key: &[u8]) -> bool;
 
-    /// Returns when it is sure that a change may be made now; finding out may take a request.
+    /// Returns once it is certain that a change may be made now. To find out may take a request.
     ///
     /// # Errors
-    /// [`ErrorKind::Late`] if the right is gone; whatever finding out came to.
+    /// [`ErrorKind::Late`] if the right is lost, or the error of that request.
     async fn pass(&self) -> Result<()>;
 
-    /// Whether what [`Fence::pass`] said still holds. Waits for nothing.
+    /// Whether the last answer of [`Fence::pass`] still holds. Waits for nothing.
     fn holds(&self) -> bool;
 }
 
@@ -50,20 +50,20 @@ tokio::task_local! {
     static FENCE: Arc<dyn Fence>;
 }
 
-/// A call is begun so many times: after each stop of the program its right has to be found out anew.
+/// Tries of one call. After each suspension of the program its right has to be confirmed again.
 const TRIES: usize = 5;
 
-/// The fence of the call under way, to be taken along to another thread.
+/// The fence of the current call, to be handed to another thread.
 pub(crate) fn current() -> Option<Arc<dyn Fence>> {
     FENCE.try_with(Arc::clone).ok()
 }
 
-/// Refuses if the call under way has a fence that holds no more.
+/// Refuses if the current call has a fence that no longer holds.
 pub(crate) fn check(at: impl fmt::Display) -> Result<()> {
     check_of(current().as_ref(), at)
 }
 
-/// The same on another thread.
+/// The same on another thread, with the fence from [`current`].
 pub(crate) fn check_of(fence: Option<&Arc<dyn Fence>>, at: impl fmt::Display) -> Result<()> {
     match fence {
         Some(fence) if !fence.holds() => Err(late(at)),
@@ -80,7 +80,7 @@ pub(crate) fn is_late(error: &Error) -> bool {
     error.kind == ErrorKind::Late
 }
 
-/// Runs a call that changes something. One that came too late is begun again once its right is sure.
+/// Runs a call that changes something. A call that came too late runs again once its right is confirmed.
 pub(crate) async fn guarded<T, E: From<Error>, F: Future<Output = Result<T, E>>>(
     fence: &Arc<dyn Fence>,
     is_late: impl Fn(&E) -> bool,

@@ -1,37 +1,37 @@
-//! The initialize hook: a store made as declared, and what came of each setting.
+//! Setup of a store as declared, and the result for each setting.
 //!
-//! Owns the words for what can be wished and for what was found and done, and the order in which one
-//! setting is settled ([`settle`]). What a setting means at a store is the backend's business.
-//! Invariants: looking never changes anything; what is already as wished is not written again; a
-//! setting that cannot be had is a row that says why, never silence, and never stops the next.
+//! Owns the declaration ([`Initialize`]), the results ([`Setting`], [`Did`]) and the order in which one setting is
+//! settled ([`settle`]). The backend knows what a setting means at its store. Invariants: a look never changes
+//! anything; a setting that is already as declared is not written again; a setting that cannot be made is a row that
+//! says why, never silence, and never stops the next.
 
 use std::fmt::{self, Display};
 
 use crate::contract::error::{Error, ErrorKind, Result};
 
-/// What a destination shall be. What is `None` or `false` is not looked at and left as it is.
+/// The declared settings of a destination. A setting that is `None` or `false` is neither read nor changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Initialize {
-    /// Keep replaced and removed objects as versions.
+    /// Keep replaced and deleted objects as versions.
     pub versioning: Option<bool>,
-    /// Unfinished uploads are removed by the store after so many days; at least 1.
+    /// The store deletes unfinished uploads after so many days; at least 1.
     pub abort_uploads_after_days: Option<u32>,
-    /// Versions that were replaced or removed so many days ago are removed by the store; at least 1.
+    /// The store deletes versions so many days after they were replaced or deleted; at least 1.
     pub expire_old_versions_after_days: Option<u32>,
-    /// Nobody can read it without credentials, whatever anybody sets on single objects.
+    /// Nobody can read the destination without credentials, whatever is set on single objects.
     pub block_public: bool,
-    /// What is written cannot be removed or replaced for so long.
+    /// New objects cannot be deleted or replaced for so long.
     pub lock: Option<Lock>,
-    /// How the store encrypts what comes without a wish of its own.
+    /// How the store encrypts objects that are written without encryption settings of their own.
     pub encryption: Option<Encryption>,
-    /// Where a bucket that has to be made shall lie, in the store's own word; one that is there stays
-    /// where it is, and the row says so if that is elsewhere.
+    /// Region of a bucket that has to be made, in the store's own term. An existing bucket stays where it is, and its
+    /// row says so if the region differs.
     pub region: Option<String>,
 }
 
 impl Initialize {
-    /// What is wished beside the bucket or directory itself: the settings' names and the words for what
-    /// shall be, in the order in which they are settled.
+    /// The declared settings beside the bucket or directory itself: name and declared value in words, in the order in
+    /// which they are settled.
     pub fn wished(&self) -> Vec<(&'static str, String)> {
         let mut wished = Vec::new();
         wished.extend(self.region.clone().map(|region| ("region", region)));
@@ -55,13 +55,13 @@ pub(crate) fn after(days: u32) -> String {
     format!("after {}", counted(days, "day"))
 }
 
-/// So many of something, in words: `1 day`, `30 days`.
+/// A number with its noun: `1 day`, `30 days`.
 pub(crate) fn counted(number: u32, what: &str) -> String {
     let many = if number == 1 { "" } else { "s" };
     format!("{number} {what}{many}")
 }
 
-/// A store's own encryption of what lies there. Whoever may read an object there is given it in the clear.
+/// Encryption at rest by the store itself. The store decrypts an object for everybody who may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encryption {
     /// With keys that the store makes and keeps: SSE-S3, SSE-B2, Google's own.
@@ -71,8 +71,8 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    /// Whether a key that the store names is the one that is wished: one of both may be the id alone, the other
-    /// the whole name that ends with it.
+    /// Whether the key that the store names is the declared one. One of the two may be the id alone, the other the full
+    /// name that ends with it.
     pub(crate) fn is_key(&self, found: &str) -> bool {
         let Self::Key(wanted) = self else { return false };
         let ends = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|lead| lead.is_empty() || lead.ends_with('/'));
@@ -92,17 +92,18 @@ impl Display for Encryption {
 /// Object lock with a default retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lock {
+    /// Who can shorten the retention.
     pub mode: LockMode,
-    /// At least 1.
+    /// Length of the retention in days; at least 1.
     pub days: u32,
 }
 
 /// Who can shorten a retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockMode {
-    /// Whoever has a special right for it.
+    /// Anybody who has a special right for it.
     Governance,
-    /// Nobody, its owner included.
+    /// Nobody, not even the owner.
     Compliance,
 }
 
@@ -116,26 +117,29 @@ impl Display for Lock {
     }
 }
 
-/// Whether to change things or only to look.
+/// Whether to change settings or only to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InitMode {
+    /// Change each setting that differs.
     Make,
+    /// Only look.
     Check,
 }
 
-/// What became of one setting.
+/// The result for one setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Did {
-    /// It was so already.
+    /// It was already as declared.
     Nothing,
+    /// It differed, and was changed.
     Changed,
-    /// It is otherwise, and [`InitMode::Check`] changes nothing: drift.
+    /// It differs, and [`InitMode::Check`] changes nothing: drift.
     Would,
-    /// The store has no such thing; why, and what to do instead.
+    /// The store has no such setting: why, and what to do instead.
     Cannot(String),
-    /// Not allowed: names the right that is missing.
+    /// The credentials lack a right: names it.
     Denied(String),
-    /// It went wrong in another way.
+    /// It failed for another reason.
     Failed(Box<Error>),
 }
 
@@ -149,11 +153,14 @@ impl Did {
 /// One row of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// `bucket`, `directory`, `versioning`, `abort unfinished uploads`, `expire old versions`, `encryption`, `block public access`, `object lock`, `region`.
+    /// `bucket`, `directory`, `versioning`, `abort unfinished uploads`, `expire old versions`, `encryption`, `block
+    /// public access`, `object lock` or `region`.
     pub name: &'static str,
-    /// As it was found, in words; `unknown` where it could not be read.
+    /// The state that was found, in words; `unknown` if it could not be read, `-` if the store has no such setting.
     pub was: String,
+    /// The declared state, in words.
     pub wanted: String,
+    /// What was done about it.
     pub did: Did,
 }
 
@@ -164,9 +171,9 @@ impl Setting {
     }
 }
 
-/// One setting from looking to having it: `found` is what a look answered, `wanted` the words for what
-/// shall be, `same` whether that is already so, and `make` changes it. `right` names what a key needs
-/// to be allowed this (`s3:PutBucketVersioning`).
+/// Settles one setting, from the look to the change. `found` is what the look answered, `wanted` the declared state in
+/// words. `same` says whether both are equal, and `make` changes the setting. `right` names the rights that the
+/// credentials need (`s3:PutBucketVersioning`).
 pub async fn settle<T: Display>(
     name: &'static str,
     mode: InitMode,
@@ -192,10 +199,12 @@ pub async fn settle<T: Display>(
     Setting { name, was, wanted, did }
 }
 
-/// The rights that a setting takes, in the store's own words.
+/// The rights that a setting needs, in the store's own terms.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
+    /// The right to read the setting.
     pub look: &'static str,
+    /// The right to change it.
     pub make: &'static str,
 }
 
@@ -223,8 +232,8 @@ impl Display for DirState {
     }
 }
 
-/// The rows of a real directory tree, here or behind SFTP: that it is there is the one thing that can be made. `wanted` are
-/// the words for that.
+/// The rows of a real directory tree, local or over SFTP. Only the directory itself can be made. `wanted` is its
+/// declared state in words.
 pub(crate) async fn directory(
     want: &Initialize,
     mode: InitMode,
@@ -238,7 +247,7 @@ pub(crate) async fn directory(
     rows
 }
 
-/// The rows of what a real directory tree has not, here or behind SFTP.
+/// The rows for the settings that a real directory tree, local or over SFTP, does not have.
 pub(crate) fn for_directories(want: &Initialize) -> Vec<Setting> {
     let why = |name| match name {
         "region" => "a directory is where it is",

@@ -1,30 +1,30 @@
-//! What a store turned out not to do, and is spared from then on.
+//! Features that a store turned out to lack. Later requests do without them.
 //!
-//! Owns the list of such things and their names. Each has a way around it in the backend that meets it; this only
-//! remembers. Invariant: a [`Lack`] is noted only after the way around it was gone with success.
+//! Owns the list of these features and their names. The backend that meets a lack has a workaround; this module only
+//! remembers it. Invariant: a [`Lack`] is noted only after the workaround has succeeded.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// One thing that most stores of a kind do and this one does not.
+/// One feature that most stores of a kind have and this one lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lack {
-    /// A part of an object is asked for, and the answer does not say that it is one: cut out here.
+    /// The answer to a request for a part of an object does not say that it is a part. The backend cuts the part out.
     Ranges,
-    /// Checksums of what is put are refused: sent without.
+    /// The store refuses checksums of uploads. The backend sends none.
     Checksums,
-    /// Many objects cannot be deleted by one request: deleted one by one.
+    /// One request cannot delete many objects. The backend deletes them one by one.
     BulkDelete,
-    /// Objects cannot be copied on the server: copied through this machine.
+    /// The server cannot copy objects. The backend copies them through this machine.
     Copies,
-    /// A copy is refused that may replace one content and no other: copied over whatever is there.
+    /// The store refuses a condition on the object that a copy replaces. The backend copies without one.
     CopyConditions,
     /// The same for the end of an upload in parts.
     UploadConditions,
 }
 
 impl Lack {
-    /// All there are, in the order in which they are named.
+    /// All lacks, in the order in which they are named.
     pub const ALL: [Self; 6] =
         [Self::Ranges, Self::Checksums, Self::BulkDelete, Self::Copies, Self::CopyConditions, Self::UploadConditions];
 
@@ -40,12 +40,12 @@ impl Lack {
         }
     }
 
-    /// The lack of that name; none for one that a newer program wrote.
+    /// The lack with this name; `None` for one that a newer program wrote.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|lack| lack.name() == name)
     }
 
-    /// What it means for the user, as the rest of a sentence that begins with the store.
+    /// What it means for the user, as the rest of a sentence whose subject is the store.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Ranges => {
@@ -68,7 +68,7 @@ impl fmt::Display for Lack {
     }
 }
 
-/// A set of [`Lack`]s that many tasks may add to.
+/// A set of [`Lack`]s that several tasks can add to at once.
 #[derive(Debug, Default)]
 pub struct Lacks(AtomicU8);
 
@@ -83,7 +83,7 @@ impl Lacks {
         self.0.load(Relaxed) & (1 << lack as u8) != 0
     }
 
-    /// Those that were noted so far, in order.
+    /// The lacks that were noted so far, in the order of [`Lack::ALL`].
     pub fn list(&self) -> Vec<Lack> {
         Lack::ALL.into_iter().filter(|lack| self.has(*lack)).collect()
     }

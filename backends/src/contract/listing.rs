@@ -1,16 +1,16 @@
-//! What lies at a store, as its own listing says.
+//! What a store's listing shows.
 //!
-//! Owns the words for it: how far a listing goes, and one thing in it. The listings themselves are the
-//! backends'. Invariant: a key is given byte for byte, whatever a URL or a library could make of it.
+//! Owns the words for it: how far a listing reaches, and one item of it. The backends make the listings. Invariant: a
+//! key is given byte for byte, whatever a URL or a library could make of it.
 
 use chrono::{DateTime, Utc};
 
 /// Where a listing looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// What is under the destination's prefix; keys are relative to it.
+    /// Everything below the destination's prefix; keys are relative to it.
     Prefix,
-    /// The whole bucket, keys whole. For a store without buckets the same as [`Scope::Prefix`].
+    /// The whole bucket, with full keys. For a store without buckets the same as [`Scope::Prefix`].
     Bucket,
 }
 
@@ -19,47 +19,50 @@ pub enum Scope {
 pub enum Depth {
     /// What a reader sees.
     Current,
-    /// Everything that takes up room: old versions, delete markers and unfinished uploads too.
+    /// Everything that takes up space: also old versions, delete markers and unfinished uploads.
     Everything,
-    /// Uploads in parts that have not ended, and nothing else; nothing where a store has none or lists none.
+    /// Only uploads in parts that have not ended. Empty if the store has none or cannot list them.
     Unfinished,
 }
 
-/// What a listed thing is.
+/// What a listed item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
+    /// What a reader of the key sees.
     Current,
-    /// A version that was replaced or removed; the store keeps it.
+    /// A version that was replaced or deleted; the store keeps it.
     Old,
-    /// A mark that the name was removed; the newest one of its name hides what is older.
+    /// A delete marker. The newest one of a key hides all older versions.
     Marker,
-    /// An upload in parts that has not ended; its size is that of the parts that arrived, where the
-    /// store says so without being asked for each, else 0.
+    /// An upload in parts that has not ended. Its size is the size of the parts that arrived if the store says so
+    /// without a request for each upload, else 0.
     Unfinished,
 }
 
-/// One thing that the store lists, its key untouched.
+/// One item of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Key relative to the scope, byte for byte.
     pub key: Vec<u8>,
     /// Content length in bytes; 0 for a marker.
     pub size: u64,
-    /// The store's entity tag, without quotes, where it has one.
+    /// The store's entity tag without quotes, if it has one.
     pub etag: Option<String>,
-    /// When the store says it was last written; for an unfinished upload, when it began.
+    /// When the object was last written, in UTC by the store's clock. For an unfinished upload, when it began.
     pub modified: DateTime<Utc>,
+    /// What the item is.
     pub state: State,
-    /// The store's version (the upload's id for an unfinished one), where the listing says it.
+    /// The version id (for an unfinished upload its id), if the listing has it.
     pub version: Option<String>,
-    /// The storage class in the store's own word, where the listing says it.
+    /// The storage class in the store's own term, if the listing has it.
     pub class: Option<String>,
 }
 
-/// Room of a file system or of a quota, in bytes.
+/// Space of a file system or of a quota, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
+    /// Used and free space together.
     pub total: u64,
-    /// What this user may still fill.
+    /// Space that this user can still fill.
     pub free: u64,
 }

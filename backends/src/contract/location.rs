@@ -1,7 +1,7 @@
-//! Where a destination is: its URL, taken apart.
+//! Where a destination is: its URL, parsed.
 //!
-//! Owns the parts and how they are printed. A URL that carries a password was refused before (`crate::parse`), so a
-//! [`Location`] is always safe to print. Settings of a store stand in the URL's query and are handed to the backend.
+//! Owns the parts and their printed form. `crate::parse` refuses a URL that carries a password, so a [`Location`] is
+//! always safe to print. Settings of a store are in the URL's query and are handed to the backend.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use percent_encoding::percent_decode_str;
 
 use crate::contract::error::{self, Error, Result};
 
-/// The scheme of a directory of this machine.
+/// The scheme of a directory on this machine.
 pub(crate) const DIRECTORY: &str = "file";
 
-/// The query of a destination's URL: `endpoint`, `region`, … Unknown names are refused by the backend.
+/// The query of a destination's URL: `endpoint`, `region`, … The backend refuses unknown names.
 pub type Settings = BTreeMap<String, String>;
 
-/// A destination's place. Two locations that are equal hold the same objects.
+/// The location of a destination. Two locations that are equal hold the same objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     scheme: String,
@@ -28,12 +28,15 @@ pub struct Location {
     /// Prefix without slashes at its ends, or the absolute path of a directory.
     path: Vec<u8>,
     settings: Settings,
-    /// The server behind it, where the URL itself does not say.
+    /// The server behind it, if the URL itself does not name it.
     server: String,
 }
 
 impl Location {
-    /// A directory of this machine.
+    /// A directory on this machine. The path is made absolute, and symlinks are not resolved.
+    ///
+    /// # Errors
+    /// The path is empty, or the current directory cannot be found.
     pub fn from_dir(path: PathBuf) -> Result<Self> {
         let absolute = std::path::absolute(&path).map_err(|e| Error::from_io(path.display(), &e))?;
         let mut bytes = absolute.into_os_string().into_vec();
@@ -43,8 +46,8 @@ impl Location {
         Ok(Self { scheme: DIRECTORY.into(), host: String::new(), path: bytes, settings: Settings::new(), server: String::new() })
     }
 
-    /// Takes apart what stands behind `scheme://`, percent-decoding the path once. Whether a secret is in it has been
-    /// looked at before.
+    /// Parses the part after `scheme://` and percent-decodes the path once. The caller has already looked for a secret
+    /// in it.
     pub(crate) fn from_url(scheme: &str, rest: &str) -> Result<Self> {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = place.split_once('/').unwrap_or((place, ""));
@@ -65,12 +68,12 @@ impl Location {
         Ok(Self { scheme: scheme.into(), host: host.into(), path: trimmed, settings: parse_query(query), server: String::new() })
     }
 
-    /// Whether it is a directory of this machine.
+    /// Whether it is a directory on this machine.
     pub fn is_directory(&self) -> bool {
         self.scheme == DIRECTORY
     }
 
-    /// What stands before the `://`; for a directory `file`.
+    /// The part before `://`; `file` for a directory.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
@@ -85,10 +88,10 @@ impl Location {
         &self.path
     }
 
-    /// The prefix as `object_store` takes it.
+    /// The prefix as a path of `object_store`.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] where it would have to be changed for that.
+    /// [`crate::ErrorKind::Invalid`] if it is not UTF-8 or `object_store` would change it.
     pub fn prefix(&self) -> Result<Prefix> {
         let bad = |why: &str| Error::invalid(self, format!("this prefix is not possible: {why}"));
         let text = std::str::from_utf8(&self.path).map_err(|_| bad("it is not UTF-8"))?;
@@ -104,11 +107,12 @@ impl Location {
         PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
     }
 
+    /// The settings in the query of its URL, percent-decoded. A name without a value has the value `true`.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Refuses settings the backend does not know, naming the ones it does.
+    /// Refuses settings that the backend does not know, and names those that it does.
     pub fn only_settings(&self, known: &[&str]) -> Result<()> {
         match self.settings.keys().find(|k| !known.contains(&k.as_str())) {
             None => Ok(()),
@@ -117,13 +121,13 @@ impl Location {
         }
     }
 
-    /// Says which server it is at, as a backend found out from its URL, variables and profiles.
+    /// Sets the server, which a backend finds out from its URL, variables and profiles.
     pub fn served_by(mut self, server: &str) -> Self {
         self.server = server.trim_end_matches('/').into();
         self
     }
 
-    /// What two URLs of the same place have in common; names the local cache and journal.
+    /// The bytes that all URLs of one destination have in common. The local cache and journal are named by them.
     pub fn identity(&self) -> Vec<u8> {
         [self.scheme.as_bytes(), b"://", self.server.as_bytes(), b"/", self.host.as_bytes(), b"/", &self.path].concat()
     }

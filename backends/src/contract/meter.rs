@@ -1,8 +1,8 @@
-//! Counts requests by class and bytes, and remembers how far the store's clock is from ours.
+//! Counts requests by class and bytes, and remembers how far the store's clock differs from this machine's.
 //!
-//! Owns the counters, and through `trace.rs` the one line that is told of each request: what is not counted here was not
-//! sent. HTTP backends feed it from inside the connection, so retries count; the
-//! directory backend feeds it per storage call. Counters only ever grow.
+//! Owns the counters, and through `trace.rs` the one log line of each request: what is not counted here was not sent.
+//! HTTP backends count inside the connection, so retries count. The directory backend counts each storage call.
+//! Invariant: counters only grow.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -15,18 +15,24 @@ use crate::contract::trace::{self, TracedCall, Tries};
 /// The class of a request, as the clouds bill them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
+    /// Writes an object.
     Put,
+    /// Reads an object or a part of one.
     Get,
+    /// Reads the properties of an object or of the store.
     Head,
+    /// Lists objects, versions or uploads.
     List,
+    /// Copies an object on the server.
     Copy,
+    /// Deletes one or more objects.
     Delete,
-    /// Start, part, finish and abort of an upload in parts.
+    /// Starts, sends a part of, completes or aborts an upload in parts.
     Multipart,
 }
 
 impl Class {
-    /// As it stands in a log.
+    /// Its name in the log.
     pub fn word(self) -> &'static str {
         match self {
             Self::Put => "put",
@@ -46,7 +52,7 @@ pub struct Meter {
     counts: [AtomicU64; 7],
     sent: AtomicU64,
     received: AtomicU64,
-    /// Store's clock minus ours in milliseconds; `i64::MIN` while unknown.
+    /// Store's clock minus this machine's in milliseconds; `i64::MIN` while unknown.
     skew: AtomicI64,
     tries: Arc<Tries>,
 }
@@ -58,46 +64,46 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Counts one call of a store that is none of HTTP's: `at` says what it is about.
+    /// Counts one call of a store that does not use HTTP. `at` says what it is about.
     pub(crate) fn call(&self, class: Class, at: impl FnOnce() -> String) {
         self.counts[class as usize].fetch_add(1, Relaxed);
         trace::call(class.word(), at);
     }
 
-    /// Counts one request on the wire, which is told in one line when the answer is dropped. `about` says its verb and
-    /// place, and is asked only if somebody listens.
+    /// Counts one request on the wire. The request is logged in one line when the answer is dropped. `about` gives its
+    /// verb and URL, and is called only if somebody listens.
     pub(crate) fn begin<V: Display>(&self, class: Class, about: impl FnOnce() -> (V, String)) -> TracedCall {
         self.counts[class as usize].fetch_add(1, Relaxed);
         self.tell(about)
     }
 
-    /// The same for one of several requests that are one call, and counted as that.
+    /// Logs, without counting, one of several requests that count as one call.
     pub(crate) fn tell<V: Display>(&self, about: impl FnOnce() -> (V, String)) -> TracedCall {
         TracedCall::begin(&self.tries, about)
     }
 
-    /// Counts content bytes that went out.
+    /// Adds content bytes that were sent.
     pub fn add_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts content bytes that came in.
+    /// Adds content bytes that were received.
     pub fn add_received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Relaxed);
     }
 
-    /// Notes what the store's clock said just now.
+    /// Notes what the store's clock said just now, in UTC.
     pub fn note_clock(&self, store: DateTime<Utc>) {
         self.skew.store((store - Utc::now()).num_milliseconds(), Relaxed);
     }
 
-    /// The time by the store's clock, if it was ever seen.
+    /// The time in UTC by the store's clock; `None` before the first [`Meter::note_clock`].
     pub fn clock(&self) -> Option<DateTime<Utc>> {
         let skew = self.skew.load(Relaxed);
         (skew != i64::MIN).then(|| Utc::now() + TimeDelta::milliseconds(skew))
     }
 
-    /// The figures so far.
+    /// The requests counted so far. The classes are read one after the other, not at one moment.
     pub fn requests(&self) -> Requests {
         let n = |class: Class| self.counts[class as usize].load(Relaxed);
         Requests {
@@ -122,20 +128,27 @@ impl Meter {
     }
 }
 
-/// Requests by class.
+/// Number of requests of each class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Requests {
+    /// Requests that write an object.
     pub put: u64,
+    /// Requests that read an object or a part of one.
     pub get: u64,
+    /// Requests for the properties of an object or of the store.
     pub head: u64,
+    /// Requests that list objects, versions or uploads.
     pub list: u64,
+    /// Requests that copy an object on the server.
     pub copy: u64,
+    /// Requests that delete one or more objects.
     pub delete: u64,
+    /// Requests of uploads in parts: start, part, completion and abort.
     pub multipart: u64,
 }
 
 impl Requests {
-    /// All of them.
+    /// Requests of all classes.
     pub fn total(&self) -> u64 {
         self.put + self.get + self.head + self.list + self.copy + self.delete + self.multipart
     }

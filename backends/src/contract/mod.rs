@@ -1,7 +1,7 @@
-//! What every store promises, and the words for it: the ground of this crate.
+//! What every store promises, and the types for it: the base of this crate.
 //!
-//! Owns no logic, only the list. Nothing in here knows a store or a scheme; every store imports from these modules
-//! directly. Invariant: no import leads from here to the rest of the crate.
+//! Owns no logic, only the list of modules. Nothing in here knows a store or a scheme; every store imports from these
+//! modules directly. Invariant: no module in here imports from the rest of the crate.
 
 pub mod archive;
 pub mod backend;

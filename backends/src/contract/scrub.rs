@@ -1,16 +1,16 @@
-//! What looks like a secret in a text, blotted out.
+//! Redaction of what looks like a secret in a text.
 //!
-//! Owns the marks by which one is known: assignments and flags with a telling name, headers, the user part of URLs, and
-//! the arguments of a few well-known programs. Does not know any value; who knows one blots it out by itself.
-//! Invariant: a reference (`$NAME`, `$(cat FILE)`) is no secret and stays, and what was blotted out stays as it is.
+//! Owns the signs of a secret: assignments and flags with a telling name, headers, the user part of URLs, and the
+//! arguments of a few well-known programs. Knows no value of a secret; code that knows one replaces it itself.
+//! Invariants: a reference (`$NAME`, `$(cat FILE)`) is no secret and stays; a text that was redacted stays as it is.
 
-/// What stands for a secret.
+/// The text that replaces a secret.
 pub const BLOT: &str = "***";
 
-/// Shorter secrets of URLs stand in too many texts by chance to be looked for elsewhere.
+/// Shorter secrets of URLs, in bytes, occur in too many texts by chance to be replaced elsewhere.
 const LEAST: usize = 6;
 
-/// The text without what looks like a secret. What was one in a URL is blotted out wherever it stands once more.
+/// The text with [`BLOT`] in the place of each secret. The secret of a URL is replaced wherever it occurs again.
 pub fn scrub(text: &str) -> String {
     let mut found = Vec::new();
     let lines = text.split('\n').map(|line| arguments(&urls(&named(&headers(line)), &mut found)));
@@ -19,27 +19,28 @@ pub fn scrub(text: &str) -> String {
     found.iter().fold(clean, |text, secret| text.replace(secret.as_str(), BLOT))
 }
 
-/// Whether what bears this name is a secret: a key, a variable, a flag, a setting of a URL.
+/// Whether a name says that its value is a secret. It can be the name of a key, a variable, a flag or a setting of a
+/// URL.
 pub fn tells(name: &str) -> bool {
     const WITHIN: [&str; 8] = ["password", "passwd", "passphrase", "secret", "token", "signature", "amz_credential", "private_key"];
     const ENDS: [&str; 8] = ["_pass", "_pwd", "_pw", "api_key", "apikey", "access_key", "account_key", "authorization"];
     const WHOLE: [&str; 4] = ["pass", "pwd", "sig", "mysql_pwd"];
     const PLACES: [&str; 5] = ["file", "path", "dir", "command", "url"];
     let name = name.trim_start_matches('-').to_ascii_lowercase().replace('-', "_");
-    // Where one is to be found is none.
+    // The location of a secret is no secret.
     if PLACES.iter().any(|end| name.ends_with(&format!("_{end}"))) || name.ends_with("passwordfile") {
         return false;
     }
     WITHIN.iter().any(|part| name.contains(part)) || ENDS.iter().any(|end| name.ends_with(end)) || WHOLE.contains(&name.as_str())
 }
 
-/// Whether a value is looked up where it is needed instead of standing there.
+/// Whether a value refers to a secret instead of containing it, or was redacted already.
 pub fn is_reference(value: &str) -> bool {
     let value = value.trim_matches(['"', '\'']);
     value.starts_with('$') || value.starts_with('`') || value.starts_with(BLOT)
 }
 
-/// `Authorization: …` to the end of what it says, and what follows `Bearer`.
+/// Redacts the value of `Authorization: …` and the word after `Bearer`.
 fn headers(line: &str) -> String {
     let mut out = line.to_owned();
     let mut from = 0;
@@ -62,7 +63,7 @@ fn headers(line: &str) -> String {
     out
 }
 
-/// `NAME=value`, `--flag=value`, `--flag value`, `X-Header: value`, `"key": "value"`.
+/// Redacts the values of `NAME=value`, `--flag=value`, `--flag value`, `X-Header: value`, `"key": "value"`.
 fn named(line: &str) -> String {
     let mut out = line.to_owned();
     let mut from = 0;
@@ -88,7 +89,7 @@ fn named(line: &str) -> String {
     out
 }
 
-/// Blots out what begins here, with or without quotes around it; answers where to go on.
+/// Redacts the value that begins at `at`, with or without quotes around it. Returns where to continue.
 fn blotted(out: &mut String, at: usize, ends: &[char]) -> usize {
     let quoted = out[at..].trim_start_matches('\\');
     let at = out.len() - quoted.len();
@@ -103,8 +104,8 @@ fn blotted(out: &mut String, at: usize, ends: &[char]) -> usize {
     begins + BLOT.len()
 }
 
-/// The user part of URLs: all of it where a password is in it, and for the web a user alone, which is a token there.
-/// Answers the secrets that were in them as well.
+/// Redacts the user part of URLs: all of it if it contains a password, and in a web URL also a user alone, which is a
+/// token there. Adds the secrets to `found`.
 fn urls(line: &str, found: &mut Vec<String>) -> String {
     let mut out = line.to_owned();
     let mut from = 0;
@@ -113,7 +114,7 @@ fn urls(line: &str, found: &mut Vec<String>) -> String {
         let web = ["http", "https"].iter().any(|scheme| out[..at - 3].to_ascii_lowercase().ends_with(scheme));
         let word = at + out[at..].find([' ', '\t', '"', '\'', ')']).unwrap_or(out.len() - at);
         let host = at + out[at..word].find(['/', '?']).unwrap_or(word - at);
-        // A password with a slash or a question mark in it: what follows the colon is no port then.
+        // If no port follows the colon, the text after it is a password with a slash or a question mark in it.
         let port = |text: &str| text.split_once(':').is_none_or(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
         let user = match out[at..host].rfind('@') {
             Some(user) if web || out[at..at + user].contains(':') => Some(user),
@@ -131,7 +132,7 @@ fn urls(line: &str, found: &mut Vec<String>) -> String {
     out
 }
 
-/// `curl -u me:secret`, `sshpass -p secret`, `mysqldump -psecret`.
+/// Redacts the passwords of `curl -u me:secret`, `sshpass -p secret`, `mysqldump -psecret`.
 fn arguments(line: &str) -> String {
     if !["curl", "wget", "sshpass", "mysql", "mariadb"].iter().any(|program| line.contains(program)) {
         return line.to_owned();
@@ -153,7 +154,7 @@ fn arguments(line: &str) -> String {
             "mysql" if word.starts_with("-p") => blot("-p", &word[2..]),
             _ => word.to_owned(),
         });
-        // `sshpass` has a program behind it whose arguments are its own.
+        // `sshpass` runs another program, which has arguments of its own.
         program = match name {
             "curl" | "wget" => "curl",
             "sshpass" => "sshpass",
@@ -167,7 +168,7 @@ fn arguments(line: &str) -> String {
     out.join(" ")
 }
 
-/// Where a text in small ASCII letters stands, however it is written.
+/// The position of `wanted`, which is lower-case ASCII, in `text`, in upper or lower case.
 fn find(text: &str, wanted: &str, from: usize) -> Option<usize> {
     text.to_ascii_lowercase()[from..].find(wanted).map(|at| from + at)
 }

@@ -1,30 +1,31 @@
-//! Text of somebody else's: a server's, a library's, a name. Made fit to be shown.
+//! Foreign text (of a server, of a library, a name), made fit to be shown.
 //!
-//! Owns what is taken out (secrets, control characters, marks that turn the direction of writing) and where a text is cut.
-//! Invariant: what comes out is one line of at most so many characters that drives no terminal, and it comes out as it
-//! is when it goes in again.
+//! Owns what is removed (secrets, control characters, marks that change the direction of writing) and where a text is
+//! cut. Invariants: the result is one line of limited length that cannot control a terminal; to tidy the result again
+//! does not change it.
 
 use crate::contract::scrub::scrub;
 
-/// Longest message, in characters: ours with their advice are shorter.
+/// Longest message, in characters. Messages of offsite, hints included, are shorter.
 pub const MESSAGE: usize = 700;
-/// Longest URL or path in front of one, in characters.
+/// Longest URL or path in front of a message, in characters.
 pub const PLACE: usize = 1100;
-/// So much of a text is looked at, in bytes: looking for secrets in all of a long one takes time.
+/// Only so many bytes of a text are used, because the search for secrets in a long text takes time.
 const LOOKED_AT: usize = 16 << 10;
 
-/// A text as one line of at most `most` characters, without secrets and control characters; says how much was left out.
+/// A text as one line of at most `most` characters, without secrets and control characters. A text that was cut ends
+/// with `… (N more bytes)`.
 pub fn tidy(text: &str, most: usize) -> String {
     let looked_at = &text[..text.floor_char_boundary(LOOKED_AT)];
     cut(&plain(&scrub(looked_at)), most, text.len() - looked_at.len())
 }
 
-/// The same of a place, whose name may hold whatever it likes.
+/// The same for a URL or path, at most [`PLACE`] characters.
 pub fn place(text: &str) -> String {
     tidy(text, PLACE)
 }
 
-/// Without what steers a terminal or turns the text around; breaks between lines become blanks.
+/// Removes characters that control a terminal or change the direction of writing. Line breaks become blanks.
 fn plain(text: &str) -> String {
     if !text.chars().any(|c| breaks(c) || steers(c)) {
         return text.to_owned();
@@ -42,7 +43,7 @@ fn steers(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Cut to `most` characters, saying that it was; `more` bytes were left out before.
+/// Cuts a text to `most` characters and says that it was cut. `more` bytes were left out before.
 fn cut(text: &str, most: usize, more: usize) -> String {
     match text.char_indices().nth(most) {
         None if more == 0 => text.to_owned(),

@@ -1,8 +1,8 @@
-//! What is told of requests: one line each, in one form, for whoever listens.
+//! The log of requests: one line each, in one form.
 //!
-//! Owns the line (`TracedCall`), what of a URL may stand in it, and whether a request was made before. Nothing is put
-//! together while nobody listens. Invariant: a line holds a verb, a place, a status, figures, and nothing else: no header,
-//! no body, and of a query only what is known to be harmless.
+//! Owns the line (`TracedCall`), the parts of a URL that may appear in it, and whether a request is a retry. Nothing is
+//! formatted while nobody listens. Invariant: a line contains a verb, a URL, a status and figures, and nothing else: no
+//! header, no body, and of a query only what is known to be harmless.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,14 +12,15 @@ use std::time::Instant;
 
 use crate::contract::tidy;
 
-/// The targets of the lines, by which they are chosen.
+/// Target of the log lines of requests on the wire, at level `debug`.
 pub const REQUEST: &str = "offsite::request";
+/// Target of the log lines of storage calls that are no HTTP request, at level `trace`.
 pub const CALL: &str = "offsite::call";
 
-/// Requests whose failures are remembered at a time.
+/// Number of requests whose failures are remembered at a time.
 const REMEMBERED: usize = 10_000;
 
-/// Which requests failed in a way that is tried again, and how often in a row.
+/// Which requests failed in a way that is retried, and how often in a row.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
     failed: Mutex<HashMap<u64, u32>>,
@@ -45,7 +46,7 @@ impl Tries {
     }
 }
 
-/// One request that is under way; told in one line when it is dropped.
+/// One request that is under way. It is logged in one line when it is dropped.
 #[derive(Debug)]
 pub(crate) struct TracedCall(Option<Box<TracedFields>>);
 
@@ -57,7 +58,7 @@ struct TracedFields {
     again: u32,
     began: Instant,
     status: Option<String>,
-    /// Whether the same is likely to be asked for again.
+    /// Whether the same request is likely to be sent again.
     passing: bool,
     sent: u64,
     received: u64,
@@ -65,7 +66,7 @@ struct TracedFields {
 }
 
 impl TracedCall {
-    /// A request that goes out now. `about` says its verb and its place, and is asked only if somebody listens.
+    /// A request that is sent now. `about` gives its verb and URL, and is called only if somebody listens.
     pub(crate) fn begin<V: Display>(tries: &Arc<Tries>, about: impl FnOnce() -> (V, String)) -> Self {
         if !tracing::enabled!(target: REQUEST, tracing::Level::DEBUG) {
             return Self(None);
@@ -78,7 +79,7 @@ impl TracedCall {
         Self(Some(Box::new(TracedFields { verb, key, which, again, began, status: None, passing: true, sent: 0, received: 0, tries })))
     }
 
-    /// Nothing is told of it.
+    /// A request that is not logged.
     pub(crate) fn untold() -> Self {
         Self(None)
     }
@@ -95,12 +96,12 @@ impl TracedCall {
         }
     }
 
-    /// An HTTP server's answer came.
+    /// Notes the status that an HTTP server answered.
     pub(crate) fn answered(&mut self, status: u16) {
         self.ended(status, matches!(status, 408 | 429 | 500..=599));
     }
 
-    /// It ended like this; `passing` if asking again may help.
+    /// Notes how the request ended. `passing` says whether a retry may help.
     pub(crate) fn ended(&mut self, status: impl Display, passing: bool) {
         if let Some(told) = &mut self.0 {
             (told.status, told.passing) = (Some(status.to_string()), passing);
@@ -119,7 +120,7 @@ impl Drop for TracedCall {
     }
 }
 
-/// A call of a store that is none of HTTP's, such as a directory's; `at` is asked only if somebody listens.
+/// Logs a call of a store that does not use HTTP, such as a directory. `at` is called only if somebody listens.
 pub(crate) fn call(verb: &str, at: impl FnOnce() -> String) {
     if tracing::enabled!(target: CALL, tracing::Level::TRACE) {
         let key = tidy::tidy(&at(), tidy::PLACE);
@@ -127,8 +128,8 @@ pub(crate) fn call(verb: &str, at: impl FnOnce() -> String) {
     }
 }
 
-/// A URL as it may be told: of its query only the names, and the values of a few that hold no secret. What comes behind
-/// the name of Backblaze's calls for uploads is as good as a credential.
+/// A URL as it may be logged: of its query only the names, and the values of a few that hold no secret. The part after
+/// the name of Backblaze's upload calls is as good as a credential, so it is cut off.
 pub(crate) fn shown(url: impl Display) -> String {
     const OPEN: [&str; 7] = ["prefix", "list-type", "partNumber", "versionId", "restype", "comp", "delimiter"];
     let text = url.to_string();

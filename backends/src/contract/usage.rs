@@ -1,9 +1,9 @@
-//! What a listing adds up to: objects and bytes, by state, by storage class, by name.
+//! The sums of a listing: objects and bytes, by state, by storage class, by name.
 //!
-//! Owns the sums ([`Usage`]) and the one pass over a listing that goes on without what a server or a
-//! key's rights keep back ([`survey`]). Which objects are offsite's own is the caller's to say.
-//! Invariants: memory does not grow with the number of objects; what could not be listed is said in
-//! [`Gaps`], never counted as none; a listing that breaks off is an error, never a smaller figure.
+//! Owns the sums ([`Usage`]) and the one pass over a listing that continues without what a server or the credentials'
+//! rights hide ([`survey`]). The caller decides which objects are offsite's own. Invariants: memory does not grow with
+//! the number of objects; what could not be listed is in [`Gaps`], never counted as none; a listing that breaks off is
+//! an error, never a smaller figure.
 
 use std::collections::BTreeMap;
 
@@ -13,53 +13,57 @@ use crate::contract::backend::Backend;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
 
-/// Objects and their bytes.
+/// A number of objects and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
+    /// Number of objects.
     pub objects: u64,
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
 impl Sum {
+    /// Adds one object of so many bytes.
     pub fn add(&mut self, bytes: u64) {
         self.join(Self { objects: 1, bytes });
     }
 
+    /// Adds all objects of another sum. Both figures saturate.
     pub fn join(&mut self, other: Self) {
         self.objects = self.objects.saturating_add(other.objects);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
-    /// What is left without a part of it.
+    /// The rest after a part is subtracted; never below zero.
     #[must_use]
     pub fn without(self, part: Self) -> Self {
         Self { objects: self.objects.saturating_sub(part.objects), bytes: self.bytes.saturating_sub(part.bytes) }
     }
 }
 
-/// What takes up room at a place.
+/// What takes up space at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// What a reader sees, offsite's own objects included.
     pub current: Sum,
-    /// Versions that were replaced or removed.
+    /// Versions that were replaced or deleted.
     pub old: Sum,
-    /// Delete markers.
+    /// Number of delete markers.
     pub markers: u64,
-    /// Uploads that have not ended; their bytes as far as the listing says them.
+    /// Uploads that have not ended, with their bytes as far as the listing has them.
     pub unfinished: Sum,
-    /// Of the current ones: what offsite writes down for itself.
+    /// Of the current ones: offsite's own records.
     pub records: Sum,
-    /// Of the current ones: contents that were replaced or removed and are kept as objects.
+    /// Of the current ones: kept contents, which were replaced or deleted.
     pub kept: Sum,
-    /// Current and old ones by storage class, where the listing says it.
+    /// Current and old ones by storage class, as far as the listing has it.
     pub classes: BTreeMap<String, Sum>,
     /// Current ones by a name that the caller chooses.
     pub names: Names,
 }
 
 impl Usage {
-    /// Adds one thing to the sums of its state and class.
+    /// Adds one item to the sums of its state and class.
     pub fn add(&mut self, listed: &Listed) {
         match listed.state {
             State::Current => self.current.add(listed.size),
@@ -75,7 +79,7 @@ impl Usage {
         }
     }
 
-    /// Adds everything of another place but its names, and what is offsite's own there.
+    /// Adds the sums of another usage, except `records`, `kept` and `names`.
     pub fn join(&mut self, other: &Self) {
         self.current.join(other.current);
         self.old.join(other.old);
@@ -86,11 +90,12 @@ impl Usage {
         }
     }
 
-    /// Bytes that a store bills.
+    /// Bytes that a store bills: current, old and unfinished ones.
     pub fn bytes(&self) -> u64 {
         self.current.bytes.saturating_add(self.old.bytes).saturating_add(self.unfinished.bytes)
     }
 
+    /// Whether there is no object, version, marker or upload at all.
     pub fn is_empty(&self) -> bool {
         self.current.objects + self.old.objects + self.markers + self.unfinished.objects == 0
     }
@@ -104,9 +109,10 @@ pub struct Names {
 }
 
 impl Names {
-    /// So many names have a sum of their own at the end.
+    /// Number of names that have a sum of their own at the end.
     pub const MOST: usize = 1000;
 
+    /// Adds a sum to that of a name.
     pub fn add(&mut self, name: &[u8], sum: Sum) {
         if let Some(there) = self.named.get_mut(name) {
             return there.join(sum);
@@ -117,13 +123,13 @@ impl Names {
         }
     }
 
-    /// The largest by bytes, in the order of their names, and the sum of all others.
+    /// The largest sums by bytes, in the order of their names, and the sum of all others.
     pub fn largest(mut self) -> (BTreeMap<Vec<u8>, Sum>, Sum) {
         self.cut();
         (self.named, self.others)
     }
 
-    /// Adds all of another place.
+    /// Adds all names of another value.
     pub fn join(&mut self, other: &Self) {
         other.named.iter().for_each(|(name, sum)| self.add(name, *sum));
         self.others.join(other.others);
@@ -140,7 +146,7 @@ impl Names {
     }
 }
 
-/// What a survey could not see, and why.
+/// What a survey could not see, and why; `None` if it saw everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gaps {
     /// Old versions and delete markers.
@@ -149,15 +155,15 @@ pub struct Gaps {
     pub uploads: Option<String>,
 }
 
-/// How the message begins of an error at the end of a listing that lacks nothing but unfinished uploads.
+/// Beginning of the message of an error at the end of a listing that lacks only unfinished uploads.
 pub const NO_UPLOADS: &str = "unfinished uploads cannot be listed";
 
-/// Hands everything that lies there to `take`, in the order in which the store lists it. Where the
-/// server has no listing of versions or of uploads, or the key may not ask for them, goes on without
-/// and says so. Costs what the listings cost, and one request more where one was refused.
+/// Hands each item of the listing to `take`, in the order of the store. If the server has no listing of versions or
+/// uploads, or the credentials may not use it, the survey continues without and says so. Costs what the listings cost,
+/// and one request more if one was refused.
 ///
 /// # Errors
-/// Those of the listing of what a reader sees, and any that comes in the middle; `take`'s own.
+/// Errors of the listing of current objects, any error in the middle of a listing, and those of `take`.
 pub async fn survey(backend: &dyn Backend, scope: Scope, mut take: impl FnMut(&Listed) -> Result<()> + Send) -> Result<Gaps> {
     let refused = |error: &Error| matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Denied);
     let mut everything = backend.list(scope, Depth::Everything);

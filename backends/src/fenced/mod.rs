@@ -1,8 +1,8 @@
-//! A backend that changes nothing unless a [`Fence`] lets it.
+//! A backend that changes nothing unless a [`Fence`] allows it.
 //!
-//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Whoever has only this backend of a place
-//! cannot forget to ask. Invariant: every call that changes what a reader sees asks the fence, and what is not
-//! visible (parts of an upload, what is staged) needs no leave.
+//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Code that has only this backend of a
+//! destination cannot forget to ask. Invariant: every call that changes what a reader sees asks the fence. Calls whose
+//! effect is not visible (parts of an upload, staged contents) need no permission.
 
 mod store;
 mod tree;
@@ -38,6 +38,7 @@ pub struct Fenced {
 }
 
 impl Fenced {
+    /// Wraps `inner`. All changes ask `fence`.
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
         Self { inner, fence }
     }
@@ -129,7 +130,7 @@ impl Backend for Fenced {
         self.inner.held(path, version).await
     }
 
-    /// Changes nothing that anybody sees, and so needs no leave.
+    /// Changes nothing that a reader sees, and so needs no permission.
     async fn restore(&self, path: &Path, version: Option<&str>, etag: Option<&str>, want: Restore) -> Result<Restoring> {
         self.inner.restore(path, version, etag, want).await
     }

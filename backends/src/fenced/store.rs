@@ -1,7 +1,7 @@
 //! The data plane and uploads in parts behind a fence.
 //!
-//! Owns which of their calls change what a reader sees. Deleting what is not there is no error, so deletes that came
-//! too late are begun again whole.
+//! Owns which of their calls change what a reader sees. To delete an object that does not exist is no error, so deletes
+//! that came too late run again as a whole.
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl ObjectStore for FencedStore {
             let all = || async {
                 let mut gone: Vec<Result<Path>> = Vec::new();
                 let mut deleting = inner.delete_stream(stream::iter(paths.clone()).map(Ok).boxed());
-                // The first failure is the last thing that is asked for: nothing behind it is deleted then.
+                // The loop ends at the first failure, so that no later object is deleted.
                 while let Some(one) = deleting.next().await {
                     let failed = one.as_ref().is_err_and(|error| !matches!(error, object_store::Error::NotFound { .. }));
                     match one {
@@ -137,7 +137,7 @@ impl MultipartStore for FencedMultipart {
         guarded(&self.fence, is_late, || self.inner.complete_multipart(path, id, parts.clone())).await
     }
 
-    /// An upload is its maker's own for ever, and giving one up changes nothing that a reader sees.
+    /// An upload always belongs to its maker, and an abort changes nothing that a reader sees.
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
         self.inner.abort_multipart(path, id).await
     }

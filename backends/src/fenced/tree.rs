@@ -1,7 +1,7 @@
 //! A tree behind a fence.
 //!
-//! Owns the second try of names that could not be given in time: what is staged stays until it has its name or is
-//! thrown away. Invariant: nothing that is visible in the tree changes without the fence's leave.
+//! Owns the second try to give names that came too late: a staged content stays until it has its name or is discarded.
+//! Invariant: nothing that is visible in the tree changes without the fence's permission.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ impl FencedTree {
         guarded(&self.fence, is_late, run).await
     }
 
-    /// Throws away what got no name.
+    /// Discards the staged contents that got no name.
     async fn discard_all(&self, items: Vec<(usize, Publish)>, why: &Error, answers: &mut [Result<()>]) {
         for (at, item) in items {
-            // What cannot be removed now is found by the next writer that clears the staging area.
+            // If one cannot be removed now, the next writer removes it when it clears the staging area.
             let _ = self.inner.discard(item.staged).await;
             answers[at] = Err(why.clone());
         }

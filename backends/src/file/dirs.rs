@@ -1,10 +1,9 @@
-//! The way from the root to any directory below it, one component at a time.
+//! The path from the root to any directory below it, one component at a time.
 //!
-//! Owns path checking, the root's descriptors, a small cache of opened parent directories and the
-//! naming of errors. Changes nothing but making missing parents.
-//! Invariant: every component is opened by name in its parent with `O_NOFOLLOW|O_DIRECTORY`, so
-//! nothing outside the root is reached whatever symlinks lie in the tree, and the length of a path
-//! is not bounded by `PATH_MAX`.
+//! Owns path checks, the descriptors of the root, a small cache of open parent directories, and the names in errors.
+//! Changes nothing, except that it creates missing parents and unlocks read-only directories for one operation.
+//! Invariant: every component is opened by name in its parent with `O_NOFOLLOW|O_DIRECTORY`. So no symlink in the
+//! tree leads out of the root, and `PATH_MAX` does not limit the length of a path.
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,32 +17,32 @@ use rustix::io::Errno;
 
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
 
-/// What to do about parents that are missing.
+/// How to handle missing parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Make {
-    /// Answer `NotFound`.
+    /// Return `NotFound`.
     No,
-    /// Make them, mode 0700.
+    /// Create them, mode 0700.
     Yes,
-    /// Make them, and bring their names to stable storage too.
+    /// Create them, and bring their names to stable storage too.
     Durable,
 }
 
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Descriptors kept; well below the usual limit of 1,024 for a process.
+/// The most descriptors in the cache, well below the usual limit of 1,024 for a process.
 const CACHED: usize = 192;
-/// How long one is believed. Short, so that a directory which somebody else moves away meanwhile is
-/// not written to for long.
+/// How long a cached descriptor is trusted. The time is short, so that offsite does not write for long to a directory
+/// that another process has moved away.
 const FRESH: Duration = Duration::from_secs(1);
-/// How many ancestors are looked up before walking from the root.
+/// How many ancestors are looked up in the cache before the walk starts at the root.
 const LEVELS: usize = 64;
 
 struct Root {
     walk: Arc<OwnedFd>,
-    /// Readable, for `syncfs`: held from the start, so that write errors between then and the call
-    /// are answered by it. `None` where the root cannot be read.
+    /// Readable, for `syncfs`. It is open from the start, so that `syncfs` also reports the write errors that
+    /// happened before the call. `None` if the root cannot be read.
     sync: Option<OwnedFd>,
 }
 
@@ -68,7 +67,7 @@ pub(super) struct LocalDirs {
 }
 
 impl LocalDirs {
-    /// Touches nothing: the root is opened when it is first needed.
+    /// Does no I/O: the first operation opens the root.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), opened: OnceLock::new(), cache: Mutex::default(), unlocking: Mutex::default() }
     }
@@ -82,12 +81,12 @@ impl LocalDirs {
         Ok(self.opened()?.walk.clone())
     }
 
-    /// Writes back everything the root's file system holds.
+    /// Brings all data of the root's file system to stable storage.
     pub fn sync_file_system(&self) -> Result<()> {
         match &self.opened()?.sync {
             Some(fd) => rustix::fs::syncfs(fd).map_err(|e| self.error(b"", e)),
             None => {
-                // No descriptor to name the file system by: all of them, then.
+                // Without a descriptor that names the file system, all file systems are synced.
                 rustix::fs::sync();
                 Ok(())
             }
@@ -98,7 +97,7 @@ impl LocalDirs {
         if let Some(root) = self.opened.get() {
             return Ok(root);
         }
-        // Symlinks on the way to the root are the user's own choice and are followed.
+        // Symlinks in the path of the root are the user's own choice and are followed.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let walk = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Error::new(
@@ -113,8 +112,8 @@ impl LocalDirs {
         Ok(self.opened.get_or_init(|| Root { walk: Arc::new(walk), sync }))
     }
 
-    /// The directory at `path` (`O_PATH`), made if `make` says so. Something else of that name, a
-    /// symlink included, answers `Exists`.
+    /// The directory at `path` (`O_PATH`), created if `make` says so. Returns `Exists` if another kind of file has
+    /// that name, a symlink included.
     pub fn dir(&self, path: &[u8], make: Make) -> Result<Arc<OwnedFd>> {
         let root = self.root()?;
         if path.is_empty() {
@@ -123,7 +122,7 @@ impl LocalDirs {
         check(path).map_err(|why| self.invalid(path, why))?;
         if let Some((len, fd)) = self.nearest(path) {
             match self.walk(path, len, fd, make) {
-                // What was in the cache may be gone since: once more from the root.
+                // The cached directory may have been deleted since. Try once more from the root.
                 Err(error) if error.kind == ErrorKind::NotFound => self.forget_all(),
                 done => return done,
             }
@@ -131,7 +130,7 @@ impl LocalDirs {
         self.walk(path, 0, root, make)
     }
 
-    /// Goes down to `path` from the directory `path[..from]`.
+    /// Opens `path` component by component, from its ancestor `path[..from]`, which is open as `fd`.
     fn walk(&self, path: &[u8], from: usize, mut fd: Arc<OwnedFd>, make: Make) -> Result<Arc<OwnedFd>> {
         let mut at = from;
         while at < path.len() {
@@ -151,7 +150,7 @@ impl LocalDirs {
         Ok(fd)
     }
 
-    /// A directory opened for reading its entries or for `fsync`.
+    /// Opens a directory so that its entries can be read, or for `fsync`.
     pub fn readable(&self, path: &[u8]) -> Result<OwnedFd> {
         let fd = self.dir(path, Make::No)?;
         rustix::fs::openat(&fd, c".", READ, Mode::empty()).map_err(|e| self.error(path, e))
@@ -162,13 +161,13 @@ impl LocalDirs {
         rustix::fs::fsync(self.readable(path)?).map_err(|e| self.error(path, e))
     }
 
-    /// Does `op` in the parent of `path` with the last component. If the parent turns out to have
-    /// been removed behind the cache's back, once more with a fresh one.
+    /// Runs `op` with the parent of `path` and the last component. If the cached parent was deleted in the meantime,
+    /// runs `op` once more with a newly opened parent.
     pub fn at<T>(&self, path: &[u8], make: Make, op: impl Fn(&OwnedFd, &[u8]) -> rustix::io::Result<T>) -> Result<T> {
         self.at_from(None, path, make, op)
     }
 
-    /// The same where `op` takes a name out of the directory `from` as well.
+    /// Like `at`, for an `op` that also takes a name out of the directory `from`.
     pub fn at_from<T>(
         &self,
         from: Option<&OwnedFd>,
@@ -190,31 +189,32 @@ impl LocalDirs {
         done.map_err(|errno| self.error(path, errno))
     }
 
-    /// Does `op`. If a mode forbids it that its owner, who is us, has set on one of these directories (0555), that
-    /// one is opened for the moment and gets its mode back at once.
+    /// Runs `op`. If the mode of one of these directories forbids it (0555) and this user owns the directory, gives
+    /// the owner write permission, runs `op` again and restores the mode at once.
     pub fn unlocked<T>(&self, dirs: &[Option<&OwnedFd>], op: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
         match op() {
             Err(Errno::ACCESS) => {}
             done => return done,
         }
-        // One at a time: none must shut a directory that another one has just opened.
+        // One call at a time: otherwise one call could restore the mode of a directory that another one has just
+        // unlocked.
         let _turn = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
         let _open: Vec<Unlocked> = dirs.iter().flatten().filter_map(|dir| Unlocked::open(dir)).collect();
         op()
     }
 
-    /// Parent and last component of a checked path that is not the root.
+    /// Checks a path that is not the root, and returns its parent and last component.
     pub fn split<'a>(&self, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
         check(path).map_err(|why| self.invalid(path, why))?;
         Ok(split(path))
     }
 
-    /// Drops what is remembered of `path` and of everything below it.
+    /// Drops the cached descriptors of `path` and of everything below it.
     pub fn forget(&self, path: &[u8]) {
         self.lock().entries.retain(|key, _| !(key.starts_with(path) && matches!(key.get(path.len()), None | Some(b'/'))));
     }
 
-    /// Drops all that is remembered.
+    /// Drops all cached descriptors.
     pub fn forget_all(&self) {
         self.lock().entries.clear();
     }
@@ -228,7 +228,7 @@ impl LocalDirs {
         }
     }
 
-    /// A system call's failure on `path`.
+    /// The error of a system call that failed on `path`.
     pub fn error(&self, path: &[u8], errno: Errno) -> Error {
         Error::from_io(self.shown(path), &errno.into())
     }
@@ -238,11 +238,11 @@ impl LocalDirs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Cache> {
-        // The cache is whole at every step, so a panic elsewhere does not spoil it.
+        // Every step leaves the cache consistent, so a panic of another thread does no harm.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The longest remembered prefix of `path` and its length.
+    /// The longest prefix of `path` in the cache: its length and its descriptor.
     fn nearest(&self, path: &[u8]) -> Option<(usize, Arc<OwnedFd>)> {
         let mut cache = self.lock();
         cache.tick += 1;
@@ -265,7 +265,7 @@ impl LocalDirs {
         cache.tick += 1;
         let entry = CachedDir { fd: fd.clone(), opened: Instant::now(), used: cache.tick };
         if cache.entries.len() >= CACHED && !cache.entries.contains_key(path) {
-            // The older half goes at once, so that the scan is paid for rarely.
+            // Drops the older half at once, so that the scan is rare.
             let middle = cache.tick.saturating_sub(CACHED as u64 / 2);
             cache.entries.retain(|_, entry| entry.used > middle);
             if cache.entries.len() >= CACHED {
@@ -276,7 +276,8 @@ impl LocalDirs {
     }
 }
 
-/// A directory of ours whose mode does not let us write or enter, open for as long as this lives.
+/// A directory of this user whose mode forbids to write in it or to enter it, unlocked for as long as this value
+/// lives.
 struct Unlocked<'a> {
     dir: &'a OwnedFd,
     mode: Mode,
@@ -294,22 +295,22 @@ impl<'a> Unlocked<'a> {
 
 impl Drop for Unlocked<'_> {
     fn drop(&mut self) {
-        // What stays open is shut when the directory's own metadata is set.
+        // If this fails, the mode is right again once the directory's own metadata is set.
         let _ = set_mode(self.dir, self.mode);
     }
 }
 
-/// By the name that leads to exactly what is open: a descriptor that grants no access takes no `fchmod`.
+/// Uses the name that leads to exactly the open directory, because `fchmod` fails on an `O_PATH` descriptor.
 fn set_mode(dir: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
     rustix::fs::chmod(format!("/proc/self/fd/{}", dir.as_raw_fd()), mode)
 }
 
-/// Opens one component, making it if asked to.
+/// Opens one component, and creates it if `make` says so.
 fn step(parent: &OwnedFd, name: &[u8], make: Make) -> rustix::io::Result<OwnedFd> {
     match rustix::fs::openat(parent, name, WALK, Mode::empty()) {
         Err(Errno::NOENT) if make != Make::No => {}
-        // A file system behind FUSE that takes two names for one: the kernel still remembers this name of a directory
-        // that was removed by its other name. The removal fails, which makes the kernel forget it.
+        // A FUSE file system may treat two names as one. The kernel then still caches this name of a directory that
+        // was removed by its other name. This removal fails, and it makes the kernel drop the cached name.
         Ok(fd) if make != Make::No && is_gone(&fd) => drop(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)),
         done => return done,
     }
@@ -324,8 +325,8 @@ fn step(parent: &OwnedFd, name: &[u8], make: Make) -> rustix::io::Result<OwnedFd
     rustix::fs::openat(parent, name, WALK, Mode::empty())
 }
 
-/// Whether a directory that is still open has no name any more. Asks the file system itself, not the kernel's memory of
-/// it: a server or a FUSE program answers that there is no such file.
+/// Whether an open directory has been deleted. Asks the file system itself and not the kernel's cache. For a deleted
+/// directory, a server or a FUSE program answers that there is no such file.
 fn is_gone(fd: &OwnedFd) -> bool {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
     match rustix::fs::statx(fd, c"", flags, StatxFlags::NLINK) {
@@ -334,7 +335,7 @@ fn is_gone(fd: &OwnedFd) -> bool {
     }
 }
 
-/// Says what is wrong with a path that may not be used.
+/// Checks a path. The error says what is wrong with it.
 pub(crate) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
     if path.contains(&0) {
         return Err("a name cannot hold a NUL byte");
@@ -349,7 +350,7 @@ pub(crate) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
     Ok(())
 }
 
-/// Parent (empty for the root) and last component.
+/// The parent (empty for the root) and the last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -357,8 +358,8 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A path as text: what is not UTF-8 is replaced and control characters are escaped, so that a
-/// name cannot forge lines in a log or drive a terminal.
+/// A path as text. Bytes that are not UTF-8 are replaced and control characters are escaped, so that a name cannot
+/// forge lines in a log or control a terminal.
 fn shown(path: &[u8]) -> String {
     let mut out = String::with_capacity(path.len());
     for c in String::from_utf8_lossy(path).chars() {

@@ -1,7 +1,7 @@
-//! The initialize hook of a directory: that it is there, is a directory, and can be written to.
+//! The initialize hook of a directory: whether it exists, is a directory, and is writable.
 //!
-//! Owns the one thing that can be made here. All else that can be wished is a bucket's: those rows say
-//! what does the same for a directory.
+//! Owns the one setting that applies here: the creation of the directory. All other settings belong to buckets. Their
+//! rows say what does the same for a directory.
 
 use super::threads::blocking;
 use crate::contract::backend::Backend;

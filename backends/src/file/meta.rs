@@ -1,9 +1,9 @@
-//! Setting metadata on what is there or is about to be.
+//! Setting metadata on new and existing files, directories and symlinks.
 //!
-//! Owns the order in which it is set: owner (which clears set-id bits), attributes of the user (they
-//! need a writable mode), mode, other attributes (an ACL comes after the mode it refines), mtime.
-//! Invariant: no symlink is followed, and nothing that could block or act (a FIFO, a device) is
-//! opened other than by `O_PATH`.
+//! Owns the order: owner first (a change of owner clears set-id bits), then attributes of the user namespace (they
+//! need a writable mode), mode, other attributes (an ACL follows the mode that it refines), mtime.
+//! Invariant: no symlink is followed. A file that could block or act when it is opened (a FIFO, a device) is opened
+//! only with `O_PATH`.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -17,13 +17,13 @@ pub(super) fn is_file(mode: u32) -> bool {
     FileType::from_raw_mode(mode) == FileType::RegularFile
 }
 
-/// Whether this process may give files away.
+/// Whether this process may change the owner of files.
 pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Sets metadata on a file this process has just made and holds open. A mode that the file system
-/// cannot keep (FAT) is passed over: the file is ours, so that is what a refusal means.
+/// Sets metadata on a file that this process has just created and holds open. The file is ours, so the refusal of a
+/// mode means that the file system cannot keep it (FAT). Such a refusal is ignored.
 pub(super) fn apply_new(fd: &OwnedFd, meta: &FileMeta) -> Result<Vec<Unset>> {
     let mut unset = Vec::new();
     if let Some((uid, gid)) = ids(meta) {
@@ -40,7 +40,7 @@ pub(super) fn apply_new(fd: &OwnedFd, meta: &FileMeta) -> Result<Vec<Unset>> {
     Ok(unset)
 }
 
-/// Sets metadata on `name` in `dir`, whatever it is.
+/// Sets metadata on `name` in `dir`, whatever kind of file it is.
 pub(super) fn apply_at(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<Vec<Unset>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
@@ -57,13 +57,13 @@ pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<V
     if let Some((uid, gid)) = ids(meta) {
         pass(rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW))?;
     }
-    // This name leads to exactly the inode that is open, so nothing can be slipped in between;
-    // unlike `fchmod` it works on a descriptor that grants no access.
+    // This name leads to exactly the open inode, so nobody can put another file in its place. Unlike `fchmod` it
+    // works on an `O_PATH` descriptor.
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let set = |name: &[u8], value: &[u8]| rustix::fs::setxattr(&*link, name, value, XattrFlags::empty());
     let has_user = meta.xattrs.iter().any(|(name, _)| is_user(name));
     if has_user && stat.st_mode & 0o200 == 0 && !is_root() {
-        // The owner's own attributes need write permission; the mode is set again below.
+        // Attributes of the user namespace need write permission. The mode is restored below.
         pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o200)))?;
         let done = set_xattrs(meta, true, &mut unset, set);
         pass(rustix::fs::chmod(&*link, Mode::from_raw_mode(stat.st_mode & 0o7777)))?;
@@ -81,7 +81,7 @@ pub(super) fn apply_open(fd: &OwnedFd, stat: &Stat, meta: &FileMeta) -> Result<V
     Ok(unset)
 }
 
-/// Sets owner and mtime of a symlink itself; it has no mode and can have no user attributes.
+/// Sets owner and mtime of the symlink itself. A symlink has no mode and no user attributes.
 pub(super) fn apply_symlink(dir: &OwnedFd, name: &[u8], meta: &FileMeta) -> Result<()> {
     if let Some((uid, gid)) = ids(meta) {
         pass(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
@@ -97,9 +97,9 @@ pub(super) fn stamp(stat: &Stat) -> Stamp {
     Stamp { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() }
 }
 
-/// "Set the mtime, leave the atime".
+/// Sets the mtime and leaves the atime.
 pub(super) fn times(mtime: Stamp) -> Result<Timestamps> {
-    // Values above are commands to the kernel (now, omit), not times.
+    // Larger values are commands to the kernel (now, omit), not times.
     if mtime.nanos >= 1_000_000_000 {
         return Err(Errno::INVAL);
     }
@@ -109,7 +109,7 @@ pub(super) fn times(mtime: Stamp) -> Result<Timestamps> {
 }
 
 fn ids(meta: &FileMeta) -> Option<(Option<Uid>, Option<Gid>)> {
-    // The highest number means "leave it" to the kernel and cannot be an owner.
+    // To the kernel the highest number means "leave it", so it cannot be an owner.
     let (uid, gid) = meta.owner.filter(|_| is_root())?;
     Some(((uid != u32::MAX).then(|| Uid::from_raw(uid)), (gid != u32::MAX).then(|| Gid::from_raw(gid))))
 }
@@ -122,8 +122,9 @@ fn is_user(name: &[u8]) -> bool {
     name.starts_with(b"user.")
 }
 
-/// Sets those of the user, or all others. One that is refused is noted and the rest goes on: `ENOSPC` for one means
-/// that the file system has no room for so large a one, and not that the disk is full.
+/// Sets the attributes of the user namespace, or all others. A refused attribute is noted in `unset`, and the others
+/// are still set. `ENOSPC` for an attribute means that the file system has no room for one of that size, not that the
+/// disk is full.
 fn set_xattrs(meta: &FileMeta, user: bool, unset: &mut Vec<Unset>, set: impl Fn(&[u8], &[u8]) -> Result<()>) -> Result<()> {
     for (name, value) in meta.xattrs.iter().filter(|(name, _)| is_user(name) == user) {
         let why = match set(name, value) {
@@ -141,7 +142,7 @@ fn set_xattrs(meta: &FileMeta, user: bool, unset: &mut Vec<Unset>, set: impl Fn(
     Ok(())
 }
 
-/// Passes over what rights or the file system do not allow.
+/// Ignores a failure that comes from missing rights or from a file system without support.
 fn pass(done: Result<()>) -> Result<()> {
     match done {
         Err(Errno::PERM | Errno::NOTSUP) => Ok(()),

@@ -1,9 +1,9 @@
-//! Directories of this machine: the backend, the tree and the object store over it.
+//! Directories of this machine: the backend, and its tree and object store.
 //!
-//! Owns [`FileBackend`], which ties the parts together: `dirs.rs` finds directories, `meta.rs` sets
-//! metadata, `staging.rs` writes, `publish.rs` names, `read.rs` and `walk.rs` read, `put.rs` decides
-//! between writers, `store.rs` speaks the data plane, `tree.rs` the tree.
-//! Invariant: nothing outside the root is touched and no symlink below it is followed.
+//! Owns [`FileBackend`], which connects the parts: `dirs.rs` opens directories, `meta.rs` sets metadata, `staging.rs`
+//! writes, `publish.rs` gives names, `read.rs` and `walk.rs` read, `put.rs` decides between competing writers,
+//! `sweep.rs` clears the staging area, `store.rs` implements the object store, `tree.rs` the tree.
+//! Invariant: nothing outside the root is touched, and no symlink below it is followed.
 
 pub(crate) mod dirs;
 mod init;
@@ -53,8 +53,8 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// The directory that `location` names. Touches nothing; it need not exist before
-    /// [`Backend::prepare`], but until then every operation answers [`ErrorKind::NotFound`].
+    /// The directory that `location` names. Does no I/O. The directory need not exist before [`Backend::prepare`],
+    /// but until then every operation fails with [`ErrorKind::NotFound`].
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a location with settings: a directory takes none.
@@ -93,8 +93,8 @@ impl Backend for FileBackend {
         Error::from_store(&self.location, key, error)
     }
 
-    /// The clock of the file system, which on a network is that of its server. Where nothing can be
-    /// written (no such directory yet, read-only), this machine's.
+    /// The clock of the file system. On a network file system it is the server's clock. If nothing can be written
+    /// (the directory does not exist yet, or is read-only), it is the clock of this machine.
     async fn now(&self) -> Result<DateTime<Utc>> {
         let area = self.tree.area.clone();
         let touched = blocking(move || {
@@ -132,7 +132,7 @@ impl Backend for FileBackend {
         blocking(move || {
             let (source, stat) = read::open_file(&area.dirs, from.as_ref().as_bytes())?;
             put::expect(&area, from.as_ref().as_bytes(), &stat, etag.as_deref())?;
-            // Of the file that was looked at, whatever has its name by now.
+            // Copies the file that was compared, even if its name belongs to another file by now.
             let size = stat.st_size.unsigned_abs();
             let staged = area.stage_copy_of(&source, size, &FileMeta::default())?;
             put::name(&area, staged, to.as_ref().as_bytes(), &put::LocalPutMode::Overwrite)
@@ -140,8 +140,8 @@ impl Backend for FileBackend {
         .await
     }
 
-    /// As the directories answer, in no order, in memory that grows only with the number of
-    /// directories. Ends in an error at a directory that cannot be read.
+    /// Lists in no particular order. Memory grows only with the number of directories. Ends with an error at a
+    /// directory that cannot be read.
     fn list(&self, _: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         if depth == Depth::Unfinished {
             return futures::stream::empty().boxed();

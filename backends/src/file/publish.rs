@@ -1,8 +1,8 @@
-//! Giving staged contents their names, and taking names away.
+//! Giving staged contents their names, and removing names.
 //!
-//! Owns renames, hard links, kept versions and removal. Everything here blocks.
-//! Invariants: a name goes from the old thing to the new one in one rename; a kept version has its
-//! name before the rename; a directory that is in the way is removed only if it is empty.
+//! Owns renames, hard links, kept contents and removal. Everything here blocks.
+//! Invariants: one rename replaces the old file by the new one. A kept content has its name before the rename. A
+//! directory that blocks a name is removed only if it is empty.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence::{self, Fence};
 use crate::contract::tree::{FileMeta, Publish, Unset};
 
-/// From this many files on, one `syncfs` costs less than a `fsync` each.
+/// Above this number of files, one `syncfs` costs less than one `fsync` each.
 const SYNC_ALL: usize = 8;
 
 /// See [`crate::Tree::publish`].
@@ -28,7 +28,7 @@ pub(super) fn publish(area: &Arc<LocalStaging>, items: Vec<Publish>, durable: bo
     };
     let each = durable && items.len() <= SYNC_ALL;
     let one = |item: Publish| {
-        // Bringing a batch to the disk may have taken long, and so may the items before this one.
+        // The sync of the batch may have taken long, and so may the items before this one.
         fence::check_of(fence, area.dirs.shown(&item.path))?;
         let temp = LocalTemp::new(area.clone(), item.staged.temp);
         all.clone()?;
@@ -54,7 +54,7 @@ fn fsync_temp(area: &LocalStaging, temp: &[u8]) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = area.dirs.at(temp, Make::No, |dir, name| {
         match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-            // Its mode forbids reading it, to us too.
+            // The mode forbids even the owner to read the file.
             Err(Errno::ACCESS) => Ok(None),
             done => done.map(Some),
         }
@@ -65,7 +65,8 @@ fn fsync_temp(area: &LocalStaging, temp: &[u8]) -> Result<()> {
     }
 }
 
-/// Moves `from` to `to` atomically, making the parents of `to`. Only a directory that holds something can be in the way.
+/// Moves `from` to `to` atomically, and creates the parents of `to`. Removes an empty directory at `to`. Returns
+/// `Exists` for a directory that is not empty.
 pub(super) fn rename(area: &LocalStaging, from: &[u8], to: &[u8]) -> Result<()> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
@@ -84,7 +85,7 @@ fn in_the_way(area: &LocalStaging, path: &[u8]) -> Error {
     Error::new(ErrorKind::Exists, area.dirs.shown(path), what)
 }
 
-/// What is at `path`, not followed; a directory answers `Exists`.
+/// The metadata of `path` itself, without following a symlink. Returns `Exists` for a directory.
 fn look(area: &LocalStaging, path: &[u8], make: Make) -> Result<Option<Stat>> {
     let stat = area.dirs.at(path, make, |dir, name| match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
@@ -100,12 +101,12 @@ fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Whether it is a thing that is kept: a socket or a device has no content to keep.
+/// Whether a file of this kind is kept: a socket or a device has no content to keep.
 fn is_kept(stat: &Stat) -> bool {
     matches!(kind(stat), FileType::RegularFile | FileType::Symlink)
 }
 
-/// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
+/// Gives the file at `path`, if one exists, the second name `keep`. A `keep` that exists already stays.
 fn keep_old(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], durable: bool) -> Result<()> {
     let stat = match look(area, path, Make::Yes) {
         Err(error) if error.kind == ErrorKind::Exists && remove_dir(area, path)? => None,
@@ -125,7 +126,7 @@ fn keep_old(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], durable: bool) -
     }
 }
 
-/// The same where the file system has no hard links: a copy.
+/// Like `keep_old`, with a copy, for a file system without hard links.
 fn keep_copy(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], stat: &Stat, durable: bool) -> Result<()> {
     let old = FileMeta {
         mode: Some(stat.st_mode & 0o7777),
@@ -149,7 +150,7 @@ fn keep_copy(area: &Arc<LocalStaging>, path: &[u8], keep: &[u8], stat: &Stat, du
     Ok(())
 }
 
-/// Moves `from` to `to` unless that is taken; answers whether it did.
+/// Moves `from` to `to` unless `to` exists. Returns whether it did.
 pub(super) fn rename_new(area: &LocalStaging, from: &[u8], to: &[u8]) -> Result<bool> {
     let (parent, name) = area.dirs.split(from)?;
     let source = area.dirs.dir(parent, Make::No)?;
@@ -165,13 +166,13 @@ fn rename_new_at(source: &OwnedFd, name: &[u8], dir: &OwnedFd, target: &[u8]) ->
         Err(Errno::INVAL | Errno::NOSYS) => {}
         done => return done,
     }
-    // A file system without that flag (NFS): a second name, which is as exclusive, then not the first.
+    // Some file systems (NFS) lack that flag. A hard link is as exclusive. The old name is removed after it.
     match rustix::fs::linkat(source, name, dir, target, AtFlags::empty()) {
         Ok(()) => return rustix::fs::unlinkat(source, name, AtFlags::empty()),
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {}
         Err(errno) => return Err(errno),
     }
-    // Neither: looking first is the best there is, and the one writer of a tree is alone with it.
+    // Without either, only a look before the rename is left. It is enough, because a tree has only one writer.
     match rustix::fs::statat(dir, target, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Errno::EXIST),
         Err(Errno::NOENT) => rustix::fs::renameat(source, name, dir, target),
@@ -207,7 +208,7 @@ pub(super) fn hard_link(area: &Arc<LocalStaging>, existing: &[u8], path: &[u8]) 
             Err(errno) => Err(errno),
         })
     };
-    // Most often there is nothing to replace.
+    // Usually the name is free.
     if link_to(path)? {
         return Ok(());
     }
@@ -246,7 +247,7 @@ pub(super) fn remove_file(area: &LocalStaging, path: &[u8], keep: Option<&[u8]>)
     unlink(area, path)
 }
 
-/// Removes one name that is no directory; a missing one is no error.
+/// Removes one name that is not a directory. A missing name is not an error.
 pub(super) fn unlink(area: &LocalStaging, path: &[u8]) -> Result<()> {
     area.dirs.root()?;
     let done = area.dirs.at(path, Make::No, |dir, name| rustix::fs::unlinkat(dir, name, AtFlags::empty()));
@@ -270,7 +271,7 @@ pub(super) fn remove_dir(area: &LocalStaging, path: &[u8]) -> Result<bool> {
             Err(errno) => Err(errno),
         }
     });
-    // After the call: a descriptor taken meanwhile would lead into the removed directory.
+    // After the call, because a descriptor that was cached before would lead into the removed directory.
     area.dirs.forget(path);
     match done {
         Err(e) if e.kind == ErrorKind::NotFound => Ok(true),

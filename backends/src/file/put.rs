@@ -1,8 +1,8 @@
-//! Writing objects: who wins, what is on stable storage, and the entity tag.
+//! Writing objects: competing writers, stable storage, and the entity tag.
 //!
-//! Owns the three ways to name an object (overwrite, create-only, compare and swap) and uploads in
-//! parts. Invariants: an object is on stable storage before it has its name, and the name is before
-//! the call returns; of several writers of one name, in this process or another, exactly one creates.
+//! Owns the three ways to name an object (overwrite, create-only, compare and swap) and uploads in parts. Invariants:
+//! an object is on stable storage before it gets its name, and the name is before the call returns. If several
+//! writers create one name, in this process or in others, exactly one succeeds.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -23,11 +23,11 @@ use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::Stamp;
 use crate::file_lock::FileLock;
 
-/// The file in the staging directory that compare-and-swap is serialized by; never removed.
+/// The file in the staging directory whose lock serializes compare-and-swap. It is never removed.
 pub(super) const LOCK: &[u8] = b"lock";
 
-/// The entity tag of a file: inode, length and modification time (nanoseconds), in hexadecimal.
-/// It changes whenever the file is replaced and stays when the file is renamed or linked.
+/// The entity tag of a file: inode, length in bytes and modification time in nanoseconds since 1970, in hexadecimal.
+/// It changes whenever the file is replaced, and stays when the file is renamed or linked.
 pub fn etag(ino: u64, size: u64, mtime: Stamp) -> String {
     let nanos = i128::from(mtime.secs) * 1_000_000_000 + i128::from(mtime.nanos);
     let sign = if nanos < 0 { "-" } else { "" };
@@ -38,7 +38,7 @@ pub(super) fn etag_of(stat: &Stat) -> String {
     etag(stat.st_ino, stat.st_size.unsigned_abs(), meta::stamp(stat))
 }
 
-/// The modification time as a date; what lies outside the calendar is its nearest end.
+/// The modification time as a date. A time outside the calendar becomes the nearest possible date.
 pub(super) fn modified(stat: &Stat) -> DateTime<Utc> {
     let Stamp { secs, nanos } = meta::stamp(stat);
     DateTime::from_timestamp(secs, nanos).unwrap_or(match secs < 0 {
@@ -47,7 +47,7 @@ pub(super) fn modified(stat: &Stat) -> DateTime<Utc> {
     })
 }
 
-/// Answers `Precondition` unless the file has the tag that is asked for, if one is.
+/// Returns `Precondition` if `wanted` is a tag and the file has another one.
 pub(super) fn expect(area: &LocalStaging, key: &[u8], stat: &Stat, wanted: Option<&str>) -> Result<()> {
     let found = etag_of(stat);
     match wanted.map(|tag| tag.trim_matches('"')) {
@@ -63,11 +63,11 @@ pub(super) fn expect(area: &LocalStaging, key: &[u8], stat: &Stat, wanted: Optio
 pub(super) enum LocalPutMode {
     Overwrite,
     Create,
-    /// Only over the object with this entity tag.
+    /// Replaces only an object with this entity tag.
     Update(String),
 }
 
-/// Gives a staged file the name `key`, durably.
+/// Gives a staged file the name `key`. File and name are on stable storage when it returns.
 pub(super) fn name(area: &Arc<LocalStaging>, (temp, fd): (LocalTemp, OwnedFd), key: &[u8], mode: &LocalPutMode) -> Result<PutResult> {
     let (parent, _) = area.dirs.split(key)?;
     let fail = |errno| area.dirs.error(key, errno);
@@ -76,7 +76,8 @@ pub(super) fn name(area: &Arc<LocalStaging>, (temp, fd): (LocalTemp, OwnedFd), k
     area.dirs.dir(parent, Make::Durable)?;
     match mode {
         LocalPutMode::Overwrite => {
-            // Not between another writer's look and its rename, where locks work at all.
+            // The lock keeps this rename out of the time between another writer's comparison and its rename. If the
+            // file system has no locks, the rename happens without one.
             let _lock = lock(area).ok();
             publish::rename(area, &temp.path, key)?;
             temp.release();
@@ -100,9 +101,9 @@ pub(super) fn name(area: &Arc<LocalStaging>, (temp, fd): (LocalTemp, OwnedFd), k
     Ok(PutResult { e_tag: Some(etag_of(&stat)), version: None, extensions: Default::default() })
 }
 
-/// Moves the mtime by a random part of a millisecond. Inodes are used again at once and the clock of
-/// a file system ticks every few milliseconds, so without this an object that is replaced twice
-/// within a tick could get its first tag back.
+/// Sets the part of the mtime below a millisecond to a random value. A file system reuses inodes at once, and its
+/// clock ticks every few milliseconds. Without this, an object that is replaced twice within a tick could get its
+/// first tag back.
 fn make_unique(fd: &OwnedFd) -> rustix::io::Result<Stat> {
     use std::hash::{BuildHasher, Hasher};
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
@@ -112,15 +113,16 @@ fn make_unique(fd: &OwnedFd) -> rustix::io::Result<Stat> {
     rustix::fs::fstat(fd)
 }
 
-/// Names a temporary file if the name is free. A hard link is the one operation that is exclusive on
-/// every file system that has it, network ones included.
+/// Names a temporary file if the name is free. A hard link is the only operation that is exclusive on every file
+/// system that has it, network ones included.
 fn create(area: &Arc<LocalStaging>, temp: LocalTemp, fd: &OwnedFd, key: &[u8]) -> Result<()> {
     let (staging, name) = area.dirs.split(&temp.path)?;
     let staging = area.dirs.dir(staging, Make::No)?;
     let linked = area.dirs.at(key, Make::Durable, |dir, new| {
         match rustix::fs::linkat(&staging, name, dir, new, AtFlags::empty()) {
             Ok(()) => Ok(Some(true)),
-            // A server that repeats a request refuses its own first success: the file knows.
+            // A server that repeats a request refuses its own first success. The number of links tells whether it
+            // succeeded.
             Err(Errno::EXIST) => Ok(Some(rustix::fs::fstat(fd)?.st_nlink > 1)),
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => Ok(None),
             Err(errno) => Err(errno),
@@ -142,7 +144,7 @@ fn create(area: &Arc<LocalStaging>, temp: LocalTemp, fd: &OwnedFd, key: &[u8]) -
     }
 }
 
-/// Keeps other writers that compare and swap away until it is dropped.
+/// Blocks other writers that compare and swap, until the returned lock is dropped.
 pub(super) fn lock(area: &LocalStaging) -> Result<FileLock<OwnedFd>> {
     let path = [area.staging(), b"/", LOCK].concat();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -151,13 +153,13 @@ pub(super) fn lock(area: &LocalStaging) -> Result<FileLock<OwnedFd>> {
     FileLock::wait(fd).map_err(|e| area.dirs.error(&path, e))
 }
 
-/// An upload in parts: each goes to its place in one temporary file.
+/// An upload in parts. Each part is written at its offset in one temporary file.
 pub(super) struct LocalUpload {
     area: Arc<LocalStaging>,
     meter: Arc<Meter>,
     key: Vec<u8>,
     fd: Arc<OwnedFd>,
-    /// `None` once it is finished.
+    /// `None` after the upload was completed or aborted.
     temp: Option<LocalTemp>,
     offset: u64,
 }

@@ -1,7 +1,7 @@
-//! Reading contents: opening without following, whole reads, streams of blocks.
+//! Reading contents: opening without following symlinks, whole reads, streams of blocks.
 //!
-//! Owns how a file is opened for reading and what counts as one: a regular file, nothing else.
-//! Invariant: a read loops until the block is full or the file ends, so a short block is the last.
+//! Owns how a file is opened for reading. Only a regular file counts as one.
+//! Invariant: a read continues until the block is full or the file ends, so only the last block is short.
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -19,13 +19,14 @@ use super::threads::blocking;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{self, FileKind, FileStat};
 
-/// Bytes of one block of a stream.
+/// Size of one block of a stream, in bytes.
 pub(super) const BLOCK: u64 = 1 << 20;
 
-/// Said when a file ends before the length it had when it was opened.
+/// The message for a file that ends before the length that it had when it was opened.
 pub(super) const SHORTER: &str = "the file became shorter while it was read";
 
-/// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
+/// Opens a regular file. Returns `NotFound` if `path` is another kind of file, or if a component on the way is not a
+/// directory.
 pub(super) fn open_file(dirs: &LocalDirs, path: &[u8]) -> Result<(OwnedFd, Stat)> {
     // Without NONBLOCK, opening a FIFO would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -46,7 +47,7 @@ pub(super) fn open_file(dirs: &LocalDirs, path: &[u8]) -> Result<(OwnedFd, Stat)
     }
 }
 
-/// Opens a regular file of this length; one of another is `NotFound`.
+/// Opens a regular file of `length` bytes. Returns `NotFound` for a file of another length.
 pub(super) fn open_exactly(dirs: &LocalDirs, path: &[u8], length: u64) -> Result<OwnedFd> {
     let (fd, stat) = open_file(dirs, path)?;
     match stat.st_size.unsigned_abs() {
@@ -55,7 +56,7 @@ pub(super) fn open_exactly(dirs: &LocalDirs, path: &[u8], length: u64) -> Result
     }
 }
 
-/// What is at `path`, if anything is.
+/// The metadata of `path` itself, or `None` if it does not exist.
 pub(super) fn stat(dirs: &LocalDirs, path: &[u8]) -> Result<Option<FileStat>> {
     let root = dirs.root()?;
     if path.is_empty() {
@@ -70,7 +71,7 @@ pub(super) fn stat(dirs: &LocalDirs, path: &[u8]) -> Result<Option<FileStat>> {
     }
 }
 
-/// Where the symlink at `path` points, if it is one.
+/// The target of the symlink at `path`, or `None` if it is not a symlink.
 pub(super) fn link(dirs: &LocalDirs, path: &[u8]) -> Result<Option<Vec<u8>>> {
     let found = dirs.at(path, Make::No, |dir, name| match rustix::fs::readlinkat(dir, name, Vec::new()) {
         Err(Errno::INVAL) => Ok(None),
@@ -92,7 +93,8 @@ fn file_stat(stat: &Stat) -> FileStat {
     FileStat { kind, size: stat.st_size.unsigned_abs(), mtime: meta::stamp(stat), ino: stat.st_ino }
 }
 
-/// Fills `buffer` from `offset`; fewer bytes than it holds means the file ended.
+/// Fills `buffer` from `offset` and returns the number of bytes. Fewer bytes than the buffer holds mean that the file
+/// ended.
 pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8], offset: u64) -> rustix::io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
@@ -105,7 +107,7 @@ pub(super) fn read_full(fd: &OwnedFd, buffer: &mut [u8], offset: u64) -> rustix:
     Ok(done)
 }
 
-/// Up to `length` bytes from `offset`.
+/// Reads up to `length` bytes from `offset`.
 pub(super) fn read_block(fd: &OwnedFd, offset: u64, length: u64) -> rustix::io::Result<Bytes> {
     let mut buffer = vec![0; usize::try_from(length).map_err(|_| Errno::FBIG)?];
     let done = read_full(fd, &mut buffer, offset)?;
@@ -113,8 +115,8 @@ pub(super) fn read_block(fd: &OwnedFd, offset: u64, length: u64) -> rustix::io::
     Ok(buffer.into())
 }
 
-/// A range of an open file, block by block. `shown` names it in errors. A file that ends before the range does
-/// ends the stream in an error.
+/// Streams a range of an open file, block by block. `shown` names the file in errors. If the file ends before the
+/// range does, the stream ends with an error.
 pub(super) fn blocks(fd: OwnedFd, range: Range<u64>, shown: String) -> BoxStream<'static, Result<Bytes>> {
     let fd = Arc::new(fd);
     let next = move |range: Range<u64>| {

@@ -1,9 +1,9 @@
 //! The staging area: contents that are written and have no name in the tree yet.
 //!
-//! Owns temporary names, writing (holes included), copying within the tree and throwing away.
-//! Naming what was staged is `publish.rs` and `put.rs`. Everything here blocks.
-//! Invariant: a temporary file is made exclusively, under a name nobody else uses, in a directory
-//! only its owner can enter; until it is handed out, its guard removes it.
+//! Owns temporary names, writing (holes included), copies within the tree and removal. `publish.rs` and `put.rs` give
+//! staged contents their names. Everything here blocks.
+//! Invariant: a temporary file is created exclusively, under a name that nobody else uses, in a directory that only
+//! its owner can enter. Its guard removes it unless it is handed on.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -20,12 +20,13 @@ use super::dirs::{self, LocalDirs, Make};
 use super::{meta, read};
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
 use crate::contract::tree::{FileMeta, Staged, Unset};
+use crate::staging_area::temp_name;
 
-/// Directories that the staging area consists of, in turn: making files in one directory is
-/// serialized by the kernel, and ext4 puts all of them into one group of inodes, which is slow to
-/// search once many were deleted there. Measured: twice as fast as a single directory.
+/// Number of directories in the staging area, used in turn. The kernel serializes the creation of files in one
+/// directory, and ext4 puts all of them into one group of inodes, which is slow to search after many deletions.
+/// Measured: twice as fast as a single directory.
 const SHARDS: u64 = 16;
-/// Holes are made of aligned blocks of this many zero bytes.
+/// Aligned blocks of this many zero bytes become holes.
 const HOLE: usize = 4096;
 static ZEROS: [u8; HOLE] = [0; HOLE];
 
@@ -33,7 +34,7 @@ static ZEROS: [u8; HOLE] = [0; HOLE];
 pub(super) struct LocalStaging {
     pub dirs: LocalDirs,
     staging: Vec<u8>,
-    /// Random, so that two processes that share a staging area do not meet.
+    /// Random, so that two processes that share a staging area use different names.
     prefix: u64,
     next: AtomicU64,
 }
@@ -59,14 +60,14 @@ impl LocalStaging {
         path.strip_prefix(&self.staging[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
     }
 
-    /// A name in the staging directory that is not in use.
+    /// An unused name in the staging directory.
     pub fn temp_name(&self) -> Vec<u8> {
         let number = self.next.fetch_add(1, Relaxed);
-        let name = format!("/{:x}/{:016x}-{number:x}", number % SHARDS, self.prefix);
+        let name = format!("/{:x}/{}", number % SHARDS, temp_name(self.prefix, number));
         [&self.staging, name.as_bytes()].concat()
     }
 
-    /// Makes an empty temporary file, mode 0600.
+    /// Creates an empty temporary file, mode 0600.
     pub fn create(self: &Arc<Self>) -> Result<(LocalTemp, OwnedFd)> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let flags = flags | OFlags::NOFOLLOW;
@@ -76,8 +77,8 @@ impl LocalStaging {
                 Err(Errno::EXIST) => Ok(None),
                 done => done.map(Some),
             });
-            // A name that is taken is left alone, and the next one is tried.
-            // Where nothing can be staged, nothing can come at all.
+            // A name that exists is left alone, and the next one is tried. If no file can be staged, no entry can
+            // succeed, so the error concerns the whole destination.
             if let Some(fd) = made.map_err(|e| e.reaching(Reach::Place))? {
                 return Ok((LocalTemp::new(self.clone(), temp), fd));
             }
@@ -97,13 +98,13 @@ impl LocalStaging {
         Ok((temp, fd))
     }
 
-    /// Copies the regular file `from` to a temporary one, sharing blocks where the file system can.
+    /// Copies the regular file `from` to a temporary one. The copy shares blocks if the file system can do that.
     pub fn stage_copy(self: &Arc<Self>, from: &[u8], meta: &FileMeta) -> Result<(LocalTemp, OwnedFd)> {
         let (source, stat) = read::open_file(&self.dirs, from)?;
         self.stage_copy_of(&source, stat.st_size.unsigned_abs(), meta)
     }
 
-    /// The same from a file that is open.
+    /// Like `stage_copy`, from an open file of `size` bytes.
     pub fn stage_copy_of(self: &Arc<Self>, source: &OwnedFd, size: u64, meta: &FileMeta) -> Result<(LocalTemp, OwnedFd)> {
         let (mut temp, fd) = self.create()?;
         let copied = copy(source, &fd, size, meta.sparse);
@@ -111,7 +112,7 @@ impl LocalStaging {
         Ok((temp, fd))
     }
 
-    /// Removes a temporary file; one that is gone is no error.
+    /// Removes a temporary file. A missing file is not an error.
     pub fn discard(&self, temp: &[u8]) -> Result<()> {
         self.dirs.at(temp, Make::No, |dir, name| match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -119,9 +120,9 @@ impl LocalStaging {
         })
     }
 
-    /// Takes the staging area away, as far as nothing lies in it: its folders, then itself. Every step goes
-    /// through the directory that is open, and what is no directory any more (somebody put a symlink in its
-    /// place) is left alone.
+    /// Removes the empty directories of the staging area, then the area itself if it is empty. Every step works in
+    /// the open parent directory. A name that is no longer a directory (somebody put a symlink in its place) is left
+    /// alone.
     pub fn remove(&self) -> Result<()> {
         self.dirs.root()?;
         for dir in self.shards().chain([self.staging.clone()]) {
@@ -143,11 +144,11 @@ impl LocalStaging {
     }
 }
 
-/// A temporary file that is removed when this is dropped, unless it was handed on.
+/// A temporary file that is removed when this value is dropped, unless it was handed on.
 pub(super) struct LocalTemp {
     area: Arc<LocalStaging>,
     pub path: Vec<u8>,
-    /// What of its metadata could not be set.
+    /// The attributes that could not be set.
     pub unset: Vec<Unset>,
     armed: bool,
 }
@@ -157,7 +158,7 @@ impl LocalTemp {
         Self { area, path, unset: Vec::new(), armed: true }
     }
 
-    /// Lets the name stand: it has been renamed away, or somebody else looks after it now.
+    /// Disarms the guard and returns the name. The file was renamed, or the caller takes care of it.
     pub fn release(mut self) -> Vec<u8> {
         self.armed = false;
         std::mem::take(&mut self.path)
@@ -172,7 +173,7 @@ impl LocalTemp {
 impl Drop for LocalTemp {
     fn drop(&mut self) {
         if self.armed {
-            // Nobody to tell; what stays is found by `clear`.
+            // Nobody can handle an error here. `clear` removes files that stay.
             let _ = self.area.discard(&self.path);
         }
     }
@@ -186,13 +187,13 @@ pub(super) fn finish(fd: &OwnedFd, length: u64, meta: &FileMeta) -> rustix::io::
     meta::apply_new(fd, meta)
 }
 
-/// Writes `data` at `offset`, all of it. With `sparse`, what of an aligned block is zeros is left out;
-/// the file must have been empty there, and its length is to be set in the end.
+/// Writes all of `data` at `offset`. With `sparse`, leaves out pieces of aligned blocks that are all zeros. The file
+/// must then have been empty there, and the caller sets its length in the end.
 pub(super) fn write_at(fd: &OwnedFd, offset: u64, data: &[u8], sparse: bool) -> rustix::io::Result<()> {
     if !sparse {
         return write_all(fd, offset, data);
     }
-    // Pieces end at block boundaries, however the content was cut into blocks on its way here.
+    // Pieces end at block boundaries, no matter how the content was cut into blocks before.
     let (mut from, mut at) = (0, 0);
     while at < data.len() {
         let begun = ((offset + at as u64) % HOLE as u64) as usize;
@@ -219,12 +220,12 @@ pub(super) fn write_all(fd: &OwnedFd, mut offset: u64, mut data: &[u8]) -> rusti
     Ok(())
 }
 
-/// Copies what `from` holds to the empty file `to`; answers how many bytes that were.
+/// Copies the content of `from` to the empty file `to`. Returns the number of bytes.
 fn copy(from: &OwnedFd, to: &OwnedFd, size: u64, sparse: bool) -> rustix::io::Result<u64> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(rustix::fs::fstat(to)?.st_size.unsigned_abs());
     }
-    // The kernel's copy would fill holes up.
+    // The kernel's copy would write holes as zeros.
     let mut done = if sparse { 0 } else { copy_in_kernel(from, to, size)? };
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -238,7 +239,7 @@ fn copy(from: &OwnedFd, to: &OwnedFd, size: u64, sparse: bool) -> rustix::io::Re
     }
 }
 
-/// As much as the kernel is willing to copy by itself, from the start.
+/// Copies from the start in the kernel. Returns the number of bytes, which can be less than `size`.
 fn copy_in_kernel(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result<u64> {
     let (mut read, mut written) = (0, 0);
     while written < size {
@@ -248,7 +249,7 @@ fn copy_in_kernel(from: &OwnedFd, to: &OwnedFd, size: u64) -> rustix::io::Result
         match retry_on_intr_copy(from, off_in, to, off_out, length) {
             Ok(0) => break,
             Ok(_) => {}
-            // Not between these file systems: the caller goes on by reading and writing.
+            // The kernel cannot copy between these file systems. The caller reads and writes the rest.
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::BADF) => break,
             Err(errno) => return Err(errno),
         }

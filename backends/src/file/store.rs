@@ -1,9 +1,9 @@
 //! The directory as an [`ObjectStore`]: offsite's own objects, and contents by key.
 //!
-//! Owns the translation between the data plane's calls and the tree, and the counting of them.
-//! Keys are the paths themselves, nothing is escaped; names that no key can express are left out of
-//! listings here and read through [`crate::Tree`] instead.
-//! Invariant: only regular files are objects; no symlink is followed or listed.
+//! Owns the translation of the object store's calls to the tree, and their count. Keys are the paths themselves,
+//! without escapes. Listings here leave out names that no key can express. Such names are read through
+//! [`crate::Tree`].
+//! Invariant: only regular files are objects. No symlink is followed or listed.
 
 use std::fmt;
 use std::ops::Range;
@@ -30,9 +30,9 @@ use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::FileMeta;
-use crate::reserve;
+use crate::staging_area::may_use_reserve;
 
-/// Deletes under way at once.
+/// Deletes in flight.
 const DELETES: usize = 8;
 
 /// The data plane of a directory.
@@ -90,7 +90,7 @@ impl ObjectStore for FileStore {
             let chunks: Vec<_> = payload.into_iter().collect();
             let put = || put::name(&area, area.stage(&chunks, &FileMeta::default())?, key(&location), &mode);
             let done = put();
-            if reserve::may_use(&done, length) && area.free_reserve() { put() } else { done }
+            if may_use_reserve(&done, length) && area.free_reserve() { put() } else { done }
         })
         .await
         .map_err(Error::into_store)?;
@@ -196,7 +196,7 @@ enum PutBody {
     File(OwnedFd),
 }
 
-/// Opens an object, looks whether it is what is asked for, and reads it at once if it is small.
+/// Opens an object and checks the conditions of the request. Reads the range at once if it is at most one block.
 fn open(area: &LocalStaging, location: &Path, options: &GetOptions) -> StoreResult<(ObjectMeta, Range<u64>, PutBody)> {
     let (fd, stat) = read::open_file(&area.dirs, key(location)).map_err(Error::into_store)?;
     let meta = object_meta(location.clone(), &stat);
@@ -220,7 +220,7 @@ fn open(area: &LocalStaging, location: &Path, options: &GetOptions) -> StoreResu
     Ok((meta, range, PutBody::Whole(bytes)))
 }
 
-/// Removes an object; a directory of that name is none.
+/// Deletes an object. A directory of that name is not an object: it stays and is not an error.
 fn delete(area: &LocalStaging, key: &[u8]) -> Result<()> {
     area.dirs.root()?;
     let _lock = put::lock(area).ok();
@@ -230,7 +230,7 @@ fn delete(area: &LocalStaging, key: &[u8]) -> Result<()> {
     }
 }
 
-/// Moves a regular file, durably; both directories are on stable storage in the end.
+/// Moves a regular file. Both directories are on stable storage when it returns.
 fn rename(area: &LocalStaging, from: &[u8], to: &[u8], create: bool) -> Result<()> {
     read::open_file(&area.dirs, from)?;
     let (source, target) = (area.dirs.split(from)?.0, area.dirs.split(to)?.0);
@@ -249,7 +249,7 @@ fn key(path: &Path) -> &[u8] {
     path.as_ref().as_bytes()
 }
 
-/// A raw name as a key, if it is one unchanged.
+/// A raw name as a key, if the key has exactly the same bytes.
 fn parse(raw: &[u8]) -> Option<Path> {
     let text = std::str::from_utf8(raw).ok()?;
     Path::parse(text).ok().filter(|path| path.as_ref() == text)

@@ -1,6 +1,7 @@
-//! What is done to the staging area as a whole: emptied, and some room kept back in it.
+//! The staging area as a whole: clearing it, and the disk space that is reserved in it.
 //!
-//! Everything here blocks. Invariant: only what an area puts there is removed.
+//! Owns which files are removed and the reserve file. Everything here blocks. Invariant: only files that a staging
+//! area creates are removed.
 
 use std::sync::Arc;
 
@@ -10,28 +11,28 @@ use rustix::io::Errno;
 use super::staging::{LocalStaging, write_all};
 use super::{publish, read, walk};
 use crate::contract::error::{ErrorKind, Result};
-use crate::reserve::{NAME, content};
+use crate::staging_area::{RESERVE, is_temp, reserve};
 
 impl LocalStaging {
-    /// Empties the staging area of what an area puts there, whichever run's it was. All else stays: the lock
-    /// file, for which somebody may be waiting, and what is nobody's that this program knows.
+    /// Removes the temporary files of all runs from the staging area. All other files stay: the lock file, because
+    /// another process may wait for it, and files that offsite does not know.
     pub fn clear(&self) -> Result<()> {
         self.dirs.root()?;
         self.shards().try_for_each(|shard| self.clear_dir(&shard))
     }
 
     fn reserve_name(&self) -> Vec<u8> {
-        [self.staging(), NAME].concat()
+        [self.staging(), RESERVE].concat()
     }
 
-    /// Keeps some room back, if it can be had. See `crate::reserve`.
+    /// Creates the reserve file unless it exists, and ignores failures. See `crate::staging_area`.
     pub fn keep_reserve(self: &Arc<Self>) {
         let name = self.reserve_name();
         if matches!(read::stat(&self.dirs, &name), Ok(Some(_))) {
             return;
         }
         if let Ok((temp, fd)) = self.create()
-            && write_all(&fd, 0, &content()).is_ok()
+            && write_all(&fd, 0, &reserve()).is_ok()
             && rustix::fs::fsync(&fd).is_ok()
             && publish::rename(self, &temp.path, &name).is_ok()
         {
@@ -39,7 +40,7 @@ impl LocalStaging {
         }
     }
 
-    /// Gives that room up; answers whether there was any.
+    /// Deletes the reserve file. Returns whether it existed and was deleted.
     pub fn free_reserve(&self) -> bool {
         let name = self.reserve_name();
         matches!(read::stat(&self.dirs, &name), Ok(Some(_))) && self.discard(&name).is_ok()
@@ -62,10 +63,4 @@ impl LocalStaging {
         }
         Ok(())
     }
-}
-
-/// Whether a name in the staging area is one that [`LocalStaging::temp_name`] makes.
-fn is_temp(name: &[u8]) -> bool {
-    let hex = |part: &[u8]| !part.is_empty() && part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    name.iter().position(|b| *b == b'-').is_some_and(|at| at == 16 && hex(&name[..at]) && hex(&name[at + 1..]))
 }

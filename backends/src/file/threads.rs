@@ -1,6 +1,6 @@
-//! Calls that block, on threads that may.
+//! Blocking calls, on threads that may block.
 //!
-//! Invariant: the fence of the call under way goes along, and is asked once more on the thread.
+//! Invariant: the fence of the current call is passed on to the thread and is checked there once more.
 
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;

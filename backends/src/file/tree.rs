@@ -1,8 +1,8 @@
 //! A directory of this machine as a [`Tree`].
 //!
-//! Owns the step from async to blocking: each method is one `spawn_blocking` over the functions of
-//! `staging.rs`, `publish.rs` and `read.rs`, which hold what is promised.
-//! Invariant: a value that is dropped half way leaves nothing but a temporary file at worst.
+//! Owns the step from async to blocking: each method is one `spawn_blocking` over the functions of `staging.rs`,
+//! `publish.rs` and `read.rs`, which keep the promises of the trait.
+//! Invariant: a value that is dropped early leaves at most a temporary file.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,26 +21,26 @@ use crate::contract::fence;
 use crate::contract::trace;
 use crate::contract::tree::{FileMeta, FileStat, Publish, STAGING, StageBlocks, Staged, Tree, Unset};
 
-/// A directory tree of this machine. Cheap to clone; clones share one set of open directories.
+/// A directory tree of this machine. Clones share one set of open directories.
 #[derive(Clone)]
 pub struct LocalTree {
     pub(super) area: Arc<LocalStaging>,
 }
 
 impl LocalTree {
-    /// The tree at `root` that stages in `staging`, a path relative to the root, on the same file
-    /// system as what is published. Touches nothing: the root is opened by the first operation, which
-    /// answers [`ErrorKind::NotFound`] if it is missing, and the staging directory is made when it
-    /// is needed. Symlinks on the way to the root are followed, none below it.
+    /// The tree at `root` that stages contents in `staging`, a path relative to the root, on the same file system as
+    /// the published files. Does no I/O: the first operation opens the root, and returns [`ErrorKind::NotFound`] if
+    /// it is missing. The staging directory is created when it is needed. Symlinks in the path of the root are
+    /// followed, symlinks below it are not.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a `staging` that is no path below the root.
+    /// [`ErrorKind::Invalid`] for a `staging` that is not a path below the root.
     pub fn open(root: &Path, staging: &[u8]) -> Result<Self> {
         let area = Arc::new(LocalStaging::open(root, staging)?);
         Ok(Self { area })
     }
 
-    /// Runs `op` with the area and a path on a thread that may block; `verb` names it in a log.
+    /// Runs `op` with the area and a path on a thread that may block. `verb` names the call in a log.
     async fn run<T: Send + 'static>(
         &self,
         verb: &str,
@@ -163,11 +163,10 @@ impl Tree for LocalTree {
     }
 }
 
-/// So many bytes go to the disk at a time while a large file is being written.
+/// While a large file is written, a flush to the disk starts after this many bytes.
 const FLUSH: u64 = 32 << 20;
 
-/// A file that is being staged block by block. One write is under way while the caller gets the
-/// next block, never more.
+/// A file that is staged block by block. At most one write is in flight while the caller gets the next block.
 struct LocalBlocks {
     area: Arc<LocalStaging>,
     fd: Arc<OwnedFd>,
@@ -175,17 +174,17 @@ struct LocalBlocks {
     meta: FileMeta,
     offset: u64,
     writing: Option<JoinHandle<rustix::io::Result<()>>>,
-    /// What was written so far on its way to the disk, beside the next writes.
+    /// The flush in flight. It brings the bytes written so far to the disk during the next writes.
     flush: Option<JoinHandle<rustix::io::Result<()>>>,
-    /// Up to where a flush has begun.
+    /// The offset up to which a flush has begun.
     flushed: u64,
-    /// The first failure: a file with a hole in it must not be finished.
+    /// The first failure: a file that lacks a block must not be finished.
     failed: Option<Error>,
 }
 
 impl LocalBlocks {
     async fn settle(&mut self) -> Result<()> {
-        // Taken only when it is done, so that a cancelled call loses no failure.
+        // Removed only after it has ended, so that a cancelled call loses no failure.
         if let Some(writing) = &mut self.writing {
             let done = writing.await;
             self.writing = None;
@@ -194,7 +193,8 @@ impl LocalBlocks {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// The kernel tells a failed write-back only once: what a flush was told must not get lost.
+    /// Waits for the flush. The kernel reports a failed write-back only once, so the result of a flush must not be
+    /// lost.
     async fn settle_flush(&mut self) {
         if let Some(flush) = &mut self.flush {
             let done = flush.await;
@@ -212,7 +212,7 @@ impl LocalBlocks {
         self.failed.get_or_insert(failed);
     }
 
-    /// Starts bringing a large file to the disk while it is still being written.
+    /// Starts to flush a large file to the disk while it is still being written.
     async fn keep_flushing(&mut self) {
         if self.offset - self.flushed < FLUSH || self.flush.as_ref().is_some_and(|flush| !flush.is_finished()) {
             return;

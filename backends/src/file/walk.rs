@@ -1,9 +1,9 @@
 //! Listing: every regular file below a directory, with its raw key.
 //!
-//! Owns the walk and its order. Leaves out directories, symlinks, special files and the staging
-//! area, whose files are no objects yet.
-//! Invariant: the stream ends in an error or is complete. What vanishes meanwhile was not there;
-//! what cannot be read is an error.
+//! Owns the walk and its order. Leaves out directories, symlinks, special files and the staging area, whose files are
+//! not objects yet.
+//! Invariant: the stream ends with an error or is complete. An entry that vanishes during the walk counts as missing.
+//! An entry that cannot be read is an error.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use super::staging::LocalStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 
-/// Files handed over at once.
+/// Files in one batch of the stream.
 const BATCH: usize = 512;
-/// Bytes of directory entries read at once.
+/// Size of the buffer for directory entries, in bytes.
 const ENTRIES: usize = 64 << 10;
 
 /// A regular file that was found.
@@ -33,18 +33,18 @@ pub(super) struct WalkedFile {
 /// The order of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Byte order of the whole key. Holds the entries of one directory per level.
+    /// Byte order of the whole key. Keeps the entries of one directory per level in memory.
     Bytes,
-    /// As the directories answer. Holds the names of directories only.
+    /// The order in which the file system lists entries. Keeps only the names of directories in memory.
     Any,
 }
 
-/// Lists below the directory `start`, or nothing if there is none. A missing root is an error.
+/// Lists the files below the directory `start`, or none if it does not exist. A missing root is an error.
 pub(super) fn list(area: Arc<LocalStaging>, start: Vec<u8>, order: Order) -> BoxStream<'static, Result<WalkedFile>> {
-    // Only when it is polled, so that nothing is read for a stream that nobody wants.
+    // The walk starts at the first poll, so that a stream that nobody polls reads nothing.
     stream::once(async move {
         let (sender, receiver) = mpsc::channel(4);
-        // Not awaited: it ends with the walk, or at the next batch after the stream is dropped.
+        // Not awaited: the thread ends with the walk, or at the next batch after the stream is dropped.
         drop(tokio::task::spawn_blocking(move || {
             let mut walk = LocalWalk { area, order, sender, batch: Vec::with_capacity(BATCH) };
             if let Err(error) = walk.run(start) {
@@ -75,7 +75,7 @@ enum Todo {
 }
 
 impl Todo {
-    /// What a thing is sorted by: a directory stands where the keys below it do.
+    /// The sort key of an entry. A directory sorts where the keys below it do.
     fn rank(&self) -> impl Iterator<Item = u8> + '_ {
         let (path, slash) = match self {
             Self::Dir(path) => (path, Some(b'/')),
@@ -110,11 +110,11 @@ impl LocalWalk {
         Ok(())
     }
 
-    /// Reads one directory; answers false when nobody listens any more.
+    /// Reads one directory. Returns false if the stream was dropped.
     fn read_dir(&mut self, path: &[u8], todo: &mut Vec<Todo>) -> Result<bool> {
         let area = self.area.clone();
         let dir = match area.dirs.readable(path) {
-            // Vanished, or became something else, since its parent was read.
+            // It was deleted, or replaced by another kind of file, since its parent was read.
             Err(e) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Exists) => return Ok(true),
             dir => dir?,
         };
@@ -149,7 +149,7 @@ impl LocalWalk {
     }
 }
 
-/// What one level holds: regular files with their keys, and the keys of directories, each sorted.
+/// The content of one directory: regular files with their keys, and the keys of directories, each sorted.
 pub(super) fn level(area: &LocalStaging, path: &[u8]) -> Result<(Vec<WalkedFile>, Vec<Vec<u8>>)> {
     area.dirs.root()?;
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
@@ -174,7 +174,7 @@ pub(super) fn level(area: &LocalStaging, path: &[u8]) -> Result<(Vec<WalkedFile>
     Ok((files, dirs))
 }
 
-/// The names in a directory, `.` and `..` left out.
+/// The names in a directory, without `.` and `..`.
 pub(super) fn names(dir: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     each_entry(dir, |name, _| {

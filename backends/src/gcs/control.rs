@@ -1,8 +1,8 @@
-//! The control plane: Google's gRPC client for what the data plane cannot say.
+//! The control plane: Google's gRPC client for the requests that `object_store` does not have.
 //!
-//! Owns that client, exact copies, deletes by generation, and whether the bucket keeps versions. Not the
-//! data plane, nor listings and settings, which use it. Invariants: every request is counted in the same
-//! meter as the data plane's, retries too; and every request ends, also with a server that speaks no gRPC.
+//! Owns that client, exact copies, deletes by generation, and whether the bucket keeps versions. Listings and
+//! settings use it. Invariants: every request is counted in the data plane's meter, retries too. Every request ends,
+//! even if the server does not speak gRPC.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,14 +33,14 @@ use crate::contract::meter::Class;
 use crate::contract::trace::TracedCall;
 use crate::wire::probe::Probe;
 
-/// How long nobody asks again what could not be found out: the many puts in flight would wait one after
-/// the other.
+/// How long a failed look at the bucket is remembered. Without it, the many puts in flight would wait one
+/// after the other.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Deletes in flight.
 const DELETES: usize = 16;
 
-/// The gRPC client with what it needs to name things.
+/// The gRPC client, with the names that its requests and errors need.
 pub(super) struct GcsControl {
     pub location: Location,
     pub settings: GcsSettings,
@@ -49,7 +49,7 @@ pub(super) struct GcsControl {
     pub probe: Arc<Probe>,
     client: OnceCell<StorageControl>,
     keeps: OnceCell<bool>,
-    /// When it last could not be found out, and why.
+    /// When the last attempt to read the bucket's versioning failed, and why.
     unknown: Mutex<Option<(Instant, Error)>>,
 }
 
@@ -58,7 +58,7 @@ impl GcsControl {
         Self { location, settings, prefix, tokens, probe, client: OnceCell::new(), keeps: OnceCell::new(), unknown: Mutex::new(None) }
     }
 
-    /// The client, made when it is first needed: many runs never do.
+    /// The client. It is made when it is first needed, because many runs never need it.
     pub(super) async fn client(&self) -> Result<&StorageControl> {
         self.client
             .get_or_try_init(|| async {
@@ -69,7 +69,7 @@ impl GcsControl {
                 let mut builder = StorageControl::builder()
                     .with_credentials(self.tokens.credentials().await?)
                     .with_backoff_policy(backoff)
-                    // A copy of much answers in steps, each well within this.
+                    // The server answers a large copy in steps, each well within this time.
                     .with_attempt_timeout(Duration::from_secs(120));
                 if let Some(endpoint) = &self.settings.control {
                     builder = builder.with_endpoint(endpoint);
@@ -79,7 +79,7 @@ impl GcsControl {
             .await
     }
 
-    /// Counts a request and those that repeat it, and says that it may be repeated.
+    /// Counts a request and its repetitions, and marks it as repeatable.
     pub(super) fn counted<B: RequestOptionsBuilder>(&self, class: Class, request: B) -> B {
         let counted = Counted {
             probe: self.probe.clone(),
@@ -95,12 +95,12 @@ impl GcsControl {
         from_rpc(&self.location, key, error)
     }
 
-    /// The bucket's name as the API has it.
+    /// The bucket's name in the form of the API.
     pub(super) fn bucket(&self) -> String {
         format!("projects/_/buckets/{}", self.settings.bucket)
     }
 
-    /// The whole key of a path under the prefix.
+    /// The full key of a path, including the prefix.
     fn key(&self, path: &Path) -> String {
         match (self.prefix.as_ref(), path.as_ref()) {
             ("", path) => path.to_owned(),
@@ -108,14 +108,15 @@ impl GcsControl {
         }
     }
 
-    /// What the bucket is like. Takes `storage.buckets.get`.
+    /// The bucket's metadata. Needs the permission `storage.buckets.get`.
     pub(super) async fn get_bucket(&self) -> Result<Bucket> {
         let request = self.client().await?.get_bucket().set_name(self.bucket());
         self.counted(Class::Get, request).send().await.map_err(|error| self.error("", &error))
     }
 
-    /// Whether what is replaced stays as a version. Asked once; who may not ask is told no, which costs
-    /// copies and loses nothing. What soft deletion keeps cannot be read, so it does not count.
+    /// Whether the bucket keeps a replaced object as a version. Asked once. Without the permission the answer
+    /// is no, which costs copies and loses no data. Objects that soft deletion keeps cannot be read, so they
+    /// do not count.
     pub(super) async fn keeps_versions(&self) -> Result<bool> {
         let asked = self.keeps.get_or_try_init(|| async {
             let mut unknown = self.unknown.lock().await;
@@ -136,13 +137,13 @@ impl GcsControl {
         asked.await.copied()
     }
 
-    /// The same without asking; no where nobody asked yet.
+    /// The same without a request; false until the answer is known.
     pub(super) fn keeps_versions_as_known(&self) -> bool {
         self.keeps.get().copied().unwrap_or(false)
     }
 
     /// Copies on the server; see [`crate::Backend::copy_exact`]. An object that was copied here from another
-    /// bucket has a generation of its own: then its MD5 tells whether it is the content that is meant.
+    /// bucket has its own generation. Then its MD5 decides whether it is the requested content.
     pub(super) async fn copy(&self, from: &Path, to: &Path, etag: Option<&str>, over: &PutMode) -> Result<PutResult> {
         let wanted = etag.map(Tag::parse);
         let Some(Tag { md5, generation }) = wanted else { return self.rewrite(from, to, None, over).await };
@@ -162,11 +163,11 @@ impl GcsControl {
         }
     }
 
-    /// One copy, in as many steps as the server wants. Nothing appears at `to` before the last.
+    /// One copy, in as many steps as the server needs. Nothing appears at `to` before the last step.
     async fn rewrite(&self, from: &Path, to: &Path, generation: Option<i64>, over: &PutMode) -> Result<PutResult> {
         let replaces = match over {
             PutMode::Overwrite => None,
-            // No object has this generation: it stands for nothing at all.
+            // No object has generation 0: it means that no object exists.
             PutMode::Create => Some(0),
             PutMode::Update(there) => there.e_tag.as_deref().and_then(|tag| Tag::parse(tag).generation),
         };
@@ -196,7 +197,7 @@ impl GcsControl {
         }
     }
 
-    /// Deletes generations for good; see [`crate::Backend::delete_versions`].
+    /// Deletes generations permanently; see [`crate::Backend::delete_versions`].
     pub(super) async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
         let delete = async |(path, version): (Path, String)| {
             let request = self.client().await?.delete_object().set_bucket(self.bucket());
@@ -217,7 +218,7 @@ impl GcsControl {
         let request = self.client().await?.get_object().set_bucket(self.bucket()).set_object(self.key(path));
         let request = request.set_generation(generation.unwrap_or_default());
         let found = self.counted(Class::Head, request).send().await.map_err(|error| self.error(path.as_ref(), &error))?;
-        // The bucket's policy and the object's own retention, whichever is longer.
+        // The later of the bucket's policy and the object's own retention.
         let own = found.retention.and_then(|own| own.retain_until_time);
         let until = [found.retention_expire_time, own].into_iter().flatten();
         let until = until.filter_map(|until| DateTime::from_timestamp(until.seconds(), u32::try_from(until.nanos()).unwrap_or(0))).max();
@@ -230,26 +231,27 @@ impl GcsControl {
     }
 }
 
-/// The MD5 of an object in hex, which ones put in parts do not have.
+/// The MD5 of an object in hex. Objects that were put in parts have none.
 pub(super) fn md5_of(object: &Object) -> Option<String> {
     let md5 = &object.checksums.as_ref()?.md5_hash;
     (md5.len() == 16).then(|| md5.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Repeats what Google says is worth it, a few times, and counts it.
+/// Repeats what Google calls retryable, up to 6 times within 180 seconds, and counts each try.
 #[derive(Debug)]
 struct Counted {
     probe: Arc<Probe>,
     class: Class,
     place: String,
-    /// The request that is under way; told when the next one begins, or when this is dropped with the last.
+    /// The request in progress. It is reported when the next one begins, or when this value is dropped with the
+    /// last one.
     call: std::sync::Mutex<TracedCall>,
 }
 
 impl Counted {
     fn begin(&self) {
         let mut call = self.probe.meter.begin(self.class, || (format!("gRPC {}", self.class.word()), self.place.clone()));
-        // What fails says so before this is dropped.
+        // A failure replaces this before the call is dropped.
         call.ended("ok", false);
         *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call;
     }

@@ -1,7 +1,7 @@
-//! What Google says when it refuses, turned into kinds and into advice.
+//! Google's refusals as error kinds, with advice.
 //!
-//! Owns the table of gRPC codes, and the advice for refusals of the XML API, which come in S3's form
-//! (`crate::wire::refusal` reads them). Invariant: what the server said is passed on, never replaced by a guess.
+//! Owns the table of gRPC codes, and the advice for refusals of the XML API, which have S3's form
+//! (`crate::wire::refusal` reads them). Invariant: the server's words are passed on, and never replaced by a guess.
 
 use google_cloud_gax::error::Error as RpcError;
 use google_cloud_gax::error::rpc::Code;
@@ -15,12 +15,12 @@ const WHO: &str = "the server does not take these credentials: run `gcloud auth 
                    GOOGLE_APPLICATION_CREDENTIALS and the credentials setting";
 const BUCKET: &str = "no such bucket: create it first, or check the name and endpoint";
 
-/// From an error of the data plane about the object at `key`.
+/// Converts an error of the data plane about the object at `key`.
 pub(super) fn from_store(location: &Location, key: &str, error: &object_store::Error) -> Error {
     refusal::from_store(location, key, error, advice)
 }
 
-/// What to do about a refusal of the XML API, by its code, else its status.
+/// What to do about a refusal of the XML API, by its code or else its status.
 fn advice(refusal: &Refusal) -> Option<String> {
     let advice = match (refusal.code.as_deref(), refusal.status) {
         (Some("NoSuchBucket"), _) => BUCKET,
@@ -32,7 +32,7 @@ fn advice(refusal: &Refusal) -> Option<String> {
     Some(advice.to_owned())
 }
 
-/// From an error of the gRPC client about the object at `key`, or the bucket where it is empty.
+/// Converts an error of the gRPC client about the object at `key`, or about the bucket if `key` is empty.
 pub(super) fn from_rpc(location: &Location, key: &str, error: &RpcError) -> Error {
     if let Some(own) = Error::within(error) {
         return own.at(location.at(key));
@@ -65,13 +65,13 @@ pub(super) fn from_rpc(location: &Location, key: &str, error: &RpcError) -> Erro
     Error::new(kind, place, message).reaching(reach)
 }
 
-/// Whether what answered was no gRPC: an answer of HTTP/1.1 is a frame of nonsense length to HTTP/2.
+/// Whether the answer was not gRPC: HTTP/2 reads an answer of HTTP/1.1 as a frame of impossible length.
 pub(super) fn speaks_no_grpc(error: &RpcError) -> bool {
     let is_transport = error.status().is_none() && (error.is_transport() || error.is_connect() || error.is_io());
     is_transport && (error.http_status_code().is_some() || chain(error).contains("http2 error: connection error"))
 }
 
-/// A server of the XML API alone answers the gRPC client with what it takes for nonsense.
+/// Adds advice if the server has only the XML API and does not understand the gRPC client.
 fn hint(kind: ErrorKind, text: String) -> String {
     match kind {
         ErrorKind::Unsupported => format!("the server does not speak gRPC there; name one that does with control_endpoint=… ({text})"),

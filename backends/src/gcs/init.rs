@@ -1,7 +1,8 @@
 //! The initialize hook of a bucket.
 //!
-//! Owns what each setting means here and which permission it takes. Invariants: rules that others made stay;
-//! a change is made of exactly the bucket that was looked at (its metageneration), else looked at again.
+//! Owns what each setting means here and which permission it needs. Invariants: rules of others are not changed. A
+//! change applies only to the state of the bucket that was read (its metageneration). If the state has changed since,
+//! the bucket is read again.
 
 use google_cloud_storage::model::Bucket;
 use google_cloud_storage::model::bucket::iam_config::UniformBucketLevelAccess;
@@ -15,7 +16,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::initialize::{Encryption, InitMode, Initialize, Rights, Setting, settle};
 use crate::contract::meter::Class;
 
-/// Looks before a change is given up because somebody else keeps changing the bucket.
+/// Tries of a change while another client keeps changing the bucket.
 const LOOKS: usize = 10;
 
 const RIGHTS: Rights = Rights { look: "storage.buckets.get", make: "storage.buckets.update" };
@@ -56,7 +57,7 @@ struct SeenBucket<'a> {
 }
 
 impl SeenBucket<'_> {
-    /// What is looked for in the bucket, in words; a bucket that is not there yet has nothing.
+    /// Reads something from the bucket; none if the bucket does not exist yet.
     async fn look<T>(&self, read: impl Fn(&Bucket) -> T) -> Result<Option<T>> {
         match &*self.bucket.lock().await {
             Ok(bucket) => Ok(Some(read(bucket))),
@@ -65,7 +66,7 @@ impl SeenBucket<'_> {
         }
     }
 
-    /// One setting from looking to having it; `edit` says what of the bucket is to be sent, and its fields.
+    /// Settles one setting. `edit` returns the bucket to send, and the field that changes.
     async fn setting(
         &self,
         name: &'static str,
@@ -98,7 +99,7 @@ impl SeenBucket<'_> {
                     *seen = Ok(now);
                     break;
                 }
-                // Somebody else was faster: theirs stays, ours comes on top.
+                // Another client was faster: its change is kept, and this one is applied on top of it.
                 Err(error) if error.kind == ErrorKind::Precondition && look < LOOKS => *seen = self.control.get_bucket().await,
                 Err(error) => return Err(error),
             }
@@ -112,7 +113,8 @@ impl SeenBucket<'_> {
         settle("bucket", mode, &rights, found, "there", |was| *was == "there", async || self.create(want).await).await
     }
 
-    /// Made with uniform access, as Google advises: rights come from roles alone, not from single objects.
+    /// Creates the bucket with uniform access, as Google advises: permissions come only from roles, not from
+    /// single objects.
     async fn create(&self, want: &Initialize) -> Result<()> {
         let Some(project) = &self.control.settings.project else {
             let todo = "creating it needs a project: add ?project=… or set GOOGLE_CLOUD_PROJECT";
@@ -162,7 +164,7 @@ impl SeenBucket<'_> {
         self.setting(name, mode, format!("after {} days", rule.days), read, edit).await
     }
 
-    /// Google always encrypts; what can be chosen is whose key it is.
+    /// Google always encrypts. The setting decides only whose key it uses.
     async fn encryption(&self, wanted: &Encryption, mode: InitMode) -> Setting {
         let key = |bucket: &Bucket| bucket.encryption.as_ref().map_or_else(String::new, |found| found.default_kms_key.clone());
         let read = |bucket: &Bucket| match key(bucket) {

@@ -1,8 +1,8 @@
-//! Lifecycle rules of a bucket, ours among those of others.
+//! Lifecycle rules of a bucket: offsite's own among the rules of others.
 //!
-//! Owns which rule is ours: Google's rules have no names, so ours is the one with our action, our prefix and
-//! no condition but the days. Invariant: a list of rules that comes out has every rule of others that went
-//! in, in its order.
+//! Owns the decision which rule is offsite's. Google's rules have no names, so a rule is offsite's if it has
+//! offsite's action and prefix, and no condition but the days. Invariant: a returned list of rules has every rule of
+//! others from the input, in the same order.
 
 use google_cloud_storage::model::bucket::lifecycle::Rule as Their;
 use google_cloud_storage::model::bucket::lifecycle::rule::{Action, Condition};
@@ -10,22 +10,22 @@ use google_cloud_storage::model::bucket::lifecycle::rule::{Action, Condition};
 const ABORT: &str = "AbortIncompleteMultipartUpload";
 const DELETE: &str = "Delete";
 
-/// A rule that is wished for.
+/// A rule that is requested.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WantedRule {
     action: &'static str,
     pub days: u32,
-    /// With its slash; empty for the whole bucket.
+    /// With its trailing slash; empty for the whole bucket.
     folder: String,
 }
 
-/// What there is of it.
+/// How the existing rules compare with the requested one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judged {
-    /// In words.
+    /// They do what is requested. The text says when.
     There(String),
     Other(String),
-    /// A rule of others does it sooner, and that would lose what is to be kept.
+    /// A rule of others acts sooner, which would lose versions that must be kept.
     TooSoon(String),
 }
 
@@ -46,7 +46,7 @@ impl WantedRule {
         i32::try_from(self.days).unwrap_or(i32::MAX)
     }
 
-    /// The rule as the store has it.
+    /// The rule in the form of the API.
     fn made(&self) -> Their {
         let condition = match self.action {
             ABORT => Condition::new().set_age_days(self.days()),
@@ -57,7 +57,7 @@ impl WantedRule {
         Their::new().set_action(action).set_condition(condition.set_matches_prefix(folder))
     }
 
-    /// The days of a rule that does the same for all of our folder, and for nothing less.
+    /// The days of a rule that does the same for the whole folder, without further conditions.
     fn covering(&self, rule: &Their) -> Option<i32> {
         let condition = rule.condition.as_ref().filter(|_| rule.action.as_ref().is_some_and(|action| action.r#type == self.action))?;
         let days = self.days_of(condition)?;
@@ -67,7 +67,7 @@ impl WantedRule {
             ABORT => Condition::new().set_age_days(days),
             _ => Condition::new().set_days_since_noncurrent_time(days),
         };
-        // A version that is not current is never live: the condition says nothing more.
+        // A noncurrent version is never live, so this condition adds nothing.
         let mut same = condition.clone().set_matches_prefix(Vec::<String>::new());
         if self.action == DELETE && same.is_live == Some(false) {
             same.is_live = None;
@@ -81,14 +81,14 @@ impl WantedRule {
         own && self.covering(rule).is_some()
     }
 
-    /// What the rules that are there do about it.
+    /// Compares the existing rules with this one.
     pub(super) fn judge(&self, rules: &[Their]) -> Judged {
         let soonest = rules.iter().filter_map(|rule| self.covering(rule)).min();
         let others = rules.iter().filter(|rule| !self.is_ours(rule)).filter_map(|rule| self.covering(rule)).min();
         let words = |days: i32| format!("after {days} days");
         match (soonest, others) {
             (_, Some(other)) if other < self.days() && self.action == DELETE => Judged::TooSoon(words(other)),
-            // An upload that is cleared away sooner is cleared away.
+            // Ending uploads sooner than requested is fine: nothing is lost.
             (_, Some(other)) if other <= self.days() => Judged::There(words(other)),
             (Some(days), _) if days == self.days() => Judged::There(words(days)),
             (Some(days), _) => Judged::Other(words(days)),
@@ -96,7 +96,7 @@ impl WantedRule {
         }
     }
 
-    /// The rules with ours among them, in place of an earlier one of ours.
+    /// The rules with this one added. It replaces an earlier rule of offsite's.
     pub(super) fn among(&self, rules: Vec<Their>) -> Vec<Their> {
         let mut rules: Vec<Their> = rules.into_iter().filter(|rule| !self.is_ours(rule)).collect();
         rules.push(self.made());

@@ -1,8 +1,8 @@
-//! Listings with raw keys, page by page: objects and generations by gRPC, unfinished uploads by XML.
+//! Listings with raw keys, page by page: objects and generations by gRPC, in-flight uploads by XML.
 //!
-//! Owns the paging and what a listed thing is. `object_store` lists too, but one key it cannot parse breaks
-//! its whole listing. Invariant: the stream gives everything under the prefix or ends in an error; a server
-//! that goes round in circles is an error.
+//! Owns the paging and the conversion of listed objects. `object_store` lists too, but one key that it cannot parse
+//! breaks its whole listing. Invariant: the stream gives everything under the prefix or ends in an error. A listing
+//! that repeats itself is an error.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::contract::meter::Class;
 use crate::wire::turns::Turns;
 
-/// Most of one page; what the server gives at most.
+/// Most entries of one page, which is also the server's limit.
 const PAGE: i32 = 1000;
 
-/// Which listing, and where it stands.
+/// A kind of listing and its position.
 #[derive(Clone, Hash)]
 enum GcsListing {
     Objects(String),
-    /// Key and upload after which to go on.
+    /// Key and upload after which to continue.
     Uploads(Option<(String, String)>),
     End,
 }
 
-/// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as some
-/// tools make to show a folder, has no relative key and is left out.
+/// Lists a bucket or prefix; see [`crate::Backend::list`]. Some tools create an object whose key is the
+/// prefix with a slash, to show a folder. It has no relative key and is left out.
 pub(super) fn list(control: Arc<GcsControl>, uploads: Arc<Uploads>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
     let prefix = match (scope, control.prefix.as_ref()) {
         (Scope::Bucket, _) | (_, "") => String::new(),
@@ -103,7 +103,7 @@ impl GcsPages {
         })
     }
 
-    /// Uploads in parts that have not ended. Their sizes would take a request each.
+    /// In-flight uploads. Their sizes would take one request each.
     async fn uploads(&self, after: Option<(String, String)>) -> Result<GcsPage> {
         let found = self.uploads.page(&self.prefix, after.as_ref()).await?;
         let listed = found.uploads.into_iter().filter_map(|upload| {

@@ -1,9 +1,9 @@
 //! Google Cloud Storage.
 //!
-//! Owns [`GcsBackend`] and the data plane's client. Contents go through `object_store` over the XML API
-//! (`store.rs`); what that cannot say goes through Google's gRPC client (`control.rs`, `list.rs`, `init.rs`). Both share one
-//! configuration (`settings.rs`), one source of tokens (`tokens.rs`) and one meter (`crate::wire`).
-//! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
+//! Owns [`GcsBackend`] and the data plane's client. `object_store` moves contents over the XML API (`store.rs`).
+//! Google's gRPC client makes the requests that `object_store` does not have (`control.rs`, `list.rs`, `init.rs`).
+//! Both share one configuration (`settings.rs`), one source of tokens (`tokens.rs`) and one meter (`crate::wire`).
+//! Invariants: keys are never encoded again (`Path::parse`, never `Path::from`). Opening a backend sends no request.
 
 mod control;
 mod error;
@@ -47,15 +47,16 @@ use crate::contract::meter::Meter;
 use crate::wire::client::{client_options, retries};
 use crate::wire::probe::Probe;
 
-/// What is asked for when only the answer's `Date` matters; it lies in most prefixes.
+/// The key to ask for when only the answer's `Date` matters. Most prefixes have it.
 const CLOCK_KEY: &str = ".offsite/format.json";
 
 /// A bucket, or a prefix in one.
 ///
-/// Errors name `gs://bucket/prefix/key`, what the server said, and what to do about it. The entity tag of
-/// an object is its generation, with the MD5 before it where there is one. A put answers with a version only where
-/// the bucket keeps what is replaced, and only a put without a condition: finding that out takes one request
-/// in the life of the value, and `storage.buckets.get`; without that right no version is ever answered.
+/// Errors name `gs://bucket/prefix/key`, what the server said, and what to do about it. The entity tag of an
+/// object is its generation, with the MD5 before it if the store has one. A put answers with a version only
+/// if the bucket keeps replaced objects. A put of a record with a condition never does. One request in the
+/// life of this value finds out whether the bucket keeps them. It needs `storage.buckets.get`; without that
+/// permission no put answers with a version.
 pub struct GcsBackend {
     location: Location,
     control: Arc<GcsControl>,
@@ -66,11 +67,11 @@ pub struct GcsBackend {
 impl GcsBackend {
     /// Opens a bucket by its URL. Settings in the query: `endpoint` (an emulator or a private endpoint),
     /// `control_endpoint` (the same for gRPC; default: `endpoint`), `credentials` (a file), `anonymous`
-    /// (`true`), `project` (in which a bucket is made); all else comes from Google's own variables and
-    /// files. Sends no request and reads no credential.
+    /// (`true`), `project` (in which a bucket is created). All other settings come from Google's own
+    /// variables and files. Sends no request and reads no credential.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that is not valid.
     pub fn open(location: Location) -> Result<Self> {
         let prefix = location.prefix()?;
         let settings = GcsSettings::load(&location)?;
@@ -87,7 +88,7 @@ impl GcsBackend {
     }
 }
 
-/// The place only: the libraries' own texts are not sure to leave credentials out.
+/// Shows only the location: the `Debug` texts of the libraries may contain credentials.
 impl fmt::Debug for GcsBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GcsBackend({})", self.location)
@@ -136,7 +137,7 @@ impl Backend for GcsBackend {
         if let Some(now) = self.meter().clock() {
             return Ok(now);
         }
-        // Any answer tells the time, a refusal too.
+        // Every answer tells the time, even a refusal.
         let key = Path::parse(CLOCK_KEY).map_err(|error| Error::invalid(&self.location, error))?;
         let answer = self.store.head(&key).await;
         match (self.meter().clock(), answer) {
@@ -148,7 +149,7 @@ impl Backend for GcsBackend {
         }
     }
 
-    /// Sends nothing: the first write to a bucket that is not there says so.
+    /// Sends nothing: if the bucket does not exist, the first write fails and says so.
     async fn prepare(&self) -> Result<()> {
         Ok(())
     }
@@ -165,7 +166,7 @@ impl Backend for GcsBackend {
         list::list(self.control.clone(), self.uploads.clone(), scope, depth)
     }
 
-    /// A bucket has no end.
+    /// A bucket has no size limit.
     async fn space(&self) -> Result<Option<Space>> {
         Ok(None)
     }

@@ -1,7 +1,7 @@
-//! What a destination's URL and Google's own variables say about a bucket, put together once.
+//! The settings of a bucket, from a destination's URL and Google's own variables.
 //!
-//! Owns the query settings of `gs://` URLs. Knows nothing of requests and asks for no credential.
-//! Invariants: the URL wins over variables; a token never goes to another machine without TLS.
+//! Owns the query settings of `gs://` URLs. Sends no request and asks for no credential.
+//! Invariants: the URL wins over variables. A token is never sent to another machine without TLS.
 
 use std::env::var;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use url::{Host, Url};
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
 
-/// What may stand in the query of a `gs://` URL.
+/// The settings that the query of a `gs://` URL may have.
 pub(crate) const KNOWN: &[&str] = &["endpoint", "control_endpoint", "credentials", "anonymous", "project"];
 
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -20,11 +20,12 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 /// Where a token comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenSource {
-    /// Application default credentials: `GOOGLE_APPLICATION_CREDENTIALS`, what `gcloud` wrote, the metadata server.
+    /// Application default credentials: `GOOGLE_APPLICATION_CREDENTIALS`, the file that `gcloud` wrote, the
+    /// metadata server.
     Default,
-    /// A file in one of the forms that Google hands out.
+    /// A file in one of the formats that Google issues.
     File(PathBuf),
-    /// None at all.
+    /// No token at all.
     Anonymous,
 }
 
@@ -32,12 +33,12 @@ pub(super) enum TokenSource {
 #[derive(Debug, Clone)]
 pub(super) struct GcsSettings {
     pub bucket: String,
-    /// Server of the XML API, without a slash at its end.
+    /// The server of the XML API, without a trailing slash.
     pub endpoint: String,
-    /// Server of the gRPC API, where it is another than Google's own.
+    /// The server of the gRPC API, if it is not Google's own.
     pub control: Option<String>,
     pub source: TokenSource,
-    /// The project in which a bucket is made, where anything names one.
+    /// The project in which a bucket is created, if anything names one.
     pub project: Option<String>,
 }
 
@@ -45,7 +46,7 @@ impl GcsSettings {
     /// Reads the URL's query, then Google's variables.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for a setting or bucket name that cannot be.
+    /// [`crate::ErrorKind::Invalid`] for a setting or bucket name that is not valid.
     pub(super) fn load(location: &Location) -> Result<Self> {
         Self::from(location, |name| var(name).ok())
     }
@@ -62,7 +63,7 @@ impl GcsSettings {
             (Some(true), None) => TokenSource::Anonymous,
             (Some(true), Some(_)) => return Err(Error::invalid(location, "either `anonymous=true` or `credentials`, not both")),
             (_, Some(file)) => TokenSource::File(file.into()),
-            // As Google's own libraries: an emulator is talked to without credentials.
+            // As in Google's own libraries, an emulator gets no credentials.
             (None, None) if emulator.is_some() => TokenSource::Anonymous,
             (_, None) => TokenSource::Default,
         };
@@ -93,7 +94,7 @@ impl GcsSettings {
     }
 }
 
-/// The bucket, by Google's rules for names as far as they keep a URL whole.
+/// The bucket's name, checked by Google's rules as far as they keep a URL intact.
 fn bucket_name(location: &Location) -> Result<String> {
     let name = location.host();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -136,7 +137,7 @@ fn endpoint_url(location: &Location, text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// A bearer token is as good as a password to whoever reads along.
+/// Refuses plain HTTP to another machine: an eavesdropper could use a bearer token like a password.
 fn tls_or_here(location: &Location, url: &Url) -> Result<()> {
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

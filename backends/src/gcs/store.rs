@@ -1,8 +1,8 @@
-//! The data plane: `object_store`'s client with this store's tags and honest versions.
+//! The data plane: `object_store`'s client with offsite's tags, and with versions only where they last.
 //!
-//! Owns the translation of tags to generations and back. An answer names a version only where the bucket
-//! keeps what is replaced: every object here has a generation, but that of an old one may name nothing.
-//! Invariant: a compare-and-swap reaches the store as a condition on the generation, never as a look before.
+//! Owns the translation of tags to generations and back. An answer names a version only if the bucket keeps replaced
+//! objects: every object has a generation, but the generation of a replaced object may name nothing. Invariant: a
+//! compare-and-swap reaches the store as a condition on the generation, and is never a look before the write.
 
 use std::fmt;
 use std::ops::Range;
@@ -32,7 +32,7 @@ const DELETES: usize = 64;
 /// A generation that no object ever has: they count microseconds since 1970.
 const NEVER: &str = "1";
 
-/// Rooted at the prefix.
+/// A bucket's data plane, rooted at the prefix.
 #[derive(Clone)]
 pub(super) struct GcsStore {
     inner: Arc<PrefixStore<GoogleCloudStorage>>,
@@ -44,17 +44,17 @@ impl GcsStore {
         Self { inner: Arc::new(inner), control }
     }
 
-    /// The answer of a put in our words. A record that is put conditionally is never asked for by version, so
-    /// that a run that changes nothing does not ask the bucket whether it keeps any.
+    /// The answer of a put, with offsite's tag. A record that is put with a condition is never read by
+    /// version. So a run without changes does not ask whether the bucket keeps versions.
     async fn answer(&self, path: &Path, put: PutResult, history: bool) -> Result<PutResult> {
         let Some(generation) = put.version else {
-            // An upload in parts need not say what became of it.
+            // The answer to an upload in parts may lack the generation.
             let there = self.inner.head(path).await?;
             let e_tag = there.version.map(|generation| quoted(there.e_tag.as_deref(), &generation));
             return Ok(PutResult { e_tag, version: None, extensions: put.extensions });
         };
         let e_tag = Some(quoted(put.e_tag.as_deref(), &generation));
-        // The object is there whatever the answer to this is; without one it counts as not kept.
+        // The object exists whatever the answer to this is. Without an answer the version counts as not kept.
         let kept = history && self.control.keeps_versions().await.unwrap_or(false);
         Ok(PutResult { e_tag, version: kept.then_some(generation), extensions: put.extensions })
     }
@@ -81,8 +81,8 @@ impl fmt::Display for GcsStore {
     }
 }
 
-/// A condition as the store knows it. A tag that is none of ours is no object's: the store is asked all the
-/// same, with what it must refuse.
+/// A condition in the store's form. A tag that is not offsite's matches no object. The store still gets the
+/// request, with a condition that it must refuse.
 fn by_generation(mode: PutMode) -> PutMode {
     let PutMode::Update(wanted) = mode else { return mode };
     let by_tag = wanted.e_tag.as_deref().and_then(|tag| Tag::parse(tag).generation).map(|generation| generation.to_string());
@@ -115,7 +115,7 @@ impl ObjectStore for GcsStore {
         self.inner.get_ranges(path, ranges).await
     }
 
-    /// What is not there is no error.
+    /// A missing object is no error.
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let inner = self.inner.clone();
         let delete = move |path: Result<Path>| {

@@ -1,11 +1,11 @@
-//! The entity tag of an object here: its generation, with the MD5 before it where the store has one.
+//! The entity tag of an object here: its generation, with the MD5 before it if the store has one.
 //!
-//! Owns its two forms, `MD5-GENERATION` and `GENERATION`. The store's own `ETag` is the MD5 of what went
-//! in one piece and something undocumented otherwise, and no write can be made to depend on it; a
-//! generation names one content for good and every request can depend on it. The MD5 stays in front because
-//! it says what the content is, wherever the object was copied to. Invariant: equal tags, equal contents.
+//! Owns its two forms, `MD5-GENERATION` and `GENERATION`. The store's own `ETag` is the MD5 of an object that was
+//! sent in one piece and undocumented otherwise. No write can have it as a condition. A generation names one content
+//! permanently, and every request can have it as a condition. The MD5 comes first because it identifies the content
+//! in every copy of the object. Invariant: equal tags mean equal contents.
 
-/// A tag, taken apart.
+/// A tag, split into its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag<'a> {
     pub md5: Option<&'a str>,
@@ -13,7 +13,7 @@ pub(super) struct Tag<'a> {
 }
 
 impl<'a> Tag<'a> {
-    /// Takes a tag of ours, or one of the store's own.
+    /// Parses a tag of offsite's or one of the store's own.
     pub(super) fn parse(text: &'a str) -> Self {
         let text = text.trim_matches('"');
         let number = |text: &str| text.parse().ok().filter(|generation| *generation > 0);
@@ -25,7 +25,7 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// The tag of an object by what the store says of it: its `ETag` or the MD5 in hex, and its generation.
+/// The tag of an object, from its `ETag` or MD5 in hex and its generation.
 pub(super) fn tag(etag: Option<&str>, generation: &str) -> String {
     match etag.map(|etag| etag.trim_matches('"')).filter(|etag| is_md5(etag)) {
         Some(md5) => format!("{md5}-{generation}"),
@@ -33,7 +33,7 @@ pub(super) fn tag(etag: Option<&str>, generation: &str) -> String {
     }
 }
 
-/// A tag as the data plane gives it, in every answer alike.
+/// A tag in quotes, as every answer of the data plane gives it.
 pub(super) fn quoted(etag: Option<&str>, generation: &str) -> String {
     format!("\"{}\"", tag(etag, generation))
 }
@@ -42,8 +42,8 @@ fn is_md5(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Puts our tags into a page of a listing, so that it says the same of an object as every other answer.
-/// What has no generation keeps the store's tag.
+/// Puts offsite's tags into a page of a listing, so that all answers give the same tag for an object. An
+/// object without a generation keeps the store's tag.
 pub(super) fn retag(page: &str) -> String {
     let mut out = String::with_capacity(page.len() + page.len() / 8);
     let mut pieces = page.split("<Contents>");

@@ -1,8 +1,8 @@
 //! Google's credentials, asked once and shared by the data plane and the control plane.
 //!
-//! Owns where a token comes from and what is said when there is none; `google-cloud-auth` keeps tokens
-//! and renews them before they end. Invariants: nothing is asked before the first request; a failure is
-//! remembered for a moment, so that the many requests in flight fail together; no text holds a token.
+//! Owns the source of tokens and the error if there is none. `google-cloud-auth` caches tokens and renews them before
+//! they expire. Invariants: no token is requested before the first request. A failure is remembered for a moment, so
+//! that the many requests in flight fail together. No text contains a token.
 
 use std::fmt;
 use std::path::Path;
@@ -23,11 +23,11 @@ use crate::contract::error::{Error, ErrorKind, Reach, Result, chain};
 
 const WHERE: &str = "Google credentials";
 
-/// How long a token may take to come. A machine that is none of Google's has no metadata server, and that
-/// must not be felt for minutes.
+/// How long a token may take to arrive. A machine outside of Google's cloud has no metadata server, and its
+/// user must not wait for minutes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After a failure nobody asks again for this long.
+/// How long a failure is remembered, before a token is requested again.
 const FAILED_FOR: Duration = Duration::from_secs(5);
 
 /// Tokens of one source.
@@ -35,7 +35,7 @@ pub(super) struct Tokens {
     source: TokenSource,
     built: OnceCell<AccessTokenCredentials>,
     failed: Mutex<Option<(Instant, Error)>>,
-    /// The last one, so that the many requests that carry it share it.
+    /// The last token, shared by the many requests that carry it.
     last: std::sync::RwLock<Arc<GcpCredential>>,
 }
 
@@ -45,7 +45,7 @@ impl Tokens {
         Self { source, built: OnceCell::new(), failed: Mutex::new(None), last: std::sync::RwLock::new(none) }
     }
 
-    /// For the gRPC client, which asks for headers itself.
+    /// Credentials for the gRPC client, which asks for headers itself.
     pub(super) async fn credentials(&self) -> Result<Credentials> {
         match self.source {
             TokenSource::Anonymous => Ok(anonymous::Builder::new().build()),
@@ -53,7 +53,7 @@ impl Tokens {
         }
     }
 
-    /// A token that holds now; empty without credentials.
+    /// A token that is valid now; empty without credentials.
     pub(super) async fn get(&self) -> Result<Arc<GcpCredential>> {
         if self.source == TokenSource::Anonymous {
             return Ok(self.peek());
@@ -119,7 +119,7 @@ impl CredentialProvider for Tokens {
     }
 }
 
-/// The forms in which Google hands out credentials; the text of a file is never repeated.
+/// Credentials from a file in one of Google's formats. Errors never repeat the text of the file.
 async fn from_file(path: &Path) -> Result<AccessTokenCredentials> {
     let shown = path.display().to_string();
     let bytes = tokio::fs::read(path).await.map_err(|error| {
@@ -139,7 +139,7 @@ async fn from_file(path: &Path) -> Result<AccessTokenCredentials> {
     built.map_err(|error| bad(&chain(&error)))
 }
 
-/// Says what to do, in the terms of whoever set the machine up.
+/// Says what to do, in terms for the person who set up the machine.
 fn explain(source: &TokenSource, why: &str, transient: bool) -> Error {
     let kind = if transient { ErrorKind::Transient } else { ErrorKind::Denied };
     let todo = match source {
@@ -149,7 +149,7 @@ fn explain(source: &TokenSource, why: &str, transient: bool) -> Error {
               add ?anonymous=true"
             .to_owned(),
     };
-    // Each layer of the library has said the same by then; the last one says what it is.
+    // Each layer of the library repeats the same text before this. The last part says what is wrong.
     let why = why.rsplit("future attempts may succeed: ").next().unwrap_or(why);
     let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     Error::new(kind, WHERE, format!("no token: {todo} ({why})")).reaching(Reach::Place)

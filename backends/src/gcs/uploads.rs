@@ -1,7 +1,7 @@
-//! Unfinished uploads in parts, which only the XML API lists.
+//! In-flight uploads, which only the XML API lists.
 //!
-//! Owns that one request and the reading of its answer. It goes through the data plane's connection, so it
-//! is counted and its silence watched. Invariant: a page is read whole or is an error.
+//! Owns that one request and the reading of its answer. It uses the data plane's connection, so it is counted and
+//! cannot hang in silence. Invariant: a page is read whole or is an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +25,11 @@ pub(super) struct Uploads {
     client: HttpClient,
 }
 
-/// One page.
+/// One page of the listing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UploadsPage {
     pub uploads: Vec<OpenUpload>,
-    /// Key and upload after which to go on.
+    /// Key and upload after which to continue.
     pub next: Option<(String, String)>,
 }
 
@@ -47,7 +47,7 @@ impl Uploads {
         Ok(Self { control, client })
     }
 
-    /// The uploads under a prefix of the bucket. Takes `storage.multipartUploads.list`.
+    /// The uploads under a prefix of the bucket. Needs the permission `storage.multipartUploads.list`.
     pub(super) async fn page(&self, prefix: &str, after: Option<&(String, String)>) -> Result<UploadsPage> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let GcsSettings { endpoint, bucket, .. } = &self.control.settings;
@@ -79,7 +79,8 @@ impl Uploads {
         match status.is_success() {
             true => Ok(text),
             false => {
-                // In the form in which `object_store` tells it, so that it is read and told like all others.
+                // This is the form of a refusal in `object_store`, so that it is read and reported like all
+                // others.
                 let text = format!("Error performing GET - Server returned non-2xx status code: {status}: {text}");
                 let error = object_store::Error::Generic { store: "GCS", source: text.into() };
                 Err(from_store(&self.control.location, "", &error))

@@ -1,8 +1,8 @@
-//! What is GCS's own on the wire: the classes of its requests, and what `object_store` does not say.
+//! GCS's own details on the wire: the billing classes of its requests, and the headers that `object_store` does not
+//! send.
 //!
-//! Owns the headers that are added on the way out: the checksum of what is sent, conditions by generation,
-//! and that contents are wanted as they are stored. Invariant: every body that is put carries a digest
-//! that the store checks before it takes it.
+//! Owns those headers: the checksum of a body, conditions on the generation, and the wish to get contents as they are
+//! stored. Invariant: every body that is put carries a digest, which the store checks before it accepts the body.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,11 +23,11 @@ use crate::wire::ranges::{self, Asked};
 
 const DIALECT: Dialect = Dialect { class, mend: |_: &mut HeaderMap| {} };
 
-/// Makes the clients of `object_store`, metered and with GCS's own headers.
+/// Makes the HTTP clients of `object_store`: metered, and with GCS's own headers.
 #[derive(Debug)]
 pub(super) struct GcsConnector {
     pub probe: Arc<Probe>,
-    /// Without credentials there is no `Authorization` at all; `object_store` would send an empty one.
+    /// Without credentials no `Authorization` header is sent; `object_store` would send an empty one.
     pub anonymous: bool,
 }
 
@@ -63,7 +63,7 @@ impl HttpService for GcsService {
         let answer = self.inner.execute(request).await?;
         match asked {
             _ if lists && answer.status().is_success() => tagged(answer).await,
-            // Google says 206; a proxy on the way may not.
+            // Google answers 206; a proxy in between may not.
             Some(asked) => Ok(ranges::mend(asked, answer).0),
             None => Ok(answer),
         }
@@ -104,8 +104,9 @@ async fn digest(mut body: HttpRequestBody) -> Result<HeaderValue, HttpError> {
     HeaderValue::from_str(&text).map_err(|error| HttpError::new(HttpErrorKind::Request, error))
 }
 
-/// What another tool stored with `Content-Encoding: gzip` would be unpacked on the way, in another length
-/// and without ranges, were it not asked for as it is. And a tag is turned into what the store knows.
+/// Asks for contents as they are stored. Otherwise Google would unpack contents that another tool stored with
+/// `Content-Encoding: gzip`: they would have another length and no ranges. Also translates offsite's tag into
+/// a condition that the store knows.
 fn as_stored(headers: &mut HeaderMap) {
     headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
     let Some(wanted) = headers.get("if-match").and_then(|value| value.to_str().ok()).map(str::to_owned) else { return };

@@ -1,9 +1,9 @@
-//! One destination at a service of OpenDAL's: a data plane and marked so in its [`Capabilities`].
+//! One destination at a service of OpenDAL: a data plane without a control plane, which its [`Capabilities`] say.
 //!
-//! Owns [`OpendalBackend`]. `config.rs` makes a service from a URL, `wire.rs` counts what it sends, `store.rs`,
-//! `list.rs`, `dirs.rs` and `parts.rs` are the data plane over it, `error.rs` its errors. Not `object_store_opendal`: that
-//! adapter decodes `%` in keys, lists directories as objects, and loses tags.
-//! Invariants: a key goes to the service as it is or not at all; what a service cannot do is refused.
+//! Owns [`OpendalBackend`]. `config.rs` makes a service from a URL, `wire.rs` counts its requests, `store.rs`,
+//! `list.rs`, `dirs.rs` and `parts.rs` are the data plane over it, `error.rs` its errors. Does not use
+//! `object_store_opendal`, which decodes `%` in keys, lists directories as objects, and loses tags. Invariants: a key
+//! is sent to the service unchanged or not at all; what a service cannot do is refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,29 +32,29 @@ use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 use crate::wire::probe::Probe;
 
-/// What is looked at where only the store's clock is asked for; whether it is there does not matter.
+/// The object that is requested to read the store's clock. Whether it exists does not matter.
 const ANY: &str = ".offsite/format.json";
 
-/// How long a copy that the server makes later is waited for.
+/// Longest wait for a copy that the server makes later.
 const COPYING: Duration = Duration::from_secs(300);
 
-/// A place at a service of OpenDAL's.
+/// A destination at a service of OpenDAL.
 pub struct OpendalBackend {
     location: Location,
     store: Arc<OpendalStore>,
     parts: Arc<PartStore>,
     probe: Arc<Probe>,
-    /// The same service, from its top.
+    /// The same service, rooted at its top.
     top: Operator,
     service: &'static OpendalService,
 }
 
 impl OpendalBackend {
-    /// Opens a place by its URL: `webdav://user@host/path`, `azblob://container/prefix?account_name=…`.
-    /// Secrets come from variables (`config.rs`). Sends nothing.
+    /// Opens a destination by its URL: `webdav://user@host/path`, `azblob://container/prefix?account_name=…`. Secrets
+    /// come from variables (`config.rs`). Sends nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting or prefix that cannot be.
+    /// [`ErrorKind::Invalid`] for a setting or prefix that is not valid.
     pub fn open(location: Location) -> Result<Self> {
         let probe = Arc::new(Probe::default());
         let made = config::make(&location, &probe)?;
@@ -63,7 +63,7 @@ impl OpendalBackend {
         Ok(Self { parts: Arc::new(PartStore::new(store.clone())), location, store, probe, top: made.top, service: made.service })
     }
 
-    /// A copy that a server only promised is there when it is as long as its source.
+    /// Waits for a copy that the server has only promised. It is complete when it is as long as its source.
     async fn copied(&self, to: &Path, size: u64) -> Result<PutResult> {
         let end = tokio::time::Instant::now() + COPYING;
         loop {
@@ -79,7 +79,7 @@ impl OpendalBackend {
         }
     }
 
-    /// Whether the container or the directory is there.
+    /// Whether the container or the directory exists.
     async fn look(&self) -> Result<&'static str> {
         let first = async || self.store.operator.lister_with("/").limit(1).await?.try_next().await.map(drop);
         let found = if self.service.is_tree { self.store.operator.stat("/").await.map(drop) } else { first().await };
@@ -128,14 +128,14 @@ impl Backend for OpendalBackend {
         Error::from_store(&self.location, key, error)
     }
 
-    /// From the last answer's `Date`; before the first one, something is looked at for it.
+    /// From the `Date` of the last answer. Before the first answer, one request reads it.
     async fn now(&self) -> Result<DateTime<Utc>> {
         if let Some(now) = self.probe.meter.clock() {
             return Ok(now);
         }
         match self.store.operator.stat(ANY).await {
             Err(e) if e.kind() != opendal::ErrorKind::NotFound => Err(error::error(&self.location, "", e)),
-            // A server that tells no time has this machine's.
+            // For a server that gives no time, this machine's clock counts.
             _ => Ok(self.probe.meter.clock().unwrap_or_else(Utc::now)),
         }
     }
@@ -145,7 +145,8 @@ impl Backend for OpendalBackend {
         Ok(())
     }
 
-    /// These services bind a copy to no tag of its source: it is looked at first, which the lease makes enough.
+    /// These services cannot bind a copy to a tag of its source. The source is looked at first, which is sufficient
+    /// under the lease.
     async fn copy_exact(&self, from: &Path, to: &Path, _: u64, etag: Option<&str>, _over: PutMode) -> Result<PutResult> {
         let failed = |key: &Path, e: object_store::Error| self.error(key.as_ref(), &e);
         let found = self.store.head(from).await.map_err(|e| failed(from, e))?;
@@ -203,7 +204,7 @@ impl Backend for OpendalBackend {
     }
 }
 
-/// The place only: a service's settings may hold secrets.
+/// Only the location, because a service's settings may contain secrets.
 impl fmt::Debug for OpendalBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OpendalBackend({})", self.location)

@@ -1,10 +1,9 @@
 //! A service made from a URL.
 //!
-//! Owns which part of a URL says what: the scheme names the service, the host its container (for WebDAV the
-//! server, with the user before an `@`), the path the prefix, the query the rest. Secrets come from
-//! variables, `OFFSITE_<SCHEME>_<SETTING>`, and from nowhere else.
-//! Invariants: no secret gets into a [`Location`] or an error; none goes to another machine without TLS
-//! unless that was asked for.
+//! Owns the meaning of a URL's parts: the scheme names the service, the host its container (for WebDAV the server, with
+//! the user before an `@`), the path the prefix, the query the rest. Secrets come only from variables,
+//! `OFFSITE_<SCHEME>_<SETTING>`. Invariants: no secret gets into a [`Location`] or an error; none is sent to another
+//! machine without TLS unless the user allows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,21 +19,21 @@ use crate::contract::error::{self, Error, Result};
 use crate::contract::location::Location;
 use crate::wire::probe::Probe;
 
-/// What a URL came to.
+/// The service that a URL describes.
 pub(super) struct Made {
-    /// The service at the prefix.
+    /// The service, rooted at the prefix.
     pub rooted: Operator,
-    /// The same at its top.
+    /// The same, rooted at its top.
     pub top: Operator,
     /// Which server it is, as far as the settings say.
     pub server: String,
     pub service: &'static OpendalService,
-    /// The server can copy by itself. Azure must be allowed to read the source of a copy, and takes that
-    /// from the account's key only.
+    /// Whether the server itself can copy. Azure must be allowed to read the source of a copy, which takes the
+    /// account's key.
     pub copies: bool,
 }
 
-/// Makes the service of a URL; sends nothing.
+/// Makes the service of a URL. Sends nothing.
 pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
     let service = find(location.scheme()).ok_or_else(|| Error::invalid(location, "no such service"))?;
     let prefix = location.prefix()?;
@@ -44,7 +43,7 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
     let mut settings = settings(location, service, |name| std::env::var(name).ok())?;
     let dir = if service.host == HostIs::Directory { format!("/{}", location.host()) } else { String::new() };
     if service.scheme == "webdav" {
-        // `dirs.rs` remembers which are there; OpenDAL would ask before every write.
+        // `dirs.rs` remembers which directories exist; OpenDAL would ask before every write.
         settings.insert("disable_create_dir".to_owned(), "true".to_owned());
     }
     let https = settings.get("endpoint").is_none_or(|endpoint| endpoint.starts_with("https://"));
@@ -62,7 +61,7 @@ pub(super) fn make(location: &Location, probe: &Arc<Probe>) -> Result<Made> {
     Ok(Made { rooted: build(format!("{dir}/{prefix}"))?, top: build(format!("{dir}/"))?, server, service, copies })
 }
 
-/// The settings of a service as OpenDAL takes them: from the URL, then from variables, then what follows.
+/// The settings of a service as OpenDAL takes them: from the URL, then from variables, then derived ones.
 fn settings(location: &Location, service: &OpendalService, env: impl Fn(&str) -> Option<String>) -> Result<HashMap<String, String>> {
     let scheme = service.scheme;
     let mut settings = HashMap::new();
@@ -175,7 +174,7 @@ mod tests {
         assert_eq!((here["endpoint"].as_str(), here["username"].as_str()), ("http://127.0.0.1:80", "me"));
     }
 
-    /// OpenDAL takes what is made of a URL; nothing is sent.
+    /// OpenDAL accepts what is made of a URL. Nothing is sent.
     #[test]
     fn every_service_can_be_made() {
         let urls = [

@@ -1,8 +1,8 @@
-//! Directories of a service that has real ones: made before what lies in them, and told from files.
+//! Directories of a service that has real ones: made before the files in them, and distinguished from files.
 //!
-//! Owns what is known of directories that are there, and what is done where a file or a directory is in
-//! the way of the other. Invariants: a directory is never deleted unless it was just seen to be empty (a
-//! DELETE takes all that lies in it along); a file in the way is never deleted.
+//! Owns what is known of existing directories, and what happens if a file and a directory want the same name.
+//! Invariants: a directory is never deleted unless it was just seen to be empty, because a DELETE also removes
+//! everything in it; a file in the way is never deleted.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -15,17 +15,17 @@ use super::error;
 use crate::contract::error::{Error, ErrorKind};
 use crate::contract::location::Location;
 
-/// So many directories are remembered; after that all are asked for again.
+/// Number of directories that are remembered. Beyond that, all are forgotten and looked up again.
 const REMEMBERED: usize = 50_000;
 
 #[derive(Debug, Default)]
 pub(super) struct OpendalDirs {
     there: Mutex<HashSet<String>>,
-    /// One after the other: of two that make the same directory at once, one could be refused.
+    /// One at a time: if two tasks made the same directory at once, the service could refuse one.
     making: AsyncMutex<()>,
 }
 
-/// The directory that a key lies in, with its slash; none at the top.
+/// The directory of a key, with its slash; `None` at the top.
 fn parent(key: &str) -> Option<&str> {
     key.rfind('/').map(|slash| &key[..=slash])
 }
@@ -35,7 +35,7 @@ impl OpendalDirs {
         self.there.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(dir)
     }
 
-    /// Makes the directories above a key. Costs nothing where they are known.
+    /// Makes the directories above a key. Costs no request if they are known.
     pub async fn make(&self, operator: &Operator, key: &str) -> opendal::Result<()> {
         let dir = parent(key).unwrap_or("/");
         if self.knows(dir) {
@@ -54,8 +54,8 @@ impl OpendalDirs {
         Ok(())
     }
 
-    /// After a write that was refused: forgets the directories above the key, in case somebody removed
-    /// them, and clears away an empty directory of the key's own name. Whether to try again.
+    /// After a refused write: forgets the known directories, in case somebody removed them, and deletes an empty
+    /// directory with the key's own name. Returns whether to try again.
     pub async fn mend(&self, operator: &Operator, key: &str) -> bool {
         self.there.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         let own = format!("{key}/");
@@ -78,7 +78,7 @@ impl OpendalDirs {
         matches!(empty.await, Ok(true)) && operator.delete(dir).await.is_ok()
     }
 
-    /// Why a write was refused, where a name is in the way of it.
+    /// Why a write was refused, if a file or directory of the same name is the cause.
     pub async fn in_the_way(&self, operator: &Operator, location: &Location, key: &str) -> Option<Error> {
         let way_out = "this store cannot have both; exclude it from one run with --exclude, and the next run can write it";
         for (slash, _) in key.match_indices('/') {
@@ -98,7 +98,7 @@ impl OpendalDirs {
     }
 }
 
-/// Deletes a file; a directory of that name is left alone, and so is what lies in it.
+/// Deletes a file. A directory of that name stays, with everything in it.
 pub(super) async fn delete_file(operator: &Operator, location: &Location, key: &str) -> Result<(), Error> {
     match operator.stat(key).await {
         Ok(meta) if meta.is_dir() => Ok(()),

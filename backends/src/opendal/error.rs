@@ -1,7 +1,7 @@
-//! OpenDAL's errors as ours.
+//! Conversion of OpenDAL's errors.
 //!
-//! Owns the kinds and the advice. OpenDAL's long form names headers and URLs with signatures in them: only
-//! its message and sources are passed on, and of an XML answer only its code and sentence.
+//! Owns the kinds and the advice. OpenDAL's long form contains headers and URLs with signatures, so only its message
+//! and sources are passed on, and of an XML answer only the code and the sentence.
 
 use object_store::Error as StoreError;
 
@@ -10,7 +10,7 @@ use crate::contract::location::Location;
 use crate::wire::refusal::kind_of_text;
 use crate::wire::watch::Halt;
 
-/// An error about one key of a place (about the place itself where the key is empty).
+/// An error about one key of a destination, or about the destination itself if the key is empty.
 pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Error {
     use opendal::ErrorKind as K;
     let text = text_of(&error);
@@ -40,7 +40,7 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
     Error::new(kind, location.at(key), format!("{text}{advice}")).reaching(reach)
 }
 
-/// The same as the data plane gives it, ours inside.
+/// The same as the data plane's error, with this crate's error inside.
 pub(super) fn store_error(location: &Location, key: &str, found: opendal::Error) -> StoreError {
     error(location, key, found).into_store()
 }
@@ -51,12 +51,12 @@ impl From<Halt> for StoreError {
     }
 }
 
-/// A refusal of our own, as the data plane gives it.
+/// A refusal of this crate as the data plane's error.
 pub(super) fn refused(location: &Location, key: &str, kind: ErrorKind, message: impl std::fmt::Display) -> StoreError {
     Error::new(kind, location.at(key), message).into_store()
 }
 
-/// That a service has no such operation.
+/// The error for an operation that a service does not have.
 pub(super) fn unsupported(what: &str) -> StoreError {
     StoreError::NotSupported { source: what.to_owned().into() }
 }
@@ -69,8 +69,8 @@ fn text_of(error: &opendal::Error) -> String {
     }
 }
 
-/// A message without the page around it: WebDAV servers answer in HTML, Azure in XML that OpenDAL prints
-/// with the name of every field.
+/// A message without the page around it: WebDAV servers answer in HTML, Azure in XML that OpenDAL prints with the name
+/// of every field.
 fn short(message: &str) -> String {
     const LONGEST: usize = 300;
     if let Some(rest) = message.strip_prefix("AzblobError { code: \"") {

@@ -1,7 +1,7 @@
 //! Listings: files only, each with its raw key.
 //!
-//! Owns the walk through what a service lists. Invariant: a directory is never an object; one that is not
-//! there has no files, and any other error ends the listing.
+//! Owns the walk through a service's listing. Invariant: a directory is never an object. A directory that does not
+//! exist has no files, and any other error ends the listing.
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
@@ -12,7 +12,7 @@ use opendal::{ErrorKind, Metadata, Operator};
 
 use crate::contract::listing::{Listed, State};
 
-/// Where records are written before they get their names, on services with real directories; no objects.
+/// Where services with real directories write records before they get their names. Files in it are no objects.
 pub(super) const STAGING: &str = ".offsite/tmp/";
 
 /// One file of a listing.
@@ -21,7 +21,7 @@ pub(super) struct ListedFile {
     pub meta: Metadata,
 }
 
-/// Every file below a directory (`a/b/`, or empty for all), as the service lists it.
+/// Every file below a directory (`a/b/`, or empty for all), in the order of the service.
 pub(super) fn walk(operator: Operator, from: String) -> BoxStream<'static, opendal::Result<ListedFile>> {
     let below = !from.is_empty();
     let nothing = move |e: &opendal::Error| below && e.kind() == ErrorKind::NotFound;
@@ -34,7 +34,7 @@ pub(super) fn walk(operator: Operator, from: String) -> BoxStream<'static, opend
     listed.take_while(move |found| std::future::ready(!found.as_ref().is_err_and(nothing))).boxed()
 }
 
-/// A file with its time and tag, asked for where the listing does not say them.
+/// A file with its time and tag. If the listing lacks the time, one request asks for both.
 async fn complete(operator: Operator, entry: opendal::Entry) -> opendal::Result<Option<ListedFile>> {
     let (path, mut meta) = entry.into_parts();
     if path.is_empty() || path.ends_with('/') || meta.is_dir() || path.starts_with(STAGING) {
@@ -51,7 +51,7 @@ async fn complete(operator: Operator, entry: opendal::Entry) -> opendal::Result<
 }
 
 impl ListedFile {
-    /// None for what cannot be a key of the data plane; [`ListedFile::listed`] has it.
+    /// `None` for a name that cannot be a key of the data plane; [`ListedFile::listed`] includes it.
     pub fn object(self) -> Option<ObjectMeta> {
         let path = Path::parse(&self.path).ok().filter(|path| path.as_ref() == self.path)?;
         Some(object_meta(path, &self.meta))
@@ -82,8 +82,7 @@ pub(super) fn object_meta(location: Path, meta: &Metadata) -> ObjectMeta {
     }
 }
 
-/// The tag, the same whoever answers it: servers leave its quotes out in listings, and call it weak in one
-/// answer and not in another.
+/// The tag in one form for all answers: servers omit its quotes in listings, and call it weak in some answers only.
 pub(super) fn tag_of(meta: &Metadata) -> Option<String> {
     let bare = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').to_owned();
     meta.etag().map(bare).filter(|tag| !tag.is_empty()).map(|tag| format!("\"{tag}\""))

@@ -1,6 +1,7 @@
-//! WebDAV, Azure Blob Storage and more, through OpenDAL. The first two are in every usual build; the feature `opendal` has the rest.
+//! WebDAV, Azure Blob Storage and more, through OpenDAL. Every usual build has the first two; the feature `opendal` has
+//! the rest.
 //!
-//! Owns the list of its parts, and what is known of these services in every build (`services.rs`).
+//! Owns the list of its parts, and what every build knows of these services (`services.rs`).
 
 pub(crate) mod services;
 

@@ -1,10 +1,10 @@
 //! Uploads in parts through OpenDAL's writers, which take a content in order.
 //!
-//! Owns the uploads that are under way in this process and the order of their parts: a part that is ahead
-//! is held until those before it came. Where a service takes a content in one request only, the parts are
-//! put together in an unnamed file first. An upload does not outlive its process (the service's own name
-//! for it is not to be had): a later run that wants to go on is told that it is not there and begins anew.
-//! Invariant: no more than [`AHEAD`] of an upload is held in memory, and one content that goes whole at a time.
+//! Owns the uploads of this process and the order of their parts: a part that is ahead waits in memory for those before
+//! it. If a service takes a content in one request only, the parts are first collected in an unnamed file. An upload
+//! does not outlive its process, because OpenDAL does not give the service's own id for it: a later run gets `NotFound`
+//! and begins anew. Invariant: memory holds at most [`AHEAD`] of an upload, and one content at a time that is sent
+//! whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -24,25 +24,25 @@ use super::rooted::OpendalStore;
 use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind};
 
-/// Parts of one upload that came before their turn, in bytes.
+/// Limit of the parts of one upload that wait for their turn, in bytes.
 const AHEAD: usize = 64 << 20;
 
-/// The largest content of a service that takes it in one request: it is held in memory while it is sent.
+/// Largest content, in bytes, for a service that takes it in one request. It is in memory while it is sent.
 pub(super) const WHOLE: u64 = 1 << 30;
 
-/// Contents of [`WHOLE`] that are in memory at once.
+/// Number of contents up to [`WHOLE`] that are in memory at once.
 static IN_MEMORY: Semaphore = Semaphore::const_new(1);
 
-/// Where parts go, in order.
+/// Where parts are written, in order.
 enum Sink {
     Writer(Box<Writer>),
-    /// Of a service that takes a content in one request only: a file without a name, and its length.
+    /// For a service that takes a content in one request only: a file without a name, and its length.
     File(Arc<File>, u64),
 }
 
 struct PartsState {
     sink: Sink,
-    /// The part that is to be written next.
+    /// The next part to write.
     next: usize,
     early: BTreeMap<usize, PutPayload>,
     failed: bool,
@@ -53,7 +53,7 @@ pub(super) struct Going {
     store: OpendalStore,
     path: Path,
     state: AsyncMutex<PartsState>,
-    /// Moves with each part that is written, and when one failed.
+    /// Changes with each part that is written, and when one failed.
     moved: watch::Sender<()>,
 }
 
@@ -72,7 +72,7 @@ impl Going {
         refused(&self.store.location, self.path.as_ref(), kind, message)
     }
 
-    /// Takes a part; waits where too much is ahead of its turn.
+    /// Takes a part. Waits while too many bytes are ahead of their turn.
     async fn put(&self, index: usize, data: PutPayload) -> StoreResult<()> {
         let mut moved = self.moved.subscribe();
         loop {
@@ -94,7 +94,7 @@ impl Going {
         }
     }
 
-    /// Writes the part whose turn it is, and those after it that are there already.
+    /// Writes the part whose turn it is, and those after it that have arrived already.
     async fn write_on(&self, state: &mut PartsState, data: PutPayload) -> StoreResult<()> {
         let mut part = Some(data);
         while let Some(data) = part {
@@ -162,7 +162,7 @@ impl Going {
     }
 }
 
-/// A file without a name, gone with its last handle.
+/// A file without a name. It disappears with its last handle.
 fn unnamed() -> Result<File, Error> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let path = std::env::temp_dir().join(format!("offsite-upload-{}-{now}", std::process::id()));
@@ -176,7 +176,7 @@ fn temporary(error: std::io::Error) -> object_store::Error {
     Error::from_io(std::env::temp_dir().display(), &error).into_store()
 }
 
-/// Uploads by name.
+/// Uploads by id.
 #[derive(Debug)]
 pub(super) struct PartStore {
     store: Arc<OpendalStore>,

@@ -1,8 +1,8 @@
-//! A service of OpenDAL's, rooted at the prefix.
+//! A service of OpenDAL, rooted at the prefix.
 //!
-//! Owns the translation of keys, and what a read or a write takes at a service. Keys go to the service as they are; those
-//! that OpenDAL or a service would change on the way (white space at the ends of a part, a dot at its end, a backslash) are
-//! refused, so that they are kept as odd names.
+//! Owns the translation of keys, and the steps of a read or a write at a service. Keys are sent to the service
+//! unchanged. Keys that OpenDAL or a service would change (white space at the ends of a part, a dot at its end, a
+//! backslash) are refused, so that the engine stores them as odd names.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,19 +24,19 @@ use crate::contract::location::Location;
 use crate::contract::trace::TracedCall;
 use crate::wire::watch::{Bound, Watch, Watched};
 
-/// Longest part of a key where parts are names of directories and files.
+/// Longest part of a key, in bytes, if parts are names of directories and files.
 const LONGEST_NAME: usize = 250;
 
-/// Most parts that a key of Azure's may have.
+/// Largest number of parts that a key of Azure may have.
 const MOST_PARTS: usize = 254;
 
-/// Whether a key is of what its caller reads as a whole or not at all, rather than of a content.
+/// Whether a key is of a record, which its readers need whole, and not of a content.
 fn is_record(key: &str) -> bool {
     let own = key.strip_prefix(".offsite/");
     own.is_some_and(|rest| !["kept/", "odd/", "probe/"].iter().any(|contents| rest.starts_with(contents)))
 }
 
-/// A number nobody else comes by; not for keys of ciphers.
+/// A number that no other process uses; not suitable for cryptography.
 fn random() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one((std::process::id(), std::time::Instant::now()))
@@ -47,9 +47,9 @@ fn random() -> u64 {
 pub(super) struct OpendalStore {
     pub operator: Operator,
     pub location: Location,
-    /// Where the service has real directories.
+    /// Set if the service has real directories.
     pub dirs: Option<Arc<OpendalDirs>>,
-    /// The server copies by itself; else a copy goes through this machine.
+    /// Whether the server itself copies. Otherwise a copy runs through this machine.
     pub copies: bool,
 }
 
@@ -58,12 +58,12 @@ impl OpendalStore {
         Self { operator, location, dirs: is_tree.then(Arc::default), copies }
     }
 
-    /// An error about one key, as the data plane gives it.
+    /// An error about one key as the data plane's error.
     pub fn error(&self, key: &str, e: opendal::Error) -> object_store::Error {
         store_error(&self.location, key, e)
     }
 
-    /// The key, if the service will take it unchanged.
+    /// The key, if the service takes it unchanged.
     pub fn key<'a>(&self, path: &'a Path) -> StoreResult<&'a str> {
         let key = path.as_ref();
         let is_bad = |part: &str| part.trim() != part || part.ends_with('.') || self.dirs.is_some() && part.len() > LONGEST_NAME;
@@ -73,7 +73,7 @@ impl OpendalStore {
         }
     }
 
-    /// Writes a whole content; `how` adds the condition.
+    /// Writes a whole content. `how` has the condition.
     pub async fn write(&self, key: &str, body: Buffer, how: opendal::options::WriteOptions) -> StoreResult<Metadata> {
         let Some(dirs) = &self.dirs else {
             return self.operator.write_options(key, body, how).await.map_err(|e| self.error(key, e));
@@ -101,7 +101,7 @@ impl OpendalStore {
         Err(found.unwrap_or(first).into_store())
     }
 
-    /// Writes under another name first: some servers write in place, and half a record would be read as damage.
+    /// Writes under another name first, because some servers write in place, and half a record would be read as damage.
     async fn beside(&self, dirs: &OpendalDirs, key: &str, body: Buffer) -> opendal::Result<Metadata> {
         let temp = format!("{STAGING}{:016x}", random());
         dirs.make(&self.operator, &temp).await?;
@@ -123,7 +123,7 @@ impl OpendalStore {
         writer.close().await.map(drop)
     }
 
-    /// What was written, with its tag; a service that does not say it is asked.
+    /// The result of a write, with its tag. If the service did not give one, a request asks for it.
     pub async fn put_result(&self, key: &str, written: Metadata) -> StoreResult<PutResult> {
         let e_tag = match tag_of(&written) {
             None => tag_of(&self.operator.stat(key).await.map_err(|e| self.error(key, e))?),
@@ -132,7 +132,7 @@ impl OpendalStore {
         Ok(PutResult { e_tag, version: None, extensions: Default::default() })
     }
 
-    /// What is at a key; a directory is nothing.
+    /// The metadata of a key. A directory counts as not found.
     pub async fn look(&self, key: &str) -> StoreResult<Metadata> {
         match self.operator.stat(key).await {
             Ok(meta) if meta.is_dir() => Err(refused(&self.location, key, ErrorKind::NotFound, "there is a directory, not a file")),
@@ -141,7 +141,7 @@ impl OpendalStore {
         }
     }
 
-    /// A whole content needs no look first: the answer says how long it is and which it is.
+    /// Reads a whole content. No look is needed first, because the answer has the length and the tag.
     pub async fn whole(&self, location: &Path) -> StoreResult<(ObjectMeta, BoxStream<'static, StoreResult<Bytes>>)> {
         let key = self.key(location)?;
         let failed = |e| self.error(key, e);
@@ -168,7 +168,7 @@ impl OpendalStore {
         let meta = object_meta(location.clone(), &seen);
         let wanted = range.as_range(meta.size).map_err(|why| refused(&self.location, key, ErrorKind::Invalid, why))?;
         let reader = self.operator.reader_with(key);
-        // What is read is what was looked at.
+        // The content that is read must be the one that was looked at.
         let same = seen.etag().filter(|tag| tag.starts_with('"'));
         let reader = match same.filter(|_| self.operator.info().capability().read_with_if_match) {
             Some(tag) => reader.if_match(tag),
@@ -180,7 +180,7 @@ impl OpendalStore {
         Ok((meta, wanted, body))
     }
 
-    /// What comes of `length` bytes, and no more than that.
+    /// The body as a stream of at most `length` bytes.
     fn streamed(&self, key: &str, body: opendal::FuturesBytesStream, length: u64) -> BoxStream<'static, StoreResult<Bytes>> {
         let (location, key) = (self.location.clone(), key.to_owned());
         let cut = move |e: std::io::Error| match e.downcast::<opendal::Error>() {

@@ -1,6 +1,6 @@
 //! The services that OpenDAL reaches, and what a URL of each may say.
 //!
-//! Owns the table, which every build has: one without some of them says where they are spoken.
+//! Owns the table, which every build has: a build without some of the services says which build has them.
 #![cfg_attr(not(feature = "webdav-azure"), allow(dead_code))]
 
 /// What the host of a service's URL is.
@@ -14,16 +14,16 @@ pub(super) enum HostIs {
     Directory,
 }
 
-/// What a service is called and takes, by OpenDAL's names.
+/// The name and settings of a service, by OpenDAL's names.
 #[derive(Debug)]
 pub(super) struct OpendalService {
     pub scheme: &'static str,
     pub host: HostIs,
-    /// Where it is if nobody says; `*` is the account. Empty: the service has one place, which OpenDAL knows.
+    /// The endpoint if none is given; `*` is the account. Empty: the service has one endpoint, which OpenDAL knows.
     pub endpoint: Option<&'static str>,
     pub settings: &'static [&'static str],
     pub secrets: &'static [&'static str],
-    /// Directories are made before what lies in them, and a name is a file's or a directory's.
+    /// A directory must be made before files in it, and a name is either a file's or a directory's.
     pub is_tree: bool,
 }
 
@@ -40,7 +40,7 @@ const fn service(
     OpendalService { scheme, host, endpoint, settings, secrets, is_tree }
 }
 
-/// `azblob` and `webdav` are tried on servers by tests; of the others only that they can be made from a URL.
+/// Tests run `azblob` and `webdav` against servers. Of the others they only check that a URL can make them.
 pub(super) static SERVICES: [OpendalService; 13] = [
     service("azblob", HostIs::Setting("container"), Some("https://*.blob.core.windows.net"), AZURE, false),
     service("azdls", HostIs::Setting("filesystem"), Some("https://*.dfs.core.windows.net"), AZURE, true),
@@ -57,16 +57,16 @@ pub(super) static SERVICES: [OpendalService; 13] = [
     service("webdav", HostIs::Endpoint, None, (&["endpoint", "username"], &["password", "token"]), true),
 ];
 
-/// The schemes of those that tests reach on servers: the usual build has them.
+/// The schemes that tests run against servers. The usual build has them.
 pub(crate) static USUAL: [&str; 2] = ["azblob", "webdav"];
 
 /// The schemes of the others.
 pub(crate) static MORE: [&str; 11] = ["azdls", "azfile", "cos", "dropbox", "gdrive", "obs", "onedrive", "oss", "pcloud", "swift", "upyun"];
 
-/// Our own setting: credentials may go over a network in the clear.
+/// A setting of offsite: credentials may be sent over a network without TLS.
 pub(super) const PLAIN: &str = "plain_http";
 
-/// What may stand in the query of a URL with this scheme.
+/// Names that the query of a URL with this scheme may have.
 pub(crate) fn settings(scheme: &str) -> Vec<&'static str> {
     find(scheme).map_or_else(Vec::new, |service| [service.settings, &[PLAIN]].concat())
 }

@@ -1,7 +1,7 @@
-//! A service of OpenDAL's as an [`ObjectStore`].
+//! A service of OpenDAL as an [`ObjectStore`].
 //!
-//! Owns the translation of calls; `rooted.rs` carries them out. Invariant: only files are objects; a directory of
-//! WebDAV's is never listed, nor deleted as one.
+//! Owns the translation of calls; `rooted.rs` carries them out. Invariant: only files are objects. A directory of
+//! WebDAV is never listed, and never deleted as an object.
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -121,7 +121,7 @@ impl ObjectStore for OpendalStore {
         if !self.copies || !self.operator.info().capability().copy {
             return self.copy_through(from, to).await.map_err(|e| self.error(from, e));
         }
-        // Directories above `to` are made by the service's own copy.
+        // The service's own copy makes the directories above `to`.
         self.operator.copy(from, to).await.map(drop).map_err(|e| self.error(from, e))
     }
 }

@@ -1,8 +1,8 @@
-//! What every request of a service passes through: the meter, the store's clock, and the clocks that
-//! notice a server that went silent.
+//! The transport of every request of a service: it counts requests, notes the store's clock and notices a silent
+//! server.
 //!
-//! Owns the classes of requests, and the statuses that OpenDAL has no word for.
-//! Invariant: one call here is one request on the wire, so retries count.
+//! Owns the classes of requests, and the statuses that OpenDAL cannot express. Invariant: one call here is one request
+//! on the wire, so retries count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +22,15 @@ use crate::wire::watch::{Bound, Halt, Piece, Watch, Watched};
 
 type OpendalChunks = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin>;
 
-/// A client that counts.
+/// A client that counts requests.
 pub(super) struct MeteredTransport {
     inner: ReqwestTransport,
     probe: Arc<Probe>,
 }
 
 impl MeteredTransport {
-    /// A client whose requests `probe` counts. Redirects are not followed: credentials are for the server
-    /// that was named.
+    /// A client whose requests `probe` counts. It follows no redirect, because credentials are only for the server that
+    /// was named.
     pub fn new(probe: Arc<Probe>, https: bool) -> reqwest::Result<Self> {
         Ok(Self { inner: ReqwestTransport::new(client(https, &[])?), probe })
     }
@@ -67,14 +67,15 @@ impl HttpTransport for MeteredTransport {
     }
 }
 
-/// Statuses that services' errors fold into `Unexpected`, and what they mean.
+/// Statuses that OpenDAL's errors merge into `Unexpected`, and their meaning.
 fn refusal(status: StatusCode) -> Option<Error> {
     let words = status.to_string();
     match status {
         StatusCode::UNAUTHORIZED => Some(Error::new(ErrorKind::PermissionDenied, format!("{words}: the credentials are missing or wrong"))),
         StatusCode::INSUFFICIENT_STORAGE => Some(Error::new(ErrorKind::Unexpected, words)),
         StatusCode::TOO_MANY_REQUESTS => Some(Error::new(ErrorKind::RateLimited, words).set_temporary()),
-        // Tried again as OpenDAL would; said by name, because its retries forget that it was worth trying.
+        // Retried as OpenDAL would. The text names the status, because OpenDAL's retries drop the mark that it was
+        // temporary.
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             Some(Error::new(ErrorKind::Unexpected, words).set_temporary())
         }
@@ -102,7 +103,7 @@ impl Piece for Buffer {
 impl From<Halt> for Error {
     fn from(halt: Halt) -> Self {
         let error = Self::new(ErrorKind::Unexpected, halt.to_string());
-        // Asking again brings the same of what is too long.
+        // A retry of an answer that is too long would get the same.
         if matches!(halt, Halt::TooLong(_)) { error } else { error.set_temporary() }
     }
 }

@@ -1,18 +1,18 @@
-//! Places that are written as another program has them: `nas:/srv`, `s3:bucket/x`, `remote:x`, `~/usb` in quotes.
+//! Destinations in the form of another program: `nas:/srv`, `s3:bucket/x`, `remote:x`, `~/usb` in quotes.
 //!
-//! Owns how such a text is told from a directory's name, and which URL was meant. rsync's rule decides: what has a colon
-//! before its first slash is no path of this machine, and `./` in front makes it one.
-//! Invariant: nothing of a text that may hold a password is repeated.
+//! Owns how such a text is told from the name of a directory, and which URL was meant. The rule is rsync's: a text with
+//! a colon before its first slash is no path on this machine, and `./` in front makes it one. Invariant: no part of a
+//! text that may hold a password is repeated.
 
 use super::userinfo;
 use crate::contract::error::Error;
 use crate::contract::location::Location;
 use crate::kinds;
 
-/// What can be mounted, and is a directory then.
+/// Schemes of servers that a user can mount and then name as a directory.
 const MOUNTED: [&str; 8] = ["ftp", "ftps", "smb", "cifs", "nfs", "afp", "rsync", "sshfs"];
 
-/// Why a bare text is no path of this machine; none if it is one.
+/// Why a bare text is no path on this machine; `None` if it is one.
 pub(crate) fn refusal(text: &str) -> Option<Error> {
     let first = text.split('/').next().unwrap_or(text);
     if first.starts_with('~') {
@@ -43,7 +43,7 @@ pub(crate) fn refusal(text: &str) -> Option<Error> {
     Some(Error::invalid(text, what))
 }
 
-/// What to write instead of a URL whose scheme nobody speaks.
+/// What to write instead of a URL whose scheme no build knows.
 pub(crate) fn instead(location: &Location) -> Option<String> {
     let scheme = location.scheme();
     if MOUNTED.contains(&scheme.to_ascii_lowercase().as_str()) {
@@ -53,7 +53,7 @@ pub(crate) fn instead(location: &Location) -> Option<String> {
     let rest = location.to_string().split_once("://").map(|(_, rest)| encoded(rest))?;
     match near {
         "file" => Some(format!("did you mean file:///{}?", rest.trim_start_matches('/'))),
-        // A server in a URL of the web's is not where a bucket stands in one of a store's.
+        // The host of a web URL is a server, and the host of a store's URL is a bucket.
         _ => Some(format!("did you mean {near}://{rest}?")),
     }
 }
@@ -68,7 +68,7 @@ fn meant(text: &str, first: &str) -> Option<String> {
             Some(place) => Some(format!("sftp://{}", encoded(place))),
             None => by_ssh(rest),
         },
-        // A container and the path in it, as restic has them.
+        // A container and the path in it, as restic writes them.
         Some(scheme) => Some(format!("{scheme}://{}", encoded(&rest.trim_start_matches('/').replacen(':', "/", 1).replace("//", "/")))),
         None => by_ssh(text),
     }
@@ -119,7 +119,7 @@ fn exactly(name: &str) -> Option<&'static str> {
     kinds::scheme_named(name.rsplit('+').next().unwrap_or(&name))
 }
 
-/// The same, or one that a slip of the finger away.
+/// The same, or a scheme that differs by a typing error of 1 or 2 letters.
 fn near(name: &str) -> Option<&'static str> {
     exactly(name).or_else(|| {
         let name = name.to_ascii_lowercase();

@@ -1,7 +1,7 @@
-//! A destination as people write it: a URL, or a path of this machine.
+//! A destination as people write it: a URL, or a path on this machine.
 //!
-//! Owns the reading. A text with a password in it is refused before anything else looks at it; one that is written as
-//! another program has it is refused with the URL that was meant.
+//! Owns the parsing. A text with a password in it is refused before any other code sees it. A text in the form of
+//! another program is refused, and the error names the URL that was meant.
 
 mod mistaken;
 mod userinfo;
@@ -16,12 +16,12 @@ use crate::kinds::{self, Host};
 pub(crate) use self::mistaken::instead;
 
 impl Location {
-    /// Takes a URL, or a bare path, which is a directory. In a URL the path is percent-decoded once;
-    /// a bare path is taken byte for byte and made absolute (not resolved).
+    /// Parses a URL or a bare path, which is a directory. In a URL the path is percent-decoded once; a bare path is
+    /// taken byte for byte and made absolute (not resolved).
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for a URL with a password in it, of which nothing is repeated, and for a place that is
-    /// written as another program has it (`host:/path`, `s3:bucket`, `~/x`), with the URL that was meant.
+    /// [`crate::ErrorKind::Invalid`] for a URL with a password in it, of which nothing is repeated. The same for a
+    /// destination in the form of another program (`host:/path`, `s3:bucket`, `~/x`), with the URL that was meant.
     pub fn parse(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) && holds_secret(scheme, rest) => Err(userinfo::refused(&format!("{scheme}://…"))),
@@ -31,10 +31,10 @@ impl Location {
     }
 }
 
-/// Whether a text names a directory of this machine: no URL, and no place as another program writes it.
+/// Checks that a text names a directory on this machine: no URL, and no destination in the form of another program.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] saying what it names instead.
+/// [`crate::ErrorKind::Invalid`], which says what the text names instead.
 pub fn directory(text: &str) -> Result<()> {
     match text.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => {
@@ -48,7 +48,7 @@ pub fn directory(text: &str) -> Result<()> {
 /// Whether what follows `scheme://` holds a secret.
 fn holds_secret(scheme: &str, rest: &str) -> bool {
     let host = rest.split(['/', '?']).next().unwrap_or(rest);
-    // In front of a bucket's name nothing stands but a key.
+    // Only a key can stand before the name of a bucket.
     let key = host.contains('@') && kinds::of(&scheme.to_ascii_lowercase()).is_some_and(|kind| kind.host == Host::Bucket);
     scheme != DIRECTORY && (key || userinfo::secret(rest).is_some())
 }
@@ -60,7 +60,7 @@ fn bare(text: &str) -> Result<()> {
     mistaken::refusal(text).map_or(Ok(()), Err)
 }
 
-/// A place as it may be printed, whatever it is: without settings, and without what may be a password.
+/// A destination as it may be printed, whatever the text is: without settings, and without what may be a password.
 pub fn shown(text: &str) -> String {
     match Location::parse(text) {
         Ok(location) => location.to_string(),

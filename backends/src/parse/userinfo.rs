@@ -1,12 +1,13 @@
 //! Passwords in URLs, however they are written.
 //!
-//! Owns one question: which part of a text before its host may be a password. A secret may hold any character; of AWS's
-//! keys every second one has a slash. Invariant: what may be one is refused whole, and no part of it is repeated.
+//! Owns one question: which part of a text before its host may be a password. A secret may contain any character; half
+//! of all AWS keys contain a slash. Invariant: a text that may contain one is refused whole, and no part of it is
+//! repeated.
 
 use crate::contract::error::Error;
 use crate::kinds;
 
-/// What is said of a URL that holds a password.
+/// The error for a URL that contains a password.
 pub(crate) fn refused(shown: &str) -> Error {
     Error::invalid(
         shown,
@@ -15,10 +16,10 @@ pub(crate) fn refused(shown: &str) -> Error {
     )
 }
 
-/// Where the secret part of a URL ends, in what follows its `://`: the byte of the `@`, or the end of all of it where
-/// there is none; nothing where there is no secret.
+/// Where the secret part of a URL ends in `rest`, which follows the `://`: the byte of the `@`, or the end of the text
+/// if it has none. `None` if the URL has no secret.
 ///
-/// A port is no password, nor is an `@` behind a user's own.
+/// A port is no password, and neither is an `@` that belongs to the user name.
 pub(crate) fn secret(rest: &str) -> Option<usize> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let authority = &rest[..end];
@@ -45,10 +46,10 @@ pub(crate) fn secret(rest: &str) -> Option<usize> {
     }
 }
 
-/// Whether a text that is no URL may hold one: a colon, and an `@` behind it.
+/// Whether a text that is no URL may contain a password: it has a colon and an `@` after it.
 pub(crate) fn may_hold_a_secret(text: &str) -> bool {
     let rest = match text.split_once(':') {
-        // `sftp:user@host:/path`: of a program or a scheme, not of a user.
+        // `sftp:user@host:/path`: the first name is a program or a scheme, not a user.
         Some((name, rest)) if kinds::stands_before_a_place(&name.to_ascii_lowercase()) => rest.trim_start_matches('/'),
         _ => text,
     };

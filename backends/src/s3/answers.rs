@@ -1,8 +1,8 @@
 //! Answers of S3 servers, before `object_store` reads them.
 //!
-//! Owns what has to be seen or mended there: a part of an object that comes without saying so, the region that
-//! a redirect names, how long to wait before the next try, and refusals for good that would be tried again.
-//! Invariant: no answer is made better than it is; what cannot be mended is passed on as it came.
+//! Owns what must be seen or corrected there: a part of an object that is not marked as a part, the region that a
+//! redirect names, the wait before the next try, and final refusals that `object_store` would try again.
+//! Invariant: no answer is made to look better than it is. An answer that cannot be corrected is passed on unchanged.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::wire::metered::MeteredConnector;
 use crate::wire::probe::Probe;
 use crate::wire::ranges::{self, Asked};
 
-/// Longest wait that a server is granted before the next try.
+/// Longest wait before the next try that a server can ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What both planes have learned from answers.
@@ -33,12 +33,13 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// The region in which the bucket was last said to be.
+    /// The region that the server last named for the bucket.
     pub(super) fn region(&self) -> Option<String> {
         self.region.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the region out of a refusal. It goes into a host's name, so nothing but a region's name will do.
+    /// Reads the region from a refusal. It becomes part of a host name, so only text in the form of a region
+    /// is accepted.
     pub(super) fn note_region(&self, status: u16, region: Option<&str>) {
         let plain =
             |text: &&str| (3..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -48,18 +49,18 @@ impl Learned {
     }
 }
 
-/// How long a refusal asks to wait, in whole seconds of `Retry-After`.
+/// How long a refusal asks the client to wait, read from whole seconds of `Retry-After`.
 pub(super) fn wait_asked(status: u16, header: Option<&str>) -> Option<Duration> {
     let seconds: u64 = matches!(status, 408 | 429 | 500..=599).then_some(header)??.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_WAIT)).filter(|wait| !wait.is_zero())
 }
 
-/// Makes the clients of `object_store`, metered, with answers mended.
+/// Makes the HTTP clients of `object_store`: metered, and with corrected answers.
 #[derive(Debug)]
 pub(super) struct S3Connector {
     pub probe: Arc<Probe>,
     pub learned: Arc<Learned>,
-    /// Of `AWS_CA_BUNDLE` or the profile's `ca_bundle`.
+    /// From `AWS_CA_BUNDLE` or the profile's `ca_bundle`.
     pub authorities: Vec<Certificate>,
 }
 
@@ -100,8 +101,8 @@ impl HttpService for S3Service {
     }
 }
 
-/// `object_store` tries every 5xx again. 501 will not change, so it goes on as what is not tried again and
-/// means the same; where the server had no words, the status becomes some.
+/// `object_store` tries again after every 5xx. A 501 is final, so it is passed on under a status that means
+/// the same and is not tried again. An empty answer gets a body that states the original status.
 fn for_good(mut answer: HttpResponse) -> HttpResponse {
     *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     if text(answer.headers(), "content-length").is_none_or(|length| length == "0") {

@@ -1,7 +1,7 @@
-//! Glacier, Deep Archive and the archives of Intelligent-Tiering: asking for what lies in one.
+//! Glacier, Deep Archive and the archive tiers of Intelligent-Tiering: requests to make an archived object readable.
 //!
-//! Owns the two calls, HEAD and RestoreObject, and how long Amazon says it takes. The HEAD tells which archive it is,
-//! for they want different requests, and spares asking twice.
+//! Owns the two calls, HEAD and RestoreObject, and the durations that Amazon states. The HEAD tells which archive
+//! holds the object, because each archive needs a different request, and whether a restore is already in progress.
 
 use aws_sdk_s3::types::{ArchiveStatus, GlacierJobParameters, RestoreRequest, StorageClass, Tier as S3Tier};
 use object_store::path::Path;
@@ -22,7 +22,7 @@ impl S3Control {
         if version.is_none() && etag.is_some_and(|wanted| found.e_tag().map(plain) != Some(plain(wanted))) {
             return Err(fail(ErrorKind::Precondition, "it was replaced"));
         }
-        // `ongoing-request="true"`, or "false" with the day on which the copy goes again.
+        // `ongoing-request="true"`, or "false" with the day on which Amazon deletes the readable copy.
         match found.restore() {
             Some(said) if said.contains("\"true\"") => return Ok(Restoring::UnderWay),
             Some(said) if said.contains("\"false\"") => return Ok(Restoring::Readable),
@@ -38,13 +38,13 @@ impl S3Control {
         };
         let job =
             GlacierJobParameters::builder().tier(name(want.tier)).build().map_err(|error| fail(ErrorKind::Other, &error.to_string()))?;
-        // Intelligent-Tiering moves it back for good, and takes no days.
+        // Intelligent-Tiering moves the object back permanently and accepts no number of days.
         let days = tiered.is_none().then(|| i32::try_from(want.days).unwrap_or(i32::MAX));
         let request = RestoreRequest::builder().set_days(days).glacier_job_parameters(job).build();
         let asked = self.client.restore_object().bucket(&self.bucket).key(self.key(path)).set_version_id(version).restore_request(request);
         match asked.send().await.map_err(|error| from_sdk(&self.location, path.as_ref(), &error)) {
             Ok(_) => Ok(Restoring::Asked { hours }),
-            // Somebody else asked between the two calls.
+            // Another client sent the request between the two calls.
             Err(error) if error.kind == ErrorKind::Archived => Ok(Restoring::UnderWay),
             Err(error) => Err(error),
         }
@@ -59,7 +59,7 @@ fn name(tier: Tier) -> S3Tier {
     }
 }
 
-/// Within how many hours Amazon makes it readable; none where an archive has no such tier.
+/// Hours within which Amazon makes the object readable; none if the archive has no such tier.
 fn hours(tier: Tier, deep: bool) -> Option<u32> {
     match (tier, deep) {
         (Tier::Expedited, false) => Some(1),

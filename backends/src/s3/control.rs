@@ -1,7 +1,7 @@
-//! The control plane: the vendor's SDK for what the data plane cannot say.
+//! The control plane: AWS's SDK for the requests that `object_store` does not have.
 //!
-//! Owns the SDK's client. Not the data plane, nor what is asked of the client (`copy.rs`, `list.rs`, `versions.rs`, …).
-//! Invariant: every request the SDK sends is counted in the same meter as the data plane's.
+//! Owns the SDK's client. The requests are in `copy.rs`, `list.rs`, `versions.rs` and others.
+//! Invariant: every request that the SDK sends is counted in the data plane's meter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::settings::S3Settings;
 use crate::contract::location::Location;
 use crate::wire::probe::Probe;
 
-/// The SDK's client with what it needs to name things.
+/// The SDK's client, with the names that its requests and errors need.
 #[derive(Clone)]
 pub(super) struct S3Control {
     pub client: Client,
@@ -41,7 +41,7 @@ impl S3Control {
     ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(10))
-            // A copy of gigabytes answers only when it is done.
+            // The server answers a copy of gigabytes only when the copy is done.
             .read_timeout(Duration::from_secs(900))
             .build();
         let mut config = aws_sdk_s3::config::Builder::from(&settings.sdk)
@@ -54,7 +54,7 @@ impl S3Control {
                     .with_max_backoff(Duration::from_secs(10)),
             )
             .timeout_config(timeouts)
-            // Servers that are not AWS's often do not know the trailing checksums of newer SDKs.
+            // Many servers other than AWS's do not know the trailing checksums of newer SDKs.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .retry_classifier(Again)
@@ -70,20 +70,20 @@ impl S3Control {
             config.allow_no_auth()
         } else {
             let provider: Arc<dyn ProvideCredentials> = chain.clone();
-            // The chain keeps its answer itself, for both planes.
+            // The chain caches its answer itself, for both planes.
             config.credentials_provider(SharedCredentialsProvider::new(provider)).identity_cache(IdentityCache::no_cache())
         };
         let config: Config = config.build();
         Self { client: Client::from_conf(config), location: location.clone(), bucket: settings.bucket.clone(), prefix: prefix.clone() }
     }
 
-    /// The same, asking another region.
+    /// The same client for another region.
     pub(super) fn in_region(&self, region: &str) -> Self {
         let config = self.client.config().to_builder().region(Region::new(region.to_owned())).build();
         Self { client: Client::from_conf(config), ..self.clone() }
     }
 
-    /// The whole key of a path under the prefix.
+    /// The full key of a path, including the prefix.
     pub(super) fn key(&self, path: &Path) -> String {
         match (self.prefix.as_ref(), path.as_ref()) {
             ("", path) => path.to_owned(),
@@ -92,7 +92,7 @@ impl S3Control {
     }
 }
 
-/// A version that lasts. `null` is the one of buckets whose versioning is off or suspended: the next
+/// A version that lasts. `null` is the version in a bucket whose versioning is off or suspended: the next
 /// write replaces it.
 pub(super) fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned)

@@ -1,7 +1,7 @@
 //! Copies on the server.
 //!
-//! Owns exact copies, whole and in parts. Invariants: what is copied is the content with the tag that was named, and
-//! nothing appears under the new name before the last request.
+//! Owns exact copies, whole and in parts. Invariants: only the content with the given tag is copied. Nothing appears
+//! under the new name before the last request.
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -15,13 +15,13 @@ use super::over::patiently;
 
 type CopyResult<T> = Result<T, SdkRefusal>;
 
-/// What stands for itself in `x-amz-copy-source`.
+/// Characters that need no encoding in `x-amz-copy-source`.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Copies of parts in flight; each moves up to [`CopyLimits::part`] on the server.
 const COPIES: usize = 8;
 
-/// From which size on a copy is made in parts, and how large the parts are; bytes.
+/// The size above which a copy is made in parts, and the size of those parts, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CopyLimits {
     pub whole: u64,
@@ -62,7 +62,7 @@ impl S3Control {
         Ok(PutResult { e_tag, version: version(answer.version_id()), extensions: Default::default() })
     }
 
-    /// The same for what one request cannot copy. Nothing appears at `to` before the last step.
+    /// Copies in parts what one request cannot copy. Nothing appears at `to` before the last request.
     async fn copy_parts(
         &self,
         source: String,
@@ -95,7 +95,7 @@ impl S3Control {
                 Ok(PutResult { e_tag: answer.e_tag().map(quoted), version: version(answer.version_id()), extensions: Default::default() })
             }
             Err(error) => {
-                // The parts are billed until they are gone; the first error is the one to tell.
+                // The parts are billed until they are deleted. The first error is the one to report.
                 let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&key).upload_id(&id);
                 let _ = abort.send().await;
                 Err(error)
@@ -140,12 +140,12 @@ impl S3Control {
     }
 }
 
-/// `If-None-Match`: that nothing is there.
+/// `If-None-Match`: no object may exist at the key.
 fn nothing_there(over: &PutMode) -> Option<String> {
     matches!(over, PutMode::Create).then(|| "*".to_owned())
 }
 
-/// `If-Match`: that this one is there.
+/// `If-Match`: this object must be current.
 fn this_there(over: &PutMode) -> Option<String> {
     match over {
         PutMode::Update(there) => there.e_tag.as_deref().map(quoted),
@@ -153,7 +153,7 @@ fn this_there(over: &PutMode) -> Option<String> {
     }
 }
 
-/// Entity tags leave here as `object_store` gives them, in quotes, whatever form a server chose.
+/// An entity tag in quotes, the form of `object_store`, whichever form the server uses.
 fn quoted(etag: &str) -> String {
     format!("\"{}\"", etag.trim_matches('"'))
 }

@@ -1,8 +1,8 @@
 //! AWS's credential chain, asked once and shared by the data plane and the control plane.
 //!
-//! Owns the cache and its refresh. Invariants: nothing is asked before the first request; only one
-//! task asks at a time; a credential that still holds is never thrown away for a failed refresh; and
-//! no error or `Debug` text holds a secret.
+//! Owns the cache and its refresh. Invariants: no credential is requested before the first request. Only one task
+//! asks at a time. A failed refresh never discards a credential that is still valid. No error or `Debug` text
+//! contains a secret.
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -18,22 +18,22 @@ use tokio::sync::Mutex;
 
 use crate::contract::error::{Error, ErrorKind, chain};
 
-/// How long before its end a credential is replaced, unless its whole life is short.
+/// How long before its expiry a credential is replaced, unless its whole lifetime is short.
 const REFRESH_BEFORE: Duration = Duration::from_secs(300);
 
-/// After a failure nobody asks again for this long: the many requests in flight fail together
-/// instead of one after the other, each with a time-out of its own.
+/// How long a failure is remembered. The many requests in flight fail together and not one after the other,
+/// each with its own timeout.
 const FAILED_FOR: Duration = Duration::from_secs(5);
 
-/// The chain with its last answer.
+/// The credential chain and its last answer.
 pub(super) struct Chain {
-    /// None where the configuration was loaded without credentials.
+    /// None if the configuration was loaded without credentials.
     source: Option<SharedCredentialsProvider>,
     held: RwLock<Option<HeldCredentials>>,
     failed: Mutex<Option<(Instant, Error)>>,
 }
 
-/// One answer in the form of each library.
+/// One answer of the chain, in the form that each library needs.
 #[derive(Clone)]
 struct HeldCredentials {
     sdk: Credentials,
@@ -75,7 +75,7 @@ impl Chain {
         let held = self.peek();
         match held {
             Some(held) if held.is_fresh() => return Ok(held),
-            // Somebody is replacing it already; what we have holds for minutes yet.
+            // Another task is already replacing it, and this one is still valid.
             Some(held) if held.holds() && self.failed.try_lock().is_err() => return Ok(held),
             _ => {}
         }
@@ -140,17 +140,17 @@ impl ProvideCredentials for Chain {
     }
 }
 
-/// The chain lists what it tried on lines of their own; a message is one line.
+/// Joins lines: the chain lists what it tried on separate lines, and a message has one line.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join("; ").replace(":; ", ": ")
 }
 
-/// Says what to do, in the terms of whoever set the machine up.
+/// Says what to do, in terms for the person who set up the machine.
 fn explain(error: &CredentialsError) -> Error {
     const WHERE: &str = "AWS credentials";
     let why = std::error::Error::source(error).map_or_else(String::new, |source| format!(" ({})", one_line(&chain(source))));
-    // The chain ends at the instance's metadata service; that it fails on a machine that is no
-    // instance, or behind a proxy that answers for it, only means that nothing was found before.
+    // The chain ends at the instance's metadata service. On other machines, or behind a proxy
+    // that answers for the service, its failure only means that no earlier source had a credential.
     let nothing = matches!(error, CredentialsError::CredentialsNotLoaded(_)) || why.contains("IMDS");
     match error {
         _ if nothing => Error::login(
@@ -171,7 +171,6 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Answers with credentials of a given life, or fails when there is none, and counts.
     #[test]
     fn what_was_tried_is_told_on_one_line() {
         assert_eq!(
@@ -180,6 +179,7 @@ mod tests {
         );
     }
 
+    /// Answers with credentials of the given lifetime, or fails without one, and counts the calls.
     #[derive(Debug)]
     struct Source(Option<Duration>, Arc<AtomicUsize>);
 

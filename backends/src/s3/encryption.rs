@@ -1,7 +1,7 @@
 //! The default encryption of a bucket.
 //!
-//! Owns what is looked at and set: with the store's keys (SSE-S3), or with one of AWS KMS. Objects that are there
-//! already stay as they are. Invariant: what is set is read back before it counts as done.
+//! Owns how it is read and set: with the store's keys (SSE-S3), or with a key of AWS KMS. Existing objects are not
+//! changed. Invariant: a setting counts as done only after it was read back.
 
 use std::fmt::{self, Display};
 
@@ -14,7 +14,7 @@ use super::shown::shows;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::initialize::{Encryption, InitMode, Rights, Setting, settle};
 
-/// The default as it was found: how, and with which key where one is named.
+/// The default as it was found: the algorithm, and the key if one is named.
 struct FoundEncryption(Option<(ServerSideEncryption, Option<String>)>);
 
 impl FoundEncryption {
@@ -51,7 +51,7 @@ async fn look(control: &S3Control) -> Result<FoundEncryption> {
     }
 }
 
-/// One row: the bucket's default encryption.
+/// Settles one setting: the bucket's default encryption.
 pub(super) async fn settle_encryption(control: &S3Control, wanted: &Encryption, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetEncryptionConfiguration", make: "s3:PutEncryptionConfiguration" };
     let same = |found: &FoundEncryption| found.is(wanted);
@@ -67,7 +67,7 @@ async fn put(control: &S3Control, wanted: &Encryption) -> Result<()> {
         Encryption::Store => (ServerSideEncryption::Aes256, None),
         Encryption::Key(key) => (ServerSideEncryption::AwsKms, Some(key.clone())),
     };
-    // With a key of the bucket's own KMS is asked once for many objects, not for each.
+    // With a bucket key, S3 asks KMS once for many objects and not for each object.
     let by_bucket = key.is_some().then_some(true);
     let built = ServerSideEncryptionByDefault::builder().sse_algorithm(how).set_kms_master_key_id(key).build().and_then(|default| {
         let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).set_bucket_key_enabled(by_bucket);

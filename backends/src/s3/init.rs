@@ -1,9 +1,9 @@
 //! The initialize hook of a bucket.
 //!
-//! Owns what each setting means at S3, which right it takes, and the order in which they are settled:
-//! versioning before the lock that needs it. The lifecycle rules are `lifecycle.rs`'s.
-//! Invariants: what is set is read back before it counts as done; a bucket that is there is never made
-//! again or moved.
+//! Owns what each setting means at S3, which permission it needs, and the order of the settings: versioning before
+//! the object lock that needs it. `lifecycle.rs` owns the lifecycle rules.
+//! Invariants: a setting counts as done only after it was read back. An existing bucket is never created again or
+//! moved.
 
 use std::fmt::{self, Display};
 
@@ -23,7 +23,7 @@ use crate::contract::initialize::{Did, InitMode, Initialize, Lock, LockMode, Rig
 use crate::contract::location::Location;
 use crate::wire::refusal::tag;
 
-/// Settles everything that is wished, in the order of [`Initialize::wished`], after the bucket itself.
+/// Settles every requested setting, in the order of [`Initialize::wished`], after the bucket itself.
 pub(super) async fn initialize(control: &S3Control, want: &Initialize, mode: InitMode) -> Vec<Setting> {
     let mut rows = vec![bucket(control, want, mode).await];
     if rows[0].was == MISSING && rows[0].did != Did::Changed {
@@ -81,14 +81,14 @@ async fn there(control: &S3Control) -> Result<()> {
     answer.map(drop).map_err(|error| from_sdk(&control.location, "", &error))
 }
 
-/// Makes it in the region that is wished, else in the one where the credentials and URL point.
+/// Creates the bucket in the requested region, or else in the region of the client.
 async fn create(control: &S3Control, want: &Initialize) -> Result<()> {
     let here = control.client.config().region().map(ToString::to_string);
     let region = want.region.clone().or(here).filter(|region| region != "us-east-1");
     let place = region
         .map(|region| CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region.as_str())).build());
     let request = control.client.create_bucket().bucket(&control.bucket).set_create_bucket_configuration(place);
-    // Only at its making can every make of server be told so.
+    // Some servers accept this setting only when the bucket is created.
     let request = request.set_object_lock_enabled_for_bucket(want.lock.is_some().then_some(true));
     match request.send().await {
         Ok(_) => Ok(()),
@@ -115,7 +115,7 @@ async fn region(control: &S3Control, wanted: &str, mode: InitMode) -> Setting {
         let text = "a bucket cannot be moved: create another one there, sync to it, and remove this one";
         Err(Error::new(ErrorKind::Unsupported, &control.location, text))
     };
-    // Looking says the same: to call it drift that can be mended would not be true.
+    // A check fails too: a run cannot fix a wrong region, so it must not be reported as drift.
     let mode = if found.is_ok() { InitMode::Make } else { mode };
     settle("region", mode, &rights, found, wanted, |found| found == wanted, stays).await
 }
@@ -144,7 +144,7 @@ impl Display for Versioning {
 async fn look_versioning(control: &S3Control) -> Result<Versioning> {
     match control.client.get_bucket_versioning().bucket(&control.bucket).send().await {
         Ok(found) => Ok(Versioning(found.status)),
-        // The SDK wants the document to be of one name, and not every make names it so (moto does not).
+        // The SDK expects one name for the root element, and some servers use another (moto does).
         Err(error) => match error.raw_response().filter(|raw| raw.status().is_success()).and_then(|raw| raw.body().bytes()) {
             Some(said) => Ok(Versioning(tag(&String::from_utf8_lossy(said), "Status").as_deref().map(BucketVersioningStatus::from))),
             None => Err(from_sdk(&control.location, "", &error)),
@@ -214,7 +214,7 @@ async fn block_public(control: &S3Control, mode: InitMode) -> Setting {
 
 // --- object lock ---
 
-/// Whether the bucket can lock at all, and what it locks by default.
+/// Whether object lock is enabled for the bucket, and its default retention.
 struct Locked {
     enabled: bool,
     default: Option<DefaultRetention>,

@@ -1,9 +1,9 @@
-//! The two lifecycle rules that are offsite's, among those of others.
+//! The two lifecycle rules of offsite, among the rules of others.
 //!
-//! Owns their form and the merge. A bucket has one document of rules that is written whole, so what is
-//! not understood must come back byte for byte: the rules of others are never parsed and written anew,
-//! but cut out of the server's own text. Invariants: a rule of others is never changed or removed; a
-//! document whose rules cannot be told apart is not written at all.
+//! Owns their form and the merge. A bucket has one document of rules, which is written as a whole. The rules of
+//! others are therefore never parsed and written again. They are cut from the server's own text, so that they come
+//! back byte for byte. Invariants: a rule of others is never changed or removed. A document that cannot be split into
+//! its rules is not written.
 
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ impl RuleKind {
         }
     }
 
-    /// The rule's ID, one for each prefix: several prefixes of a bucket may be destinations.
+    /// The rule's ID. Each prefix has its own, because several prefixes of a bucket may be destinations.
     fn id(self, prefix: &str) -> String {
         let name = match self {
             Self::Uploads => "offsite-abort-uploads",
@@ -48,7 +48,7 @@ impl RuleKind {
         }
     }
 
-    /// What a rule says about it, in days; none where it says nothing or not of everything.
+    /// The days after which a rule acts. None if it is disabled, has no such action or spares some versions.
     fn days(self, rule: &LifecycleRule) -> Option<u32> {
         let days = match self {
             Self::Uploads => rule.abort_incomplete_multipart_upload()?.days_after_initiation(),
@@ -61,7 +61,7 @@ impl RuleKind {
         days.and_then(|days| u32::try_from(days).ok()).filter(|_| *rule.status() == ExpirationStatus::Enabled)
     }
 
-    /// The rule as it is written.
+    /// The rule as XML.
     fn rule(self, prefix: &str, days: u32) -> String {
         let action = match self {
             Self::Uploads => format!(
@@ -80,11 +80,11 @@ impl RuleKind {
     }
 }
 
-/// How the store stands to one of the two.
+/// The state of one of the two rules at the store.
 struct FoundRule {
-    /// After how many days it happens now, whoever said so.
+    /// Days after which the action happens now, by any rule.
     days: Option<u32>,
-    /// The shortest that rules of others say, with the rule's name.
+    /// The fewest days in a rule of others, with that rule's name.
     others: Option<(u32, String)>,
     rules: Rules,
 }
@@ -99,7 +99,7 @@ impl Display for FoundRule {
     }
 }
 
-/// Settles one of the two.
+/// Settles one of the two rules.
 pub(super) async fn settle_days(control: &S3Control, what: RuleKind, days: u32, mode: InitMode) -> Setting {
     let rights = Rights { look: "s3:GetLifecycleConfiguration", make: "s3:PutLifecycleConfiguration" };
     let look = || look(control, what);
@@ -121,7 +121,7 @@ pub(super) async fn settle_days(control: &S3Control, what: RuleKind, days: u32, 
     settle(what.setting(), mode, &rights, found, after(days), same, make).await
 }
 
-/// The prefix of the keys that the rules are about.
+/// The key prefix that the rules name; empty for the whole bucket.
 fn scope(control: &S3Control) -> String {
     match control.prefix.as_ref() {
         "" => String::new(),
@@ -144,7 +144,7 @@ async fn look(control: &S3Control, what: RuleKind) -> Result<FoundRule> {
     Ok(found)
 }
 
-/// Whether a rule is about everything below the prefix.
+/// Whether a rule applies to everything below the prefix.
 fn covers(rule: &LifecycleRule, scope: &str) -> bool {
     #[allow(deprecated, reason = "old rules have their prefix here")]
     let old = rule.prefix();
@@ -155,16 +155,16 @@ fn covers(rule: &LifecycleRule, scope: &str) -> bool {
 
 // --- the document ---
 
-/// The rules as the server wrote them, each by itself, with their IDs.
+/// The rules as the server wrote them, each as its own text, with their IDs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rules {
     all: Vec<(Option<String>, String)>,
-    /// False where the text could not be cut into the rules that it holds.
+    /// False if the text could not be split into the rules that it contains.
     is_whole: bool,
     size: Option<TransitionDefaultMinimumObjectSize>,
 }
 
-/// A document to write, with the setting that goes beside it.
+/// A document to write, with the setting that is sent along with it.
 struct Document {
     text: String,
     size: Option<TransitionDefaultMinimumObjectSize>,
@@ -175,7 +175,7 @@ impl Rules {
         Self { is_whole: true, ..Self::default() }
     }
 
-    /// Cuts the server's text; `ids` are what the SDK read in it, in order.
+    /// Splits the server's text into rules. `ids` are the IDs that the SDK read in it, in order.
     fn cut(text: &str, ids: &[Option<String>]) -> Self {
         let blocks: Vec<&str> = text
             .split_inclusive("</Rule>")
@@ -188,7 +188,7 @@ impl Rules {
         Self { all, is_whole, size: None }
     }
 
-    /// The document in which the rule of that ID is the given one and all others are as they were.
+    /// The document in which `rule` has this ID and all other rules are unchanged.
     fn with(self, id: &str, rule: &str, location: &Location) -> Result<Document> {
         if !self.is_whole {
             let text = "offsite cannot preserve the form of the server's lifecycle rules: add this rule by hand";
@@ -251,7 +251,7 @@ impl Intercept for Heard {
     }
 }
 
-/// Sends this text and not what the SDK would write. It is put in its place before the SDK makes the
+/// Sends this text and not the one that the SDK would write. The text is replaced before the SDK computes the
 /// checksum and signs.
 #[derive(Debug)]
 struct Says(String);
@@ -275,12 +275,12 @@ impl Intercept for Says {
     }
 }
 
-/// A text as XML holds it.
+/// Escapes a text for XML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A number for a prefix that is the same in every run and on every machine (FNV-1a).
+/// A hash of a prefix that is the same in every run and on every machine (FNV-1a).
 fn mix(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

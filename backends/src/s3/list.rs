@@ -1,8 +1,8 @@
 //! Listings with raw keys, page by page through the SDK.
 //!
-//! Owns the paging and the decoding of keys. `object_store` lists too, but one key it cannot parse
-//! (`a//b`, `./`, a control character) breaks its whole listing. Invariant: the stream gives every
-//! object under the prefix or ends in an error; a server that goes round in circles is an error.
+//! Owns the paging and the decoding of keys. `object_store` lists too, but one key that it cannot parse (`a//b`,
+//! `./`, a control character) breaks its whole listing. Invariant: the stream gives every object under the prefix or
+//! ends in an error. A listing that repeats itself is an error.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::contract::usage::NO_UPLOADS;
 use crate::wire::turns::Turns;
 
-/// Which listing, and where it stands.
+/// A kind of listing and its position.
 #[derive(Clone, Hash)]
 enum S3Listing {
     Objects(Option<String>),
-    /// Key and version after which to go on.
+    /// Key and version after which to continue.
     Versions(Option<(String, Option<String>)>),
-    /// Key and upload after which to go on.
+    /// Key and upload after which to continue.
     Uploads(Option<(String, Option<String>)>),
     End,
 }
@@ -38,8 +38,8 @@ impl S3Listing {
     }
 }
 
-/// What lies there; see [`crate::Backend::list`]. An object whose key is the prefix with a slash, as
-/// some tools make to show a folder, has no relative key and is left out.
+/// Lists a bucket or prefix; see [`crate::Backend::list`]. Some tools create an object whose key is the
+/// prefix with a slash, to show a folder. It has no relative key and is left out.
 pub(super) fn list(planes: Arc<Planes>, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
     let plane = planes.current();
     let control = planes.control(&plane);
@@ -165,7 +165,7 @@ impl S3Pages {
         Ok((page, turn.map_or(S3Listing::Uploads(None), |after| S3Listing::Versions(Some(after)))))
     }
 
-    /// Uploads in parts that have not ended. Their sizes would take a request each.
+    /// In-flight uploads. Their sizes would take one request each.
     async fn uploads(&self, after: Option<(String, Option<String>)>) -> Result<S3Page> {
         let (key, upload) = after.unzip();
         let answer = self
@@ -202,7 +202,7 @@ impl S3Pages {
         Ok((page, turn.map_or(S3Listing::End, |after| S3Listing::Uploads(Some(after)))))
     }
 
-    /// Where to go on; none at the end.
+    /// Where to continue; none at the end.
     fn next<T>(&self, truncated: Option<bool>, next: Option<T>) -> Result<Option<T>> {
         match (truncated.unwrap_or(false), next) {
             (false, _) => Ok(None),
@@ -236,7 +236,7 @@ impl S3Pages {
     }
 }
 
-/// A listed thing as the SDK says it, whatever its kind.
+/// A listed object, version, marker or upload, as the SDK gives it.
 struct S3Item<'a> {
     key: Option<&'a str>,
     size: Option<i64>,
@@ -247,9 +247,9 @@ struct S3Item<'a> {
     class: Option<&'a str>,
 }
 
-/// Keys come form-encoded: a blank as `+`, a plus as `%2B`. A server that does not know the wish sends
-/// them as they are and does not repeat it; one repeats it all the same for uploads, and is found out by
-/// what is never left as it is.
+/// Decodes a key. Keys are form-encoded: a blank as `+`, a plus as `%2B`. A server that ignores the requested
+/// encoding sends keys as they are and does not repeat the setting in its answer. One server repeats it for
+/// uploads all the same: a byte that must be encoded then shows that the key is not.
 fn decode(key: &str, encoded: bool) -> Vec<u8> {
     match encoded && key.bytes().all(|b| b.is_ascii_graphic()) {
         true => percent_decode_str(&key.replace('+', " ")).collect(),
@@ -257,7 +257,7 @@ fn decode(key: &str, encoded: bool) -> Vec<u8> {
     }
 }
 
-/// A marker goes back as it was before it was encoded.
+/// Decodes a marker, because it must be sent back in its original form.
 fn text(key: &str, encoded: bool) -> String {
     String::from_utf8_lossy(&decode(key, encoded)).into_owned()
 }

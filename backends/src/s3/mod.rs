@@ -1,9 +1,10 @@
-//! Amazon S3 and what speaks its language.
+//! Amazon S3 and servers that speak its protocol.
 //!
-//! Owns [`S3Backend`] and the data plane's client. Contents go through `object_store`; what that
-//! cannot say goes through AWS's SDK (`control.rs`, `list.rs`). Both share one configuration
-//! (`settings.rs`), one set of credentials (`credentials.rs`) and one meter (`wire.rs`).
-//! Invariants: keys are never re-encoded (`Path::parse`, never `Path::from`); opening sends nothing.
+//! Owns [`S3Backend`] and the data plane's client. `object_store` moves contents. AWS's SDK makes the requests that
+//! `object_store` does not have (`control.rs`, `list.rs`). Both share one configuration (`settings.rs`), one set of
+//! credentials (`credentials.rs`) and one meter (`crate::wire`).
+//! Invariants: keys are never encoded again (`Path::parse`, never `Path::from`). Opening a backend sends no request
+//! to the bucket.
 
 mod answers;
 mod archive;
@@ -56,7 +57,7 @@ use crate::wire::probe::Probe;
 
 const GIB: u64 = 1 << 30;
 
-/// What is asked for when only the answer's `Date` matters; it lies in most prefixes.
+/// The key to ask for when only the answer's `Date` matters. Most prefixes have it.
 const CLOCK_KEY: &str = ".offsite/format.json";
 
 /// A bucket, or a prefix in one.
@@ -69,13 +70,13 @@ pub struct S3Backend {
 }
 
 impl S3Backend {
-    /// Opens a bucket by its URL. Settings in the query: `endpoint`, `region`, `profile`,
-    /// `path_style` (`true`/`false`), `checksum` (`sha256`, `crc64nvme`, `none`; default `sha256`),
-    /// `anonymous` and `requester_pays` (`true`); all else comes from AWS's own variables and files. Sends no request to
-    /// the bucket and reads no credential.
+    /// Opens a bucket by its URL. Settings in the query: `endpoint`, `region`, `profile`, `path_style`
+    /// (`true`/`false`), `checksum` (`sha256`, `crc64nvme`, `none`; default `sha256`), `anonymous` and
+    /// `requester_pays` (`true`). All other settings come from AWS's own variables and files. Sends no
+    /// request to the bucket and reads no credential.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that cannot be.
+    /// [`ErrorKind::Invalid`] for a setting, bucket name or prefix that is not valid.
     pub async fn open(location: Location) -> Result<Self> {
         let prefix = location.prefix()?;
         let settings = S3Settings::load(&location).await?;
@@ -84,15 +85,15 @@ impl S3Backend {
         Ok(Self { location: shown, planes: Arc::new(planes), copy: CopyLimits { whole: 5 * GIB, part: GIB } })
     }
 
-    /// Copies in parts from another size on than S3's own 5 GiB, with parts of another size than
-    /// 1 GiB; both in bytes. For servers with other limits, and for tests.
+    /// Sets the size above which a copy is made in parts (default: S3's own 5 GiB) and the size of those
+    /// parts (default: 1 GiB), both in bytes. For servers with other limits, and for tests.
     #[must_use]
     pub fn with_copy_limits(mut self, whole: u64, part: u64) -> Self {
         self.copy = CopyLimits { whole, part: part.max(1) };
         self
     }
 
-    /// One call of the control plane, in the region where the bucket is.
+    /// Makes one call of the control plane, in the region where the bucket is.
     async fn go<T, E, F>(&self, call: impl Fn(S3Control) -> F + Send + Sync) -> std::result::Result<T, E>
     where
         F: Future<Output = std::result::Result<T, E>> + Send,
@@ -107,7 +108,7 @@ impl S3Backend {
     }
 }
 
-/// The place only: the libraries' own texts are not sure to leave credentials out.
+/// Shows only the location: the `Debug` texts of the libraries may contain credentials.
 impl fmt::Debug for S3Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "S3Backend({})", self.location)
@@ -144,7 +145,7 @@ impl Backend for S3Backend {
         if let Some(now) = self.meter().clock() {
             return Ok(now);
         }
-        // Any answer tells the time, a refusal too.
+        // Every answer tells the time, even a refusal.
         let answer = S3Store(self.planes.clone()).head(&parse_key(&self.location, CLOCK_KEY)?).await;
         match (self.meter().clock(), answer) {
             (Some(now), _) => Ok(now),
@@ -155,7 +156,7 @@ impl Backend for S3Backend {
         }
     }
 
-    /// Sends nothing: the first write to a bucket that is not there says so.
+    /// Sends nothing: if the bucket does not exist, the first write fails and says so.
     async fn prepare(&self) -> Result<()> {
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Backend for S3Backend {
         list::list(self.planes.clone(), scope, depth)
     }
 
-    /// A bucket has no end.
+    /// A bucket has no size limit.
     async fn space(&self) -> Result<Option<Space>> {
         Ok(None)
     }
@@ -201,12 +202,12 @@ impl Backend for S3Backend {
     async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let plane = self.planes.current();
         let control = match &want.region {
-            // Where a bucket is to be made, the request must go there too.
+            // If the bucket must be created in another region, the request is sent to that region.
             Some(region) if *region != plane.settings().region => self.planes.control(&plane).in_region(region),
             _ => self.planes.control(&plane),
         };
         let rows = init::initialize(&control, want, mode).await;
-        // A bucket that is somewhere else was not touched: everything once more, there.
+        // The bucket is in another region, so nothing was changed: repeat everything there.
         match self.planes.follow(&plane) {
             true => Ok(init::initialize(&self.planes.control(&self.planes.current()), want, mode).await),
             false => Ok(rows),

@@ -1,8 +1,9 @@
-//! What a request may replace, and what happens where two such requests meet.
+//! What a request may replace, and what happens when two such requests collide.
 //!
-//! Owns the patience with such a meeting, what is done where a server does not know conditions, and the condition of the end of an upload in parts: `object_store` has no
-//! argument for it, so it stands beside the call and is put into the request on its way out. It is not signed, as
-//! `object_store` does with its own condition there; S3 wants `Host` and `x-amz-*` signed and nothing else.
+//! Owns the repetition after a collision, the fallback for servers without conditions, and the condition on the
+//! request that ends an upload in parts. `object_store` has no argument for that condition, so it is kept beside the
+//! call and added when the request is sent. It is not signed. `object_store` does not sign its own condition there
+//! either, and S3 requires signatures only for `Host` and `x-amz-*`.
 
 use std::time::Duration;
 
@@ -13,20 +14,21 @@ use object_store::client::HttpRequest;
 
 use crate::contract::lacks::{Lack, Lacks};
 
-/// How often a conditional request is sent that meets another one for the same key, and how long the first wait is;
-/// each next one is twice as long.
+/// How many times a conditional request is sent that collides with another one for the same key, and how long
+/// the first wait is. Each later wait is twice as long.
 const COLLISIONS: u32 = 6;
 const COLLISION_WAIT: Duration = Duration::from_millis(100);
 
-/// An error of either client that knows what the server's answer was about.
+/// An error of either client, with what the server's refusal was about.
 pub(super) trait Answered {
-    /// It may be about how something was asked for, and not about what.
+    /// Whether the refusal may be about the form of the request and not about the object.
     fn is_about_the_request(&self) -> bool;
-    /// Two requests for one key met.
+    /// Whether two requests for one key collided.
     fn is_collision(&self) -> bool;
 }
 
-/// Sends a request again for as long as it meets another one for the same key.
+/// Sends a request again while it collides with another one for the same key, up to [`COLLISIONS`] times in
+/// all.
 pub(super) async fn patiently<T, E: Answered, F: Future<Output = Result<T, E>>>(call: impl Fn() -> F) -> Result<T, E> {
     let mut wait = COLLISION_WAIT;
     for _ in 1..COLLISIONS {
@@ -39,8 +41,8 @@ pub(super) async fn patiently<T, E: Answered, F: Future<Output = Result<T, E>>>(
     call().await
 }
 
-/// Sends a request with its condition. Where the answer may be that the server does not know it, without; if that is
-/// taken, conditions of that kind are not sent again.
+/// Sends a request with its condition. If the refusal may mean that the server does not know the condition,
+/// sends it without. If that succeeds, conditions of this kind are not sent again.
 pub(super) async fn with_condition<T, E: Answered, F: Future<Output = Result<T, E>>>(
     lacks: &Lacks,
     lack: Lack,
@@ -63,12 +65,12 @@ tokio::task_local! {
     static OVER: PutMode;
 }
 
-/// Runs a call whose request that ends an upload depends on what is there.
+/// Runs a call with the condition for its request that ends an upload.
 pub(super) async fn under<T>(over: PutMode, call: impl Future<Output = T>) -> T {
     OVER.scope(over, call).await
 }
 
-/// Puts the condition into the request, if it ends an upload and has one.
+/// Adds the condition to the request, if the request ends an upload and has one.
 pub(super) fn add(request: &mut HttpRequest) {
     let asks = |name: &str| request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(name)));
     if request.method() != http::Method::POST || !asks("uploadId") {

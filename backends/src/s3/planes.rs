@@ -1,9 +1,9 @@
-//! The clients of a bucket, and the changing from one to another.
+//! The clients of a bucket, and the change from one to another.
 //!
-//! Owns which way the bucket is spoken to: in which region, with which checksum, with or without bulk deletes.
-//! What the server's answers teach makes a new plane, which is used from then on. Invariants: one plane has
-//! one way for its whole life; a plane that failed to be better is never adopted; redirects are followed a
-//! few times and no more.
+//! Owns how requests are sent to the bucket: in which region, with which checksum, with or without bulk deletes. If
+//! the server's answers show that another way works better, a new plane is made and used from then on. Invariants: a
+//! plane keeps one way for its whole life. A plane that did not work better is never adopted. The number of followed
+//! redirects is limited.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -22,10 +22,11 @@ use crate::contract::location::Location;
 use crate::wire::client::{client_options, retries};
 use crate::wire::probe::Probe;
 
-/// Moves to another region in the life of a backend. One is usual; two servers that name each other are not.
+/// Most moves to another region in the life of a backend. One move is usual; two servers that name each other
+/// are not.
 const MOVES: u8 = 3;
 
-/// How a bucket is spoken to.
+/// How requests are sent to a bucket.
 #[derive(Clone)]
 struct Ways {
     settings: S3Settings,
@@ -66,14 +67,14 @@ impl Planes {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The SDK's client, made when it is first needed: many runs never do.
+    /// The SDK's client. It is made when it is first needed, because many runs never need it.
     pub(super) fn control(&self, plane: &Plane) -> S3Control {
         let make = || S3Control::new(&self.location, &self.prefix, &plane.ways.settings, &self.chain, &self.probe, &self.learned);
         plane.control.get_or_init(make).clone()
     }
 
-    /// After a request over `failed` was refused: whether another one may do better, because the bucket was said
-    /// to be in another region.
+    /// Called after a request over `failed` was refused. Returns true if another plane may succeed, because
+    /// the server named another region for the bucket.
     pub(super) fn follow(&self, failed: &Arc<Plane>) -> bool {
         let now = self.current();
         if now.ways.settings.region != failed.ways.settings.region {
@@ -90,27 +91,28 @@ impl Planes {
         })
     }
 
-    /// The same bucket without checksums; none where there are none now.
+    /// A plane without checksums for the same bucket; none if the current one has none.
     pub(super) fn without_checksums(&self) -> Option<Arc<Plane>> {
         let ways = self.current().ways.clone();
         ways.settings.checksum?;
         self.make(Ways { settings: S3Settings { checksum: None, ..ways.settings }, ..ways })
     }
 
-    /// The same bucket, with one request for each deletion; none where it is so now.
+    /// A plane with one request for each deletion for the same bucket; none if the current one works that
+    /// way.
     pub(super) fn with_single_deletes(&self) -> Option<Arc<Plane>> {
         let ways = self.current().ways.clone();
         ways.bulk_delete.then_some(())?;
         self.make(Ways { bulk_delete: false, ..ways })
     }
 
-    /// Uses `plane` from now on, which did what the one before would not.
+    /// Uses `plane` from now on: it succeeded where the plane before it was refused.
     pub(super) fn adopt_for(&self, lack: Lack, plane: Arc<Plane>) {
         self.learned.lacks.note(lack);
         self.adopt(plane);
     }
 
-    /// Takes an earlier run's word for what the store does not do.
+    /// Trusts an earlier run about what the store does not do.
     pub(super) fn assume_lacking(&self, lack: Lack) {
         let other = match lack {
             Lack::Checksums => self.without_checksums(),
@@ -155,7 +157,7 @@ fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: S3Connector) -> object
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&settings.bucket)
         .with_region(&settings.region)
-        // The bucket's whole URL: the builder would get China, FIPS and dual-stack hosts wrong.
+        // Pass the bucket's whole URL: the builder would get China, FIPS and dual-stack hosts wrong.
         .with_endpoint(settings.bucket_url())
         .with_virtual_hosted_style_request(true)
         .with_skip_signature(settings.anonymous)
@@ -163,7 +165,7 @@ fn data_plane(ways: &Ways, chain: &Arc<Chain>, connector: S3Connector) -> object
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_disable_bulk_delete(!ways.bulk_delete)
         .with_request_payer(settings.requester_pays)
-        // TLS keeps the content whole and secret on its way; the checksum is sent all the same.
+        // TLS protects the content in transit. The checksum is still sent.
         .with_unsigned_payload(https)
         .with_retry(retries())
         .with_client_options(client_options(https))

@@ -1,8 +1,8 @@
-//! What every request of the SDK passes through: the meter, a digest that every server knows, who pays, and
-//! whether a refusal is worth another try.
+//! What happens to every request of the SDK: it is counted, gets a digest that every server knows and names who pays.
+//! A refusal is judged for another try.
 //!
-//! Owns the SDK's interceptors and its judge of retries. Not the data plane's (`answers.rs`). Invariant: each try
-//! on the wire is counted once.
+//! Owns the SDK's interceptors and its retry classifier, but not those of the data plane (`answers.rs`). Invariant:
+//! each try on the wire is counted once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,15 +29,15 @@ use crate::contract::trace::{TracedCall, shown};
 use crate::wire::probe::Probe;
 use crate::wire::watch::{Bound, Watch, Watched};
 
-/// Counts what the SDK sends, each try by itself, reads the server's clock and the bucket's region, and bounds what
-/// is read.
+/// Counts each try that the SDK sends, reads the server's clock and the bucket's region, and limits how much
+/// of an answer is read.
 #[derive(Debug)]
 pub(super) struct Counter {
     pub probe: Arc<Probe>,
     pub learned: Arc<Learned>,
 }
 
-/// The request of the try that is being made.
+/// The request of the current try.
 #[derive(Debug)]
 struct UnderWay(Mutex<Option<TracedCall>>);
 
@@ -67,7 +67,7 @@ impl Intercept for Counter {
         Ok(())
     }
 
-    /// The SDK would read a body to its end, whatever comes.
+    /// The SDK would read a body to its end, whatever its size.
     fn modify_before_deserialization(
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
@@ -97,8 +97,9 @@ impl Intercept for Counter {
     }
 }
 
-/// Where S3 wants a body's digest, settings of a bucket and bulk deletes, the SDK sends a CRC32 in a header that many
-/// other servers do not know. `Content-MD5` is older than those servers, and AWS takes it too.
+/// S3 requires a digest of the body for settings of a bucket and for bulk deletes. The SDK sends it as a
+/// CRC32 in a header that many other servers do not know. `Content-MD5` is older than those servers, and AWS
+/// accepts it too.
 #[derive(Debug)]
 pub(super) struct Md5;
 
@@ -107,7 +108,7 @@ impl Intercept for Md5 {
         "offsite-content-md5"
     }
 
-    /// A checksum that is there already keeps the SDK from making its own.
+    /// The SDK makes no checksum of its own if the request already has one.
     fn modify_before_retry_loop(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
@@ -132,10 +133,10 @@ impl Intercept for Md5 {
     }
 }
 
-/// Never sent: [`digest`] puts `Content-MD5` in its place.
+/// Never sent: [`digest`] replaces it with `Content-MD5`.
 const PLACEHOLDER: &str = "x-amz-checksum-md5";
 
-/// Whether S3 wants the digest of this request's body: settings of a bucket, and deletes of many.
+/// Whether S3 requires a digest of this request's body: for settings of a bucket, and for bulk deletes.
 fn wants_digest(method: &str, uri: &str) -> bool {
     const WANT: [&str; 6] = ["versioning", "lifecycle", "object-lock", "publicAccessBlock", "encryption", "delete"];
     let query = uri.split_once('?').map_or("", |(_, query)| query);
@@ -157,7 +158,7 @@ fn digest(request: &mut HttpRequest) {
     request.headers_mut().insert("content-md5", md5);
 }
 
-/// Says that whoever sends the request pays for it.
+/// Says that the sender of the request pays for it.
 #[derive(Debug)]
 pub(super) struct Payer;
 
@@ -177,8 +178,8 @@ impl Intercept for Payer {
     }
 }
 
-/// Judges by the status what the SDK judges by error codes, which an answer to a HEAD cannot carry: too many
-/// requests, and a request that met another one for the same thing.
+/// Judges a refusal by its status: timeouts (408), too many requests (429) and server errors that name a
+/// wait. The SDK judges by error codes, which the answer to a HEAD cannot carry.
 #[derive(Debug)]
 pub(super) struct Again;
 

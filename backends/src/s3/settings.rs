@@ -1,8 +1,8 @@
-//! What a destination's URL and AWS's own configuration say about a bucket, put together once.
+//! The settings of a bucket, from a destination's URL and AWS's own configuration.
 //!
-//! Owns the query settings of `s3://` URLs and the loading of `aws-config`. Knows nothing of requests.
-//! Invariants: the URL wins over AWS's own variables and files; nothing here asks for a credential,
-//! and the instance's metadata service is asked for a region only when nothing else names one.
+//! Owns the query settings of `s3://` URLs and the loading of `aws-config`. Sends nothing to the bucket.
+//! Invariants: the URL wins over AWS's own variables and files. No credential is requested here. The instance's
+//! metadata service is asked for a region only if nothing else names one.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ use url::Url;
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
 
-/// What may stand in the query of an `s3://` URL.
+/// The settings that the query of an `s3://` URL may have.
 pub(crate) const KNOWN: &[&str] = &["endpoint", "region", "profile", "path_style", "checksum", "anonymous", "requester_pays"];
 
-/// S3 answers in this region when a server of another make wants none, and AWS when nothing is set.
+/// The region if nothing names one. AWS uses it too, and servers of other makes accept it.
 const FALLBACK_REGION: &str = "us-east-1";
 
-/// How long the metadata service of an instance may take to name its region. On a machine that has
-/// none the connection attempt hangs, and that must not be felt.
+/// How long the metadata service of an instance may take to name its region. On a machine without one, the
+/// connection attempt hangs for this long.
 const IMDS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything the two planes need to know about one bucket.
@@ -39,16 +39,16 @@ const IMDS_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct S3Settings {
     pub bucket: String,
     pub region: String,
-    /// A server other than AWS's own for the region, without a slash at its end.
+    /// A server other than AWS's own for the region, without a trailing slash.
     pub endpoint: Option<Url>,
     pub path_style: bool,
     pub checksum: Option<Checksum>,
     pub anonymous: bool,
-    /// Every request says that whoever sends it pays for it.
+    /// Whether every request says that its sender pays for it.
     pub requester_pays: bool,
-    /// Certificates of authorities that count beside the system's.
+    /// Certificates of authorities that are trusted in addition to the system's.
     pub authorities: Vec<Certificate>,
-    /// What `aws-config` found: credentials, TLS client, and whatever else the SDK looks for.
+    /// What `aws-config` found: credentials, TLS client and other settings of the SDK.
     pub sdk: SdkConfig,
 }
 
@@ -56,7 +56,7 @@ impl S3Settings {
     /// Reads the URL's query, then AWS's variables and files.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for a setting or bucket name that cannot be.
+    /// [`crate::ErrorKind::Invalid`] for a setting or bucket name that is not valid.
     pub(super) async fn load(location: &Location) -> Result<Self> {
         location.only_settings(KNOWN)?;
         let get = |name: &str| location.settings().get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -72,7 +72,7 @@ impl S3Settings {
         let mut sdk = loader().load().await;
         let bundle = ca_bundle(location, &sdk)?;
         if let Some((pem, _)) = &bundle {
-            // Credentials come over the same connections: sign-in servers of a company have its certificates too.
+            // Credentials use the same client: a company's sign-in servers have its certificates too.
             sdk = loader().http_client(tls_client(location, pem)?).load().await;
         }
         let endpoint = match asked {
@@ -94,7 +94,7 @@ impl S3Settings {
         })
     }
 
-    /// The URL under which the bucket's keys lie, without a slash at its end.
+    /// The URL under which the bucket's keys lie, without a trailing slash.
     pub(super) fn bucket_url(&self) -> String {
         let bucket = &self.bucket;
         match (&self.endpoint, self.path_style) {
@@ -108,7 +108,7 @@ impl S3Settings {
         }
     }
 
-    /// AWS's own host for the region, with the FIPS and dual-stack wishes of AWS's configuration.
+    /// AWS's own host for the region, with the FIPS and dual-stack settings of AWS's configuration.
     fn aws_host(&self) -> String {
         let region = &self.region;
         let fips = if self.sdk.use_fips().unwrap_or(false) { "-fips" } else { "" };
@@ -127,8 +127,8 @@ fn loader(region: &str, profile: Option<&str>, anonymous: bool) -> ConfigLoader 
     let region = Region::new(region.to_owned());
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
     if let Some(profile) = profile {
-        // Left to itself the loader lets AWS_ACCESS_KEY_ID outweigh a profile that was asked for by
-        // name: with a URL that says `profile=backup` that would be the wrong account.
+        // Without this, the loader lets AWS_ACCESS_KEY_ID win over a profile that the URL names. With
+        // `profile=backup` that would be the wrong account.
         let credentials = ProfileFileCredentialsProvider::builder()
             .configure(&ProviderConfig::without_region().with_region(Some(region)))
             .profile_name(profile)
@@ -141,7 +141,7 @@ fn loader(region: &str, profile: Option<&str>, anonymous: bool) -> ConfigLoader 
     }
 }
 
-/// The bucket, refused when it holds what would change the meaning of a URL or of a copy source.
+/// The bucket's name. Refused if it has characters that change the meaning of a URL or of a copy source.
 fn bucket_name(location: &Location) -> Result<String> {
     let name = location.host();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
@@ -192,8 +192,8 @@ fn endpoint_url(location: &Location, text: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// The region, from the nearest place that names one. Never fails: the bucket's server will say so
-/// if the guess is wrong.
+/// The region, from the first source that names one. Never fails: if the guess is wrong, the bucket's server
+/// says so.
 async fn region(given: Option<&str>, profile: Option<&str>, has_endpoint: bool) -> String {
     if let Some(region) = given {
         return region.to_owned();
@@ -202,7 +202,7 @@ async fn region(given: Option<&str>, profile: Option<&str>, has_endpoint: bool) 
     if let Some(name) = profile {
         file = file.profile_name(name);
     }
-    // AWS's own tools let AWS_REGION win over a profile's region, even one asked for by name.
+    // AWS's own tools let AWS_REGION win over a profile's region, even if the profile was named.
     let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(file.build());
     if let Some(region) = chain.region().await {
         return region.to_string();
@@ -217,7 +217,7 @@ async fn region(given: Option<&str>, profile: Option<&str>, has_endpoint: bool) 
     FALLBACK_REGION.to_owned()
 }
 
-/// `AWS_ENDPOINT_URL_S3`, the profile's `services` section, then the general forms of both.
+/// The endpoint from `AWS_ENDPOINT_URL_S3`, the profile's `services` section, then the general forms of both.
 fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
     sdk.service_config()
@@ -226,7 +226,8 @@ fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// `AWS_CA_BUNDLE`, else the profile's `ca_bundle`, as the AWS command line reads them: the file's bytes, and what is in it.
+/// The certificates of `AWS_CA_BUNDLE`, or else of the profile's `ca_bundle`, which the AWS command line
+/// reads too: the file's bytes, and the certificates in it.
 fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<(Vec<u8>, Vec<Certificate>)>> {
     let key = ServiceConfigKey::builder().service_id("S3").env("AWS_CA_BUNDLE").profile("ca_bundle").build().ok();
     let file = key.and_then(|key| sdk.service_config()?.load_config(key)).filter(|path| !path.is_empty());
@@ -240,7 +241,7 @@ fn ca_bundle(location: &Location, sdk: &SdkConfig) -> Result<Option<(Vec<u8>, Ve
     }
 }
 
-/// The SDK's connections, with more certificates to trust. They go through a proxy as its own do.
+/// The SDK's HTTP client with additional trusted certificates. It uses a proxy as the SDK's own client does.
 fn tls_client(location: &Location, pem: &[u8]) -> Result<SharedHttpClient> {
     let trust = TrustStore::default().with_pem_certificate(pem);
     let context = TlsContext::builder().with_trust_store(trust).build();

@@ -1,6 +1,6 @@
-//! Settings that show a moment after they were taken.
+//! Settings that a bucket shows only a moment after it accepted them.
 //!
-//! Invariant: what is set is read back before it counts as done.
+//! Invariant: a setting counts as done only after it was read back.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::control::S3Control;
 use crate::contract::error::{Error, ErrorKind, Result};
 
-/// A setting of a bucket shows a moment after it was taken: so long it is looked at again.
+/// Waits before each look: a bucket may show a setting only a moment after it accepted it.
 const SHOWS_WITHIN: [Duration; 4] = [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(900), Duration::from_millis(1800)];
 
-/// Fails unless a look says what was just set.
+/// Fails unless a look shows the value that was just set.
 pub(super) async fn shows<T: Display, F: Future<Output = Result<T>>>(
     control: &S3Control,
     look: impl Fn() -> F,

@@ -1,8 +1,8 @@
-//! The data plane: `object_store`'s client, and a way around what a server refuses.
+//! The data plane: `object_store`'s client, with fallbacks for what a server refuses.
 //!
-//! Owns what is tried when a request is refused: another region, no checksum, single deletes, the same create once
-//! more after a collision. Invariants: a way around is kept only after it succeeded; where it did not, the
-//! first refusal is the one that is told; and what goes well costs no request more on a server that lacks nothing.
+//! Owns what is tried after a refusal: another region, no checksum, single deletes, the same create after a
+//! collision. Invariants: a fallback is kept only after it succeeded. If it did not, the first refusal is reported. A
+//! server that lacks nothing gets no additional request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl fmt::Display for S3Store {
 }
 
 impl S3Store {
-    /// One request, in the region where the bucket is.
+    /// Sends one request, in the region where the bucket is.
     async fn go<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
         loop {
             let plane = self.0.current();
@@ -55,7 +55,7 @@ impl S3Store {
         }
     }
 
-    /// The same for what carries a checksum, which a server may refuse.
+    /// The same for a request with a checksum, which a server may refuse.
     async fn send<T, F: Future<Output = Result<T>> + Send>(&self, call: impl Fn(Arc<Plane>) -> F + Send + Sync) -> Result<T> {
         let refused = match self.go(&call).await {
             Err(error) if error.is_about_the_request() => error,
@@ -63,7 +63,7 @@ impl S3Store {
         };
         let Some(bare) = self.0.without_checksums() else { return Err(refused) };
         match call(bare.clone()).await {
-            // A condition that does not hold was looked at, so the request was taken.
+            // The server evaluated the condition, so it accepted the form of the request.
             done @ (Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
                 self.0.adopt_for(Lack::Checksums, bare);
                 done
@@ -72,7 +72,8 @@ impl S3Store {
         }
     }
 
-    /// Ends an upload in parts over what may be there. Where the server does not know such a condition, over whatever is.
+    /// Ends an upload in parts with the condition `over`. If the server does not know such a condition, it
+    /// replaces whatever exists.
     pub(super) async fn complete(&self, at: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> Result<PutResult> {
         let end = |over: PutMode| {
             let (parts, over) = (parts.clone(), over);
@@ -85,12 +86,13 @@ impl S3Store {
             }
         };
         let put = over::with_condition(&self.0.learned.lacks, Lack::UploadConditions, over, end).await?;
-        // What is as good as Amazon's is not asked again.
+        // A server that behaves like Amazon's is not asked again.
         Ok(if self.0.learned.lacks.list().is_empty() { put } else { self.as_kept(at, put).await })
     }
 
-    /// What an upload in parts became. A server over a file system may give it another tag than its answer said (`rclone
-    /// serve s3`: the MD5 of the whole), and `check` would take it for somebody else's; one that was made in parts is kept.
+    /// The result of an upload in parts. A server over a file system may give the object another tag than its
+    /// answer said (`rclone serve s3`: the MD5 of the whole object), and `check` would report it as
+    /// changed. If the object's tag was made from parts, the tag of the answer is kept.
     async fn as_kept(&self, at: &Path, put: PutResult) -> PutResult {
         let made_in_parts = |tag: &str| tag.contains('-');
         match self.head(at).await {
@@ -108,7 +110,7 @@ impl S3Store {
                 Some(offset) => plane.store.list_with_offset(prefix.as_ref(), offset),
                 None => plane.store.list(prefix.as_ref()),
             }
-            // An empty listing ends with its first answer, and is asked once more below.
+            // An empty listing ends with its first answer and is polled once more below.
             .fuse();
             match listing.next().await {
                 Some(Err(_)) if self.0.follow(&plane) => {}
@@ -117,7 +119,7 @@ impl S3Store {
         }
     }
 
-    /// Deletes up to [`BULK`] objects: one answer for each, or one error for all.
+    /// Deletes up to [`BULK`] objects. Returns one answer for each, or one error for all.
     async fn delete_some(self, keys: Vec<Path>) -> Vec<Result<Path>> {
         let all = |plane: Arc<Plane>| {
             let keys = keys.clone();
@@ -134,7 +136,7 @@ impl S3Store {
             return done;
         }
         let (Some(single), Some(first)) = (self.0.with_single_deletes(), keys.first()) else { return done };
-        // Many refusals instead of one would help nobody.
+        // Try one object first: many refusals would help the user no more than one.
         match single.store.delete(first).await {
             Ok(()) | Err(Error::NotFound { .. }) => {
                 self.0.adopt_for(Lack::BulkDelete, single.clone());
@@ -152,7 +154,7 @@ impl ObjectStore for S3Store {
             let (payload, options) = (payload.clone(), options.clone());
             async move { plane.store.put_opts(at, payload, options).await }
         };
-        // Where something is replaced, `object_store` does the same.
+        // If the put replaces an object, `object_store` does the same.
         if matches!(options.mode, PutMode::Create) { patiently(|| self.send(put)).await } else { self.send(put).await }
     }
 

@@ -1,7 +1,7 @@
-//! Copies through this machine, for servers that do not copy.
+//! Copies through this machine, for servers that cannot copy.
 //!
-//! Owns the reading of one object and the writing of it under another name, in parts where it is large. Atomic as
-//! every put is. Memory is bounded by one part and what `object_store` holds of the next.
+//! Owns reading one object and writing it under another name, in parts if it is large. As atomic as every put. Memory
+//! is bounded by one part and what `object_store` holds of the next.
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
@@ -13,14 +13,15 @@ use super::over;
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
 
-/// Size of a part, in bytes; all but the last are equal, as some servers want. With 10,000 parts this is the
-/// smallest that holds for objects up to 156 GiB; larger ones get larger parts.
+/// Size of a part, in bytes. All parts but the last are equal, because some servers require that. Objects
+/// above 140 GiB get larger parts, so that [`PARTS`] are enough.
 const PART: u64 = 16 << 20;
 
-/// Most parts that are planned for one copy; S3 takes 10,000.
+/// Most parts that are planned for one copy; S3 allows 10,000.
 const PARTS: u64 = 9_000;
 
-/// Copies exactly the content with that tag, or whatever is there; see [`crate::Backend::copy_exact`].
+/// Copies exactly the content with that tag, or without a tag the current object; see
+/// [`crate::Backend::copy_exact`].
 pub(super) async fn copy(
     location: &Location,
     store: &dyn ObjectStore,
@@ -44,7 +45,7 @@ pub(super) async fn copy(
     match sent.await {
         Ok(()) => over::under(over, upload.complete()).await.map_err(|error| failed(to, error)),
         Err(error) => {
-            // The parts are billed until they are gone; the first error is the one to tell.
+            // The parts are billed until they are deleted. The first error is the one to report.
             let _ = upload.abort().await;
             Err(error)
         }

@@ -1,7 +1,7 @@
-//! Single versions: deleting them for good, and what forbids it.
+//! Single versions: permanent deletion, and what forbids it.
 //!
-//! Owns both calls. The store answers a delete of many with one word for each, so one version that is locked
-//! does not keep the others.
+//! Owns both calls. The store's answer to a bulk delete judges each version separately, so a locked version does not
+//! prevent the deletion of the others.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ObjectLockLegalHoldStatus};
 use chrono::DateTime;
@@ -20,7 +20,7 @@ const BULK: usize = 1000;
 const DELETES: usize = 16;
 
 impl S3Control {
-    /// Deletes versions for good; see [`crate::Backend::delete_versions`].
+    /// Deletes versions permanently; see [`crate::Backend::delete_versions`].
     pub(super) async fn delete_versions(&self, versions: &[(Path, String)]) -> Result<Vec<Refused>> {
         let mut refused = Vec::new();
         for batch in versions.chunks(BULK) {
@@ -54,7 +54,7 @@ impl S3Control {
         Ok(refused)
     }
 
-    /// The same with a request for each, where the store has no bulk delete.
+    /// The same with one request for each version, for stores without bulk delete.
     pub(super) async fn delete_each_version(&self, versions: &[(Path, String)]) -> Result<Vec<Refused>> {
         let one = |(path, version): &(Path, String)| {
             let (path, version) = (path.clone(), version.clone());
@@ -72,7 +72,8 @@ impl S3Control {
         Ok(done.into_iter().flatten().collect())
     }
 
-    /// What holds a version; see [`crate::Backend::held`]. Who may not look at retentions is told of none.
+    /// What holds a version; see [`crate::Backend::held`]. Without the permission to read retentions it
+    /// reports none.
     pub(super) async fn held(&self, path: &Path, id: Option<&str>) -> Result<Held> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.key(path)).set_version_id(id.map(str::to_owned));
         let found = request.send().await.map_err(|error| from_sdk(&self.location, path.as_ref(), &error))?;

@@ -1,6 +1,6 @@
-//! What is S3's own on the wire: the classes of its requests, and a version that is none.
+//! S3's own details on the wire: the billing classes of its requests, and the version `null`.
 //!
-//! Owns the dialect for the shared connection (`crate::wire::metered`); the control plane uses the classes too.
+//! Owns the dialect for the shared connection (`crate::wire::metered`). The control plane uses the classes too.
 //! Invariant: a class is what AWS bills the request as.
 
 use object_store::HeaderMap;
@@ -18,14 +18,14 @@ fn class(request: &HttpRequest) -> Class {
     classify(request.method().as_str(), request.uri().query(), copies)
 }
 
-/// The version `null` of a bucket that does not keep versions would be taken for one that lasts.
+/// Removes the version `null` of a bucket without versioning: callers would take it for a version that lasts.
 fn mend(headers: &mut HeaderMap) {
     if headers.get(VERSION).is_some_and(|version| version == "null") {
         headers.remove(VERSION);
     }
 }
 
-/// The class of an S3 request. `copies` says whether it names a source on the server.
+/// The class of an S3 request. `copies` says whether the request names a source on the server.
 pub(super) fn classify(method: &str, query: Option<&str>, copies: bool) -> Class {
     let query = query.unwrap_or("");
     let asks = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));

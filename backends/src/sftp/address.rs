@@ -1,7 +1,7 @@
-//! Whom to ask and how: the URL and its settings as a command line of `ssh`.
+//! The address: a URL and its settings as a command line of `ssh`.
 //!
-//! Owns what the URL may say (user, host, port, path, settings) and the arguments made of it.
-//! Invariant: nothing of a URL can pass for an option of `ssh`, and no argument is a secret.
+//! Owns the parts of the URL (user, host, port, path, settings) and the arguments made from them. Invariant: no part
+//! of a URL can pass for an option of `ssh`, and no argument is a secret.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -12,10 +12,10 @@ use tokio::process::Command;
 use crate::contract::error::{Error, Result};
 use crate::contract::location::Location;
 
-/// What may stand in the query of an `sftp://` URL.
+/// The settings that the query of an `sftp://` URL may have.
 pub(crate) const SETTINGS: &[&str] = &["identity", "ssh_config", "ssh", "fsync"];
 
-/// When contents are brought to the server's disk before they get their names.
+/// Which contents are synced to the server's disk before they get their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fsync {
     /// Files from 1 MiB on, and offsite's own objects.
@@ -34,7 +34,7 @@ pub(super) struct Address {
     config: Option<String>,
     identity: Option<String>,
     pub fsync: Fsync,
-    /// The root, as the server is asked for it: absolute, or relative to the home; never empty.
+    /// The root in the form that is sent to the server: absolute, or relative to the home directory. Never empty.
     pub base: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ impl Address {
         })
     }
 
-    /// The program that is run, for messages.
+    /// The `ssh` program, for messages.
     pub fn program(&self) -> &str {
         &self.program
     }
@@ -75,11 +75,11 @@ impl Address {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.options());
-        // As `sftp` does: nothing is forwarded, and nobody is asked anything.
+        // As `sftp` does: no forwarding and no prompts.
         for option in ["BatchMode=yes", "ForwardX11=no", "ForwardAgent=no", "PermitLocalCommand=no", "ClearAllForwardings=yes"] {
             command.args(["-o", option]);
         }
-        // A connection that went silent is noticed within a minute.
+        // `ssh` ends a connection that is silent for a minute.
         for option in ["ConnectTimeout=30", "ServerAliveInterval=15", "ServerAliveCountMax=4", "LogLevel=ERROR"] {
             command.args(["-o", option]);
         }
@@ -100,13 +100,13 @@ impl Address {
         options
     }
 
-    /// The same login by hand, as a line to paste.
+    /// The same login as a command line that the user can paste into a shell.
     pub fn login(&self, first: &[&str]) -> String {
         let words = [&[self.program.as_str()], first].concat().into_iter().map(str::to_owned).chain(self.options());
         words.chain([self.host.clone()]).map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// How `known_hosts` names this server.
+    /// The name of this server in `known_hosts`.
     pub fn known_as(&self) -> String {
         match self.port {
             None | Some(22) => self.host.clone(),
@@ -114,7 +114,7 @@ impl Address {
         }
     }
 
-    /// The line that prints the server's keys.
+    /// The command line that prints the server's host keys.
     pub fn keyscan(&self) -> String {
         match self.port {
             Some(port) => format!("ssh-keyscan -p {port} {}", quoted(&self.host)),
@@ -123,7 +123,7 @@ impl Address {
     }
 }
 
-/// `/srv/x` is absolute, `/~/x` lies in the home.
+/// The root from the path of the URL: `/srv/x` is absolute, `/~/x` is below the home directory.
 fn base(path: &[u8]) -> Vec<u8> {
     match path.strip_prefix(b"~").filter(|rest| rest.is_empty() || rest[0] == b'/') {
         Some(b"" | b"/") => b".".to_vec(),
@@ -132,7 +132,7 @@ fn base(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Host and port; a port that is none answers none.
+/// The host and the port. `None` if the port is not valid.
 fn split_port(place: &str) -> Option<(&str, Option<u16>)> {
     let port = |text: &str| text.parse().ok().filter(|port| *port > 0);
     if let Some(rest) = place.strip_prefix('[') {
@@ -148,7 +148,7 @@ fn split_port(place: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-/// A user or host, its percent signs decoded, that `ssh` cannot take for anything else.
+/// A user or host with its percent signs decoded. Refuses a value that `ssh` could take for something else.
 fn decode(location: &Location, text: &str, what: &str) -> Result<String> {
     let bytes: Vec<u8> = percent_decode_str(text).collect();
     let plain = OsString::from_vec(bytes).into_string().ok();
@@ -156,7 +156,7 @@ fn decode(location: &Location, text: &str, what: &str) -> Result<String> {
     plain.filter(fits).ok_or_else(|| Error::invalid(location, format!("the {what} in the URL is not possible")))
 }
 
-/// A word for a shell.
+/// A word, quoted for a shell where necessary.
 fn quoted(word: &str) -> String {
     match word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:@=%+,[]".contains(&b)) && !word.contains('[') {
         true => word.to_owned(),

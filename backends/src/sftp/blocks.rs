@@ -1,9 +1,9 @@
 //! A content that is staged block by block.
 //!
-//! Owns how many blocks are on the way, and going on after a lost connection: what the server has not
-//! confirmed is still here and is sent again to the same temporary file. Invariant: a file is finished
-//! only if every block was confirmed; a server that lost what it had confirmed (it was restarted) shows
-//! a shorter file, and the content is refused.
+//! Owns the number of bytes in flight, and how a content continues after a lost connection: bytes that the server has
+//! not confirmed are still in memory and are sent again to the same temporary file. Invariant: a file is finished
+//! only if every block was confirmed. If a server lost confirmed bytes (it was restarted), its file is shorter, and
+//! the content is refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::staging::{SftpStaging, SftpTemp, is_zero, pieces};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{FileMeta, StageBlocks, Staged};
 
-/// Bytes of one content that may wait for their confirmation.
+/// The most bytes of one content that may be unconfirmed.
 const WINDOW: u64 = 4 << 20;
 
 pub(super) struct SftpBlocks {
@@ -25,8 +25,9 @@ pub(super) struct SftpBlocks {
     temp: SftpTemp,
     handle: Handle,
     meta: FileMeta,
-    /// Up to where it was written, and up to where that was confirmed.
+    /// The offset up to which bytes were sent.
     offset: u64,
+    /// The offset up to which the server has confirmed them.
     confirmed: u64,
     under_way: VecDeque<(u64, Bytes, Pending)>,
 }
@@ -49,14 +50,14 @@ impl SftpBlocks {
         self.settle(WINDOW).await
     }
 
-    /// Waits until no more than so many bytes are unconfirmed.
+    /// Waits until at most `most` bytes are unconfirmed.
     async fn settle(&mut self, most: u64) -> Result<()> {
         while let Some((at, piece, _)) = self.under_way.front() {
             let end = at + piece.len() as u64;
             if self.offset - at <= most {
                 break;
             }
-            // Taken out only when it is answered, so that a cancelled call loses no block.
+            // Removed only after its reply, so that a cancelled call loses no block.
             match self.under_way[0].2.wait().await {
                 Ok(()) => {
                     self.under_way.pop_front();
@@ -69,7 +70,7 @@ impl SftpBlocks {
         Ok(())
     }
 
-    /// Opens the file again over a new connection and sends again what was not confirmed.
+    /// Opens the file again over a new connection and sends the unconfirmed bytes again.
     async fn go_on(&mut self) -> Result<()> {
         let (handle, size) = self.area.reopen(&self.temp.path).await?;
         if size < self.confirmed && !self.meta.sparse {
@@ -83,7 +84,8 @@ impl SftpBlocks {
         Ok(())
     }
 
-    /// Ends it; with `durable` it is on the server's disk then.
+    /// Finishes the file. With `durable` it is on the server's disk when this returns, as far as the server and the
+    /// settings allow.
     pub async fn end(mut self, durable: bool) -> Result<SftpTemp> {
         loop {
             self.settle(0).await?;

@@ -1,26 +1,26 @@
-//! Copies within the tree, and the sweeping of the staging area.
+//! Copies within the tree, and clearing the staging area.
 //!
-//! Owns what of the staging area has to read: the rest of it is `staging.rs`.
+//! Owns those operations of the staging area that read from the server. The others are in `staging.rs`.
 
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 
-use super::meta;
 use super::ops::Handle;
-use super::read::File;
+use super::read::{File, is_dir};
 use super::session::SftpFault;
 use super::staging::{SHARDS, SftpStaging, SftpTemp, TRIES};
 use super::walk;
 use crate::contract::error::Result;
 use crate::contract::tree::FileMeta;
+use crate::staging_area::is_temp;
 
-/// The server copies so much with one request, which keeps it from everything else meanwhile.
+/// The most bytes that one request copies on the server. The server answers no other request during the copy.
 const COPY: u64 = 64 << 20;
 
 impl SftpStaging {
-    /// Copies the regular file `from` of `length` bytes to a temporary one: on the server where it can, else
-    /// through here.
+    /// Copies the regular file `from` of `length` bytes to a temporary one. The server copies it if it can. Otherwise
+    /// the bytes are read and written from here.
     pub async fn stage_copy(self: &Arc<Self>, from: &[u8], length: u64, meta: &FileMeta, durable: bool) -> Result<SftpTemp> {
         for _ in 0..TRIES {
             let source = File::open_exactly(self, from, length).await?;
@@ -58,14 +58,14 @@ impl SftpStaging {
         self.finish(handle, meta, source.size, durable).await
     }
 
-    /// Empties the staging area of files and symlinks. Directories stay, and what is in those that are
-    /// not ours.
+    /// Removes the temporary files and symlinks of the staging area, whichever run made them. Everything else stays.
     pub async fn clear(self: &Arc<Self>) -> Result<()> {
+        let is_ours = |path: &[u8]| path.rsplit(|b| *b == b'/').next().is_some_and(is_temp);
         for shard in 0..SHARDS {
             let dir = [self.staging(), format!("/{shard:x}").as_bytes()].concat();
             let mut batches = walk::each(self, &dir);
             while let Some(batch) = batches.try_next().await? {
-                for (path, _) in batch.into_iter().filter(|(_, attrs)| meta::is_file(attrs)) {
+                for (path, _) in batch.into_iter().filter(|(path, attrs)| !is_dir(attrs) && is_ours(path)) {
                     self.discard(&path).await?;
                 }
             }

@@ -1,9 +1,9 @@
-//! The way from the root to any directory below it.
+//! The path from the root to any directory below it.
 //!
-//! Owns checking paths, making missing parents, and remembering which directories are known to be ones.
-//! Invariant: every component of a parent was looked at without following it and is a directory, or was
-//! made here; what was seen is believed as long as this value lives. A server has no call that would
-//! close the gap between look and use, so an account that others can write with is theirs as well.
+//! Owns path checks, the creation of missing parents, and the memory of known directories. Invariant: every component
+//! of a parent was found to be a directory without following it, or was created here. It is then trusted as long as
+//! this value remembers it. A server has no call that closes the gap between check and use, so others who can write
+//! with the same account can lead offsite out of the root.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,7 +17,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileKind;
 use crate::file::dirs::{check, split};
 
-/// Directories remembered; some 10 MiB of names at the most.
+/// The most directories that are remembered: about 10 MiB of names.
 const KNOWN: usize = 100_000;
 
 /// Directories below the root of one destination.
@@ -32,7 +32,7 @@ impl SftpDirs {
         Self { link, rooted: AtomicBool::new(false), known: Mutex::default() }
     }
 
-    /// A path below the root as the server is asked for it.
+    /// A path below the root in the form that is sent to the server.
     pub fn full(&self, path: &[u8]) -> Vec<u8> {
         match (&self.link.address.base[..], path) {
             (base, b"") => base.to_vec(),
@@ -42,7 +42,7 @@ impl SftpDirs {
         }
     }
 
-    /// Makes sure that the root is there; symlinks on the way to it are the user's own choice.
+    /// Checks that the root exists. Symlinks in its path are the user's own choice and are followed.
     pub async fn root(&self) -> Result<()> {
         if self.rooted.load(Relaxed) {
             return Ok(());
@@ -65,7 +65,7 @@ impl SftpDirs {
         }
     }
 
-    /// Makes the root with its parents.
+    /// Creates the root and its parents.
     pub async fn make_root(&self) -> Result<()> {
         match self.root().await {
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -79,7 +79,7 @@ impl SftpDirs {
             let there = self.link.run(b"", |session, _| async move {
                 match attrs(session.stat(part)).await? {
                     Some(_) => Ok(()),
-                    // Another writer may be faster: the look at the end tells.
+                    // Another writer may create it first. The check at the end finds that out.
                     None => {
                         session.mkdir(part, None).done().await.or_else(|fault| if fault.is(packet::FAILURE) { Ok(()) } else { Err(fault) })
                     }
@@ -93,14 +93,14 @@ impl SftpDirs {
         self.root().await
     }
 
-    /// Parent and last component of a path that is not the root, checked.
+    /// Checks a path that is not the root, and returns its parent and last component.
     pub fn split<'a>(&self, path: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
         check(path).map_err(|why| Error::invalid(self.link.shown(path), why))?;
         Ok(split(path))
     }
 
-    /// Makes sure that `path` is a directory, made (mode 0700) if `make` says so. Something else of that
-    /// name, a symlink included, answers `Exists`.
+    /// Checks that `path` is a directory, and creates it (mode 0700) if `make` says so. Returns `Exists` if another
+    /// kind of file has that name, a symlink included.
     pub async fn dir(&self, path: &[u8], make: bool) -> Result<()> {
         self.root().await?;
         if path.is_empty() || self.knows(path) {
@@ -108,7 +108,7 @@ impl SftpDirs {
         }
         check(path).map_err(|why| Error::invalid(self.link.shown(path), why))?;
         let ends = self.unknown(path);
-        // All at once: they are independent of each other.
+        // Sends all requests at once, because they do not depend on each other.
         let found = self.link.run(path, |session, _| {
             let asked: Vec<_> = ends.iter().map(|end| session.lstat(&self.full(&path[..*end]))).collect();
             async move {
@@ -131,7 +131,7 @@ impl SftpDirs {
         Ok(())
     }
 
-    /// Makes one directory of which the parent is there. One that exists is no error.
+    /// Creates one directory whose parent exists. An existing directory is not an error.
     pub async fn make_one(&self, path: &[u8]) -> Result<()> {
         let full = self.full(path);
         let made = self.link.run(path, |session, _| {
@@ -157,7 +157,7 @@ impl SftpDirs {
         Error::new(ErrorKind::Exists, self.link.shown(path), "not a directory (a symlink is not followed)")
     }
 
-    /// Where the components of `path` end that nothing is known of, shortest first.
+    /// The ends of those prefixes of `path` that are not known to be directories, shortest first.
     fn unknown(&self, path: &[u8]) -> Vec<usize> {
         let known = self.lock();
         let mut ends = vec![path.len()];
@@ -179,12 +179,12 @@ impl SftpDirs {
         known.insert(path.to_vec());
     }
 
-    /// Drops what is remembered of `path` and of everything below it.
+    /// Forgets `path` and everything below it.
     pub fn forget(&self, path: &[u8]) {
         self.lock().retain(|key| !(key.starts_with(path) && matches!(key.get(path.len()), None | Some(b'/'))));
     }
 
-    /// Drops all that is remembered: something turned out to be otherwise.
+    /// Forgets everything, the root included, after something remembered turned out to be wrong.
     pub fn forget_all(&self) {
         self.lock().clear();
         self.rooted.store(false, Relaxed);
@@ -199,7 +199,7 @@ fn no_such_file() -> packet::Status {
     packet::Status { code: packet::NO_SUCH_FILE, message: String::new() }
 }
 
-/// What kind of thing attributes are of. A server that does not say has shown a file.
+/// The kind of file that has these attributes. If the server does not send a mode, it counts as a regular file.
 pub(super) fn kind(attrs: &Attrs) -> FileKind {
     match attrs.mode.map(|mode| mode & 0o170_000) {
         Some(0o040_000) => FileKind::Dir,

@@ -1,7 +1,8 @@
-//! The initialize hook behind SFTP: that the directory is there.
+//! The initialize hook of SFTP: whether the directory exists.
 //!
-//! Owns the one thing that can be made here. Whether it can be written to shows only by writing, which
-//! looking must not do. All else that can be wished is a bucket's: those rows say what does the same.
+//! Owns the one setting that applies here: the creation of the directory. Only a write shows whether the directory is
+//! writable, and a check must not write. All other settings belong to buckets. Their rows say what does the same
+//! here.
 
 use super::dirs::SftpDirs;
 use super::ops::attrs;
@@ -11,7 +12,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::initialize::{DirState, InitMode, Initialize, Setting, directory};
 
 pub(super) async fn initialize(backend: &dyn Backend, dirs: &SftpDirs, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
-    // Without a login nothing at all can be said.
+    // Without a login, no setting can be checked.
     dirs.link.session().await?;
     let found = look(backend, dirs).await;
     Ok(directory(want, mode, found, "there", async || backend.prepare().await).await)

@@ -1,8 +1,8 @@
-//! The connection as the rest sees it: there when it is needed, made again when it was lost.
+//! The connection as other modules use it: opened on demand, and opened again after it was lost.
 //!
-//! Owns when to connect, how long to wait between tries, and which requests are made again: those that
-//! may be made twice. Also the texts of errors. Invariant: an error that no further try can mend (a host
-//! key, a login) ends the trying at once.
+//! Owns when to connect, how long to wait between tries, which requests are repeated (those that may be done twice),
+//! and the texts of errors. Invariant: an error that no further try can fix (a host key, a login) ends the tries at
+//! once.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::contract::fence;
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 
-/// Waits before each further try to connect, in seconds. Two minutes in all: as long as a lease lives.
+/// Seconds to wait before each further try to connect: two minutes in all, as long as a lease lives.
 const WAITS: [u64; 9] = [0, 1, 2, 4, 8, 15, 30, 30, 30];
-/// How often one call is made when the connection breaks under it.
+/// How often one call is tried when connections break.
 const TRIES: usize = 6;
 
-/// One server, connected to at most once at a time.
+/// One server, with at most one connection at a time.
 pub(super) struct Link {
     pub location: Location,
     pub address: Address,
     pub meter: Arc<Meter>,
-    /// Requests that went out, in packets.
+    /// Number of requests sent, in packets.
     pub packets: Arc<AtomicU64>,
     session: Mutex<Option<Arc<SftpSession>>>,
 }
@@ -40,7 +40,7 @@ impl Link {
         Self { location, address, meter, packets: Arc::default(), session: Mutex::new(None) }
     }
 
-    /// The connection. The first one is tried for once; one that was lost is made again with patience.
+    /// The connection. The first one is tried once. A lost one is opened again, with a try after each of `WAITS`.
     pub async fn session(&self) -> Result<Arc<SftpSession>> {
         let mut slot = self.session.lock().await;
         let Some(old) = slot.as_ref() else {
@@ -67,7 +67,7 @@ impl Link {
         Err(last.unwrap_or_else(|| ssh::explain(&self.address, &self.location, "")))
     }
 
-    /// The connection, if it is up and nobody is making it.
+    /// The last connection, which may be lost. `None` before the first one, or while another task opens one.
     pub fn current(&self) -> Option<Arc<SftpSession>> {
         self.session.try_lock().ok()?.clone()
     }
@@ -76,8 +76,8 @@ impl Link {
         SftpSession::open(&self.address, &self.location, Arc::clone(&self.meter), Arc::clone(&self.packets)).await
     }
 
-    /// Makes a call that may be made twice; `again` tells it that the one before it may have been done.
-    /// `shown` names in errors what it is about.
+    /// Runs a call that may be done twice, and repeats it if the connection breaks. The second argument of `call`
+    /// says that an earlier try may have taken effect. `shown` is the path that errors name.
     pub async fn run<T, F>(&self, shown: &[u8], mut call: impl FnMut(Arc<SftpSession>, bool) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, SftpFault>>,
@@ -108,7 +108,7 @@ impl Link {
             packet::FAILURE => (ErrorKind::Other, "the server failed without saying why"),
             _ => (ErrorKind::Other, "the server refused it"),
         };
-        // OpenSSH only says the code in words again.
+        // OpenSSH's message only repeats the code in words.
         let plain =
             matches!(message.as_str(), "" | "Failure" | "No such file" | "Permission denied" | "Bad message" | "Operation unsupported");
         match plain {
@@ -123,8 +123,8 @@ impl Link {
     }
 }
 
-/// A name as text: what is not UTF-8 is replaced and control characters are escaped, so that a name
-/// cannot forge lines in a log or drive a terminal.
+/// A name as text. Bytes that are not UTF-8 are replaced and control characters are escaped, so that a name cannot
+/// forge lines in a log or control a terminal.
 pub(super) fn printable(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     for c in String::from_utf8_lossy(name).chars() {

@@ -1,8 +1,8 @@
-//! Second names: kept versions, hard links, and names that must not replace anything.
+//! Second names: kept contents, hard links, and names that must not replace anything.
 //!
-//! Owns the ways to them in turn: a hard link, version 3's rename where it refuses to replace, a copy.
-//! Invariant: of several writers of one name exactly one is told that it made it, except where the server
-//! has neither a hard link nor such a rename; that is told by [`exclusive_rename`].
+//! Owns the ways to create one, which are tried in turn: a hard link, version 3's rename if it refuses to replace, a
+//! copy. Invariant: if several writers create one name, exactly one learns that it did, except if the server has
+//! neither hard links nor such a rename. [`exclusive_rename`] tells that.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use super::staging::SftpStaging;
 use crate::contract::error::Result;
 use crate::contract::tree::{FileKind, FileMeta};
 
-/// Whether it is a thing that is kept: a socket or a device has no content to keep.
+/// Whether a file of this kind is kept: a socket or a device has no content to keep.
 pub(super) fn is_kept(found: &Attrs) -> bool {
     matches!(kind(found), FileKind::File | FileKind::Symlink)
 }
 
-/// Gives what is at `path` the second name `keep`, if there is something. A `keep` that is taken stays.
+/// Gives the file at `path`, if one exists, the second name `keep`. A `keep` that exists already stays.
 pub(super) async fn keep_old(area: &Arc<SftpStaging>, path: &[u8], keep: &[u8]) -> Result<()> {
     let found = match look(area, path).await? {
         Some(found) if is_dir(&found) => {
@@ -42,7 +42,7 @@ pub(super) async fn keep_old(area: &Arc<SftpStaging>, path: &[u8], keep: &[u8]) 
     }
 }
 
-/// The same where there are no hard links: a copy.
+/// Like `keep_old`, with a copy, for a server without hard links.
 async fn keep_copy(area: &Arc<SftpStaging>, path: &[u8], keep: &[u8], found: &Attrs) -> Result<()> {
     if lstat(area, keep).await?.is_some() {
         return Ok(());
@@ -76,17 +76,17 @@ pub(super) async fn read_link(area: &SftpStaging, path: &[u8]) -> Result<Option<
     Ok(Some(target.await?.to_vec()))
 }
 
-/// What came of a second name.
+/// The result of creating a second name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Linked {
     Yes,
-    /// Something has that name; after a lost connection it may be the link itself.
+    /// The name exists. After a lost connection it may be the link itself.
     Taken,
     /// The server, or its file system, has no hard links.
     Cannot,
 }
 
-/// Makes `new` another name of `existing` unless it is taken. Its parents must be there.
+/// Makes `new` another name of `existing` unless `new` exists. Its parents must exist.
 pub(super) async fn link(area: &SftpStaging, existing: &[u8], new: &[u8]) -> Result<Linked> {
     let (full, full_new) = (area.dirs.full(existing), area.dirs.full(new));
     let linked = area.dirs.link.run(new, |session, _| {
@@ -97,7 +97,7 @@ pub(super) async fn link(area: &SftpStaging, existing: &[u8], new: &[u8]) -> Res
             }
             match session.hard_link(full, full_new).done().await {
                 Ok(()) => Ok(Linked::Yes),
-                // OpenSSH says the same of a name that is taken and of a file system without links.
+                // OpenSSH returns the same code for a name that exists and for a file system without links.
                 Err(fault) if [packet::FAILURE, packet::DENIED, packet::UNSUPPORTED].iter().any(|code| fault.is(*code)) => {
                     match attrs(session.lstat(full_new)).await? {
                         Some(_) => Ok(Linked::Taken),
@@ -111,7 +111,7 @@ pub(super) async fn link(area: &SftpStaging, existing: &[u8], new: &[u8]) -> Res
     linked.await
 }
 
-/// Moves `from` to `to` unless that is taken; answers whether it did. Makes the parents of `to`.
+/// Moves `from` to `to` unless `to` exists. Creates the parents of `to`. Returns whether it moved the file.
 pub(super) async fn rename_new(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<bool> {
     let (parent, _) = area.dirs.split(to)?;
     area.dirs.dir(parent, true).await?;
@@ -123,7 +123,7 @@ pub(super) async fn rename_new(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) 
             Err(fault) if fault.is(packet::FAILURE) && lstat(area, to).await?.is_some() => Ok(false),
             Err(fault) => Err(area.dirs.link.error(to, &fault)),
         },
-        // Looking first is the best there is.
+        // Only a look before the rename is left.
         Linked::Cannot => match lstat(area, to).await? {
             Some(_) => Ok(false),
             None => rename(area, from, to).await.map(|()| true),
@@ -131,7 +131,7 @@ pub(super) async fn rename_new(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) 
     }
 }
 
-/// Version 3's rename; what the server refused is the inner answer.
+/// Version 3's rename. The inner result is the server's reply to the rename.
 async fn plain_rename(area: &SftpStaging, from: &[u8], to: &[u8]) -> Result<Result<(), SftpFault>> {
     let (full_from, full_to) = (area.dirs.full(from), area.dirs.full(to));
     let renamed = area.dirs.link.run(to, |session, again| {
@@ -139,7 +139,7 @@ async fn plain_rename(area: &SftpStaging, from: &[u8], to: &[u8]) -> Result<Resu
         async move {
             match session.rename(from, to).done().await {
                 Err(SftpFault::Lost) => Err(SftpFault::Lost),
-                // The one before it was done.
+                // The earlier try took effect.
                 Err(fault) if again && attrs(session.lstat(from)).await?.is_none() => {
                     Ok(attrs(session.lstat(to)).await?.map(drop).ok_or(fault))
                 }
@@ -150,7 +150,7 @@ async fn plain_rename(area: &SftpStaging, from: &[u8], to: &[u8]) -> Result<Resu
     renamed.await
 }
 
-/// Whether version 3's rename refuses to replace a file here. Tried out once, on two files of our own.
+/// Whether version 3's rename refuses to replace a file here. Tested once, on two temporary files.
 pub(super) async fn exclusive_rename(area: &Arc<SftpStaging>) -> Result<bool> {
     let probe = async || {
         let (one, first) = area.create().await?;
@@ -163,12 +163,12 @@ pub(super) async fn exclusive_rename(area: &Arc<SftpStaging>) -> Result<bool> {
     area.exclusive_rename.get_or_try_init(probe).await.copied()
 }
 
-/// See [`crate::Tree::hard_link`]. A copy where there are no hard links.
+/// See [`crate::Tree::hard_link`]. Makes a copy if the server has no hard links.
 pub(super) async fn hard_link(area: &Arc<SftpStaging>, existing: &[u8], path: &[u8]) -> Result<()> {
     let (parent, _) = area.dirs.split(path)?;
     area.dirs.dir(area.dirs.split(existing)?.0, false).await?;
     area.dirs.dir(parent, true).await?;
-    // Most often there is nothing to replace.
+    // Usually the name is free.
     if link(area, existing, path).await? == Linked::Yes {
         return Ok(());
     }
@@ -185,7 +185,7 @@ pub(super) async fn hard_link(area: &Arc<SftpStaging>, existing: &[u8], path: &[
     rename(area, &temp.path, path).await
 }
 
-/// Makes an empty file of this name, exclusively; answers whether it did. Its parents must be there.
+/// Creates an empty file of this name, exclusively. Returns whether it did. Its parents must exist.
 pub(super) async fn claim(area: &SftpStaging, path: &[u8]) -> Result<bool> {
     let full = area.dirs.full(path);
     let session = area.dirs.link.session().await?;

@@ -1,11 +1,10 @@
-//! Directories behind SFTP: the backend, the tree and the object store over it.
+//! Directories of SFTP servers: the backend, and its tree and object store.
 //!
-//! Owns [`SftpBackend`], which ties the parts together: `address.rs` reads the URL, `ssh.rs` runs `ssh`,
-//! `packet.rs`, `session.rs` and `ops.rs` speak version 3, `link.rs` connects again, `dirs.rs` finds
-//! directories, `staging.rs` and `blocks.rs` write, `publish.rs` and `links.rs` name, `read.rs` and
-//! `walk.rs` read, `put.rs` decides between writers, `store.rs` speaks the data plane, `tree.rs` the tree.
-//! Invariant: what can be trusted of the server's side is what a login by `ssh` vouches for; no symlink
-//! below the root is followed.
+//! Owns [`SftpBackend`], which connects the parts: `address.rs` reads the URL, `ssh.rs` runs `ssh`, `packet.rs`,
+//! `session.rs` and `ops.rs` speak version 3, `link.rs` reconnects, `dirs.rs` checks directories, `staging.rs`,
+//! `blocks.rs` and `copy.rs` write, `publish.rs`, `rename.rs` and `links.rs` give names, `read.rs` and `walk.rs`
+//! read, `put.rs` decides between competing writers, `store.rs` implements the object store, `tree.rs` the tree.
+//! Invariant: `ssh` alone decides whether the server is trusted. No symlink below the root is followed.
 
 mod address;
 mod blocks;
@@ -64,10 +63,10 @@ pub struct SftpBackend {
 }
 
 impl SftpBackend {
-    /// The directory that `location` names. Touches nothing; `ssh` is started by the first operation.
+    /// The directory that `location` names. Does no I/O: the first operation starts `ssh`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a user, host, port or setting that cannot be.
+    /// [`ErrorKind::Invalid`] for a user, host, port or setting that is not valid.
     pub fn open(location: Location) -> Result<Self> {
         let meter = Arc::new(Meter::default());
         let address = Address::new(&location)?;
@@ -75,7 +74,7 @@ impl SftpBackend {
         Ok(Self { location, area: Arc::new(SftpStaging::new(SftpDirs::new(link), STAGING)), meter })
     }
 
-    /// Requests that went over the wire so far; several answer one call.
+    /// Number of requests sent to the server so far. One call of the backend can take several.
     pub fn packets(&self) -> u64 {
         self.area.dirs.link.packets.load(Relaxed)
     }
@@ -99,7 +98,7 @@ impl Backend for SftpBackend {
         None
     }
 
-    /// Counts calls, of which each is some packets; see [`SftpBackend::packets`].
+    /// Counts calls. Each call takes one or more requests; see [`SftpBackend::packets`].
     fn meter(&self) -> &Meter {
         &self.meter
     }
@@ -108,8 +107,8 @@ impl Backend for SftpBackend {
         Error::from_store(&self.location, key, error)
     }
 
-    /// The clock by which the server stamps a file that is made. Where nothing can be written (no such
-    /// directory yet, read-only), this machine's.
+    /// The clock that the server uses for the times of a new file. If nothing can be written (the directory does not
+    /// exist yet, or is read-only), it is the clock of this machine.
     async fn now(&self) -> Result<DateTime<Utc>> {
         self.meter.call(Class::Head, || self.location.to_string());
         let touched = async {
@@ -146,7 +145,7 @@ impl Backend for SftpBackend {
         put::name(&self.area, temp, to, put::SftpPutMode::Overwrite).await
     }
 
-    /// As the directories answer, in no order. Ends in an error at a directory that cannot be read.
+    /// Lists in no particular order. Ends with an error at a directory that cannot be read.
     fn list(&self, _: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         if depth == Depth::Unfinished {
             return futures::stream::empty().boxed();

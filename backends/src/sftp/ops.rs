@@ -1,8 +1,8 @@
-//! The requests by name: what is asked, and which answer is a good one.
+//! The requests by name: their arguments, and which reply is a success.
 //!
-//! Owns the arguments of each request and nothing of when it is made again. Paths are as the server is
-//! asked for them. Requests that can be under way together answer a [`Pending`]; they leave in the order
-//! of the calls, and a server works on one file in that order.
+//! Owns the arguments of each request, but not when it is repeated. Paths are in the form that is sent to the server.
+//! Requests that can be in flight together return a [`Pending`]. They are sent in the order of the calls, and a
+//! server works on one file in that order.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ const EXCLUSIVE: u32 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenMode {
     Read,
-    /// Made by this call, mode 0600.
+    /// For writing. The call creates the file, mode 0600.
     New,
-    /// Written on, as it is.
+    /// For more writes to an existing file.
     Again,
 }
 
-/// A file or directory that is open; closed when it is dropped, if nobody did before.
+/// An open file or directory. It is closed when this value is dropped, unless `close` was called.
 pub(super) struct Handle {
     pub session: Arc<SftpSession>,
     handle: Bytes,
@@ -47,13 +47,13 @@ impl Handle {
         Packet::new(kind).bytes(&self.handle)
     }
 
-    /// Closes it, after what was asked before.
+    /// Closes it after all earlier requests.
     pub fn close(mut self) -> Pending {
         self.closed = true;
         self.session.send(self.packet(packet::CLOSE))
     }
 
-    /// Sends bytes, once there is room for them on the way.
+    /// Sends bytes. Waits until the limit of bytes in flight allows it.
     pub async fn write(&self, offset: u64, data: Bytes) -> Pending {
         self.session.send_content(self.packet(packet::WRITE).long(offset).body(data)).await
     }
@@ -67,7 +67,7 @@ impl Handle {
         self.session.send(self.packet(packet::FSETSTAT).attrs(attrs))
     }
 
-    /// None where the server has no such thing.
+    /// `None` if the server does not offer it.
     pub fn fsync(&self) -> Option<Pending> {
         let packet = Packet::extended("fsync@openssh.com").bytes(&self.handle);
         self.session.offers.fsync.then(|| self.session.send(packet))
@@ -82,14 +82,14 @@ impl Handle {
         self.session.send(self.packet(packet::READDIR))
     }
 
-    /// Has the server copy `length` bytes from one offset to the same of another file.
+    /// Lets the server copy `length` bytes at `offset` to the same offset of another file.
     pub async fn copy_to(&self, to: &Handle, offset: u64, length: u64) -> Result<(), SftpFault> {
         let packet = Packet::extended("copy-data").bytes(&self.handle).long(offset).long(length);
         self.session.send(packet.bytes(&to.handle).long(offset)).done().await
     }
 }
 
-/// The bytes of a read; empty at the end of the file.
+/// The bytes of a read, empty at the end of the file.
 pub(super) async fn data(asked: Pending) -> Result<Bytes, SftpFault> {
     match asked.reply().await? {
         Reply::Data(data) => Ok(data),
@@ -98,7 +98,7 @@ pub(super) async fn data(asked: Pending) -> Result<Bytes, SftpFault> {
     }
 }
 
-/// Entries of a directory; none at its end.
+/// The next entries of a directory, or `None` at its end.
 pub(super) async fn names(asked: Pending) -> Result<Option<Vec<(Bytes, Attrs)>>, SftpFault> {
     match asked.reply().await? {
         Reply::Names(names) => Ok(Some(names)),
@@ -107,7 +107,7 @@ pub(super) async fn names(asked: Pending) -> Result<Option<Vec<(Bytes, Attrs)>>,
     }
 }
 
-/// What is there; none where nothing is.
+/// The attributes in a reply, or `None` if the file does not exist.
 pub(super) async fn attrs(asked: Pending) -> Result<Option<Attrs>, SftpFault> {
     match asked.reply().await? {
         Reply::Attrs(attrs) => Ok(Some(attrs)),
@@ -142,12 +142,12 @@ impl SftpSession {
         }
     }
 
-    /// Of the thing itself; see [`attrs`].
+    /// Asks for the attributes of `path` itself; see [`attrs`].
     pub fn lstat(&self, path: &[u8]) -> Pending {
         self.path(packet::LSTAT, path)
     }
 
-    /// Of what a symlink leads to; see [`attrs`].
+    /// Asks for the attributes of `path`, following symlinks; see [`attrs`].
     pub fn stat(&self, path: &[u8]) -> Pending {
         self.path(packet::STAT, path)
     }
@@ -169,27 +169,28 @@ impl SftpSession {
         self.send(Packet::new(packet::SETSTAT).bytes(path).attrs(attrs))
     }
 
-    /// Sets attributes of the thing itself; only where it is offered.
+    /// Sets attributes of `path` itself. Only for a server that offers it.
     pub fn lset(&self, path: &[u8], attrs: &Attrs) -> Pending {
         self.send(Packet::extended("lsetstat@openssh.com").bytes(path).attrs(attrs))
     }
 
-    /// Renames over what is there; only where it is offered.
+    /// Renames, and replaces a file at `to`. Only for a server that offers it.
     pub fn posix_rename(&self, from: &[u8], to: &[u8]) -> Pending {
         self.send(Packet::extended("posix-rename@openssh.com").bytes(from).bytes(to))
     }
 
-    /// Version 3's rename, which most servers refuse where `to` exists.
+    /// Version 3's rename, which most servers refuse if `to` exists.
     pub fn rename(&self, from: &[u8], to: &[u8]) -> Pending {
         self.send(Packet::new(packet::RENAME).bytes(from).bytes(to))
     }
 
-    /// A second name, refused where `new` exists; only where it is offered.
+    /// Creates a second name. The server refuses it if `new` exists. Only for a server that offers it.
     pub fn hard_link(&self, existing: &[u8], new: &[u8]) -> Pending {
         self.send(Packet::extended("hardlink@openssh.com").bytes(existing).bytes(new))
     }
 
-    /// Target before name, as OpenSSH and all that follow it have it, and not as the draft says.
+    /// Sends the target before the name, as OpenSSH and the servers modelled on it expect it. The draft says the
+    /// opposite.
     pub fn symlink(&self, target: &[u8], path: &[u8]) -> Pending {
         self.send(Packet::new(packet::SYMLINK).bytes(target).bytes(path))
     }

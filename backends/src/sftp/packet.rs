@@ -1,15 +1,15 @@
-//! SFTP version 3 as bytes: requests are built here and replies taken apart.
+//! SFTP version 3 as bytes: building requests and parsing replies.
 //!
-//! Owns the layout of packets and nothing of what they mean. Names are bytes throughout.
-//! Invariant: what a server sends is believed only as far as its packet goes: every length is checked,
-//! and a packet that does not fit its own lengths is no reply.
+//! Owns the layout of packets, but not their meaning. Names are bytes throughout.
+//! Invariant: every length that a server sends is checked against its packet. A packet that does not fit its own
+//! lengths is not a reply.
 
 use bytes::{Buf, Bytes};
 
 use crate::contract::meter::Meter;
 use crate::contract::trace::TracedCall;
 
-/// The largest packet that is taken from a server, in bytes.
+/// The largest packet that is accepted from a server, in bytes.
 pub(super) const MAX_PACKET: usize = 1 << 20;
 
 pub(super) const INIT: u8 = 1;
@@ -46,14 +46,14 @@ const HAS_MODE: u32 = 4;
 const HAS_TIMES: u32 = 8;
 const HAS_MORE: u32 = 1 << 31;
 
-/// Length, kind and id; the id is filled in when the packet is sent.
+/// Bytes of the length, the kind and the id. The id is filled in when the packet is sent.
 const HEAD: usize = 9;
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct Packet {
     pub head: Vec<u8>,
-    /// Bytes of a write, kept apart so that they are not copied.
+    /// The content of a write, held separately so that it is not copied.
     pub body: Option<Bytes>,
 }
 
@@ -112,7 +112,7 @@ impl Packet {
         packet
     }
 
-    /// The line of a log that this request will be; pieces of contents are not told.
+    /// The line in a log for this request. Reads and writes of contents have none.
     pub fn told(&self, meter: &Meter) -> TracedCall {
         match self.head[4] {
             READ | WRITE => TracedCall::untold(),
@@ -142,7 +142,7 @@ impl Packet {
         .to_owned()
     }
 
-    /// The path that it is about, as the server is asked for it; of an open file only that it is one.
+    /// The path of the request, as it is sent to the server. A request on an open file shows only `(open)`.
     fn about(&self) -> String {
         match self.head[4] {
             CLOSE | FSTAT | FSETSTAT | READDIR => "(open)".to_owned(),
@@ -156,7 +156,7 @@ impl Packet {
         string(&mut Bytes::copy_from_slice(&self.head[HEAD..])).unwrap_or_default()
     }
 
-    /// Fills in what is known only when the packet goes out.
+    /// Fills in the length and the id when the packet is sent.
     pub fn seal(mut self, id: u32) -> Self {
         let length = self.head.len() - 4 + self.body.as_ref().map_or(0, Bytes::len);
         self.head[..4].copy_from_slice(&(length as u32).to_be_bytes());
@@ -165,17 +165,17 @@ impl Packet {
     }
 }
 
-/// What is known, or to be set, of a file.
+/// Attributes of a file, known or to be set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Attrs {
     pub size: Option<u64>,
     pub owner: Option<(u32, u32)>,
     pub mode: Option<u32>,
-    /// Access and modification, seconds since 1970.
+    /// Access and modification time, in seconds since 1970.
     pub times: Option<(u32, u32)>,
 }
 
-/// What a server answers.
+/// A reply of the server.
 #[derive(Debug)]
 pub(super) enum Reply {
     Status(Status),
@@ -202,7 +202,8 @@ pub(super) const BAD_MESSAGE: u32 = 5;
 pub(super) const UNSUPPORTED: u32 = 8;
 
 impl Reply {
-    /// The id of a packet (its length taken off) and what it says; none if it is no whole reply.
+    /// Parses a packet without its length field. Returns its id and the reply, or `None` if it is not a complete
+    /// reply.
     pub fn parse(mut packet: Bytes) -> Option<(u32, Self)> {
         let kind = packet.try_get_u8().ok()?;
         let id = packet.try_get_u32().ok()?;
@@ -234,7 +235,7 @@ impl Reply {
 }
 
 impl Reply {
-    /// How it ended, for a log.
+    /// Records for a log how the request ended.
     pub fn tell(&self, call: &mut TracedCall) {
         match self {
             Self::Status(status) => call.ended(status.code, false),
@@ -273,7 +274,7 @@ impl Attrs {
     }
 }
 
-/// A length and so many bytes.
+/// Reads a length and that many bytes.
 pub(super) fn string(packet: &mut Bytes) -> Option<Bytes> {
     let length = packet.try_get_u32().ok()? as usize;
     (length <= packet.len()).then(|| packet.split_to(length))
@@ -315,7 +316,7 @@ mod tests {
             Packet::new(105).attrs(&attrs),
             Packet::new(201).long(4096).long(1 << 40),
         ];
-        // Without the length, as the session hands them on.
+        // Without the length field, as the session passes them on.
         let seeds: Vec<Vec<u8>> = made.into_iter().map(|packet| packet.seal(9).head[4..].to_vec()).collect();
         crate::fuzz::cases("packets of SFTP", &seeds, |bytes| {
             let said = match Reply::parse(Bytes::copy_from_slice(bytes)) {

@@ -1,7 +1,8 @@
-//! Giving staged contents their names, and taking names away.
+//! Giving staged contents their names, and removing names.
 //!
-//! Owns the batches, symlinks, metadata and the removal of files; renames are `rename.rs`, second names `links.rs`.
-//! Invariant: a kept version has its name before the rename.
+//! Owns the batches, symlinks, metadata and the removal of files. Renames are in `rename.rs`, second names in
+//! `links.rs`.
+//! Invariant: a kept content has its name before the rename.
 
 use std::sync::Arc;
 
@@ -18,10 +19,10 @@ use crate::contract::error::{ErrorKind, Result};
 use crate::contract::fence;
 use crate::contract::tree::{FileMeta, Publish};
 
-/// Names that are given at once.
+/// Items published at the same time.
 const AT_ONCE: usize = 128;
 
-/// See [`crate::Tree::publish`]. What is staged here is as durable as it gets already.
+/// See [`crate::Tree::publish`]. Staging has already synced the files, as far as the server and the settings allow.
 pub(super) async fn publish(area: &Arc<SftpStaging>, items: Vec<Publish>) -> Vec<Result<()>> {
     let one = |item: Publish| {
         let area = Arc::clone(area);
@@ -36,7 +37,7 @@ pub(super) async fn publish(area: &Arc<SftpStaging>, items: Vec<Publish>) -> Vec
                 rename(&area, &temp.path, &item.path).await
             });
             match named.await {
-                // It stays, to be tried again.
+                // The staged file stays, so that the caller can try again.
                 Err(error) if error.kind == ErrorKind::Late => {
                     temp.release();
                     Err(error)
@@ -69,10 +70,11 @@ pub(super) async fn set_meta(area: &SftpStaging, path: &[u8], meta: &FileMeta) -
     let full = area.dirs.full(path);
     let owner = area.owners.wanted(meta).filter(|wanted| wanted.owner != found.owner);
     let rest = meta::to_set(meta, symlink);
-    // A new owner takes away bits of the mode, so all of it is set then.
+    // A change of owner clears bits of the mode, so the whole mode is set with it.
     let wanted = [owner, Some(if owner.is_none() { meta::differing(rest, &found) } else { rest })];
     let set = area.dirs.link.run(path, |session, _| {
-        // Only a symlink needs the call that follows none; in a confined login that one can set no mode.
+        // Only a symlink needs `lsetstat`, which does not follow it. In a confined login `lsetstat` cannot set a
+        // mode.
         let can = !symlink || session.offers.lsetstat;
         let wanted = wanted.iter().flatten().filter(|attrs| **attrs != Attrs::default() && can);
         let set = |attrs: &Attrs| if symlink { session.lset(&full, attrs) } else { session.set(&full, attrs) };

@@ -1,8 +1,9 @@
-//! Writing objects: who wins, and uploads in parts.
+//! Writing objects: competing writers, and uploads in parts.
 //!
-//! Owns the two ways to name an object (overwrite, create-only) and uploads in parts. Invariants: an object
-//! is on the server's disk before it has its name, where the server can say so; of several writers of one
-//! name, in this process or another, exactly one creates. A retried creation may meet its own first try.
+//! Owns the two ways to name an object (overwrite, create-only) and uploads in parts. Invariants: an object is on the
+//! server's disk before it gets its name, as far as the server and the settings allow. If several writers create one
+//! name, in this process or in others, exactly one succeeds. A repeated creation may find the object of its own first
+//! try.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub(super) enum SftpPutMode {
     Create,
 }
 
-/// A claim of a writer that died is passed over after so many seconds by the server's clock.
+/// Age, in seconds by the server's clock, from which the claim of a dead writer is ignored.
 const CLAIM: i64 = 120;
 
 /// Gives a staged file the name `key`.
@@ -46,14 +47,14 @@ pub(super) async fn name(area: &Arc<SftpStaging>, temp: SftpTemp, key: &[u8], mo
             create(area, &temp, key).await?;
         }
     }
-    // The guard of a name that is gone would only ask for nothing.
+    // The temporary name no longer exists, so its guard would send a useless request.
     if mode == SftpPutMode::Overwrite {
         temp.release();
     }
     Ok(result(&attrs))
 }
 
-/// Gives a staged file a tag that no other one has.
+/// Gives a staged file a tag that no other file has.
 async fn make_unique(area: &SftpStaging, temp: &[u8]) -> Result<Attrs> {
     let full = area.dirs.full(temp);
     let made = area.dirs.link.run(temp, |session, _| {
@@ -61,7 +62,7 @@ async fn make_unique(area: &SftpStaging, temp: &[u8]) -> Result<Attrs> {
         async move {
             let found = attrs(session.lstat(full)).await?.unwrap_or_default();
             let set = session.set(full, &meta::unique(&found));
-            // As the server keeps it, which may be less.
+            // The attributes as the server keeps them, which can be less precise.
             let kept = session.lstat(full);
             set.done().await?;
             Ok(attrs(kept).await?.unwrap_or_default())
@@ -83,8 +84,8 @@ async fn create(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<
     }
 }
 
-/// Where the server has nothing that refuses to replace but the making of an empty file: whoever makes the
-/// claim of a name may look and rename.
+/// Creates an object on a server where only the creation of an empty file refuses to replace. The writer that creates
+/// the claim of a name may check the name and rename. Returns whether it created the object.
 async fn create_claimed(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<bool> {
     let name = key.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let claimed = [area.staging(), b"/claim-", &name.as_bytes()[name.len().saturating_sub(200)..]].concat();
@@ -111,7 +112,7 @@ pub(super) fn result(attrs: &Attrs) -> PutResult {
     PutResult { e_tag: Some(meta::etag(attrs)), version: None, extensions: Default::default() }
 }
 
-/// Answers `Precondition` unless the file has the tag that is asked for, if one is.
+/// Returns `Precondition` if `wanted` is a tag and the file has another one.
 pub(super) fn expect(area: &SftpStaging, key: &[u8], attrs: &Attrs, wanted: Option<&str>) -> Result<()> {
     let found = meta::etag(attrs);
     match wanted.map(|tag| tag.trim_matches('"')) {
@@ -126,9 +127,9 @@ pub(super) fn expect(area: &SftpStaging, key: &[u8], attrs: &Attrs, wanted: Opti
 pub(super) struct SftpUpload {
     area: Arc<SftpStaging>,
     key: Vec<u8>,
-    /// None once it is finished, aborted or has failed.
+    /// `None` after the upload was completed or aborted, or has failed.
     blocks: Arc<Mutex<Option<SftpBlocks>>>,
-    /// Ready when the part before is written.
+    /// Completes when the previous part has ended.
     before: Option<oneshot::Receiver<()>>,
 }
 
@@ -159,7 +160,7 @@ impl MultipartUpload for SftpUpload {
         let (written, ready) = oneshot::channel();
         let before = self.before.replace(ready);
         let part: BoxFuture<'static, object_store::Result<()>> = async move {
-            // An error of the part before has ended the upload, which is seen below.
+            // If the previous part failed, it has ended the upload. The check below finds that.
             if let Some(before) = before {
                 let _ = before.await;
             }

@@ -1,8 +1,8 @@
-//! Reading contents: what counts as a file, and several requests on the way for each.
+//! Reading contents: what counts as a file, and several requests in flight for each.
 //!
-//! Owns opening without following, reading ranges, and going on after a lost connection with the same
-//! file. Invariant: all bytes of one value come from one file: after a lost connection it is opened again
-//! only if length and time are as they were, and a file that ends early is an error.
+//! Owns opening without following symlinks, reading ranges, and reading on in the same file after a lost connection.
+//! Invariant: all bytes of one value come from one file. After a lost connection the file is opened again only if its
+//! length and time are unchanged. A file that ends early is an error.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use super::staging::SftpStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{self, FileKind, FileStat, Stamp};
 
-/// Bytes of one block of a stream.
+/// Size of one block of a stream, in bytes.
 pub(super) const BLOCK: u64 = 1 << 20;
-/// Blocks of one stream that are asked for at once.
+/// Blocks of one stream that are requested at once.
 const AHEAD: usize = 4;
 
 /// A regular file that is open for reading.
@@ -37,7 +37,8 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Opens a regular file. Anything else of that name, or on the way to it, is `NotFound`.
+    /// Opens a regular file. Returns `NotFound` if `path` is another kind of file, or if a component on the way is
+    /// not a directory.
     pub async fn open(area: &Arc<SftpStaging>, path: &[u8]) -> Result<Self> {
         let found = look_file(area, path).await?;
         let (handle, attrs) = Self::open_as(area, path, found).await?;
@@ -45,7 +46,7 @@ impl File {
         Ok(Self { area: Arc::clone(area), path: path.to_vec(), size, mtime: stamp(&attrs), attrs, handle: Mutex::new(Arc::new(handle)) })
     }
 
-    /// The same of a file that is known to have this length; with another one it is `NotFound`.
+    /// Like `open`, for a file of `length` bytes. Returns `NotFound` for a file of another length.
     pub async fn open_exactly(area: &Arc<SftpStaging>, path: &[u8], length: u64) -> Result<Self> {
         let file = Self::open(area, path).await?;
         match file.size == length {
@@ -67,7 +68,7 @@ impl File {
         Arc::clone(&*self.handle.lock().await)
     }
 
-    /// Opens it again if `broken` is still the handle in use.
+    /// Opens the file again if `broken` is still the handle in use.
     async fn again(&self, broken: &Arc<Handle>) -> Result<()> {
         let mut slot = self.handle.lock().await;
         if !Arc::ptr_eq(&slot, broken) {
@@ -82,7 +83,7 @@ impl File {
         Ok(())
     }
 
-    /// Exactly these bytes, whatever happens to the connection.
+    /// Reads exactly this range, over new connections where necessary.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         for _ in 0..6 {
             let handle = self.handle().await;
@@ -94,7 +95,7 @@ impl File {
         Err(self.area.dirs.link.error(&self.path, &SftpFault::Lost))
     }
 
-    /// All pieces of a range are asked for at once.
+    /// Reads a range in pieces, all of which are requested at once.
     async fn pieces(&self, handle: &Handle, range: Range<u64>) -> Result<Bytes, SftpFault> {
         let length = range.end.saturating_sub(range.start);
         let count = length.div_ceil(u64::from(handle.session.read_size)).max(1);
@@ -106,7 +107,7 @@ impl File {
         for (at, length, pending) in asked {
             let mut piece = within(data(pending).await?, length)?;
             if (piece.len() as u64) < length {
-                // A server may answer with less than it was asked for.
+                // A server may return fewer bytes than requested.
                 piece = self.rest(handle, at, length, piece).await?;
             }
             handle.session.meter().add_received(piece.len() as u64);
@@ -118,7 +119,7 @@ impl File {
         Ok(whole.freeze())
     }
 
-    /// Exactly these bytes over this handle.
+    /// Reads exactly these bytes over this handle.
     pub async fn exactly(&self, handle: &Handle, offset: u64, length: u64) -> Result<Bytes, SftpFault> {
         self.pieces(handle, offset..offset + length).await
     }
@@ -137,7 +138,7 @@ impl File {
         Ok(whole.freeze())
     }
 
-    /// A range of it in blocks of 1 MiB, of which only the last is shorter.
+    /// Streams a range in blocks of 1 MiB, of which only the last can be shorter.
     pub fn blocks(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
         let file = Arc::new(self);
         let starts = (range.start..range.end).step_by(BLOCK as usize);
@@ -153,8 +154,7 @@ fn within(bytes: Bytes, asked: u64) -> Result<Bytes, SftpFault> {
     if bytes.len() as u64 > asked { Err(SftpFault::Odd("the server sent more than requested")) } else { Ok(bytes) }
 }
 
-/// What is at `path`, itself; none when nothing is, also because what should be a directory on the way
-/// is something else.
+/// The attributes of `path` itself. `None` if it does not exist, or if a component on the way is not a directory.
 pub(super) async fn look(area: &SftpStaging, path: &[u8]) -> Result<Option<Attrs>> {
     if path.is_empty() {
         area.dirs.root().await?;
@@ -164,7 +164,7 @@ pub(super) async fn look(area: &SftpStaging, path: &[u8]) -> Result<Option<Attrs
     match area.dirs.dir(parent, false).await {
         Ok(()) => ask(area, path, false).await,
         Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Exists) => {
-            // A root that is missing is an error.
+            // A missing root is an error.
             area.dirs.root().await?;
             Ok(None)
         }
@@ -190,7 +190,7 @@ async fn look_file(area: &SftpStaging, path: &[u8]) -> Result<Attrs> {
     }
 }
 
-/// What [`crate::Tree::stat`] answers.
+/// See [`crate::Tree::stat`].
 pub(super) async fn stat(area: &SftpStaging, path: &[u8]) -> Result<Option<FileStat>> {
     Ok(look(area, path).await?.map(|attrs| super::meta::file_stat(&attrs)))
 }
@@ -199,7 +199,7 @@ pub(super) fn is_dir(attrs: &Attrs) -> bool {
     kind(attrs) == FileKind::Dir
 }
 
-/// What is at a path of which the parents are known.
+/// The attributes of a path whose parents are known to be directories.
 pub(super) async fn lstat(area: &SftpStaging, path: &[u8]) -> Result<Option<Attrs>> {
     ask(area, path, false).await
 }

@@ -1,8 +1,8 @@
-//! One thing brought to its name, and what is in the way of it.
+//! Renaming one file, and removing a directory that blocks its name.
 //!
-//! Owns renames, what stands in for `posix-rename` on servers without it, symlinks under a temporary name, and the
-//! removal of directories. Invariants: a name goes from the old thing to the new one in one rename where the server has
-//! that; a directory that is in the way is removed only if it is empty.
+//! Owns renames, the substitute for `posix-rename` on servers without it, symlinks under a temporary name, and the
+//! removal of directories. Invariants: where the server has `posix-rename`, one rename replaces the old file by the
+//! new one. A directory that blocks a name is removed only if it is empty.
 
 use std::sync::Arc;
 
@@ -15,13 +15,14 @@ use super::staging::{SftpStaging, SftpTemp, missing_is_fine};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileMeta;
 
-/// Moves `from` to `to`, making the parents of `to`. Only a directory that holds something can be in the way.
+/// Moves `from` to `to`, and creates the parents of `to`. Removes an empty directory at `to`. Returns `Exists` for a
+/// directory that is not empty.
 pub(super) async fn rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<()> {
     let (parent, _) = area.dirs.split(to)?;
     area.dirs.dir(parent, true).await?;
     match try_rename(area, from, to).await? {
         Err(fault) if fault.is(packet::NO_SUCH_FILE) => {
-            // What was believed to be a directory is gone: once more from the root.
+            // A remembered directory no longer exists. Try once more from the root.
             area.dirs.forget_all();
             area.dirs.dir(parent, true).await?;
         }
@@ -35,7 +36,7 @@ pub(super) async fn rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> R
     try_rename(area, from, to).await?.map_err(|fault| area.dirs.link.error(to, &fault))
 }
 
-/// One rename over what is there; what the server refused is the inner answer.
+/// One rename that replaces a file at `to`. The inner result is the server's reply to the rename.
 async fn try_rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<Result<(), SftpFault>> {
     let aside = match area.dirs.link.session().await?.offers.posix_rename {
         true => None,
@@ -46,7 +47,8 @@ async fn try_rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<R
     let renamed = area.dirs.link.run(to, |session, again| {
         let (from, to, aside) = (&full_from, &full_to, &aside);
         async move {
-            // Some servers replace a whole directory by a file without a word; OpenSSH refuses it.
+            // Some servers silently replace a whole directory by a file. OpenSSH, which offers `lsetstat`, refuses
+            // that.
             if !session.offers.lsetstat && attrs(session.lstat(to)).await?.is_some_and(|found| is_dir(&found)) {
                 return Ok(Err(refused(packet::FAILURE)));
             }
@@ -56,7 +58,7 @@ async fn try_rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<R
             };
             match done {
                 Err(SftpFault::Lost) => Err(SftpFault::Lost),
-                // The one before it was done: temporary names are used once.
+                // The earlier try took effect, because a temporary name is used only once.
                 Err(fault) if again && fault.is(packet::NO_SUCH_FILE) => Ok(attrs(session.lstat(to)).await?.map(drop).ok_or(fault)),
                 done => Ok(done),
             }
@@ -65,8 +67,8 @@ async fn try_rename(area: &Arc<SftpStaging>, from: &[u8], to: &[u8]) -> Result<R
     renamed.await
 }
 
-/// For servers without `posix-rename`: the old thing goes aside, the new one takes its name, the old one
-/// goes. A reader can find nothing for a moment; nothing is lost.
+/// For servers without `posix-rename`. The old file moves aside, then the new one moves to its name. The guard of the
+/// temporary name removes the old file. For a moment a reader finds no file, but no content is lost.
 async fn replace(session: &SftpSession, from: &[u8], to: &[u8], aside: &[u8]) -> Result<(), SftpFault> {
     match attrs(session.lstat(to)).await? {
         None => return session.rename(from, to).done().await,
@@ -90,7 +92,7 @@ pub(super) fn in_the_way(area: &SftpStaging, path: &[u8]) -> Error {
     Error::new(ErrorKind::Exists, area.dirs.link.shown(path), what)
 }
 
-/// Makes a symlink under a temporary name.
+/// Creates a symlink under a temporary name.
 pub(super) async fn stage_symlink(area: &Arc<SftpStaging>, target: &[u8], meta: &FileMeta) -> Result<SftpTemp> {
     let temp = area.temp_name().await?;
     let full = area.dirs.full(&temp.path);
@@ -102,7 +104,7 @@ pub(super) async fn stage_symlink(area: &Arc<SftpStaging>, target: &[u8], meta: 
                 missing_is_fine(session.remove(full).done().await)?;
             }
             let made = session.symlink(target, full);
-            // Without `lsetstat` the times would be set on what it leads to.
+            // Without `lsetstat` the server would set the times of the symlink's target.
             let sets = wanted.iter().flatten().filter(|attrs| session.offers.lsetstat && **attrs != Attrs::default());
             let sets: Vec<_> = sets.map(|attrs| (attrs.owner.is_some(), session.lset(full, attrs))).collect();
             made.done().await?;

@@ -1,4 +1,6 @@
-//! The room that is kept back in the staging area of a server; see `crate::reserve`.
+//! The disk space that is reserved in the staging area of a server; see `crate::staging_area`.
+//!
+//! Owns the creation and the removal of the reserve file there.
 
 use std::sync::Arc;
 
@@ -6,25 +8,25 @@ use super::read::lstat;
 use super::rename::rename;
 use super::staging::SftpStaging;
 use crate::contract::tree::FileMeta;
-use crate::reserve::{NAME, content};
+use crate::staging_area::{RESERVE, reserve};
 
 impl SftpStaging {
     fn reserve_name(&self) -> Vec<u8> {
-        [self.staging(), NAME].concat()
+        [self.staging(), RESERVE].concat()
     }
 
-    /// Keeps some room back, if it can be had.
+    /// Creates the reserve file unless it exists, and ignores failures.
     pub async fn keep_reserve(self: &Arc<Self>) {
         let name = self.reserve_name();
         if matches!(lstat(self, &name).await, Ok(None))
-            && let Ok(temp) = self.stage(&[content().into()], &FileMeta::default(), true).await
+            && let Ok(temp) = self.stage(&[reserve().into()], &FileMeta::default(), true).await
             && rename(self, &temp.path, &name).await.is_ok()
         {
             temp.release();
         }
     }
 
-    /// Gives that room up; answers whether there was any.
+    /// Deletes the reserve file. Returns whether it existed and was deleted.
     pub async fn free_reserve(self: &Arc<Self>) -> bool {
         let name = self.reserve_name();
         matches!(lstat(self, &name).await, Ok(Some(_))) && self.discard(&name).await.is_ok()

@@ -1,9 +1,9 @@
-//! One connection: requests go out as they come, replies find whoever waits for them.
+//! One connection: sends requests, and passes each reply to the task that waits for it.
 //!
-//! Owns the two tasks that write and read, the ids, what the server offers, and how many content bytes
-//! are on the way at once. Any number of requests can be under way; they leave in the order of the calls.
-//! Invariant: once the connection is gone, or a server that owes an answer has gone silent, every request that waits, and
-//! every later one, answers [`SftpFault::Lost`]; nobody waits for ever.
+//! Owns the two tasks that write and read, the ids, the server's offers, and the number of content bytes in flight.
+//! Any number of requests can be in flight. They are sent in the order of the calls. Invariant: once the connection
+//! is lost, or a server that owes a reply has been silent for too long, every waiting request and every later one
+//! returns [`SftpFault::Lost`]. No task waits for ever.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -25,32 +25,33 @@ use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 use crate::contract::trace::TracedCall;
 
-/// Content bytes of writes that may be on the way at once: more than any link holds, and little enough
-/// that a renewal of the lease does not wait behind them for long.
+/// The most content bytes of writes in flight: more than any link holds, and so few that a renewal of the lease does
+/// not wait behind them for long.
 const ON_THE_WAY: usize = 8 << 20;
-/// Bodies up to this are copied together, larger ones go out as they are.
+/// Bodies up to this size, in bytes, are copied into one buffer. Larger ones are sent without a copy.
 const SMALL: usize = 16 << 10;
-/// Read and write sizes where the server does not say.
+/// Size of reads and writes, in bytes, if the server does not name its limits.
 const USUAL: u32 = 32 << 10;
-/// How long a server that owes an answer may say nothing at all: a copy of much on the server, or bringing a large file to
-/// its disk, answers only at its end. And how long it may take to greet, a login with it.
+/// How long a server that owes a reply may send nothing. It replies to a large copy, or to the sync of a large file,
+/// only when that has ended.
 const SILENCE: Duration = Duration::from_secs(900);
+/// How long a server may take to send its greeting, login included.
 const GREETING: Duration = Duration::from_secs(180);
-/// The largest piece that is asked for or sent, whatever the server offers.
+/// The largest piece that is requested or sent, in bytes, whatever the server offers.
 const LARGEST: u64 = 256 << 10;
 
-/// Why a request has no good answer.
+/// Why a request failed.
 #[derive(Debug, Clone)]
 pub(super) enum SftpFault {
-    /// The connection is gone; whether the server did it is not known.
+    /// The connection is lost. Whether the request took effect is not known.
     Lost,
-    /// The server said no.
+    /// The server refused the request.
     Refused(Status),
-    /// What it sent cannot be, and why.
+    /// The server sent something that is not possible, for the reason given here.
     Odd(&'static str),
 }
 
-/// What the server offers beyond version 3.
+/// The extensions of version 3 that the server offers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Offers {
     pub posix_rename: bool,
@@ -62,7 +63,7 @@ pub(super) struct Offers {
     limits: bool,
 }
 
-/// Whoever waits for a reply, and the room its content takes until then.
+/// A request that waits for its reply, and the permit for its content bytes in flight.
 struct Waiter {
     sender: oneshot::Sender<Reply>,
     call: TracedCall,
@@ -71,24 +72,25 @@ struct Waiter {
 
 type Waiters = HashMap<u32, Waiter>;
 
-/// A connection that is up, or was.
+/// A connection, up or lost.
 pub(super) struct SftpSession {
     queue: mpsc::UnboundedSender<Packet>,
-    /// None once the connection is gone.
+    /// `None` once the connection is lost.
     waiting: Arc<Mutex<Option<Waiters>>>,
     next: AtomicU32,
     room: Arc<Semaphore>,
     meter: Arc<Meter>,
     packets: Arc<AtomicU64>,
-    /// What `ssh` said when it ended.
+    /// What `ssh` printed, once it has ended.
     last_words: watch::Receiver<Option<String>>,
     pub offers: Offers,
-    /// Bytes of one read or write.
+    /// The most bytes of one read.
     pub read_size: u32,
+    /// The most bytes of one write.
     pub write_size: u32,
 }
 
-/// A request that is under way. Dropping it does not call it back.
+/// A request in flight. Dropping this value does not cancel the request.
 pub(super) struct Pending(Option<oneshot::Receiver<Reply>>);
 
 impl Pending {
@@ -99,12 +101,12 @@ impl Pending {
         }
     }
 
-    /// For requests that answer with a status and nothing else.
+    /// Waits for the reply of a request that returns only a status.
     pub async fn done(mut self) -> Result<(), SftpFault> {
         self.wait().await
     }
 
-    /// The same without giving it up; not to be called again after an answer.
+    /// Like `done`, but does not consume the value. Must not be called again after it has returned.
     pub async fn wait(&mut self) -> Result<(), SftpFault> {
         let receiver = self.0.as_mut().ok_or(SftpFault::Lost)?;
         match receiver.await.map_err(|_| SftpFault::Lost)? {
@@ -115,7 +117,7 @@ impl Pending {
 }
 
 impl SftpFault {
-    /// A refusal, or an answer to something else than what was asked.
+    /// The fault for a refusal, or for a reply that does not match the request.
     pub fn unexpected(reply: Reply) -> Self {
         Self::Refused(match reply {
             Reply::Status(status) => status,
@@ -129,7 +131,7 @@ impl SftpFault {
 }
 
 impl SftpSession {
-    /// Starts `ssh` and greets the server.
+    /// Starts `ssh` and exchanges greetings with the server.
     pub async fn open(address: &Address, location: &Location, meter: Arc<Meter>, packets: Arc<AtomicU64>) -> Result<Self> {
         let (ssh, stream) = Ssh::start(address, location)?;
         let (read, write) = stream.into_split();
@@ -141,7 +143,7 @@ impl SftpSession {
         let waiters = Arc::clone(&waiting);
         tokio::spawn(async move {
             let _ = receive_all(read, &waiters, hello, (GREETING, SILENCE)).await;
-            // Dropping the waiters tells them.
+            // The waiters learn of the end because they are dropped.
             lock(&waiters).take();
             let _ = say.send(Some(ssh.end().await));
         });
@@ -184,7 +186,7 @@ impl SftpSession {
         }
     }
 
-    /// What `ssh` said in the end, once it has ended.
+    /// Waits until `ssh` has ended and returns what it printed.
     pub async fn why(&self) -> String {
         let mut words = self.last_words.clone();
         match words.wait_for(Option::is_some).await {
@@ -197,12 +199,12 @@ impl SftpSession {
         lock(&self.waiting).is_some()
     }
 
-    /// Sends a request at once; it is under way when this returns, whether anybody waits or not.
+    /// Queues a request at once. It is sent even if nobody waits for the reply.
     pub fn send(&self, packet: Packet) -> Pending {
         self.send_with(packet, None)
     }
 
-    /// The same with content, once there is room for it on the way.
+    /// Like `send`, for a request with content. Waits until the limit of bytes in flight allows it.
     pub async fn send_content(&self, packet: Packet) -> Pending {
         let length = packet.body.as_ref().map_or(0, Bytes::len).min(ON_THE_WAY);
         let room = Arc::clone(&self.room).acquire_many_owned(length as u32).await.ok();
@@ -225,7 +227,7 @@ impl SftpSession {
         };
         self.packets.fetch_add(1, Relaxed);
         self.meter.add_sent(packet.body.as_ref().map_or(0, |body| body.len() as u64));
-        // If the writer is gone, the reader is about to be, and takes the waiters along.
+        // If the writing task has ended, the reading task is about to end, and it drops the waiters.
         let _ = self.queue.send(packet.seal(id));
         Pending(Some(receiver))
     }
@@ -236,11 +238,11 @@ impl SftpSession {
 }
 
 fn lock(waiting: &Mutex<Option<Waiters>>) -> MutexGuard<'_, Option<Waiters>> {
-    // Whole at every step, so a panic elsewhere does not spoil it.
+    // Every step leaves the map consistent, so a panic of another thread does no harm.
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes packets as they come, many with one call; ends, and closes, when nobody can send any more.
+/// Writes packets as they arrive, many with one call. Closes the stream when no sender is left.
 async fn send_all(mut stream: OwnedWriteHalf, mut packets: mpsc::UnboundedReceiver<Packet>) {
     let (mut batch, mut buffer) = (Vec::new(), Vec::with_capacity(64 << 10));
     while packets.recv_many(&mut batch, 256).await > 0 {
@@ -270,7 +272,7 @@ async fn send_all(mut stream: OwnedWriteHalf, mut packets: mpsc::UnboundedReceiv
     let _ = stream.shutdown().await;
 }
 
-/// Writes one after the other, with as few calls as it takes.
+/// Writes both in order, with as few calls as possible.
 async fn write_both(stream: &mut OwnedWriteHalf, mut first: &[u8], mut second: &[u8]) -> std::io::Result<()> {
     while !first.is_empty() {
         let written = stream.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]).await?;
@@ -284,8 +286,9 @@ async fn write_both(stream: &mut OwnedWriteHalf, mut first: &[u8], mut second: &
     stream.write_all(second).await
 }
 
-/// Reads replies and hands them out, until the connection ends, what comes is none, or nothing comes of what is awaited
-/// for as long as `patience` says, for the greeting and for all else.
+/// Reads replies and passes them to the waiters. Ends when the connection ends, when a packet is not a reply, or when
+/// nothing arrives for too long although a reply is due. `patience` says how long that is: for the greeting, and for
+/// all other replies.
 async fn receive_all(
     mut stream: OwnedReadHalf,
     waiting: &Mutex<Option<Waiters>>,
@@ -299,11 +302,11 @@ async fn receive_all(
         let next = match timeout(wait, next_packet(&mut stream, &mut buffer)).await {
             Ok(next) => next?,
             Err(_) if hello.is_some() || lock(waiting).as_ref().is_some_and(|waiters| !waiters.is_empty()) => return Ok(()),
-            // Nobody asked for anything.
+            // No request is waiting.
             Err(_) => continue,
         };
         let Some(packet) = next else {
-            // A login script that prints something, most often.
+            // Usually the output of a login script.
             if let Some(hello) = hello.take().filter(|_| buffer.len() >= 4) {
                 let _ = hello.send(None);
             }
@@ -327,7 +330,7 @@ async fn receive_all(
     }
 }
 
-/// One packet without its length; none where the stream ends, or goes on with something else.
+/// The next packet without its length field. `None` if the stream ends or its next bytes are not a packet.
 async fn next_packet(stream: &mut OwnedReadHalf, buffer: &mut BytesMut) -> std::io::Result<Option<Bytes>> {
     loop {
         if buffer.len() >= 4 {

@@ -1,8 +1,8 @@
-//! The `ssh` that carries the connection: started, and its last words understood.
+//! The `ssh` process that carries the connection: starting it, and explaining its error output.
 //!
-//! Owns the child process and what is made of its error output. Host keys, agents, jump hosts and
-//! certificates are `ssh`'s own business. Invariant: the child ends with the connection, at the latest
-//! with this process; what it printed is never taken for a password prompt, for it cannot ask.
+//! Owns the child process and the errors that are made from its output. Host keys, agents, jump hosts and
+//! certificates are `ssh`'s own business. Invariant: the child ends with the connection, and at the latest with this
+//! process. Its output is never taken for a password prompt, because it runs without prompts.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
@@ -19,9 +19,9 @@ use super::address::Address;
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
 use crate::contract::location::Location;
 
-/// So much of what `ssh` says is kept, in bytes.
+/// The most bytes of `ssh`'s error output that are kept.
 const KEPT: usize = 8 << 10;
-/// How long it may take to end once its connection is closed.
+/// How long `ssh` may take to end after its connection was closed.
 const ENDING: Duration = Duration::from_secs(5);
 
 /// A running `ssh`.
@@ -32,7 +32,7 @@ pub(super) struct Ssh {
 }
 
 impl Ssh {
-    /// Starts it; the stream is its standard input and output.
+    /// Starts `ssh`. The stream is its standard input and output.
     pub fn start(address: &Address, location: &Location) -> Result<(Self, UnixStream)> {
         let fail = |e: std::io::Error| Error::new(ErrorKind::Other, location, format!("`{}` cannot be started: {e}", address.program()));
         let (ours, theirs) = Pair::pair().map_err(fail)?;
@@ -40,7 +40,8 @@ impl Ssh {
         let theirs = OwnedFd::from(theirs);
         let mut command = address.command();
         command.stdin(theirs.try_clone().map_err(fail)?).stdout(theirs).stderr(Stdio::piped());
-        // In a group of its own: Ctrl-C is for this program, which still has to put its lease down.
+        // In a process group of its own: Ctrl-C must reach only this program, which still has to release its lease
+        // over the connection.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => {
@@ -54,7 +55,7 @@ impl Ssh {
         Ok((Self { child, said, listening }, UnixStream::from_std(ours).map_err(fail)?))
     }
 
-    /// Waits for its end and answers what it said.
+    /// Waits until `ssh` has ended and returns its error output.
     pub async fn end(mut self) -> String {
         if tokio::time::timeout(ENDING, self.child.wait()).await.is_err() {
             let _ = self.child.start_kill();
@@ -75,13 +76,13 @@ async fn listen(stderr: Option<ChildStderr>, said: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-/// What a connection that did not come about, or broke off, means for the user.
+/// The error for a connection that failed or was lost, with advice for the user.
 pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Error {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let login = address.login(&[]);
     let (kind, what) =
         if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "host key for", "REVOKED"]) && has(&["changed", "CHANGED", "REVOKED"]) {
-            // Some builds of `ssh` say themselves what to do, and in which file.
+            // Some builds of `ssh` print the command to run, which also names the file.
             let own = said.lines().map(str::trim).find(|line| line.starts_with("ssh-keygen "));
             let forget = own.map_or_else(|| format!("ssh-keygen -R '{}'", address.known_as()), str::to_owned);
             (
@@ -124,7 +125,7 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
     Error::new(kind, location, what).reaching(Reach::Place)
 }
 
-/// The last thing `ssh` said that says something.
+/// The last line of `ssh`'s output that is not empty.
 fn told(said: &str) -> String {
     let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(300).collect()

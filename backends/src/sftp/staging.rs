@@ -1,9 +1,9 @@
 //! The staging area: contents that are written and have no name in the tree yet.
 //!
-//! Owns temporary names, writing whole contents and throwing away; copies are `copy.rs`. Contents that
-//! come block by block are `blocks.rs`; naming what was staged is `publish.rs` and `put.rs`.
-//! Invariant: a temporary file is made exclusively, mode 0600, in a directory only its owner can enter;
-//! what a lost connection left half written is never used, it is written again under another name.
+//! Owns temporary names, writing whole contents, and removal. Copies are in `copy.rs`, contents that arrive block by
+//! block in `blocks.rs`. `publish.rs` and `put.rs` give staged contents their names.
+//! Invariant: a temporary file is created exclusively, mode 0600, in a directory that only its owner can enter. A
+//! whole content that a lost connection interrupted is written again under another name.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -21,12 +21,13 @@ use super::packet;
 use super::session::SftpFault;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::{FileMeta, Staged};
+use crate::staging_area::temp_name;
 
-/// Directories that the staging area consists of, in turn, as for a directory of this machine.
+/// Number of directories in the staging area, used in turn, as for a directory of this machine.
 pub(super) const SHARDS: u64 = 16;
-/// A file that is this large is brought to the disk before it gets its name: there it costs little.
+/// From this size on, in bytes, a file is synced before it gets its name: for a large file a sync costs little.
 const LARGE: u64 = 1 << 20;
-/// Tries over broken connections and taken names.
+/// How often an operation is tried when connections break or names exist.
 pub(super) const TRIES: usize = 6;
 
 /// One destination's directories and its staging area.
@@ -34,12 +35,12 @@ pub(super) struct SftpStaging {
     pub dirs: SftpDirs,
     pub owners: Owners,
     staging: &'static [u8],
-    /// Random, so that two processes that share a staging area do not meet.
+    /// Random, so that two processes that share a staging area use different names.
     prefix: u64,
     next: AtomicU64,
-    /// Whether version 3's rename refuses to replace, once that was tried out.
+    /// Whether version 3's rename refuses to replace a file, once that was tested.
     pub exclusive_rename: OnceCell<bool>,
-    /// Held by whoever has opened a read-only directory for the moment.
+    /// Held while a read-only directory is unlocked.
     pub unlocking: tokio::sync::Mutex<()>,
 }
 
@@ -57,7 +58,8 @@ impl SftpStaging {
         }
     }
 
-    /// Metadata that the server has no such value for (a time before 1980 on FAT) keeps nothing out: the manifest has it.
+    /// Ignores the refusal of a value that the server cannot store (a time before 1980 on FAT). The file need not
+    /// fail for it, because the manifest has the value.
     pub fn held(&self, set: Result<(), SftpFault>) -> Result<(), SftpFault> {
         match set {
             Err(fault) if fault.is(packet::BAD_MESSAGE) || fault.is(packet::UNSUPPORTED) => Ok(()),
@@ -75,16 +77,16 @@ impl SftpStaging {
         path.strip_prefix(self.staging).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
     }
 
-    /// A name in the staging directory that is not in use, its directory made.
+    /// An unused name in the staging directory. Creates the directory that holds it.
     pub async fn temp_name(self: &Arc<Self>) -> Result<SftpTemp> {
         let number = self.next.fetch_add(1, Relaxed);
         let shard = [self.staging, format!("/{:x}", number % SHARDS).as_bytes()].concat();
         self.dirs.dir(&shard, true).await?;
-        let path = [&shard, format!("/{:016x}-{number:x}", self.prefix).as_bytes()].concat();
+        let path = [&shard, &b"/"[..], temp_name(self.prefix, number).as_bytes()].concat();
         Ok(SftpTemp { area: Arc::clone(self), path, armed: true })
     }
 
-    /// Makes an empty temporary file.
+    /// Creates an empty temporary file.
     pub async fn create(self: &Arc<Self>) -> Result<(SftpTemp, Handle)> {
         let mut last = None;
         for _ in 0..TRIES {
@@ -92,7 +94,7 @@ impl SftpStaging {
             let full = self.dirs.full(&temp.path);
             match self.dirs.link.session().await?.open_file(&full, OpenMode::New).await {
                 Ok(handle) => return Ok((temp, handle)),
-                // Taken, or the connection broke: another name.
+                // The name exists, or the connection broke. Try another name.
                 Err(fault) => {
                     temp.armed = false;
                     if fault.is(packet::NO_SUCH_FILE) {
@@ -109,7 +111,7 @@ impl SftpStaging {
         Err(last.unwrap_or_else(|| self.dirs.link.error(self.staging, &SftpFault::Lost)))
     }
 
-    /// Opens a temporary file once more, to write on; and how long it is.
+    /// Opens a temporary file again for more writes. Also returns its length in bytes.
     pub async fn reopen(&self, temp: &[u8]) -> Result<(Handle, u64)> {
         let full = self.dirs.full(temp);
         let opened = self.dirs.link.run(temp, |session, _| {
@@ -132,8 +134,8 @@ impl SftpStaging {
         }
     }
 
-    /// Writes a whole content with its metadata; with `durable` it is on the server's disk then, where
-    /// the server can say so. `chunks` are its bytes in order.
+    /// Writes a whole content with its metadata. `chunks` are its bytes in order. With `durable` it is on the
+    /// server's disk when this returns, as far as the server and the settings allow.
     pub async fn stage(self: &Arc<Self>, chunks: &[Bytes], meta: &FileMeta, durable: bool) -> Result<SftpTemp> {
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         for _ in 0..TRIES {
@@ -161,7 +163,7 @@ impl SftpStaging {
                 }
             }
         }
-        // Sent along without waiting for the writes; asked for in order.
+        // These requests are sent without waiting for the writes. The server handles them in order.
         let finished = self.finish(handle, meta, length, durable);
         for write in writes {
             write.done().await?;
@@ -169,7 +171,8 @@ impl SftpStaging {
         finished.await
     }
 
-    /// Sets metadata of a file that is written, and closes it. What is to be sent is sent by the call.
+    /// Sets the metadata of a written file and closes it. The call itself sends the requests. The future waits for
+    /// the replies.
     pub fn finish(&self, handle: Handle, meta: &FileMeta, length: u64, durable: bool) -> impl Future<Output = Result<(), SftpFault>> {
         let owner = self.owners.wanted_new(meta).map(|attrs| handle.set(&attrs));
         let mut wanted = meta::to_set(meta, false);
@@ -201,7 +204,7 @@ impl SftpStaging {
         }
     }
 
-    /// Removes a temporary file; one that is gone is no error.
+    /// Removes a temporary file. A missing file is not an error.
     pub async fn discard(&self, temp: &[u8]) -> Result<()> {
         let full = self.dirs.full(temp);
         let removed = self.dirs.link.run(temp, |session, _| {
@@ -211,7 +214,7 @@ impl SftpStaging {
         removed.await
     }
 
-    /// A fault as an error; a server that does not say why a write failed may have no room left.
+    /// A fault as an error. If the server does not say why a write failed, asks it whether its disk is full.
     pub async fn fault(&self, path: &[u8], fault: &SftpFault, length: u64) -> Error {
         let error = self.dirs.link.error(path, fault);
         if !fault.is(packet::FAILURE) {
@@ -228,7 +231,7 @@ impl SftpStaging {
     }
 }
 
-/// A temporary file that is removed when this is dropped, unless it was handed on.
+/// A temporary file that is removed when this value is dropped, unless it was handed on.
 pub(super) struct SftpTemp {
     pub area: Arc<SftpStaging>,
     pub path: Vec<u8>,
@@ -236,12 +239,12 @@ pub(super) struct SftpTemp {
 }
 
 impl SftpTemp {
-    /// Looks after a name that was handed on before.
+    /// Guards a name that was handed on before.
     pub fn of(area: &Arc<SftpStaging>, staged: Staged) -> Self {
         Self { area: Arc::clone(area), path: staged.temp, armed: true }
     }
 
-    /// Lets the name stand: it has been renamed away, or somebody else looks after it now.
+    /// Disarms the guard and returns the name. The file was renamed, or the caller takes care of it.
     pub fn release(mut self) -> Vec<u8> {
         self.armed = false;
         std::mem::take(&mut self.path)
@@ -254,7 +257,7 @@ impl SftpTemp {
 
 impl Drop for SftpTemp {
     fn drop(&mut self) {
-        // Asked for and not waited for; what stays all the same is found by `clear`.
+        // Sent without waiting for the reply. `clear` removes files that stay.
         if self.armed
             && let Some(session) = self.area.dirs.link.current()
         {
@@ -267,7 +270,7 @@ pub(super) fn missing_is_fine(done: Result<(), SftpFault>) -> Result<(), SftpFau
     done.or_else(|fault| if fault.is(packet::NO_SUCH_FILE) { Ok(()) } else { Err(fault) })
 }
 
-/// A content in even pieces of up to `most` bytes, none of them copied.
+/// Cuts a content into even pieces of up to `most` bytes, without a copy.
 pub(super) fn pieces(content: &Bytes, most: u32) -> impl Iterator<Item = Bytes> + '_ {
     let count = content.len().div_ceil(most.max(1) as usize);
     let size = content.len().div_ceil(count.max(1));

@@ -1,8 +1,8 @@
 //! The tree behind SFTP as an [`ObjectStore`]: offsite's own objects, and contents by key.
 //!
-//! Owns the translation between the data plane's calls and the tree. Keys are the paths themselves,
-//! nothing is escaped; names that no key can express are left out of listings here and read through
-//! [`crate::Tree`] instead. Invariant: only regular files are objects; no symlink is followed or listed.
+//! Owns the translation of the object store's calls to the tree. Keys are the paths themselves, without escapes.
+//! Listings here leave out names that no key can express. Such names are read through [`crate::Tree`].
+//! Invariant: only regular files are objects. No symlink is followed or listed.
 
 use std::fmt;
 use std::ops::Range;
@@ -27,9 +27,9 @@ use crate::contract::data_plane::StoreResult;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::Class;
 use crate::contract::tree::FileMeta;
-use crate::reserve;
+use crate::staging_area::may_use_reserve;
 
-/// Deletes under way at once.
+/// Deletes in flight.
 const DELETES: usize = 64;
 
 /// The data plane of a server's directory.
@@ -51,7 +51,7 @@ impl ObjectStore for SftpStore {
         };
         let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let mut done = put().await;
-        if reserve::may_use(&done, length) && self.0.free_reserve().await {
+        if may_use_reserve(&done, length) && self.0.free_reserve().await {
             done = put().await;
         }
         done.map_err(Error::into_store)
@@ -102,7 +102,7 @@ impl ObjectStore for SftpStore {
                 let location = location?;
                 area.dirs.link.meter.call(Class::Delete, || area.dirs.link.shown(key(&location)));
                 match publish::remove_file(&area, key(&location), None).await {
-                    // A directory of that name is no object.
+                    // A directory of that name is not an object.
                     Err(e) if e.kind != ErrorKind::Exists => Err(e.into_store()),
                     _ => Ok(location),
                 }
@@ -162,7 +162,7 @@ impl SftpStore {
         }
     }
 
-    /// A range of a file; a small one is read at once, so that its handle does not stay open.
+    /// A range of a file. A range of at most one block is read at once, so that its handle does not stay open.
     async fn body(&self, file: File, range: Range<u64>) -> Result<BoxStream<'static, StoreResult<Bytes>>> {
         if range.end - range.start <= super::read::BLOCK {
             let bytes = file.read(range).await?;
@@ -187,7 +187,7 @@ fn key(path: &Path) -> &[u8] {
     path.as_ref().as_bytes()
 }
 
-/// A raw name as a key, if it is one unchanged.
+/// A raw name as a key, if the key has exactly the same bytes.
 fn parse(raw: &[u8]) -> Option<Path> {
     let text = std::str::from_utf8(raw).ok()?;
     Path::parse(text).ok().filter(|path| path.as_ref() == text)

@@ -1,7 +1,7 @@
 //! A directory of an SFTP server as a [`Tree`].
 //!
-//! Owns nothing but the trait: what is promised is held by `staging.rs`, `blocks.rs`, `publish.rs`,
-//! `links.rs` and `read.rs`.
+//! Owns only the implementation of the trait. `staging.rs`, `blocks.rs`, `publish.rs`, `links.rs` and `read.rs` keep
+//! its promises.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Tree for SftpTree {
         Ok(self.0.stage_copy(from, length, &meta, false).await?.into_staged())
     }
 
-    /// SFTP has no attributes, so none is said to be left out.
+    /// SFTP has no extended attributes, so none is reported as unset.
     async fn set_meta(&self, path: &[u8], meta: FileMeta) -> Result<Vec<Unset>> {
         self.count(Class::Put, path);
         publish::set_meta(&self.0, path, &meta).await.map(|()| Vec::new())
@@ -101,8 +101,8 @@ impl Tree for SftpTree {
         unlocked(&self.0, &[path], || rename::remove_dir(&self.0, path)).await
     }
 
-    /// Only room is kept back: what is to be on the disk was brought there when it was staged, and the protocol has
-    /// no call for a whole file system.
+    /// Only creates the reserve file. Staging has already synced what must be on the disk, and the protocol has no
+    /// call for a whole file system.
     async fn sync(&self) -> Result<()> {
         self.0.keep_reserve().await;
         Ok(())

@@ -1,8 +1,9 @@
-//! Directories of ours that our own mode keeps us from writing in (0555), opened for the moment of one operation.
+//! Unlocking directories whose own mode makes them read-only to their owner (0555), for one operation.
 //!
-//! Owns the way: the server says "denied", the directories on the way that lack the owner's rights get them, the
-//! operation is done once more, and they get their modes back. One such operation at a time, so that none shuts
-//! what another one has just opened. A server that does not let us (somebody else's directory) has the last word.
+//! Owns the steps: the server denies an operation. The directories on its path that lack the owner's rights get them,
+//! the operation runs once more, and the directories get their modes back. If the server refuses the new mode
+//! (somebody else's directory), the operation fails. Invariant: one such operation runs at a time, so that none locks
+//! a directory that another one has just unlocked.
 
 use super::dirs::kind;
 use super::ops::attrs;
@@ -11,7 +12,8 @@ use super::staging::SftpStaging;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileKind;
 
-/// Does `op`, which writes in the directories that hold `paths`; done twice, it must come to the same.
+/// Runs `op`, which writes in the directories that hold `paths`. `op` may run twice and must then have the same
+/// result.
 pub(super) async fn unlocked<T, F>(area: &SftpStaging, paths: &[&[u8]], mut op: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
@@ -24,13 +26,14 @@ where
     let opened = open(area, paths).await?;
     let done = op().await;
     for (dir, mode) in opened {
-        // What stays open is shut when the directory's own metadata is set.
+        // If this fails, the mode is right again once the directory's own metadata is set.
         let _ = set_mode(area, &dir, mode).await;
     }
     done
 }
 
-/// Opens those of the directories above `paths` that need it, outer ones first; with the modes they had.
+/// Gives the owner's rights to those directories above `paths` that lack them, outer ones first. Returns them with
+/// the modes that they had.
 async fn open(area: &SftpStaging, paths: &[&[u8]]) -> Result<Vec<(Vec<u8>, u32)>> {
     let mut dirs: Vec<&[u8]> = vec![b""];
     for path in paths {

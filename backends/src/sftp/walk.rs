@@ -1,9 +1,9 @@
-//! Listing: what lies below a directory, with raw names.
+//! Listing: the entries below a directory, with raw names.
 //!
-//! Owns reading directories, several at once, and what of it are objects: regular files outside the
-//! staging area. Invariants: a listing ends in an error or is complete. What vanishes meanwhile was not
-//! there; what cannot be read is an error; a name that could lead out of its directory is one too, and so is a
-//! directory that goes on without bringing anything new.
+//! Owns reading directories, several at once, and which entries are objects: regular files outside the staging area.
+//! Invariants: a listing ends with an error or is complete. An entry that vanishes meanwhile counts as missing. An
+//! entry that cannot be read is an error. So is a name that could lead out of its directory, and a listing that goes
+//! on without new names.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -23,22 +23,23 @@ use crate::contract::error::{Error, ErrorKind, Result};
 
 /// Directories that are read at once.
 const DIRECTORIES: usize = 16;
-/// Requests for entries of one directory that are on the way.
+/// Requests for entries of one directory in flight.
 const AHEAD: usize = 4;
-/// How often one directory is read from its start when the connection breaks under it.
+/// How often one directory is read from its start when connections break.
 const TRIES: usize = 6;
-/// So many answers may bring nothing but names that were there before: what is replaced meanwhile can come twice.
+/// The most replies in a row without a new name. An entry that is replaced meanwhile can appear twice.
 const STALE: u32 = 16;
-/// Most names of one directory: more than file systems take without being told to.
+/// The most names of one directory: more than file systems hold with their default settings.
 const MOST: usize = 8_000_000;
-/// Most bytes that the names of one directory may take where they are gathered.
+/// The most bytes that the gathered names of one directory may take.
 const GATHERED: usize = 96 << 20;
 
-/// A path below the root, and what is there.
+/// A path below the root and its attributes.
 pub(super) type WalkedPath = (Vec<u8>, Attrs);
 
-/// Every regular file below the directory `start`, in no order; nothing if there is none. A missing root
-/// is an error. Memory grows with the directories that wait, and by a few bytes with each name of those being read.
+/// Every regular file below the directory `start`, in no particular order, or none if it does not exist. A missing
+/// root is an error. Memory grows with the number of waiting directories, and by a few bytes with each name of the
+/// directories that are being read.
 pub(super) fn files(area: Arc<SftpStaging>, start: Vec<u8>) -> BoxStream<'static, Result<WalkedPath>> {
     struct Walk {
         area: Arc<SftpStaging>,
@@ -79,12 +80,12 @@ pub(super) fn files(area: Arc<SftpStaging>, start: Vec<u8>) -> BoxStream<'static
     batches.flat_map(stream::iter).boxed()
 }
 
-/// Everything in one directory, in no order and as it comes; nothing if there is none.
+/// All entries of one directory, in the order of the server's replies, or none if it does not exist.
 pub(super) fn each(area: &Arc<SftpStaging>, dir: &[u8]) -> BoxStream<'static, Result<Vec<WalkedPath>>> {
     stream::try_unfold(OpenDir::new(area, dir.to_vec()), OpenDir::next).boxed()
 }
 
-/// The same, gathered. More than fits in memory is an error.
+/// Like `each`, gathered. More entries than fit in memory are an error.
 pub(super) async fn entries(area: &Arc<SftpStaging>, dir: &[u8]) -> Result<Vec<WalkedPath>> {
     let (mut all, mut bytes) = (Vec::new(), 0);
     let mut batches = each(area, dir);
@@ -99,14 +100,14 @@ pub(super) async fn entries(area: &Arc<SftpStaging>, dir: &[u8]) -> Result<Vec<W
     Ok(all)
 }
 
-/// What an answer brings, and the directory to go on with; none at its end.
+/// The entries of one reply, and the directory to continue with. `None` at its end.
 type Batch = Result<Option<(Vec<WalkedPath>, OpenDir)>>;
 
 /// One directory that is being read.
 struct OpenDir {
     area: Arc<SftpStaging>,
     path: Vec<u8>,
-    /// None before it was opened, and after its connection broke.
+    /// `None` before it was opened, and after its connection broke.
     open: Option<(Handle, VecDeque<Pending>)>,
     ended: bool,
     opened: usize,
@@ -118,14 +119,14 @@ impl OpenDir {
         Self { area: Arc::clone(area), path, open: None, ended: false, opened: 0, seen: Seen::default() }
     }
 
-    /// What the next answer brings; none at the end.
+    /// The entries of the next reply. `None` at the end.
     async fn next(mut self) -> Batch {
         loop {
             if self.open.is_none() && !self.open().await? {
                 return Ok(None);
             }
             let Some((handle, asked)) = &mut self.open else { return Ok(None) };
-            // Closed by being dropped: nobody waits for that.
+            // The handle is closed when it is dropped. Nobody waits for that.
             let Some(next) = asked.pop_front() else { return Ok(None) };
             match names(next).await {
                 Ok(None) => self.ended = true,
@@ -144,7 +145,7 @@ impl OpenDir {
         }
     }
 
-    /// Opens it and asks for the first entries; no where there is no such directory.
+    /// Opens the directory and requests the first entries. Returns false if it does not exist.
     async fn open(&mut self) -> Result<bool> {
         self.opened += 1;
         self.ended = false;
@@ -159,7 +160,7 @@ impl OpenDir {
             let full = &full;
             async move {
                 match session.open_dir(full).await {
-                    // Vanished since its parent was read.
+                    // It was deleted since its parent was read.
                     Err(fault) if fault.is(packet::NO_SUCH_FILE) => Ok(None),
                     opened => opened.map(Some),
                 }
@@ -171,7 +172,7 @@ impl OpenDir {
         Ok(true)
     }
 
-    /// Whole paths, and attributes also where the server did not say what a thing is.
+    /// Makes whole paths of the names, and requests the attributes that the server left out.
     async fn complete(&self, entries: Vec<WalkedPath>) -> Result<Vec<WalkedPath>> {
         let mut found = Vec::with_capacity(entries.len());
         for (name, attrs) in entries {
@@ -185,7 +186,7 @@ impl OpenDir {
     }
 }
 
-/// The names that came so far.
+/// Hashes of the names that were listed so far.
 #[derive(Default)]
 struct Seen {
     names: HashSet<u64>,
@@ -194,8 +195,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// What of an answer is to be handed on: all that can be a name, and `again`, when the directory is read once
-    /// more, only what did not come before.
+    /// Selects the entries of a reply that are passed on. With `again`, when the directory is read once more, these
+    /// are only the names that were not listed before. A name that is not possible is an error.
     fn fresh(&mut self, entries: Vec<(bytes::Bytes, Attrs)>, again: bool) -> Result<Vec<WalkedPath>, &'static str> {
         let (before, mut fresh) = (self.names.len(), Vec::with_capacity(entries.len()));
         for (name, attrs) in entries {
@@ -212,7 +213,7 @@ impl Seen {
             }
         }
         self.stale = if self.names.len() > before { 0 } else { self.stale + 1 };
-        // What is read once more has all of it first that came before.
+        // A directory that is read once more lists all its earlier names first.
         let patience = STALE as usize + if again { before } else { 0 };
         match () {
             () if self.stale as usize > patience => Err("the server's listing repeats itself: it brings the same names again and again"),
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(seen.fresh(page(), false).unwrap().len(), 100);
         let ended = (0..=STALE).find_map(|_| seen.fresh(page(), false).err());
         assert!(ended.unwrap().contains("repeats itself"));
-        // A name that was replaced meanwhile comes twice, and that is no circle.
+        // An entry that is replaced meanwhile appears twice. That is not a listing without end.
         let mut seen = Seen::default();
         for n in 0..1000 {
             assert_eq!(seen.fresh(answer([format!("{n}"), format!("{}", n / 2)]), false).unwrap().len(), 2);

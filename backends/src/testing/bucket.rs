@@ -1,4 +1,4 @@
-//! What is in the bucket in memory, its habits and its clock.
+//! The content of the bucket in memory, its options and its clock.
 //!
 //! Invariant: every change is made under one lock.
 
@@ -15,39 +15,41 @@ use crate::contract::capabilities::Capabilities;
 use crate::contract::held::Held;
 use crate::contract::meter::{Class, Meter};
 
-/// What the bucket is like.
+/// How the bucket behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryOptions {
+    /// What the bucket says it can do.
     pub capabilities: Capabilities,
-    /// Accepts the conditions of create-only puts and updates and ignores them.
+    /// Accepts the conditions of create-only puts and updates, and ignores them.
     pub ignore_conditions: bool,
     /// Turns a backslash in a key into `/`, as `SeaweedFS` does.
     pub change_keys: bool,
-    /// Lists in an order that is always the same and not that of the keys.
+    /// Lists in an order that is always the same but not that of the keys.
     pub unordered_listing: bool,
-    /// Keeps what is replaced or deleted under its version id.
+    /// Keeps replaced and deleted objects under their version ids.
     pub versions: bool,
-    /// Object lock: no version may be deleted for so many seconds after it was made. Goes with `versions`.
+    /// Object lock: no version can be deleted for so many seconds after it was made. Needs `versions`.
     pub locks: Option<i64>,
-    /// How what is read differs from what was put.
+    /// How a read content differs from the one that was put.
     pub reads: Reads,
 }
 
 /// What a reader gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reads {
+    /// The content that was put.
     #[default]
     True,
-    /// Other bytes, as many.
+    /// Other bytes, of the same number.
     Garbled,
-    /// Whole objects only: what asks for a part is refused.
+    /// Whole objects only. A request for a part is refused.
     WholeOnly,
-    /// The part at the beginning, whichever was asked for.
+    /// A part from the beginning, whichever part was requested.
     WrongPart,
 }
 
 impl Default for MemoryOptions {
-    /// Like S3, but for the smallest part, which any test can afford; no versions.
+    /// Like S3, with fewer uploads in flight and without versions.
     fn default() -> Self {
         let capabilities = Capabilities { transfers: 16, ..Capabilities::BUCKET };
         Self {
@@ -65,7 +67,7 @@ impl Default for MemoryOptions {
 /// One version of an object.
 #[derive(Debug, Clone)]
 pub(super) struct MemoryVersion {
-    /// `None` where the bucket keeps no versions.
+    /// `None` if the bucket keeps no versions.
     pub id: Option<String>,
     /// `None` is a delete marker.
     pub data: Option<Bytes>,
@@ -87,7 +89,7 @@ pub(super) struct MemoryParts {
     pub parts: BTreeMap<usize, (String, Bytes)>,
 }
 
-/// What is in the bucket.
+/// The content of the bucket.
 #[derive(Debug, Default)]
 pub(super) struct MemoryBucket {
     /// The newest version last. Never empty.
@@ -95,7 +97,7 @@ pub(super) struct MemoryBucket {
     pub uploads: BTreeMap<String, MemoryParts>,
     /// Keys under a legal hold.
     pub held: BTreeSet<String>,
-    /// Keys that lie in an archive, and whether they were asked for.
+    /// Keys that are in an archive, and whether they were requested.
     pub archived: BTreeMap<String, bool>,
     pub serial: u64,
 }
@@ -105,7 +107,7 @@ pub(super) struct Shared {
     pub options: Mutex<MemoryOptions>,
     pub bucket: Mutex<MemoryBucket>,
     pub meter: Meter,
-    /// The bucket's clock minus ours, in milliseconds.
+    /// The bucket's clock minus this machine's, in milliseconds.
     pub offset: AtomicI64,
 }
 
@@ -128,7 +130,7 @@ impl Shared {
         Utc::now() + TimeDelta::milliseconds(self.offset.load(Relaxed))
     }
 
-    /// The key under which the bucket really keeps a path.
+    /// The key under which the bucket stores a path.
     pub fn key(&self, path: &Path) -> String {
         match self.options().change_keys {
             true => path.as_ref().replace('\\', "/"),
@@ -136,7 +138,7 @@ impl Shared {
         }
     }
 
-    /// Whether what lies at `key` is what may be replaced.
+    /// Whether `over` allows to replace what is at `key`.
     pub fn may_replace(&self, bucket: &MemoryBucket, key: &str, over: &PutMode) -> object_store::Result<()> {
         let there = bucket.current(key).map(|(version, _)| version.etag.clone());
         match over {

@@ -1,8 +1,7 @@
-//! A backend that does what another one does, until its script says otherwise.
+//! A backend that passes all calls to another one, except where its script injects a fault.
 //!
-//! Owns the wrapping of the control plane; `faulty_store.rs` and `faulty_tree.rs` wrap the rest.
-//! Invariant: a call that fails by the script never reaches the wrapped backend, unless only its
-//! answer is to be lost.
+//! Owns the wrapping of the control plane; `faulty_store.rs` and `faulty_tree.rs` wrap the rest. Invariant: a call that
+//! fails by the script never reaches the wrapped backend, unless only its answer is to be lost.
 
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ use crate::contract::location::Location;
 use crate::contract::meter::Meter;
 use crate::contract::tree::Tree;
 
-/// A backend with a [`Script`]. Looking at location, capabilities and meter is no call.
+/// A backend with a [`Script`]. Location, capabilities and meter do not count as calls.
 pub struct Faulty {
     inner: Arc<dyn Backend>,
     script: Script,
@@ -40,12 +39,12 @@ impl Faulty {
         Self::with(inner, Script::new())
     }
 
-    /// Wraps `inner`; several backends may share one script and so one count.
+    /// Wraps `inner` with a script. Several backends may share one script, and so one count.
     pub fn with(inner: Arc<dyn Backend>, script: Script) -> Self {
         Self { inner, script }
     }
 
-    /// The script, to add faults to.
+    /// The script, to which a test adds faults.
     pub fn script(&self) -> &Script {
         &self.script
     }

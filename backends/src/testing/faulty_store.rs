@@ -1,7 +1,7 @@
 //! The data plane and uploads in parts under a script.
 //!
-//! Owns the breaking of bodies and listings. Each key of a `delete_stream` is one call.
-//! Invariant: a stream that is broken ends in an error, never in a short success.
+//! Owns the interruption of bodies and listings. Each key of a `delete_stream` is one call. Invariant: a stream that is
+//! interrupted ends in an error, never in a short success.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub(super) fn broken_stream<T: Send + 'static, E: Send + 'static>(
     .boxed()
 }
 
-/// A content on its way.
+/// The body of a content.
 type FaultyBody<E> = BoxStream<'static, Result<Bytes, E>>;
 
 /// A body under a script, which may cut it off.
@@ -86,7 +86,7 @@ pub(super) fn broken_body<E: Send + 'static>(
                 return Some((broken(), None));
             }
             match (inner.next().await, left) {
-                // A body that ends before it was to be cut is broken all the same.
+                // A body that ends before the cut is interrupted all the same.
                 (None, Some(_)) => Some((broken(), None)),
                 (None, None) => None,
                 (Some(Ok(block)), Some(left)) => {

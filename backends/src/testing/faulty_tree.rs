@@ -1,9 +1,8 @@
 //! The tree under a script.
 //!
-//! Owns the numbering of calls within a batch: each item of a `publish` is one call, so that a
-//! program can be stopped between two of them.
-//! Invariant: what fails by the script is discarded, as the contract says, unless the program
-//! counts as killed: then its temporary files stay.
+//! Owns the numbering of calls within a batch: each item of a `publish` is one call, so that a program can be stopped
+//! between two of them. Invariant: an item that fails by the script is discarded, as the contract says. If the program
+//! counts as killed, its temporary files stay.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ pub(super) struct FaultyTree {
     pub script: Script,
 }
 
-/// A tree of its own under a script: the target of a pull, which belongs to no backend.
+/// A tree without a backend under a script: the target of a restore.
 pub fn faulty_tree(inner: Arc<dyn Tree>, script: &Script) -> Arc<dyn Tree> {
     Arc::new(FaultyTree { inner, script: script.clone() })
 }
@@ -31,7 +30,8 @@ fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// What a pull does to find out what its target's disk does to names: there each refusal is an answer.
+/// Whether a restore uses this path to find out how the target's disk treats names. There each refusal is an answer, so
+/// no fault is injected.
 fn is_look(path: &[u8]) -> bool {
     path.starts_with(b".offsite-pull/probe")
 }
@@ -75,7 +75,7 @@ impl Tree for FaultyTree {
         if items.iter().all(|item| is_look(&item.path)) {
             return self.inner.publish(items, durable).await;
         }
-        // Decided first and done in one batch, so that a durable one stays one.
+        // The faults are decided first and the calls made in one batch, so that a durable batch stays durable.
         let (mut verdicts, mut wanted) = (Vec::new(), Vec::new());
         for item in items {
             let key = text(&item.path);

@@ -1,8 +1,8 @@
-//! A directory on a disk that takes names for one that differ only in case, and keeps the spelling that came first.
+//! A directory on a disk to which names that differ only in case are one, and which keeps the first spelling.
 //!
-//! Owns the wrapping of a backend over a directory of this machine, and of its tree. What is not about names in the
-//! tree goes to the wrapped one as it is. Invariant: two names with one fold never lie in one directory, as long as
-//! everything that is written goes through here.
+//! Owns the wrapping of a backend over a directory on this machine, and of its tree. Calls that are not about names in
+//! the tree reach the wrapped one unchanged. Invariant: two names with one fold never lie in one directory, as long as
+//! all writes use this backend.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -33,13 +33,13 @@ use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, St
 pub struct Folding(Arc<dyn Backend>);
 
 impl Folding {
-    /// Wraps a directory of this machine.
+    /// Wraps a directory on this machine.
     pub fn new(inner: Arc<dyn Backend>) -> Self {
         Self(inner)
     }
 }
 
-/// The same over a tree alone: the target of a pull, which belongs to no backend.
+/// The same over a tree without a backend: the target of a restore.
 pub fn folding_tree(inner: Arc<dyn Tree>) -> Arc<dyn Tree> {
     Arc::new(FoldingTree(inner))
 }
@@ -138,7 +138,7 @@ fn fold(name: &[u8]) -> String {
 }
 
 impl FoldingTree {
-    /// The path as it is spelled on the disk, as far as it is there.
+    /// The path as the disk spells it, as far as it exists.
     fn there(&self, path: &[u8]) -> Vec<u8> {
         let mut at = self.0.local_root().unwrap_or_default();
         let mut spelled: Vec<Vec<u8>> = Vec::new();
@@ -177,7 +177,7 @@ impl Tree for FoldingTree {
     async fn publish(&self, items: Vec<Publish>, durable: bool) -> Vec<Result<()>> {
         let mut answers = Vec::new();
         for Publish { staged, path, keep } in items {
-            // One by one: an item before may have made the name.
+            // One by one, because an earlier item may have made the name.
             let item = Publish { staged, path: self.there(&path), keep: keep.map(|keep| self.there(&keep)) };
             answers.extend(self.0.publish(vec![item], durable).await);
         }

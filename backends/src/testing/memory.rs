@@ -1,7 +1,8 @@
-//! A destination in memory, with the habits of real buckets to be switched on one by one.
+//! A destination in memory, with the behavior of real buckets as options.
 //!
-//! Owns what is in the bucket and its clock; the data plane over it is `memory_store.rs`.
-//! Invariant: every change is made under one lock, so puts are atomic and conditions exact, unless they are to be ignored.
+//! Owns the backend and the controls for tests. `bucket.rs` has the content and the clock, `memory_store.rs` the data
+//! plane. Invariant: every change is made under one lock, so puts are atomic and conditions exact, unless they are to
+//! be ignored.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -79,40 +80,40 @@ impl MemoryBackend {
         self.set(|options| options.versions = on)
     }
 
-    /// Sets the bucket's clock against this machine's. What is there keeps its time.
+    /// Sets the difference of the bucket's clock to this machine's. Existing objects keep their times.
     pub fn set_clock_offset(&self, offset: TimeDelta) {
         self.shared.offset.store(offset.num_milliseconds(), Relaxed);
     }
 
-    /// The keys that are there now, in byte order.
+    /// The keys of all current objects, in byte order.
     pub fn keys(&self) -> Vec<String> {
         let bucket = self.shared.bucket();
         let all = bucket.objects.keys();
         all.filter(|key| bucket.current(key).is_some()).cloned().collect()
     }
 
-    /// The content of an object now.
+    /// The current content of an object; `None` if it does not exist.
     pub fn content(&self, key: &str) -> Option<Bytes> {
         self.shared.bucket().current(key).map(|(_, data)| data.clone())
     }
 
-    /// Puts an object behind everybody's back; costs no request.
+    /// Puts an object as if another program had, and counts no request.
     pub fn plant(&self, key: &str, data: impl Into<Bytes>) -> PutResult {
         let mut bucket = self.shared.bucket();
         self.shared.insert(&mut bucket, key, Some(data.into()))
     }
 
-    /// Removes an object with all its versions behind everybody's back; answers whether it was there.
+    /// Removes an object with all its versions as if another program had. Returns whether it existed.
     pub fn lose(&self, key: &str) -> bool {
         self.shared.bucket().objects.remove(key).is_some()
     }
 
-    /// How many versions there are of `key`, delete markers included.
+    /// The number of versions of `key`, delete markers included.
     pub fn version_count(&self, key: &str) -> usize {
         self.shared.bucket().objects.get(key).map_or(0, Vec::len)
     }
 
-    /// Puts a legal hold on all versions of `key`, or takes it away.
+    /// Places a legal hold on all versions of `key`, or removes it.
     pub fn hold(&self, key: &str, on: bool) {
         let mut bucket = self.shared.bucket();
         match on {
@@ -121,13 +122,13 @@ impl MemoryBackend {
         };
     }
 
-    /// Puts all versions of `key` into an archive: they cannot be read until they were asked for and
+    /// Moves all versions of `key` to an archive. They cannot be read until they were requested and
     /// [`MemoryBackend::thaw`] was called.
     pub fn archive(&self, key: &str) {
         self.shared.bucket().archived.insert(key.to_owned(), false);
     }
 
-    /// What was asked for by now can be read.
+    /// Makes all archived objects readable that were requested so far.
     pub fn thaw(&self) {
         self.shared.bucket().archived.retain(|_, asked| !*asked);
     }
@@ -137,7 +138,7 @@ impl MemoryBackend {
         self.shared.bucket().uploads.clear();
     }
 
-    /// Uploads in parts that are neither finished nor aborted.
+    /// The number of uploads in parts that are neither finished nor aborted.
     pub fn unfinished_uploads(&self) -> usize {
         self.shared.bucket().uploads.len()
     }
@@ -254,7 +255,7 @@ impl Backend for MemoryBackend {
         stream::iter(listed.into_iter().map(Ok)).boxed()
     }
 
-    /// As on GCS: what is replaced while this is off is gone, whatever was on before.
+    /// As on GCS: while this is off, replaced objects are lost, even if it was on before.
     async fn keeps_versions(&self) -> Result<bool> {
         Ok(self.shared.options().versions)
     }
@@ -263,7 +264,7 @@ impl Backend for MemoryBackend {
         Ok(None)
     }
 
-    /// Versioning can be had; all else only in a real bucket.
+    /// Only versioning can be set; everything else needs a real bucket.
     async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>> {
         let rights = Rights { look: "the right to look", make: "the right to change" };
         let mut rows = vec![settle("bucket", mode, &rights, Ok("there"), "there", |_| true, async || Ok(())).await];

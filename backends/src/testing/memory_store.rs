@@ -1,7 +1,7 @@
-//! The data plane of the bucket in memory, whole objects and uploads in parts.
+//! The data plane of the bucket in memory: whole objects and uploads in parts.
 //!
-//! Owns the rules of the calls: conditions, ranges, versions, the smallest part. Counts each call in
-//! the meter as a cloud would bill it. Invariant: what a call answers, it has done entirely.
+//! Owns the rules of the calls: conditions, ranges, versions, the smallest part. Counts each call in the meter as a
+//! cloud would bill it. Invariant: a call that answers has taken effect completely.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl MemoryStore {
         Self { shared }
     }
 
-    /// What is below a prefix, in the order in which this bucket lists.
+    /// The current objects below a prefix, in the order in which this bucket lists.
     pub fn found(&self, prefix: Option<&Path>) -> Vec<(String, MemoryVersion)> {
         let start = match prefix.map(|path| self.shared.key(path)) {
             Some(key) if !key.is_empty() => key + "/",
@@ -250,7 +250,7 @@ impl MultipartStore for MemoryStore {
 }
 
 impl MemoryStore {
-    /// Ends an upload, if what lies at its key is what may.
+    /// Completes an upload if `over` allows to replace what is at its key.
     pub(super) fn complete(&self, path: &Path, id: &MultipartId, parts: &[PartId], over: &PutMode) -> Result<PutResult> {
         self.shared.count(Class::Multipart);
         fence::check("memory")?;

@@ -1,8 +1,8 @@
-//! Stores for tests: one in memory whose faults are chosen, one that breaks another on cue, and a disk that folds names.
+//! Stores for tests: one in memory with chosen faults, one that breaks another on cue, and a disk that folds names.
 //!
-//! Owns [`MemoryBackend`], [`Faulty`] with its [`Script`], and [`Folding`]. Not built for size or speed, and never
-//! reached from `open`. Invariant: both are deterministic, so that a test can number a store's calls
-//! and stop the program at each of them in turn.
+//! Owns [`MemoryBackend`], [`Faulty`] with its [`Script`], and [`Folding`]. Not built for size or speed, and `open`
+//! never opens one. Invariant: all are deterministic, so that a test can number a store's calls and stop the program at
+//! each of them in turn.
 
 mod bucket;
 mod faulty;

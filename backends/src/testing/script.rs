@@ -1,8 +1,8 @@
-//! What shall go wrong, and what was called.
+//! The faults to inject, and the calls that were made.
 //!
-//! Owns the counting of calls and the decisions; knows nothing of stores. One script serves the data
-//! plane, uploads in parts, the control plane and the tree of one [`super::Faulty`].
-//! Invariant: calls are numbered from 1 in the order in which they begin, whatever becomes of them.
+//! Owns the counting of calls and the decisions; knows nothing of stores. One script serves the data plane, uploads in
+//! parts, the control plane and the tree of one [`super::Faulty`]. Invariant: calls are numbered from 1 in the order in
+//! which they begin, whatever their result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub struct Call {
     /// the name of the method of [`crate::Backend`] or [`crate::Tree`]. Blocks that are staged one by
     /// one are `stage_write` and `stage_finish`.
     pub verb: &'static str,
-    /// Key or path, as text; the source of a copy; empty where there is none.
+    /// Key or path, as text; of a copy its source; empty if the call has none.
     pub key: String,
 }
 
@@ -28,7 +28,7 @@ struct ScriptedFault {
     verb: Option<&'static str>,
     nth: u64,
     kind: ErrorKind,
-    /// Done all the same; only the answer is lost.
+    /// The call is made all the same, and only its answer is lost.
     after: bool,
 }
 
@@ -48,16 +48,16 @@ struct ScriptState {
     slept: Duration,
 }
 
-/// The faults to come. Clones are the same script.
+/// Faults that are still to be injected. Clones are the same script.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     state: Arc<Mutex<ScriptState>>,
 }
 
-/// What becomes of a call that is let through.
+/// How a call continues that the script lets through.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass {
-    /// The error to answer with although the call was done.
+    /// The error to answer with although the call was made.
     pub lose: Option<ErrorKind>,
 }
 
@@ -67,29 +67,29 @@ impl Script {
         Self::default()
     }
 
-    /// From the `n`-th call on (the first is 1), every call fails with a `Transient` error and is not
-    /// done, and bodies and listings under way break off: as if this program had been killed.
+    /// From the `n`-th call on (the first is 1), every call fails with a `Transient` error and is not made, and bodies
+    /// and listings under way break off: as if this program had been killed.
     pub fn stop_at(&self, n: u64) -> &Self {
         self.lock().stop_at = Some(n);
         self
     }
 
-    /// The `n`-th call fails and is not done.
+    /// The `n`-th call fails and is not made.
     pub fn fail_at(&self, n: u64, kind: ErrorKind) -> &Self {
         self.fault(None, n, kind, false)
     }
 
-    /// The `nth` call with that verb fails and is not done. See [`Call::verb`].
+    /// The `nth` call with that verb fails and is not made. See [`Call::verb`].
     pub fn fail_verb(&self, verb: &'static str, nth: u64, kind: ErrorKind) -> &Self {
         self.fault(Some(verb), nth, kind, false)
     }
 
-    /// The `nth` call with that verb is done, and answers with an error all the same.
+    /// The `nth` call with that verb is made, and answers with an error all the same.
     pub fn lose_answer(&self, verb: &'static str, nth: u64, kind: ErrorKind) -> &Self {
         self.fault(Some(verb), nth, kind, true)
     }
 
-    /// Every call that is about `key` fails and is not done: an entry that the place does not take.
+    /// Every call about `key` fails and is not made, as for an entry that the destination does not accept.
     pub fn refuse(&self, key: &str, kind: ErrorKind) -> &Self {
         self.lock().refused.push((key.to_owned(), kind));
         self
@@ -101,20 +101,20 @@ impl Script {
         self
     }
 
-    /// The `nth` listing yields half of what is there and then an error.
+    /// The `nth` listing yields half of its items and then an error.
     pub fn end_listing_early(&self, nth: u64) -> &Self {
         self.lock().ends.push(nth);
         self
     }
 
-    /// Every call takes that much longer.
+    /// Every call takes so much longer.
     pub fn delay(&self, delay: Duration) -> &Self {
         self.lock().delay = delay;
         self
     }
 
-    /// The `n`-th call and every one after it waits, on its way to the store, until [`Script::go_on`]: as if this
-    /// program had been stopped.
+    /// The `n`-th call and every later one waits on its way to the store until [`Script::go_on`], as if this program
+    /// had been suspended.
     pub fn pause_at(&self, n: u64) -> &Self {
         self.lock().pause_at = Some(n);
         self
@@ -126,13 +126,13 @@ impl Script {
         state.pause_at.is_some_and(|n| state.log.len() as u64 >= n)
     }
 
-    /// Lets the calls that wait go on.
+    /// Lets the waiting calls continue.
     pub fn go_on(&self) -> &Self {
         self.lock().pause_at = None;
         self
     }
 
-    /// This machine's clock goes on by so much at once, as while it sleeps.
+    /// Advances this machine's boot clock by so much at once, as if it had slept.
     pub fn sleep(&self, time: Duration) -> &Self {
         self.lock().slept += time;
         self
@@ -142,7 +142,7 @@ impl Script {
         self.lock().slept
     }
 
-    /// Takes all faults back and counts from zero.
+    /// Removes all faults and counts from zero.
     pub fn reset(&self) {
         *self.lock() = ScriptState::default();
     }
@@ -152,12 +152,12 @@ impl Script {
         self.lock().log.clone()
     }
 
-    /// How many calls there were.
+    /// The number of calls so far.
     pub fn count(&self) -> u64 {
         self.lock().log.len() as u64
     }
 
-    /// Whether [`Script::stop_at`] has come to pass.
+    /// Whether the call of [`Script::stop_at`] was reached.
     pub fn is_stopped(&self) -> bool {
         let state = self.lock();
         state.stop_at.is_some_and(|n| state.log.len() as u64 >= n)
@@ -198,7 +198,7 @@ impl Script {
         }
     }
 
-    /// The same, and waits as long as calls shall take.
+    /// The same, and waits for the delay of the script.
     pub(super) async fn enter_slowly(&self, verb: &'static str, key: &str) -> Result<Pass> {
         let entered = self.enter(verb, key);
         self.wait().await;
@@ -215,7 +215,7 @@ impl Script {
         }
     }
 
-    /// After how many bytes the body that begins now is cut.
+    /// The number of bytes after which the body that begins now is cut; `None` if it is not.
     pub(super) fn next_body(&self) -> Option<usize> {
         let mut state = self.lock();
         state.bodies += 1;

@@ -1,8 +1,8 @@
-//! The connection of `object_store`, shared by all stores that it speaks HTTP with: metered, and with a clock that
-//! notices a server that went silent.
+//! The connection of `object_store`, shared by all stores that it speaks HTTP with: it counts requests and notices a
+//! silent server.
 //!
-//! What is a store's own, its classes of requests and its headers, is said by a [`Dialect`]. Invariant: one call here is
-//! one request on the wire, so retries count.
+//! A [`Dialect`] describes what differs between stores: their classes of requests and their headers. Invariant: one
+//! call here is one request on the wire, so retries count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use crate::wire::client::{SILENCE, SLOWEST, client, elsewhere};
 use crate::wire::probe::Probe;
 use crate::wire::watch::{Bound, Halt, Watch, Watched};
 
-/// What the stores do differently on the wire.
+/// What differs between stores on the wire.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     /// The class in which a request is billed.
     pub class: fn(&HttpRequest) -> Class,
-    /// Mends the head of an answer before `object_store` reads it.
+    /// Corrects the head of an answer before `object_store` reads it.
     pub mend: fn(&mut HeaderMap),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Dialect {
 pub(crate) struct MeteredConnector {
     pub probe: Arc<Probe>,
     pub dialect: Dialect,
-    /// Authorities that count beside the system's.
+    /// Authorities that are trusted in addition to the system's.
     pub authorities: Vec<Certificate>,
 }
 
@@ -60,7 +60,7 @@ struct Metered {
 #[async_trait]
 impl HttpService for Metered {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // Tries again included: an answer may have been waited for while this machine slept.
+        // Checked for each retry too: the machine may have slept while it waited for an answer.
         fence::check("this machine").map_err(|late| HttpError::new(HttpErrorKind::Unknown, late))?;
         let class = (self.dialect.class)(&request);
         let length = request.body().content_length() as u64;
@@ -95,7 +95,7 @@ impl HttpService for Metered {
 impl From<Halt> for HttpError {
     fn from(halt: Halt) -> Self {
         match halt {
-            // Asking again brings the same.
+            // A retry would get the same answer.
             Halt::TooLong(_) => Self::new(HttpErrorKind::Unknown, halt),
             Halt::Silent | Halt::Slow => Self::new(HttpErrorKind::Timeout, halt),
         }

@@ -1,7 +1,7 @@
-//! What all stores that are reached by HTTP share.
+//! What all stores on HTTP share.
 //!
-//! Owns no logic, only the list: the one client (`client.rs`), the connection of `object_store` with its meter
-//! (`metered.rs`), the bounds of bodies (`watch.rs`), ranges, listings that go round, and refusals in XML.
+//! Owns no logic, only the list: the client (`client.rs`), the connection of `object_store` with its meter
+//! (`metered.rs`), the bounds of bodies (`watch.rs`), ranges, endless listings (`turns.rs`), and refusals in XML.
 
 pub(crate) mod client;
 pub(crate) mod metered;

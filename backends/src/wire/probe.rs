@@ -1,4 +1,4 @@
-//! What is noted of every request: the meter, the store's clock, and listings that go round.
+//! What is noted of every request: the meter, the store's clock, and endless listings.
 //!
 //! Owns [`Probe`], which all clients of one destination share.
 
@@ -9,17 +9,17 @@ use chrono::{DateTime, Utc};
 use crate::contract::meter::Meter;
 use crate::wire::turns::Circles;
 
-/// The meter, with what keeps reading the `Date` header cheap.
+/// The meter, and what makes it cheap to read the `Date` header.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub meter: Meter,
     circles: Circles,
-    /// When the store's clock was last looked at, in our seconds since 1970.
+    /// When the store's clock was last read, in seconds since 1970 by this machine's clock.
     looked: AtomicI64,
 }
 
 impl Probe {
-    /// Notes a GET that may be one page of a listing that a library goes through; an error if that would not end.
+    /// Notes a GET that may request one page of a listing which a library reads. Fails if the listing would not end.
     pub(crate) fn note_page(&self, method: &http::Method, uri: &http::Uri) -> Result<(), &'static str> {
         if *method == http::Method::GET { self.circles.ask(uri.path(), uri.query()) } else { Ok(()) }
     }

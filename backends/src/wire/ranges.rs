@@ -1,9 +1,9 @@
-//! Answers to a request for a part of an object that come without saying so.
+//! Answers to a request for a part of an object that do not say they are a part.
 //!
-//! Some servers, and proxies before them, answer 200 to a ranged GET: with the part itself and its
-//! `Content-Range`, or with the whole object. `object_store` refuses both. Owns the mending of such answers.
-//! Invariant: a body is passed on as a part only if its length says that it is that part, or is cut out
-//! of one whose length is known; anything else is left as it came and is refused further on.
+//! Some servers and proxies answer 200 to a ranged GET: with the part itself and its `Content-Range`, or with the whole
+//! object. `object_store` refuses both. Owns the correction of such answers. Invariant: a body is passed on as a part
+//! only if its length confirms that, or if it is cut out of a body of known length. Any other answer is left unchanged
+//! and refused later.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use object_store::HeaderMap;
 use object_store::client::{HttpError, HttpRequest, HttpResponse, HttpResponseBody};
 
-/// What part a GET asks for, in bytes; the end is not part of it.
+/// The part that a GET requests, in bytes. The end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     Between(u64, u64),
@@ -24,7 +24,7 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// The part that a request asks for; none for the whole object.
+    /// The part that a request asks for; `None` for the whole object.
     pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
         if request.method() != "GET" {
             return None;
@@ -42,7 +42,7 @@ impl Asked {
         }
     }
 
-    /// Start and end in an object of that size; none if nothing of it lies in there.
+    /// Start and end in an object of that size; `None` if no byte of the part lies in it.
     fn within(self, size: u64) -> Option<(u64, u64)> {
         let (start, end) = match self {
             Self::Between(start, end) => (start, end.min(size)),
@@ -53,7 +53,7 @@ impl Asked {
     }
 }
 
-/// The answer as it should have been; true if it had to be mended.
+/// The answer as it should have been, and whether it had to be corrected.
 pub(crate) fn mend(asked: Asked, mut answer: HttpResponse) -> (HttpResponse, bool) {
     if answer.status() != StatusCode::OK {
         return (answer, false);
@@ -89,7 +89,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
-/// A part of a body. What follows it is not waited for.
+/// A part of a body. The bytes after it are not waited for.
 struct Cut {
     body: HttpResponseBody,
     skip: u64,
@@ -97,7 +97,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// What of the next piece belongs to the part.
+    /// The bytes of the next piece that belong to the part.
     fn cut(&mut self, mut data: Bytes) -> Bytes {
         let skipped = usize::try_from(self.skip).map_or(data.len(), |skip| skip.min(data.len()));
         self.skip -= skipped as u64;

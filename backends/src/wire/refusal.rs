@@ -1,21 +1,62 @@
-//! Refusals in the XML form that S3 servers and Google answer with, turned into kinds.
+//! Refusals in the XML form of S3 servers and Google, turned into kinds.
 //!
-//! Owns the table of their codes and the reading of them out of `object_store`'s texts. What to do about one is each
-//! store's own to say ([`Advice`]). Invariants: the code decides before the HTTP status does, because servers disagree
-//! on statuses; and what a server said is passed on, shortened, never replaced by a guess.
+//! Owns the table of their codes, and reads them out of `object_store`'s texts. Each store gives its own advice
+//! ([`Advice`]). Invariants: the code decides before the HTTP status does, because servers disagree on statuses; the
+//! server's own words are passed on, shortened, never replaced by a guess.
 
 use crate::contract::data_plane::kind_of_variant;
 use crate::contract::error::{self, Error, ErrorKind, Reach, chain};
 use crate::contract::location::Location;
 
-/// What a store says to do about a refusal.
+/// A store's advice on what to do about a refusal.
 pub(crate) type Advice = fn(&Refusal) -> Option<String>;
+
+/// Codes with the same meaning.
+struct Code {
+    names: &'static [&'static str],
+    kind: ErrorKind,
+    /// The refusal concerns the whole destination, even if its kind alone would not.
+    of_place: bool,
+}
+
+const fn each(kind: ErrorKind, names: &'static [&'static str]) -> Code {
+    Code { names, kind, of_place: false }
+}
+
+const fn all(kind: ErrorKind, names: &'static [&'static str]) -> Code {
+    Code { names, kind, of_place: true }
+}
+
+/// All known codes of Amazon S3, MinIO and Google's XML API.
+const CODES: &[Code] = &[
+    each(ErrorKind::NotFound, &["NoSuchKey", "NoSuchVersion", "NoSuchUpload"]),
+    all(ErrorKind::NotFound, &["NoSuchBucket"]),
+    each(ErrorKind::Precondition, &["PreconditionFailed"]),
+    each(ErrorKind::Denied, &["AccessDenied"]),
+    all(ErrorKind::Denied, &["AllAccessDisabled", "AccountProblem", "NotSignedUp", "UnauthorizedAccess", "InvalidSecurity"]),
+    all(ErrorKind::Denied, &["InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"]),
+    all(ErrorKind::Denied, &["ExpiredToken", "InvalidToken", "TokenRefreshRequired"]),
+    each(ErrorKind::Clock, &["RequestTimeTooSkewed"]),
+    // The object is read before the store has brought it back, or requested again meanwhile.
+    each(ErrorKind::Archived, &["InvalidObjectState", "RestoreAlreadyInProgress"]),
+    each(ErrorKind::Transient, &["InternalError", "ServiceUnavailable", "RequestTimeout"]),
+    each(ErrorKind::Transient, &["OperationAborted", "ConditionalRequestConflict"]),
+    each(ErrorKind::Transient, &["SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"]),
+    each(ErrorKind::Transient, &["RequestLimitExceeded", "BandwidthLimitExceeded"]),
+    each(ErrorKind::Transient, &["BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"]),
+    each(ErrorKind::Full, &["QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"]),
+    each(ErrorKind::Unsupported, &["NotImplemented", "MethodNotAllowed"]),
+    all(ErrorKind::Invalid, &["InvalidBucketName", "IllegalLocationConstraintException"]),
+    all(ErrorKind::Invalid, &["PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"]),
+    each(ErrorKind::NameRefused, &["KeyTooLongError"]),
+    each(ErrorKind::TooLarge, &["EntityTooLarge"]),
+];
 
 /// A refusal as far as it is known.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub status: Option<u16>,
-    /// The status with its reason, where the answer was nothing more.
+    /// The status with its reason, if the answer had nothing more.
     pub line: Option<String>,
     pub code: Option<String>,
     pub message: Option<String>,
@@ -52,99 +93,38 @@ impl Refusal {
         Some(Self { status, line, code, message, region, unreachable: None })
     }
 
-    /// Whatever was asked for, the bucket is not there.
+    /// Whether the bucket does not exist, whatever the request was.
     pub(crate) fn is_no_bucket(&self) -> bool {
         self.code.as_deref() == Some("NoSuchBucket")
     }
 
-    /// What can be done about it; none where neither code nor status is one we know.
+    /// What can be done about it; `None` if neither the code nor the status is known.
     pub(crate) fn kind(&self) -> Option<ErrorKind> {
-        self.kind_of_code().or_else(|| self.status.and_then(kind_of_status))
+        self.code().map(|code| code.kind).or_else(|| self.status.and_then(kind_of_status))
     }
 
-    fn kind_of_code(&self) -> Option<ErrorKind> {
-        Some(match self.code.as_deref()? {
-            "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NoSuchUpload" => ErrorKind::NotFound,
-            "PreconditionFailed" => ErrorKind::Precondition,
-            "AccessDenied"
-            | "AllAccessDisabled"
-            | "AccountProblem"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "ExpiredToken"
-            | "InvalidToken"
-            | "TokenRefreshRequired"
-            | "InvalidSecurity"
-            | "InvalidClientTokenId"
-            | "NotSignedUp"
-            | "UnauthorizedAccess" => ErrorKind::Denied,
-            "RequestTimeTooSkewed" => ErrorKind::Clock,
-            // Read without having been brought back, or asked for a second time while it is on its way.
-            "InvalidObjectState" | "RestoreAlreadyInProgress" => ErrorKind::Archived,
-            "InternalError"
-            | "SlowDown"
-            | "ServiceUnavailable"
-            | "RequestTimeout"
-            | "OperationAborted"
-            | "ConditionalRequestConflict"
-            | "Throttling"
-            | "ThrottlingException"
-            | "TooManyRequests"
-            | "RequestLimitExceeded"
-            | "BandwidthLimitExceeded"
-            | "BadDigest"
-            | "XAmzContentSHA256Mismatch"
-            | "IncompleteBody" => ErrorKind::Transient,
-            "QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" => ErrorKind::Full,
-            "NotImplemented" | "MethodNotAllowed" => ErrorKind::Unsupported,
-            "InvalidBucketName"
-            | "PermanentRedirect"
-            | "TemporaryRedirect"
-            | "AuthorizationHeaderMalformed"
-            | "IllegalLocationConstraintException" => ErrorKind::Invalid,
-            "KeyTooLongError" => ErrorKind::NameRefused,
-            "EntityTooLarge" => ErrorKind::TooLarge,
-            _ => return None,
-        })
+    fn code(&self) -> Option<&'static Code> {
+        let code = self.code.as_deref()?;
+        CODES.iter().find(|known| known.names.contains(&code))
     }
 
-    /// How far it reaches: whoever is not known, and what is not there as a whole, is refused for every object.
+    /// How far the refusal reaches: a caller that the store does not know, or a bucket that does not exist, is refused
+    /// for every object.
     pub(crate) fn reach(&self, kind: ErrorKind) -> Reach {
-        match (self.code.as_deref(), self.status) {
-            (
-                Some(
-                    "NoSuchBucket"
-                    | "InvalidBucketName"
-                    | "AllAccessDisabled"
-                    | "AccountProblem"
-                    | "InvalidAccessKeyId"
-                    | "SignatureDoesNotMatch"
-                    | "ExpiredToken"
-                    | "InvalidToken"
-                    | "TokenRefreshRequired"
-                    | "InvalidSecurity"
-                    | "InvalidClientTokenId"
-                    | "NotSignedUp"
-                    | "UnauthorizedAccess"
-                    | "PermanentRedirect"
-                    | "TemporaryRedirect"
-                    | "AuthorizationHeaderMalformed"
-                    | "IllegalLocationConstraintException",
-                ),
-                _,
-            )
-            | (None, Some(300..=399 | 401)) => Reach::Place,
+        match (self.code(), self.code.is_some(), self.status) {
+            (Some(code), ..) if code.of_place => Reach::Place,
+            (_, false, Some(300..=399 | 401)) => Reach::Place,
             _ => kind.reach(),
         }
     }
 
-    /// Whether a conflict was about two requests at once and not about an object that is there.
+    /// Whether the conflict is between two requests at once, and not with an existing object.
     pub(crate) fn is_collision(&self) -> bool {
         matches!(self.code.as_deref(), Some("ConditionalRequestConflict" | "OperationAborted"))
     }
 
-    /// Whether it may be about how the request was made, a header or the verb itself, and not about the object,
-    /// the rights or the moment. Then the same thing asked for in another way may be taken.
+    /// Whether the cause may be the form of the request (a header or the verb), and not the object, the rights or the
+    /// moment. The store may then accept the same request in another form.
     pub(crate) fn is_about_the_request(&self) -> bool {
         let unknown =
             ["NotImplemented", "MethodNotAllowed", "InvalidArgument", "InvalidRequest", "UnsupportedArgument", "MissingContentMD5"];
@@ -154,7 +134,7 @@ impl Refusal {
         }
     }
 
-    /// One sentence: the server's own words, then what to do; none where the server gave no words.
+    /// One sentence: the advice, with the server's own words; `None` if the server gave no words.
     pub(crate) fn sentence(&self, advice: Advice) -> Option<String> {
         if self.unreachable.is_some() {
             return self.unreachable.clone();
@@ -180,7 +160,7 @@ impl Refusal {
     }
 }
 
-/// From an error of `object_store`'s client about the object at `key`.
+/// Converts an error of `object_store`'s client about the object at `key`.
 pub(crate) fn from_store(location: &Location, key: &str, error: &object_store::Error, advice: Advice) -> Error {
     use object_store::Error as E;
     if let Some(own) = Error::within(error) {
@@ -198,16 +178,12 @@ pub(crate) fn from_store(location: &Location, key: &str, error: &object_store::E
     Error::new(kind, place, refusal.sentence(advice).unwrap_or(text)).reaching(reach)
 }
 
-/// Sorts a text that nobody took apart: by a code in it, else by what any library says.
+/// Classifies a text that could not be parsed: by a code in it, else by the texts of the libraries.
 pub(crate) fn kind_of_text(text: &str) -> ErrorKind {
-    const CODES: [(&str, ErrorKind); 4] = [
-        ("NoSuchBucket", ErrorKind::NotFound),
-        ("AccessDenied", ErrorKind::Denied),
-        ("ExpiredToken", ErrorKind::Denied),
-        ("QuotaExceeded", ErrorKind::Full),
-    ];
-    let code = CODES.iter().find(|(code, _)| text.contains(code));
-    code.map_or_else(|| error::kind_of_text(text), |(_, kind)| *kind)
+    const TELLING: [&str; 4] = ["NoSuchBucket", "AccessDenied", "ExpiredToken", "QuotaExceeded"];
+    let code = TELLING.iter().find(|code| text.contains(**code)).map(|code| (*code).to_owned());
+    let refusal = Refusal { code, ..Refusal::default() };
+    refusal.kind().unwrap_or_else(|| error::kind_of_text(text))
 }
 
 fn kind_of_status(status: u16) -> Option<ErrorKind> {
@@ -235,7 +211,7 @@ fn server(request: &str) -> &str {
     &url[..end]
 }
 
-/// The text of the first XML element of that name; enough for the flat `<Error>` documents of S3.
+/// The text of the first XML element with that name. Sufficient for the flat `<Error>` documents of S3.
 pub(crate) fn tag(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;

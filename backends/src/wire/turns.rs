@@ -1,23 +1,23 @@
-//! Listings that bring nothing new, which would go on for ever.
+//! Listings that repeat themselves and would never end.
 //!
 //! Owns the two guards against them. [`Turns`] sees the pages of a listing that is read here; [`Circles`] sees only the
-//! requests of one that a library reads to its end. Invariant: no honest listing is ended: what is tried again, what is
-//! empty on the way, and two listings of one place at a time are no circles.
+//! requests of one that a library reads to its end. Invariant: no honest listing is stopped. Retries, empty pages on
+//! the way, and two listings of one prefix at a time are no circles.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-/// So many pages in a row may be empty: stores look for what they list, and answer before they find any.
+/// Number of pages in a row that may be empty: some stores answer while they still search.
 const EMPTY: u32 = 1000;
-/// So often one page of a listing may be asked for: tries, and listings of the same place at a time.
+/// Number of times that one page of a listing may be requested: retries, and concurrent listings of the same prefix.
 const ASKED: u32 = 24;
 /// Most pages of one listing that a library reads.
 const PAGES: u32 = 100_000;
-/// Listings that are remembered; those that ended are not told.
+/// Number of listings that are remembered. Nothing tells when a listing has ended.
 const LISTINGS: usize = 1000;
 
-/// What is said then.
+/// The error for such a listing.
 pub(crate) const CIRCLE: &str = "the server's listing repeats itself: it brings nothing new and says there is more";
 
 /// The pages of one listing so far. Memory grows by some bytes a page.
@@ -29,7 +29,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// Notes a page: the first thing on it, and where it says to go on. Whether it brings something new.
+    /// Notes a page: its first item, and the token of the next page. Fails if the page brings nothing new.
     pub(crate) fn page(&mut self, first: Option<impl Hash>, next: Option<impl Hash>) -> Result<(), &'static str> {
         let Some(next) = next else { return Ok(()) };
         self.empty = if first.is_some() { 0 } else { self.empty + 1 };
@@ -39,7 +39,7 @@ impl Turns {
     }
 }
 
-/// The listings that libraries read, by what they ask for.
+/// The listings that libraries read, by their queries.
 #[derive(Debug, Default)]
 pub(crate) struct Circles {
     listings: Mutex<HashMap<u64, Listing>>,
@@ -53,7 +53,7 @@ struct Listing {
 }
 
 impl Circles {
-    /// Notes a request; an error if it goes on with a listing that brings nothing new.
+    /// Notes a request. Fails if it continues a listing that brings nothing new.
     pub(crate) fn ask(&self, path: &str, query: Option<&str>) -> Result<(), &'static str> {
         let Some(query) = query else { return Ok(()) };
         let (places, what): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| is_place(pair));
@@ -75,7 +75,7 @@ impl Circles {
     }
 }
 
-/// Whether a pair of a query says where a listing is to go on.
+/// Whether a pair of a query says where a listing continues.
 fn is_place(pair: &str) -> bool {
     const NAMES: [&str; 7] =
         ["continuation-token", "marker", "key-marker", "upload-id-marker", "version-id-marker", "pageToken", "%24skiptoken"];
@@ -116,7 +116,7 @@ mod tests {
         assert!((0..1000).any(|n| ask(&circles, &format!("prefix=a&marker={}", n % 2)).is_err()), "two in turn");
         let circles = Circles::default();
         for _ in 0..1000 {
-            // A listing that is read again and again, and what is no listing.
+            // A listing that is read repeatedly, and requests that are no listing.
             for query in ["prefix=a&marker=", "prefix=a&marker=1", "prefix=a&marker=2", "versionId=1", "prefix=b&marker=1&x"] {
                 let fine = ask(&circles, query).is_ok();
                 assert!(fine || query == "prefix=b&marker=1&x", "{query}");

@@ -1,8 +1,8 @@
 //! How much of an answer's body is read, and how long it is waited for.
 //!
 //! Owns the bounds ([`Bound`]) and the clocks of a body that is being read ([`Watched`]), for every HTTP client here.
-//! Invariant: no body is read further than its request or its own head said; a server that sends for ever,
-//! or a byte now and then, is stopped.
+//! Invariant: no body is read further than its request or its own head said. A server that sends without end, or one
+//! byte now and then, is stopped.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,29 +21,29 @@ use crate::contract::trace::TracedCall;
 use crate::wire::client::SILENCE;
 use crate::wire::probe::Probe;
 
-/// Longest answer that is no content, in bytes: a page of a listing, what an upload or a setting answered. A
-/// thousand keys of the longest there can be take less than half of it.
+/// Longest answer that is no content, in bytes: a page of a listing, the answer to an upload or a setting. A thousand
+/// keys of maximum length take less than half of it.
 pub(crate) const ANSWER: u64 = 16 << 20;
 
-/// So much of an error's text is read, in bytes.
+/// Bytes of an error's text that are read.
 pub(crate) const REFUSAL: u64 = 64 << 10;
 
-/// Slowest body that is still read, in bytes a second, counted only while we wait. It is low because many downloads
-/// may share one thin line.
+/// Slowest body that is still read, in bytes a second, measured only while this program waits. It is low because many
+/// downloads may share one slow line.
 const SLOWEST: u64 = 128;
 
-/// Where reading a body ends, in bytes.
+/// Where the reading of a body ends, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// What comes after so much is not read. For a body whose length was told, and for the texts of errors.
+    /// Bytes after this number are not read. For a body of known length, and for the texts of errors.
     Cut(u64),
-    /// More than this is an error.
+    /// A longer body is an error.
     Refuse(u64),
 }
 
 impl Bound {
-    /// What follows from an answer's head: an error is read as far as it is sane, a content to the length that its
-    /// head says, anything else like a page of a listing.
+    /// The bound that follows from an answer's head. Of an error only a limited text is read, of a content the length
+    /// in its head; any other answer has the bound of a page of a listing.
     pub(crate) fn of(class: Class, status: StatusCode, headers: &HeaderMap) -> Self {
         if !status.is_success() {
             return Self::answer(false);
@@ -51,7 +51,7 @@ impl Bound {
         let said = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
         match (class, ranged(headers).or(said)) {
             (Class::Get, Some(length)) => Self::Cut(length),
-            // Not every service says it; whoever asked knows how long it is.
+            // Not every service gives the length, and the caller knows how long the content is.
             (Class::Get, None) => Self::Cut(u64::MAX),
             _ => Self::answer(true),
         }
@@ -63,7 +63,7 @@ impl Bound {
     }
 }
 
-/// The length that a `Content-Range` says.
+/// The length in a `Content-Range`.
 fn ranged(headers: &HeaderMap) -> Option<u64> {
     let (range, _) = headers.get("content-range")?.to_str().ok()?.strip_prefix("bytes ")?.split_once('/')?;
     let (start, end) = range.split_once('-')?;
@@ -93,16 +93,16 @@ impl std::error::Error for Halt {}
 /// The bounds of one body that is being read.
 pub(crate) struct Watch {
     bound: Bound,
-    /// Where content bytes are counted, for contents.
+    /// Where the bytes are counted if the body is a content.
     counted: Option<Arc<Probe>>,
     taken: u64,
-    /// Waited so far, without the wait that runs.
+    /// Time waited so far, without the current wait.
     waited: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Longest wait for the next piece.
     patience: Duration,
     ended: bool,
-    /// The request whose answer it is; told when this is dropped.
+    /// The request whose answer this is. It is logged when this value is dropped.
     call: TracedCall,
 }
 
@@ -111,7 +111,7 @@ impl Watch {
         Self { bound, counted, call, taken: 0, waited: Duration::ZERO, waiting: None, patience: SILENCE, ended: false }
     }
 
-    /// Notes a piece of so many bytes; answers how many of them are to be taken.
+    /// Notes a piece of so many bytes. Returns how many of them to take.
     fn took(&mut self, length: usize) -> Result<usize, Halt> {
         if let Some((since, _)) = self.waiting.take() {
             self.waited += since.elapsed();
@@ -135,7 +135,7 @@ impl Watch {
         Ok(take as usize)
     }
 
-    /// Called while nothing comes: ready when that has lasted too long.
+    /// Called while no data comes. Ready when that has lasted too long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Halt> {
         let left = (self.patience + Duration::from_secs(self.taken / SLOWEST)).saturating_sub(self.waited);
         let (_, clock) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left.min(self.patience)))));
@@ -149,7 +149,7 @@ impl Watch {
     }
 }
 
-/// Bytes of which the first can be taken.
+/// Bytes that can be cut to a length.
 pub(crate) trait Piece {
     fn length(&self) -> usize;
     fn first(self, length: usize) -> Self;
@@ -166,7 +166,7 @@ impl Piece for Bytes {
     }
 }
 
-/// A body that keeps to its bounds, whatever the server sends.
+/// A body that stays within its bounds, whatever the server sends.
 pub(crate) struct Watched<B> {
     body: B,
     watch: Watch,
@@ -184,7 +184,7 @@ impl<B> Watched<B> {
                 Ok(length) => Poll::Ready(Some(Ok(piece.first(length)))),
                 Err(halt) => Poll::Ready(Some(Err(halt.into()))),
             },
-            // All that was told has come: whether the server ends it, too, is not waited for.
+            // All bytes of the known length have come. Whether the server also ends the body does not matter.
             Poll::Pending if self.watch.bound == Bound::Cut(self.watch.taken) => {
                 self.watch.ended = true;
                 Poll::Ready(None)
@@ -215,7 +215,7 @@ where
             let piece = match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => Poll::Ready(Some(Ok(data))),
-                    // Trailers: nobody here reads them.
+                    // Trailers are not used here.
                     Err(_) => continue,
                 },
                 Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// An endless body of pieces of a thousand bytes.
+    /// An endless body in pieces of a thousand bytes.
     fn endless(bound: Bound) -> Watched<impl Stream<Item = Result<Bytes, Halt>> + Unpin> {
         Watched::new(stream::repeat_with(|| Ok(Bytes::from_static(&[7; 1000]))).boxed(), Watch::new(bound, None, TracedCall::untold()))
     }

@@ -70,6 +70,21 @@ async fn many_small_files_all_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_run_staged_is_removed_and_nothing_else() {
+    let Some(server) = Server::find() else { return };
+    let frail = Frail::new(&server);
+    let tree = ready(&frail.backend).await;
+    let shard = frail.seen.join(".offsite/tmp/3");
+    std::fs::create_dir_all(&shard).unwrap();
+    std::fs::write(shard.join("0123456789abcdef-1"), "half").unwrap();
+    std::os::unix::fs::symlink("anywhere", shard.join("0123456789abcdef-2f")).unwrap();
+    std::fs::write(shard.join("notes"), "of the user").unwrap();
+    tree.clear_staging().await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(&shard).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["notes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_goes_on_where_it_was() {
     let Some(server) = Server::find() else { return };
     let frail = Frail::new(&server);

@@ -23,12 +23,11 @@ impl Out {
             let wrong = report.settings.iter().filter(|row| !matches!(row.did, Deed::Nothing | Deed::Changed)).count();
             let all = counted(report.settings.len() as u64, "setting", "settings");
             let then = match (&report.error, outcome.check) {
-                (Some(error), _) => clean(error),
-                (None, true) => format!("{}: {wrong} of {all} not as wanted; nothing was changed", clean(&report.url)),
-                (None, false) => format!("{}: {wrong} of {all} not as wanted", clean(&report.url)),
+                (Some(error), _) => error.clone(),
+                (None, true) => format!("{}: {wrong} of {all} not as wanted, and nothing was changed", report.url),
+                (None, false) => format!("{}: {wrong} of {all} not as wanted", report.url),
             };
-            self.error(&then);
-            self.hint(report.failure.as_ref().and_then(|failure| failure.hint));
+            self.problem(&then, report.failure.as_ref());
         }
         Ok(())
     }

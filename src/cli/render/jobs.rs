@@ -48,8 +48,7 @@ impl Out {
             one.warnings.iter().for_each(|warning| self.warning(&format!("{}: {}", clean(&one.url), clean(&warning.to_string()))));
         }
         if let Some(why) = job.message.as_ref().filter(|_| !job.result.is_well()) {
-            self.error(&format!("{name}: {}", clean(why)));
-            self.hint(job.failure.as_ref().and_then(|failure| failure.hint));
+            self.problem(&format!("{name}: {why}"), job.failure.as_ref());
         }
         job.notes.iter().for_each(|note| self.info(&format!("{name}: {}", clean(&note.to_string()))));
         job.warnings.iter().for_each(|warning| self.warning(&format!("{name}: {}", clean(&warning.to_string()))));

@@ -79,7 +79,7 @@ impl Out {
 
     /// A verb failed: says why and what to do, with `--json` in a document as well; returns the exit code.
     pub fn failed(&self, error: &Error) -> u8 {
-        let exit = self.told(error);
+        let exit = self.show_error(error);
         if self.json {
             // There is nobody left to tell if this fails as well.
             let _ = self.document(&ErrorDocument::of(error));
@@ -88,9 +88,9 @@ impl Out {
     }
 
     /// The same on standard error only, for a document that has its end already.
-    fn told(&self, error: &Error) -> u8 {
+    fn show_error(&self, error: &Error) -> u8 {
         match error {
-            Error::Refused(reasons) => {
+            Error::Refused(reasons) if reasons.len() > 1 => {
                 self.error("refused, nothing was written:");
                 reasons.iter().for_each(|reason| self.screen.aside(&format!("  {}", clean(reason))));
             }
@@ -98,10 +98,26 @@ impl Out {
                 self.error("the plan no longer fits:");
                 what.iter().for_each(|line| self.screen.aside(&format!("  {}", clean(line))));
             }
-            other => self.error(&clean(&other.to_string())),
+            other => {
+                self.problem(&other.to_string(), Some(&Failure::from(error)));
+                return error.exit_code();
+            }
         }
         self.hint(Failure::from(error).hint);
         error.exit_code()
+    }
+
+    /// What went wrong, and on a line of its own what can be done.
+    fn problem(&self, text: &str, failure: Option<&Failure>) {
+        let advice = failure.and_then(|failure| failure.advice.as_deref());
+        match advice.and_then(|advice| Some((text.strip_suffix(advice)?.strip_suffix("; ")?, advice))) {
+            Some((what, advice)) => {
+                self.error(&clean(what));
+                self.screen.aside(&format!("hint: {}", clean(advice)));
+            }
+            None => self.error(&clean(text)),
+        }
+        self.hint(failure.and_then(|failure| failure.hint));
     }
 
     /// What can be done, below what went wrong.

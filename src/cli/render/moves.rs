@@ -34,14 +34,12 @@ impl Out {
     }
 
     pub(super) fn destination_failed(&self, url: &str, error: &str, failure: Option<&Failure>) {
-        let (url, error) = (clean(url), clean(error));
         // A URL with a password in it is named by its error, blotted out.
-        if error.starts_with(&url) || error.contains("://…") || url.is_empty() {
-            self.error(&error);
+        if error.starts_with(url) || error.contains("://…") {
+            self.problem(error, failure);
         } else {
-            self.error(&format!("{url}: {error}"));
+            self.problem(&format!("{url}: {error}"), failure);
         }
-        self.hint(failure.and_then(|failure| failure.hint));
     }
 
     pub(super) fn sync_block(&self, o: &Outcome) -> String {

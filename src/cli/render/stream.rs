@@ -105,7 +105,7 @@ impl<'a> LineStream<'a> {
                 }
                 Ok(0)
             }
-            Err(error) if self.begun => Ok(self.out.told(&error)),
+            Err(error) if self.begun => Ok(self.out.show_error(&error)),
             Err(error) => Err(error),
         }
     }
@@ -174,7 +174,7 @@ impl<'a> CatContent<'a> {
                 match result {
                     _ if sink.closed => Ok(0),
                     Ok(()) => ended.map_err(Error::output).map(|()| 0),
-                    Err(error) => Ok(self.out.told(&error)),
+                    Err(error) => Ok(self.out.show_error(&error)),
                 }
             }
         }

@@ -43,7 +43,7 @@ struct ReportRequest {
     prices: Vec<Option<String>>,
     list: bool,
     /// Reports of the user's own commands.
-    told: Vec<DestinationReport>,
+    reported: Vec<DestinationReport>,
 }
 
 pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
@@ -64,7 +64,7 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let (run, bars) = context.control(&wanted.urls);
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
-    outcome.destinations.extend(wanted.told);
+    outcome.destinations.extend(wanted.reported);
     // Nothing to report on is no failure.
     outcome.exit = worst(outcome.destinations.iter().map(|report| report.exit).chain([0]));
     context.out.reported(&outcome)?;
@@ -97,7 +97,7 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
                 let notes = hook.output.lines().map(|line| Note::Hook(line.to_owned())).collect();
                 let url = super::super::render::place(&place.url);
                 let exit = u8::from(hook.error.is_some());
-                wanted.told.push(DestinationReport { url, notes, error: hook.error, exit, ..DestinationReport::default() });
+                wanted.reported.push(DestinationReport { url, notes, error: hook.error, exit, ..DestinationReport::default() });
             }
         }
     }

@@ -51,6 +51,7 @@ pub struct CheckOptions {
     pub read_data: Option<f64>,
     /// Leave no record at the destination.
     pub no_record: bool,
+    /// Transfers under way at one destination. None: as many as suit the store.
     pub transfers: Option<usize>,
     /// Bytes a second.
     pub limit_download: Option<u64>,
@@ -80,7 +81,13 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
     let surveyed = survey(&asked, options, control).await?;
     let mut outcome = outcome(&asked, &surveyed, options);
     if at.is_none() {
-        leave_record(&destination, machine, options, &surveyed, &mut outcome).await?;
+        let record = record(&destination, machine, options, &surveyed, &outcome);
+        let note = if options.no_record { None } else { record.write(&destination.records).await.err() };
+        outcome.recorded = !options.no_record && note.is_none();
+        outcome.notes.extend(note.map(|error| Note::CheckUnrecorded(error.to_string())));
+        if !outcome.recorded {
+            keep_here(&destination, surveyed.before.as_ref(), &record)?;
+        }
     }
     outcome.requests = destination.backend.meter().requests();
     outcome.seconds = started.elapsed().as_secs_f64();
@@ -335,17 +342,17 @@ fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions
     }
 }
 
-/// Leaves the record, or says why not.
-async fn leave_record(
+/// The record of what a check found.
+fn record(
     destination: &Destination,
     machine: &Machine,
     options: &CheckOptions,
     surveyed: &Surveyed,
-    outcome: &mut CheckOutcome,
-) -> Result<()> {
+    outcome: &CheckOutcome,
+) -> CheckRecord {
     let found = &surveyed.found;
     let now = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now);
-    let record = CheckRecord {
+    CheckRecord {
         time: now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         host: machine.host.clone(),
         program: PROGRAM.into(),
@@ -362,15 +369,5 @@ async fn leave_record(
         read_bytes: surveyed.read.1,
         next: surveyed.next.0,
         rotten: Sample::of(&found.rotten),
-    };
-    if !options.no_record {
-        match record.write(&destination.records).await {
-            Ok(()) => {
-                outcome.recorded = true;
-                return Ok(());
-            }
-            Err(error) => outcome.notes.push(Note::CheckUnrecorded(error.to_string())),
-        }
     }
-    keep_here(destination, surveyed.before.as_ref(), &record)
 }

@@ -1,9 +1,9 @@
-//! Whether the lease is sure to be ours right now: what every change at a destination is asked for first.
+//! The fence: whether this run surely has the lease right now. Every change at a destination asks it first.
 //!
-//! Owns the fence of a destination ([`offsite_backends::Fence`]): which of offsite's own objects may be written
-//! without the lease, until when the last renewal is good, and the renewal itself. Time is that of `CLOCK_BOOTTIME`,
-//! which goes on while the machine sleeps. Invariant: after a doubt nothing is changed before a renewal has shown
-//! that nobody took the lease meanwhile.
+//! Owns the fence of a destination ([`offsite_backends::Fence`]): which of offsite's own objects need no lease, how
+//! long the last renewal counts, and the renewal itself. Time is that of `CLOCK_BOOTTIME`, which continues while the
+//! machine sleeps. Invariant: when in doubt, nothing is changed before a renewal has shown that no other run has
+//! taken the lease.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
@@ -18,17 +18,17 @@ use crate::error::{Error, Result};
 use crate::manifest::{Format, Records};
 use crate::transfer::Stop;
 
-/// So long after a renewal was begun the lease counts as ours without another look. The other half of its life is
-/// for what is under way then, and for clocks that run at different speeds.
+/// How long the lease counts as this run's after the start of a renewal, without another request. The other half of
+/// its lifetime is for changes in flight, and for clocks that run at different speeds.
 const SURE: Duration = Duration::from_secs(TTL.as_secs() / 2);
 
-/// No lease was taken yet; it is held; it was given back; somebody else has it.
+/// States: no lease was taken yet; this run has it; this run has released it; another run has it.
 const FREE: u8 = 0;
 const HELD: u8 = 1;
 const GIVEN_BACK: u8 = 2;
 const LOST: u8 = 3;
 
-/// What renewing takes.
+/// What a renewal needs.
 struct Grip {
     records: Records,
     body: Body,
@@ -38,10 +38,10 @@ struct Grip {
 
 /// The fence of one destination.
 pub struct Hold {
-    /// The place itself, for its clock.
+    /// The backend without the fence, for its clock.
     place: Arc<dyn Backend>,
     state: AtomicU8,
-    /// Nanoseconds of the boot clock.
+    /// In nanoseconds of the boot clock.
     sure_until: AtomicU64,
     grip: Mutex<Option<Grip>>,
     stop: OnceLock<Arc<Stop>>,
@@ -52,12 +52,12 @@ fn sure_from(began: u64) -> u64 {
 }
 
 impl Hold {
-    /// Of a place where nothing was done yet.
+    /// The fence of a destination at which no lease was taken yet.
     pub fn of(place: Arc<dyn Backend>) -> Self {
         Self { place, state: AtomicU8::new(FREE), sure_until: AtomicU64::new(0), grip: Mutex::new(None), stop: OnceLock::new() }
     }
 
-    /// The lease was taken by a write that began then.
+    /// Notes that the lease was taken by a write that began at `began` (boot clock, nanoseconds).
     pub async fn taken(&self, records: &Records, body: &Body, swap: bool, etag: Option<String>, stop: &Arc<Stop>, began: u64) {
         let _ = self.stop.set(Arc::clone(stop));
         *self.grip.lock().await = Some(Grip { records: records.clone(), body: body.clone(), swap, etag });
@@ -65,12 +65,15 @@ impl Hold {
         self.state.store(HELD, SeqCst);
     }
 
-    /// Nothing is written under the lease any more.
+    /// Notes that the lease was released. The fence then refuses every change that needs it.
     pub fn given_back(&self) {
         let _ = self.state.compare_exchange(HELD, GIVEN_BACK, SeqCst, SeqCst);
     }
 
-    /// Renews it, if it is held.
+    /// Renews the lease.
+    ///
+    /// # Errors
+    /// If this run does not have it (any more), and if the renewal fails.
     pub async fn renew(&self) -> Result<()> {
         let mut grip = self.grip.lock().await;
         self.renew_with(&mut grip).await
@@ -89,7 +92,7 @@ impl Hold {
         Ok(())
     }
 
-    /// A look found somebody else's.
+    /// Notes that another run has the lease, and stops this run.
     pub fn lose(&self) {
         self.state.store(LOST, SeqCst);
         if let Some(stop) = self.stop.get() {
@@ -108,15 +111,16 @@ impl Hold {
 
     fn refusal(&self) -> backends::Error {
         let why = match self.state.load(SeqCst) {
-            LOST => "the lease was lost to another writer; nothing more was written or deleted, run again",
-            _ => "a change without a lease; nothing was written (please report this)",
+            LOST => "the lease was lost to another writer, and nothing more was written or deleted; run again",
+            _ => "a change without a lease was refused, and nothing was written; please report this",
         };
         backends::Error::new(ErrorKind::Late, self.place.location(), why)
     }
 }
 
 impl Grip {
-    /// Whether it is still ours; written anew on the way. Nobody comes between the look and the write.
+    /// Renews by compare-and-swap; false if another run has the lease. No other write can come between the read and
+    /// the write.
     async fn by_swap(&mut self) -> Result<bool> {
         for _ in 0..5 {
             match put(&self.records, &self.body, mode(true, self.etag.clone())).await {
@@ -127,7 +131,7 @@ impl Grip {
                 Err(error) if is_refused(&error) => {}
                 Err(error) => return Err(error),
             }
-            // Our own try may have landed without an answer.
+            // This run's own write may have succeeded without an answer.
             match read(&self.records).await? {
                 Some((there, _, etag)) if there.run == self.body.run => self.etag = etag,
                 _ => return Ok(false),
@@ -136,8 +140,8 @@ impl Grip {
         Err(Error::Busy(format!("{}: the lease cannot be renewed, because it keeps changing", self.records.backend().location())))
     }
 
-    /// The same without compare-and-swap. While it is `sure` to be ours nobody else may write it; after that whoever
-    /// is there last has it, as when it is taken.
+    /// Renews without compare-and-swap. While the lease is `sure` to be this run's, no other run may write it. After
+    /// that, the last writer has it, as when a lease is taken.
     async fn by_looking(&mut self, sure: bool) -> Result<bool> {
         if !self.is_there().await? {
             return Ok(false);
@@ -159,8 +163,8 @@ fn is_refused(error: &Error) -> bool {
     matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::NotFound | ErrorKind::Exists))
 }
 
-/// What may be written without the lease: the lease itself, what the first run finds out before it, and words
-/// about how something ended.
+/// Whether a change needs no lease: the lease itself, what the first run probes before it takes one, and run and
+/// check records.
 fn is_free(act: Act, key: &[u8]) -> bool {
     const WORDS: [&[u8]; 2] = [b".offsite/run.json", b".offsite/check.json"];
     match act {
@@ -173,8 +177,8 @@ fn is_free(act: Act, key: &[u8]) -> bool {
 #[async_trait]
 impl Fence for Hold {
     fn guards(&self, act: Act, key: &[u8]) -> bool {
-        // A run that found nothing to do takes no lease; its snapshot is created, or is not. Where a store has no
-        // create-only, both kinds of record are put after a look.
+        // A run without changes takes no lease: it creates its snapshot, or the create fails. On a store without
+        // create-only, both kinds of record are put after a read.
         let once = key == Format::KEY.as_bytes() || key.starts_with(b".offsite/snapshots/");
         let record = matches!(act, Act::Create | Act::Put) && once && self.state.load(SeqCst) == FREE;
         !record && !is_free(act, key)
@@ -185,7 +189,7 @@ impl Fence for Hold {
             return Ok(());
         }
         let mut grip = self.grip.lock().await;
-        // Whoever had it meanwhile may have found out.
+        // Another task may have renewed the lease while this one waited.
         if self.holds() {
             return Ok(());
         }

@@ -1,9 +1,9 @@
-//! One writer at a time: the lease.
+//! The lease: one writer at a time.
 //!
-//! Owns `.offsite/lease.json`: taken create-only before the first write, renewed while the run goes on,
-//! looked at again right before deletes, and removed at the end. It runs out by the store's clock, so a
-//! clock that is wrong here cannot break it. A lease that this machine's own dead run left is taken over
-//! at once: whoever holds the local lock file it names knows that run has ended.
+//! Owns `.offsite/lease.json`. A run creates it before its first write, renews it while it works, reads it again
+//! right before it deletes, and removes it at the end. The lease expires by the store's clock, so a wrong clock of
+//! this machine cannot break it. A run takes over the lease of a dead run of this machine at once: the lease names
+//! the local lock file, and a process that has this lock knows that the other run has ended.
 
 pub mod hold;
 mod record;
@@ -24,20 +24,20 @@ use crate::transfer::Stop;
 
 const RENEW: Duration = Duration::from_secs(30);
 
-/// A lease that is held. What is written under it goes through the fence of its destination ([`Hold`]).
+/// A lease that this run has. Everything written under it passes the fence of its destination ([`Hold`]).
 pub struct Lease {
     records: Records,
     body: Body,
     swap: bool,
     hold: Arc<Hold>,
     renewal: JoinHandle<()>,
-    /// Ends the run at this destination, and no other.
+    /// Stops the run at this destination only.
     pub stop: Arc<Stop>,
-    /// The run that held it before and did not end cleanly.
+    /// The run that had the lease before and did not end cleanly.
     pub before: Option<String>,
 }
 
-/// Who wants it.
+/// Who takes the lease, and for which run.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub run: String,
@@ -48,7 +48,10 @@ pub struct Claim {
 }
 
 impl Lease {
-    /// Takes the lease, or says who has it.
+    /// Takes the lease.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another run has it; the text names that run.
     pub async fn take(destination: &Destination, format: &Format, claim: Claim, stop: &Arc<Stop>) -> Result<Self> {
         let (records, hold) = (&destination.records, &destination.hold);
         let body = Body {
@@ -72,22 +75,25 @@ impl Lease {
         Ok(Self { records: records.clone(), body, swap, hold: Arc::clone(hold), renewal, stop, before: taken.before })
     }
 
-    /// Whether it is still ours, by the store; asked before anything is deleted.
+    /// Reads the lease and checks that this run still has it. Every caller that deletes asks first.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another writer has it.
     pub async fn verify(&self) -> Result<()> {
         match read(&self.records).await? {
             Some((body, ..)) if body.run == self.body.run => Ok(()),
             _ => {
                 self.hold.lose();
                 Err(Error::Busy(format!(
-                    "{}: the lease was lost to another writer; nothing was deleted, run again",
+                    "{}: the lease was lost to another writer, and nothing was deleted; run again",
                     self.records.backend().location()
                 )))
             }
         }
     }
 
-    /// Gives it back after a run that came to its end, and deletes `also` along with it: one request where
-    /// the store deletes several at once. One that is somebody else's by now stays theirs.
+    /// Releases the lease at the end of a run, and deletes `also` in the same request if the store can delete several
+    /// objects at once. A lease that another run has taken stays.
     pub async fn release(self, mut also: Vec<Vec<u8>>) -> Result<()> {
         self.renewal.abort();
         also.push(KEY.as_bytes().to_vec());
@@ -96,10 +102,11 @@ impl Lease {
         done
     }
 
-    /// Leaves a note that the run may be gone on with. What goes wrong here costs a wait, nothing else.
+    /// Marks the lease as interrupted, so that another run need not wait. If this fails, the next run only has to
+    /// wait.
     pub async fn leave(self) {
         self.renewal.abort();
-        // Without compare-and-swap the note would go over the lease of whoever took it meanwhile.
+        // Without compare-and-swap this write could replace the lease of a run that has taken it.
         if self.hold.is_lost() || !self.swap && self.verify().await.is_err() {
             return;
         }
@@ -112,9 +119,9 @@ impl Lease {
 /// A lease that was just written.
 struct Taken {
     etag: Option<String>,
-    /// The run that left its own behind.
+    /// The run whose lease was there before.
     before: Option<String>,
-    /// When the write began, by the boot clock.
+    /// When the write began, by the boot clock, in nanoseconds.
     began: u64,
 }
 
@@ -126,7 +133,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
             Err(error) if error.kind() == Some(ErrorKind::Exists) => {}
             Err(error) => return Err(error),
         }
-        // Gone meanwhile: try again.
+        // The other run has released it: try again.
         let Some((there, modified, etag)) = read(records).await? else { continue };
         if there.run == body.run {
             return Ok(Taken { etag, before: None, began });
@@ -142,7 +149,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
     Err(Error::Busy(format!("{}: several writers tried to take it at the same time; run again", records.backend().location())))
 }
 
-/// For stores without create-only: look, write, wait, look again.
+/// For stores without create-only: read, write, wait, read again.
 async fn take_and_look(records: &Records, body: &Body) -> Result<Taken> {
     let before = match read(records).await? {
         Some((there, modified, _)) => {
@@ -160,7 +167,7 @@ async fn take_and_look(records: &Records, body: &Body) -> Result<Taken> {
     }
 }
 
-/// Whether a lease that is there may be taken over.
+/// Checks that another run's lease may be taken over.
 async fn free(records: &Records, there: &Body, modified: chrono::DateTime<chrono::Utc>, me: &Body) -> Result<()> {
     let own_dead_run = !me.writer.is_empty() && there.writer == me.writer;
     if there.interrupted || own_dead_run {
@@ -181,7 +188,8 @@ async fn free(records: &Records, there: &Body, modified: chrono::DateTime<chrono
     )))
 }
 
-/// Renews until the task is ended. One that could not be renewed now is so again by whatever is to be changed next.
+/// Renews the lease until the task is aborted. If a renewal fails, the next change at the destination renews the
+/// lease.
 async fn renew(hold: Arc<Hold>) {
     while !hold.is_lost() {
         tokio::time::sleep(RENEW).await;

@@ -11,15 +11,16 @@ use crate::model::bounds;
 
 pub const KEY: &str = ".offsite/lease.json";
 
-/// A lease that is not renewed runs out after so long.
+/// A lease expires this long after its last renewal.
 pub const TTL: Duration = Duration::from_secs(120);
 
-/// Without compare-and-swap two writers may both think they won; after so long the last one shows.
+/// Without compare-and-swap two writers may both write a lease. After this time both read the one that was written
+/// last.
 pub const SETTLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Body {
-    /// Random name of the run.
+    /// Random id of the run.
     #[serde(deserialize_with = "bounds::text")]
     pub run: String,
     #[serde(deserialize_with = "bounds::text")]
@@ -33,9 +34,9 @@ pub struct Body {
     pub since: String,
     /// The snapshot it started from.
     pub base: u64,
-    /// Seconds after the store's time of the last renewal.
+    /// Lifetime in seconds, from the store's time of the last renewal.
     pub ttl: u64,
-    /// The run was stopped and may be gone on with.
+    /// The run was stopped, and another run may take over at once.
     #[serde(default)]
     pub interrupted: bool,
 }

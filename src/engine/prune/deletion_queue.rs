@@ -18,7 +18,6 @@ use super::queued::{QueueLine, QueuedDeletion};
 use crate::engine::cleanup::remove_empty_all;
 use crate::engine::destination::Destination;
 use crate::engine::locked::Locked;
-use crate::engine::outcome::PruneOutcome;
 use crate::error::{Error, Result};
 use crate::manifest::{Records, object_path};
 use crate::spool::{Reader, Writer};
@@ -67,12 +66,24 @@ pub async fn delete_snapshots(destination: &Destination, numbers: &BTreeSet<u64>
     if keys.is_empty() { Ok(()) } else { destination.records.delete(keys).await }
 }
 
-/// Deletes what is on the list, and what was locked and is free by now; then the list. What is locked is noted.
-pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, outcome: &mut PruneOutcome, locked: &mut Locked) -> Result<()> {
+/// What a deletion did.
+#[derive(Default)]
+pub struct Deleted {
+    /// Contents of files, without offsite's own objects.
+    pub contents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What the store's object lock still protects.
+    pub locked: Locked,
+}
+
+/// Deletes what is on the list and what an earlier run found locked, then the list itself. `locked` is what the caller
+/// found locked; the answer adds to it.
+pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, locked: Locked) -> Result<Deleted> {
     let (todo, later) = (todo(destination), destination.local(LOCKED));
     let fresh = destination.local("prune-locked.new");
-    let mut deletion =
-        Deletion { destination, now, outcome, locked, keys: Vec::new(), versions: Vec::new(), later: Writer::create(&fresh)? };
+    let deleted = Deleted { locked, ..Deleted::default() };
+    let mut deletion = Deletion { destination, now, deleted, keys: Vec::new(), versions: Vec::new(), later: Writer::create(&fresh)? };
     for path in [&later, &todo].into_iter().filter(|path| path.exists()) {
         let mut lines = Reader::<QueueLine>::open(path)?;
         while let Some(line) = lines.next_line()? {
@@ -83,10 +94,13 @@ pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, outcome: &
     }
     deletion.flush().await?;
     deletion.later.flush()?;
-    let any = deletion.later.count() > 0;
+    let (deleted, any) = (deletion.deleted, deletion.later.count() > 0);
     std::fs::rename(&fresh, &later).map_err(|e| Error::cache(&later, e))?;
     remove(&todo)?;
-    if any { Ok(()) } else { remove(&later) }
+    if !any {
+        remove(&later)?;
+    }
+    Ok(deleted)
 }
 
 fn remove(path: &std::path::Path) -> Result<()> {
@@ -100,8 +114,7 @@ fn remove(path: &std::path::Path) -> Result<()> {
 struct Deletion<'a> {
     destination: &'a Destination,
     now: DateTime<Utc>,
-    outcome: &'a mut PruneOutcome,
-    locked: &'a mut Locked,
+    deleted: Deleted,
     keys: Vec<Vec<u8>>,
     versions: Vec<QueuedDeletion>,
     later: Writer<QueuedDeletion>,
@@ -110,9 +123,9 @@ struct Deletion<'a> {
 impl Deletion<'_> {
     async fn push(&mut self, goes: QueuedDeletion) -> Result<()> {
         if goes.until.is_some_and(|until| until > self.now.timestamp()) {
-            self.locked.contents += 1;
+            self.deleted.locked.contents += 1;
             let until = goes.until.and_then(|until| DateTime::from_timestamp(until, 0));
-            self.locked.note(&offsite_backends::Held { until, ..Default::default() }, self.now);
+            self.deleted.locked.note(&offsite_backends::Held { until, ..Default::default() }, self.now);
             return self.later.push(&goes);
         }
         match goes.version.is_some() && self.destination.backend.tree().is_none() {
@@ -126,8 +139,8 @@ impl Deletion<'_> {
     }
 
     fn count(&mut self, goes: &QueuedDeletion) {
-        self.outcome.contents += u64::from(!is_record(goes.key.as_bytes()));
-        self.outcome.bytes = self.outcome.bytes.saturating_add(goes.bytes);
+        self.deleted.contents += u64::from(!is_record(goes.key.as_bytes()));
+        self.deleted.bytes = self.deleted.bytes.saturating_add(goes.bytes);
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -152,7 +165,7 @@ impl Deletion<'_> {
                 self.count(&one);
                 continue;
             };
-            self.locked.contents += u64::from(!is_record(one.key.as_bytes()));
+            self.deleted.locked.contents += u64::from(!is_record(one.key.as_bytes()));
             one.until = Some(until);
             self.later.push(&one)?;
         }
@@ -173,7 +186,7 @@ impl Deletion<'_> {
             if !held.holds(self.now) {
                 return Err(one.error.into());
             }
-            self.locked.note(&held, self.now);
+            self.deleted.locked.note(&held, self.now);
             let until = held.until.filter(|_| !held.by_hand).map_or(self.now.timestamp() + DAY, |until| until.timestamp());
             found.push((one.path, one.version, until));
         }

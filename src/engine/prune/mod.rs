@@ -156,7 +156,9 @@ async fn drop_snapshots(
         lease.verify().await?;
         let there = list.iter().map(|s| s.number).collect();
         outcome.removed = deletion_queue::resume(destination, &there, &free.keys().copied().collect()).await?.into_iter().collect();
-        deletion_queue::carry_out(destination, now, &mut outcome, &mut Locked::default()).await?;
+        // What is locked is on the next list, too.
+        let deleted = deletion_queue::carry_out(destination, now, Locked::default()).await?;
+        (outcome.contents, outcome.bytes) = (deleted.contents, deleted.bytes);
         free.retain(|number, _| !outcome.removed.contains(number));
         list.retain(|s| !outcome.removed.contains(&s.number));
     }
@@ -179,8 +181,10 @@ async fn drop_snapshots(
     lease.verify().await?;
     deletion_queue::delete_snapshots(destination, &numbers).await?;
     outcome.removed.extend(&numbers);
-    deletion_queue::carry_out(destination, now, &mut outcome, &mut locked).await?;
-    outcome.locked = locked.some();
+    let deleted = deletion_queue::carry_out(destination, now, locked).await?;
+    outcome.contents += deleted.contents;
+    outcome.bytes = outcome.bytes.saturating_add(deleted.bytes);
+    outcome.locked = deleted.locked.some();
     if let Some(head) = destination.head.clone() {
         list.retain(|s| !numbers.contains(&s.number));
         destination.keep_head(Head { list, pruned: now.timestamp(), locked: outcome.locked.clone(), ..head })?;

@@ -1,7 +1,7 @@
-//! Comparing a manifest with a directory that is to become like it.
+//! Compares a manifest with the target of a restore.
 //!
-//! Owns which files are fetched: those that are not there, or differ in size, or whose mtime differs and
-//! whose hash does too. A local file is hashed before it is fetched again. Blocks.
+//! Owns which files are fetched: those that are missing, or whose size differs, or whose mtime and hash both differ.
+//! It hashes a local file before it fetches the file again. Blocks its thread.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,50 +21,50 @@ use crate::spool::Writer;
 use crate::transfer::{Line, Stop};
 
 pub struct PullComparison<'a> {
-    /// The target; none if there is none yet.
+    /// The target; none if it does not exist.
     pub root: Option<Arc<Root>>,
     pub manifest: &'a Path,
-    /// Where the plan goes, and the names of files that have several.
+    /// File for the plan. The further names of files are in `links`.
     pub plan: &'a Path,
     pub links: &'a Path,
     pub options: &'a PullOptions,
     pub kept: RestoredRights,
-    /// What the disk of the target does to names.
+    /// How the target's disk treats names.
     pub rules: KeyRules,
     pub stop: &'a Stop,
 }
 
-/// What is to be done.
+/// The result of a comparison: what the restore must do.
 #[derive(Debug, Default)]
 pub struct PullPlan {
     pub facts: Facts,
     pub problems: Sample<Problem>,
-    /// Further names of files.
+    /// Number of further names of files.
     pub links: u64,
-    /// Entries of which something was left out.
+    /// Entries without some of their rights.
     pub left_out: u64,
-    /// Bytes that the disk has to have room for, beyond what lies there now.
+    /// Bytes that the disk must have free, beyond what the target occupies now.
     pub growth: u64,
-    /// Sparse files not in it: how much they take is not known.
+    /// Sparse files that `growth` does not include, because their allocated size is unknown.
     pub unsized_sparse: u64,
 }
 
 impl PullPlan {
-    /// Whether there is anything to be done.
+    /// Whether there is anything to do.
     pub fn any(&self) -> bool {
         self.facts.counts.any() || self.links > 0
     }
 }
 
-/// A further name of a file.
+/// A further name of a file (hard link).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Link {
-    /// The name under which it comes.
+    /// The name under which the content is fetched.
     pub first: RelPath,
     pub entry: Entry,
 }
 
-/// Whether a pull with these options brings this entry over.
+/// Whether a restore with these options includes this entry.
 pub fn covers(options: &PullOptions, entry: &Entry) -> bool {
     let path = entry.path.as_bytes();
     let below = options.prefixes.is_empty()
@@ -78,13 +78,14 @@ pub fn covers(options: &PullOptions, entry: &Entry) -> bool {
         && options.max_size.is_none_or(|max| entry.kind != Kind::File || entry.size <= max)
 }
 
-/// Names at the top of a target that are offsite's own there: a destination's records, and what a pull has under way.
-/// They never come from a manifest, or whoever writes to the destination could make the target useless for later pulls.
+/// Whether a path has a name that offsite reserves at the top of a target: the records of a destination, and the
+/// staging area of a restore. No manifest may bring such a path. Otherwise anyone who writes to the destination could
+/// make the target useless for later restores.
 fn own(path: &[u8]) -> bool {
     [OWN, STAGING].into_iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
-/// Whether a disk that folds names would take this one for the staging area's.
+/// Whether a disk that folds names would take this path for the staging area.
 fn folds_to_staging(path: &[u8]) -> bool {
     folded(path.split(|byte| *byte == b'/').next().unwrap_or_default()) == STAGING
 }
@@ -99,12 +100,13 @@ struct CompareWork<'a> {
     /// First path and content of each file with several names.
     hard: HashMap<String, (RelPath, Option<Hash>)>,
     local: Totals,
-    /// Parts of the manifest are missing: what is only here may be in them.
+    /// Parts of the manifest are missing, and may hold what only the target has.
     lossy: bool,
     spellings: Spellings,
 }
 
-/// Compares; `lossy` says that parts of the manifest could not be read, so nothing counts as superfluous.
+/// Compares, and writes the plan and the links. With `lossy`, parts of the manifest could not be read, so no entry of
+/// the target counts as superfluous.
 pub fn compare(how: &PullComparison<'_>, lossy: bool) -> Result<PullPlan> {
     let mut work = CompareWork {
         how,
@@ -136,7 +138,7 @@ pub fn compare(how: &PullComparison<'_>, lossy: bool) -> Result<PullPlan> {
     work.plan.flush()?;
     work.links.flush()?;
     work.compared.links = work.links.count();
-    // Removals are judged by what is here, not by what the snapshot has.
+    // The guard judges removals by the entries of the target, not by those of the snapshot.
     work.compared.facts.base = Some(work.local);
     work.compared.facts.seen = work.local.entries.max(1);
     work.compared.facts.rewritten = 0;
@@ -159,7 +161,7 @@ impl CompareWork<'_> {
         self.plan.push(&Line::new(change, 0))
     }
 
-    /// Counts what a file takes on the disk and what goes with the one that it replaces.
+    /// Adds the size of a file minus the size of the file that it replaces.
     fn grow(&mut self, entry: &Entry, old: u64) {
         match room(entry) {
             Some(bytes) => self.compared.growth = self.compared.growth.saturating_add(bytes.saturating_sub(old)),
@@ -167,7 +169,7 @@ impl CompareWork<'_> {
         }
     }
 
-    /// An entry of the manifest, without what is not to be restored.
+    /// An entry of the manifest without the rights that are not restored.
     fn restored(&mut self, mut entry: Entry) -> Entry {
         if covers(self.how.options, &entry) && self.how.kept.trim(&mut entry) {
             self.compared.left_out += 1;
@@ -175,7 +177,7 @@ impl CompareWork<'_> {
         entry
     }
 
-    /// Everything in the manifest before `path` is not here.
+    /// Adds every entry of the manifest before `path`: the target does not have them.
     fn missing_until(&mut self, path: Option<&[u8]>) -> Result<()> {
         loop {
             self.how.stop.check()?;
@@ -192,7 +194,7 @@ impl CompareWork<'_> {
         }
     }
 
-    /// Says that what has a name of offsite's own is not brought over.
+    /// Notes that an entry with a reserved name is not restored.
     fn refuse_own(&mut self, entry: &Entry) {
         let path = entry.path.as_bytes();
         if entry.kind != Kind::Dir && own(path) {
@@ -200,7 +202,7 @@ impl CompareWork<'_> {
         }
     }
 
-    /// Whether it is brought over; where it is asked for and cannot have its name here, that is said.
+    /// Whether an entry is restored. If the options include it but this disk cannot have its name, a problem says so.
     fn is_brought(&mut self, entry: &Entry) -> bool {
         if !covers(self.how.options, entry) {
             return false;
@@ -218,7 +220,7 @@ impl CompareWork<'_> {
         false
     }
 
-    /// A local directory that cannot be looked into: what belongs there is not fetched.
+    /// Skips what belongs below a local directory that cannot be read.
     fn unreadable(&mut self, path: &[u8], error: &std::io::Error) -> Result<()> {
         self.missing_until(Some(path))?;
         self.problem(path, error.to_string());
@@ -228,7 +230,7 @@ impl CompareWork<'_> {
         Ok(())
     }
 
-    /// Whether it is a further name of a file that comes over under its first one.
+    /// Whether an entry is a further name of a file that is restored under its first name.
     fn is_other_name(&mut self, entry: &Entry) -> Result<bool> {
         let Some(group) = &entry.hard else { return Ok(false) };
         let hash = entry.content.as_ref().map(|c| c.hash);
@@ -298,16 +300,16 @@ impl CompareWork<'_> {
     }
 }
 
-/// What makes no difference is not compared: numbers of owners, owners at all unless they are set, and attributes
-/// that are only here.
+/// Whether the metadata agree, as far as a restore sets them. Numeric ids, attributes that only the target has, and
+/// without `owners` the owners do not count.
 fn same_metadata(here: &Entry, wanted: &Entry, owners: bool) -> bool {
     let owner = !owners || (&here.user, &here.group) == (&wanted.user, &wanted.group);
     let mode = here.kind == Kind::Symlink || here.mode == wanted.mode;
     here.mtime == wanted.mtime && mode && owner && wanted.xattrs.iter().all(|attribute| here.xattrs.contains(attribute))
 }
 
-/// The room that a file takes on a disk: its length, and of one with holes what was allocated. None where an older
-/// program did not say how much that was.
+/// The space that a file needs on a disk: its length, or the allocated bytes of a sparse file. None if an older
+/// program did not record the allocated bytes.
 fn room(entry: &Entry) -> Option<u64> {
     if entry.sparse { entry.allocated.map(|bytes| bytes.min(entry.size)) } else { Some(entry.size) }
 }
@@ -342,7 +344,7 @@ mod tests {
         let file = |sparse, allocated| Entry { size: 1 << 31, sparse, allocated, ..bare(b"vm.img", Kind::File) };
         assert_eq!(room(&file(false, None)), Some(1 << 31));
         assert_eq!(room(&file(true, Some(4096))), Some(4096));
-        // Whoever wrote the manifest may have written anything.
+        // The manifest is not trusted.
         assert_eq!(room(&file(true, Some(u64::MAX))), Some(1 << 31));
         assert_eq!(room(&file(true, None)), None);
     }

@@ -1,8 +1,8 @@
-//! `pull`: a snapshot, or a part of one, into a directory.
+//! `pull`: restores a snapshot, or a part of one, into a directory.
 //!
-//! Owns the flow: manifest → compare with what is there → guard → room → the target (`pull_target.rs`) → outcome.
-//! The manifest is not trusted: its paths were checked when it was read, and the target is only touched
-//! through a tree that follows no symlink and leaves no way out of its root.
+//! Owns the flow: manifest → comparison with the target → guard → free space → changes of the target (`target.rs`) →
+//! outcome. Invariant: the manifest is not trusted. Its paths are checked when it is read, and only a tree that
+//! follows no symlink and stays below its root changes the target.
 
 mod compare;
 pub mod options;
@@ -33,17 +33,21 @@ use crate::transfer::{Archived, Phase, of_target};
 use compare::{PullComparison, PullPlan};
 use target::{Pull, Pulled};
 
-/// Pulls from a destination into a directory, which is made if it is not there.
+/// Restores from a destination into a directory. It creates the directory if it does not exist.
+///
+/// # Errors
+/// [`Error::Usage`] for a snapshot that does not exist, or if the target is a destination; [`Error::Refused`] by the
+/// guard; errors of the whole target or the whole store. What concerns one entry is in the outcome.
 pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
     pull_over(Destination::open(url, machine).await?, target, options, control).await
 }
 
-/// The same over a destination that is open.
+/// Like [`pull`], from a destination that is already open.
 pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
     pull_onto(destination, target, |tree| tree, options, control).await
 }
 
-/// The same onto what `through` makes of the target's tree.
+/// Like [`pull_over`], onto the tree that `through` makes of the target's tree.
 pub async fn pull_onto(
     destination: Destination,
     target: &Path,
@@ -102,19 +106,20 @@ pub async fn pull_onto(
     Ok(outcome)
 }
 
-/// What differs, by the rules of the target's disk for names where anything does.
+/// The differences. If there are any, it compares by the rules that the target's disk has for names.
 async fn compared(how: &mut PullComparison<'_>, open: Option<&OpenTarget>, damaged: bool) -> Result<PullPlan> {
     let found = tokio::task::block_in_place(|| compare::compare(how, damaged))?;
     let Some(open) = open.filter(|_| !how.options.dry_run && found.any()) else { return Ok(found) };
     how.rules.disk = disk(&open.tree).await?;
-    // Most disks take every name for itself, and most pulls into one that does not find nothing to do.
+    // The second comparison is rare. Most disks treat every name as distinct, and most restores onto another disk
+    // find nothing to do.
     match &how.rules.disk {
         Some(disk) if *disk != DiskRules::default() => tokio::task::block_in_place(|| compare::compare(how, damaged)),
         _ => Ok(found),
     }
 }
 
-/// What came of carrying it out.
+/// Adds the result of the changes to the outcome.
 fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
     outcome.files = pulled.fetched.files;
     outcome.bytes = pulled.fetched.bytes;
@@ -126,7 +131,7 @@ fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
     }
 }
 
-/// What is to be known of contents in archives.
+/// The note about archived contents, if there are any.
 fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<Note> {
     let Archived { files, bytes, asked: made, hours, refused } = found;
     let request = match (asked, refused) {
@@ -138,7 +143,7 @@ fn archive_note(found: &Archived, asked: Option<Restore>) -> Option<Note> {
     (*files > 0).then_some(Note::Archived { files: *files, bytes: *bytes, request })
 }
 
-/// Whether there is anything in it, and the guard lets it pass.
+/// Checks that `--only` matches anything, and that the guard lets the plan pass.
 fn judged(compared: &PullPlan, destination: &Destination, options: &PullOptions, number: u64, whole: bool) -> Result<()> {
     let counts = &compared.facts.counts;
     if options.filter.is_partial() && whole && counts.added + counts.changed + counts.metadata + counts.unchanged == 0 {
@@ -156,7 +161,7 @@ fn lost_problem(lost: &Lost) -> Problem {
     }
 }
 
-/// Whether a page with paths from `first` up to `end` may hold something at or below one of the prefixes.
+/// Whether a page with paths from `first` up to `end` may hold an entry at or below one of the prefixes.
 fn touches(prefixes: &[Vec<u8>], first: &[u8], end: Option<&[u8]>) -> bool {
     prefixes.is_empty()
         || prefixes.iter().any(|prefix| {
@@ -165,14 +170,14 @@ fn touches(prefixes: &[Vec<u8>], first: &[u8], end: Option<&[u8]>) -> bool {
         })
 }
 
-/// The target, open: to be compared, and to be changed.
+/// The open target: `root` to compare, `tree` to change.
 struct OpenTarget {
     root: Arc<Root>,
     tree: Arc<dyn Tree>,
 }
 
-/// The target, made if need be; none if there is none and none is to be made. Refuses to pull over a destination.
-/// The directory itself is the user's own choice, symlinks on the way to it included; below it paths end.
+/// Opens the target, and creates it if it does not exist; none on a dry run without a target. Refuses to restore over
+/// a destination. The target may be a symlink, because the user has chosen it; below it no symlink is followed.
 async fn open(target: &Path, dry_run: bool) -> Result<Option<OpenTarget>> {
     let there = target.is_dir();
     if !there && dry_run {
@@ -189,8 +194,8 @@ async fn open(target: &Path, dry_run: bool) -> Result<Option<OpenTarget>> {
     Ok(Some(OpenTarget { root, tree }))
 }
 
-/// What the disk of the target does to names; none where something else is wrong than the whole place, which the pull
-/// then meets itself.
+/// How the target's disk treats names. None if the probe fails for a reason that does not concern the whole target:
+/// the restore will meet that error itself.
 async fn disk(tree: &Arc<dyn Tree>) -> Result<Option<DiskRules>> {
     let place = format!("{}/probe", String::from_utf8_lossy(STAGING));
     let found = probe_disk(tree, &place).await;
@@ -202,7 +207,7 @@ async fn disk(tree: &Arc<dyn Tree>) -> Result<Option<DiskRules>> {
     }
 }
 
-/// Refuses what cannot fit before anything is fetched.
+/// Refuses a restore that needs more space than is free, before it fetches anything.
 fn room(target: &Path, bytes: u64) -> Result<()> {
     let Ok(stat) = rustix::fs::statvfs(target) else { return Ok(()) };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

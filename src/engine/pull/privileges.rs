@@ -1,8 +1,8 @@
-//! What a pull restores of what gives rights: set-id bits, owners, and attributes that only root may set.
+//! Which rights a restore sets: set-id bits, owners, and attributes that only root may set.
 //!
-//! Owns the choice and what it does to an entry. Whoever can write to a destination can write any mode, owner and
-//! capability into a manifest; a pull by root would set them. Invariant: what is left out is left out of the
-//! comparison as well, so a second pull finds nothing to do.
+//! Owns the choice and its effect on an entry. Anyone who can write to a destination can write any mode, owner and
+//! capability into a manifest, and a restore by root would set them. Invariant: the comparison also ignores what is
+//! left out, so a second restore finds nothing to do.
 
 use offsite_backends::FileMeta;
 
@@ -13,20 +13,20 @@ use crate::transfer::file_meta;
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
 
-/// What is restored.
+/// Which rights are restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Privileges {
-    /// All of it, as far as the user may.
+    /// All rights, as far as the user may set them.
     #[default]
     All,
-    /// All of it if the snapshot was made on this host. Of another host's: owners, but neither set-id bits nor
-    /// attributes that give rights.
+    /// All rights if the snapshot was made on this host. From another host's snapshot: owners, but neither set-id
+    /// bits nor attributes that give rights.
     MadeOn(String),
-    /// None of it: files belong to whoever pulls.
+    /// No rights: files belong to the user who restores.
     None,
 }
 
-/// The same for one snapshot and this user.
+/// The choice for one snapshot and this user.
 #[derive(Debug, Clone, Copy)]
 pub struct RestoredRights {
     /// Set-id bits of files.
@@ -37,6 +37,7 @@ pub struct RestoredRights {
 }
 
 impl Privileges {
+    /// The choice for this snapshot and the user who runs this process. Only root sets owners and attributes.
     pub fn of(&self, snapshot: &Snapshot) -> RestoredRights {
         let all = match self {
             Self::All => true,
@@ -49,12 +50,12 @@ impl Privileges {
 }
 
 impl RestoredRights {
-    /// Owners are set, and so compared.
+    /// Whether owners are set, and so also compared.
     pub fn owners(self) -> bool {
         self.owners
     }
 
-    /// Takes out of an entry what is not restored; answers whether there was any of it, owners aside.
+    /// Removes from an entry what is not restored. Returns whether anything was removed; owners do not count.
     pub fn trim(self, entry: &mut Entry) -> bool {
         let bits = entry.kind == Kind::File && entry.mode & SET_ID != 0 && !self.set_ids;
         if bits {
@@ -65,7 +66,7 @@ impl RestoredRights {
         bits || entry.xattrs.len() < before
     }
 
-    /// Metadata of an entry as it is set here: owners by their names on this machine.
+    /// The metadata to set for an entry. User and group names become the numbers that this machine has for them.
     pub fn meta(self, names: &Names, entry: &Entry) -> FileMeta {
         let mut entry = entry.clone();
         self.trim(&mut entry);
@@ -74,7 +75,7 @@ impl RestoredRights {
         self.owned(meta)
     }
 
-    /// Without the owner where none is set.
+    /// The metadata without the owner and attributes that are not restored.
     pub fn owned(self, mut meta: FileMeta) -> FileMeta {
         meta.owner = meta.owner.filter(|_| self.owners);
         meta.xattrs.retain(|(name, _)| self.attributes || !gives_rights(name));
@@ -82,7 +83,7 @@ impl RestoredRights {
     }
 }
 
-/// Attributes that the kernel or its security modules go by.
+/// Whether the kernel or a security module grants rights by this attribute.
 fn gives_rights(name: &[u8]) -> bool {
     name.starts_with(b"security.") || name.starts_with(b"trusted.")
 }

@@ -1,9 +1,9 @@
-//! The target of a pull: what is done in it, and in which order.
+//! The changes that a restore makes to its target, and their order.
 //!
-//! Owns the order: what has another kind makes way, contents come, then metadata, names of one file, removals,
-//! directories, and the disk. Everything goes through a tree that follows no symlink and leaves no way out of its
-//! root, the staging area too; no path of the target is used here. What one entry refuses is noted and the rest
-//! is done; the staging area is taken away however it ends.
+//! Owns the order: make room where an entry has another kind, fetch contents, then set metadata, link further names,
+//! remove entries, set metadata of directories, flush the disk. Invariants: every change passes a tree that follows
+//! no symlink and stays below its root, also for the staging area. If one entry fails, that is noted and the rest
+//! continues. The staging area is removed however the restore ends.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -29,43 +29,43 @@ use crate::transfer::{Archived, Fetch, Fetched, Limit, Line, Why, Witness, archi
 /// Content bytes in flight.
 const WINDOW: u64 = 48 << 20;
 
-/// One pull that may run.
+/// A restore that the guard has let pass.
 pub struct Pull<'a> {
     pub destination: &'a Destination,
     pub snapshot: &'a Snapshot,
     pub tree: Arc<dyn Tree>,
-    /// What is to be done; the names of one file apart, in `links`.
+    /// The plan of changes. The further names of files are in `links`.
     pub plan: &'a Path,
     pub links: &'a Path,
-    /// Where a second plan goes: names that have to be files of their own.
+    /// File for a second plan: names that must become files of their own.
     pub copies: &'a Path,
     pub manifest: &'a Path,
     pub options: &'a PullOptions,
     pub kept: RestoredRights,
-    /// What the disk of the target does to names.
+    /// How the target's disk treats names.
     pub rules: KeyRules,
     pub control: &'a RunControl,
 }
 
-/// What came of it.
+/// The result of the changes.
 #[derive(Debug)]
 pub struct Pulled {
     pub fetched: Fetched,
-    /// The number of the snapshot, if it was let go meanwhile.
+    /// The number of the snapshot, if a prune deleted it during the restore.
     pub gone: Option<u64>,
-    /// What lies in an archive.
+    /// Archived contents.
     pub archived: Archived,
 }
 
 impl Pull<'_> {
-    /// Does it.
+    /// Makes the changes.
     ///
     /// # Errors
-    /// What concerns the whole target or the whole store, and being told to stop. What was done until then stays.
+    /// Errors of the whole target or the whole store, and cancellation. Changes until then stay.
     pub async fn carry_out(&self) -> Result<Pulled> {
         self.tree.clear_staging().await.map_err(of_target)?;
         let done = self.steps().await;
-        // Whatever came of it. What cannot be taken away now is taken away by the next pull.
+        // After success and failure alike. The next restore removes what remains now.
         let _ = self.tree.clear_staging().await;
         let _ = self.tree.remove_staging().await;
         let pulled = done?;
@@ -78,7 +78,7 @@ impl Pull<'_> {
         let fetch = self.fetch();
         let mut fetched = Fetched::default();
         if self.options.delete {
-            // What is still there is replaced, as any other file that differs.
+            // What could not be removed is replaced like any other file that differs.
             let _blocked = make_way(tree, &self.rules, self.plan, false, &mut fetched.undone).await.map_err(here)?;
         }
         fetch.run(self.plan, &mut fetched).await?;
@@ -93,7 +93,7 @@ impl Pull<'_> {
         let manifest = CacheReader::open(self.manifest, None)?;
         dir_metadata::settle(tree, manifest, self.plan, |e| !self.covers(e), |e| meta(e), &mut fetched.undone).await.map_err(here)?;
         self.settle_linked(&linked, &fetch, &mut fetched).await?;
-        // Only to be asked where something was not found: then it may have been let go meanwhile.
+        // Only if a content was not found may a prune have deleted the snapshot. Only then ask the store.
         let in_doubt = fetched.undone.reasons().any(|(_, why)| matches!(why, Why::Content(_)));
         let gone = if in_doubt { fetch.witness.gone(&fetch.records).await } else { None };
         let backend = &self.destination.backend;
@@ -119,13 +119,13 @@ impl Pull<'_> {
         })
     }
 
-    /// The top directory, whose own times end with the staging area; then all of it on the disk.
+    /// Sets the metadata of the top directory, after the staging area is removed, and flushes the disk.
     async fn finish(&self) -> Result<(), offsite_backends::Error> {
         if self.options.prefixes.is_empty() && !self.options.filter.is_partial() {
             let done = self.tree.set_meta(b"", self.kept.owned(root_meta(&self.snapshot.tree))).await;
             match done {
                 Err(error) if error.concerns_place() => return Err(error),
-                // Somebody else's directory, to which this user may write: it keeps its mode.
+                // The directory belongs to another user, and this user may only write to it: its mode stays.
                 _ => {}
             }
         }
@@ -136,7 +136,7 @@ impl Pull<'_> {
         compare::covers(self.options, entry)
     }
 
-    /// Files and symlinks whose content is right and whose metadata is not.
+    /// Sets the metadata of files and symlinks whose content is already right.
     async fn set_metadata(&self, fetch: &Fetch, fetched: &mut Fetched) -> Result<()> {
         let mut lines = Reader::<Line>::open(self.plan)?;
         while let Some(line) = lines.next_line()? {
@@ -153,9 +153,9 @@ impl Pull<'_> {
         Ok(())
     }
 
-    /// Names of one file become one file again. One that cannot (the first could not be restored, or the disk
-    /// has no such thing) gets the content as a file of its own.
-    /// Answers the directories in which a name was made.
+    /// Makes the names of one file one file again. If that is impossible (the first name could not be restored, or
+    /// the disk has no hard links), the name gets the content as a file of its own. Returns the directories in which
+    /// a name was created.
     async fn link(&self, fetch: &Arc<Fetch>, fetched: &mut Fetched) -> Result<HashSet<Vec<u8>>> {
         let mut copies = Writer::<Line>::create(self.copies)?;
         let mut inodes: HashMap<RelPath, Option<u64>> = HashMap::new();
@@ -197,12 +197,12 @@ impl Pull<'_> {
         if copies.count() > 0 {
             fetch.run(self.copies, fetched).await?;
         }
-        // After it: what could not be brought as a file of its own either is said to be that.
+        // After the second fetch, so that a name that failed there keeps the reason of that failure.
         unlinked.into_iter().for_each(|(path, why)| fetched.undone.note(path.bare(), why));
         Ok(linked)
     }
 
-    /// Metadata of directories of which only names of files were made, which no plan tells.
+    /// Sets the metadata of directories in which only names of files were created: no plan lists them.
     async fn settle_linked(&self, linked: &HashSet<Vec<u8>>, fetch: &Fetch, fetched: &mut Fetched) -> Result<()> {
         if linked.is_empty() {
             return Ok(());
@@ -230,7 +230,7 @@ impl Pull<'_> {
     }
 }
 
-/// What a tree answers here is of this machine.
+/// An error of this tree is an error of the target, not of the destination.
 fn here(error: Error) -> Error {
     match error {
         Error::Store(error) => of_target(error),

@@ -1,8 +1,8 @@
-//! Which snapshot is meant: the newest, a number, a day or an instant, or so long ago.
+//! Which snapshot the user means: the newest, or one by number, day, time or age.
 //!
-//! Owns the reading of `--at`. Ages are judged by the time at which the store says a snapshot was
-//! committed, and "ago" counts back from the store's clock; only the bounds of a day are this machine's.
-//! What cannot be found is an error that says what there is.
+//! Owns the parsing of `--at`. The time of a snapshot is its commit time by the store's clock, and an age counts back
+//! from the store's clock. Only the bounds of a day come from this machine. If no snapshot fits, the error says which
+//! ones exist.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Timelike, Utc};
 
@@ -11,19 +11,22 @@ use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
 use crate::model::{Hash, Snapshot, Zone};
 
-/// What was asked for, understood.
+/// A parsed `--at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PointInTime {
     Number(u64),
     /// Committed before this instant.
     Before(DateTime<Utc>),
-    /// So long ago, or longer.
+    /// At least this old.
     Ago(TimeDelta),
 }
 
-/// The snapshot that `at` names (the newest, if none), the hash of its object, and all that are there.
-/// For the newest one this takes three requests: a listing that was cut short, which some servers do not say, would
-/// pass an older one off as the newest, so the next number is asked for by name.
+/// The snapshot that `at` names (without it, the newest), the hash of its object, and all snapshots, oldest first.
+/// The newest one takes three requests: some servers truncate a listing without a sign, and an older snapshot would
+/// pass for the newest, so the next number is requested by name.
+///
+/// # Errors
+/// [`Error::Usage`] if no snapshot fits; [`Error::Busy`] if the listing misses a newer snapshot; damage.
 pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
     let at = parse_all([at])?;
     let list = list(records).await?;
@@ -36,7 +39,7 @@ pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot
     Ok((snapshot, hash, list))
 }
 
-/// The snapshot with which a listing ends, after a look that it is the newest: two requests.
+/// Reads the last snapshot of a listing, and checks that it is the newest: two requests.
 pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> {
     let (newest, more) = futures::join!(records.snapshot(number), records.has_snapshot(number + 1));
     if more? {
@@ -49,7 +52,7 @@ pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> 
     newest
 }
 
-/// Two snapshots, with one listing.
+/// Reads two snapshots, with one listing.
 pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Result<(Snapshot, Snapshot)> {
     let at = parse_all([Some(from), to])?;
     let list = list(records).await?;
@@ -59,7 +62,7 @@ pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Res
     Ok((from.0, to.0))
 }
 
-/// All snapshots; that there are none is an error.
+/// All snapshots, oldest first. An empty list is an error.
 pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
     let list = records.snapshots(None).await?;
     if list.is_empty() {
@@ -70,7 +73,7 @@ pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
 
 type SnapshotQuery<'a> = Option<(&'a str, PointInTime)>;
 
-/// Understands before anything is asked of the store.
+/// Parses all texts before the first request to the store.
 fn parse_all<const N: usize>(texts: [Option<&str>; N]) -> Result<[SnapshotQuery<'_>; N]> {
     let mut out = [None; N];
     for (out, text) in out.iter_mut().zip(texts) {
@@ -87,7 +90,7 @@ async fn choose(records: &Records, list: &[SnapshotRef], at: SnapshotQuery<'_>) 
     pick(list, at, now).map_err(|what| Error::Usage(format!("{}: {what}", records.url(""))))
 }
 
-/// The number in the list, or why there is none.
+/// The number of the snapshot, or why no snapshot fits.
 fn pick(list: &[SnapshotRef], at: SnapshotQuery<'_>, now: DateTime<Utc>) -> Result<u64, String> {
     let (Some(first), Some(last)) = (list.first(), list.last()) else { return Err("there is no snapshot".into()) };
     let Some((text, at)) = at else { return Ok(last.number) };
@@ -102,7 +105,7 @@ fn pick(list: &[SnapshotRef], at: SnapshotQuery<'_>, now: DateTime<Utc>) -> Resu
             list.iter().rfind(|s| s.modified <= limit)
         }
     };
-    // Old objects can have been copied or restored later: the oldest is not always the lowest number.
+    // Old objects may have been copied later, so the oldest snapshot need not have the lowest number.
     let oldest = list.iter().min_by_key(|s| s.modified).unwrap_or(first);
     old_enough
         .map(|s| s.number)
@@ -114,7 +117,7 @@ fn no_such(list: &[SnapshotRef], number: u64) -> String {
         [only] => format!("the only one is {}", only.number),
         [first, .., last] => {
             let nearest = list.iter().min_by_key(|s| s.number.abs_diff(number)).map_or(last.number, |s| s.number);
-            format!("the nearest is {nearest}; the snapshots are {} to {}", first.number, last.number)
+            format!("the nearest is {nearest}, and the snapshots are {} to {}", first.number, last.number)
         }
         [] => "there is none".into(),
     };
@@ -156,16 +159,16 @@ fn instant(text: &str) -> Option<PointInTime> {
         Ok(time) => time.to_utc(),
         Err(_) => calendar.moment(text).and_then(|secs| DateTime::from_timestamp(secs, 0))?,
     };
-    // Times are shown in whole seconds; one that was copied from there must find its snapshot.
+    // Output shows whole seconds, and a time that a user copies from it must find its snapshot.
     let step = if given.nanosecond() == 0 { TimeDelta::seconds(1) } else { TimeDelta::nanoseconds(1) };
     given.checked_add_signed(step).map(PointInTime::Before)
 }
 
-/// The same snapshot for whoever is in this machine's zone: a day or a time on the clocks of another one becomes the
-/// instant that is meant, all else stays as it is.
+/// Translates an `--at` of another time zone for this machine: a day or a time becomes the instant that it means
+/// there. Any other text stays as it is.
 pub fn at_in(zone: &Zone, text: &str) -> String {
     let calendar = zone.calendar();
-    // The last second of the day, since what was committed within it counts.
+    // The last second of the day, because a snapshot within it counts.
     let meant = calendar.day_ends(text).map(|ends| ends - 1).or_else(|| calendar.moment(text));
     let meant = meant.filter(|_| !zone.is_local()).and_then(|secs| DateTime::from_timestamp(secs, 0));
     meant.map_or_else(|| text.to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
@@ -197,7 +200,7 @@ mod tests {
     fn numbers() {
         assert_eq!(pick(&refs(), None, DateTime::UNIX_EPOCH), Ok(8));
         assert_eq!(pick_text("4"), Ok(4));
-        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8; the snapshots are 3 to 8");
+        assert_eq!(pick_text("7").unwrap_err(), "no snapshot 7; the nearest is 8, and the snapshots are 3 to 8");
         assert_eq!(
             pick(&refs()[..1], Some(("9", PointInTime::Number(9))), at("2025-03-10T10:00:00Z")).unwrap_err(),
             "no snapshot 9; the only one is 3"

@@ -1,8 +1,8 @@
 //! `cat`: the content of one file of one snapshot.
 //!
-//! Owns when bytes may leave. A content that fits in memory is checked before its first byte is written;
-//! a larger one goes out as it comes and ends in an error if it is not the one that was stored.
-//! Invariant: what was written is never followed by bytes of another try.
+//! Owns when bytes are written. A content that fits in memory is checked before its first byte is written. A larger
+//! one is written while it arrives, and the verb ends in an error if it is not the stored content. Invariant: bytes
+//! of a second attempt never follow bytes of a first one.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use crate::transfer::{Sink, locate, read_content};
 /// Contents up to this size are checked before they are written.
 const CHECKED_FIRST: u64 = 64 << 20;
 
-/// Where the bytes go.
+/// Receives the bytes.
 pub type CatOutput<'a> = dyn Write + Send + 'a;
 
 /// Writes the content of a file as it was in a snapshot.
 ///
 /// # Errors
-/// [`Error::Usage`] for what is no file or not there; [`Error::Damaged`] if the content is not the one that
-/// was stored; [`Error::Local`] if it cannot be written.
+/// [`Error::Usage`] if the path is no file or does not exist; [`Error::Damaged`] if the content is not the stored
+/// one; [`Error::Local`] if it cannot be written.
 pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     cat_over(&Destination::open(url, machine).await?.records, path, at, sink).await
 }
 
-/// The same over records that are open.
+/// Like [`cat`], over records that are already open.
 pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {
@@ -57,7 +57,7 @@ pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mu
     }
 }
 
-/// Writes a content; up to `checked_first` bytes it is checked before.
+/// Writes a content. It checks a content of at most `checked_first` bytes before it writes the first byte.
 pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, checked_first: u64, sink: &mut CatOutput<'_>) -> Result<()> {
     let Some(content) = &entry.content else { return Err(Error::damaged(&entry.path, "the manifest names no content for it")) };
     if entry.size == 0 && content.hash == Hash::of(b"") {
@@ -75,7 +75,7 @@ pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, c
     sink.flush().map_err(unwritten)
 }
 
-/// A content that is checked before it goes out.
+/// Collects a content, so that it can be checked before it is written.
 struct WholeContent(Vec<u8>);
 
 #[async_trait]
@@ -91,7 +91,7 @@ impl Sink for WholeContent {
     }
 }
 
-/// A content that goes out as it comes.
+/// Writes a content while it arrives.
 struct Through<'a, 'b> {
     path: &'a RelPath,
     out: &'a mut CatOutput<'b>,
@@ -116,8 +116,8 @@ impl Sink for Through<'_, '_> {
     }
 }
 
-/// Where a real tree keeps this content, if it does. On a tree a newer content of the same length can lie
-/// under the file's own name, and only reading it would tell; then bytes of it would have been written.
+/// The kept copy of this content on a real tree, if there is one. On a tree, a newer content of the same length can
+/// lie under the file's own name. Only reading would show that, after bytes of it have been written.
 async fn kept_copy(records: &Records, rules: &KeyRules, entry: &Entry) -> Result<Option<(Arc<dyn Tree>, Vec<u8>)>> {
     let (Some(tree), Some(kept)) = (records.backend().tree(), locate(rules, entry).into_iter().nth(1)) else { return Ok(None) };
     let stat = tree.stat(&kept.key).await?;

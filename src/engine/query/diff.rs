@@ -1,8 +1,8 @@
 //! `diff`: what differs between two snapshots of a destination.
 //!
-//! Owns the join. Pages that both sides have are left out before anything of them is fetched; the others
-//! are brought into local files and joined as streams, so memory does not grow with what changed.
-//! The files are removed however it ends; those of a run that was killed, a day later.
+//! Owns the join. It leaves out pages that both snapshots have before it fetches anything of them. It fetches the
+//! other pages into local files and joins these as streams, so memory does not grow with the number of changes.
+//! Invariant: the files are removed however the verb ends; a later `diff` removes those of a killed one after a day.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::manifest::{CacheReader, PageSource};
 use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Snapshot};
 
 const PREFIX: &str = "diff-";
-/// Files of this age are left over.
+/// A killed process left files that are older than this.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// One path that differs.
@@ -27,6 +27,7 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 pub struct DiffLine {
     /// `added`, `removed`, `changed` or `metadata`.
     pub change: &'static str,
+    /// The path that differs.
     pub path: RelPath,
     /// Content bytes in the first snapshot, if it was a file there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,12 +40,19 @@ pub struct DiffLine {
 /// What was compared, and how many paths differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct DiffTotals {
+    /// URL of the destination.
     pub url: String,
+    /// Number of the first snapshot.
     pub from: u64,
+    /// Number of the second snapshot.
     pub to: u64,
+    /// Paths that only the second snapshot has.
     pub added: u64,
+    /// Paths that only the first snapshot has.
     pub removed: u64,
+    /// Paths whose kind or content differs.
     pub changed: u64,
+    /// Paths of which only the metadata differs.
     pub metadata: u64,
     /// Content bytes of the whole tree in the first snapshot.
     pub bytes_before: u64,
@@ -52,18 +60,18 @@ pub struct DiffTotals {
     pub bytes_after: u64,
 }
 
-/// What takes the lines.
+/// Receives the lines.
 pub type DiffSink<'a> = dyn FnMut(DiffLine) -> Result<()> + Send + 'a;
 
-/// Compares two snapshots (the second is the newest, if none is named); lines come in order of paths.
+/// Compares two snapshots. Without `to`, the second is the newest. Lines come in order of paths.
 ///
 /// # Errors
-/// [`crate::error::Error::Usage`] for a snapshot that is not there; damage; the sink's own errors.
+/// [`crate::error::Error::Usage`] for a snapshot that does not exist; damage; the sink's own errors.
 pub async fn diff(machine: &Machine, url: &str, from: &str, to: Option<&str>, sink: &mut DiffSink<'_>) -> Result<DiffTotals> {
     diff_over(&Destination::open(url, machine).await?, from, to, sink).await
 }
 
-/// The same over a destination that is open.
+/// Like [`diff`], over a destination that is already open.
 pub async fn diff_over(destination: &Destination, from: &str, to: Option<&str>, sink: &mut DiffSink<'_>) -> Result<DiffTotals> {
     let records = &destination.records;
     let (from, to) = resolve_two(records, from, to).await?;
@@ -100,7 +108,7 @@ async fn leaves(source: &PageSource, snapshot: &Snapshot) -> Result<Vec<PageRef>
     }
 }
 
-/// Takes away the pages that both have: a page holds its paths, so it is at the same place in both.
+/// Removes the pages that both have. A page contains its paths, so a common page is at the same place in both.
 fn without_common(before: Vec<PageRef>, after: Vec<PageRef>) -> (Vec<PageRef>, Vec<PageRef>) {
     let hashes = |pages: &[PageRef]| pages.iter().map(|page| page.hash).collect::<HashSet<_>>();
     let (old, new) = (hashes(&before), hashes(&after));
@@ -139,7 +147,7 @@ fn take(reader: &mut CacheReader) -> Result<Option<Entry>> {
     Ok(entry)
 }
 
-/// A local file that is gone when this is.
+/// A local file that is removed when this value is dropped.
 struct Temp(PathBuf);
 
 impl Temp {
@@ -154,7 +162,7 @@ impl Drop for Temp {
     }
 }
 
-/// Removes what a killed run left behind.
+/// Removes the files that a killed `diff` left.
 fn sweep(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX)) {

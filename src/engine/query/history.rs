@@ -1,8 +1,8 @@
-//! `history`: what became of one path, snapshot by snapshot.
+//! `history`: the changes of one path, snapshot by snapshot.
 //!
-//! Owns the comparison of a path's entry in each snapshot with that in the one before. Every distinct
-//! root page is searched once, and every distinct page that can hold the path is read once, a few at a
-//! time. A snapshot that is damaged where the path would be is noted and passed over.
+//! Owns the comparison of a path's entry in each snapshot with its entry in the one before. It searches every
+//! distinct root page once, and reads every distinct page that can hold the path once, a few at a time. It notes a
+//! snapshot that is damaged where the path would be, and continues with the next.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -23,12 +23,13 @@ use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Sample, Snapshot, Time};
 
 /// Objects in flight.
 const AHEAD: usize = 16;
-/// Pages of entries in flight; unpacked, each may take some memory.
+/// Pages of entries in flight. There are few, because unpacked pages take memory.
 const PAGES_AHEAD: usize = 4;
 
 /// One snapshot at which a path is not what it was before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct HistoryLine {
+    /// Number of the snapshot.
     pub snapshot: u64,
     /// When it was committed by the store's clock, RFC 3339, UTC.
     pub time: String,
@@ -37,6 +38,7 @@ pub struct HistoryLine {
     /// Content bytes, if it is a file there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// When the entry was last modified; null if it was removed or is damaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub mtime: Option<Time>,
@@ -48,20 +50,20 @@ pub struct HistoryLine {
     pub problem: Option<String>,
 }
 
-/// What a snapshot says, or why it cannot.
+/// A value from a snapshot, or why it cannot be read.
 type Soft<T> = Result<T, String>;
 /// The hashes of the pages that can hold the path.
 type VersionKey = Vec<Hash>;
 
-/// Lists, newest first, the snapshots at which a path was added, changed, touched or removed.
+/// Lists, newest first, the snapshots in which a path was added, changed, got other metadata, or was removed.
 ///
 /// # Errors
-/// [`Error::Usage`] for a path that no snapshot has; when the store cannot be read.
+/// [`Error::Usage`] for a path that no snapshot has; errors of the store.
 pub async fn history(machine: &Machine, url: &str, path: &str) -> Result<Vec<HistoryLine>> {
     history_over(&Destination::open(url, machine).await?.records, path).await
 }
 
-/// The same over records that are open.
+/// Like [`history`], over records that are already open.
 pub async fn history_over(records: &Records, path: &str) -> Result<Vec<HistoryLine>> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {
@@ -98,7 +100,7 @@ fn key(pages: &[PageRef]) -> VersionKey {
     pages.iter().map(|page| page.hash).collect()
 }
 
-/// Lets damage be a value, and what would befall every snapshot an error.
+/// Turns damage into a value. Other errors would concern every snapshot, so they stay errors.
 fn soft<T>(result: Result<T>) -> Result<Soft<T>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -107,7 +109,7 @@ fn soft<T>(result: Result<T>) -> Result<Soft<T>> {
     }
 }
 
-/// All snapshots, oldest first, without the lists that may be long.
+/// All snapshots, oldest first, without their lists, which may be long.
 async fn read_snapshots(records: &Records, list: Vec<SnapshotRef>) -> Result<Vec<(SnapshotRef, Soft<Snapshot>)>> {
     stream::iter(list)
         .map(|listed| async move {
@@ -131,7 +133,7 @@ async fn locate(
     spot: &EntrySpot,
 ) -> Result<HashMap<Hash, Soft<Vec<PageRef>>>> {
     let good = snapshots.iter().filter_map(|(_, snapshot)| snapshot.as_ref().ok());
-    // Owned, because a future over borrowed items could not change threads.
+    // Owned, because a future over borrowed items is not `Send`.
     let roots: HashMap<Hash, Snapshot> = good.filter_map(|s| Some((root(s)?, s.clone()))).collect();
     stream::iter(roots)
         .map(|(root, snapshot)| async move { Ok((root, soft(own_pages(source, &snapshot, spot).await)?)) })

@@ -1,7 +1,7 @@
 //! `snapshots`: every snapshot of a destination with the facts of its run.
 //!
-//! Owns the rows. Objects are fetched a few at a time and come out in order. One that is damaged is a row
-//! that says so: it hides none of the others.
+//! Owns the rows. It fetches a few objects at a time and returns them in order. A damaged snapshot is a row that says
+//! so, and hides none of the others.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -20,22 +20,30 @@ const AHEAD: usize = 16;
 /// All snapshots of a destination, oldest first.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Listing {
+    /// URL of the destination.
     pub url: String,
+    /// The snapshots, oldest first.
     pub snapshots: Vec<SnapshotRow>,
 }
 
 /// One snapshot. If `problem` is set, only its number and time are known.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct SnapshotRow {
+    /// Number of the snapshot.
     pub number: u64,
     /// When it was committed by the store's clock, RFC 3339, UTC.
     pub time: String,
+    /// Host that made it.
     pub host: String,
+    /// The source: the directory that was backed up.
     pub source: RelPath,
+    /// Entries of the tree.
     pub entries: u64,
+    /// Files of the tree.
     pub files: u64,
     /// Content bytes of the tree.
     pub bytes: u64,
+    /// Entries by kind of change since the snapshot before.
     pub changes: Counts,
     /// Content bytes that the run sent.
     pub sent: u64,
@@ -49,12 +57,12 @@ pub struct SnapshotRow {
 /// Lists the snapshots of a destination.
 ///
 /// # Errors
-/// When there is none, or the store cannot be read; a damaged snapshot is none.
+/// If there is no snapshot, or the store cannot be read. A damaged snapshot is no error.
 pub async fn snapshots(machine: &Machine, url: &str) -> Result<Listing> {
     snapshots_over(&Destination::open(url, machine).await?.records).await
 }
 
-/// The same over records that are open.
+/// Like [`snapshots`], over records that are already open.
 pub async fn snapshots_over(records: &Records) -> Result<Listing> {
     let list = super::at::list(records).await?;
     let snapshots = stream::iter(list)
@@ -82,7 +90,7 @@ fn row(listed: &SnapshotRef, read: Result<Snapshot>) -> Result<SnapshotRow> {
             sent: snapshot.sent,
             ..bare
         }),
-        // A usage error is a snapshot of a newer program.
+        // A usage error means that a newer program wrote the snapshot.
         Err(error) if is_damage(&error) || matches!(error, Error::Usage(_)) => Ok(SnapshotRow { problem: Some(error.to_string()), ..bare }),
         Err(error) => Err(error),
     }

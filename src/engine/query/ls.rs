@@ -1,8 +1,8 @@
-//! `ls`: what lies in a directory of a snapshot, with the sizes of whole directories.
+//! `ls`: the entries of a directory of a snapshot, with the sizes of whole directories.
 //!
-//! Owns the sums. A page that lies inside one child adds what its reference says and is not fetched; only
-//! pages at the edges of children are read. So the sizes of a tree of a million files come from a few
-//! pages of references. Lines go out in order while pages come in; memory does not grow with the tree.
+//! Owns the sums. A page that lies inside one child counts by its reference and is not fetched; only pages at the
+//! edges of children are read. So the sizes of a tree of a million files come from a few pages of references. Lines
+//! go to the sink in order while pages arrive, and memory does not grow with the tree.
 
 use std::ops::ControlFlow;
 
@@ -22,6 +22,7 @@ use crate::model::{Entry, Kind, PageRef, RelPath, Snapshot, Time};
 pub struct LsLine {
     /// From the top of the tree.
     pub path: RelPath,
+    /// File, directory or symlink.
     pub kind: Kind,
     /// Content bytes; for a directory those of all files below it (0 where everything below is listed too).
     pub size: u64,
@@ -40,35 +41,39 @@ pub struct LsLine {
     pub link: Option<RelPath>,
 }
 
-/// What a listing was of, and its sums over everything below.
+/// What was listed, and the sums of everything below.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct LsTotals {
+    /// URL of the destination.
     pub url: String,
+    /// Number of the snapshot.
     pub snapshot: u64,
+    /// Entries below the path.
     pub entries: u64,
+    /// Content bytes below the path.
     pub bytes: u64,
 }
 
-/// What takes the lines.
+/// Receives the lines.
 pub type LsSink<'a> = dyn FnMut(LsLine) -> Result<()> + Send + 'a;
 
-/// Lists the children of a directory (of the top for an empty path), or everything below it, or the one
-/// entry that a path names.
+/// Lists the children of a directory (for an empty path, of the top), or everything below it (`recursive`), or the
+/// one entry that a path names. Lines come in order of paths.
 ///
 /// # Errors
-/// [`crate::error::Error::Usage`] for a path or a snapshot that is not there; the sink's own errors.
+/// [`crate::error::Error::Usage`] for a path or a snapshot that does not exist; damage; the sink's own errors.
 pub async fn ls(machine: &Machine, url: &str, path: &str, at: Option<&str>, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let destination = Destination::open(url, machine).await?;
     ls_over(&destination.records, path, at, recursive, sink).await
 }
 
-/// The same over records that are open.
+/// Like [`ls`], over records that are already open.
 pub async fn ls_over(records: &Records, path: &str, at: Option<&str>, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let (snapshot, ..) = resolve_at(records, at).await?;
     ls_in(records, &snapshot, path, recursive, sink).await
 }
 
-/// The same of a snapshot that is known.
+/// Like [`ls_over`], for a snapshot that was already read.
 pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let spot = EntrySpot::new(path);
     let source = PageSource::new(records.clone());
@@ -98,18 +103,18 @@ pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive
 
 /// Pages that lie inside one child, and those that must be read.
 fn split(leaves: Vec<PageRef>, spot: &EntrySpot) -> (Vec<PageRef>, Vec<PageRef>) {
-    // The end of the last page is not known, or lies outside of the directory: it is read.
+    // The end of the last page is unknown or outside the directory, so the page is read.
     let nexts: Vec<Option<RelPath>> = leaves.iter().skip(1).map(|page| Some(page.first.clone())).chain([None]).collect();
     let (inside, edges): (Vec<_>, Vec<_>) = leaves.into_iter().zip(nexts).partition(|(page, next)| {
         let next = next.as_ref().and_then(|next| spot.child(next.as_bytes()));
-        // A page that begins with the child's own entry is read for its metadata.
+        // A page that begins with the child's own entry is read, because it has the metadata.
         next.is_some_and(|child| spot.child(page.first.as_bytes()) == Some(child) && page.first.as_bytes() != child)
     });
     let pages = |pairs: Vec<(PageRef, _)>| pairs.into_iter().map(|(page, _)| page).collect();
     (pages(inside), pages(edges))
 }
 
-/// A child that is being summed up.
+/// The child whose sums are not complete yet.
 struct Child {
     path: RelPath,
     entry: Option<Entry>,

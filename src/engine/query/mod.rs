@@ -1,10 +1,9 @@
-//! The looking verbs: what a destination holds, what it held, and what became of a path.
+//! The query verbs: what a destination holds, what it held, and how a path changed.
 //!
-//! Owns `snapshots`, `ls`, `diff`, `history` and `cat`, and which snapshot the user means. Each verb
-//! opens a destination and does its work in a function over what is open. Pages of a manifest are fetched
-//! only where they can say something that is not known yet.
-//! Invariant: nothing here takes a lease or writes to a destination; on this machine only `diff` writes,
-//! into files that are gone afterwards.
+//! Owns `snapshots`, `ls`, `diff`, `history` and `cat`, and which snapshot the user means. Each verb opens a
+//! destination and works in an `_over` function on what is open. It fetches only the pages of a manifest that can add
+//! something. Invariant: no verb here takes a lease or writes to a destination. On this machine only `diff` writes,
+//! into temporary files.
 
 pub mod at;
 mod cat;

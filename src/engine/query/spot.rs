@@ -1,8 +1,7 @@
 //! A path of a manifest as a user names it.
 //!
-//! Owns that `docs` and `docs/` are the same: the entry of that name, whatever it is, and what lies below
-//! it if it is a directory. Knows which pages can hold that, given the first path of a page and that of
-//! the next one.
+//! Owns that `docs` and `docs/` are the same: the entry of that name, of any kind, and everything below it if it is a
+//! directory. It knows which pages can hold these, from the first path of a page and of the next one.
 
 use std::ops::ControlFlow;
 
@@ -22,7 +21,7 @@ pub struct EntrySpot {
 }
 
 impl EntrySpot {
-    /// The text's bytes as they are, but for a slash at the end and `./` at the start.
+    /// From the text of a user, without a slash at the end and `./` at the start.
     pub fn new(text: &str) -> Self {
         let bare = text.trim_end_matches('/');
         let bare = bare.strip_prefix("./").unwrap_or(bare);
@@ -38,17 +37,17 @@ impl EntrySpot {
         self.bare.is_empty()
     }
 
-    /// Whether this is its own entry.
+    /// Whether `path` is its own entry.
     pub fn is(&self, path: &RelPath) -> bool {
         !self.is_top() && path.bare() == self.bare
     }
 
-    /// The path below it; empty for the directory itself, none for what does not lie in it.
+    /// The rest of a path below it: empty for the directory itself, none for a path outside of it.
     pub fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         path.strip_prefix(&self.dir[..])
     }
 
-    /// The child that a path below it lies in or is, with its slash if it is a directory.
+    /// The child that contains or is a path below it, with a slash if it is a directory.
     pub fn child<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         let rest = self.below(path).filter(|rest| !rest.is_empty())?;
         let length = rest.iter().position(|b| *b == b'/').map_or(rest.len(), |slash| slash + 1);
@@ -118,7 +117,7 @@ mod tests {
     #[test]
     fn pages() {
         let spot = EntrySpot::new("b");
-        // "b" itself sorts before "b-x", what is below it after that.
+        // "b" itself sorts before "b-x", and paths below it sort after that.
         assert!(spot.own_page(b"a", Some(b"b-x")));
         assert!(spot.own_page(b"b-x", Some(b"b/x")));
         assert!(!spot.own_page(b"b-a", Some(b"b-x")));

@@ -1,6 +1,6 @@
-//! The looking verbs over a bucket in memory, with manifests that are woven by hand.
+//! The query verbs over a bucket in memory, with manifests that the tests build.
 //!
-//! Owns what each verb says and how many requests it takes; the sync engine is not needed for it.
+//! Owns what each verb says and how many requests it sends. It does not need the sync engine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,11 +23,11 @@ use crate::model::{Content, Counts, Entry, Hash, Kind, PageRef, RelPath, Snapsho
 
 type Tree = BTreeMap<RelPath, Entry>;
 
-/// A bucket with snapshots that are woven by hand.
+/// A bucket with snapshots that a test builds.
 struct Depot {
     backend: MemoryBackend,
     destination: Destination,
-    /// Past the fence: what is woven by hand is put without a lease.
+    /// Without the fence, because the tests take no lease.
     records: Records,
     dir: tempfile::TempDir,
     base: Option<(PathBuf, Option<Hash>, Vec<PageRef>)>,
@@ -114,7 +114,7 @@ impl Depot {
         self
     }
 
-    /// Commits the tree, so many days ago.
+    /// Commits the tree as a snapshot that is this many days old.
     async fn commit(&mut self, days_ago: i64) -> u64 {
         self.number += 1;
         let open = |base: &Option<(PathBuf, Option<Hash>, Vec<PageRef>)>| match base {
@@ -221,7 +221,7 @@ async fn the_newest_takes_one_list_one_get_and_a_look_past_it() {
     assert_eq!((after.list - before.list, after.get - before.get, after.head - before.head), (1, 1, 1));
     assert_eq!(super::at::resolve_at(depot.records(), Some("2d")).await.unwrap().0.number, 1);
     let error = usage(super::at::resolve_at(depot.records(), Some("9")).await.map(|_| ()));
-    assert_eq!(error, "s3://memory/look: no snapshot 9; the nearest is 2; the snapshots are 1 to 2");
+    assert_eq!(error, "s3://memory/look: no snapshot 9; the nearest is 2, and the snapshots are 1 to 2");
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn ls_reads_no_page_inside_a_directory() {
     let (snapshot, ..) = super::at::resolve_at(depot.records(), None).await.unwrap();
     let (leaves, ..) = source.leaves(&snapshot, |_, _| true).await.unwrap();
     assert!(leaves.len() > 12, "{}", leaves.len());
-    // Every page that lies inside big/deep/ or other/ is damaged; nobody may notice.
+    // Every page inside big/deep/ or other/ is damaged, and `ls` must not notice.
     let mut broken = whole.to_vec();
     let mut count = 0;
     for pair in leaves.windows(2) {
@@ -305,7 +305,7 @@ async fn diff_says_what_differs_and_leaves_nothing_behind() {
     depot.many().commit(2).await;
     depot.set("big/deep/file-03000", "other").set("few/c", "new").remove("other/file-00000").remove("few/");
     depot.tree.get_mut(&RelPath::from("zoo")).unwrap().mode = 0o600;
-    // Only where it lies moved: no difference.
+    // Only the place of the content has changed: no difference.
     depot.tree.get_mut(&RelPath::from("few/a")).unwrap().content.as_mut().unwrap().since = 2;
     depot.commit(1).await;
     let (lines, totals) = depot.diff("1", None).await.unwrap();
@@ -367,7 +367,7 @@ async fn history_tells_what_became_of_a_path() {
     assert_eq!(got, want);
     assert_eq!(lines[3].hash, Some(Hash::of(b"two!")));
     assert!(lines[2].problem.is_some());
-    // What is damaged is noted even where the path never was.
+    // A damaged snapshot is listed even if it never had the path.
     assert_eq!(history_over(depot.records(), "nope").await.unwrap().len(), 1);
     depot.backend.lose(".offsite/snapshots/000000000006.json");
     assert_eq!(usage(history_over(depot.records(), "nope").await), "nope is in no snapshot of s3://memory/look");
@@ -411,7 +411,7 @@ async fn cat_gives_what_was_stored_or_nothing() {
     depot.backend.plant("d/f", "hello");
     assert_eq!(depot.cat("d/f", None).await.unwrap(), b"hello");
     assert_eq!(depot.cat("empty", None).await.unwrap(), b"");
-    // Replaced by a newer one: the old one is among the kept versions.
+    // Replaced by a newer content: the old one is among the kept versions.
     depot.backend.plant("d/f", "HELLO");
     depot.backend.plant(".offsite/kept/000000000001/d/f", "hello");
     assert_eq!(depot.cat("d/f", Some("1")).await.unwrap(), b"hello");

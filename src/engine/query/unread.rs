@@ -1,7 +1,7 @@
-//! `ls --unread`: what the run of a snapshot could not read, and which files kept changing under it.
+//! `ls --unread`: what the run of a snapshot could not read, and which files kept changing.
 //!
-//! Owns where the list comes from: the snapshot, or the pages beside it where the snapshot names only the first.
-//! Lines go out as pages come in; memory does not grow with the list.
+//! Owns the source of the list: the snapshot, or the pages beside it if the snapshot has only the beginning of the
+//! list. Lines go to the sink as pages arrive, and memory does not grow with the list.
 
 use serde::Serialize;
 
@@ -12,10 +12,12 @@ use crate::error::Result;
 use crate::manifest::{PageSource, Records};
 use crate::model::Trouble;
 
-/// What a list was of, and how long it should be.
+/// What was listed, and how long the list is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct UnreadTotals {
+    /// URL of the destination.
     pub url: String,
+    /// Number of the snapshot.
     pub snapshot: u64,
     /// Paths that could not be read.
     pub unread: u64,
@@ -23,19 +25,19 @@ pub struct UnreadTotals {
     pub unstable: u64,
 }
 
-/// What takes the lines.
+/// Receives the lines.
 pub type UnreadSink<'a> = dyn FnMut(Trouble) -> Result<()> + Send + 'a;
 
-/// Lists what could not be read in the run of a snapshot (of the newest, if `at` is none), and what kept changing.
+/// Lists what the run of a snapshot could not read, and what kept changing. Without `at`, the snapshot is the newest.
 ///
 /// # Errors
-/// [`crate::error::Error::Usage`] for a snapshot that is not there; [`crate::error::Error::Damaged`] where the list
+/// [`crate::error::Error::Usage`] for a snapshot that does not exist; [`crate::error::Error::Damaged`] if the list
 /// cannot be read; the sink's own errors.
 pub async fn unread(machine: &Machine, url: &str, at: Option<&str>, sink: &mut UnreadSink<'_>) -> Result<UnreadTotals> {
     unread_over(&Destination::open(url, machine).await?.records, at, sink).await
 }
 
-/// The same over records that are open.
+/// Like [`unread`], over records that are already open.
 pub async fn unread_over(records: &Records, at: Option<&str>, sink: &mut UnreadSink<'_>) -> Result<UnreadTotals> {
     let (snapshot, ..) = resolve_at(records, at).await?;
     if snapshot.troubles.is_some() {

@@ -1,9 +1,9 @@
-//! What the query verbs say in the same words.
+//! Words that several query verbs share.
 
 use crate::error::Error;
 use crate::model::{Entry, Snapshot};
 
-/// What happened to a path between two snapshots, in the words of [`crate::model::Change`].
+/// The change of a path between two snapshots, in the words of [`crate::model::Change`]; none if it is the same.
 pub fn change(old: Option<&Entry>, new: Option<&Entry>) -> Option<&'static str> {
     let hash = |entry: &Entry| entry.content.as_ref().map(|c| c.hash);
     match (old, new) {
@@ -16,7 +16,7 @@ pub fn change(old: Option<&Entry>, new: Option<&Entry>) -> Option<&'static str> 
     }
 }
 
-/// A path that was asked for is not in a snapshot.
+/// The error for a path that a snapshot does not have.
 pub fn not_there(path: &str, snapshot: &Snapshot, url: &str) -> Error {
     Error::Usage(format!("{} is not in snapshot {} of {url}", crate::model::RelPath::from(path), snapshot.number))
 }

@@ -33,7 +33,7 @@ use super::scratch::Scratch;
 use super::{commit, dir_metadata};
 use crate::error::{Error, Result};
 use crate::manifest::Format;
-use crate::model::{Counts, Snapshot, Time};
+use crate::model::{Counts, Problem, Snapshot, Time};
 use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
@@ -50,14 +50,17 @@ const JOURNAL: &str = "repair-journal";
 /// How to repair.
 #[derive(Debug, Clone, Default)]
 pub struct RepairOptions {
-    /// The share of contents to read back before.
+    /// The share of contents to read back first: 0.05 is 5 %.
     pub read_data: Option<f64>,
+    /// Only find out what a repair would send.
     pub dry_run: bool,
-    /// The source may be empty, and bytes to send at the most.
+    /// Whether the source may be empty, and the most bytes to send.
     pub limits: Limits,
+    /// Transfers under way at one destination. None: as many as suit the store.
     pub transfers: Option<usize>,
     /// Bytes a second.
     pub limit_upload: Option<u64>,
+    /// Bytes a second, of what is read back.
     pub limit_download: Option<u64>,
 }
 
@@ -101,7 +104,12 @@ pub async fn repair_over(
     let mut work =
         RepairRun { machine, destination: &mut destination, snapshot: &snapshot, root, options, control, how, scratch: &scratch.0 };
     if !options.dry_run {
-        work.run(&surveyed, &planned, &mut outcome).await?;
+        let done = work.run(&surveyed, &planned).await?;
+        outcome.repaired -= done.unsent.len() as u64;
+        outcome.unread.extend(done.unsent);
+        outcome.sent = done.sent;
+        outcome.snapshot = done.snapshot;
+        outcome.notes.extend(done.note);
     }
     outcome.unread_total = outcome.unread.cut();
     outcome.exit = if outcome.lost.is_empty() { 3 * u8::from(!outcome.unread.is_empty()) } else { 1 };
@@ -137,7 +145,7 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Re
 }
 
 fn missing_source(source: &Path, error: &std::io::Error) -> Error {
-    Error::Refused(vec![format!("the source {} cannot be read ({error}); nothing at the destination was touched", source.display())])
+    Error::Refused(vec![format!("the source {} cannot be read ({error}), so nothing at the destination was touched", source.display())])
 }
 
 /// What is wrong and stays so: contents and pages of older snapshots, and what the source has not.
@@ -178,6 +186,18 @@ fn guard(root: &Root, snapshot: &Snapshot, planned: &RepairPlan, destination: &D
     if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
 }
 
+/// What a repair did.
+#[derive(Default)]
+struct Repaired {
+    /// Files that the source could not give, although the plan counted on them.
+    unsent: Vec<Problem>,
+    /// Bytes.
+    sent: u64,
+    /// The number of the new snapshot, if one was needed.
+    snapshot: Option<u64>,
+    note: Option<Note>,
+}
+
 /// A repair that may run.
 struct RepairRun<'a> {
     machine: &'a Machine,
@@ -191,12 +211,13 @@ struct RepairRun<'a> {
 }
 
 impl RepairRun<'_> {
-    async fn run(&mut self, surveyed: &Surveyed, planned: &RepairPlan, outcome: &mut RepairOutcome) -> Result<()> {
+    async fn run(&mut self, surveyed: &Surveyed, planned: &RepairPlan) -> Result<Repaired> {
         let format = surveyed.found.findings.iter().any(|f| f.path.as_bytes() == Format::KEY.as_bytes());
         if planned.is_idle() && surveyed.damaged.is_empty() && !format {
-            return self.look_again(planned);
+            self.look_again(planned)?;
+            return Ok(Repaired::default());
         }
-        let Some(head) = self.destination.head.clone() else { return Ok(()) };
+        let Some(head) = self.destination.head.clone() else { return Ok(Repaired::default()) };
         let run = format!("{:016x}{:016x}", crate::random(), crate::random());
         let claim = Claim {
             run: run.clone(),
@@ -211,14 +232,12 @@ impl RepairRun<'_> {
             if format {
                 self.destination.records.write(Format::KEY, &head.format, PutMode::Overwrite).await?;
             }
-            self.write(surveyed, planned, (&head, &lease), run, outcome).await
+            self.write(surveyed, planned, (&head, &lease), run).await
         };
         match written.await {
-            Ok(()) => {
-                if let Err(error) = lease.release(Vec::new()).await {
-                    outcome.notes.push(Note::LeaseNotReleased(error.to_string()));
-                }
-                Ok(())
+            Ok(done) => {
+                let note = lease.release(Vec::new()).await.err();
+                Ok(Repaired { note: note.map(|error| Note::LeaseNotReleased(error.to_string())), ..done })
             }
             Err(error) => {
                 lease.leave().await;
@@ -228,33 +247,21 @@ impl RepairRun<'_> {
     }
 
     /// Under the lease: contents, then the manifest that names them, then what only a tree has.
-    async fn write(
-        &mut self,
-        surveyed: &Surveyed,
-        planned: &RepairPlan,
-        (head, lease): (&Head, &Lease),
-        run: String,
-        outcome: &mut RepairOutcome,
-    ) -> Result<()> {
+    async fn write(&mut self, surveyed: &Surveyed, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: String) -> Result<Repaired> {
         let start = coarse_now();
         let journal = self.destination.local(JOURNAL);
-        self.send(planned, (head, lease), &run, &journal, outcome).await?;
+        let unsent = self.send(planned, (head, lease), &run, &journal).await?;
+        let sent = self.how.progress.bytes.load(Relaxed);
         self.how.progress.set_phase(Phase::Commit);
-        self.commit(surveyed, planned, &journal, start, run, outcome).await?;
+        let snapshot = self.commit(surveyed, planned, &journal, (start, run, sent)).await?;
         let _ = std::fs::remove_file(&journal);
         self.how.progress.set_phase(Phase::Tidy);
-        self.settle(planned).await
+        self.settle(planned).await?;
+        Ok(Repaired { unsent, sent, snapshot, note: None })
     }
 
-    /// Sends what the source has. What it turns out not to have is lost.
-    async fn send(
-        &self,
-        planned: &RepairPlan,
-        (head, lease): (&Head, &Lease),
-        run: &str,
-        path: &Path,
-        outcome: &mut RepairOutcome,
-    ) -> Result<()> {
+    /// Sends what the source has, and returns the files that it turned out not to have.
+    async fn send(&self, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: &str, path: &Path) -> Result<Vec<Problem>> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
             abort_stale(&backend, left).await?;
@@ -280,12 +287,9 @@ impl RepairRun<'_> {
             None => upload_objects(&target, &shared_reader, &planned.lines, &journal, None, nothing()?).await?,
         }
         let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        outcome.repaired -= (findings.unread.len() + findings.vanished.len()) as u64;
-        outcome.unread.extend(findings.unread);
-        let gone = findings.vanished.into_iter();
-        outcome.unread.extend(gone.map(|path| crate::model::Problem { path, problem: "it disappeared from the source".into() }));
-        outcome.sent = progress.bytes.load(Relaxed);
-        Ok(())
+        let vanished = findings.vanished.into_iter();
+        let vanished = vanished.map(|path| Problem { path, problem: "it disappeared from the source".into() });
+        Ok(findings.unread.into_iter().chain(vanished).collect())
     }
 
     fn target(&self, backend: &Arc<dyn Backend>, lease: &Lease) -> Target {
@@ -317,26 +321,24 @@ impl RepairRun<'_> {
         surveyed: &Surveyed,
         planned: &RepairPlan,
         journal: &Path,
-        start: Time,
-        run: String,
-        outcome: &mut RepairOutcome,
-    ) -> Result<()> {
+        (start, run, sent): (Time, String, u64),
+    ) -> Result<Option<u64>> {
         let fixes = fix::sorted(self.scratch, planned, Some(journal))?;
         let name = format!("tree-{:016x}", crate::random());
         let woven = tokio::task::block_in_place(|| weave(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
         self.control.stop.check()?;
         if woven.packed.root == self.snapshot.root && woven.packed.object.is_none() {
-            return self.keep(name);
+            self.keep(name)?;
+            return Ok(None);
         }
         let mut snapshot =
             commit::draft(self.destination, run, self.machine.host.clone(), self.snapshot.source.clone(), self.snapshot.tree.clone());
         snapshot.unread.clone_from(&self.snapshot.unread);
         (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
-        snapshot.sent = outcome.sent;
+        snapshot.sent = sent;
         let changed = planned.files + planned.taken_over;
         snapshot.changes = Counts { changed, unchanged: woven.totals.entries.saturating_sub(changed), ..Counts::default() };
-        outcome.snapshot = Some(commit::commit(self.destination, snapshot, woven, Some(name)).await?);
-        Ok(())
+        Ok(Some(commit::commit(self.destination, snapshot, woven, Some(name)).await?))
     }
 
     /// Nothing can be done now; what is lost is looked at again by the next sync.

@@ -9,6 +9,7 @@ mod rows;
 mod split;
 mod trend;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -50,7 +51,9 @@ pub struct ReportOptions {
 /// A row of the price table.
 #[derive(Debug, Clone)]
 pub struct Priced {
+    /// Its name in the table, such as `s3.standard`.
     pub name: String,
+    /// What the store charges.
     pub price: Price,
 }
 
@@ -58,15 +61,17 @@ pub struct Priced {
 pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], options: &ReportOptions, run: &RunControl) -> ReportOutcome {
     let destinations = stream::iter(urls.iter().zip(run.progress.iter().cloned()))
         .map(|((url, priced), progress)| async move {
-            let mut report = DestinationReport::default();
-            let looked = async {
-                let backend = backends::open(url).await?;
-                report.url = backend.location().to_string();
-                let destination = Destination::over(backend, machine)?;
-                look(&destination, priced.as_ref(), options, (&progress, &run.stop), &mut report).await
+            let report = match open(url, machine).await {
+                Err(error) => failed(backends::location::shown(url), &error),
+                Ok(destination) => match look(&destination, priced.as_ref(), options, (&progress, &run.stop)).await {
+                    Ok(report) => report,
+                    Err(error) => {
+                        let requests = destination.backend.meter().requests();
+                        DestinationReport { requests, ..failed(destination.backend.location().to_string(), &error) }
+                    }
+                },
             };
-            let failed = looked.await.err();
-            finish(&mut report, url, failed.as_ref(), &progress);
+            progress.set_phase(if report.exit == 0 { Phase::Finished } else { Phase::Failed });
             report
         })
         .buffered(AT_A_TIME)
@@ -76,21 +81,18 @@ pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], option
     ReportOutcome { destinations, exit }
 }
 
-/// The same over one destination that is open.
-pub async fn report_over(destination: &Destination, priced: Option<&Priced>, options: &ReportOptions) -> Result<DestinationReport> {
-    let mut report = DestinationReport { url: destination.backend.location().to_string(), ..DestinationReport::default() };
-    look(destination, priced, options, (&Progress::default(), &Arc::default()), &mut report).await?;
-    Ok(report)
+async fn open(url: &str, machine: &Machine) -> Result<Destination> {
+    Destination::over(backends::open(url).await?, machine)
 }
 
-fn finish(report: &mut DestinationReport, url: &str, failed: Option<&Error>, progress: &Progress) {
-    progress.set_phase(if failed.is_none() { Phase::Finished } else { Phase::Failed });
-    if report.url.is_empty() {
-        report.url = backends::location::shown(url);
-    }
-    report.error = failed.map(ToString::to_string);
-    report.failure = failed.map(crate::error::Failure::from);
-    report.exit = failed.map_or(0, Error::exit_code);
+fn failed(url: String, error: &Error) -> DestinationReport {
+    let (failure, exit) = (Some(error.into()), error.exit_code());
+    DestinationReport { url, error: Some(error.to_string()), failure, exit, ..DestinationReport::default() }
+}
+
+/// The same over one destination that is open.
+pub async fn report_over(destination: &Destination, priced: Option<&Priced>, options: &ReportOptions) -> Result<DestinationReport> {
+    look(destination, priced, options, (&Progress::default(), &Arc::default())).await
 }
 
 async fn look(
@@ -98,44 +100,42 @@ async fn look(
     priced: Option<&Priced>,
     options: &ReportOptions,
     (progress, stop): (&Progress, &Arc<Stop>),
-    report: &mut DestinationReport,
-) -> Result<()> {
+) -> Result<DestinationReport> {
     progress.set_phase(Phase::Loading);
     let backend = &destination.backend;
     let snapshots = if options.list { Vec::new() } else { destination.records.snapshots(None).await? };
-    let counted = match snapshots.is_empty() {
-        false => from_manifest(&destination.records, snapshots, options, report).await,
-        true => {
-            if !options.list {
-                report.notes.push(Note::ListedInstead);
-            }
-            from_listing(destination, options, (progress, stop), report).await
-        }
+    let figures = match snapshots.last() {
+        Some(newest) => from_manifest(destination, newest, &snapshots, options).await?,
+        None => from_listing(destination, options, (progress, stop)).await?,
     };
-    report.requests = backend.meter().requests();
-    counted?;
-    // What else there is to know is not worth a failure.
-    report.space = backend.space().await.ok().flatten().map(Room::from);
-    report.requests = backend.meter().requests();
+    let mut report = DestinationReport {
+        url: backend.location().to_string(),
+        // Not worth a failure.
+        space: backend.space().await.ok().flatten().map(Room::from),
+        counted: Some(figures.counted),
+        as_of: Some(figures.as_of),
+        rows: figures.rows,
+        notes: figures.notes,
+        requests: backend.meter().requests(),
+        ..DestinationReport::default()
+    };
     if let Some(priced) = priced {
-        let stale = priced.price.is_stale(Utc::now().date_naive());
-        report.notes.extend(stale.map(|days| Note::PriceStale { name: priced.name.clone(), days }));
-        report.notes.extend(priced.price.note.iter().map(|note| Note::Price { name: priced.name.clone(), note: note.clone() }));
-        let mut other = Vec::new();
-        for row in &mut report.rows {
-            row.cost = Some(cost(row, priced));
-            other.extend(options.prices.classes_apart(&priced.name, row.classes.keys().map(String::as_str)));
-        }
-        let uncounted = |row: &ReportRow| row.unfinished_uploads.is_some_and(|uploads| uploads.bytes.is_none());
-        if report.rows.iter().any(uncounted) {
-            report.notes.push(Note::UploadsUnpriced);
-        }
-        other.sort();
-        other.dedup();
-        let apart = |(class, other)| Note::OtherClass { name: priced.name.clone(), class, other };
-        report.notes.extend(other.into_iter().map(apart));
+        report.notes.extend(price_notes(&report.rows, priced, &options.prices));
+        report.rows.iter_mut().for_each(|row| row.cost = Some(cost(row, priced)));
     }
-    Ok(())
+    Ok(report)
+}
+
+/// What limits the costs.
+fn price_notes(rows: &[ReportRow], Priced { name, price }: &Priced, prices: &Prices) -> Vec<Note> {
+    let stale = price.is_stale(Utc::now().date_naive()).map(|days| Note::PriceStale { name: name.clone(), days });
+    let own = price.note.iter().map(|note| Note::Price { name: name.clone(), note: note.clone() });
+    let uncounted = |row: &ReportRow| row.unfinished_uploads.is_some_and(|uploads| uploads.bytes.is_none());
+    let unpriced = rows.iter().any(uncounted).then_some(Note::UploadsUnpriced);
+    let apart = rows.iter().flat_map(|row| prices.classes_apart(name, row.classes.keys().map(String::as_str)));
+    let apart: BTreeSet<(String, String)> = apart.collect();
+    let apart = apart.into_iter().map(|(class, other)| Note::OtherClass { name: name.clone(), class, other });
+    stale.into_iter().chain(own).chain(unpriced).chain(apart).collect()
 }
 
 fn cost(row: &ReportRow, Priced { name, price }: &Priced) -> Costs {
@@ -154,18 +154,24 @@ fn cost(row: &ReportRow, Priced { name, price }: &Priced) -> Costs {
     }
 }
 
+/// What either way of counting finds.
+struct Tally {
+    counted: Counted,
+    as_of: String,
+    rows: Vec<ReportRow>,
+    notes: Vec<Note>,
+}
+
 /// The newest snapshot's totals, the sums of directories from its inner pages, and the trend.
-async fn from_manifest(records: &Records, list: Vec<SnapshotRef>, options: &ReportOptions, report: &mut DestinationReport) -> Result<()> {
-    let Some(last) = list.last() else { return Ok(()) };
+async fn from_manifest(destination: &Destination, last: &SnapshotRef, list: &[SnapshotRef], options: &ReportOptions) -> Result<Tally> {
+    let records = &destination.records;
     let (snapshot, _) = newest(records, last.number).await?;
-    report.counted = Some(Counted::Manifest);
-    report.as_of = Some(shown(last.modified));
-    let (trend, growth, lost) = trend::trend(records, &list, &snapshot).await?;
-    report.notes.extend(lost);
+    let as_of = shown(last.modified);
+    let (trend, growth, lost) = trend::trend(records, list, &snapshot).await?;
     let mut row = ReportRow {
-        url: report.url.clone(),
+        url: destination.backend.location().to_string(),
         snapshot: Some(snapshot.number),
-        snapshot_time: report.as_of.clone(),
+        snapshot_time: Some(as_of.clone()),
         content: Total { objects: snapshot.totals.files, bytes: snapshot.totals.bytes },
         trend,
         growth,
@@ -175,9 +181,8 @@ async fn from_manifest(records: &Records, list: Vec<SnapshotRef>, options: &Repo
         let (directories, others) = directories(records, &snapshot).await?;
         (row.directories, row.other_directories) = (Some(directories), others);
     }
-    report.rows.push(row);
-    report.notes.push(Note::ContentsOnly);
-    Ok(())
+    let notes = lost.into_iter().chain([Note::ContentsOnly]).collect();
+    Ok(Tally { counted: Counted::Manifest, as_of, rows: vec![row], notes })
 }
 
 /// Sums of first directories; what lies at the top itself is one of them.
@@ -205,12 +210,7 @@ fn named(usage: Usage) -> (Vec<DirectorySum>, Option<Total>) {
 }
 
 /// What the store lists, told apart by destination.
-async fn from_listing(
-    destination: &Destination,
-    options: &ReportOptions,
-    (progress, stop): (&Progress, &Arc<Stop>),
-    report: &mut DestinationReport,
-) -> Result<()> {
+async fn from_listing(destination: &Destination, options: &ReportOptions, (progress, stop): (&Progress, &Arc<Stop>)) -> Result<Tally> {
     let backend = &destination.backend;
     progress.set_phase(Phase::Scanning);
     let (mut split, mut begun) = (Split::new(), None);
@@ -223,29 +223,30 @@ async fn from_listing(
     let gaps = gaps.await;
     stop.check()?;
     let gaps = gaps?;
-    report.counted = Some(Counted::Listing);
-    report.as_of = Some(shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now))));
-    if split.seen == 0 {
-        report.notes.push(Note::Empty);
-    }
-    let (rows, nobodys) = split.finish();
-    let alone = rows.is_empty();
-    for (dir, SplitUsage { usage, newest }) in rows {
+    let as_of = shown(begun.unwrap_or_else(|| backend.meter().clock().unwrap_or_else(Utc::now)));
+    let empty = split.seen == 0;
+    let (places, nobodys) = split.finish();
+    let mut rows = Vec::new();
+    for (dir, SplitUsage { usage, newest }) in places {
         let dir = String::from_utf8_lossy(&dir);
         let mut row = counted(usage, options.by_directory, &gaps);
         row.url = backend.location().at(dir.trim_end_matches('/'));
         row.snapshot = newest.map(|(number, _)| number);
         row.snapshot_time = newest.map(|(_, time)| shown(time));
-        report.rows.push(row);
+        rows.push(row);
     }
-    if alone || !nobodys.is_empty() {
+    if rows.is_empty() || !nobodys.is_empty() {
         let row = counted(nobodys, options.by_directory, &gaps);
-        report.rows.push(ReportRow { url: report.url.clone(), nobodys: true, ..row });
+        rows.push(ReportRow { url: backend.location().to_string(), nobodys: true, ..row });
     }
-    let told = |what, why: Option<String>| why.map(|why| Note::Uncounted { what, why });
-    report.notes.extend(told("old versions and delete markers", gaps.versions.clone()));
-    report.notes.extend(told("unfinished uploads", gaps.uploads.filter(|_| gaps.versions.is_none())));
-    Ok(())
+    let uncounted = |what, why: Option<String>| why.map(|why| Note::Uncounted { what, why });
+    let notes = [
+        (!options.list).then_some(Note::ListedInstead),
+        empty.then_some(Note::Empty),
+        uncounted("old versions and delete markers", gaps.versions.clone()),
+        uncounted("unfinished uploads", gaps.uploads.filter(|_| gaps.versions.is_none())),
+    ];
+    Ok(Tally { counted: Counted::Listing, as_of, rows, notes: notes.into_iter().flatten().collect() })
 }
 
 fn counted(usage: Usage, by_directory: bool, gaps: &backends::Gaps) -> ReportRow {

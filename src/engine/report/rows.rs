@@ -1,4 +1,4 @@
-//! What a report says, as plain data: printed, and the `--json` document.
+//! The result of a report as plain data: what is printed, and the `--json` document.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub struct ReportOutcome {
     pub exit: u8,
 }
 
-/// Where figures are from.
+/// Where the figures come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Counted {
@@ -32,6 +32,7 @@ pub enum Counted {
 /// What one URL holds.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct DestinationReport {
+    /// URL of the destination, bucket or directory.
     pub url: String,
     /// Null if there are no figures.
     pub counted: Option<Counted>,
@@ -41,21 +42,27 @@ pub struct DestinationReport {
     pub rows: Vec<ReportRow>,
     /// Room of the whole file system or quota, if the store knows it.
     pub space: Option<Room>,
+    /// Requests to the store, by class.
     #[schemars(with = "BTreeMap<String, u64>")]
     pub requests: Requests,
     /// What limits the figures.
     #[schemars(with = "Vec<String>")]
     pub notes: Vec<Note>,
+    /// Why there is no report.
     pub error: Option<String>,
+    /// The same as data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Exit code for this URL: 0 if there are figures, else that of the error.
     pub exit: u8,
 }
 
 /// Objects and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Total {
+    /// Number of objects.
     pub objects: u64,
+    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -65,11 +72,12 @@ impl From<Sum> for Total {
     }
 }
 
-/// Bytes of room.
+/// Bytes of a file system or quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Room {
+    /// Its size.
     pub total: u64,
-    /// What this user may still fill.
+    /// Free bytes that this user may fill.
     pub free: u64,
 }
 
@@ -98,6 +106,7 @@ pub struct ReportRow {
     pub manifest: Option<Total>,
     /// Versions that were replaced or removed and that the store keeps.
     pub old_versions: Option<Total>,
+    /// Markers that hide a removed object on a store with versions.
     pub delete_markers: Option<u64>,
     /// Uploads in parts that have not ended.
     pub unfinished_uploads: Option<Uploads>,
@@ -105,17 +114,20 @@ pub struct ReportRow {
     pub classes: BTreeMap<String, Total>,
     /// By first directory, the largest 1,000, if asked for.
     pub directories: Option<Vec<DirectorySum>>,
-    /// All other directories.
+    /// All other directories together.
     pub other_directories: Option<Total>,
     /// The totals of earlier snapshots, oldest first, at most 60; only from the manifest.
     pub trend: Vec<TrendPoint>,
+    /// Growth of the content; null if too few snapshots are known.
     pub growth: Option<Growth>,
+    /// Cost of storage; null if no price applies.
     pub cost: Option<Costs>,
 }
 
 /// Uploads in parts that have not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Uploads {
+    /// Number of unfinished uploads.
     pub objects: u64,
     /// Null if the store does not list sizes.
     pub bytes: Option<u64>,
@@ -123,28 +135,32 @@ pub struct Uploads {
 
 impl From<Sum> for Uploads {
     fn from(sum: Sum) -> Self {
-        // No part of an upload is empty: with uploads and without bytes, nobody counted.
+        // No part of an upload is empty, so uploads with 0 bytes mean that the store did not report sizes.
         Self { objects: sum.objects, bytes: Some(sum.bytes).filter(|bytes| *bytes > 0 || sum.objects == 0) }
     }
 }
 
-/// What is below one directory.
+/// The sums below one directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct DirectorySum {
     /// Empty for files at the top itself.
     pub path: RelPath,
     /// Objects, when listed; entries of the manifest (directories and links too) otherwise.
     pub objects: u64,
+    /// Their bytes.
     pub bytes: u64,
 }
 
-/// One snapshot.
+/// The totals of one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct TrendPoint {
+    /// Number of the snapshot.
     pub snapshot: u64,
     /// When it was committed by the store's clock, RFC 3339, UTC.
     pub time: String,
+    /// Files of the tree.
     pub files: u64,
+    /// Content bytes of the tree.
     pub bytes: u64,
 }
 
@@ -162,14 +178,16 @@ pub struct Growth {
 pub struct Costs {
     /// Row of the price table.
     pub price: String,
-    /// When that price was read, and where.
+    /// Date on which that price was read.
     pub price_as_of: String,
+    /// Where it was read.
     pub price_source: String,
+    /// How reliable the price is: `high`, `medium` or `low`.
     pub confidence: String,
     /// The bytes that were priced.
     pub bytes: u64,
-    /// A month, now.
+    /// Cost of one month, now.
     pub month: f64,
-    /// A month, in 12 months, if the content goes on growing as it did; none where no growth is known.
+    /// Cost of one month, 12 months from now, if the content continues to grow as before; null if no growth is known.
     pub month_in_a_year: Option<f64>,
 }

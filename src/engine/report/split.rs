@@ -1,10 +1,9 @@
-//! One pass over a listing, told apart by the destinations that lie in it.
+//! One pass over a listing, split by the destinations in it.
 //!
-//! Owns which object belongs to which destination: the innermost directory with a `format.json` or a
-//! snapshot of offsite's in it. Holds the directories that are open at that place of the listing, each
-//! with its sums; one that closes becomes a row, or is added to its parent. A destination that comes back
-//! later (its uploads are listed after its versions) finds its row by its name.
-//! Invariant: every thing listed is counted once, and memory grows with the destinations, not the objects.
+//! Owns which object belongs to which destination: the innermost directory that holds a `format.json` or a snapshot
+//! of offsite. The pass keeps the open directories of the current key with their sums. A directory that closes
+//! becomes a row or is added to its parent. A destination that appears again (uploads are listed after versions) adds
+//! to its row. Invariant: every item is counted once, and memory grows with the destinations, not with the objects.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use offsite_backends::{Listed, State, Usage};
 
 use crate::manifest::snapshot_number;
 
-/// offsite's own directory, and where contents lie in it.
+/// offsite's own directory, and the directories for contents in it.
 const OWN: &[u8] = b".offsite/";
 const KEPT: &[u8] = b"kept/";
 const ODD: &[u8] = b"odd/";
@@ -22,39 +21,41 @@ const ODD: &[u8] = b"odd/";
 /// What one destination holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SplitUsage {
+    /// Sums over everything that was listed for the destination.
     pub usage: Usage,
     /// Number of the newest snapshot that the listing shows, and when it was committed.
     pub newest: Option<(u64, DateTime<Utc>)>,
 }
 
-/// A directory that is open in the stream.
+/// An open directory of the pass.
 #[derive(Debug, Default)]
 struct OpenGroup {
-    /// Where its path ends in the path of the innermost one.
+    /// Length of its path within the path of the innermost open directory.
     end: usize,
-    /// offsite writes there.
+    /// It is a destination.
     ours: bool,
     found: SplitUsage,
 }
 
-/// Takes a listing and sorts it.
+/// The state of the pass.
 #[derive(Debug, Default)]
 pub struct Split {
     /// Path of the innermost open directory, with its slash.
     path: Vec<u8>,
-    /// The top first; never empty.
+    /// The open directories, the top first; never empty.
     open: Vec<OpenGroup>,
     rows: BTreeMap<Vec<u8>, SplitUsage>,
-    /// Things listed so far.
+    /// Items listed so far.
     pub seen: u64,
 }
 
 impl Split {
+    /// A pass that has seen nothing.
     pub fn new() -> Self {
         Self { open: vec![OpenGroup::default()], ..Self::default() }
     }
 
-    /// Counts one thing.
+    /// Counts one item. Call it in the order of the listing.
     pub fn add(&mut self, listed: &Listed) {
         let key = &listed.key[..];
         let own = own_at(key);
@@ -81,7 +82,8 @@ impl Split {
         }
     }
 
-    /// The destinations by their directory (empty: the place itself), and what is in none of them.
+    /// Ends the pass. Returns the destinations by directory (empty for the top itself), and the usage outside of all
+    /// destinations.
     pub fn finish(mut self) -> (BTreeMap<Vec<u8>, SplitUsage>, Usage) {
         while self.open.len() > 1 {
             self.close();
@@ -94,7 +96,7 @@ impl Split {
         (self.rows, top.found.usage)
     }
 
-    /// Closes what `dir` is not in, and opens what leads to it.
+    /// Closes the open directories that do not contain `dir`, and opens those that lead to it.
     fn enter(&mut self, dir: &[u8]) {
         while self.open.last().is_some_and(|open| !dir.starts_with(&self.path[..open.end])) {
             self.close();
@@ -132,7 +134,7 @@ impl Split {
     }
 }
 
-/// Where offsite's own directory begins in a key, if the key is in one; the outermost counts.
+/// The position of offsite's own directory in a key, if the key is in one; the outermost counts.
 fn own_at(key: &[u8]) -> Option<usize> {
     if key.starts_with(OWN) {
         return Some(0);
@@ -140,7 +142,7 @@ fn own_at(key: &[u8]) -> Option<usize> {
     key.windows(OWN.len() + 1).position(|part| part[0] == b'/' && &part[1..] == OWN).map(|at| at + 1)
 }
 
-/// The number of a snapshot's object.
+/// The number of a snapshot, from the key of its object below `.offsite/`.
 fn number(rest: &[u8]) -> Option<u64> {
     snapshot_number(std::str::from_utf8(rest.strip_prefix(b"snapshots/")?).ok()?)
 }

@@ -1,7 +1,7 @@
 //! The totals of a destination's snapshots over time.
 //!
-//! Owns which snapshots are read: all of them up to 60, else 60 spread evenly over their list, always the
-//! first and the last. One that is damaged is left out, and said.
+//! Owns which snapshots are read: all of them up to 60, else 60 that are spread evenly over their list, always with
+//! the first and the last. A damaged snapshot is left out, and a note names it.
 
 use futures::{StreamExt, stream};
 
@@ -14,12 +14,13 @@ use crate::manifest::{Records, SnapshotRef};
 use crate::model::Snapshot;
 use crate::plan::{GrowthSample, slope};
 
-/// Snapshots that are read at the most; as many as the chart has columns.
+/// Maximum number of snapshots that are read: as many as the chart has columns.
 const MOST: usize = 60;
 /// Snapshot objects in flight.
 const AHEAD: usize = 16;
 
-/// Trend and growth up to the newest snapshot, which is known, and what could not be read.
+/// Trend and growth up to the newest snapshot, which the caller has read, and a note about snapshots that cannot be
+/// read.
 pub async fn trend(records: &Records, list: &[SnapshotRef], newest: &Snapshot) -> Result<(Vec<TrendPoint>, Option<Growth>, Option<Note>)> {
     let mut points = Vec::new();
     let mut samples = Vec::new();
@@ -40,7 +41,7 @@ pub async fn trend(records: &Records, list: &[SnapshotRef], newest: &Snapshot) -
                 let time = shown(listed.modified);
                 points.push(TrendPoint { snapshot: listed.number, time, files: totals.files, bytes: totals.bytes });
             }
-            // A usage error is a snapshot of a newer program.
+            // A usage error means that a newer program wrote the snapshot.
             Err(error) if is_damage(&error) || matches!(error, Error::Usage(_)) => lost.push(listed.number),
             Err(error) => return Err(error),
         }

@@ -64,7 +64,7 @@ pub async fn run(common: &Common, part: &mut DestinationRun, outcome: &mut Outco
     match write(common, part, outcome, &lease, &format, run).await {
         Ok(None) => {
             if let Err(error) = lease.release(Vec::new()).await {
-                outcome.warnings.push(Warning::LeaseNotGivenBack(error.to_string()));
+                outcome.warnings.push(Warning::LeaseNotReleased(error.to_string()));
             }
             Ok(())
         }
@@ -76,7 +76,7 @@ pub async fn run(common: &Common, part: &mut DestinationRun, outcome: &mut Outco
             };
             let_go(common, part, outcome, Some(&lease)).await;
             if let Err(error) = lease.release(also).await {
-                outcome.warnings.push(Warning::LeaseNotGivenBack(error.to_string()));
+                outcome.warnings.push(Warning::LeaseNotReleased(error.to_string()));
             }
             Ok(())
         }
@@ -324,7 +324,7 @@ async fn after_commit(common: &Common, part: &mut DestinationRun, outcome: &mut 
             outcome.unread.extend(refused);
             outcome.unset.extend(unset);
         }
-        Err(error) => outcome.warnings.push(Warning::NotTidiedUp(error.to_string())),
+        Err(error) => outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
     }
 }
 

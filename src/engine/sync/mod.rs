@@ -124,12 +124,12 @@ pub async fn plan_over(
         let saving = keep.map(|to| Saving { to, source, url: &urls[index], keep: options.keep.clone(), scan_start });
         let report = &mut reports[index];
         report.unread = Sample::of(&seen.scanned.unread);
-        let told = decided.and_then(|(planned, path, unread)| {
+        let reported = decided.and_then(|(planned, path, unread)| {
             report.unread.extend(unread);
             report.unread_total = report.unread.cut();
             report_plan(report, &planned, &path, &destination, saving.as_ref())
         });
-        if let Err(error) = told {
+        if let Err(error) = reported {
             report.exit = error.exit_code();
             report.failure = Some((&error).into());
             report.error = Some(error.to_string());
@@ -305,7 +305,7 @@ async fn carry_out(
             outcome.requests = part.destination.backend.meter().requests();
             outcome.seconds = started.elapsed().as_secs_f64();
             part.progress.set_phase(if result.is_ok() { Phase::Finished } else { Phase::Failed });
-            told(&common, &part.destination, &mut outcome, result.as_ref().err()).await;
+            record_run(&common, &part.destination, &mut outcome, result.as_ref().err()).await;
             (index, outcome, result)
         }));
     }
@@ -336,16 +336,16 @@ async fn not_begun(common: &Common, destination: &Destination, progress: Option<
         progress.set_phase(Phase::Failed);
     }
     outcome.requests = destination.backend.meter().requests();
-    told(common, destination, outcome, Some(error)).await;
+    record_run(common, destination, outcome, Some(error)).await;
 }
 
-/// Leaves word of how a job ended there.
-async fn told(common: &Common, destination: &Destination, outcome: &mut Outcome, error: Option<&Error>) {
+/// Writes the run record of a job to the destination.
+async fn record_run(common: &Common, destination: &Destination, outcome: &mut Outcome, error: Option<&Error>) {
     let Some(job) = &common.job else { return };
     let mut ended = outcome.clone();
     finish(&mut ended, error);
-    if let Err(error) = status::leave(destination, &common.machine, job, common.kind.as_deref(), &ended).await {
-        outcome.warnings.push(Warning::WordNotLeft(error.to_string()));
+    if let Err(error) = status::record_outcome(destination, &common.machine, job, common.kind.as_deref(), &ended).await {
+        outcome.warnings.push(Warning::RunUnrecorded(error.to_string()));
     }
 }
 

@@ -13,27 +13,38 @@ const KEPT: u64 = 30 * 86_400;
 /// How to sync. A flag and a key of the config set the same field; the defaults here are those of both.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
+    /// How to scan the source: filters, file systems, ownership.
     pub walk: WalkOptions,
-    /// The end of the source's path that is not the user's own (a subdirectory of a volume): no symlink in it is followed.
+    /// The last part of the source's path where others may write (a subdirectory of a volume). offsite follows no symlink
+    /// in it.
     pub inner: PathBuf,
+    /// Read every file and compare its content, not only its size and times.
     pub checksum: bool,
+    /// Use files that another tool put at the destination.
     pub adopt: bool,
+    /// Begin a new history where the manifest cannot be read.
     pub start_over: bool,
+    /// Which snapshots stay.
     pub keep: KeepRules,
+    /// What the guard allows.
     pub limits: Limits,
+    /// The price that the cost of a plan is computed with.
     pub price: Price,
+    /// Its name in the price table; `none` for a free one.
     pub price_name: String,
+    /// Transfers under way at one destination. None: as many as suit the store.
     pub transfers: Option<usize>,
     /// Bytes a second, all destinations together.
     pub limit_upload: Option<u64>,
     /// Bytes a second of what is read back to be adopted, all destinations together.
     pub limit_download: Option<u64>,
-    /// The job and type that a snapshot names, where a config has them.
+    /// The job that a snapshot names, where a config started the sync.
     pub job: Option<String>,
+    /// The type of the job, where it has types.
     pub kind: Option<String>,
-    /// Files that are made while they are sent.
+    /// Commands whose output becomes a file of the snapshot.
     pub dumps: Vec<Dump>,
-    /// Destinations that are not as the config declares them, by the URL given, and what differs.
+    /// Drift: the URL of each destination that differs from what the config declares, and what differs.
     pub drift: Vec<(String, String)>,
 }
 

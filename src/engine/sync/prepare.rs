@@ -292,7 +292,7 @@ fn missing_source(error: &Error, destination: &Destination) -> Error {
         // It was read, and holds what cannot be kept as the job says.
         Error::Usage(what) => Error::Usage(what.clone()),
         _ if destination.snapshot().is_some_and(|(s, _)| s.totals.entries > 0) => {
-            Error::Refused(vec![format!("the source cannot be read ({error}); nothing at the destination was touched")])
+            Error::Refused(vec![format!("the source cannot be read ({error}), so nothing at the destination was touched")])
         }
         _ => Error::Usage(format!("the source cannot be read: {error}")),
     }

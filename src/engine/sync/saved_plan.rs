@@ -98,11 +98,12 @@ fn absolute_url(url: &str) -> Result<String> {
     path.into_os_string().into_string().map_err(|_| Error::Usage("a plan file needs a destination whose path is UTF-8".into()))
 }
 
-/// How to carry a saved plan out; what is done stands in the plan.
+/// How to apply a saved plan. What to do is in the plan itself.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Judge it once more.
+    /// What the guard allows; it judges the plan again.
     pub limits: Limits,
+    /// Transfers under way at one destination. None: as many as suit the store.
     pub transfers: Option<usize>,
     /// Bytes a second.
     pub limit_upload: Option<u64>,

@@ -1,7 +1,7 @@
-//! Weaving changes into a manifest: the new pages, and the new cache, in one pass over the old one.
+//! Merges changes into a manifest: makes the new pages and the new cache in one pass over the old cache.
 //!
-//! Owns the reuse of pages: one that begins where an old page begins and holds no change is taken over
-//! as it is. Memory is flat but for the references to pages. Nothing here talks to a destination.
+//! Owns the reuse of pages: the new manifest reuses a page that begins where an old page begins and holds no change.
+//! Only the references to pages take memory that grows with the manifest. Nothing here talks to a destination.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,13 +12,14 @@ use super::pack::{Pack, Packed};
 use crate::error::{Error, Result};
 use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Totals};
 
-/// What becomes of one path.
+/// The change of one path.
 #[derive(Debug)]
 pub enum Step {
-    /// It is so now, whether or not there was an entry.
+    /// The path has this entry now, in place of an old one if there is one.
     Set(Box<Entry>, KnownStamps),
-    /// Its entry stays; only the stamps are new.
+    /// The entry stays. Only the stamps change.
     Stamp(RelPath, KnownStamps),
+    /// The path has no entry any more.
     Remove(RelPath),
 }
 
@@ -31,16 +32,18 @@ impl Step {
     }
 }
 
-/// The result.
+/// The new manifest.
 #[derive(Debug)]
 pub struct MergedManifest {
+    /// Its new page object.
     pub packed: Packed,
+    /// What it holds.
     pub totals: Totals,
-    /// Objects that the pages lie in, the new one among them.
+    /// The objects that hold its pages, including the new one, each once.
     pub objects: Vec<Hash>,
 }
 
-/// The weaving of one manifest. Steps come in order of their paths, each path once.
+/// The merge of one manifest. Steps come in order of their paths, each path once.
 pub struct ManifestMerge {
     base: CacheReader,
     cache: CacheWriter,
@@ -48,17 +51,18 @@ pub struct ManifestMerge {
     cutter: Chunker,
     leaves: Vec<PageRef>,
     totals: Totals,
-    /// Whether the base is at the start of a block that was not opened yet.
+    /// The base is at the start of a block, and no record of the block was read.
     fresh_block: bool,
     /// Pages in these objects are written again, so that the number of objects stays small.
     retire: Vec<Hash>,
     pack_path: std::path::PathBuf,
-    /// Old pages that were opened, by hash.
+    /// Old pages that were merged record by record, by hash.
     opened: HashMap<Hash, PageRef>,
 }
 
 impl ManifestMerge {
-    /// `retire` names objects whose pages must be rewritten.
+    /// Starts a merge into `base`. Writes the new cache to `cache` and the new page object to `pack`, which are local
+    /// files. `retire` names objects whose pages must be written again.
     pub fn start(mut base: CacheReader, cache: &Path, pack: &Path, retire: Vec<Hash>) -> Result<Self> {
         let fresh_block = base.next_block()?.is_some();
         Ok(Self {
@@ -75,7 +79,7 @@ impl ManifestMerge {
         })
     }
 
-    /// Takes the next step.
+    /// Applies the next step. A [`Step::Stamp`] or [`Step::Remove`] of a path without an entry does nothing.
     pub fn step(&mut self, step: Step) -> Result<()> {
         self.advance_to(Some(step.path()))?;
         let known = match self.base.peek_in_block()? {
@@ -94,7 +98,7 @@ impl ManifestMerge {
         }
     }
 
-    /// Takes over what is left and ends. `inner` are the pages of references of the old manifest.
+    /// Copies the rest of the base and ends both files. `inner` are the pages of references of the old manifest.
     pub fn finish(mut self, inner: &[PageRef]) -> Result<MergedManifest> {
         self.advance_to(None)?;
         if let Some(page) = std::mem::take(&mut self.cutter).finish() {
@@ -109,7 +113,7 @@ impl ManifestMerge {
         Ok(MergedManifest { packed, totals: self.totals, objects })
     }
 
-    /// Takes over everything before `path` (all that is left, if none).
+    /// Copies everything before `path` (the rest, if none).
     fn advance_to(&mut self, path: Option<&[u8]>) -> Result<()> {
         loop {
             if self.fresh_block && self.cutter.at_start() && self.take_block_over(path)? {
@@ -133,7 +137,7 @@ impl ManifestMerge {
         }
     }
 
-    /// Reuses a whole page if it ends before `path` and is not retired. Returns whether it did.
+    /// Reuses a whole page if the page ends before `path` and its object is not retired. Returns whether it did.
     fn take_block_over(&mut self, path: Option<&[u8]>) -> Result<bool> {
         let Some((head, records)) = self.base.block() else { return Ok(false) };
         let retired = head.page.object.is_none_or(|o| self.retire.contains(&o));
@@ -150,7 +154,7 @@ impl ManifestMerge {
         Ok(true)
     }
 
-    /// The current block is merged record by record; its page may still be the same.
+    /// Notes that the current block is merged record by record. Its new page may still equal the old one.
     fn open_block(&mut self) {
         if std::mem::take(&mut self.fresh_block)
             && let Some((head, _)) = self.base.block()

@@ -1,4 +1,4 @@
-//! Weaving against a model: any manifest, any changes, the same pages as if made anew.
+//! The merge against a model: for any manifest and any changes it makes the pages that a new manifest would have.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn entries(old: &Old) -> Vec<Entry> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Weaving changes in gives the pages that writing the new tree from nothing gives.
+    /// A merge makes the same pages as a manifest of the new tree that is written without a base.
     #[test]
     fn a_manifest_does_not_depend_on_its_history(
         start in prop::collection::btree_set(0u32..3000, 0..3000),
