@@ -46,7 +46,7 @@ pub mod schedule;
 pub mod spool;
 pub mod transfer;
 
-/// A number nobody else has.
+/// A random number, for names that must be unique.
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     // The kernel's generator cannot fail once the machine has started; the clock is good enough if it does.

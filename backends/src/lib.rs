@@ -39,7 +39,7 @@ pub use contract::location::{Location, Settings};
 pub use contract::meter::{Meter, Requests};
 pub use contract::tree::{FileKind, FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 pub use contract::usage::{Gaps, Usage};
-pub use contract::{error, initialize, lacks, meter, scrub, tidy, trace, usage};
+pub use contract::{error, initialize, lacks, meter, redact, tidy, trace, usage};
 pub use fenced::Fenced;
 pub use file_lock::FileLock;
 pub use open::{open, open_with, spoken};

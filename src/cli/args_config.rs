@@ -52,7 +52,8 @@ impl ConfigArgs {
     /// All jobs whose destinations are known.
     ///
     /// # Errors
-    /// Errors of the config, and if the volumes that destinations depend on could not be listed.
+    /// Errors of the config. Also if container volumes could not be looked up, because their destinations are unknown
+    /// then, or if a volume that must exist is missing.
     pub fn known_plans(&self) -> Result<Vec<ResolvedJobs>> {
         let plans = self.plans(&self.parsed()?, &[])?;
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
@@ -68,7 +69,7 @@ impl ConfigArgs {
         Ok(plans)
     }
 
-    /// The names that got a value.
+    /// The names that `--set` gives a value.
     pub fn set_names(&self) -> impl Iterator<Item = &str> {
         self.set.iter().map(|(name, _)| name.as_str())
     }

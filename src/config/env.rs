@@ -1,8 +1,8 @@
 //! The only reader of the environment.
 //!
-//! Owns which variables count and in which order: what was given on the command line, then offsite's own
-//! variable, then the desktop standard's, then the place that is always there. An empty variable counts
-//! as unset. The vendors' SDKs read their own credentials; what is secret is read here only to be blotted out.
+//! Owns which variables count and in which order: the command line, then offsite's own variable, then the desktop
+//! standard's, then a fixed path. An empty variable counts as unset. The vendors' SDKs read their own credentials. This
+//! module reads secrets only so that offsite can redact them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,15 @@ use offsite_backends::{Location, kinds};
 use crate::engine::{Machine, private_dir};
 use crate::error::Error;
 
-/// The machine this runs on. `cache_dir` is what the user asked for, if anything.
+/// This machine. `cache_dir` is the directory that the user named, if any.
 pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
     let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
     let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;
     Ok(Machine { cache_dir, host: host() })
 }
 
-/// A cache for one run that only reads, where the usual one cannot be written; gone when this is dropped.
+/// A temporary cache for a run that only reads, if the usual cache cannot be written. Dropping it deletes the
+/// directory.
 #[derive(Debug)]
 pub struct Makeshift {
     dir: PathBuf,
@@ -28,7 +29,7 @@ pub struct Makeshift {
 }
 
 impl Makeshift {
-    /// Where it is.
+    /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -40,10 +41,11 @@ impl Drop for Makeshift {
     }
 }
 
-/// The machine for what only reads: a restore must not need a cache that can be written.
+/// This machine for a run that only reads, because a restore must not need a writable cache. The second value is the
+/// temporary cache, if there is one. It must live as long as the run.
 ///
 /// # Errors
-/// Where neither the cache nor a temporary directory can be used.
+/// Neither the cache nor a temporary directory can be used.
 pub fn machine_to_read(cache_dir: Option<PathBuf>) -> Result<(Machine, Option<Makeshift>), Error> {
     let mut machine = machine(cache_dir)?;
     let writable = private_dir(&machine.cache_dir).and_then(|()| {
@@ -63,7 +65,8 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Where units of systemd's go: the system's for root, else the user's own; and whether it is those.
+/// The directory of systemd units: the system's for root, else the user's own. The second value says whether it is the
+/// user's own.
 pub fn unit_dir() -> (Option<PathBuf>, bool) {
     if rustix::process::geteuid().is_root() {
         return (Some("/etc/systemd/system".into()), false);
@@ -73,12 +76,12 @@ pub fn unit_dir() -> (Option<PathBuf>, bool) {
     (own.map(|dir| dir.join("systemd/user")), true)
 }
 
-/// Sockets at which a container engine may be asked, the first one first.
+/// Sockets of container engines, in the order in which to try them.
 pub fn engine_sockets() -> Vec<PathBuf> {
     sockets_from(|name| std::env::var_os(name))
 }
 
-/// `DOCKER_HOST` counts if it is a socket of this machine's: another machine's volumes are no directories here.
+/// `DOCKER_HOST` counts if it is a socket of this machine. Volumes of another machine are no directories here.
 fn sockets_from(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let said = lookup("DOCKER_HOST").and_then(|host| host.to_str()?.strip_prefix("unix://").map(PathBuf::from));
     if let Some(socket) = said.filter(|path| path.is_absolute()) {
@@ -89,18 +92,18 @@ fn sockets_from(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     of_all.into_iter().chain(own.map(|dir| dir.join("podman/podman.sock"))).collect()
 }
 
-/// A variable of the environment, where it is text.
+/// The value of a variable of the environment. None if it is unset or is not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// All variables of the environment that are text.
+/// All variables of the environment whose name and value are UTF-8.
 pub fn variables() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// The config file that was asked for, or the places to look for one, the first one first.
+/// The config file that the user named. If there is none, `Err` has the paths to try, in order.
 pub fn config_places(asked: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
     places_from(asked, |name| std::env::var_os(name))
 }
@@ -117,7 +120,7 @@ fn places_from(asked: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) 
 
 fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let set = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    // The desktop standard says to pass over a relative path in its variables.
+    // The desktop standard says to ignore a relative path in its variables.
     let absolute = |name| set(name).filter(|path: &PathBuf| path.is_absolute());
     asked
         .or_else(|| set("OFFSITE_CACHE_DIR"))
@@ -126,14 +129,14 @@ fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsStri
         .unwrap_or_else(|| PathBuf::from("/var/cache/offsite"))
 }
 
-/// The row of the price table that fits these destinations: that of the first that costs anything, and
-/// `none` where all are directories or servers of the user's own.
+/// The row of the price table for these destinations: that of the first one that costs anything, or `none` if all are
+/// directories or servers of the user's own.
 pub fn default_price(urls: &[String]) -> &'static str {
     let of = |url: &String| kinds::price(&Location::parse(url).ok()?, &variable);
     urls.iter().find_map(of).unwrap_or("none")
 }
 
-/// Whether the terminal's character set is UTF-8, by the variables that say so.
+/// Whether the character set of the terminal is UTF-8, by `LC_ALL`, `LC_CTYPE` and `LANG`.
 pub fn is_utf8() -> bool {
     is_utf8_by(|name| std::env::var_os(name))
 }

@@ -1,9 +1,9 @@
 //! `$NAME`, `${NAME}`, `${NAME:-default}` and `$$` in a text.
 //!
-//! Owns the syntax. Where values come from is `resolve.rs`'. Invariant: a name without a value and without
-//! a default is an error; an empty value is a value, but not for `:-`, as in a shell.
+//! Owns the syntax. `scope.rs` decides where values come from. Invariant: a name without a value and without a default
+//! is an error. An empty value is a value, except before `:-`, as in a shell.
 
-/// A text with everything expanded. Of values nothing is expanded again.
+/// A text with every variable expanded. Values are not expanded again.
 ///
 /// # Errors
 /// What is wrong, in words.
@@ -11,21 +11,21 @@ pub fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
     walk(text, lookup, &|_, value| value)
 }
 
-/// The same of a URL or a path. Behind the scheme of a URL and before its settings a value is a part of a name: what
-/// would mean something else there is encoded.
+/// [`expand`] for a URL or a path. After the scheme of a URL and before its settings, a value is a part of a name.
+/// Characters that would have another meaning there are encoded.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn expand_url(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
     walk(text, lookup, &|before, value| match before.split_once("://").filter(|_| !before.contains('?')) {
-        // An `@` would end a password in front of the host.
+        // An `@` would end a password before the host.
         Some((_, place)) if place.contains('/') => encoded(&value).replace('@', "%40"),
         Some(_) => encoded(&value),
         None => value,
     })
 }
 
-/// A name as it stands in a URL.
+/// A name as a part of a URL.
 pub fn encoded(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
@@ -39,7 +39,7 @@ pub fn encoded(name: &str) -> String {
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// `put` is asked for each value what is to stand there, behind what stands there already.
+/// Expands a text. `put` encodes each value; its first argument is the output before the value.
 fn walk(text: &str, lookup: Lookup<'_>, put: &dyn Fn(&str, String) -> String) -> Result<String, String> {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find('$') {
@@ -73,7 +73,7 @@ fn walk(text: &str, lookup: Lookup<'_>, put: &dyn Fn(&str, String) -> String) ->
     Ok(out)
 }
 
-/// What braces come to.
+/// The result of an expression in braces.
 enum Braced<'a> {
     Value(String),
     /// The text of the default, not yet expanded.
@@ -96,7 +96,7 @@ fn value(name: &str, lookup: Lookup<'_>) -> Result<String, String> {
     lookup(name).ok_or_else(|| format!("${name} is not set; set it with --set {name}=…, in the environment, or under `variables`"))
 }
 
-/// Where the brace closes that was opened before `text`.
+/// The position of the `}` that closes the `{` before `text`.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {

@@ -1,7 +1,7 @@
-//! Where in a JSON text a key stands, and whether one stands there twice.
+//! The lines of the keys of a JSON text, and the keys that an object has twice.
 //!
-//! Owns nothing but the positions: whether the text is JSON at all is the parser's to say, before this.
-//! Keys that name the same thing twice are found at any depth; JSON parsers keep silent about them.
+//! Owns nothing but the positions. The JSON parser decides first whether the text is JSON.
+//! Invariant: a duplicate key is found at any depth, because JSON parsers accept it silently.
 
 use std::collections::HashMap;
 
@@ -9,28 +9,28 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub struct LineIndex {
     at: HashMap<Vec<String>, usize>,
-    /// The first key that stands in its object twice: its path, and its second line.
+    /// The first key that its object has twice: its path, and its second line.
     pub twice: Option<(Vec<String>, usize)>,
 }
 
 impl LineIndex {
-    /// Looks through a text that a JSON parser took.
+    /// Scans a text that a JSON parser accepted.
     pub fn of(text: &str) -> Self {
         let mut lines = Self::default();
         LineScanner { bytes: text.as_bytes(), at: 0, line: 1, lines: &mut lines }.value(&mut Vec::new());
         lines
     }
 
-    /// The line of a path, or of the nearest thing around it.
+    /// The line of a path, or of the nearest object or array that contains it.
     pub fn line(&self, path: &[String]) -> usize {
         (0..=path.len()).rev().find_map(|n| self.at.get(&path[..n]).copied()).unwrap_or(1)
     }
 }
 
-/// How deep arrays and objects may lie in one another. A config needs about ten.
+/// Maximum nesting of arrays and objects. A config needs about ten.
 const DEPTH: usize = 64;
 
-/// The line in which they lie deeper, if they do.
+/// The line at which the nesting exceeds `DEPTH`. None if it does not.
 pub fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut line, mut in_text, mut escaped) = (0_usize, 1, false, false);
     for byte in text.bytes() {
@@ -58,7 +58,7 @@ struct LineScanner<'a> {
 }
 
 impl LineScanner<'_> {
-    /// The next byte that is no space; 0 at the end.
+    /// The next byte that is not a space. 0 at the end.
     fn next(&mut self) -> u8 {
         while let Some(byte) = self.bytes.get(self.at) {
             match byte {
@@ -132,7 +132,7 @@ impl LineScanner<'_> {
         self.at += 1;
     }
 
-    /// A string, its escapes undone by the JSON parser.
+    /// A string, unescaped by the JSON parser.
     fn text(&mut self) -> String {
         let start = self.at;
         self.at += 1;

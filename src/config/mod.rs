@@ -1,9 +1,9 @@
-//! What the machine and the config file say: resolved into plain data.
+//! The config file and the environment, resolved into plain data.
 //!
 //! Owns the way from `offsite.json` and the environment to [`ResolvedJobs`] and [`crate::engine::Machine`]:
-//! `reading.rs` finds the file, `parse.rs` takes it into its `shape.rs`, `resolve.rs` makes a [`Job`] of each pair
-//! of job and type (`scope.rs`, `sections.rs`, `options.rs`). Only `env.rs` looks at the environment,
-//! and nothing here knows of the command line.
+//! `reading.rs` finds the file, `parse.rs` parses it into the types of `shape.rs`, `resolve.rs` makes a [`Job`] of each
+//! pair of job and type (`scope.rs`, `sections.rs`, `options.rs`). Only `env.rs` reads the environment, and nothing
+//! here depends on the command line.
 //! Invariant: what leaves this module needs no further lookup.
 
 mod asked;

@@ -1,4 +1,4 @@
-//! The options of a job: those of all types, and over them those of the one that is run.
+//! The options of a job: those of all types, overridden by those of the type that is run.
 //!
 //! Owns their order and their defaults, which are those of the flags of `offsite sync`.
 
@@ -33,7 +33,7 @@ impl Scope<'_> {
         Ok(rules)
     }
 
-    /// How a job is synced.
+    /// The options of the sync of a job.
     pub fn options(&self, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<SyncOptions> {
         let mut to = SyncOptions { job: Some(name.to_owned()), kind: kind.map(str::to_owned), ..SyncOptions::default() };
         if let Some(keep) = &shape.keep {
@@ -49,7 +49,7 @@ impl Scope<'_> {
         Ok(to)
     }
 
-    /// What one object of options says, over what was said before.
+    /// Applies one object of options over the earlier ones.
     fn apply(&self, at: &[&str], options: &OptionsShape, to: &mut SyncOptions, rules: &mut Vec<String>) -> Result<()> {
         let at = |name| [at, &[name]].concat();
         rules.extend(self.rules(&at, &options.exclude, &options.include, &options.exclude_from)?);
@@ -76,7 +76,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// Rules of a filter: what is left out first, then what is taken after all.
+    /// Rules of a filter: those of `from` files, then the exclusions, then the inclusions. A later rule wins.
     pub fn rules<'b>(
         &self,
         at: &impl Fn(&'static str) -> Vec<&'b str>,

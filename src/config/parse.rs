@@ -1,7 +1,8 @@
-//! From the text of a config file to its shape, and what is said of a text that is none.
+//! Parses the text of a config file.
 //!
-//! Owns the errors: each names the file, the line and the path of the key, and for a key that is unknown the
-//! nearest known one. Invariant: a file that is taken says everything it says once.
+//! Owns the errors: each names the file, the line and the path of the key, and for an unknown key the nearest known
+//! one.
+//! Invariant: an accepted file has no duplicate keys.
 
 use std::path::Path;
 
@@ -9,26 +10,27 @@ use super::lines::{LineIndex, too_deep};
 use super::shape::ConfigFile;
 use crate::error::{Error, Result};
 
-/// A config file, and where its keys stand.
+/// A config file, with the lines of its keys.
 #[derive(Debug)]
 pub struct Parsed {
+    /// The file, with nothing expanded.
     pub file: ConfigFile,
     lines: LineIndex,
     name: String,
 }
 
 impl Parsed {
-    /// Takes a text; `path` is for errors.
+    /// Parses a text. `path` is for errors.
     ///
     /// # Errors
-    /// [`Error::Usage`] for what is no config.
+    /// [`Error::Usage`] if the text is not a config.
     pub fn from_text(text: &str, path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let text = text.trim_start_matches('\u{feff}');
         if text.trim().is_empty() {
             return Err(Error::Usage(format!("{name}: the file is empty; `offsite config schema` shows what it can have")));
         }
-        // First whether it is JSON at all: the positions of what is not would be nonsense.
+        // This checks first that the text is JSON, because the positions in any other text would be wrong.
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
             return Err(Error::Usage(format!("{name}:{}:{}: {}", error.line(), error.column(), bare(&error))));
         }
@@ -51,7 +53,7 @@ impl Parsed {
         Ok(Self { file, lines, name })
     }
 
-    /// An error about what a key says.
+    /// An error about the value of a key, with file and line.
     pub fn error(&self, path: &[&str], what: impl std::fmt::Display) -> Error {
         let path: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
         Error::Usage(format!("{}:{}: {}{what}", self.name, self.lines.line(&path), with_colon(&path)))
@@ -73,7 +75,7 @@ fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
     parts.collect()
 }
 
-/// A path as people write it.
+/// A path in the notation of messages.
 fn dotted(path: &[String]) -> String {
     path.join(".")
 }
@@ -82,13 +84,13 @@ fn with_colon(path: &[String]) -> String {
     if path.is_empty() { String::new() } else { format!("{}: ", dotted(path)) }
 }
 
-/// serde_json's words without the position, which is said in front.
+/// serde_json's message without the position, which offsite puts before it.
 fn bare(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// serde's words for an unknown key, with the nearest known one.
+/// serde's message. For an unknown key it names the nearest known one.
 fn advice(text: &str) -> String {
     let Some(rest) = text.strip_prefix("unknown field `") else { return text.to_owned() };
     let mut quoted = rest.split('`');
@@ -100,7 +102,7 @@ fn advice(text: &str) -> String {
     }
 }
 
-/// The known name that is most like one, if any is.
+/// The known name that is most similar to `name`. None if no name is similar enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
     let (distance, near) = scored.min_by_key(|(distance, _)| *distance)?;

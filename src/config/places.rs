@@ -1,9 +1,8 @@
-//! Places of jobs that are in each other's way.
+//! Destinations of jobs that overlap.
 //!
-//! Owns one rule: no two pairs of job and type go to the same place, or one to a place inside another's, nor does one
-//! job go twice to one place or into its own source. Each would take what the other one wrote for its own, or for
-//! nobody's. Invariant: places are compared as what they are, however they are written: directories by where links
-//! lead to, servers by name and port.
+//! Owns one rule: no two destinations are the same or one inside the other, and no destination and its source are.
+//! Otherwise each job would take the objects of the other for its own or for foreign ones. Invariant: two notations of
+//! one destination are equal: directories are compared after links are resolved, servers by name and port.
 
 use std::path::PathBuf;
 
@@ -14,13 +13,13 @@ use super::parse::Parsed;
 use crate::engine::{mixed, real};
 use crate::error::Result;
 
-/// A variable of the environment.
+/// Looks up a variable of the environment.
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Refuses places of `jobs` that are not apart from each other's, from those of `others`, and from their own source.
+/// Refuses destinations of `jobs` that overlap with each other, with those of `others`, or with their own source.
 ///
 /// # Errors
-/// [`crate::error::Error::Usage`] naming both jobs.
+/// [`crate::error::Error::Usage`] that names both destinations.
 pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Result<()> {
     let others = others.iter().filter(|job| !job.ignored);
     let mut met: Vec<(&Job, DestinationSpot)> = others.flat_map(|job| spots(job, env).map(move |spot| (job, spot))).collect();
@@ -52,12 +51,12 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
     Ok(())
 }
 
-/// What cannot be a place was refused already.
+/// The destinations of a job. A URL that cannot be parsed was refused earlier.
 fn spots<'a>(job: &'a Job, env: Env<'a>) -> impl Iterator<Item = DestinationSpot> + 'a {
     job.places.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| DestinationSpot::of(location, env)))
 }
 
-/// A place, and where that is however it is written.
+/// A destination, and its notation-independent position.
 struct DestinationSpot {
     at: kinds::Spot,
     location: Location,
@@ -66,7 +65,7 @@ struct DestinationSpot {
 impl DestinationSpot {
     fn of(location: Location, env: Env<'_>) -> Self {
         let at = match location.is_directory() {
-            // Of a directory what its links lead to.
+            // For a directory, the target of its links counts.
             true => Location::from_dir(real(&location.dir())).map_or_else(|_| kinds::spot(&location, env), |real| kinds::spot(&real, env)),
             false => kinds::spot(&location, env),
         };

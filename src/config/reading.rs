@@ -1,7 +1,7 @@
-//! Which config file, and whether it may be as it is.
+//! Finds and reads the config file.
 //!
-//! Owns the order of places to look at (`resolve.rs` names them) and three refusals: a file that others can write, one that
-//! holds a secret (`secrets.rs`) and that others can read, and one that was only found and is somebody else's.
+//! Owns the order of paths to try (`env.rs` names them) and three refusals: a file that others can write, a file that
+//! holds a secret (`secrets.rs`) and that others can read, and a file that the user did not name and does not own.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,24 +23,26 @@ use super::{env, secrets, volumes};
 use crate::containers::Engine;
 use crate::error::{Error, Result};
 
-/// Rights of group and others to read, and to write.
+/// Mode bits of group and others for reading and for writing.
 const OTHERS_READ: u32 = 0o044;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// What of a config is to be carried out.
+/// Which jobs of a config to run.
 #[derive(Debug, Clone, Default)]
 pub struct Chosen {
-    /// Names of jobs; all if there are none.
+    /// Names of jobs. Empty for all jobs.
     pub jobs: Vec<String>,
+    /// The type, from `--type`.
     pub kind: Option<String>,
-    /// `--set NAME=VALUE`.
+    /// Names and values, from `--set NAME=VALUE`.
     pub set: Vec<(String, String)>,
 }
 
-/// Reads the config file: the one that was asked for, else the first that is there.
+/// Reads the config file that the user named, or the first one that exists.
 ///
 /// # Errors
-/// [`Error::Usage`] where there is none, where it is none, where others can write it, and where it shows them a secret.
+/// [`Error::Usage`] if no file exists, if the file is not a config, if others can write it, or if it holds a secret
+/// that others can read.
 pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     let path = match env::config_places(asked) {
         Ok(path) => path,
@@ -59,7 +61,7 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(fail)?;
     let mode = file.metadata().map_err(fail)?.permissions().mode();
-    // Its commands run with the rights of whoever runs this.
+    // Its commands run with the rights of the current user.
     if mode & OTHERS_WRITE != 0 {
         return Err(Error::Usage(format!(
             "{0}: other users of this machine can write it, so they could run commands as you; run `chmod go-w {0}` (a umask of 002, or git, may be the cause)",
@@ -75,8 +77,8 @@ pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     Parsed::from_text(&text, &path)
 }
 
-/// Refuses a config that was found, not named, if somebody else has it: its commands would run with the rights of whoever
-/// only stands in that directory. For root the directory has to be its own as well.
+/// Refuses a config that offsite found and another user owns. Its commands would run with the rights of a user who only
+/// works in that directory. For root, other users must not be able to write to the directory either.
 fn trusted(path: &Path) -> Result<()> {
     let fail = |e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
     let own = rustix::process::geteuid();
@@ -96,21 +98,24 @@ fn trusted(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The jobs that were asked for, resolved on this machine.
+/// The chosen jobs, resolved on this machine. Asks the container engine if a source is a volume.
+///
+/// # Errors
+/// [`Error::Usage`] with file, line and path.
 pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<ResolvedJobs> {
     plan_with(parsed, chosen, &env::variable)
 }
 
-/// Names of variables that are known from the environment alone: neither from the command line nor from the config.
+/// Names of variables that only the environment sets, neither the command line nor the config.
 #[derive(Debug, Clone, Default)]
 pub struct Borrowed {
-    /// Of the config's own texts: without them it is another one, or none.
+    /// Variables in texts of the config. Without them the config is invalid or has another meaning.
     pub config: Vec<String>,
-    /// That stand in commands of the shell's, or that a store is found and opened by.
+    /// Other variables: those that shell commands use, and those that a store needs.
     pub around: Vec<String>,
 }
 
-/// What the jobs that were asked for take from the environment.
+/// The variables that the chosen jobs take from the environment.
 ///
 /// # Errors
 /// Those of [`plan`].
@@ -128,7 +133,7 @@ pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     let config: Vec<String> = met.take().into_iter().filter(|name| !known(name) && !kinds::is_endpoint(name)).collect();
     let places = plan.jobs.iter().flat_map(|job| &job.places).filter_map(|place| Location::parse(&place.url).ok());
     let of_stores = places.flat_map(|location| kinds::variables(&location));
-    // What hooks are told is this program's to say.
+    // offsite itself sets the variables that begin with OFFSITE_.
     let of_hooks = plan.commands().filter_map(of_shell).flat_map(names).filter(|name| !name.starts_with("OFFSITE_"));
     let mut around: Vec<String> = of_hooks.chain(of_stores).collect();
     around.sort();
@@ -141,7 +146,7 @@ fn of_shell(command: &Command) -> Option<&str> {
     if let Command::Shell(line) = command { Some(line) } else { None }
 }
 
-/// Names behind a `$` in a line of the shell's.
+/// Names after a `$` in a shell line.
 fn names(line: &str) -> impl Iterator<Item = String> {
     let after = line.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
     after.map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()).filter(|name: &String| is_name(name))
@@ -154,10 +159,14 @@ fn plan_with(parsed: &Parsed, chosen: &Chosen, env: &dyn Fn(&str) -> Option<Stri
     resolve(parsed, &Selection { jobs: &chosen.jobs, kind, set: &chosen.set, env, host: &host, volumes: &engine })
 }
 
-/// The jobs that were asked for with the type that was asked for, or, if none was, with every type there is.
+/// The chosen jobs with the chosen type. If no type was chosen, one element for each type that the config knows, and
+/// one for jobs without types.
+///
+/// # Errors
+/// Those of [`plan`].
 pub fn plans(parsed: &Parsed, chosen: &Chosen) -> Result<Vec<ResolvedJobs>> {
     let jobs = &parsed.file.jobs.0;
-    // Volumes that are looked for bring their types along.
+    // The labels of volumes say their types.
     let brings_types = |job: &JobShape| job.source.as_deref() == Some(volumes::ALL);
     let goes_without = |(_, job): &(String, JobShape)| job.subdirectories.0.is_empty() || brings_types(job);
     let mut kinds: Vec<Option<String>> = known_types(parsed).into_iter().map(Some).collect();

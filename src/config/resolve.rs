@@ -1,8 +1,8 @@
-//! From the shape of the file to jobs that can be carried out.
+//! Resolves the config file into jobs.
 //!
-//! Owns the expansion of every string, the parsing of every value, and which pairs of job and type there are.
-//! Reads nothing but the files that `exclude_from` names: variables come through a lookup.
-//! Invariant: it is all resolved before anything runs, and the first thing that is wrong is an error.
+//! Owns the expansion of every string, the parsing of every value, and the list of pairs of job and type.
+//! Reads only the files that `exclude_from` names. Variables come through a lookup.
+//! Invariant: everything is resolved before anything runs, and the first mistake is an error.
 
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,12 @@ use super::{places, values};
 use crate::engine::SyncOptions;
 use crate::error::{Error, Result};
 
-/// An hour: what a hook may take unless the config says something else.
+/// Default time limit of a hook, in seconds.
 const HOOK_TIMEOUT: u64 = 3600;
-/// The options of all types.
+/// The key for the options of all types.
 pub(super) const ALL_TYPES: &str = "*";
 
-/// All jobs that were asked for, in file order.
+/// The selected jobs, in the order of the file.
 ///
 /// # Errors
 /// [`Error::Usage`] with file, line and path.
@@ -57,7 +57,7 @@ pub fn resolve(parsed: &Parsed, asked: &Selection<'_>) -> Result<ResolvedJobs> {
     Ok(ResolvedJobs { jobs, hooks, notify, metrics, variables: whole.exported() })
 }
 
-/// The other jobs of the file, as far as they can be resolved: what a run of them needs need not be at hand now.
+/// The other jobs of the file, as far as they can be resolved. Their variables may be unset in this run.
 fn not_chosen(parsed: &Parsed, asked: &Selection<'_>, timeout: u64) -> Vec<Job> {
     let asks_no_engine = |shape: &JobShape| !shape.source.as_ref().is_some_and(|source| source.starts_with(volumes::ALL_KINDS));
     let others = parsed.file.jobs.0.iter().filter(|(name, _)| !asked.jobs.is_empty() && !asked.jobs.contains(name));
@@ -74,7 +74,7 @@ fn unknown<'a>(parsed: &Parsed, what: &str, name: &str, known: impl Iterator<Ite
     Error::Usage(format!("{}: no {what} `{name}`; {hint}", parsed.name()))
 }
 
-/// A type is one that a job tells apart, or that the label of a volume says.
+/// Refuses a type that no job names and that no label of a volume can have.
 fn type_is_known(parsed: &Parsed, asked: &Selection<'_>, jobs: &[Job]) -> Result<()> {
     let Some(kind) = asked.kind else { return Ok(()) };
     let known = known_types(parsed);
@@ -84,7 +84,7 @@ fn type_is_known(parsed: &Parsed, asked: &Selection<'_>, jobs: &[Job]) -> Result
     Err(unknown(parsed, "type", kind, known.iter().map(String::as_str)))
 }
 
-/// Types that any job tells apart.
+/// Types that the jobs name in `subdirectories` or `options`, sorted.
 pub fn known_types(parsed: &Parsed) -> Vec<String> {
     let jobs = parsed.file.jobs.0.iter().map(|(_, job)| job);
     let names = jobs.flat_map(|job| job.subdirectories.names().chain(job.options.names()));
@@ -94,13 +94,13 @@ pub fn known_types(parsed: &Parsed) -> Vec<String> {
     all
 }
 
-/// `"ignore"` for a type, or for all of them.
+/// Whether the job has `"ignore"` for this type or for all types.
 fn is_ignored(shape: &JobShape, kind: Option<&str>) -> bool {
     let says = |kind| matches!(shape.options.get(kind), Some(Either::Short(_)));
     says(ALL_TYPES) || kind.is_some_and(says)
 }
 
-/// What a job's source comes to; a pair of job and type that is left out is nothing to ask an engine about.
+/// What the source of a job stands for. Does not ask the engine about an ignored pair of job and type.
 fn found(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape) -> Result<Vec<FoundVolume>> {
     let kind = asked.kind.unwrap_or_default().to_owned();
     let scope = Scope::new(parsed, asked, vec![("JOB".to_owned(), name.to_owned()), ("TYPE".to_owned(), kind)]);
@@ -161,7 +161,7 @@ fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, fou
     })
 }
 
-/// A job's name becomes that of a file.
+/// Refuses a job name that cannot be a file name.
 fn may_be_named(parsed: &Parsed, name: &str) -> Result<()> {
     let fine = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
     if name.is_empty() || name.starts_with(['-', '.', ' ']) || !name.chars().all(fine) {
@@ -171,14 +171,14 @@ fn may_be_named(parsed: &Parsed, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What lies between a job's source and what is synced, for a type; empty if there is nothing.
+/// The subdirectory of a type, below the source and below each destination. Empty if there is none.
 fn subdirectory(scope: &Scope<'_>, name: &str, shape: &JobShape, kind: Option<&str>) -> Result<String> {
     let Some((kind, text)) = kind.and_then(|kind| Some((kind, shape.subdirectories.get(kind)?))) else { return Ok(String::new()) };
     let at = ["jobs", name, "subdirectories", kind];
     inside(scope.parsed, &scope.url(&at, text)?, &at)
 }
 
-/// The destinations of a job. Volumes that were looked for each need one of their own.
+/// The destinations of a job. Each volume with a label needs a separate destination.
 fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolume, subdirectory: &str) -> Result<Vec<JobDestination>> {
     let resolved = |(index, place): (usize, &String)| {
         let index = index.to_string();
@@ -192,7 +192,7 @@ fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolum
     shape.destinations.0.iter().enumerate().filter(|_| !found.nowhere).map(resolved).collect()
 }
 
-/// A subdirectory stays below what it is a subdirectory of.
+/// Refuses a subdirectory that leads out of its parent.
 fn inside(parsed: &Parsed, text: &str, at: &[&str]) -> Result<String> {
     let text = text.trim_matches('/');
     match text.split('/').any(|part| part == ".." || part == ".") {
@@ -201,7 +201,7 @@ fn inside(parsed: &Parsed, text: &str, at: &[&str]) -> Result<String> {
     }
 }
 
-/// A path or URL with a subdirectory, in front of a URL's query.
+/// A path or URL with a subdirectory. In a URL it precedes the query.
 pub(super) fn below(place: &str, subdirectory: &str) -> String {
     if subdirectory.is_empty() {
         return place.to_owned();

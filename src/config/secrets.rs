@@ -1,18 +1,18 @@
-//! Secrets: whether one stands in a config file, and those that a command was given.
+//! Secrets in a config file, and secrets in the environment of a command.
 //!
-//! Owns the walk through the file, and which variables are secret by their names. What a secret looks like in a text is
-//! `offsite_backends::scrub`'s. Invariant: no value leaves this module in a message.
+//! Owns the walk through the file, and which variables are secret by their names. `offsite_backends::redact` recognises
+//! secrets in a text. Invariant: no value leaves this module in a message.
 
 use std::path::Path;
 
-use offsite_backends::scrub::{BLOT, is_reference, scrub, tells};
+use offsite_backends::redact::{REDACTED, is_reference, is_secret_name, redact};
 use serde_json::Value;
 
 use super::env;
 
-/// Shorter values stand in too many texts by chance.
+/// Minimum length of a secret in bytes. A shorter value occurs in too many texts by chance.
 const LEAST: usize = 6;
-/// Members of these are named by the user, after what is kept.
+/// Objects whose keys the user chooses. Such a key names a thing and says nothing about secrets.
 const NAMED: [&str; 6] = ["jobs", "destinations", "dumps", "subdirectories", "options", "profiles"];
 
 /// Whether a variable of this name holds a secret.
@@ -21,59 +21,59 @@ pub fn is_secret(name: &str) -> bool {
     let marks = ["PASS", "SECRET", "TOKEN", "CREDENTIAL", "DATABASE_URL", "DSN"];
     let places = ["_FILE", "_PATH", "_DIR", "_SOCK", "_SOCKET", "_COMMAND"];
     let key = name.ends_with("KEY") || name.split('_').any(|part| part == "KEY");
-    !places.iter().any(|end| name.ends_with(end)) && (key || marks.iter().any(|mark| name.contains(mark)) || tells(&name))
+    !places.iter().any(|end| name.ends_with(end)) && (key || marks.iter().any(|mark| name.contains(mark)) || is_secret_name(&name))
 }
 
-/// Blots out of texts what the commands of a job were given as secrets.
+/// Redacts the secrets of a job's commands in texts.
 #[derive(Clone, Default)]
 pub struct Redactions(Vec<String>);
 
 impl Redactions {
-    /// Of these variables and of the environment.
+    /// The secrets in these variables and in the environment.
     pub fn of(variables: &[(String, String)]) -> Self {
         let environment = env::variables();
         let given = || variables.iter().chain(&environment);
         let secret = given().filter(|(name, value)| is_secret(name) && !is_path(value)).map(|(_, value)| value.trim().to_owned());
-        // A URL may bear any name.
+        // A variable of any name may hold a URL with a password.
         let mut all: Vec<String> = secret.chain(given().filter_map(|(_, value)| password(value))).collect();
         all.retain(|value| value.len() >= LEAST);
-        // One that holds another goes first.
+        // A secret that contains another one is replaced first.
         all.sort_by_key(|value| std::cmp::Reverse(value.len()));
         all.dedup();
         Self(all)
     }
 
-    /// The text without them, and without what looks like a secret otherwise.
-    pub fn scrub(&self, text: &str) -> String {
-        scrub(&self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), BLOT)))
+    /// Redacts these secrets in a text, and everything else that looks like a secret.
+    pub fn redact(&self, text: &str) -> String {
+        redact(&self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED)))
     }
 }
 
-/// The password within a URL: programs say it by itself.
+/// The password in a URL. Programs may print it without the URL.
 fn password(value: &str) -> Option<String> {
     let (user, _) = value.split_once("://")?.1.rsplit_once('@')?;
     Some(user.split_once(':')?.1.to_owned())
 }
 
-/// A file that holds a secret is none.
+/// Whether a value is a path. The path of a file with a secret is not a secret.
 fn is_path(value: &str) -> bool {
     value.starts_with('/') && (value.matches('/').count() > 1 || Path::new(value).exists())
 }
 
-/// Whether a config holds a secret. What is no JSON is refused by its reader.
+/// Whether a config holds a secret. False for a text that is not JSON; its reader refuses that.
 pub fn held(text: &str) -> bool {
     serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')).is_ok_and(|config| within(&config, ""))
 }
 
 fn within(value: &Value, above: &str) -> bool {
     match value {
-        Value::String(text) => text.contains("-----BEGIN") || scrub(text) != *text,
+        Value::String(text) => text.contains("-----BEGIN") || redact(text) != *text,
         Value::Array(all) => {
             let words: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
-            // A program with its arguments, and no list of commands.
+            // This array is a program with its arguments, not a list of commands.
             let program = words.first().is_some_and(|first| !first.contains(' '));
             let line = words.join(" ");
-            (program && words.len() == all.len() && scrub(&line) != line) || all.iter().any(|one| within(one, ""))
+            (program && words.len() == all.len() && redact(&line) != line) || all.iter().any(|one| within(one, ""))
         }
         Value::Object(all) => all.iter().any(|(key, value)| {
             let of_a_secret = is_secret(key) && !NAMED.contains(&above);
@@ -83,7 +83,7 @@ fn within(value: &Value, above: &str) -> bool {
     }
 }
 
-/// Whether a value says itself what it is.
+/// Whether a value is itself the secret, and not a reference, a path or a plain word.
 fn is_literal(value: &str) -> bool {
     let looked_up = match value.strip_prefix("${").and_then(|rest| rest.split_once(":-")) {
         Some((_, default)) => default.trim_end_matches('}').is_empty(),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_was_given_is_blotted_out_by_its_value() {
+    fn what_a_command_was_given_is_redacted_by_its_value() {
         let given = [
             ("DB_PASS", "hush-hush"),
             ("DATABASE_URL", "pg://me:whisper@db/x"),
@@ -143,7 +143,7 @@ mod tests {
             ("PLACE", "s3://AKIA:mur/mur@b"),
         ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let clean = Redactions::of(&given).scrub("hush-hush whisper yellow abc mur/mur pg://me:whisper@db/x");
+        let clean = Redactions::of(&given).redact("hush-hush whisper yellow abc mur/mur pg://me:whisper@db/x");
         assert_eq!(clean, "*** *** yellow abc *** ***");
     }
 }

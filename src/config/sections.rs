@@ -1,6 +1,6 @@
-//! The sections of a job, resolved: hooks, who is told, destinations, dumps, profiles.
+//! The sections of a job, resolved: hooks, notifications, destinations, dumps, profiles.
 //!
-//! Owns what each key of them means. Options, which differ by type, are `options.rs`.
+//! Owns what each of their keys means. `options.rs` has the options, which differ by type.
 
 use std::cell::Cell;
 
@@ -15,10 +15,11 @@ use super::words::{Command, Either, Several};
 use super::{values, volumes};
 use crate::error::Result;
 
-/// What a dump may take.
+/// Default time limit of a dump, in seconds.
 const DUMP_TIMEOUT: u64 = 12 * 3600;
 
 impl Scope<'_> {
+    /// Hooks from the lists of `before`, `after`, `on_failure` and `finally`. `timeout` is in seconds.
     pub fn hooks(&self, at: &[&str], lists: (&[Command], &[Command], &[Command], &[Command]), timeout: u64) -> Result<Hooks> {
         let of = |name, commands| self.commands(&[at, &[name]].concat(), commands);
         Ok(Hooks {
@@ -30,6 +31,7 @@ impl Scope<'_> {
         })
     }
 
+    /// Notifications.
     pub fn notify(&self, at: &[&str], shape: Option<&NotifyShape>) -> Result<Notify> {
         let Some(shape) = shape else { return Ok(Notify::default()) };
         let url = |name, text: &Option<String>| {
@@ -48,7 +50,7 @@ impl Scope<'_> {
         })
     }
 
-    /// Whether a place is another one for another volume.
+    /// Whether a destination depends on the volume.
     pub fn tells_apart(&self, at: &[&str], text: &str) -> Result<bool> {
         let asked_for = Cell::new(false);
         let lookup = |name: &str| {
@@ -64,6 +66,7 @@ impl Scope<'_> {
         Ok(asked_for.get())
     }
 
+    /// A destination. `text` is its name or its URL.
     pub fn place(&self, at: &[&str], text: &str, subdirectory: &str) -> Result<JobDestination> {
         let (written, text) = (text, self.text(at, text)?);
         let named = self.parsed.file.destinations.get(&text);
@@ -126,6 +129,7 @@ impl Scope<'_> {
         })
     }
 
+    /// Dumps, in order of their names.
     pub fn dumps(&self, name: &str, shape: &JobShape) -> Result<Vec<JobDump>> {
         let resolved = |(file, shape): &(String, Either<Command, DumpShape>)| {
             let at = |key| ["jobs", name, "dumps", file.as_str(), key];
@@ -161,6 +165,7 @@ impl Scope<'_> {
         Ok(dumps)
     }
 
+    /// Profiles, in the order of the file.
     pub fn profiles(&self, name: &str, shape: &JobShape) -> Result<Vec<(String, Profile)>> {
         let resolved = |(profile, shape): &(String, ProfileShape)| {
             let at = |key| vec!["jobs", name, "profiles", profile.as_str(), key];

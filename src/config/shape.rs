@@ -1,4 +1,4 @@
-//! The config file as it is written: one struct an object, nothing expanded, nothing looked up.
+//! The config file as the user writes it: one struct for each object, with nothing expanded.
 //!
 //! Owns the keys, their documentation, and with both the JSON Schema (`offsite config schema`).
 //! Invariant: a key that is not here is an error.
@@ -15,12 +15,14 @@ pub struct ConfigFile {
     /// For editors; ignored
     #[serde(rename = "$schema")]
     pub schema: Option<String>,
+    /// For people; ignored
     pub comment: Option<Comment>,
     /// Values of `$NAME` that neither --set nor the environment sets
     pub variables: Named<String>,
     /// Destinations by name
     pub destinations: Named<Either<String, DestinationShape>>,
-    /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: as the engine reports)
+    /// Where the engine's directory of volumes is mounted, if offsite runs in a container (default: as the engine
+    /// reports)
     pub volumes_root: Option<String>,
     /// Jobs, in the order in which `offsite run` carries them out
     #[serde(deserialize_with = "sections")]
@@ -46,6 +48,7 @@ pub struct ConfigFile {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationShape {
+    /// For people; ignored
     #[serde(default)]
     pub comment: Option<Comment>,
     /// `s3://bucket/prefix`, `gs://…`, `b2://…`, `sftp://user@host/path`, a directory
@@ -56,8 +59,8 @@ pub struct DestinationShape {
     /// Settings of its report, or a command that prints it
     #[serde(default)]
     pub report: Option<Either<Command, ReportShape>>,
-    /// A directory that is not there now, such as a disk that is plugged in once a month: `"skip"` leaves it out and says
-    /// so, `"fail"` fails the job (default: fail)
+    /// What to do if the directory is missing, such as a disk that is plugged in once a month: `"skip"` leaves it out
+    /// and says so, `"fail"` fails the job (default: fail)
     #[serde(default)]
     pub absent: Absent,
     /// Maximum age of the last run for `offsite status`: `"40d"` (default: --max-age)
@@ -69,6 +72,7 @@ pub struct DestinationShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InitializeShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
     /// Keep replaced and removed objects as versions
     pub versioning: Option<bool>,
@@ -90,6 +94,7 @@ pub struct InitializeShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
     /// The row of the price table (default: the row for the URL)
     pub price: Option<Word>,
@@ -101,6 +106,7 @@ pub struct ReportShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobShape {
+    /// For people; ignored
     #[serde(default)]
     pub comment: Option<Comment>,
     /// The directory to keep; `docker-volume:NAME` for a container volume, `docker-volumes` for all that have a label;
@@ -151,8 +157,10 @@ pub struct JobShape {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DumpShape {
+    /// For people; ignored
     #[serde(default)]
     pub comment: Option<Comment>,
+    /// The command that writes the file to its standard output
     pub command: Command,
     /// `"zstd"`, or with a level `"zstd:19"`; the name should end with `.zst` then
     #[serde(default)]
@@ -172,6 +180,7 @@ pub struct DumpShape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ignore {
+    /// Exclude the type from the job
     Ignore,
 }
 
@@ -179,8 +188,10 @@ pub enum Ignore {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
+    /// Fail the job
     #[default]
     Fail,
+    /// Skip the job and say so
     Skip,
 }
 
@@ -188,8 +199,10 @@ pub enum Missing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Absent {
+    /// Fail the job
     #[default]
     Fail,
+    /// Leave out the destination and say so
     Skip,
 }
 
@@ -197,6 +210,7 @@ pub enum Absent {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptionsShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
     /// Exclude files that match, in gitignore's syntax
     pub exclude: Several<String>,
@@ -204,19 +218,24 @@ pub struct OptionsShape {
     pub include: Several<String>,
     /// Read exclude patterns from these files too
     pub exclude_from: Several<String>,
+    /// Back up only the tag of a directory with a CACHEDIR.TAG
     pub exclude_caches: Option<bool>,
     /// Leave out files that are larger: `"2G"`
     pub exclude_larger_than: Option<Word>,
+    /// Stay on the source's file system
     pub one_file_system: Option<bool>,
+    /// Read every file and compare contents (default: only files whose size, times or inode changed)
     pub checksum: Option<bool>,
     /// Use identical files that are already at the destination
     pub adopt: Option<bool>,
+    /// Which snapshots to keep, in place of the job's `keep`
     #[serde(default, deserialize_with = "section")]
     pub keep: Option<KeepShape>,
     /// Refuse a run that removes more than this share: `"25%"`
     pub max_removals: Option<Word>,
     /// Refuse a run that rewrites more than this share: `"50%"`
     pub max_rewrites: Option<Word>,
+    /// Allow an empty source although the last snapshot was not empty
     pub allow_empty: Option<bool>,
     /// Take over a destination of another machine and source; set it if both change by design
     pub take_over: Option<bool>,
@@ -226,7 +245,9 @@ pub struct OptionsShape {
     pub max_cost: Option<Word>,
     /// Bytes a second: `"10M"`
     pub limit_upload: Option<Word>,
+    /// Download at most this many bytes a second, for `adopt`: `"10M"`
     pub limit_download: Option<Word>,
+    /// Parallel transfers at each destination (default: depends on the store)
     pub transfers: Option<Word>,
 }
 
@@ -234,10 +255,15 @@ pub struct OptionsShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeepShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
+    /// This many of the newest snapshots: `7`
     pub last: Option<Word>,
+    /// The newest snapshot of each of this many days that have one
     pub daily: Option<Word>,
+    /// The newest snapshot of each of this many weeks that have one
     pub weekly: Option<Word>,
+    /// The newest snapshot of each of this many months that have one
     pub monthly: Option<Word>,
     /// All within this period: `"30d"`
     pub within: Option<Word>,
@@ -249,16 +275,20 @@ pub struct KeepShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
     /// Only these paths or patterns
     pub only: Several<String>,
+    /// Exclude files that match, in gitignore's syntax
     pub exclude: Several<String>,
+    /// Include files that match after all
     pub include: Several<String>,
     /// Skip larger files: `"10M"`
     pub max_size: Option<Word>,
     /// Remove files from the directory that are not in the snapshot
     pub delete: Option<bool>,
-    /// Restore set-id bits, owners and attributes that give rights: `true` from any host's snapshot, `false` never (default: owners, and the others if this host made the snapshot)
+    /// Restore set-id bits, owners and attributes that give rights: `true` from any host's snapshot, `false` never
+    /// (default: owners, and the others if this host made the snapshot)
     pub privileges: Option<bool>,
     /// Commands to run in the restored directory, for example to remove personal data
     pub after: Several<Command>,
@@ -268,8 +298,9 @@ pub struct ProfileShape {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifyShape {
+    /// For people; ignored
     pub comment: Option<Comment>,
-    /// Fetched at the start (`/start`), at a good end, and at a bad one (`/fail`), as healthchecks takes it
+    /// Fetch this URL at the start (`/start`), after a success, and after a failure (`/fail`), as healthchecks expects
     pub ping: Option<String>,
     /// Post the JSON outcome to this URL
     pub webhook: Option<String>,

@@ -1,7 +1,8 @@
 //! Sizes, rates, durations, shares and sums of money as people write them.
 //!
-//! Owns the value parsers of the command line and of the config. Units of bytes are binary (K, M, G, T, P are 1024 each, with or
-//! without `B` or `iB`). Invariant: what cannot be meant is refused with an example, never guessed.
+//! Owns the value parsers of the command line and of the config. Units of bytes are powers of 1024 (K, M, G, T, P, with
+//! or without `B` or `iB`). An error says what is wrong, with an example. Invariant: an ambiguous value is refused,
+//! never guessed.
 
 use std::path::Path;
 
@@ -9,7 +10,10 @@ use crate::error::Error;
 use crate::plan::Prices;
 use offsite_backends::initialize::{Encryption, Lock, LockMode};
 
-/// The price table in a file, or the shipped one.
+/// The price table in `file`, or the shipped one.
+///
+/// # Errors
+/// [`Error::Usage`] if the file is not a price table.
 pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
     let prices = match file {
         None => Prices::shipped(),
@@ -21,15 +25,15 @@ pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
     prices.map_err(Error::Usage)
 }
 
-/// The name of a price in the shipped table.
+/// The name of a row in the shipped price table.
 pub fn price(text: &str) -> Result<String, String> {
     Prices::shipped()?.get(text).map(|_| text.to_owned())
 }
 
-/// Refuses what names a place elsewhere where a directory of this machine is to stand: it would be made or looked for here.
+/// Refuses a path that looks like a URL or the address of a server. offsite would take it for a directory here.
 ///
 /// # Errors
-/// [`Error::Usage`] with the URL that was meant.
+/// [`Error::Usage`], which says what the path names instead.
 pub fn directory(path: &Path) -> Result<(), Error> {
     path.to_str().map_or(Ok(()), |text| offsite_backends::location::directory(text).map_err(|e| Error::Usage(e.to_string())))
 }
@@ -44,7 +48,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     scaled(number, 1 << (10 * power)).ok_or_else(wrong)
 }
 
-/// Bytes a second, written like a size, with or without `/s`; 0 is refused because nothing would ever move.
+/// Bytes a second, written like a size, with or without `/s`. Refuses 0, because the run would never end.
 pub fn rate(text: &str) -> Result<u64, String> {
     match size(text.strip_suffix("/s").unwrap_or(text)) {
         Ok(0) => Err("with a rate of 0 the run would never end; omit the flag for no limit".into()),
@@ -77,7 +81,7 @@ pub fn duration(text: &str) -> Result<u64, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
-/// Whole days: `7d`, `2w`; what stores count in.
+/// Whole days, the unit of the stores: `7d`, `2w`. From 1 to 36,500.
 pub fn days(text: &str) -> Result<u32, String> {
     const DAY: u64 = 86_400;
     let secs = duration(text)?;
@@ -85,7 +89,7 @@ pub fn days(text: &str) -> Result<u32, String> {
     days.ok_or_else(|| format!("`{text}` is not a number of whole days; write 7d or 12w"))
 }
 
-/// A compression: `zstd`, or with a level `zstd:19`.
+/// The level of a compression: `zstd` (3), or with a level from 1 to 22, `zstd:19`.
 pub fn zstd(text: &str) -> Result<i32, String> {
     let level = match text.split_once(':') {
         None if text == "zstd" => Some(3),
@@ -104,7 +108,7 @@ pub fn on_off(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A retention: `governance:30d`, `compliance:1w`.
+/// Mode and days of an object lock: `governance:30d`, `compliance:1w`.
 pub fn lock(text: &str) -> Result<Lock, String> {
     let (mode, time) = text.split_once(':').ok_or_else(|| format!("`{text}` is not a lock; write governance:30d or compliance:30d"))?;
     let mode = match mode {
@@ -115,7 +119,7 @@ pub fn lock(text: &str) -> Result<Lock, String> {
     Ok(Lock { mode, days: days(time)? })
 }
 
-/// A store's own encryption: `store`, `kms:KEY`.
+/// Encryption by the store: `store`, `kms:KEY`.
 pub fn encryption(text: &str) -> Result<Encryption, String> {
     match text.split_once(':') {
         None if text == "store" => Ok(Encryption::Store),
@@ -126,7 +130,7 @@ pub fn encryption(text: &str) -> Result<Encryption, String> {
     }
 }
 
-/// A share: `25%` or `0.25`.
+/// A share from 0 to 1: `25%` or `0.25`.
 pub fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a share; write 25% or 0.25, at most 100%");
     let parsed = match text.strip_suffix('%') {
@@ -136,7 +140,7 @@ pub fn share(text: &str) -> Result<f64, String> {
     parsed.ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(wrong)
 }
 
-/// A share of which there must be something: `5%` or `0.05`.
+/// A share that is not 0: `5%` or `0.05`.
 pub fn sample(text: &str) -> Result<f64, String> {
     match share(text)? {
         none if none <= 0.0 => Err("this would read nothing; omit the flag, or write 5%".into()),
@@ -150,7 +154,7 @@ pub fn dollars(text: &str) -> Result<f64, String> {
     sum.ok_or_else(|| format!("`{text}` is not an amount; write 5 or 0.50 (US dollars)"))
 }
 
-/// How many at a time.
+/// A number of parallel transfers, from 1 to 1024.
 pub fn count(text: &str) -> Result<usize, String> {
     text.parse::<usize>()
         .ok()
@@ -158,13 +162,13 @@ pub fn count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("`{text}` is not a count; write a number from 1 to 1024"))
 }
 
-/// The number and what stands behind it.
+/// The number and the text after it.
 fn split(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     (end > 0).then(|| (&text[..end], text[end..].trim_start()))
 }
 
-/// A number times a unit. Whole numbers stay exact.
+/// A number times a unit. The result for a whole number is exact.
 fn scaled(number: &str, unit: u64) -> Option<u64> {
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(unit);

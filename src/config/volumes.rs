@@ -1,9 +1,9 @@
 //! Sources that are container volumes: `docker-volume:NAME`, and `docker-volumes` for all that have a label.
 //!
-//! Owns what such a source comes to: one pair of job and type for each volume, or the reason why there is none to
-//! read. Asks through [`Volumes`] and nobody else, and only for a source that says so.
-//! Invariants: that an engine cannot be asked is said in the job and stops no other; what an engine says becomes a
-//! part of a path or URL only if it can be nothing else than one name.
+//! Owns what such a source stands for: one pair of job and type for each volume, or the reason why no volume can be
+//! read. Asks the engine only through `Volumes`, and only for such a source.
+//! Invariants: an engine that cannot be reached fails only the jobs that need it. A text from an engine becomes a part
+//! of a path or URL only if it is a single name.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,36 +11,40 @@ use super::asked::Selection;
 use super::job::Lack;
 use crate::containers::Volume;
 
-/// The source that is every volume with a label.
+/// The source that stands for every volume with a label.
 pub const ALL: &str = "docker-volumes";
-/// The variable that is a found volume's name.
+/// The variable that holds the name of a volume.
 pub const VARIABLE: &str = "VOLUME";
-/// What every source begins with that an engine is asked about.
+/// The prefix of every source that needs an engine.
 pub const ALL_KINDS: &str = "docker-volume";
 const ONE: &str = "docker-volume:";
 const LABEL: &str = "offsite.type";
-/// What a label says that leaves its volume out.
+/// The value of a label that excludes its volume.
 const IGNORE: &str = "ignore";
 
-/// One thing that a source comes to.
+/// One pair of job and type that a source stands for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FoundVolume {
-    /// The volume, if it was looked for by its label.
+    /// The volume, if the source is `docker-volumes`.
     pub volume: Option<String>,
+    /// The type.
     pub kind: Option<String>,
-    /// The type is what the label says, and need not be one that the job knows.
+    /// The type is the value of the label. The job need not know it.
     pub by_label: bool,
+    /// The directory, or the written source if the directory is unknown.
     pub source: String,
+    /// The directory of the volume, or why it cannot be read. None for a source that is no volume.
     pub mounted: Option<Result<PathBuf, Lack>>,
+    /// The label says that the volume is left out.
     pub ignored: bool,
-    /// No volume that could have a place at a destination.
+    /// No destination, because the name of the volume is unknown or cannot be a part of a URL.
     pub nowhere: bool,
 }
 
-/// What a source comes to, its variables expanded; at least one thing.
+/// What a source stands for, at least one element. The variables of `source` are expanded.
 ///
 /// # Errors
-/// What the config says wrong, in words.
+/// The mistake in the config, in words.
 pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Selection<'_>) -> Result<Vec<FoundVolume>, String> {
     if source == ALL {
         return labelled(label.unwrap_or(LABEL), root, asked);
@@ -84,7 +88,7 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
             Lack::Missing(format!("no volume{which} at {} has the label `{label}{kind}`", asked.volumes.shown()))
         }
     };
-    // A volume that was named has its places at the destinations, whether it is here or not.
+    // A volume that the user named has its destinations, even if it does not exist here.
     Ok(vec![FoundVolume {
         volume: wanted.map(str::to_owned),
         kind: asked.kind.map(str::to_owned),
@@ -123,7 +127,7 @@ fn one(volume: &Volume, label: &str, root: Option<&Path>) -> FoundVolume {
     FoundVolume { mounted: Some(mounted), ..found }
 }
 
-/// Where a volume lies on this machine.
+/// The directory of a volume on this machine.
 fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, Lack> {
     let (name, path) = (&volume.name, Path::new(&volume.mountpoint));
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
@@ -140,7 +144,7 @@ fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, Lack> {
     })
 }
 
-/// As engines name volumes: nothing that could be more than one name in a path or URL.
+/// Whether a text is a name as engines allow it, which is a single name in a path or URL.
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }

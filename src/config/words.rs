@@ -1,7 +1,7 @@
-//! The small shapes that the config file is made of: maps in file order, words, commands, lists of them.
+//! The small types of the config file: maps in file order, words, commands, lists of them.
 //!
-//! Owns how each is written in JSON, and its schema. Nothing is expanded or parsed here.
-//! Invariant: what is refused is refused where it stands, so that the error has its line and path.
+//! Owns the JSON form of each type, and its schema. Nothing is expanded or parsed here.
+//! Invariant: a value is refused while it is read, so that the error has its line and path.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
-/// An object whose keys the user chooses, in the order of the file. A key `comment` with a text is passed over.
+/// An object whose keys the user chooses, in the order of the file. A key `comment` with a text is ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named<T>(pub Vec<(String, T)>);
 
@@ -21,10 +21,12 @@ impl<T> Default for Named<T> {
 }
 
 impl<T> Named<T> {
+    /// The value of a key.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
+    /// The keys, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -44,7 +46,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
                 let mut all = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     match name.as_str() {
-                        // A section of that name would be passed over in silence.
+                        // A section with this name would be ignored silently.
                         "comment" => match map.next_value::<Comment>()?.0 {
                             serde_json::Value::String(_) => {}
                             _ => return Err(de::Error::custom("`comment` must be a string here, and nothing else can have that name")),
@@ -70,7 +72,7 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
 }
 
-/// A section of the file: an object and nothing else. A struct alone would take an array for its members in order, too.
+/// A section of the file, which must be an object. A plain struct would also accept an array of its members.
 struct Section<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
@@ -91,12 +93,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
     }
 }
 
-/// A section that may be left out.
+/// Deserializes a section that may be left out.
 pub fn section<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Section<T>>::deserialize(deserializer)?.map(|section| section.0))
 }
 
-/// Sections with names.
+/// Deserializes sections with names.
 pub fn sections<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Named<T>, D::Error> {
     let all = Named::<Section<T>>::deserialize(deserializer)?.0;
     Ok(Named(all.into_iter().map(|(name, section)| (name, section.0)).collect()))
@@ -146,21 +148,25 @@ impl JsonSchema for Word {
     }
 }
 
-/// A command: one text, which `sh -c` runs, or a program with its arguments. `$NAME` in a text is the shell's to expand,
-/// from the environment that offsite gives it; in arguments offsite expands it.
+/// A command: a line for `sh -c`, or a program with its arguments. The shell expands `$NAME` in a line, from the
+/// environment that offsite sets. offsite expands `$NAME` in arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// A line for `sh -c`.
     Shell(String),
+    /// A program and its arguments, not expanded.
     Program(Vec<String>),
-    /// A program whose arguments were expanded, and how they were written: that is what people are shown.
+    /// A program and its arguments, expanded.
     Expanded {
+        /// The program and its arguments, to run.
         words: Vec<String>,
+        /// The same as the config has them, to show.
         written: Vec<String>,
     },
 }
 
 impl Command {
-    /// As the config has it: nothing is expanded, since what a variable holds may be a secret.
+    /// The command as the config has it, for messages. Nothing is expanded, because a variable may hold a secret.
     pub fn written(&self) -> String {
         match self {
             Self::Shell(line) => line.clone(),
@@ -214,10 +220,12 @@ impl JsonSchema for Command {
     }
 }
 
-/// Either a settings object or something short: the text `ignore`, a URL, a command.
+/// Either a settings object or a short form: the text `ignore`, a URL, a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Either<S, T> {
+    /// The short form.
     Short(S),
+    /// The settings object.
     Full(T),
 }
 

@@ -1,7 +1,7 @@
 //! The engine's API over its unix socket.
 //!
 //! Owns two requests, their time limits, the bound on a response, and the messages for failures.
-//! A response is untrusted text: it is read up to a bound, and anything that is not a volume is an error.
+//! Invariant: a response is untrusted. offsite reads it up to a bound, and anything that is not a volume is an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,30 +12,32 @@ use serde::de::DeserializeOwned;
 
 use super::volume::{Volume, VolumeJson, VolumeListJson, Volumes};
 
-/// How long one question may take.
+/// Time limit of one request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an answer may be: that of some ten thousand volumes.
+/// Maximum length of a response, in bytes. It is enough for some ten thousand volumes.
 const LONGEST: usize = 16 << 20;
-/// How much of an engine's own words is repeated.
+/// Maximum length of an engine's own message in an error, in characters.
 const REPEATED: usize = 200;
 
-/// An engine behind the first of some sockets that is there.
+/// The engine at the first of some sockets that exists.
 #[derive(Debug, Clone)]
 pub struct Engine {
     sockets: Vec<PathBuf>,
 }
 
 impl Engine {
+    /// `sockets` are paths, in the order in which to try them. Connects to none of them.
     pub fn new(sockets: Vec<PathBuf>) -> Self {
         Self { sockets }
     }
 
-    /// One that cannot be looked at counts as there: why it cannot is worth more than the next one.
+    /// The first socket that exists. One that cannot be examined counts as existing, because its error helps more than
+    /// the next socket.
     fn socket(&self) -> Option<&Path> {
         self.sockets.iter().map(PathBuf::as_path).find(|path| path.try_exists().unwrap_or(true))
     }
 
-    /// Asks, and waits for the answer; none for "no such thing".
+    /// Sends a request and waits for the response. None if the engine says that the object does not exist.
     fn ask<T: DeserializeOwned + Send>(&self, url: Url) -> Result<Option<T>, String> {
         let Some(socket) = self.socket() else {
             let places = self.sockets.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -81,7 +83,7 @@ impl Volumes for Engine {
     }
 }
 
-/// The host in it means nothing: the socket is the place.
+/// The URL of the list of volumes. Its host has no meaning, because the request goes to the socket.
 fn url() -> Result<Url, String> {
     Url::parse("http://localhost/volumes").map_err(|e| e.to_string())
 }
@@ -104,7 +106,7 @@ async fn answer<T: DeserializeOwned>(socket: &Path, url: Url) -> Result<Option<T
             let parsed = serde_json::from_slice(&body);
             parsed.map(Some).map_err(|_| "unexpected response to GET /volumes; is this a Docker or Podman socket?".to_owned())
         }
-        // An engine says what is not there; something else just does not know the path.
+        // Only an engine sends a message with a 404. Another server just does not know the path.
         StatusCode::NOT_FOUND if message(&body).is_some() => Ok(None),
         status => {
             let words = message(&body).map_or(String::new(), |words| format!(": {words}"));
@@ -113,7 +115,7 @@ async fn answer<T: DeserializeOwned>(socket: &Path, url: Url) -> Result<Option<T
     }
 }
 
-/// The engine's own words for what went wrong.
+/// The engine's own message in an error response.
 fn message(body: &[u8]) -> Option<String> {
     let parsed: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(parsed.get("message")?.as_str()?.chars().take(REPEATED).collect())

@@ -1,4 +1,4 @@
-//! A volume, who can be asked for volumes, and the answers of an engine.
+//! A volume, the interface to list volumes, and the JSON of an engine's responses.
 
 use std::collections::BTreeMap;
 
@@ -7,32 +7,35 @@ use serde::Deserialize;
 /// A volume, as its engine describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
+    /// Its name.
     pub name: String,
+    /// The driver that stores it.
     pub driver: String,
-    /// Where its files lie on the engine's host; empty for a driver that has no such place.
+    /// The directory of its files on the engine's host. Empty for a driver without such a directory.
     pub mountpoint: String,
+    /// Its labels, by name.
     pub labels: BTreeMap<String, String>,
 }
 
-/// Who can be asked for volumes. An error is a text: why it could not be asked, and what to do.
+/// A source of volumes. An error is a text that says why it cannot be reached and what to do.
 pub trait Volumes {
-    /// One volume; none if there is no such volume.
+    /// One volume. None if it does not exist.
     ///
     /// # Errors
-    /// Why the engine could not be asked.
+    /// Why the engine cannot be reached.
     fn named(&self, name: &str) -> Result<Option<Volume>, String>;
 
-    /// The volumes that have a label, whatever it says, by name.
+    /// The volumes that have a label, with any value, in order of their names.
     ///
     /// # Errors
-    /// Why the engine could not be asked.
+    /// Why the engine cannot be reached.
     fn labelled(&self, label: &str) -> Result<Vec<Volume>, String>;
 
-    /// Who that is, for messages.
+    /// Its name in messages.
     fn shown(&self) -> String;
 }
 
-/// Nobody, where no source can be a volume.
+/// No engine, for callers without sources that are volumes.
 #[derive(Debug, Clone, Copy)]
 pub struct NoVolumes;
 
@@ -50,7 +53,7 @@ impl Volumes for NoVolumes {
     }
 }
 
-/// A volume as the API writes it: what has no value is null, or left out.
+/// A volume as the API writes it. A member without a value is null or left out.
 #[derive(Debug, Deserialize)]
 pub struct VolumeJson {
     #[serde(rename = "Name")]
@@ -63,7 +66,7 @@ pub struct VolumeJson {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// A list of them as the API writes it.
+/// A list of volumes as the API writes it.
 #[derive(Debug, Deserialize)]
 pub struct VolumeListJson {
     #[serde(rename = "Volumes")]

@@ -17,5 +17,5 @@ pub fn shown(time: DateTime<Utc>) -> String {
 
 /// The time now by the clock of this machine: RFC 3339, UTC, whole seconds.
 pub fn rfc3339() -> String {
-    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    shown(Utc::now())
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::clock::rfc3339;
 use super::destination::{Destination, Head, Listed};
 use super::machine::PROGRAM;
 use crate::error::{Error, Result};
@@ -224,7 +225,7 @@ pub fn draft(
         format: crate::manifest::FORMAT,
         number: destination.number().saturating_add(1),
         parent: before.map(|(_, hash)| *hash),
-        time: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        time: rfc3339(),
         host,
         job: None,
         kind: None,

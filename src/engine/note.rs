@@ -22,8 +22,15 @@ pub enum Note {
     PipeHidesFailure(String),
     /// The number of sparse files whose snapshot does not say how much space they take.
     SparseUncounted(u64),
-    /// Archived files, which the restore left out, their content bytes, and whether the store was asked for them.
-    Archived { files: u64, bytes: u64, request: ArchiveRequest },
+    /// Archived files, which the restore left out.
+    Archived {
+        /// How many they are.
+        files: u64,
+        /// Bytes of their contents.
+        bytes: u64,
+        /// Whether the store was asked for them.
+        request: ArchiveRequest,
+    },
     /// The number of a snapshot that a prune deleted while it was restored.
     SnapshotPruned(u64),
     /// The store does not list in the order of its keys.
@@ -46,18 +53,40 @@ pub enum Note {
     Empty,
     /// The report is from the manifest alone.
     ContentsOnly,
-    /// What a listing could not count, and why.
-    Uncounted { what: &'static str, why: String },
+    /// What a listing could not count.
+    Uncounted {
+        /// Such as "unfinished uploads".
+        what: &'static str,
+        /// Why it could not.
+        why: String,
+    },
     /// The numbers of snapshots that cannot be read, and so are not in the trend.
     Unreadable(Vec<u64>),
-    /// The name of a price, and its age in days.
-    PriceStale { name: String, days: i64 },
-    /// The name of a price, and what the price table says about it.
-    Price { name: String, note: String },
+    /// A price is old.
+    PriceStale {
+        /// Its name in the price table.
+        name: String,
+        /// Its age.
+        days: i64,
+    },
+    /// The price table has a note for a price.
+    Price {
+        /// Its name in the price table.
+        name: String,
+        /// The note.
+        note: String,
+    },
     /// The store does not report the size of unfinished uploads.
     UploadsUnpriced,
-    /// Some objects have a storage class with a price of its own (`other`), and the cost uses the price `name`.
-    OtherClass { name: String, class: String, other: String },
+    /// Some objects have a storage class with a price of its own.
+    OtherClass {
+        /// The price that the cost was computed with.
+        name: String,
+        /// The storage class.
+        class: String,
+        /// The name of its own price.
+        other: String,
+    },
     /// A line that a report hook wrote.
     Hook(String),
 }
@@ -67,12 +96,20 @@ pub enum Note {
 pub enum ArchiveRequest {
     /// No: the user did not ask for it.
     NotMade,
-    /// The number of files that are requested, and why others could not be.
-    Partly { made: u64, why: String },
+    /// Some are requested, others could not be.
+    Partly {
+        /// The number of files that are requested.
+        made: u64,
+        /// Why the first of the others could not be.
+        why: String,
+    },
     /// All were requested by an earlier run.
     MadeBefore,
-    /// All are requested now. They usually take this many hours.
-    Made { hours: u32 },
+    /// All are requested now.
+    Made {
+        /// How long that usually takes.
+        hours: u32,
+    },
 }
 
 impl Note {

@@ -5,7 +5,7 @@
 //! Invariants: `status` sends one small request for the run and one for the check, and writes nothing; an unreadable
 //! record is no good result.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::PutMode;
 use offsite_backends as backends;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absent::{is_absent, last_seen};
 use super::check::CheckRecord;
+use super::clock::{rfc3339, shown};
 use super::destination::Destination;
 use super::machine::{Machine, PROGRAM};
 use super::outcome::Outcome;
@@ -140,7 +141,7 @@ pub async fn record_skipped(machine: &Machine, url: &str, job: &str, kind: Optio
     let Some(StoredRecord { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else {
         return Ok(());
     };
-    let ran = before.ran.clone().or_else(|| Some(modified.to_rfc3339_opts(SecondsFormat::Secs, true)));
+    let ran = before.ran.clone().or_else(|| Some(shown(modified)));
     let record = RunRecord { unread: 0, seconds: 0.0, ..before };
     let record = RunRecord { result: SKIPPED.into(), ran, message: Some(message.into()), ..about(record, machine, job, kind, 0) };
     put(&destination.records, record).await
@@ -161,7 +162,7 @@ fn about(record: RunRecord, machine: &Machine, job: &str, kind: Option<&str>, ex
         host: machine.host.clone(),
         program: PROGRAM.to_owned(),
         ran: None,
-        time: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        time: rfc3339(),
         result: result.to_owned(),
         ..record
     }
@@ -275,7 +276,7 @@ async fn one(machine: &Machine, watched: &Watched, max_age: Option<u64>) -> Stat
 async fn remembered(machine: &Machine, url: &str, row: &mut StatusRow) -> Result<()> {
     let Some(seen) = last_seen(machine, url).await?.and_then(|seen| DateTime::from_timestamp(seen, 0)) else { return Ok(()) };
     row.result = Some(ABSENT.into());
-    (row.ran, row.age) = (Some(seen.to_rfc3339_opts(SecondsFormat::Secs, true)), u64::try_from((Utc::now() - seen).num_seconds()).ok());
+    (row.ran, row.age) = (Some(shown(seen)), u64::try_from((Utc::now() - seen).num_seconds()).ok());
     Ok(())
 }
 
@@ -285,7 +286,6 @@ async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
     let now = records.backend().meter().clock().unwrap_or_else(Utc::now);
     let age = |time: DateTime<Utc>| u64::try_from((now - time).num_seconds()).unwrap_or(0);
     let ahead = |time: DateTime<Utc>| u64::try_from((time - now).num_seconds()).ok().filter(|ahead| *ahead > SLACK);
-    let shown = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     match check {
         Ok(None) => {}
         Ok(Some(StoredRecord { record, modified, .. })) => {

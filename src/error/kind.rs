@@ -127,7 +127,8 @@ impl Error {
     }
 
     /// Whether the run cannot continue with other entries. False only for an error of one file, directory, link or
-    /// object of the source, the destination or a target. A caller whose cache or spool failed ends its run in any case.
+    /// object of the source, the destination or a target. A caller whose cache or spool failed ends its run in any
+    /// case.
     pub fn concerns_place(&self) -> bool {
         match self {
             Self::Store(error) => error.concerns_place(),

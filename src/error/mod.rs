@@ -1,7 +1,7 @@
-//! What can go wrong in a run, by what the user can do about it.
+//! The errors of a run, grouped by what the user can do about them.
 //!
-//! Owns the one error type of the engine and its exit codes. A text says what happened, to which file or URL. What to do
-//! now follows from kind and place ([`Failure`]), and the printer puts it into words.
+//! Owns the one error type of the engine and its exit codes. A text says what happened, to which file or URL. What to
+//! do now follows from kind and place ([`Failure`]), and the printer puts it into words.
 
 mod failure;
 mod kind;

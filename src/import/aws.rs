@@ -1,7 +1,8 @@
 //! Scripts and crontabs with `aws s3 sync`.
 //!
-//! Owns what its lines and flags become, and which of a script's other lines belong to it: variables, dumps and how many
-//! of them stay, a line's time in cron. Invariant: each sync from a directory to a bucket is a job of its own, in the order of the script.
+//! Owns what the lines and flags become, and which other lines of a script belong to them: variables, dumps and their
+//! number, the time of a line in cron. Invariant: each sync from a directory to a bucket becomes a separate job, in the
+//! order of the script.
 
 use super::document::{Document, plain, trimmed, with_settings};
 use super::dumps::{dump, line, repacked, without_secret};
@@ -15,6 +16,10 @@ const VALUED: &str = "--exclude --include --storage-class --endpoint-url --regio
 const PLAIN: &str = "--quiet --only-show-errors --no-progress --progress --no-follow-symlinks --page-size --delete --output --color --cli-read-timeout --cli-connect-timeout --checksum-algorithm --no-guess-mime-type --debug";
 const SECRET: [&str; 6] = ["KEY", "SECRET", "PASS", "TOKEN", "PWD", "DATABASE_URL"];
 
+/// Imports a script or a crontab.
+///
+/// # Errors
+/// A quote or a bracket that is not closed.
 pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     let mut document = Document::default();
     let mut dumped: Vec<(String, Node)> = Vec::new();
@@ -61,7 +66,7 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     Ok(document)
 }
 
-/// A line of a crontab without its five fields and its user, of which a note says the schedule.
+/// A line of a crontab without its time fields. A note says the schedule.
 fn without_time<'a>(words: &'a [String], notes: &mut Notes) -> &'a [String] {
     let field = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_digit() || "*/,-".contains(c));
     let behind = match words.first() {
@@ -86,7 +91,7 @@ fn without_time<'a>(words: &'a [String], notes: &mut Notes) -> &'a [String] {
     &words[behind..]
 }
 
-/// The words behind `aws … s3 sync`, those between `aws` and `s3` included.
+/// The words after `aws … s3 sync`, including those between `aws` and `s3`.
 fn syncs(words: &[String]) -> Option<Vec<String>> {
     let aws = words.iter().position(|word| word.rsplit('/').next() == Some("aws"))?;
     let words = &words[aws + 1..];
@@ -175,8 +180,8 @@ impl AwsArgs {
     }
 }
 
-/// How many dumps a script let be, or for how long, and the command that says so: `head -n -5` or `tail -n +6` in front of
-/// `xargs rm`, `find … -mtime +14 -delete`. A number of files is a number of runs, however many a day there are.
+/// How many dumps a script kept, or for how long, and the command that says so: `head -n -5` or `tail -n +6` before
+/// `xargs rm`, or `find … -mtime +14 -delete`. A number of files is a number of runs, not of days.
 fn rotated(words: &[String], next: Option<&Vec<String>>) -> Option<(Node, String)> {
     let removes = |words: &[String]| words.iter().any(|word| word == "rm" || word == "-delete" || word.ends_with("/rm"));
     let number = |flag: &str, sign: char| {
@@ -231,7 +236,7 @@ fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|mark| name.contains(mark))
 }
 
-/// Those of the script's variables that the config uses.
+/// Adds the variables of the script that the config uses.
 fn variables(known: &[(String, String)], document: &mut Document, notes: &mut Notes) {
     let text = serde_json::to_string(&Node::Map([&document.destinations[..], &document.jobs].concat())).unwrap_or_default();
     for (name, value) in known {
@@ -252,7 +257,7 @@ fn variables(known: &[(String, String)], document: &mut Document, notes: &mut No
     }
 }
 
-/// Values of variables are not expanded again.
+/// The value of a variable in the config, where `$` is not escaped because values are not expanded again.
 fn unescaped(value: &str) -> String {
     value.replace("$$", "$")
 }

@@ -1,7 +1,7 @@
 //! backup-rsync's `backups.json`: named process lines of rsync or gsutil with options and subdirectories by type.
 //!
-//! Owns the meaning of its keys and the defects of its script that are not taken over. Invariant: jobs come in the
-//! order of the file.
+//! Owns the meaning of its keys, and the list of defects of its script that offsite does not repeat. Invariant: jobs
+//! are in the order of the file.
 
 use super::document::{Document, plain, trimmed, url_of};
 use super::notes::Notes;
@@ -10,10 +10,14 @@ use super::rules::PatternRules;
 use super::tree::Node;
 use super::words::split;
 
-/// Where its image has the volume.
+/// The directory of the volume in the image of backup-rsync.
 const SOURCE: &str = "/backup-source";
 const KNOWN: [&str; 8] = ["process", "destination", "prefix", "subdirectories", "options", "initialize", "report", "comment"];
 
+/// Imports `backups.json`.
+///
+/// # Errors
+/// What is wrong with the text, in words.
 pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     let backups = read(text.trim_start_matches('\u{feff}'), notes)?;
     let mut document = Document { variables: vec![("BACKUP_SOURCE".into(), SOURCE.into())], ..Document::default() };
@@ -35,7 +39,7 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     Ok(document)
 }
 
-/// The file, with commas put in where they are missing.
+/// Parses the file, and adds commas that are missing.
 fn read(text: &str, notes: &mut Notes) -> Result<Node, String> {
     let error = match serde_json::from_str::<Node>(text) {
         Ok(node) => return Ok(node),
@@ -58,7 +62,7 @@ fn read(text: &str, notes: &mut Notes) -> Result<Node, String> {
     }
 }
 
-/// Puts a comma between two members that have none; the lines that got one.
+/// Puts a comma between two members that have none. Returns the text and the lines that got one.
 fn with_commas(text: &str) -> (String, Vec<usize>) {
     let (mut out, mut lines) = (String::new(), Vec::new());
     let (mut ended, mut end, mut line, mut end_line) = (false, 0, 1, 1);
@@ -138,7 +142,7 @@ fn one(name: &str, backup: &Node, document: &mut Document, notes: &mut Notes) ->
     Ok(())
 }
 
-/// The words of a process behind its program, in that program's language.
+/// Parses the words of a process by the rules of its program.
 fn program(words: &[String], name: &str, notes: &mut Notes) -> RsyncArgs {
     let is = |word: &String, program: &str| word.rsplit('/').next() == Some(program);
     let behind = |program: &str| words.iter().position(|word| is(word, program)).map(|at| &words[at + 1..]);
@@ -153,7 +157,7 @@ fn program(words: &[String], name: &str, notes: &mut Notes) -> RsyncArgs {
     RsyncArgs { deletes: true, recursive: true, ..RsyncArgs::default() }
 }
 
-/// What a process did otherwise than a mirror.
+/// Adds notes on the differences between a process and a mirror.
 fn add_notes(said: &RsyncArgs, words: &[String], name: &str, notes: &mut Notes) {
     if !said.plain.is_empty() {
         notes.different(name, format!("no longer needed, because offsite always does or shows this: {}", said.plain.join(" ")));
@@ -187,7 +191,7 @@ fn job(backup: &Node, name: &str, said: &RsyncArgs, words: &[String], notes: &mu
     }
     job.put("source", "$BACKUP_SOURCE");
     job.put("destinations", Node::texts([name]));
-    // The old script passed over a source that was not there.
+    // The old script skipped a missing source.
     job.put("missing", "skip");
     let subdirectories = backup.get("subdirectories").map_or(&[][..], Node::entries);
     if !subdirectories.is_empty() {
@@ -241,7 +245,7 @@ fn typed(text: &str, process: &RsyncArgs, words: &[String], at: &str, notes: &mu
     let mut node = Node::map();
     said.options.iter().for_each(|(key, value)| node.put(key, value.clone()));
     let mut rules = PatternRules::first_wins(said.rules.clone());
-    // Those of the process stand first on the command line, so they win; offsite's last one wins.
+    // In rsync the first rule wins, and the rules of the process come first. In offsite the last one wins.
     let of_process = PatternRules::first_wins(process.rules.clone());
     if rules.has_includes() || of_process.has_includes() {
         rules.0.extend(of_process.0);
@@ -266,9 +270,9 @@ fn reached(rules: &mut PatternRules, at: &str, notes: &mut Notes) {
     }
 }
 
-/// Command lines that no shell saw.
+/// Converts command lines that the old script ran without a shell.
 struct Commands {
-    /// The destination as the old lines knew it, where that is not offsite's.
+    /// The destination in the old lines, if it differs from the URL.
     old: String,
     prefix: String,
     typed: bool,
@@ -303,7 +307,7 @@ impl Commands {
     }
 }
 
-/// A text with `$name` and `${name}` put in other words.
+/// A text in which `value` replaces `$name` and `${name}`.
 fn renamed(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('$') {
@@ -328,7 +332,7 @@ fn renamed(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     out
 }
 
-/// Says where two jobs go into one another, which offsite refuses.
+/// Adds a note if the destination of one job is inside that of another, which offsite refuses.
 fn nested(document: &Document, notes: &mut Notes) {
     let urls: Vec<(&str, String)> =
         document.destinations.iter().filter_map(|(name, place)| Some((name.as_str(), place.get("url")?.text()? + "/"))).collect();

@@ -1,17 +1,20 @@
-//! The config that comes of an import, while it is put together.
+//! The config that an import builds.
 //!
-//! Owns the order of the keys, names that offsite takes and that are there once, and URLs. Invariant: no two jobs
-//! and no two destinations have one name, whatever the old names were.
+//! Owns the order of the keys, valid and unique names, and URLs. Invariant: no two jobs and no two destinations have
+//! the same name, even if the old names were equal.
 
 use super::notes::Notes;
 use super::tree::Node;
 use super::words;
 
-/// A config under way.
+/// A config that is being built.
 #[derive(Debug, Default)]
 pub struct Document {
+    /// `variables`.
     pub variables: Vec<(String, Node)>,
+    /// `destinations`.
     pub destinations: Vec<(String, Node)>,
+    /// `jobs`.
     pub jobs: Vec<(String, Node)>,
     /// `notify`, `metrics`, …
     pub rest: Vec<(String, Node)>,
@@ -31,6 +34,7 @@ impl Document {
         }
     }
 
+    /// The config as JSON.
     pub fn into_node(self) -> Node {
         let mut all = Node::map();
         for (key, entries) in [("variables", self.variables), ("destinations", self.destinations), ("jobs", self.jobs)] {
@@ -45,7 +49,7 @@ impl Document {
     }
 }
 
-/// What a shell's or a program's address of a place is as a URL of offsite's: `user@host:path`, a URL, a directory.
+/// offsite's URL for an address as shells and programs write it: `user@host:path`, a URL, a directory.
 pub fn url_of(place: &str, port: Option<&str>, at: &str, notes: &mut Notes) -> String {
     let port = port.map_or(String::new(), |port| format!(":{port}"));
     let place = trimmed(place);
@@ -63,7 +67,7 @@ pub fn url_of(place: &str, port: Option<&str>, at: &str, notes: &mut Notes) -> S
     }
 }
 
-/// Without slashes at the end, but for the top.
+/// A path without slashes at its end, except for the root.
 pub fn trimmed(place: &str) -> &str {
     match place.trim_end_matches('/') {
         "" => place,
@@ -71,18 +75,18 @@ pub fn trimmed(place: &str) -> &str {
     }
 }
 
-/// A path as a URL has it.
+/// A path, escaped for a URL.
 pub fn percent(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F").replace('#', "%23").replace(' ', "%20")
 }
 
-/// A URL with settings behind it.
+/// A URL with settings in its query.
 pub fn with_settings(url: &str, settings: &[(&str, String)]) -> String {
     let query: Vec<String> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if query.is_empty() { url.to_owned() } else { format!("{url}?{}", query.join("&")) }
 }
 
-/// A word of a script without what only its shell could say.
+/// A word of a script without the parts that only a shell can expand. A note says which word changed.
 pub fn plain(word: &str, at: &str, notes: &mut Notes) -> String {
     let (mut text, cut) = words::without_shell(word);
     if cut {

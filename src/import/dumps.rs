@@ -1,12 +1,12 @@
 //! Commands that dump a database, as `dumps` of a job.
 //!
-//! Owns how a command is written so that no secret stands in it. Invariant: a password becomes the variable that the
-//! program itself reads, never an argument.
+//! Owns the notation of a command without secrets. Invariant: a password becomes the variable that the program itself
+//! reads, never an argument.
 
 use super::notes::Notes;
 use super::tree::Node;
 
-/// Programs that pack a stream, and how each is called to unpack it.
+/// Programs that compress a stream, and the command that decompresses its output.
 const PACKERS: [(&str, &str); 9] = [
     ("gzip", "gunzip"),
     ("pigz", "gunzip"),
@@ -19,7 +19,7 @@ const PACKERS: [(&str, &str); 9] = [
     ("lz4", "unlz4"),
 ];
 
-/// One word to the shell, as it was meant; `$NAME` stays the shell's.
+/// One word, quoted for the shell. The shell still expands `$NAME`.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -29,12 +29,12 @@ pub fn quoted(word: &str) -> String {
     format!("\"{}\"", escaped.replace("$$", "\\$"))
 }
 
-/// A command's words as a line for the shell.
+/// The words of a command as a line for the shell.
 pub fn line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// `dumps` with one dump. The name of a packed one ends as `zstd` wants it.
+/// `dumps` with one dump. The name of a compressed one ends with `.zst`.
 pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String>, max_shrink: Option<String>) -> Node {
     if !compress && min_size.is_none() && max_shrink.is_none() {
         return Node::map().with(name, command);
@@ -52,7 +52,7 @@ pub fn dump(name: &str, command: String, compress: bool, min_size: Option<String
     Node::map().with(&packed, how)
 }
 
-/// Says that a dump, which `packer` packed, is packed by zstd now: commands that restore it have to change.
+/// Adds a note that zstd now compresses a dump in place of `packer`, so commands that restore it must change.
 pub fn repacked(packer: &str, name: &str, at: &str, notes: &mut Notes) {
     let program = packer.rsplit('/').next().unwrap_or(packer);
     let Some((program, unpacker)) = PACKERS.iter().find(|(known, _)| *known == program) else { return };
@@ -64,9 +64,9 @@ pub fn repacked(packer: &str, name: &str, at: &str, notes: &mut Notes) {
     );
 }
 
-/// A word with a password in a URL or in an assignment, as a variable that stands for it.
+/// The variable in place of a word that has a password in a URL or in an assignment. None if the word has no password.
 pub fn without_secret(word: &str) -> Option<String> {
-    if offsite_backends::error::scrub(word) != word || word.contains("password=") {
+    if offsite_backends::error::redact(word) != word || word.contains("password=") {
         let (flag, _) = word.split_once('=').filter(|(flag, _)| flag.starts_with('-')).unwrap_or(("", ""));
         return Some(if flag.is_empty() { "$DATABASE_URL".to_owned() } else { format!("{flag}=$DATABASE_URL") });
     }

@@ -1,6 +1,6 @@
 //! duply's profiles: `conf`, `exclude`, `pre` and `post`.
 //!
-//! Owns what its settings become: the target's URL, the rules of the exclude file, ages as what is kept.
+//! Owns what its settings become: the URL of the target, the rules of the exclude file, retention.
 //! Invariant: no value of a password or a key leaves this module.
 
 use super::ForeignConfig;
@@ -13,9 +13,9 @@ use super::words::{assignment, commands, split};
 use crate::config::values;
 
 const DAY: u64 = 86_400;
-/// How often duply makes a full backup where nothing is said.
+/// Days between two full backups of duply, by default.
 const FULL: u64 = 30;
-/// Settings that are about duplicity's own files and processes.
+/// Settings of duplicity's own files and processes.
 const PLAIN: [&str; 12] = [
     "VOLSIZE",
     "VERBOSITY",
@@ -34,6 +34,10 @@ const VALUED: &str = "--volsize --full-if-older-than --s3-endpoint-url --s3-regi
 
 type DuplySettings = Vec<(String, String)>;
 
+/// Imports a profile.
+///
+/// # Errors
+/// What is wrong with the profile, in words.
 pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String> {
     let settings = settings(&old.text)?;
     let value =
@@ -71,13 +75,13 @@ pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String
     Ok(document)
 }
 
-/// The assignments of a conf, with `export` or without.
+/// The assignments of a conf, with or without `export`.
 fn settings(text: &str) -> Result<DuplySettings, String> {
     let words = commands(text)?.into_iter().flat_map(|words| words.into_iter().filter(|word| word != "export"));
     let mut all: DuplySettings = Vec::new();
     for word in words {
         if let Some((name, value)) = assignment(&word) {
-            // NAME="$NAME more" is how the conf adds to one.
+            // NAME="$NAME more" adds to an earlier value.
             let before = all.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap_or_default();
             let value = value.replace(&format!("${{{name}}}"), &before).replace(&format!("${name} "), &format!("{before} "));
             all.push((name.to_owned(), value));
@@ -86,7 +90,7 @@ fn settings(text: &str) -> Result<DuplySettings, String> {
     Ok(all)
 }
 
-/// Notes on what has no place in the config.
+/// Adds notes on settings that have no equivalent in the config.
 fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     notes.left_to_do(name, "duplicity's backups stay where they are, and offsite does not read them. Keep them as long as you need them. The new backup goes to a directory `offsite` beside them");
     let set = |key: &str| settings.iter().any(|(known, value)| known == key && !value.is_empty());
@@ -132,10 +136,10 @@ fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     }
 }
 
-/// What DUPL_PARAMS says.
+/// The flags in DUPL_PARAMS.
 struct Parameters {
     settings: Vec<(&'static str, String)>,
-    /// As in the exclude file.
+    /// Globs in the notation of the exclude file. The flag says whether a glob includes.
     globs: Vec<(bool, String)>,
 }
 
@@ -178,7 +182,7 @@ fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Re
     Ok(found)
 }
 
-/// The exclude file and the globs of DUPL_PARAMS: the first that matches decides.
+/// The rules of DUPL_PARAMS and of the exclude file, of which the first that matches decides.
 fn rules(old: &ForeignConfig, parameters: &Parameters, source: &str, notes: &mut Notes) -> PatternRules {
     let file = old.beside.iter().find(|(name, _)| name == "exclude").map_or("", |(_, text)| text.as_str());
     let of_line = |line: &str| {
@@ -193,7 +197,7 @@ fn rules(old: &ForeignConfig, parameters: &Parameters, source: &str, notes: &mut
     let mut rules = Vec::new();
     for (keep, glob) in parameters.globs.iter().cloned().chain(file.lines().filter_map(of_line)) {
         match from_duplicity(&glob, source) {
-            // What is taken is taken with all below it, whatever comes later in the list.
+            // An include also includes everything below it, and later rules do not change that.
             Ok(pattern) if keep => rules.extend([below(&pattern), pattern].map(|pattern| PatternRule { keep, pattern })),
             Ok(pattern) => rules.push(PatternRule { keep, pattern }),
             Err(what) => notes.left_out("exclude", what),
@@ -202,7 +206,7 @@ fn rules(old: &ForeignConfig, parameters: &Parameters, source: &str, notes: &mut
     PatternRules::first_wins(rules)
 }
 
-/// Ages and counts of backups as snapshots that stay.
+/// Retention from the ages and counts of backups.
 fn keep(value: &dyn Fn(&str) -> Option<String>, at: &str, notes: &mut Notes) -> Option<Node> {
     let number = |name: &str| value(name).and_then(|text| text.parse::<u64>().ok());
     let full = value("MAX_FULLBKP_AGE").and_then(|text| days(&text)).unwrap_or(FULL).max(1);
@@ -223,7 +227,7 @@ fn keep(value: &dyn Fn(&str) -> Option<String>, at: &str, notes: &mut Notes) -> 
     Some(keep)
 }
 
-/// duplicity's ages in days: `2Y`, `6M`, `1W3D`, `86400` (seconds).
+/// An age in duplicity's notation, in days: `2Y`, `6M`, `1W3D`, `86400` (seconds).
 fn days(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(seconds.div_ceil(DAY));
@@ -246,7 +250,7 @@ fn days(text: &str) -> Option<u64> {
     Some(total.div_ceil(DAY))
 }
 
-/// duplicity's target as a URL of offsite's, without its password, in a directory of its own.
+/// offsite's URL for duplicity's target, without its password, in a separate directory.
 fn url_of(target: &str, user: Option<&str>, settings: &[(&'static str, String)], at: &str, notes: &mut Notes) -> String {
     let target = plain(target, at, notes);
     let (scheme, rest) = target.split_once("://").unwrap_or(("file", target.as_str()));
@@ -282,7 +286,7 @@ fn url_of(target: &str, user: Option<&str>, settings: &[(&'static str, String)],
     with_settings(&url, if url.starts_with("s3://") { &settings } else { &[] })
 }
 
-/// Says that what stands before the `@` of a target is not copied, or only the user's name of it.
+/// Adds a note that the login before the `@` of a target is not copied, or only its user name.
 fn login_left_out(scheme: &str, login: Option<&str>, at: &str, notes: &mut Notes) {
     let Some(login) = login else { return };
     let kind = scheme.rsplit('+').next().unwrap_or_default();

@@ -1,16 +1,17 @@
-//! Flags of a command line, taken apart as its program would.
+//! Parses the flags of a command line as its program would.
 //!
-//! Owns `--name=value`, `--name value`, clusters of short flags and `--`. Which flags take a value is the caller's to say.
+//! Owns `--name=value`, `--name value`, clusters of short flags and `--`. The caller says which flags take a value.
 
 /// One word of a command line, or a flag with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arg {
-    /// With its dashes: `--exclude`, `-e`.
+    /// A flag with its dashes (`--exclude`, `-e`), and its value.
     Flag(String, Option<String>),
+    /// Any other word.
     Operand(String),
 }
 
-/// Takes words apart. `valued` says of a flag whether a value belongs to it.
+/// Parses words. `valued` says whether a flag takes a value.
 pub fn parse(words: &[String], valued: impl Fn(&str) -> bool) -> Vec<Arg> {
     let (mut out, mut words) = (Vec::new(), words.iter());
     while let Some(word) = words.next() {

@@ -1,8 +1,8 @@
-//! The set-ups that offsite replaces, as its config: backup-rsync's JSON, duply profiles, phpbu's XML and JSON, `aws s3 sync`.
+//! Imports the configs of other systems: backup-rsync's JSON, duply profiles, phpbu's XML and JSON, `aws s3 sync`.
 //!
-//! Owns which of them a text is. Each has a module of its own; they share the words of shells, flags, patterns and
-//! the document. Pure: texts in, a config and notes out. Invariant: what an old set-up says ends in the config or in
-//! a note, and no secret ends in either.
+//! Owns the decision of which system a text belongs to. Each system has its own module. They share the parsers of shell
+//! words, flags and patterns, and the document. Pure: texts in, a config and notes out. Invariant: every setting of an
+//! old config ends in the new config or in a note, and no secret ends in either.
 
 mod aws;
 mod backup_rsync;
@@ -29,38 +29,45 @@ use crate::error::{Error, Result};
 pub use notes::{ImportNote, NoteKind};
 pub use tree::Node;
 
-/// A system whose set-up is taken over.
+/// A system whose config can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum System {
+    /// backup-rsync, by its `backups.json`.
     BackupRsync,
+    /// duply, by a profile.
     Duply,
+    /// phpbu, by its XML or JSON.
     Phpbu,
+    /// Scripts and crontabs with `aws s3 sync`.
     Aws,
 }
 
-/// An old config as it was found.
+/// The config of another system.
 #[derive(Debug, Clone, Default)]
 pub struct ForeignConfig {
-    /// Its path, for messages; for duply the path of `conf`.
+    /// Its path, for messages. For duply the path of `conf`.
     pub path: String,
+    /// Its text.
     pub text: String,
-    /// What lies beside it and belongs to it, by name: duply's `exclude`, `pre`, `post`.
+    /// The files beside it that belong to it, by name: duply's `exclude`, `pre`, `post`.
     pub beside: Vec<(String, String)>,
 }
 
-/// What became of it.
+/// The result of an import.
 #[derive(Debug, Clone)]
 pub struct Imported {
+    /// The system of the old config.
     pub system: System,
-    /// A config that `offsite config check` takes.
+    /// A config that `offsite config check` accepts.
     pub config: Node,
+    /// Notes for the user, in the order in which they arose.
     pub notes: Vec<ImportNote>,
 }
 
-/// Makes a config of an old one, of the system that is named or that it looks like.
+/// Makes a config of an old one. `from` names its system; without it, the text decides.
 ///
 /// # Errors
-/// [`Error::Usage`] for what is none of them, or cannot be read as what it is.
+/// [`Error::Usage`] if the system is unknown, if the text cannot be read, or if nothing in it can become a job.
 pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
     let fail = |what: String| Error::Usage(format!("{}: {what}", old.path));
     let system = from.or_else(|| system_of(old)).ok_or_else(|| {
@@ -81,7 +88,7 @@ pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
     Ok(Imported { system, config: document.into_node(), notes: notes.0 })
 }
 
-/// By what it is, not by its name.
+/// The system of a config, by its text and not by the name of the file.
 fn system_of(old: &ForeignConfig) -> Option<System> {
     let text = old.text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('<') {

@@ -1,8 +1,8 @@
 //! phpbu's backups as jobs.
 //!
-//! Owns what its directories and loggers become, and the order of a job; `phpbu_dumps.rs` has the dumps,
-//! `phpbu_places.rs` the syncs and cleanups. Invariant: passwords and keys become variables
-//! or what the vendor's tools read; an option that means nothing here is in a note.
+//! Owns what its directories and loggers become, and the order of the keys of a job. `phpbu_dumps.rs` has the dumps,
+//! `phpbu_places.rs` the syncs and cleanups. Invariants: passwords and keys become variables or files that the vendor's
+//! tools read. An option without an equivalent is in a note.
 
 use super::document::{Document, trimmed};
 use super::dumps::{dump, line, repacked};
@@ -14,6 +14,10 @@ use super::phpbu_values::{ignored, value};
 use super::rules::{PatternRule, PatternRules, from_rsync};
 use super::tree::Node;
 
+/// Imports phpbu's XML or JSON.
+///
+/// # Errors
+/// What is wrong with the text, in words.
 pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
     let configuration = read(text)?;
     let mut document = Document::default();
@@ -86,8 +90,8 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
     names
 }
 
-/// The command that makes a snapshot of the archives which a sync sent, from where they are on this machine.
-/// None where a date is in the path, or a character that the shell or a rule takes for something else.
+/// The command that makes a snapshot of the archives of a sync, from their directory on this machine. None if a date is
+/// in the path, or a character that has a meaning in the shell or in a rule.
 fn taking_over(backup: &Backup, sync: &PhpbuPart, url: &str, at: &str) -> Option<String> {
     let (place, settings) = url.split_at(url.find('?').unwrap_or(url.len()));
     let place = place.strip_suffix(at)?.strip_suffix('/')?;
@@ -111,7 +115,7 @@ fn taking_over(backup: &Backup, sync: &PhpbuPart, url: &str, at: &str) -> Option
     (!dirname.contains(' ') && !command.contains(['$', '[', '\\', '"']) && !filename.contains('\'')).then_some(command)
 }
 
-/// What stays, of all that the target and the syncs say.
+/// The retention of the target, or of the last sync if the target has none.
 fn kept(backup: &Backup, at: &str, notes: &mut Notes) -> Option<Node> {
     let mut all: Vec<Node> = backup.syncs.iter().filter_map(|sync| remote_cleanup(sync, at, notes)).collect();
     all.extend(backup.cleanup.iter().filter_map(|part| keep(part, "", at, notes)));
@@ -121,7 +125,7 @@ fn kept(backup: &Backup, at: &str, notes: &mut Notes) -> Option<Node> {
     all.pop()
 }
 
-/// What is kept: `source` of a directory, or `dumps`. None where there is nothing that offsite could do.
+/// Adds `source` to the job, or returns its `dumps`. None if offsite cannot back up the source.
 fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Option<Option<Node>> {
     let part = &backup.source;
     match part.kind.as_str() {
@@ -139,11 +143,11 @@ fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Optio
     }
 }
 
-/// Options of `tar` and `rsync` that are answered by what offsite is, or that are taken.
+/// Options of `tar` and `rsync` that the import converts, or that offsite does not need.
 const KNOWN: [&str; 8] =
     ["path", "exclude", "pathToTar", "pathToRsync", "compressProgram", "ignoreFailedRead", "incrementalFile", "forceLevelZeroOn"];
 
-/// A directory that was packed or copied; whether it can be a source.
+/// Adds a directory as the source of the job. Returns whether offsite can back it up.
 fn directory(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> bool {
     let part = &backup.source;
     let Some(path) = part.get("path").map(|path| value(path, at, notes)) else {
@@ -200,7 +204,7 @@ fn loggers(configuration: &Configuration, document: &mut Document, notes: &mut N
             }
             "webhook" => {
                 let uri =
-                    logger.get("uri").map(|uri| value(uri, "logging", notes)).filter(|uri| offsite_backends::error::scrub(uri) == *uri);
+                    logger.get("uri").map(|uri| value(uri, "logging", notes)).filter(|uri| offsite_backends::error::redact(uri) == *uri);
                 match uri {
                     Some(uri) if notify.get("webhook").is_none() => notify.put("webhook", uri),
                     _ => notes.left_out("logging", "the webhook: its URI is missing or holds a secret; `notify.webhook` takes $NAME"),

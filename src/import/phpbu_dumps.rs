@@ -1,13 +1,14 @@
 //! phpbu's dump sources as commands.
 //!
-//! Owns the command line of each program, and what its checks become. Invariant: a password is never an argument;
-//! the note says where the program finds it.
+//! Owns the command line of each program, and what its checks become. Invariant: a password is never an argument. A
+//! note says where the program finds it.
 
 use super::notes::Notes;
 use super::phpbu_read::PhpbuPart;
 use super::phpbu_values::{ignored, value};
 
-/// A dump program: its name, the options that become flags with values, those that are switches, where it finds its password.
+/// A dump program: its name, options that become flags with values, options that become switches, and where it finds
+/// its password.
 struct Program {
     name: &'static str,
     flags: &'static [(&'static str, &'static str)],
@@ -50,7 +51,7 @@ const MONGODUMP: Program = Program {
 };
 const REDIS: Program = Program { name: "redis-cli", flags: &[("host", "-h"), ("port", "-p")], switches: &[], secret: "$REDISCLI_AUTH" };
 
-/// The command of a dump source, and a name for what it writes.
+/// The name of a dump, and the words of its command. None for an unknown program.
 pub fn command(part: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<(String, Vec<String>)> {
     let program = match part.kind.as_str() {
         "mysqldump" => MYSQLDUMP,
@@ -83,7 +84,7 @@ pub fn command(part: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<(String,
     Some((format!("{}.{suffix}", name.replace(['/', '$'], "-")), words))
 }
 
-/// Which databases, as the end of the command line; the suffix of what comes out.
+/// Adds the databases to the end of the command line. Returns the suffix of the dump's name.
 fn what(part: &PhpbuPart, databases: &[String], words: &mut Vec<String>, known: &mut Vec<&str>) -> &'static str {
     match part.kind.as_str() {
         "mysqldump" => {
@@ -119,7 +120,7 @@ fn listed(part: &PhpbuPart, name: &str) -> Vec<String> {
     all.filter(|one| !one.is_empty()).map(|one| one.replace('$', "$$")).collect()
 }
 
-/// The least size and the largest shrinking of a dump.
+/// The values of `min_size` and `max_shrink` for a dump.
 pub fn checks(checks: &[PhpbuPart], at: &str, notes: &mut Notes) -> (Option<String>, Option<String>) {
     let (mut min_size, mut max_shrink) = (None, None);
     for check in checks {

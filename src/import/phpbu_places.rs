@@ -1,6 +1,6 @@
-//! phpbu's syncs as destinations, its cleanups as what is kept.
+//! phpbu's syncs as destinations, and its cleanups as retention.
 //!
-//! Owns the URLs and the ages. Invariant: what logs in is never a part of a URL.
+//! Owns the URLs and the ages. Invariant: a password or key is never a part of a URL.
 
 use super::document::{percent, with_settings};
 use super::notes::Notes;
@@ -8,7 +8,7 @@ use super::phpbu_read::PhpbuPart;
 use super::phpbu_values::{ignored, value};
 use super::tree::Node;
 
-/// Options that became a part of the URL, or of a note.
+/// Options that become a part of the URL or of a note.
 const KNOWN: [&str; 19] = [
     "key",
     "secret",
@@ -31,7 +31,7 @@ const KNOWN: [&str; 19] = [
     "skipOnFailure",
 ];
 
-/// Where a sync goes, without what logs in.
+/// The URL of a sync, without its credentials. None if offsite has no such store.
 pub fn sync_url(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<String> {
     let of = |name: &str, notes: &mut Notes| sync.get(name).map(|text| value(text, at, notes));
     let path = undated(&of("path", notes).unwrap_or_default());
@@ -76,7 +76,7 @@ pub fn sync_url(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<String>
     Some(url)
 }
 
-/// A server with ssh; `below` puts the path behind it.
+/// The URL of an SFTP server. `below` appends the path.
 fn ssh_url(sync: &PhpbuPart, path: &str, below: &dyn Fn(&str) -> String, at: &str, notes: &mut Notes) -> String {
     let mut of = |name: &str| sync.get(name).map(|text| value(text, at, notes)).unwrap_or_default();
     let (host, user, port, key) = (of("host"), of("user"), of("port"), of("privateKey"));
@@ -90,13 +90,13 @@ fn ssh_url(sync: &PhpbuPart, path: &str, below: &dyn Fn(&str) -> String, at: &st
     if key.is_empty() { url } else { with_settings(&url, &[("identity", key)]) }
 }
 
-/// The `cleanup.*` options of a sync.
+/// Retention from the `cleanup.*` options of a sync.
 pub fn remote_cleanup(sync: &PhpbuPart, at: &str, notes: &mut Notes) -> Option<Node> {
     let kind = sync.get("cleanup.type")?.to_owned();
     keep(&PhpbuPart { kind, options: sync.options.clone() }, "cleanup.", at, notes)
 }
 
-/// A cleanup as what is kept.
+/// Retention from a cleanup. `prefix` precedes the names of its options.
 pub fn keep(part: &PhpbuPart, prefix: &str, at: &str, notes: &mut Notes) -> Option<Node> {
     let of = |name: &str| part.get(&format!("{prefix}{name}"));
     let number = |name: &str| of(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
@@ -137,7 +137,7 @@ pub fn keep(part: &PhpbuPart, prefix: &str, at: &str, notes: &mut Notes) -> Opti
     }
 }
 
-/// phpbu's ages: `14D`, `2w`, `3M` (months of 31 days), `1Y`; `i` are minutes.
+/// offsite's notation of an age: `14D`, `2w`, `3M` (months of 31 days), `1Y`, `90i` (minutes).
 fn age(text: &str) -> Option<String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0)?);
     let number: u64 = number.parse().ok()?;

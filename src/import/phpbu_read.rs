@@ -1,30 +1,34 @@
-//! phpbu's configuration, from XML and from JSON, as one shape.
+//! Reads phpbu's configuration from XML and from JSON.
 //!
-//! Owns the reading. What it means is `phpbu.rs`'. Invariant: both ways of writing the same configuration give the
-//! same shape, in the order of the file.
+//! Owns the parsers. `phpbu.rs` interprets the result. Invariant: both notations of a configuration give the same
+//! result, in the order of the file.
 
 use roxmltree::{Document, Node as Element};
 
 use super::tree::Node;
 
-/// A source, a check, a sync … : its type, and its options in order.
+/// A source, a check, a sync and so on: its type, and its options in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PhpbuPart {
+    /// Its type: `mysqldump`, `amazons3` and so on.
     pub kind: String,
+    /// Names and values of its options.
     pub options: Vec<(String, String)>,
 }
 
 impl PhpbuPart {
+    /// The value of an option. None if it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// `true`, `yes`, `1`, as phpbu takes them.
+    /// Whether an option is true. phpbu accepts `true`, `yes` and `1`.
     pub fn is(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| ["true", "yes", "1"].contains(&value.to_lowercase().as_str()))
     }
 }
 
+/// One backup.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Backup {
     pub name: String,
@@ -37,15 +41,16 @@ pub struct Backup {
     pub cleanup: Option<PhpbuPart>,
 }
 
+/// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Configuration {
     pub loggers: Vec<PhpbuPart>,
     pub backups: Vec<Backup>,
-    /// Keys of the whole that are neither.
+    /// Other keys at the top.
     pub others: Vec<String>,
 }
 
-/// Takes either.
+/// Parses XML or JSON.
 ///
 /// # Errors
 /// What is wrong with the text, in words.
@@ -60,7 +65,7 @@ pub fn read(text: &str) -> Result<Configuration, String> {
     }
 }
 
-/// A part: attributes and `<option name value/>` are options alike.
+/// A part of the configuration. Its options are attributes and `<option name value/>`.
 fn part(element: Element<'_, '_>) -> PhpbuPart {
     let attributes = element.attributes().filter(|a| a.name() != "type").map(|a| (a.name().to_owned(), a.value().to_owned()));
     let options = element.children().filter(|child| child.has_tag_name("option")).map(|option| {
@@ -84,7 +89,7 @@ fn from_xml(root: Element<'_, '_>) -> Configuration {
 }
 
 fn backup(element: Element<'_, '_>) -> Backup {
-    // Older files have `<checks>` and `<syncs>` around them.
+    // Older files put them into `<checks>` and `<syncs>`.
     let all = |name: &'static str| element.descendants().filter(move |child| child.has_tag_name(name)).map(part);
     let first = |name| all(name).next();
     Backup {

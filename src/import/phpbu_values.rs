@@ -3,7 +3,7 @@
 use super::notes::Notes;
 use super::phpbu_read::PhpbuPart;
 
-/// Options that nobody looked at.
+/// Adds a note for each option that the import does not know.
 pub fn ignored(part: &PhpbuPart, known: &[&str], at: &str, notes: &mut Notes) {
     for (name, _) in part.options.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         notes.left_out(at, format!("the option {name} of {}", part.kind));

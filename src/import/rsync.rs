@@ -1,27 +1,33 @@
 //! Flags of rsync, gsutil and gcloud storage as rules and options of a job.
 //!
-//! Owns what each flag becomes. Invariant: every flag ends in the options, in `plain` (offsite does that anyway), or in a note.
+//! Owns what each flag becomes. Invariant: every flag ends in the options, in `plain` (offsite always does it), or in a
+//! note.
 
 use super::flags::{Arg, parse};
 use super::notes::Notes;
 use super::rules::{PatternRule, from_regex, from_rsync};
 use super::tree::Node;
 
-/// What a command line says.
+/// The meaning of a command line.
 #[derive(Debug, Default)]
 pub struct RsyncArgs {
     /// In the order of the command line.
     pub rules: Vec<PatternRule>,
+    /// Options of the job.
     pub options: Vec<(String, Node)>,
+    /// It deletes files that are missing in the source.
     pub deletes: bool,
+    /// It also deletes excluded files.
     pub deletes_excluded: bool,
+    /// It copies everything below a directory.
     pub recursive: bool,
-    /// rsync's `-d`: the names in the directory and nothing below.
+    /// rsync's `-d`: the entries of the directory and nothing below.
     pub dirs: bool,
-    /// A port of ssh's.
+    /// The port of ssh.
     pub port: Option<String>,
+    /// Words that are no flags: sources and destinations.
     pub operands: Vec<String>,
-    /// Flags that offsite needs none for.
+    /// Flags that offsite does not need.
     pub plain: Vec<String>,
 }
 
@@ -33,7 +39,7 @@ fn is(list: &str, name: &str) -> bool {
 }
 
 impl RsyncArgs {
-    /// The flags of rsync, behind the program's name.
+    /// Parses the words after `rsync`.
     pub fn by_rsync(words: &[String], at: &str, notes: &mut Notes) -> Self {
         let mut said = Self::default();
         for arg in parse(words, |name| is(VALUED, name)) {
@@ -85,7 +91,7 @@ impl RsyncArgs {
         }
     }
 
-    /// `- PATTERN`, `+ PATTERN`, their long words, and merge files, which there are none of.
+    /// A filter rule: `- PATTERN`, `+ PATTERN`, or the same with long words. Merge files have no equivalent.
     fn filter(&mut self, value: &str, at: &str, notes: &mut Notes) {
         let (word, pattern) = value.trim().split_once([' ', '_']).unwrap_or((value, ""));
         match word {
@@ -95,7 +101,7 @@ impl RsyncArgs {
         }
     }
 
-    /// rsync counts in KiB where no unit stands.
+    /// A rate. Without a unit, rsync counts in KiB.
     fn limit(&mut self, value: &str, at: &str, notes: &mut Notes) {
         let rate = if value.ends_with(|c: char| c.is_ascii_digit()) { format!("{value}K") } else { value.to_uppercase() };
         match crate::config::values::rate(&rate) {
@@ -104,7 +110,7 @@ impl RsyncArgs {
         }
     }
 
-    /// `ssh -p 2222 -i key`
+    /// The remote shell, such as `ssh -p 2222 -i key`.
     fn shell(&mut self, value: &str, at: &str, notes: &mut Notes) {
         let words: Vec<String> = value.split_whitespace().map(str::to_owned).collect();
         for arg in parse(words.get(1..).unwrap_or_default(), |name| is("-p -i -o -l -F -J -c -b -m -S -W -w", name)) {
@@ -117,7 +123,7 @@ impl RsyncArgs {
         }
     }
 
-    /// The words behind `gsutil` or `gcloud storage`.
+    /// Parses the words after `gsutil` or `gcloud`.
     pub fn by_gsutil(words: &[String], at: &str, notes: &mut Notes) -> Self {
         let mut said = Self::default();
         let at_rsync = words.iter().position(|word| word == "rsync").map_or(words.len(), |at| at + 1);

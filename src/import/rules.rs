@@ -1,8 +1,8 @@
-//! Rules of other systems as rules of offsite's.
+//! Converts rules of other systems into rules of offsite.
 //!
-//! Owns the translation of patterns (rsync's filters, gsutil's regular expressions, the globs of duplicity and the AWS CLI)
-//! into gitignore's syntax, and the order in which they decide: offsite's last rule wins, rsync's and duplicity's first one.
-//! Invariant: a pattern that cannot be said is an error with its text, never a pattern that says something else.
+//! Owns the translation of patterns (rsync's filters, gsutil's regular expressions, the globs of duplicity and the AWS
+//! CLI) into gitignore's syntax, and their order: offsite's last rule wins, rsync's and duplicity's first one.
+//! Invariant: a pattern without an equivalent is an error with its text, never a pattern with another meaning.
 
 use super::tree::Node;
 use crate::scan::Filter;
@@ -10,27 +10,30 @@ use crate::scan::Filter;
 /// One rule, in gitignore's syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternRule {
+    /// The rule includes what matches. Otherwise it excludes it.
     pub keep: bool,
+    /// The pattern, without a `!`.
     pub pattern: String,
 }
 
-/// Rules in the order in which offsite has them: the last that matches decides.
+/// Rules in offsite's order: the last one that matches decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PatternRules(pub Vec<PatternRule>);
 
 impl PatternRules {
-    /// Of rules of which the first that matches decides.
+    /// Converts rules of which the first one that matches decides.
     pub fn first_wins(mut rules: Vec<PatternRule>) -> Self {
         rules.reverse();
         Self(rules)
     }
 
+    /// Whether any rule includes.
     pub fn has_includes(&self) -> bool {
         self.0.iter().any(|rule| rule.keep)
     }
 
-    /// Lets includes below left-out directories take effect, by taking the directories above them and nothing else in them.
-    /// Returns the patterns that would have had none.
+    /// Makes includes below excluded directories take effect. Includes the directories above them and nothing else in
+    /// those. Returns the patterns that would have had no effect.
     pub fn reach(&mut self) -> Vec<String> {
         let mut mended = Vec::new();
         for pattern in self.0.iter().filter(|rule| rule.keep).map(|rule| rule.pattern.clone()).collect::<Vec<_>>() {
@@ -66,7 +69,7 @@ impl PatternRules {
         Filter::new(&lines, &[]).is_ok_and(|filter| filter.keeps(above.as_bytes(), name.as_bytes(), true))
     }
 
-    /// Into `options`: as `exclude` and `include` where the excludes come first, else as one list with `!`.
+    /// Adds the rules to `options`: as `exclude` and `include` if all excludes come first, else as one list with `!`.
     pub fn put(&self, options: &mut Node) {
         let of = |keep| Node::texts(self.0.iter().filter(|rule| rule.keep == keep).map(|rule| rule.pattern.clone()));
         let apart = self.0.is_sorted_by_key(|rule| rule.keep);
@@ -87,12 +90,13 @@ fn cannot(pattern: &str) -> String {
     format!("the pattern `{pattern}` has no equivalent in gitignore's syntax; write its meaning into `exclude`")
 }
 
-/// A first character that would mean something else in a rule.
+/// Escapes a first character that would have another meaning in a rule.
 fn guarded(pattern: String) -> String {
     if pattern.starts_with('!') { format!("\\{pattern}") } else { pattern }
 }
 
-/// rsync: `/` in front anchors; any other slash matches at every depth; `***` is a directory with all below it.
+/// Converts a pattern of rsync. A leading `/` anchors it. With any other slash it matches at every depth. `***` is a
+/// directory with everything below it.
 pub fn from_rsync(pattern: &str) -> Result<String, String> {
     let (body, whole) = pattern.strip_suffix("/***").map_or((pattern, false), |body| (body, true));
     let dir = whole || body.ends_with('/');
@@ -109,7 +113,7 @@ pub fn from_rsync(pattern: &str) -> Result<String, String> {
     Ok(guarded(format!("{root}{inner}{}", if dir { "/" } else { "" })))
 }
 
-/// `**` as whole names: `**.log` at any depth is `**/*.log`, or `*.log` if nothing stands before it.
+/// Rewrites `**` to whole names: `**.log` after a directory is `**/*.log`, and `*.log` at the beginning.
 fn stars(inner: &str) -> Option<String> {
     let mut parts = Vec::new();
     for part in inner.split('/') {
@@ -128,7 +132,7 @@ fn stars(inner: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// duplicity: the pattern is one of whole paths that begin with the source; `**` crosses slashes.
+/// Converts a glob of duplicity. It matches whole paths that begin with the source, and `**` crosses slashes.
 pub fn from_duplicity(pattern: &str, source: &str) -> Result<String, String> {
     if pattern == "**" {
         return Ok("/*".to_owned());
@@ -146,7 +150,7 @@ pub fn from_duplicity(pattern: &str, source: &str) -> Result<String, String> {
     Err(format!("`{pattern}` matches nothing below the source {source}"))
 }
 
-/// All that lies below what a pattern matches.
+/// A pattern for everything below the matches of a pattern.
 pub fn below(pattern: &str) -> String {
     let inner = pattern.trim_end_matches('/');
     // A pattern without a slash matches at any depth; with one it begins at the top.
@@ -154,12 +158,13 @@ pub fn below(pattern: &str) -> String {
     format!("{root}{inner}/**")
 }
 
-/// The AWS CLI: the pattern is one of whole paths from the source; `*` crosses slashes, directories are not looked at.
+/// Converts a pattern of the AWS CLI. It matches whole paths below the source, `*` crosses slashes, and directories are
+/// not tested.
 pub fn from_aws(pattern: &str, keep: bool) -> Vec<PatternRule> {
     let pattern = pattern.trim_start_matches("./");
     let rule = |keep, pattern: String| PatternRule { keep, pattern: guarded(pattern) };
     if pattern == "*" {
-        // Directories stay open: what is included below them is looked at.
+        // Directories stay included, so that the scan finds includes below them.
         return if keep { vec![rule(true, "*".into())] } else { vec![rule(false, "*".into()), rule(true, "*/".into())] };
     }
     let text = match pattern.strip_prefix('*') {
@@ -168,7 +173,7 @@ pub fn from_aws(pattern: &str, keep: bool) -> Vec<PatternRule> {
         Some(rest) => format!("**/*{rest}"),
         None => format!("/{pattern}"),
     };
-    // A star that ends a directory's name takes all below it; one inside crosses slashes.
+    // A star after a slash at the end matches everything below. A star inside crosses slashes.
     let text = text.strip_suffix("/*").map_or(text.clone(), |dir| format!("{dir}/**"));
     let text = match text.split_once("/*.") {
         Some((dir, name)) if !name.contains('/') && !dir.is_empty() && !dir.ends_with("**") => format!("{dir}/**/*.{name}"),
@@ -177,15 +182,15 @@ pub fn from_aws(pattern: &str, keep: bool) -> Vec<PatternRule> {
     vec![rule(keep, text)]
 }
 
-/// gsutil: a Python regular expression that is matched from the start of the path below the source.
+/// Converts a Python regular expression of gsutil. It matches from the start of the path below the source.
 ///
 /// # Errors
-/// What can be no list of patterns.
+/// The expression has no equivalent list of patterns.
 pub fn from_regex(regex: &str) -> Result<Vec<String>, String> {
     alternatives(regex).ok_or_else(|| cannot(regex))?.iter().map(|one| from_one(one).ok_or_else(|| cannot(regex))).collect()
 }
 
-/// What stands between the `|` of the top, and of one group around all of it.
+/// The alternatives between the `|` at the top level.
 fn alternatives(regex: &str) -> Option<Vec<String>> {
     let (mut all, mut depth, mut now, mut chars) = (Vec::new(), 0_i32, String::new(), regex.chars());
     while let Some(c) = chars.next() {
@@ -217,7 +222,7 @@ fn from_one(regex: &str) -> Option<String> {
         .map_or((false, body), |rest| (true, rest));
     let exact = body.ends_with('$') && !body.ends_with("\\$");
     let body = body.strip_suffix('$').filter(|_| exact).unwrap_or(body);
-    // Paths have no slash in front, so one there never matched; what was meant is the top.
+    // gsutil's paths have no leading slash, so such a pattern never matched. Its author meant the top.
     let (body, meant) = body.strip_prefix('/').map_or((body, false), |rest| (rest, true));
     let (body, below) = body.strip_suffix("/.*").or_else(|| body.strip_suffix('/')).map_or((body, false), |rest| (rest, true));
     let glob = glob_of(body)?;
@@ -321,7 +326,7 @@ mod tests {
         assert!(from_duplicity("/elsewhere", "/srv").is_err());
     }
 
-    /// As a scan asks: each directory on the way, then the file.
+    /// Asks the filter as a scan does: each directory on the way, then the file.
     fn kept(rules: &PatternRules, path: &str) -> bool {
         let line = |r: &PatternRule| if r.keep { Filter::taking(&r.pattern) } else { Filter::leaving_out(&r.pattern) };
         let filter = Filter::new(&rules.0.iter().map(line).collect::<Vec<_>>(), &[]).unwrap();
@@ -331,7 +336,7 @@ mod tests {
         parts.all(|(dir, name)| filter.keeps(dir.as_bytes(), name.as_bytes(), dir.len() + name.len() < path.len()))
     }
 
-    /// What `aws s3 sync` would send, and only that.
+    /// The rules keep exactly what `aws s3 sync` would send.
     #[test]
     fn patterns_of_aws() {
         let of = |all: &[(bool, &str)]| PatternRules(all.iter().flat_map(|(keep, pattern)| from_aws(pattern, *keep)).collect());
@@ -346,7 +351,8 @@ mod tests {
         }
     }
 
-    /// What duplicity would keep: an include takes all below it, and the first rule that matches decides.
+    /// The rules keep what duplicity would keep: an include also includes everything below it, and the first rule that
+    /// matches decides.
     #[test]
     fn an_include_of_duplicity_takes_all_below_it() {
         let of = |all: &[(bool, &str)]| {
@@ -385,7 +391,7 @@ mod tests {
         assert_eq!(rules.reach(), ["**/files/civicrm/ext/"]);
         assert!(kept(&rules, "files/civicrm/ext/a"));
         assert!(!kept(&rules, "files/civicrm/log") && !kept(&rules, "files/x"));
-        // Two below the same directory do not hide one another.
+        // Two includes below the same directory do not hide each other.
         let mut rules = PatternRules::first_wins(vec![rule(true, "/a/x"), rule(true, "/a/y"), rule(false, "/*")]);
         rules.reach();
         assert!(kept(&rules, "a/x") && kept(&rules, "a/y") && !kept(&rules, "a/z") && !kept(&rules, "b"), "{rules:?}");

@@ -1,6 +1,6 @@
-//! One old set-up a system, as people have them, and what becomes of it.
+//! Imports one realistic config of each system.
 //!
-//! Owns the fixtures. Invariant: every config that comes out is one that offsite takes.
+//! Owns the fixtures. Invariant: offsite accepts every imported config.
 
 use std::path::Path;
 
@@ -105,7 +105,7 @@ fn backup_rsync_with_its_defects() {
     assert!(took.notes.iter().all(|note| note.kind != NoteKind::LeftOut), "{:#?}", took.notes);
 }
 
-/// Order decides what runs first, so the text is looked at, not its value.
+/// The order decides what runs first, so this test compares the text and not the value.
 #[test]
 fn jobs_stay_in_the_order_of_the_file() {
     let old = ForeignConfig { path: "x".into(), text: BACKUPS.into(), ..ForeignConfig::default() };

@@ -1,7 +1,7 @@
-//! JSON that keeps the order of its keys: what is read of an old config, and what is written of a new one.
+//! JSON that keeps the order of its keys, to read an old config and to write a new one.
 //!
-//! Owns the value and its way in and out of serde. Invariant: what was read is written in the order in which it
-//! was read, keys that stand twice included; other JSON values of this program sort their keys.
+//! Owns the value and its conversion from and to serde. Invariant: a value is written in the order in which it was
+//! read, including duplicate keys. Other JSON values of this program sort their keys.
 
 use std::fmt;
 
@@ -11,41 +11,51 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// A JSON value.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Node {
+    /// `null`.
     #[default]
     Null,
+    /// `true` or `false`.
     Bool(bool),
+    /// A number.
     Number(serde_json::Number),
+    /// A string.
     Text(String),
+    /// An array.
     List(Vec<Node>),
+    /// An object. Keys are in order, and a key may occur twice.
     Map(Vec<(String, Node)>),
 }
 
 impl Node {
+    /// An empty object.
     pub fn map() -> Self {
         Self::Map(Vec::new())
     }
 
+    /// An array of strings.
     pub fn texts<T: Into<String>>(all: impl IntoIterator<Item = T>) -> Self {
         Self::List(all.into_iter().map(|text| Self::Text(text.into())).collect())
     }
 
-    /// The same map with one more key, behind the others.
+    /// The same object with one more key, after the others.
     pub fn with(mut self, key: &str, value: impl Into<Node>) -> Self {
         self.put(key, value);
         self
     }
 
+    /// Adds a key after the others. Does nothing to a value that is not an object.
     pub fn put(&mut self, key: &str, value: impl Into<Node>) {
         if let Self::Map(all) = self {
             all.push((key.to_owned(), value.into()));
         }
     }
 
+    /// The value of a key, the first one if the key occurs twice.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries().iter().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 
-    /// The keys and values of a map; nothing of anything else.
+    /// The keys and values of an object. Empty for any other value.
     pub fn entries(&self) -> &[(String, Node)] {
         match self {
             Self::Map(all) => all,
@@ -53,7 +63,7 @@ impl Node {
         }
     }
 
-    /// The elements of a list; nothing of anything else.
+    /// The elements of an array. Empty for any other value.
     pub fn items(&self) -> &[Node] {
         match self {
             Self::List(all) => all,
@@ -61,7 +71,7 @@ impl Node {
         }
     }
 
-    /// A text, or a number or truth value as one.
+    /// A string, number or boolean as text. None for any other value.
     pub fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.clone()),
@@ -71,6 +81,7 @@ impl Node {
         }
     }
 
+    /// Whether the value has no keys and no elements. True for every value but a non-empty object or array.
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty() && self.items().is_empty()
     }

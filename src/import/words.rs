@@ -1,20 +1,21 @@
-//! Command lines and shell scripts, split into words as a shell would.
+//! Splits command lines and shell scripts into words as a shell does.
 //!
-//! Owns quotes, backslashes, comments and operators. Nothing is expanded: words come out in offsite's own
-//! syntax, where `$NAME` is a variable and `$$` the sign itself, so a `$` in single quotes is doubled.
-//! Invariant: words of plain characters come back as they went in, whatever quotes stood around them.
+//! Owns quotes, backslashes, comments and operators. It expands nothing: the words are in offsite's own syntax, where
+//! `$NAME` is a variable and `$$` is the dollar sign. So a `$` in single quotes is doubled.
+//! Invariant: words of plain characters stay as they are, with any quotes around them.
 
 use crate::config::{expand, is_name};
 
 /// A part of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
+    /// A word, without its quotes.
     Word(String),
-    /// `|`, `&&`, `;`, `>`, a line's end …
+    /// `|`, `&&`, `;`, `>`, the end of a line and so on.
     Operator(String),
 }
 
-/// The words of one command line that no shell sees: operators and `#` are characters like others.
+/// The words of a command line that runs without a shell. Operators and `#` are ordinary characters.
 ///
 /// # Errors
 /// A quote that is not closed.
@@ -31,7 +32,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
     WordReader { rest: text, shell: true }.all()
 }
 
-/// The simple commands of a script: words up to an operator. A word behind `<` or `>` is none of the command's.
+/// The simple commands of a script: words up to an operator. A word after `<` or `>` does not belong to the command.
 pub fn commands(text: &str) -> Result<Vec<Vec<String>>, String> {
     let (mut all, mut now, mut redirect) = (Vec::new(), Vec::new(), false);
     for token in tokens(text)? {
@@ -40,7 +41,7 @@ pub fn commands(text: &str) -> Result<Vec<Vec<String>>, String> {
             Token::Word(word) => now.push(word),
             Token::Operator(op) if op.contains(['<', '>']) => {
                 redirect = true;
-                // The number in front of it says which stream.
+                // A digit before it is the number of a stream.
                 if now.last().is_some_and(|word: &String| word.len() == 1 && word.chars().all(|c| c.is_ascii_digit())) {
                     now.pop();
                 }
@@ -56,17 +57,17 @@ pub fn commands(text: &str) -> Result<Vec<Vec<String>>, String> {
     Ok(all)
 }
 
-/// `NAME=value`.
+/// Name and value of `NAME=value`. None for any other word.
 pub fn assignment(word: &str) -> Option<(&str, &str)> {
     word.split_once('=').filter(|(name, _)| is_name(name))
 }
 
-/// Whether offsite can expand it: no `$(command)`, `$1`, `${X%y}`.
+/// Whether offsite can expand a word, because it has no `$(command)`, `$1` or `${X%y}`.
 pub fn is_plain(word: &str) -> bool {
     !word.contains('`') && expand(word, &|_| Some("x".to_owned())).is_ok()
 }
 
-/// A word without what only a shell can say (`$(date +%F)`, `$1`), and whether there was any of it.
+/// A word without the parts that only a shell can expand (`$(date +%F)`, `$1`), and whether it had any.
 pub fn without_shell(word: &str) -> (String, bool) {
     if is_plain(word) {
         return (word.to_owned(), false);
@@ -96,7 +97,7 @@ pub fn without_shell(word: &str) -> (String, bool) {
     (out, true)
 }
 
-/// Behind the bracket that closes the first one that is opened; the end, if none does.
+/// The position after the bracket that closes the first one. The end of the text, if none does.
 fn closing(text: &str, open: char, close: char) -> usize {
     let mut depth = 0;
     for (at, c) in text.char_indices() {
@@ -172,7 +173,7 @@ impl WordReader<'_> {
         Err("a \" is not closed".to_owned())
     }
 
-    /// Behind a backslash.
+    /// Reads the character after a backslash.
     fn escaped(&mut self, out: &mut String, takes: impl Fn(char) -> bool) {
         match self.rest.chars().next() {
             Some(c) if takes(c) => {
@@ -187,14 +188,14 @@ impl WordReader<'_> {
         }
     }
 
-    /// Behind a `$`: what belongs to it stays as it is.
+    /// Reads the expression after a `$`, which stays as it is.
     fn dollar(&mut self, out: &mut String) -> Result<(), String> {
         out.push('$');
         let brackets = match self.rest.as_bytes().first() {
             Some(b'(') => ('(', ')'),
             Some(b'{') => ('{', '}'),
             Some(c) if c.is_ascii_alphanumeric() || b"_$@*#?!-".contains(c) => return Ok(()),
-            // A lone sign is one.
+            // A `$` without a name is a dollar sign.
             _ => {
                 out.push('$');
                 return Ok(());
@@ -250,7 +251,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a word holds, in single quotes it comes back, and offsite expands it to itself.
+        /// Any word in single quotes stays the same, and offsite expands it to itself.
         #[test]
         fn single_quotes_keep_everything(words in prop::collection::vec("[^'\u{0}]{0,12}", 0..6)) {
             let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");

@@ -61,11 +61,11 @@ impl Source for Output {
         let mut process = hooks::process(&self.command);
         process.envs(self.variables.iter().map(|(name, value)| (name, value)));
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let (seconds, compress, blots) = (self.seconds, self.compress, Redactions::of(&self.variables));
+        let (seconds, compress, redactions) = (self.seconds, self.compress, Redactions::of(&self.variables));
         tokio::spawn(async move {
             let mut listeners = Listeners(to);
             let ended = tokio::select! {
-                ended = run(process, compress, &mut listeners, seconds) => ended.map_err(|why| blots.scrub(&why)),
+                ended = run(process, compress, &mut listeners, seconds) => ended.map_err(|why| redactions.redact(&why)),
                 () = stop.wait() => Err("the run was interrupted".to_owned()),
             };
             listeners.send(DumpChunk::End(ended)).await;
@@ -114,7 +114,7 @@ async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &m
         return Ok(());
     }
     let said = complaint.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = offsite_backends::error::scrub(&String::from_utf8_lossy(&said[said.len().saturating_sub(COMPLAINT)..]));
+    let said = offsite_backends::error::redact(&String::from_utf8_lossy(&said[said.len().saturating_sub(COMPLAINT)..]));
     let code = status.code().map_or_else(|| "was ended by a signal".to_owned(), |code| format!("ended with exit code {code}"));
     let said = said.trim();
     Err(if said.is_empty() { format!("its command {code}") } else { format!("its command {code}: {said}") })

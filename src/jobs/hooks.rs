@@ -89,7 +89,7 @@ pub async fn run_in(
             // Something that it left in the background may hold its outputs for ever.
             let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
             let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.output = Redactions::of(variables).scrub(&String::from_utf8_lossy(&said));
+            outcome.output = Redactions::of(variables).redact(&String::from_utf8_lossy(&said));
         }
     }
     outcome.seconds = began.elapsed().as_secs_f64();
@@ -114,7 +114,7 @@ pub fn process(command: &Command) -> Process {
 
 /// A command as the config has it, for people, with secrets redacted.
 pub fn shown(command: &Command) -> String {
-    offsite_backends::error::scrub(&command.written())
+    offsite_backends::error::redact(&command.written())
 }
 
 /// A command and all of its process group: killed when this is dropped, unless it was forgotten before.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn megabytes_are_cut_and_secrets_blotted_out() {
+    async fn megabytes_are_cut_and_secrets_redacted() {
         let outcome = ran("yes | head -c 5000000; echo; echo 'see postgres://me:hush@db/x'", 20).await;
         assert!(outcome.output.len() <= 2 * KEPT + (8 << 10), "{}", outcome.output.len());
         assert!(outcome.output.contains("postgres://***@db/x") && !outcome.output.contains("hush"));

@@ -1,7 +1,7 @@
 //! Bounds on records at a destination, and on the lists and texts in them.
 //!
-//! Owns the numbers. Writers check them before they write, and readers while they read, so nothing can be written that is
-//! refused later. `docs/format.md`, section 12, has them for people.
+//! Owns the numbers. A writer checks them before it writes, and a reader checks them while it reads, so no writer can
+//! write what a reader refuses. `docs/format.md`, section 12, lists them for people.
 //! Invariant: everything that an earlier offsite wrote is within the bounds of the readers here.
 
 use std::fmt;
@@ -11,46 +11,50 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::entry::{Entry, Hash, Xattr};
 
-/// A snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
+/// Size of a snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
 pub const RECORD: u64 = 16 << 20;
 /// The highest number that a snapshot can have.
 pub const NUMBER: u64 = 1_000_000_000_000_000;
-/// A page, unpacked, in bytes; its frame, too.
+/// Size of an unpacked page in bytes, and of its frame.
 pub const PAGE: u64 = 32 << 20;
-/// A line of a page that is written, in bytes. A page is cut once it has 256 KiB, so it ends within its bound.
+/// Size of a line on a page, in bytes, for writers. A writer ends a page at 256 KiB, so a page with such a line stays
+/// below [`PAGE`].
 pub const LINE: usize = 16 << 20;
-/// Lines on a page. One of 256 KiB has a quarter of that at the most.
+/// Lines on a page. A page of 256 KiB has at most a quarter of that.
 pub const LINES: u64 = 16_384;
 /// Pages of entries of one manifest: some 500 million files.
 pub const PAGES: usize = 500_000;
-/// An object of pages, by far.
+/// Size of an object of pages in bytes, far above any real one.
 pub const OBJECT: u64 = 1 << 44;
 /// Levels of pages above the entries.
 pub const LEVEL: u8 = 8;
-/// Objects that the pages of one manifest lie in. A writer keeps them below 50.
+/// Objects that hold the pages of one manifest. A writer keeps them below 50.
 pub const OBJECTS: usize = 65_536;
-/// Attributes of one file or directory. Linux lists 64 KiB of names.
+/// Extended attributes of one file or directory. Linux lists 64 KiB of names.
 pub const XATTRS: usize = 16_384;
-/// A path that is written, in bytes. One that is longer is listed as one that could not be read.
+/// Length of a path in bytes, for writers. A longer path is listed as unreadable.
 pub const PATH: usize = 32 << 10;
-/// Values of the attributes of one file or directory that are written, in bytes.
+/// Names and values of the extended attributes of one file or directory together, in bytes, for writers.
 pub const VALUES: usize = 2 << 20;
-/// A name, time or program in a record, in bytes.
+/// Length of a name, time or program in a record, in bytes.
 pub const TEXT: usize = 64 << 10;
-/// Characters that a store refuses or changes, in bytes.
+/// Length of the list of characters that a store refuses or changes, in bytes.
 pub const CHARACTERS: usize = 4 << 10;
-/// Paths that a list in a record names; the rest is a number.
+/// Paths that a list in a record names. A total stands for the rest.
 pub const SAMPLE: usize = 1_000;
 /// Bytes of a path or text in such a list, and of the whole list.
 pub const SAMPLE_BYTES: usize = 256 << 10;
 
-/// The snapshot after this one.
+/// The number of the next snapshot. `None` if it is above [`NUMBER`].
 pub fn after(number: u64) -> Option<u64> {
     number.checked_add(1).filter(|next| *next <= NUMBER)
 }
 
 impl Entry {
-    /// Whether a manifest can hold it; says what is too large.
+    /// Checks that a manifest can hold this entry.
+    ///
+    /// # Errors
+    /// Says what is too large.
     pub fn fits(&self) -> Result<(), String> {
         let link = self.link.as_ref().map_or(0, |link| link.as_bytes().len());
         if self.path.as_bytes().len() > PATH || link > PATH {
@@ -61,7 +65,10 @@ impl Entry {
     }
 }
 
-/// Whether a manifest can hold these attributes; says what is too large.
+/// Checks that a manifest can hold these attributes.
+///
+/// # Errors
+/// Says how many attributes and bytes there are.
 pub fn attributes(xattrs: &[Xattr]) -> Result<(), String> {
     let bytes: usize = xattrs.iter().map(|x| x.name.as_bytes().len() + x.value.as_bytes().len()).sum();
     if bytes > VALUES || xattrs.len() > XATTRS {
@@ -70,7 +77,7 @@ pub fn attributes(xattrs: &[Xattr]) -> Result<(), String> {
     Ok(())
 }
 
-/// A list that is refused once it is longer than `most`.
+/// Reads a list, and refuses one that is longer than `most`.
 struct BoundedList<T> {
     most: usize,
     shape: PhantomData<fn() -> T>,
@@ -99,27 +106,27 @@ fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D, most: usize) -> Re
     d.deserialize_seq(BoundedList { most, shape: PhantomData })
 }
 
-/// Objects of pages.
+/// Reads the page objects of a manifest: at most [`OBJECTS`].
 pub fn objects<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Hash>, D::Error> {
     list(d, OBJECTS)
 }
 
-/// Extended attributes.
+/// Reads extended attributes: at most [`XATTRS`].
 pub fn xattrs<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Xattr>, D::Error> {
     list(d, XATTRS)
 }
 
-/// A short text.
+/// Reads a text of at most [`TEXT`] bytes.
 pub fn text<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     short(String::deserialize(d)?, TEXT)
 }
 
-/// A short text that may be left out.
+/// Reads an optional text of at most [`TEXT`] bytes.
 pub fn some_text<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Option::<String>::deserialize(d)?.map(|text| short(text, TEXT)).transpose()
 }
 
-/// Characters that a store changes.
+/// Reads the characters that a store changes: at most [`CHARACTERS`] bytes.
 pub fn characters<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     short(String::deserialize(d)?, CHARACTERS)
 }

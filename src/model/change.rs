@@ -8,53 +8,62 @@ use super::entry::{Entry, Hash};
 use super::path::RelPath;
 use super::time::Time;
 
-/// What the file system says beside the metadata that is kept: enough to tell whether a file was touched.
+/// What the file system records besides the metadata that a manifest keeps. It tells whether a file was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Stamps {
+    /// Inode number.
     pub ino: u64,
+    /// Time of the last change of the inode.
     pub ctime: Time,
 }
 
-/// Why a file of unchanged size is looked at again.
+/// Why a run reads a file of unchanged size again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Suspicion {
-    /// Its mtime, ctime or inode moved, or it was written while the last scan ran.
+    /// Its mtime, ctime or inode differs, or it was written while the last scan ran.
     Stamps,
-    /// `--checksum` looks at all.
+    /// The user asked for all files with `--checksum`.
     Asked,
 }
 
-/// One step of a plan. Entries of files that have not been read yet have no content.
+/// One step of a plan: `entry` is the new state, `old` the state in the last snapshot. The entry of a file that has not
+/// been read yet has no content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum Change {
-    /// Not in the last snapshot.
+    /// The path is not in the last snapshot.
     Added { entry: Entry, stamps: Stamps },
-    /// Content differs for certain (size or kind), or, with `suspicion`, may differ: reading tells.
+    /// The content differs for certain (size or kind). With `suspicion` it may differ, and reading the file decides.
     Changed {
+        /// The new entry.
         entry: Entry,
+        /// Stamps of the file in the source.
         stamps: Stamps,
+        /// The entry in the last snapshot.
         old: Entry,
+        /// Why the file is unverified. `None` if its content differs for certain.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspicion: Option<Suspicion>,
     },
-    /// Only metadata differs; no content is sent.
+    /// Only metadata differs. No content is sent.
     Metadata { entry: Entry, stamps: Stamps, old: Entry },
-    /// No longer there.
+    /// The path no longer exists.
     Removed {
+        /// The entry in the last snapshot.
         old: Entry,
         /// A rename of the same plan uses its content under another path.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         moved: bool,
     },
-    /// Not in the last snapshot under this path, but `from` was removed and had this content.
+    /// The path is not in the last snapshot, but the removed entry `from` had this content.
     Renamed { entry: Entry, stamps: Stamps, from: Entry },
-    /// Nothing that is kept differs, only this machine's stamps moved.
+    /// Only this machine's stamps differ. The manifest does not change.
     Stamped { path: RelPath, stamps: Stamps },
 }
 
 impl Change {
+    /// The path that the step is about. For a rename it is the new path.
     pub fn path(&self) -> &RelPath {
         match self {
             Self::Added { entry, .. } | Self::Changed { entry, .. } | Self::Metadata { entry, .. } | Self::Renamed { entry, .. } => {
@@ -65,7 +74,7 @@ impl Change {
         }
     }
 
-    /// The entry as it is to be, if there is one.
+    /// The new entry. `None` for a removed path, or if only the stamps differ.
     pub fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Added { entry, .. } | Self::Changed { entry, .. } | Self::Metadata { entry, .. } | Self::Renamed { entry, .. } => {
@@ -75,7 +84,7 @@ impl Change {
         }
     }
 
-    /// The hash that reading a suspect must yield for it to be unchanged.
+    /// The hash of the old content. An unverified file that has it is unchanged.
     pub fn old_hash(&self) -> Option<Hash> {
         match self {
             Self::Changed { old, .. } | Self::Metadata { old, .. } => old.content.as_ref().map(|c| c.hash),
@@ -84,14 +93,20 @@ impl Change {
     }
 }
 
-/// How many entries of each kind of change.
+/// Number of entries by kind of change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Counts {
+    /// New entries.
     pub added: u64,
+    /// Entries whose content or kind differs.
     pub changed: u64,
+    /// Entries of which only the metadata differs.
     pub metadata: u64,
+    /// Removed entries.
     pub removed: u64,
+    /// Renamed files. The destination already has their content.
     pub renamed: u64,
+    /// Entries without a difference.
     pub unchanged: u64,
     /// Sockets, pipes and devices, which are not backed up.
     pub skipped: u64,

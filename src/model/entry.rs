@@ -1,7 +1,7 @@
-//! An entry: one path of a tree with its metadata and the place of its content.
+//! An entry: one path of a tree with its metadata and the location of its content.
 //!
-//! Owns the shape of a line in a manifest page (`docs/format.md`), and the check that a line from a destination is valid.
-//! Members with their default value are omitted.
+//! Owns the shape of a line in a manifest page (`docs/format.md`), and the check that a line from a destination is
+//! valid. A field that has its default value is omitted in JSON.
 
 use std::fmt;
 
@@ -10,11 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::path::RelPath;
 use super::time::Time;
 
-/// BLAKE3 of a content, as 64 hex digits in JSON.
+/// BLAKE3 hash of a content. In JSON it is a string of 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
+    /// Hashes a content.
     pub fn of(content: &[u8]) -> Self {
         Self(*blake3::hash(content).as_bytes())
     }
@@ -66,12 +67,16 @@ impl schemars::JsonSchema for Hash {
     }
 }
 
+/// Kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Regular file.
     #[default]
     File,
+    /// Directory.
     Dir,
+    /// Symbolic link. It is not followed.
     Symlink,
 }
 
@@ -81,20 +86,21 @@ impl Kind {
     }
 }
 
-/// Where the content of a file is, and what it must be.
+/// Identity and location of the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
+    /// BLAKE3 of the bytes.
     pub hash: Hash,
-    /// The snapshot that wrote it. Together with the path it names this content for good: while it is
-    /// the newest it lies under its own key, afterwards under `.offsite/kept/<since>/`.
+    /// The number of the snapshot that wrote it. With the path it names this content for good. The newest content of a
+    /// path lies under its own key, and an older one below `.offsite/kept/<since>/`.
     pub since: u64,
-    /// The key, where it is not the path (`.offsite/odd/…`).
+    /// The key, if it is not the path (`.offsite/odd/…`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// The store's entity tag.
+    /// The entity tag that the store reported, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// The store's version id, where the bucket keeps versions.
+    /// The version id that the store reported, if the bucket keeps versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -102,56 +108,69 @@ pub struct Content {
 /// One extended attribute.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Xattr {
+    /// The name with its namespace (`user.comment`), as bytes.
     pub name: RelPath,
+    /// The value, as bytes.
     pub value: RelPath,
 }
 
 /// One path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Path relative to the root of the tree. The path of a directory ends in `/`.
     pub path: RelPath,
+    /// File, directory or symlink.
     #[serde(default, skip_serializing_if = "Kind::is_file")]
     pub kind: Kind,
-    /// Content length in bytes; 0 for directories and symlinks.
+    /// Length of the content in bytes. It is 0 for directories and symlinks.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub size: u64,
+    /// Time of the last modification.
     pub mtime: Time,
-    /// Permission bits, `0o7777`, as an octal string in JSON.
+    /// Permission bits (at most `0o7777`). In JSON they are an octal string.
     #[serde(with = "octal")]
     pub mode: u32,
+    /// Numeric id of the owner on the machine that was read.
     #[serde(default, skip_serializing_if = "is_zero32")]
     pub uid: u32,
+    /// Numeric id of the group on the machine that was read.
     #[serde(default, skip_serializing_if = "is_zero32")]
     pub gid: u32,
+    /// Name of the owner, if that machine knew one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Name of the group, if that machine knew one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Target of a symlink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<RelPath>,
-    /// Files of one tree with the same value are names of one file.
+    /// Hard links: files of one tree with the same value are names of one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard: Option<String>,
     /// The file had holes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
-    /// Bytes that took room on the disk that was read; only of files with holes.
+    /// Bytes that the file occupied on the disk of the source. Present only for files with holes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocated: Option<u64>,
+    /// Extended attributes, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
-    /// It has no name of its own in the tree that is the destination, because the disk there takes the name of another
-    /// entry for the same.
+    /// The entry has no name of its own at a destination that is a file tree, because the disk there takes its name and
+    /// that of another entry for one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub odd: bool,
-    /// Files only.
+    /// Present for files only, once they have been read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
 }
 
 impl Entry {
-    /// Whether a line from a destination can be an entry at all; says what is wrong.
+    /// Checks that a line from a destination is a valid entry.
+    ///
+    /// # Errors
+    /// Says what is wrong.
     pub fn check(&self) -> Result<(), &'static str> {
         if !self.path.is_sound() {
             Err("a path that is no path of a tree")
@@ -170,7 +189,8 @@ impl Entry {
         }
     }
 
-    /// Same but for content: what `chmod`, `chown`, `touch` or `setfattr` would have changed.
+    /// Whether the two differ at most in content: `chmod`, `chown`, `touch` and `setfattr` change what is compared
+    /// here.
     pub fn same_metadata(&self, other: &Self) -> bool {
         self.mtime == other.mtime
             && self.mode == other.mode

@@ -1,12 +1,12 @@
 //! Names that some disks take for one.
 //!
-//! Owns the fold: names that differ only in case, in Unicode's normal form or in invisible characters have the same one.
-//! It goes further than any one disk, so two names with different folds are two files everywhere; two with the same fold
-//! may be one.
+//! Owns the fold: names that differ only in case, in Unicode's normal form or in invisible characters have the same
+//! fold. The fold is coarser than that of any one disk. Two names with different folds are two files on every disk, and
+//! two names with the same fold may be one file.
 
 use icu_normalizer::DecomposingNormalizer;
 
-/// The fold of a name or path; slashes stay.
+/// The fold of a name or path. Slashes stay.
 pub fn folded(name: &[u8]) -> Vec<u8> {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
@@ -22,14 +22,15 @@ pub fn folded(name: &[u8]) -> Vec<u8> {
     folded.chars().filter(|c| !is_unseen(*c)).collect::<String>().into_bytes()
 }
 
-/// The first bytes of the fold's hash. Two names with different folds may have the same: then they pass for one.
+/// The first 8 bytes of the BLAKE3 of the fold. Two names with different folds may have the same hash and then count as
+/// one name.
 pub fn fold_hash(name: &[u8]) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&blake3::hash(&folded(name)).as_bytes()[..8]);
     u64::from_le_bytes(first)
 }
 
-/// Characters that disks which fold names pass over (Unicode's `Default_Ignorable_Code_Point`).
+/// Characters that a folding disk ignores (Unicode's `Default_Ignorable_Code_Point`).
 fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -38,9 +39,10 @@ fn is_unseen(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Which of some names have a twin among them: another name with the same fold. By their places in the list.
+/// Finds the names that have a twin in the list: another name with the same fold. Returns their indices in the list, in
+/// any order.
 pub fn twins<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<usize> {
-    // Hashes, not folds: a directory of millions of names must not be held twice.
+    // Hashes instead of folds: a directory of millions of names must not be in memory twice.
     let mut all: Vec<(u64, usize)> = names.enumerate().map(|(at, name)| (fold_hash(name), at)).collect();
     all.sort_unstable();
     all.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1).flatten().map(|(_, at)| *at).collect()

@@ -1,7 +1,7 @@
 //! The terms of offsite as plain data: path, time, entry, change, snapshot.
 //!
 //! Owns the shapes and their JSON, and nothing that acts. Imports nothing of the program.
-//! Invariant: what is read back is what was written, for every name and time that Linux allows.
+//! Invariant: a value that is read back equals the value that was written, for every name and time that Linux allows.
 
 pub mod bounds;
 mod change;

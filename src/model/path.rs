@@ -1,7 +1,7 @@
-//! A path inside a tree: raw bytes, relative, a directory's ending in `/`.
+//! A path inside a tree: raw bytes, relative. The path of a directory ends in `/`.
 //!
-//! Owns the order that everything is sorted by (plain byte order), the JSON form and the printable
-//! form. In JSON a path that is UTF-8 is a string, any other `{"b64": "…"}`.
+//! Owns the order of all sorted data (plain byte order), the JSON form and the printable form. In JSON a path that is
+//! UTF-8 is a string, and any other path is `{"b64": "…"}`.
 
 use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
@@ -10,15 +10,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Bytes of a name, a path or a link target; ordered as bytes.
+/// Bytes of a name, a path or a link target. The order is that of the bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RelPath(pub Vec<u8>);
 
 impl RelPath {
+    /// Takes any bytes. [`Self::is_sound`] says whether they can be a path of a tree.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
+    /// The raw bytes, with the slash that marks a directory.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -28,12 +30,12 @@ impl RelPath {
         self.0.last() == Some(&b'/')
     }
 
-    /// Without the slash that marks a directory.
+    /// The path without the slash that marks a directory.
     pub fn bare(&self) -> &[u8] {
         self.0.strip_suffix(b"/").unwrap_or(&self.0)
     }
 
-    /// Its parent directory, with a slash; empty for the top.
+    /// The parent directory, with a slash. Empty at the top of the tree.
     pub fn parent(&self) -> &[u8] {
         parent(&self.0)
     }
@@ -44,19 +46,20 @@ impl RelPath {
         bare.iter().rposition(|b| *b == b'/').map_or(bare, |i| &bare[i + 1..])
     }
 
-    /// Whether it can be a path of a tree: relative, no empty, `.` or `..` component, no NUL.
+    /// Whether it can be a path of a tree: relative, without an empty, `.` or `..` component, without NUL.
     pub fn is_sound(&self) -> bool {
         let bare = self.bare();
         !bare.is_empty() && !bare.contains(&0) && bare.split(|b| *b == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
     }
 
-    /// For people: what a terminal could take amiss is escaped, the rest is as it is.
+    /// The path for people. Control characters, marks of the writing direction and bytes that are not UTF-8 are
+    /// escaped.
     pub fn display(&self) -> String {
         printable(&self.0)
     }
 }
 
-/// The parent directory of a path, with a slash; empty for the top.
+/// The parent directory of a path, with a slash. Empty at the top of the tree.
 fn parent(path: &[u8]) -> &[u8] {
     let bare = path.strip_suffix(b"/").unwrap_or(path);
     bare.iter().rposition(|b| *b == b'/').map_or(b"", |i| &bare[..=i])
@@ -83,7 +86,7 @@ fn printable(bytes: &[u8]) -> String {
     out
 }
 
-/// Marks that turn the direction of writing, and separators of lines that are no control characters.
+/// Marks that change the writing direction, and line separators that are not control characters.
 fn turns(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

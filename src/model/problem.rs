@@ -1,4 +1,4 @@
-//! A path and what was the matter with it.
+//! The record of one problem with one path.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,8 @@ use super::path::RelPath;
 /// A path and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Problem {
+    /// The path.
     pub path: RelPath,
+    /// What is wrong, for people. The text is not stable.
     pub problem: String,
 }

@@ -1,7 +1,7 @@
-//! The first items of a list, and the length of the list.
+//! The first elements of a list, and the length of the list.
 //!
-//! Owns lists that records and documents show to people. They stay short whatever happens, and a total gives their full
-//! length; the whole list of a snapshot is in pages of its own. Reading a longer list keeps no more of it than this.
+//! Owns lists that records and documents show to people. They stay short whatever happens, and a total gives the full
+//! length. The whole list of a snapshot is in pages of its own. Reading a longer list keeps no more of it than this.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::bounds;
 use super::path::RelPath;
 use super::problem::Problem;
 
-/// What takes room in a sample.
+/// An element whose size counts against the bound of a sample.
 pub trait Weight {
     /// Bytes of its texts.
     fn weight(&self) -> usize;
@@ -31,7 +31,8 @@ impl Weight for Problem {
     }
 }
 
-/// At most [`bounds::SAMPLE`] elements with at most [`bounds::SAMPLE_BYTES`] bytes; in JSON an array.
+/// The first elements of a list: at most [`bounds::SAMPLE`] elements with at most [`bounds::SAMPLE_BYTES`] bytes. In
+/// JSON it is an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample<T> {
     first: Vec<T>,
@@ -46,44 +47,44 @@ impl<T> Default for Sample<T> {
 }
 
 impl<T> Sample<T> {
-    /// Those that are named.
+    /// The elements that are kept, in order.
     pub fn first(&self) -> &[T] {
         &self.first
     }
 
-    /// How many there were.
+    /// Number of elements of the whole list.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// There was none.
+    /// Whether the whole list is empty.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// None is named.
+    /// Whether no element is kept.
     pub fn names_none(&self) -> bool {
         self.first.is_empty()
     }
 
-    /// The total, where the list is cut short.
+    /// The total, if the list is cut short.
     pub fn cut(&self) -> Option<u64> {
         (self.total > self.first.len() as u64).then_some(self.total)
     }
 
-    /// The list had at least this many items.
+    /// Raises the total to at least this number.
     pub fn at_least(&mut self, total: u64) {
         self.total = self.total.max(total);
     }
 }
 
 impl<T: Weight> Sample<T> {
-    /// Whether one more would be kept.
+    /// Whether one more element could be kept.
     fn has_room(&self) -> bool {
         self.first.len() < bounds::SAMPLE && self.bytes < bounds::SAMPLE_BYTES && self.total == self.first.len() as u64
     }
 
-    /// Counts one, and keeps it if there is room.
+    /// Counts an element, and keeps it if it fits.
     pub fn push(&mut self, value: T) {
         let weight = value.weight();
         if self.has_room() && self.bytes.saturating_add(weight) <= bounds::SAMPLE_BYTES {
@@ -95,7 +96,7 @@ impl<T: Weight> Sample<T> {
 }
 
 impl<T: Weight> Sample<T> {
-    /// Takes another one in.
+    /// Appends another sample. The totals add up.
     pub fn absorb(&mut self, other: Self) {
         let total = self.total.saturating_add(other.total);
         other.first.into_iter().for_each(|value| self.push(value));
@@ -118,7 +119,7 @@ impl<T: Weight> FromIterator<T> for Sample<T> {
 }
 
 impl<T: Weight + Clone> Sample<T> {
-    /// Of a list that is there.
+    /// The sample of a complete list.
     pub fn of(list: &[T]) -> Self {
         let mut sample = Self::default();
         for value in list {
@@ -175,7 +176,7 @@ mod tests {
         let all: Vec<Problem> = (0..1_000_000).map(|i| problem(&format!("d/{i}"))).collect();
         let sample = Sample::of(&all);
         assert_eq!((sample.first().len(), sample.total(), sample.cut()), (bounds::SAMPLE, 1_000_000, Some(1_000_000)));
-        // A list that an older offsite wrote whole is read to the same.
+        // A whole list that an older offsite wrote is read to the same sample.
         let read: Sample<Problem> = serde_json::from_slice(&serde_json::to_vec(&all).unwrap()).unwrap();
         assert_eq!(read, sample);
     }

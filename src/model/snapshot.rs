@@ -13,85 +13,95 @@ use super::sample::Sample;
 use super::time::Time;
 use super::zone::Zone;
 
-/// Where a page is and what it must be.
+/// The location of a page, and what it must contain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageRef {
-    /// Name of the object in `.offsite/pages/`, without ending. Left out: the object this reference stands in.
+    /// Name of the object in `.offsite/pages/`, without its extension. If it is omitted, the page is in the object that
+    /// holds this reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Hash>,
-    /// Where its zstd frame starts in the object, in bytes.
+    /// Offset of its zstd frame in the object, in bytes.
     pub offset: u64,
     /// Length of the frame in bytes.
     pub length: u64,
-    /// Length of the page in bytes, unpacked.
+    /// Length of the unpacked page in bytes.
     pub raw: u64,
-    /// BLAKE3 of the page, unpacked.
+    /// BLAKE3 of the unpacked page.
     pub hash: Hash,
-    /// 0 for a page of entries; 1 and up for a page of references to pages one below.
+    /// 0 for a page of entries. A page of level 1 or above holds references to pages one level below.
     pub level: u8,
-    /// First path on it (below it).
+    /// The first path on the page, or on the pages below it.
     pub first: RelPath,
-    /// Entries on it (below it).
+    /// Number of entries on the page, or on the pages below it.
     pub entries: u64,
     /// Bytes of content of these entries.
     pub bytes: u64,
 }
 
-/// What a tree holds.
+/// Size of a tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Totals {
+    /// Number of entries: files, directories and symlinks.
     pub entries: u64,
+    /// Number of files.
     pub files: u64,
+    /// Bytes of content of these files.
     pub bytes: u64,
 }
 
-/// Metadata of the tree's own root directory.
+/// Metadata of the root directory of the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeRoot {
+    /// Permission bits (at most `0o7777`). In JSON they are a number here.
     pub mode: u32,
+    /// Time of the last modification.
     pub mtime: Time,
+    /// Numeric id of the owner.
     pub uid: u32,
+    /// Numeric id of the group.
     pub gid: u32,
+    /// Extended attributes, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::xattrs")]
     pub xattrs: Vec<Xattr>,
 }
 
-/// What a store does to keys; found out once and written down in `format.json`.
+/// What a store does to keys. The first run at a destination determines it and writes it to `format.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRules {
-    /// A directory: every name is its own.
+    /// The store is a file tree, in which every name is a key unless `disk` says otherwise.
     pub any_name: bool,
     /// Longest key below the prefix, in bytes.
     pub max_key: usize,
-    /// Longest part between two slashes, in bytes.
+    /// Longest part of a key between two slashes, in bytes.
     pub max_segment: usize,
     /// Characters that the store refuses or changes.
     #[serde(deserialize_with = "bounds::characters")]
     pub changed: String,
-    /// It refuses or changes parts with spaces or dots at their ends.
+    /// The store refuses or changes parts that begin or end with a space or dot.
     pub trims: bool,
-    /// It refuses or changes parts with white space at an end or a dot at the last; a dot at the first is kept.
+    /// The store refuses or changes parts that begin or end with white space or end with a dot. It keeps a dot at the
+    /// start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edges: bool,
-    /// What the disk below a directory does to names; none if unknown.
+    /// What the disk of a directory does to names. `None` if no run has determined it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskRules>,
 }
 
-/// What a disk below a directory does to names. Each at its default: as Linux's own file systems do.
+/// What the disk of a directory does to names. The default is what Linux's own file systems do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DiskRules {
-    /// It takes names for one that differ only in case or in Unicode's normal form.
+    /// It takes names for one if they differ only in case or in Unicode's normal form.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub folds: bool,
-    /// It gives files short names besides their own: `LETTER~1.TXT`.
+    /// It gives a file a short name besides its own: `LETTER~1.TXT`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub aliases: bool,
     /// Characters that it refuses.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "bounds::characters")]
     pub refused: String,
-    /// It refuses or changes parts with a dot or space at their end.
+    /// It refuses or changes parts that end with a dot or space.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
     /// It refuses the names of devices: `CON`, `NUL`, `COM1`…
@@ -105,27 +115,31 @@ pub struct DiskRules {
     pub no_links: bool,
 }
 
-/// Which snapshots stay. All that any rule names stay; the newest always does.
+/// The rules of retention. A snapshot that any rule names stays. The newest snapshot always stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeepRules {
+    /// Number of newest snapshots to keep.
     pub last: u64,
+    /// Number of days of which the last snapshot is kept.
     pub daily: u64,
+    /// Number of weeks of which the last snapshot is kept.
     pub weekly: u64,
+    /// Number of months of which the last snapshot is kept.
     pub monthly: u64,
-    /// All that were the newest at some time within this many seconds.
+    /// Keeps every snapshot that was the newest at some time within this many seconds before now.
     pub within: Option<u64>,
-    /// Whose days, weeks and months they are.
+    /// The time zone whose days, weeks and months count.
     #[serde(default, skip_serializing_if = "Zone::is_local")]
     pub zone: Zone,
 }
 
 impl KeepRules {
-    /// Whether no rule says what stays.
+    /// Whether no rule is set.
     pub fn is_empty(&self) -> bool {
         self.last == 0 && self.daily == 0 && self.weekly == 0 && self.monthly == 0 && self.within.is_none()
     }
 
-    /// Whether replaced and removed contents stay.
+    /// Whether replaced and removed contents stay. If not, a run needs no kept contents.
     pub fn keeps_old(&self) -> bool {
         self.within.is_some_and(|within| within > 0) || self.last > 1 || self.daily + self.weekly + self.monthly > 0
     }
@@ -134,84 +148,95 @@ impl KeepRules {
 /// One committed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Format number of everything it names.
+    /// Format number of everything that the snapshot names.
     pub format: u32,
+    /// The number of the snapshot, from 1 on. It ascends, and some numbers may be missing.
     pub number: u64,
-    /// BLAKE3 of the snapshot object before it; none for the first.
+    /// BLAKE3 of the object of the previous snapshot. `None` for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Hash>,
-    /// When it was committed by the writer's clock, RFC 3339. The store's own time decides about deletion.
+    /// Time of the commit by the writer's clock, RFC 3339 in UTC. Retention uses the store's own time instead.
     #[serde(deserialize_with = "bounds::text")]
     pub time: String,
+    /// Name of the machine that wrote it.
     #[serde(deserialize_with = "bounds::text")]
     pub host: String,
+    /// Name of the job that wrote it. Only `offsite run` sets it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
     pub job: Option<String>,
+    /// Type of that job, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type", deserialize_with = "bounds::some_text")]
     pub kind: Option<String>,
+    /// The source directory as the user named it, made absolute. It is not a path inside the tree.
     pub source: RelPath,
+    /// Program and version that wrote it.
     #[serde(deserialize_with = "bounds::text")]
     pub program: String,
-    /// The run that wrote it, random.
+    /// Random name of the run that wrote it.
     #[serde(deserialize_with = "bounds::text")]
     pub run: String,
-    /// The top page; none for an empty tree.
+    /// The top page. `None` for an empty tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PageRef>,
-    /// The rules by which paths become keys there, as in `format.json`.
+    /// The rules by which paths become keys at this destination, as in `format.json`.
     pub keys: KeyRules,
-    /// Every page object that this manifest's pages lie in.
+    /// Every page object that holds pages of this manifest or of `troubles`.
     #[serde(deserialize_with = "bounds::objects")]
     pub objects: Vec<Hash>,
+    /// Metadata of the root directory.
     pub tree: TreeRoot,
+    /// Size of the whole tree.
     pub totals: Totals,
+    /// What the run changed compared with the previous snapshot.
     pub changes: Counts,
-    /// Content bytes the run sent.
+    /// Bytes of content that the run sent.
     pub sent: u64,
-    /// The first of the paths that could not be read; their entries are those of the snapshot before.
+    /// The first of the paths that could not be read or that the destination refused. Their entries are those of the
+    /// previous snapshot.
     #[serde(default, skip_serializing_if = "Sample::names_none")]
     pub unread: Sample<Problem>,
-    /// How many there were, where not all are named.
+    /// Number of such paths, if `unread` does not name all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread_total: Option<u64>,
     /// The first of the files that kept changing while they were read.
     #[serde(default, skip_serializing_if = "Sample::names_none")]
     pub unstable: Sample<RelPath>,
-    /// How many there were, where not all are named.
+    /// Number of such files, if `unstable` does not name all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unstable_total: Option<u64>,
-    /// The top page of the whole list of both, where one of them is cut short.
+    /// The top page of the whole list of both, if one of them is cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub troubles: Option<PageRef>,
 }
 
-/// A line of the whole list of what a run could not read or saw changing.
+/// A line of the whole list of paths that a run could not read, or that kept changing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Trouble {
+    /// The path.
     pub path: RelPath,
-    /// Why it could not be read; none for a file that kept changing.
+    /// Why it could not be read. Omitted for a file that kept changing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
 impl Snapshot {
-    /// How many paths could not be read.
+    /// Number of paths that could not be read.
     pub fn unread_count(&self) -> u64 {
         self.unread_total.unwrap_or(0).max(self.unread.total())
     }
 
-    /// How many files kept changing.
+    /// Number of files that kept changing.
     pub fn unstable_count(&self) -> u64 {
         self.unstable_total.unwrap_or(0).max(self.unstable.total())
     }
 
-    /// Takes what could not be read and what kept changing, cut to what a snapshot names.
+    /// Sets both lists, cut to what a snapshot names, and their totals.
     pub fn set_troubles(&mut self, unread: Sample<Problem>, unstable: Sample<RelPath>) {
         (self.unread_total, self.unstable_total) = (unread.cut(), unstable.cut());
         (self.unread, self.unstable) = (unread, unstable);
     }
 
-    /// A list is incomplete, so the whole one must be stored elsewhere.
+    /// Whether a list is incomplete, so that the whole list must be stored in pages.
     pub fn names_not_all(&self) -> bool {
         self.unread_total.is_some() || self.unstable_total.is_some()
     }

@@ -1,13 +1,14 @@
-//! A point in time as file systems keep it: seconds and nanoseconds, any sign.
+//! A point in time as file systems keep it: seconds and nanoseconds, positive or negative.
 //!
-//! In JSON it is a string `"seconds.nanoseconds"` (nine digits), which `touch -d @…` takes as it is and
-//! no JSON reader rounds. Before 1970 the seconds are negative and the nanoseconds still count upwards.
+//! In JSON it is a string `"seconds.nanoseconds"` (nine digits). `touch -d @…` accepts it unchanged, and no JSON reader
+//! rounds it. Before 1970 the seconds are negative and the nanoseconds still count upwards.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// A point in time with nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Time {
     /// Whole seconds since 1970-01-01 UTC, rounded down.
@@ -57,7 +58,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A stretch of time in words: `26 h`, `3 d`.
+/// A duration in words, rounded down: `26 h`, `3 d`.
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),

@@ -1,6 +1,6 @@
 //! Words that depend on a number.
 
-/// The word for this number of things: `plural(1, "file", "files")` is `file`.
+/// Returns the word for this number of things: `plural(1, "file", "files")` is `file`.
 pub const fn plural<'a>(n: u64, one: &'a str, many: &'a str) -> &'a str {
     if n == 1 { one } else { many }
 }

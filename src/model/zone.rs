@@ -1,21 +1,24 @@
 //! The calendar by which snapshots are kept, listed and selected.
 //!
 //! Owns the meaning of a day, a week and a month: those of the clocks of one time zone, including daylight saving time.
-//! The zone is that of this machine unless another is named; its rules are the system's. Invariant: a snapshot belongs to
-//! exactly one day, and [`Zone::day_ends`] of that day is the first moment after it.
+//! The zone is that of this machine unless another is named, and its rules come from the system.
+//! Invariant: a snapshot belongs to exactly one day, and [`Zone::day_ends`] of that day is the first moment after it.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// A time zone: this machine's, or a named one (`Europe/London`).
+/// A time zone: that of this machine, or a named one (`Europe/London`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Option<String>", into = "Option<String>")]
 pub struct Zone(Option<String>);
 
 impl Zone {
     /// A zone of the IANA database, or `local`.
+    ///
+    /// # Errors
+    /// Says that this machine does not know the zone.
     pub fn named(name: &str) -> Result<Self, String> {
         match name {
             "local" => Ok(Self(None)),
@@ -24,12 +27,13 @@ impl Zone {
         }
     }
 
-    /// Whether it is this machine's.
+    /// Whether it is the zone of this machine.
     pub fn is_local(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The calendar itself; looked up once for many questions.
+    /// Looks up the calendar of this zone. Do it once for many questions. A zone that this machine no longer knows
+    /// counts as UTC.
     pub fn calendar(&self) -> Calendar {
         Calendar(match &self.0 {
             None => TimeZone::system(),
@@ -52,30 +56,30 @@ impl From<Zone> for Option<String> {
     }
 }
 
-/// Days, weeks and months of one zone. Instants are seconds since 1970 UTC; those beyond the years that a
-/// calendar can name count as its first or last.
+/// Days, weeks and months of one zone. Instants are seconds since 1970 UTC. An instant beyond the years that a calendar
+/// can name counts as its first or last.
 #[derive(Debug, Clone)]
 pub struct Calendar(TimeZone);
 
 impl Calendar {
-    /// Days since 1970-01-01, by the clocks there.
+    /// Number of the day since 1970-01-01, by the clocks of the zone.
     pub fn day(&self, instant: i64) -> i64 {
         let time = clamped(instant);
         (time.as_second() + i64::from(self.0.to_offset(time).seconds())).div_euclid(86_400)
     }
 
-    /// Weeks, which begin on Monday. 1970-01-01 was a Thursday.
+    /// Number of the week. Weeks begin on Monday. 1970-01-01 was a Thursday.
     pub fn week(&self, instant: i64) -> i64 {
         (self.day(instant) + 3).div_euclid(7)
     }
 
-    /// Months since the year 0.
+    /// Number of the month since the year 0.
     pub fn month(&self, instant: i64) -> i64 {
         let date = self.civil(instant).date();
         i64::from(date.year()) * 12 + i64::from(date.month()) - 1
     }
 
-    /// The first moment after a day (`2025-03-31`); none for what is no day.
+    /// The first moment after a day (`2025-03-31`). `None` if the text is not a day.
     pub fn day_ends(&self, day: &str) -> Option<i64> {
         let (year, rest) = day.split_once('-')?;
         let (month, of_month) = rest.split_once('-')?;
@@ -86,14 +90,15 @@ impl Calendar {
         self.instant(day.tomorrow().ok()?.to_datetime(jiff::civil::Time::midnight()))
     }
 
-    /// A time on the clocks there (`2025-03-31T18:00`, with seconds or without); where they skip it, as much later as
-    /// they skip, and where they show it twice, the later one.
+    /// A time on the clocks of the zone (`2025-03-31T18:00`, with or without seconds). If the clocks skip it, the
+    /// result is as much later as they skip. If they show it twice, it is the later one. `None` if the text is not a
+    /// time.
     pub fn moment(&self, text: &str) -> Option<i64> {
         let formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
         self.instant(formats.iter().find_map(|format| DateTime::strptime(format, text).ok())?)
     }
 
-    /// `2025-03-31 18:00`, as people read it.
+    /// The time as people read it: `2025-03-31 18:00`.
     pub fn shown(&self, instant: i64) -> String {
         self.civil(instant).strftime("%Y-%m-%d %H:%M").to_string()
     }
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_day_with_a_change_of_clocks_is_one_day() {
-        // Lord Howe turns by half an hour, Kathmandu is 5:45 ahead, Auckland changes in the other half of the year.
+        // Lord Howe changes by half an hour, Kathmandu is 5:45 ahead, Auckland changes in the other half of the year.
         for (zone, day, hours) in [
             ("Europe/London", "2026-03-29", 23.0),
             ("Europe/London", "2026-10-25", 25.0),

@@ -65,7 +65,7 @@ mod tests {
         Zone::named("UTC").unwrap()
     }
 
-    /// Every half hour, `steps` apart, from a moment of 2025 or 2026.
+    /// Snapshots that are `steps` half hours apart, from a time in 2025 or 2026.
     fn nights(begin: i64, steps: &[i64]) -> Vec<Point> {
         let mut time = 1_735_689_600 + begin;
         let point = |(index, step): (usize, &i64)| {

@@ -1,12 +1,12 @@
 //! One line of a crontab, recognised by a mark.
 //!
-//! Owns its text, and adding it to a crontab and removing it. Cron has no random delay: the jitter is a delay that is the
-//! same every day and differs between hosts. Invariant: in a crontab only lines with the mark change.
+//! Owns its text, and its insertion into a crontab and removal from it. Cron has no random delay, so the jitter is a
+//! delay that is the same every day and differs between hosts. Invariant: in a crontab only lines with the mark change.
 
 use super::timetable::Schedule;
 use crate::model::Hash;
 
-/// The line.
+/// The line of a schedule, without a line break.
 pub fn line(schedule: &Schedule) -> String {
     let spread = u32::try_from(schedule.jitter / 60).unwrap_or(0).min(24 * 60 - 1);
     let hash = Hash::of(schedule.host.as_bytes());
@@ -21,7 +21,7 @@ fn mark(name: &str) -> String {
     format!("# offsite schedule: {name}")
 }
 
-/// A crontab with this schedule's line, in place of the one it had.
+/// A crontab with the line of a schedule, in place of an earlier one.
 pub fn with(crontab: &str, schedule: &Schedule) -> String {
     let mut text = without(crontab, &schedule.name);
     if !text.is_empty() && !text.ends_with('\n') {
@@ -36,13 +36,13 @@ pub fn without(crontab: &str, name: &str) -> String {
     crontab.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(&mark)).collect()
 }
 
-/// The line of a schedule.
+/// The line of a schedule in a crontab.
 pub fn find<'a>(crontab: &'a str, name: &str) -> Option<&'a str> {
     let mark = mark(name);
     crontab.lines().find(|line| line.trim_end().ends_with(&mark))
 }
 
-/// One word to the shell that cron calls.
+/// One word, quoted for the shell that cron calls.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+%".contains(c);
     match !word.is_empty() && word.chars().all(plain) {

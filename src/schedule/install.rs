@@ -1,7 +1,7 @@
-//! Where a schedule goes, and taking it away again.
+//! Installs, shows and removes a schedule.
 //!
-//! Owns the unit files and the calls of `systemctl`, `systemd-analyze` and `crontab`. Files are written beside and
-//! renamed. Invariant: units that `systemd-analyze verify` does not take are not installed.
+//! Owns the unit files and the calls of `systemctl`, `systemd-analyze` and `crontab`. Each file is replaced atomically.
+//! Invariant: units that `systemd-analyze verify` rejects are not installed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,25 +10,31 @@ use super::timetable::Schedule;
 use super::{cron, units};
 use crate::error::{Error, Result};
 
-/// How a schedule is kept.
+/// The program that runs a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scheduler {
-    /// Units in this directory; with `enable`, systemd enables them.
+    /// systemd, with a timer and a service in the directory `dir`. With `enable`, systemd enables and starts the timer.
+    /// With `of_user`, the units belong to the user and not to the system.
     Systemd { dir: PathBuf, enable: bool, of_user: bool },
     /// A line in the crontab of the current user.
     Cron,
 }
 
-/// What there is now.
+/// An installed schedule.
 #[derive(Debug, Clone, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Installed {
     /// Files and their texts; for cron the line, under the name `crontab`.
     pub parts: Vec<(String, String)>,
-    /// What to know besides.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Installs a schedule, in place of the one of that name.
+/// Installs a schedule, in place of an earlier one of the same name. Returns what it installed. After an error, some of
+/// the files may have been replaced.
+///
+/// # Errors
+/// [`Error::Usage`] for a control character that a schedule cannot contain, [`Error::Command`] if systemd or cron
+/// rejects the schedule.
 pub fn install(schedule: &Schedule, way: &Scheduler) -> Result<Installed> {
     let mut done = Installed::default();
     one_line(schedule, way)?;
@@ -79,7 +85,7 @@ fn one_line(schedule: &Schedule, way: &Scheduler) -> Result<()> {
     }
 }
 
-/// What is installed under a name.
+/// The schedule that is installed under a name. It has no parts if there is none.
 pub fn show(name: &str, way: &Scheduler) -> Result<Installed> {
     let mut found = Installed::default();
     match way {
@@ -103,7 +109,7 @@ pub fn show(name: &str, way: &Scheduler) -> Result<Installed> {
     Ok(found)
 }
 
-/// Takes a schedule away; answers what was there.
+/// Removes a schedule. Returns what it removed, which has no parts if there was no schedule.
 pub fn remove(name: &str, way: &Scheduler) -> Result<Installed> {
     let found = show(name, way)?;
     match way {
@@ -139,7 +145,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-/// Has the units looked at where there is something that can; what it said besides.
+/// Verifies the units with `systemd-analyze`. Returns a note if this machine does not have it.
 fn verify(parts: &[(PathBuf, String)], of_user: bool) -> Result<Vec<String>> {
     let dir = std::env::temp_dir().join(format!("offsite-units-{:016x}", crate::random()));
     std::fs::create_dir_all(&dir).map_err(|e| Error::local(&dir, e))?;
@@ -177,7 +183,7 @@ fn crontab() -> Result<String> {
     let ran = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
     let ran = ran.map_err(|e| Error::Command(format!("`crontab` cannot be started ({e}); install cron, or use --systemd")))?;
     match ran.status.success() {
-        // Written back it would be another one.
+        // offsite would write another text back.
         true => String::from_utf8(ran.stdout).map_err(|_| Error::Command("the crontab is not UTF-8, so it was not changed".into())),
         false if String::from_utf8_lossy(&ran.stderr).contains("no crontab") => Ok(String::new()),
         false => Err(Error::Command(format!("crontab -l: {}", String::from_utf8_lossy(&ran.stderr).trim()))),

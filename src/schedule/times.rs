@@ -2,7 +2,7 @@
 //!
 //! Owns the two notations. Times are in the machine's own zone, as both expect them.
 
-/// How often.
+/// How often a schedule runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rhythm {
     /// At this minute of each hour.
@@ -14,11 +14,11 @@ pub enum Rhythm {
 }
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-/// What stands behind them where they are written out.
+/// The rest of each name when it is written in full.
 const RESTS: [&str; 7] = ["day", "day", "sday", "nesday", "rsday", "day", "urday"];
 
 impl Rhythm {
-    /// As `OnCalendar=` takes it.
+    /// The value of `OnCalendar=`.
     pub fn calendar(self) -> String {
         match self {
             Self::Hourly(minute) => format!("*-*-* *:{minute:02}:00"),
@@ -27,7 +27,7 @@ impl Rhythm {
         }
     }
 
-    /// The first five fields of a crontab's line, `later` minutes after the time.
+    /// The first five fields of a crontab line, for a run `later` minutes after the time.
     pub fn fields(self, later: u32) -> String {
         let at = |hour: u32, minute: u32| {
             let all = hour * 60 + minute + later;

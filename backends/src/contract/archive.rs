@@ -37,6 +37,9 @@ pub enum Restoring {
     Readable,
     /// An earlier request for the object has not finished yet.
     UnderWay,
-    /// The store accepted the request. The object can usually be read within `hours` hours.
-    Asked { hours: u32 },
+    /// The store accepted the request.
+    Asked {
+        /// The object can usually be read within so many hours.
+        hours: u32,
+    },
 }

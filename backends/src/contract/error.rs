@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-pub use crate::contract::scrub::scrub;
+pub use crate::contract::redact::redact;
 use crate::contract::tidy;
 
 /// The result type of this crate.

@@ -16,7 +16,7 @@ pub mod lacks;
 pub mod listing;
 pub mod location;
 pub mod meter;
-pub mod scrub;
+pub mod redact;
 pub mod tidy;
 pub mod trace;
 pub mod tree;

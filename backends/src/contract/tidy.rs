@@ -4,7 +4,7 @@
 //! cut. Invariants: the result is one line of limited length that cannot control a terminal; to tidy the result again
 //! does not change it.
 
-use crate::contract::scrub::scrub;
+use crate::contract::redact::redact;
 
 /// Longest message, in characters. Messages of offsite, hints included, are shorter.
 pub const MESSAGE: usize = 700;
@@ -17,7 +17,7 @@ const LOOKED_AT: usize = 16 << 10;
 /// with `… (N more bytes)`.
 pub fn tidy(text: &str, most: usize) -> String {
     let looked_at = &text[..text.floor_char_boundary(LOOKED_AT)];
-    cut(&plain(&scrub(looked_at)), most, text.len() - looked_at.len())
+    cut(&plain(&redact(looked_at)), most, text.len() - looked_at.len())
 }
 
 /// The same for a URL or path, at most [`PLACE`] characters.

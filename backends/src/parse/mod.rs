@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::contract::error::{Error, Result};
 use crate::contract::location::{DIRECTORY, Location};
-use crate::contract::scrub::scrub;
+use crate::contract::redact::redact;
 use crate::kinds::{self, Host};
 
 pub(crate) use self::mistaken::instead;
@@ -67,7 +67,7 @@ pub fn shown(text: &str) -> String {
         Err(_) => match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) && holds_secret(scheme, rest) => format!("{scheme}://…"),
             _ if userinfo::may_hold_a_secret(text) => "…".to_owned(),
-            _ => scrub(text.split('?').next().unwrap_or(text)),
+            _ => redact(text.split('?').next().unwrap_or(text)),
         },
     }
 }

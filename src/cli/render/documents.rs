@@ -1,7 +1,7 @@
 //! The shapes of `--json` documents that are not an outcome of the engine as it is.
 //!
-//! Owns shapes only. Those that are written line by line (ls, diff, cat) stand here for their schemas;
-//! `stream` writes them. Times are RFC 3339 in UTC.
+//! Owns shapes only. Documents that are written line by line (ls, diff, cat) are here for their schemas; `stream`
+//! writes them. Times are RFC 3339 in UTC.
 
 use std::collections::BTreeMap;
 

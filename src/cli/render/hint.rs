@@ -1,10 +1,10 @@
-//! The words for what can be done about a failure.
+//! The sentences that say what to do about a failure.
 //!
-//! Owns the sentence of each [`Hint`]; which one it is was decided by kind and place, never by a text.
+//! Owns the sentence of each [`Hint`]. The kind of the error and its place decide which hint it is, never a text.
 
 use offsite::error::Hint;
 
-/// One sentence, said below what went wrong.
+/// The sentence to print below the error.
 pub fn sentence(hint: Hint) -> &'static str {
     match hint {
         Hint::RunAgain => "run the same command again: it continues where it stopped",

@@ -1,7 +1,7 @@
 //! What `config import` prints: the config on standard output, the notes on standard error.
 //!
-//! Owns the order of the notes: what is left to do stands last, where it is seen. Invariant: standard output is the
-//! config and nothing else, so it can go into a file.
+//! Owns the order of the notes: what the user must still do is last, where it is seen. Invariant: standard output has
+//! only the config, so that it can be redirected to a file.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use super::documents::ImportDocument;
 use super::{Out, clean};
 
 impl Out {
-    /// A config as it lies in a file.
+    /// A config as the text of a file.
     pub fn config_text(&self, config: &Node) -> Result<String> {
         serde_json::to_string_pretty(config).map(|text| format!("{text}\n")).map_err(|e| Error::output(e.into()))
     }
 
-    /// The config, unless it was written to a file, and what there is to know of it.
+    /// The config, unless it was written to a file, and the notes about it.
     pub fn config_imported(&self, imported: &Imported, written: Option<&Path>) -> Result<()> {
         if self.json {
             return self.document(&ImportDocument { config: &imported.config, notes: &imported.notes });

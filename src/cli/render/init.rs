@@ -1,6 +1,6 @@
-//! What init prints: one table a destination, and below it why something is not as wanted.
+//! What `init` prints: one table for each destination, and below it why a setting is not as wanted.
 //!
-//! Owns columns and words. With `--quiet` only destinations that are not as wanted are printed.
+//! Owns columns and words. With `--quiet` it prints only destinations that are not as wanted.
 
 use std::fmt::Write as _;
 

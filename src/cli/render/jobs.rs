@@ -1,6 +1,7 @@
 //! What `run` and `config check` print.
 //!
-//! Owns a line for each job and the blocks of its destinations below it. With `--quiet` only what needs attention is said.
+//! Owns a line for each job and the blocks of its destinations below it. With `--quiet` it prints only what needs
+//! attention.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ use super::units::{counted, seconds};
 use super::{Out, clean, place};
 
 impl Out {
-    /// One job has ended.
+    /// The result of one job, when it has ended.
     pub fn job_ran(&self, job: &JobOutcome, dry_run: bool) -> Result<()> {
         let name = clean(&job.shown());
         if !self.json && !self.quiet {
@@ -56,12 +57,12 @@ impl Out {
         Ok(())
     }
 
-    /// One copy could not be had; the next one is tried.
+    /// A warning that one destination failed and that the verb tries the next one.
     pub fn failed_over(&self, error: &Error) {
         self.warning(&format!("{}; trying the job's next destination", clean(&error.to_string())));
     }
 
-    /// What a command that failed said last.
+    /// The error and the last output of a hook that failed.
     pub fn hook_ran(&self, name: &str, hook: &HookOutcome) {
         if let Some(error) = &hook.error {
             self.error(&format!("{name}: {} `{}`: {}", hook.hook, clean(&hook.command), clean(error)));
@@ -70,7 +71,7 @@ impl Out {
         }
     }
 
-    /// All of them have.
+    /// The result of all jobs, at the end.
     pub fn jobs_ran(&self, outcome: &RunOutcome) -> Result<()> {
         outcome.hooks.iter().for_each(|hook| self.hook_ran("run", hook));
         outcome.warnings.iter().for_each(|warning| self.warning(&clean(&warning.to_string())));
@@ -150,7 +151,7 @@ fn checked(job: &Job) -> CheckedJob {
 }
 
 fn command_text(command: &Command) -> String {
-    clean(&offsite_backends::error::scrub(&command.written()))
+    clean(&offsite_backends::error::redact(&command.written()))
 }
 
 fn indented(text: &str) -> String {

@@ -1,7 +1,7 @@
-//! What snapshots, ls, diff, history and cat print.
+//! What `snapshots`, `ls`, `diff`, `history` and `cat` print.
 //!
-//! Owns columns and words. Lines of ls and diff are printed as they come, so their columns have fixed
-//! widths; the sums after them are not what was asked for and go to standard error.
+//! Owns columns and words. Lines of `ls` and `diff` are printed while they arrive, so their columns have fixed
+//! widths. The sums after them are not the requested output, and so are on standard error.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use super::stream::{CatContent, LineStream};
 use super::units::{count, counted, local, local_of, shown_in, size, table};
 use super::{Out, clean, place};
 
-/// `ls` as it goes on.
+/// The output of `ls`, line by line.
 pub struct LsList<'a>(LineStream<'a>);
 
 impl LsList<'_> {
@@ -33,7 +33,7 @@ impl LsList<'_> {
     }
 }
 
-/// `ls --unread` as it goes on.
+/// The output of `ls --unread`, line by line.
 pub struct UnreadList<'a>(LineStream<'a>);
 
 impl UnreadList<'_> {
@@ -58,7 +58,7 @@ impl UnreadList<'_> {
     }
 }
 
-/// `diff` as it goes on.
+/// The output of `diff`, line by line.
 pub struct DiffList<'a>(LineStream<'a>);
 
 impl DiffList<'_> {
@@ -129,7 +129,7 @@ impl Out {
         self.print(&table(&headings, &rows))
     }
 
-    /// When a path changed.
+    /// The changes of a path.
     pub fn history(&self, url: &str, path: &str, lines: &[HistoryLine]) -> Result<()> {
         if self.json {
             let history = lines.iter().map(HistoryEntry::from).collect();

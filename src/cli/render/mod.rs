@@ -1,8 +1,8 @@
-//! The printer: everything that the user reads, but for progress, goes through here.
+//! The printer: all output except progress passes it.
 //!
-//! Owns standard output (what was asked for: text, or one JSON document) and standard error (the rest).
-//! Invariant: a closed pipe never ends a run and never shows as an error; no control character of a
-//! file's name reaches a terminal; nothing is printed but through [`Out`].
+//! Owns standard output (the requested output: text, or one JSON document) and standard error (the rest). Invariants:
+//! a closed pipe never ends a run and is never an error; no control character of a file's name reaches a terminal;
+//! all output passes [`Out`].
 
 mod documents;
 mod hint;
@@ -33,10 +33,10 @@ pub use documents::{
 };
 pub use units::{count, counted, size};
 
-/// Lists of problems and changes are cut here unless `--verbose` is given.
+/// Longest list of problems or changes without `--verbose`.
 const SOME: usize = 20;
 
-/// Where output goes and how.
+/// The printer: the streams, and the flags that shape the output.
 #[derive(Clone)]
 pub struct Out {
     json: bool,
@@ -55,39 +55,39 @@ impl Out {
         self.verbose && !self.json
     }
 
-    /// Something to know, on standard error, unless `--quiet`.
+    /// A note on standard error, unless `--quiet`.
     pub fn info(&self, text: &str) {
         if !self.quiet {
             self.screen.aside(&format!("note: {text}"));
         }
     }
 
-    /// What went wrong, on standard error.
+    /// An error, on standard error.
     pub fn error(&self, text: &str) {
         self.screen.aside(&format!("error: {text}"));
     }
 
-    /// What went wrong beside a run that ended as it should, on standard error.
+    /// A warning on standard error: the run ended as it should, but something else failed.
     pub fn warning(&self, text: &str) {
         self.screen.aside(&format!("warning: {text}"));
     }
 
-    /// A result that needs attention, on standard error because of `--quiet`.
+    /// A result that needs attention. With `--quiet` it is on standard error.
     fn note(&self, text: &str) {
         self.screen.aside(text);
     }
 
-    /// A verb failed: says why and what to do, with `--json` in a document as well; returns the exit code.
+    /// Reports that a verb failed, why, and what to do; with `--json` also in a document. Returns the exit code.
     pub fn failed(&self, error: &Error) -> u8 {
         let exit = self.show_error(error);
         if self.json {
-            // There is nobody left to tell if this fails as well.
+            // If this fails too, nothing more can be reported.
             let _ = self.document(&ErrorDocument::of(error));
         }
         exit
     }
 
-    /// The same on standard error only, for a document that has its end already.
+    /// The same on standard error only, for a document that has already ended.
     fn show_error(&self, error: &Error) -> u8 {
         match error {
             Error::Refused(reasons) if reasons.len() > 1 => {
@@ -107,7 +107,7 @@ impl Out {
         error.exit_code()
     }
 
-    /// What went wrong, and on a line of its own what can be done.
+    /// An error, and what to do on a line of its own.
     fn problem(&self, text: &str, failure: Option<&Failure>) {
         let advice = failure.and_then(|failure| failure.advice.as_deref());
         match advice.and_then(|advice| Some((text.strip_suffix(advice)?.strip_suffix("; ")?, advice))) {
@@ -120,7 +120,7 @@ impl Out {
         self.hint(failure.and_then(|failure| failure.hint));
     }
 
-    /// What can be done, below what went wrong.
+    /// What to do, below the error.
     fn hint(&self, hint: Option<Hint>) {
         if let Some(hint) = hint {
             self.screen.aside(&format!("hint: {}", hint::sentence(hint)));
@@ -137,7 +137,7 @@ impl Out {
         forgive(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
-    /// The one document.
+    /// The one JSON document.
     fn document(&self, value: &impl Serialize) -> Result<()> {
         let mut bytes = serde_json::to_vec(value).map_err(|e| Error::output(e.into()))?;
         bytes.push(b'\n');
@@ -158,13 +158,13 @@ impl Out {
         self.print_bytes(script)
     }
 
-    /// A JSON Schema, as it lies in `docs/schema/`.
+    /// A JSON Schema, as it is in `docs/schema/`.
     pub fn schema(&self, schema: &schemars::Schema) -> Result<()> {
         let text = serde_json::to_string_pretty(schema).map_err(|e| Error::output(e.into()))?;
         self.print_bytes(format!("{text}\n").as_bytes())
     }
 
-    /// Names, one a line.
+    /// Names, one on each line.
     pub fn names(&self, names: &[&str]) -> Result<()> {
         if self.json {
             return self.document(&names);
@@ -173,11 +173,12 @@ impl Out {
     }
 }
 
-/// What clap has to say; returns the exit code. Help and version are what was asked for, the rest is an error.
+/// Help, version or a usage error of clap. Returns the exit code. Help and version are requested output, the rest is
+/// an error.
 pub fn usage(error: &clap::Error, json: bool) -> u8 {
     let said = error.render().to_string();
-    let text = offsite_backends::error::scrub(&said);
-    // A closed pipe is nobody's fault. An argument that is one too many is repeated, and may be a URL with a password.
+    let text = offsite_backends::error::redact(&said);
+    // An error of the pipe is ignored. The error repeats a superfluous argument, which may be a URL with a password.
     let _ = if text == said { error.print() } else { write!(io::stderr(), "{text}") };
     if !error.use_stderr() {
         return 0;
@@ -192,12 +193,12 @@ pub fn usage(error: &clap::Error, json: bool) -> u8 {
     2
 }
 
-/// A destination's name that is safe to print: without settings, and without what does not belong there.
+/// A destination's URL that is safe to print: without its settings and without secrets.
 pub fn place(url: &str) -> String {
     clean(&offsite_backends::location::shown(url))
 }
 
-/// Whoever closed the pipe has read enough.
+/// A closed pipe is no error: its reader has read enough.
 fn forgive(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,7 +1,7 @@
-//! What sync, plan, apply, pull and prune print.
+//! What `sync`, `plan`, `apply`, `pull` and `prune` print.
 //!
-//! Owns the blocks of text, one a destination. With `--quiet` only what needs attention is said, and on
-//! standard error. Invariant: a destination that failed is named on standard error, with `--json` too.
+//! Owns the blocks of text, one for each destination. With `--quiet` it prints only what needs attention, on standard
+//! error. Invariant: standard error names a destination that failed, with `--json` too.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -34,7 +34,7 @@ impl Out {
     }
 
     pub(super) fn destination_failed(&self, url: &str, error: &str, failure: Option<&Failure>) {
-        // A URL with a password in it is named by its error, blotted out.
+        // The error itself names a URL with a password, redacted.
         if error.starts_with(url) || error.contains("://…") {
             self.problem(error, failure);
         } else {
@@ -201,7 +201,7 @@ impl Out {
     }
 }
 
-/// What is due to go and has to stay.
+/// What has expired but is locked.
 fn locked(locked: Option<&Locked>) -> String {
     let Some(locked) = locked else { return String::new() };
     let until = match (&locked.until, locked.hold) {
@@ -225,7 +225,7 @@ fn counts(c: &Counts) -> String {
     known.map(|(name, n)| format!("{name} {}", count(n))).join("  ")
 }
 
-/// `1–3, 7`: numbers in order, runs drawn together.
+/// `1–3, 7`: numbers in order, with consecutive ones as a range.
 fn numbers(numbers: &[u64]) -> String {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for &number in numbers {

@@ -1,7 +1,7 @@
-//! What `report` prints: a table with a row for each destination, and below it what does not fit in one.
+//! What `report` prints: a table with a row for each destination, and below it what does not fit into a row.
 //!
-//! Owns columns, words and the chart. A column that would say nothing in any row is left out; `-` is what
-//! was not counted. Invariant: a destination that failed is named on standard error and is no row.
+//! Owns columns, words and the chart. It leaves out a column that is empty in all rows; `-` means not counted.
+//! Invariant: standard error names a destination that failed, and the table has no row for it.
 
 use std::fmt::Write as _;
 
@@ -13,11 +13,11 @@ use super::{Out, clean};
 
 /// The lowest bar first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// Where block characters cannot be shown.
+/// For terminals without block characters.
 const ASCII: [char; 8] = ['_', '.', '-', '~', '=', '+', '*', '#'];
 
 impl Out {
-    /// What places hold.
+    /// The report of all URLs.
     pub fn reported(&self, outcome: &ReportOutcome) -> Result<()> {
         for one in &outcome.destinations {
             if let Some(error) = &one.error {
@@ -57,7 +57,7 @@ fn name(row: &ReportRow) -> String {
     if row.nobodys { format!("{url} (not offsite's)") } else { url }
 }
 
-/// A column: its heading and what it says of a row; nothing where there is nothing to say.
+/// A column: its heading and its cell for a row; none for an empty cell.
 type Column = (&'static str, fn(&DestinationReport, &ReportRow) -> Option<String>);
 
 const COLUMNS: [Column; 12] = [
@@ -141,7 +141,7 @@ fn directories(row: &ReportRow, from_manifest: bool) -> String {
     table(&["", things, ">size", "directory"], &rows)
 }
 
-/// One bar a snapshot, from the least to the most of them.
+/// One bar for each snapshot, scaled from the smallest to the largest.
 fn chart(points: &[TrendPoint], bars: &[char; 8]) -> String {
     let least = points.iter().map(|p| p.bytes).min().unwrap_or(0);
     let range = points.iter().map(|p| p.bytes).max().unwrap_or(0) - least;

@@ -1,4 +1,4 @@
-//! What `schedule` prints: the files or the line, whole.
+//! What `schedule` prints: the complete files or the crontab line.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::documents::ScheduleDocument;
 use super::{Out, clean};
 
 impl Out {
-    /// What is installed, or was.
+    /// The schedule that was installed, found or removed.
     pub fn scheduled(&self, what: &str, name: &str, found: &Installed) -> Result<()> {
         if self.json {
             let parts = found.parts.iter().map(|(place, text)| (place.as_str(), text.as_str())).collect();

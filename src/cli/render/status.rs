@@ -1,6 +1,7 @@
 //! What `status` prints: a row for each destination, and why it is not well.
 //!
-//! Owns columns and words. Invariant: what is not well is named on standard error, with `--json` and `--quiet` too.
+//! Owns columns and words. Invariant: standard error names a destination that is not well, with `--json` and
+//! `--quiet` too.
 
 use offsite::engine::{StatusOutcome, StatusRow};
 use offsite::error::Result;

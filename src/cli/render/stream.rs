@@ -1,8 +1,7 @@
-//! Documents and contents that are written as they come.
+//! Documents and contents that are written while they arrive.
 //!
-//! Owns the buffer in front of standard output and the bookkeeping of a half-written JSON document.
-//! Invariant: whatever happens, what was begun ends as one valid document; a reader that went away
-//! stops the verb quietly.
+//! Owns the buffer in front of standard output and the state of a half-written JSON document. Invariant: a document
+//! that was begun always ends as one valid document. If the reader closes the pipe, the verb stops without an error.
 
 use std::io::{self, BufWriter, Stdout, Write};
 
@@ -15,7 +14,7 @@ use serde::Serialize;
 use super::Out;
 use super::documents::{CatDocument, ErrorDocument};
 
-/// Standard output that remembers whether anybody still reads.
+/// Standard output that remembers whether its reader has closed the pipe.
 pub struct StreamSink {
     out: BufWriter<Stdout>,
     closed: bool,
@@ -31,7 +30,7 @@ impl StreamSink {
         result
     }
 
-    /// An object's fields after what was written before, and its closing brace.
+    /// The fields of an object after those written before, and its closing brace.
     fn close_object(&mut self, fields: &impl Serialize) -> io::Result<()> {
         let fields = serde_json::to_string(fields)?;
         let inner = fields.strip_prefix('{').unwrap_or(&fields);
@@ -66,7 +65,7 @@ impl<'a> LineStream<'a> {
         Self { out, sink: StreamSink::new(), array, begun: false }
     }
 
-    /// The line as an element of the array, or as the text it is for people.
+    /// Writes a line: as an element of the array, or as text for people.
     pub fn line(&mut self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         self.write(value, text).map_err(Error::output)
     }
@@ -83,8 +82,8 @@ impl<'a> LineStream<'a> {
         serde_json::to_writer(&mut self.sink, value).map_err(io::Error::from)
     }
 
-    /// The sums at the end, as fields of the document or as text (which is not what was asked for), or what
-    /// went wrong; returns the exit code.
+    /// Writes the sums at the end, as fields of the document or as text on standard error, or the error. Returns the
+    /// exit code.
     pub fn end<F: Serialize>(mut self, sums: Result<(F, String)>) -> Result<u8> {
         if self.sink.closed {
             return Ok(0);
@@ -119,7 +118,7 @@ impl<'a> LineStream<'a> {
     }
 }
 
-/// A file's content: as it is, or as base64 in a document.
+/// A file's content: raw, or as base64 in a document.
 pub struct CatContent<'a> {
     out: &'a Out,
     url: String,
@@ -149,10 +148,10 @@ impl<'a> CatContent<'a> {
         Ok(())
     }
 
-    /// Ends the content, or says what went wrong; returns the exit code.
+    /// Ends the content, or reports the error. Returns the exit code.
     pub fn end(mut self, result: Result<()>) -> Result<u8> {
         if result.is_ok() {
-            // An empty file has been asked for as much as any other.
+            // An empty file also gets its document.
             self.begin().map_err(Error::output)?;
         }
         match self.way {

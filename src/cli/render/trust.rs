@@ -1,7 +1,7 @@
-//! What check and repair print.
+//! What `check` and `repair` print.
 //!
-//! Owns the blocks of text. What is wrong is listed line by line, worst first within a path; with `--quiet` it is
-//! all that is said, and on standard error. Invariant: what a check found wrong is never left out of the counts.
+//! Owns the blocks of text. Findings are listed line by line, the worst first within a path. With `--quiet` it prints
+//! only them, on standard error. Invariant: the counts include every finding.
 
 use std::fmt::Write as _;
 
@@ -94,7 +94,7 @@ impl Out {
         self.said(&text, o.exit)
     }
 
-    /// With `--quiet` only what went wrong is said.
+    /// Prints the text; with `--quiet` only if the exit code is not 0.
     fn said(&self, text: &str, exit: u8) -> Result<()> {
         match (self.quiet, exit) {
             (false, _) => self.print(text),
@@ -114,7 +114,7 @@ impl Out {
         self.list("could not be checked", unread.first(), unread.total(), |p| format!("{}: {}", p.path, clean(&p.problem)))
     }
 
-    /// A list under a heading, cut unless `--verbose`; it may hold fewer than there are.
+    /// A list under a heading, cut unless `--verbose`. `all` is the full count: `items` may have fewer.
     fn list<T>(&self, what: &str, items: &[T], all: u64, line: impl Fn(&T) -> String) -> String {
         if all == 0 {
             return String::new();

@@ -1,7 +1,7 @@
-//! Numbers, sizes, times and requests as people read them.
+//! Numbers, sizes, times and requests for people.
 //!
-//! Owns formatting only; prints nothing. Sizes are binary (KiB is 1024 bytes), times for people are in the
-//! machine's own zone, times in JSON are RFC 3339 in UTC.
+//! Owns formatting only, and prints nothing. Sizes are binary (a KiB is 1024 bytes). Times for people are in this
+//! machine's zone, times in JSON are RFC 3339 in UTC.
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
 use offsite::model::{Calendar, Time, plural};
@@ -73,7 +73,7 @@ pub fn local_of(text: &str) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| crate::cli::clean::clean(text), |t| shown(t.with_timezone(&Local)))
 }
 
-/// The same by a calendar of its own.
+/// The same in the time zone of this calendar.
 pub fn shown_in(calendar: &Calendar, text: &str) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| crate::cli::clean::clean(text), |time| calendar.shown(time.timestamp()))
 }
@@ -99,7 +99,7 @@ pub fn requests(r: &Requests) -> String {
     ])
 }
 
-/// The same of an estimate.
+/// The same for an estimate.
 pub fn estimate(e: &Estimate) -> String {
     classes(&[("put", e.put), ("multipart", e.multipart), ("copy", e.copy), ("list", e.list), ("get", e.get), ("delete", e.delete)])
 }
@@ -109,9 +109,9 @@ fn classes(classes: &[(&str, u64)]) -> String {
     if said.is_empty() { "none".into() } else { said.join(", ") }
 }
 
-/// Columns, aligned; those whose heading starts with `>` to the right.
+/// A table with aligned columns. A heading that starts with `>` aligns its column to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    // A line break in a cell would be a row that somebody else made.
+    // A line break in a cell would look like another row.
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| crate::cli::clean::clean(cell)).collect()).collect();
     let width = |column: usize| {
         let heading = headings[column].trim_start_matches('>').width();
@@ -120,7 +120,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
         let cells = cells.iter().zip(&widths).zip(headings).map(|((cell, width), heading)| {
-            // Not by characters: a Chinese one takes two columns, an accent of its own none.
+            // Width is not the number of characters: a Chinese one takes two columns, a combining accent none.
             let room = " ".repeat(width.saturating_sub(cell.width()));
             if heading.starts_with('>') { format!("{room}{cell}") } else { format!("{cell}{room}") }
         });

@@ -1,6 +1,6 @@
 //! `offsite config check`, `config schema` and `config import`
 //!
-//! Owns the files that an import reads and writes; what becomes of them is the library's.
+//! Owns the files that an import reads and writes. The library owns the conversion.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -88,7 +88,7 @@ pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
     Ok(0)
 }
 
-/// An old config, with what lies beside it.
+/// The old config, with the files beside it.
 fn old(path: &Path) -> Result<ForeignConfig> {
     let fail = |path: &Path, e: std::io::Error| Error::Usage(format!("{}: {e}", path.display()));
     if path == Path::new("-") {
@@ -113,7 +113,7 @@ fn old(path: &Path) -> Result<ForeignConfig> {
     Ok(ForeignConfig { path: path.display().to_string(), text, beside })
 }
 
-/// A new file; one that is there stays as it is.
+/// Writes a new file. It never replaces a file.
 fn write(path: &Path, text: &str) -> Result<()> {
     let mut file = fs::File::create_new(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => Error::Usage(format!("{} exists already; name another file", path.display())),

@@ -85,7 +85,7 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
     Ok(outcome.exit)
 }
 
-/// Every destination of the config, as it is declared there.
+/// Sets up every destination of the config, as it is declared there.
 async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
     let plans = args.config.known_plans()?;
     let mut all = InitOutcome { check: args.check, destinations: Vec::new(), exit: 0 };

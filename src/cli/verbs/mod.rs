@@ -1,8 +1,8 @@
 //! The verbs: one small file each, with its arguments and one function.
 //!
-//! Owns what each verb takes. `dispatch.rs` calls them. A verb calls the engine once, hands what comes back to `render` and says the exit
-//! code. Invariant: a verb that has begun to print its document also ends it; any other failure is
-//! returned, and printed in one place.
+//! Owns the arguments of each verb; `dispatch.rs` calls the verbs. A verb calls the engine once, passes the result to
+//! `render` and returns the exit code. Invariant: a verb that has begun to print its document also ends it. Any other
+//! failure is returned, and printed in one place.
 
 pub mod apply;
 pub mod cat;

@@ -26,7 +26,7 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<u8> {
     show(&args.run, args.out.as_deref(), context).await
 }
 
-/// Plans and prints; `sync --dry-run` is this without a file.
+/// Plans and prints. `sync --dry-run` calls it without a file.
 pub async fn show(run: &RunArgs, out: Option<&Path>, context: &Context) -> Result<u8> {
     let (options, machine) = (run.options()?, context.machine()?);
     let (control, bars) = context.control(&run.destinations);

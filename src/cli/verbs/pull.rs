@@ -80,7 +80,7 @@ pub struct PullArgs {
 }
 
 impl PullArgs {
-    /// The profile that was asked for.
+    /// The profile that `--profile` names.
     fn profile(&self, job: Option<&Job>) -> Result<Option<Profile>> {
         let (Some(name), Some(job)) = (&self.profile, job) else { return Ok(None) };
         match job.profiles.iter().find(|(known, _)| known == name) {
@@ -92,7 +92,7 @@ impl PullArgs {
         }
     }
 
-    /// What is restored of what gives rights: a flag comes before the profile, and that before the default.
+    /// The rights to restore: a flag counts before the profile, and the profile before the default.
     fn rights(&self, profile: &Profile, host: &str) -> Privileges {
         match (self.privileges, self.no_privileges, profile.privileges) {
             (true, ..) => Privileges::All,
@@ -115,7 +115,7 @@ impl PullArgs {
             delete: self.delete || profile.delete,
             checksum: self.checksum,
             dry_run: self.dry_run,
-            // The user asked for the snapshot's contents: rewriting is what a pull is for.
+            // A restore rewrites files on request, so the guard has no limit for rewrites.
             limits: Limits { removals: self.max_removals, rewrites: 1.0, allow_empty: self.allow_empty, ..Limits::default() },
             transfers: self.transfers,
             limit_download: self.limit_download,
@@ -141,7 +141,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
         let outcome = engine::pull(&machine, url, &args.target, &options, &control).await;
         drop(bars);
         match outcome {
-            // Another copy of the same job may be within reach.
+            // Another destination of the job may be reachable.
             Err(error) if !left.as_slice().is_empty() && !matches!(error, Error::Interrupted | Error::Refused(_) | Error::Local { .. }) => {
                 context.out.failed_over(&error);
             }

@@ -35,11 +35,11 @@ pub struct ReportArgs {
     config: ConfigArgs,
 }
 
-/// What is reported on, and how.
+/// The URLs to report on, and their options.
 #[derive(Default)]
 struct ReportRequest {
     urls: Vec<String>,
-    /// The price that is named for each, if one is.
+    /// The name of the price for each URL, if one is given.
     prices: Vec<Option<String>>,
     list: bool,
     /// Reports of the user's own commands.
@@ -65,7 +65,7 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
     outcome.destinations.extend(wanted.reported);
-    // Nothing to report on is no failure.
+    // An empty report is no failure.
     outcome.exit = worst(outcome.destinations.iter().map(|report| report.exit).chain([0]));
     context.out.reported(&outcome)?;
     Ok(outcome.exit)
@@ -74,7 +74,7 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
 /// Every destination of every job, once.
 async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportRequest> {
     let plans = args.config.known_plans()?;
-    // Ctrl-C ends a command that is at work, too.
+    // Ctrl-C also ends a hook that is running.
     let (watch, bars) = context.control(&[]);
     drop(bars);
     let mut wanted = ReportRequest::default();

@@ -84,7 +84,7 @@ pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
     plan.metrics = args.metrics.clone().or(plan.metrics);
     let machine = context.machine()?;
     let how = RunnerOptions { dry_run: args.dry_run, prices: Prices::shipped().map_err(Error::Usage)?, once };
-    // Ctrl-C reaches what runs around the jobs as well.
+    // Ctrl-C also ends hooks around the jobs.
     let (watch, bars) = context.control(&[]);
     drop(bars);
     let mut runner = Runner::begin(&machine, &plan, how, &watch.stop).await;

@@ -109,12 +109,12 @@ impl WhichArgs {
 
 /// Variables that cron and a user's systemd set as well.
 const ALWAYS: [&str; 5] = ["HOME", "LOGNAME", "PATH", "SHELL", "USER"];
-/// What the system's units read variables from.
+/// The file from which the system's units read variables.
 const ENVIRONMENT: &str = "/etc/offsite/environment";
 
 impl InstallArgs {
-    /// Refuses what the config takes from the environment of now, which a schedule does not have; what commands and
-    /// stores may take from it is a note.
+    /// Checks that a scheduled run will have what the config takes from the current environment. Variables that the
+    /// config needs are an error if they are missing; those that commands and stores may read are a note.
     fn missing_at_night(&self, way: &Scheduler) -> Result<Vec<String>> {
         let of_system = matches!(way, Scheduler::Systemd { of_user: false, .. });
         let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
@@ -141,7 +141,7 @@ impl InstallArgs {
             )));
         }
         let parsed = self.config.parsed()?;
-        // What cannot be resolved now cannot be at night.
+        // A job that cannot be resolved now cannot be resolved in a scheduled run.
         let plan = self.config.plan(&self.jobs)?;
         if let Some((job, Lack::Unasked(why))) = plan.jobs.iter().find_map(|job| Some((job, job.unknown()?))) {
             return Err(Error::Command(format!("job {}: {why}", job.shown())));
@@ -176,7 +176,7 @@ fn text(path: &Path) -> Result<String> {
         .ok_or_else(|| Error::Usage(format!("{}: this path is not UTF-8, so a schedule cannot contain it", path.display())))
 }
 
-/// What the jobs of a plan need on this machine.
+/// The access that the jobs of a plan need on this machine: paths, mail, and temporary directories.
 fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
     let mut writes = Vec::new();
@@ -204,8 +204,8 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     Ok(Sandbox { writes, copies, mails, shares_tmp, of_user })
 }
 
-/// What has to be writable for a destination: the directory itself, or the one above it in which it will be created.
-/// That must not be one that half the system lives in.
+/// The directory that must be writable for a destination: its own, or the one above it in which the run will create
+/// it. A directory that the system shares is refused.
 fn writable(job: &Job, dir: &Path, of_user: bool) -> Result<PathBuf> {
     let wanted = of_all(job, dir);
     let there = nearest(&wanted);
@@ -225,21 +225,21 @@ fn writable(job: &Job, dir: &Path, of_user: bool) -> Result<PathBuf> {
     }))
 }
 
-/// The root, and directories of the whole system.
+/// Whether it is the root or a directory of the whole system.
 fn is_shared(dir: &Path) -> bool {
     const SHARED: &str = "/ /bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /usr /var \
                           /usr/lib /usr/local /usr/share /var/cache /var/lib /var/log /var/spool";
     SHARED.split(' ').any(|shared| Path::new(shared) == dir)
 }
 
-/// For a volume that was found: the directory that holds those of all volumes, since tomorrow there may be another one.
+/// For a container volume: the directory that holds all volumes, because the next run may find another volume.
 fn of_all(job: &Job, dir: &Path) -> PathBuf {
     let own = |part: &std::path::Component<'_>| job.volume.as_ref().is_some_and(|volume| part.as_os_str() == volume.as_str());
     let above: PathBuf = dir.components().take_while(|part| !own(part)).collect();
     if above.parent().is_some() { above } else { dir.to_path_buf() }
 }
 
-/// The directory itself, or the nearest one above it that is there: the first run has to make it.
+/// The directory itself, or the nearest existing one above it, in which the first run creates it.
 fn nearest(dir: &Path) -> PathBuf {
     dir.ancestors().find(|above| above.is_dir()).unwrap_or(dir).to_path_buf()
 }

@@ -1,4 +1,4 @@
-//! `offsite schema [NAME]`: hidden; what `docs/schema/` is made with.
+//! `offsite schema [NAME]`: hidden; it generates `docs/schema/`.
 
 use clap::Args;
 use offsite::error::{Error, Result};

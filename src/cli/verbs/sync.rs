@@ -36,7 +36,7 @@ pub async fn run(args: SyncArgs, context: &Context) -> Result<u8> {
     Ok(outcome.exit)
 }
 
-/// `--verbose`: what the run changed is what its snapshot has over the one before.
+/// `--verbose`: lists the changes, from the differences between the new snapshot and the one before.
 async fn list_changes(context: &Context, machine: &engine::Machine, outcome: &Outcome, url: &str) -> Result<()> {
     let Some(number) = outcome.snapshot.filter(|_| outcome.changes.any()) else { return Ok(()) };
     context.out.heading(&format!("changes at {}:", outcome.url))?;

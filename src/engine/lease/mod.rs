@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 
 use self::hold::Hold;
 use self::record::{Body, KEY, SETTLE, TTL, mode, put, read};
+use super::clock::rfc3339;
 use super::destination::Destination;
+use super::machine::Machine;
 use crate::error::{Error, Result};
 use crate::manifest::{Format, Records};
 use crate::transfer::Stop;
@@ -45,6 +47,19 @@ pub struct Claim {
     pub writer: String,
     pub since: String,
     pub base: u64,
+}
+
+impl Claim {
+    /// The claim of a new run that starts from what `destination` was loaded with.
+    pub fn of(destination: &Destination, machine: &Machine) -> Self {
+        Self {
+            run: format!("{:016x}{:016x}", crate::random(), crate::random()),
+            host: machine.host.clone(),
+            writer: destination.writer.clone(),
+            since: rfc3339(),
+            base: destination.number(),
+        }
+    }
 }
 
 impl Lease {
@@ -146,7 +161,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
             Err(error) => return Err(error),
         }
     }
-    Err(Error::Busy(format!("{}: several writers tried to take it at the same time; run again", records.backend().location())))
+    Err(Error::Busy(format!("{}: several writers tried to take the lease at the same time; run again", records.backend().location())))
 }
 
 /// For stores without create-only: read, write, wait, read again.

@@ -132,14 +132,7 @@ async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) ->
     let Some(head) = &destination.head else {
         return Err(Error::Usage(format!("{}: it was never synced", destination.backend.location())));
     };
-    let claim = Claim {
-        run: format!("{:016x}{:016x}", crate::random(), crate::random()),
-        host: machine.host.clone(),
-        writer: destination.writer.clone(),
-        since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        base: destination.number(),
-    };
-    Lease::take(destination, &head.format, claim, stop).await
+    Lease::take(destination, &head.format, Claim::of(destination, machine), stop).await
 }
 
 /// Lets go what is due and not locked. What an earlier run began is finished first.

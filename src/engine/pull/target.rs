@@ -15,7 +15,7 @@ use super::compare;
 use super::compare::Link;
 use super::options::PullOptions;
 use super::privileges::RestoredRights;
-use crate::engine::control::RunControl;
+use crate::engine::control::{RunControl, WINDOW};
 use crate::engine::destination::Destination;
 use crate::engine::dir_metadata::root_meta;
 use crate::engine::{cleanup, dir_metadata};
@@ -25,9 +25,6 @@ use crate::model::{Change, Entry, Kind, RelPath, Snapshot, Stamps};
 use crate::scan::Names;
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Archived, Fetch, Fetched, Limit, Line, Why, Witness, archived, make_way, of_target};
-
-/// Content bytes in flight.
-const WINDOW: u64 = 48 << 20;
 
 /// A restore that the guard has let pass.
 pub struct Pull<'a> {

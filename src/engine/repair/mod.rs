@@ -218,14 +218,8 @@ impl RepairRun<'_> {
             return Ok(Repaired::default());
         }
         let Some(head) = self.destination.head.clone() else { return Ok(Repaired::default()) };
-        let run = format!("{:016x}{:016x}", crate::random(), crate::random());
-        let claim = Claim {
-            run: run.clone(),
-            host: self.machine.host.clone(),
-            writer: self.destination.writer.clone(),
-            since: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-            base: self.snapshot.number,
-        };
+        let claim = Claim::of(self.destination, self.machine);
+        let run = claim.run.clone();
         let lease = Lease::take(self.destination, &head.format, claim, &self.control.stop).await?;
         let written = async {
             still_newest(self.destination).await?;

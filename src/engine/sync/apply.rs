@@ -52,13 +52,7 @@ pub async fn run(common: &Common, part: &mut DestinationRun, outcome: &mut Outco
         // When the plan was made nobody knew.
         tokio::task::block_in_place(|| Twins::default().resolve(&part.plan, &format.keys))?;
     }
-    let claim = Claim {
-        run: run.clone(),
-        host: common.machine.host.clone(),
-        writer: part.destination.writer.clone(),
-        since: rfc3339(),
-        base: part.destination.number(),
-    };
+    let claim = Claim { run: run.clone(), ..Claim::of(&part.destination, &common.machine) };
     let lease = Lease::take(&part.destination, &format, claim, &common.stop).await?;
     let before = part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
     match write(common, part, outcome, &lease, &format, run).await {

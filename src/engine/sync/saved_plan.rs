@@ -16,6 +16,7 @@ use super::compare::tree_root;
 use super::owner::{Claimant, Owner};
 use super::planning::{FinishedPlan, verdict};
 use super::run::{Common, DestinationRun};
+use crate::engine::clock::rfc3339;
 use crate::engine::control::RunControl;
 use crate::engine::destination::{Destination, has_moved};
 use crate::engine::machine::{Machine, PROGRAM};
@@ -71,7 +72,7 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &FinishedPlan, desti
     let heading = Heading {
         plan: VERSION,
         program: PROGRAM.into(),
-        made: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        made: rfc3339(),
         source: super::compare::shown(&absolute),
         destination: absolute_url(url)?,
         base: destination.snapshot().map(|(s, h)| (s.number, *h)),

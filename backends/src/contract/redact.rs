@@ -5,23 +5,23 @@
 //! Invariants: a reference (`$NAME`, `$(cat FILE)`) is no secret and stays; a text that was redacted stays as it is.
 
 /// The text that replaces a secret.
-pub const BLOT: &str = "***";
+pub const REDACTED: &str = "***";
 
 /// Shorter secrets of URLs, in bytes, occur in too many texts by chance to be replaced elsewhere.
 const LEAST: usize = 6;
 
-/// The text with [`BLOT`] in the place of each secret. The secret of a URL is replaced wherever it occurs again.
-pub fn scrub(text: &str) -> String {
+/// The text with [`REDACTED`] in the place of each secret. The secret of a URL is replaced wherever it occurs again.
+pub fn redact(text: &str) -> String {
     let mut found = Vec::new();
     let lines = text.split('\n').map(|line| arguments(&urls(&named(&headers(line)), &mut found)));
     let clean = lines.collect::<Vec<_>>().join("\n");
     found.retain(|secret| secret.len() >= LEAST);
-    found.iter().fold(clean, |text, secret| text.replace(secret.as_str(), BLOT))
+    found.iter().fold(clean, |text, secret| text.replace(secret.as_str(), REDACTED))
 }
 
 /// Whether a name says that its value is a secret. It can be the name of a key, a variable, a flag or a setting of a
 /// URL.
-pub fn tells(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     const WITHIN: [&str; 8] = ["password", "passwd", "passphrase", "secret", "token", "signature", "amz_credential", "private_key"];
     const ENDS: [&str; 8] = ["_pass", "_pwd", "_pw", "api_key", "apikey", "access_key", "account_key", "authorization"];
     const WHOLE: [&str; 4] = ["pass", "pwd", "sig", "mysql_pwd"];
@@ -37,7 +37,7 @@ pub fn tells(name: &str) -> bool {
 /// Whether a value refers to a secret instead of containing it, or was redacted already.
 pub fn is_reference(value: &str) -> bool {
     let value = value.trim_matches(['"', '\'']);
-    value.starts_with('$') || value.starts_with('`') || value.starts_with(BLOT)
+    value.starts_with('$') || value.starts_with('`') || value.starts_with(REDACTED)
 }
 
 /// Redacts the value of `Authorization: …` and the word after `Bearer`.
@@ -51,14 +51,14 @@ fn headers(line: &str) -> String {
         let value = value.trim_start_matches([' ', '"', '\\']);
         let begins = out.len() - value.len();
         let ends = value.find(['"', '\'', '\\']).map_or(out.len(), |at| begins + at);
-        if !is_reference(out[begins..ends].split_whitespace().last().unwrap_or(BLOT)) {
-            out.replace_range(begins..ends, BLOT);
-            from = begins + BLOT.len();
+        if !is_reference(out[begins..ends].split_whitespace().last().unwrap_or(REDACTED)) {
+            out.replace_range(begins..ends, REDACTED);
+            from = begins + REDACTED.len();
         }
     }
     from = 0;
     while let Some(at) = find(&out, "bearer ", from).map(|at| at + "bearer ".len()) {
-        from = blotted(&mut out, at, &[' ', '"', '\'', ')', ',']);
+        from = redact_value(&mut out, at, &[' ', '"', '\'', ')', ',']);
     }
     out
 }
@@ -72,7 +72,7 @@ fn named(line: &str) -> String {
         let end = out[start..].find(|c| !of_name(c)).map_or(out.len(), |at| start + at);
         from = end;
         let name = &out[start..end];
-        if !tells(name) {
+        if !is_secret_name(name) {
             continue;
         }
         let rest = &out[end..];
@@ -83,14 +83,14 @@ fn named(line: &str) -> String {
         let json = json.filter(|value| value.starts_with(['"', '\\']));
         if let Some(value) = rest.strip_prefix('=').or(json).or_else(header).or_else(flag) {
             let at = out.len() - value.len();
-            from = blotted(&mut out, at, &[' ', '\t', '"', '\'', '&', ')', '<']);
+            from = redact_value(&mut out, at, &[' ', '\t', '"', '\'', '&', ')', '<']);
         }
     }
     out
 }
 
 /// Redacts the value that begins at `at`, with or without quotes around it. Returns where to continue.
-fn blotted(out: &mut String, at: usize, ends: &[char]) -> usize {
+fn redact_value(out: &mut String, at: usize, ends: &[char]) -> usize {
     let quoted = out[at..].trim_start_matches('\\');
     let at = out.len() - quoted.len();
     let (begins, length) = match quoted.chars().next().filter(|c| *c == '"' || *c == '\'') {
@@ -100,8 +100,8 @@ fn blotted(out: &mut String, at: usize, ends: &[char]) -> usize {
     if length == 0 || is_reference(&out[begins..begins + length]) {
         return begins + length;
     }
-    out.replace_range(begins..begins + length, BLOT);
-    begins + BLOT.len()
+    out.replace_range(begins..begins + length, REDACTED);
+    begins + REDACTED.len()
 }
 
 /// Redacts the user part of URLs: all of it if it contains a password, and in a web URL also a user alone, which is a
@@ -126,7 +126,7 @@ fn urls(line: &str, found: &mut Vec<String>) -> String {
         if !secret.is_empty() && !is_reference(secret) {
             let plain = percent_encoding::percent_decode_str(secret).decode_utf8_lossy().into_owned();
             found.extend([secret.to_owned(), plain]);
-            out.replace_range(at..at + user, BLOT);
+            out.replace_range(at..at + user, REDACTED);
         }
     }
     out
@@ -141,17 +141,17 @@ fn arguments(line: &str) -> String {
     let (mut program, mut before) = ("", "");
     for word in line.split(' ') {
         let name = word.trim_start_matches(['(', '"', '\'', '`', '[']).rsplit('/').next().unwrap_or(word);
-        let blot = |head: &str, secret: &str| match secret.is_empty() || is_reference(secret) {
+        let hide = |head: &str, secret: &str| match secret.is_empty() || is_reference(secret) {
             true => word.to_owned(),
-            false => format!("{head}{BLOT}"),
+            false => format!("{head}{REDACTED}"),
         };
-        let user = |text: &str, head: &str| text.split_once(':').map(|(user, password)| blot(&format!("{head}{user}:"), password));
+        let user = |text: &str, head: &str| text.split_once(':').map(|(user, password)| hide(&format!("{head}{user}:"), password));
         out.push(match program {
             "curl" if ["-u", "--user", "-U", "--proxy-user"].contains(&before) => user(word, "").unwrap_or_else(|| word.to_owned()),
             "curl" if word.starts_with("-u") && word.len() > 2 => user(&word[2..], "-u").unwrap_or_else(|| word.to_owned()),
-            "sshpass" if before == "-p" => blot("", word),
-            "sshpass" if word.starts_with("-p") => blot("-p", &word[2..]),
-            "mysql" if word.starts_with("-p") => blot("-p", &word[2..]),
+            "sshpass" if before == "-p" => hide("", word),
+            "sshpass" if word.starts_with("-p") => hide("-p", &word[2..]),
+            "mysql" if word.starts_with("-p") => hide("-p", &word[2..]),
             _ => word.to_owned(),
         });
         // `sshpass` runs another program, which has arguments of its own.
@@ -178,9 +178,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_blotted_out() {
+    fn secrets_are_redacted() {
         let text = "GET https://key:hush@host/b?X-Amz-Signature=abc123&x=1 Authorization: AWS4 failed";
-        let clean = scrub(text);
+        let clean = redact(text);
         assert!(!clean.contains("hush") && !clean.contains("abc123") && !clean.contains("AWS4 "), "{clean}");
         assert!(clean.contains("host/b") && clean.contains("x=1"), "{clean}");
         for text in [
@@ -207,20 +207,20 @@ mod tests {
             "said\nDB_PASS=hush\nmore",
             "?sig=hush",
         ] {
-            let clean = scrub(text);
-            assert!(!clean.contains("hush") && clean.contains(BLOT), "{text}: {clean}");
-            assert_eq!(scrub(&clean), clean, "what is blotted out stays as it is");
+            let clean = redact(text);
+            assert!(!clean.contains("hush") && clean.contains(REDACTED), "{text}: {clean}");
+            assert_eq!(redact(&clean), clean, "what is redacted stays as it is");
         }
     }
 
     #[test]
-    fn each_copy_of_a_secret_is_blotted_out() {
+    fn each_copy_of_a_secret_is_redacted() {
         for text in [
             "sftp://me:hush/whisper@nas/x: sftp://me:hush/whisper@nas/x: no such host",
             "postgres://me:hush%2Fwhisper@db/x\nlogin of me with hush/whisper failed",
         ] {
-            let clean = scrub(text);
-            assert!(!clean.contains("whisper") && clean.contains(BLOT), "{clean}");
+            let clean = redact(text);
+            assert!(!clean.contains("whisper") && clean.contains(REDACTED), "{clean}");
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
             "key=sites/default/a.txt",
             "{\"user\": \"me\"}",
         ] {
-            assert_eq!(scrub(text), text);
+            assert_eq!(redact(text), text);
         }
     }
 }
