@@ -35,7 +35,7 @@ const BANNED: &[(&str, &str)] = &[
     ("of cron's", "cron's"),
     ("of others'", "other"),
     ("nobody's", "not offsite's"),
-    ("redacted", "redacted"),
+    ("blotted out", "redacted"),
     ("lie one inside", "are one inside"),
     ("stands in its place", "replaced it"),
     ("is no directory", "is not a directory"),

@@ -1,7 +1,8 @@
 //! Reusable memory for blocks of large files.
 //!
-//! Owns the free buffers. A block that has no reader left returns its buffer, wherever it is dropped. Asking the allocator
-//! each time would leave one freed block for each thread, and the kernel would have to clear fresh pages each time.
+//! Owns the free buffers. When a block has no reader left, its buffer returns here, wherever the block is dropped. A
+//! new allocation for each block would leave one freed block in each thread, and the kernel would have to clear fresh
+//! pages each time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 /// At most this many bytes are kept for reuse.
 const KEPT: usize = 48 << 20;
-/// Smaller ones are the allocator's.
+/// Smaller buffers are left to the allocator.
 const LEAST: usize = 256 << 10;
 
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -25,7 +26,7 @@ pub(super) fn take(size: usize) -> Vec<u8> {
     Vec::with_capacity(size)
 }
 
-/// The block, which gives its buffer back in the end.
+/// Makes a block. It returns its buffer when its last reader drops it.
 pub(super) fn give(buffer: Vec<u8>) -> Bytes {
     if buffer.capacity() < LEAST { buffer.into() } else { Bytes::from_owner(Lent(buffer)) }
 }

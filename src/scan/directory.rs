@@ -1,7 +1,7 @@
 //! One directory, read and sorted.
 //!
-//! Owns the order: names as bytes, a directory's with `/` appended, which makes a depth-first walk
-//! yield whole paths in byte order. Names of a directory share one allocation.
+//! Owns the order: names are compared as bytes, and a directory's name has `/` appended. So a depth-first walk yields
+//! whole paths in byte order. All names of a directory share one allocation.
 
 use std::cmp::Ordering;
 use std::io;
@@ -15,8 +15,8 @@ use super::stat::FileType;
 /// With more names than this, a directory's metadata is read as it is consumed, so that memory holds only names.
 const LAZY_ABOVE: usize = 20_000;
 
-/// Reads a directory. What vanishes while it is read is left out. `keep` chooses among the names; with `twins`
-/// those are marked that some disks take for one.
+/// Reads a directory. Names that vanish during the read are left out. `keep` selects among the names. With `twins`,
+/// names that some disks take for one are marked.
 pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool) -> io::Result<DirListing> {
     let mut names = Vec::new();
     let mut items = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn list(fd: OwnedFd, twins: bool, keep: impl Fn(&[u8], bool) -> bool)
     Ok(DirListing { names, items: items.into_iter(), fd: lazy.then_some(fd) })
 }
 
-/// Byte order of names, a directory's with `/` appended.
+/// Compares names as bytes. A directory's name has `/` appended.
 pub(super) fn compare(a: &[u8], a_dir: bool, b: &[u8], b_dir: bool) -> Ordering {
     let common = a.len().min(b.len());
     a[..common].cmp(&b[..common]).then_with(|| {

@@ -1,8 +1,8 @@
 //! What a scan excludes: rules in gitignore's syntax, and cache directories.
 //!
-//! Owns the meaning of `--exclude`, `--include`, `--exclude-from` and `--only`. The crate `ignore` does the matching. The
-//! last rule that matches decides, and a scan does not enter an excluded directory. A filter and its clones remember
-//! which of its rules decided anything.
+//! Owns the meaning of `--exclude`, `--include`, `--exclude-from` and `--only`. The crate `ignore` does the matching.
+//! The last rule that matches decides, and a scan does not enter an excluded directory. A filter and its clones
+//! remember which of its rules have decided anything.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{Mode, OFlags, openat};
 
-/// The signature every CACHEDIR.TAG begins with (bford.info/cachedir).
+/// The signature at the start of every CACHEDIR.TAG (bford.info/cachedir).
 const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Rules that choose among paths. The default keeps everything.
+/// Rules that select paths. The default keeps everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     exclude: Option<Arc<FilterRules>>,
@@ -31,29 +31,31 @@ pub struct Filter {
 struct FilterRules {
     globs: Gitignore,
     lines: Vec<String>,
-    /// Which of them decided something, by their text.
+    /// Whether a rule has decided anything, by its text.
     used: HashMap<String, AtomicBool>,
 }
 
-/// A rule that did nothing in a run.
+/// A rule that decided nothing in a run. Its `Display` is a warning for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idle {
+    /// The rule in the syntax of gitignore, without blanks at its end.
     pub rule: String,
+    /// Why it decided nothing.
     pub why: ExcludeReason,
 }
 
-/// Why it did nothing.
+/// Why a rule decided nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExcludeReason {
-    /// `./x`: paths are compared without it.
+    /// It begins with `./`, and paths are compared without that.
     Dot,
-    /// `../x` and the like: nothing outside of the tree is looked at.
+    /// It contains `.` or `..` as a component, and no path in the tree has one.
     Outside,
     /// It begins with the path of the source itself.
     Absolute,
-    /// `- x` and `+ x` are rsync's.
+    /// It begins with `- ` or `+ `, as rules of rsync do.
     Rsync,
-    /// Nothing there is called so, or a later rule decided.
+    /// No name matches it, or a later rule decided.
     Nothing,
 }
 
@@ -82,23 +84,26 @@ impl fmt::Display for Idle {
 }
 
 impl Filter {
-    /// `rules` are lines of a gitignore file, in order (`!` keeps again); `only` are patterns of which
-    /// one must match the path or a directory above it.
+    /// `rules` are lines of a gitignore file, in order (`!` includes again). `only` are patterns: one of them must
+    /// match the path or a directory above it.
+    ///
+    /// # Errors
+    /// Names the pattern that cannot be read.
     pub fn new(rules: &[String], only: &[String]) -> Result<Self, String> {
         Ok(Self { exclude: build(rules)?, only: build(only)? })
     }
 
-    /// The rule that leaves out what a pattern matches: a pattern is a pattern, never a comment.
+    /// The rule that excludes what a pattern matches. A pattern that begins with `#` is not a comment.
     pub fn leaving_out(pattern: &str) -> String {
         if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern.to_owned() }
     }
 
-    /// The rule that takes what a pattern matches; of `!x` the opposite of the opposite.
+    /// The rule that includes what a pattern matches. For `!x` it is the rule that excludes it.
     pub fn taking(pattern: &str) -> String {
         pattern.strip_prefix('!').map_or_else(|| format!("!{}", Self::leaving_out(pattern)), str::to_owned)
     }
 
-    /// Whether a name in a directory (its path with slash; empty for the top) is kept.
+    /// Whether a name in a directory is kept. `dir` is the path of the directory with a slash, and empty at the top.
     pub fn keeps(&self, dir: &[u8], name: &[u8], is_dir: bool) -> bool {
         if self.exclude.is_none() && self.only.is_none() {
             return true;
@@ -107,7 +112,7 @@ impl Filter {
         self.keeps_path(&path, is_dir, false)
     }
 
-    /// The same for a whole path, with all directories above it asked as well.
+    /// Whether a whole path is kept. All directories above it are checked as well.
     pub fn keeps_whole(&self, path: &[u8], is_dir: bool) -> bool {
         self.keeps_path(path, is_dir, true)
     }
@@ -121,14 +126,14 @@ impl Filter {
         }
         match &self.only {
             None => true,
-            // A directory may hold what is wanted; whether it does shows further down.
+            // A directory may contain wanted files. The rules for its contents decide that.
             Some(_) if is_dir && !parents => true,
             Some(only) => only.matches(path, is_dir, true),
         }
     }
 
-    /// The rules that did nothing so far, in order; after a whole run those that a user should know of. `source` is
-    /// the directory that was read, if there is one.
+    /// The rules that have decided nothing so far, in order. After a whole run, a user should know of them. `source` is
+    /// the directory that was read, if any.
     pub fn idle(&self, source: Option<&Path>) -> Vec<Idle> {
         let source = source.and_then(|source| std::fs::canonicalize(source).ok());
         let all = self.exclude.iter().chain(&self.only);
@@ -137,7 +142,7 @@ impl Filter {
         idle
     }
 
-    /// Whether `--only` is in force.
+    /// Whether `--only` limits the scan to a part of the tree.
     pub fn is_partial(&self) -> bool {
         self.only.is_some()
     }
@@ -166,7 +171,7 @@ impl FilterRules {
     }
 }
 
-/// Why a rule that did nothing did so.
+/// The reason why a rule decided nothing.
 fn why(rule: &str, source: Option<&Path>) -> ExcludeReason {
     let path = rule.strip_prefix('!').unwrap_or(rule);
     let odd = |part: &str| part == "." || part == "..";
@@ -190,14 +195,14 @@ fn build(lines: &[String]) -> Result<Option<Arc<FilterRules>>, String> {
         builder.add_line(None, line).map_err(|e| format!("pattern `{line}`: {e}"))?;
     }
     let globs = builder.build().map_err(|e| e.to_string())?;
-    // As gitignore reads them: blanks at the end do not count, and some lines are no rules.
+    // As in gitignore, blanks at the end do not count, and empty lines and comments are not rules.
     let trimmed = |line: &String| if line.ends_with("\\ ") { line.clone() } else { line.trim_end().to_owned() };
     let lines: Vec<String> = lines.iter().map(trimmed).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let used = lines.iter().map(|line| (line.clone(), AtomicBool::new(false))).collect();
     Ok(Some(Arc::new(FilterRules { globs, lines, used })))
 }
 
-/// Whether a directory carries a valid CACHEDIR.TAG.
+/// Whether a directory contains a valid CACHEDIR.TAG.
 pub(super) fn is_cache(dir: &OwnedFd) -> bool {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let Ok(fd) = openat(dir, c"CACHEDIR.TAG", flags, Mode::empty()) else { return false };

@@ -10,9 +10,9 @@ use super::stat::Stat;
 
 pub enum Looked {
     Stat(Stat),
-    /// Not looked at yet (very large directories).
+    /// Metadata not read yet (very large directories).
     Later,
-    /// There, but its metadata could not be read.
+    /// The name exists, but its metadata could not be read.
     Failed(io::Error),
 }
 
@@ -20,7 +20,7 @@ pub struct Item {
     pub start: u32,
     pub len: u16,
     pub is_dir: bool,
-    /// Another name here may be the same on some disks.
+    /// Some disks take another name in this directory for the same.
     pub twin: bool,
     pub looked: Looked,
     pub child: Option<Arc<Task>>,
@@ -42,7 +42,7 @@ impl DirListing {
         self.items.len()
     }
 
-    /// Reads the metadata of a deferred item; `None` if it was removed.
+    /// Reads the metadata of a deferred item. `None` if it was removed.
     pub fn look(&self, item: &Item) -> Option<io::Result<Stat>> {
         let fd = self.fd.as_ref()?;
         look(fd, self.name(item)).transpose()

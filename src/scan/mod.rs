@@ -1,7 +1,8 @@
-//! The source side: walking a tree in path order, choosing from it, reading files that may be changing.
+//! The source side: walks a tree in path order, selects paths, and reads files that may be changing.
 //!
-//! Owns everything that touches the source. Sees only `model`. Invariant: a scan yields every path of the tree in byte
-//! order, and reports what it could not read; it never takes an unreadable path for a missing one.
+//! Owns everything that touches the source. Of the program it imports only `model`.
+//! Invariant: a scan yields every path of the tree in byte order, and reports what it could not read. It never takes an
+//! unreadable path for a missing one.
 
 mod blocks;
 mod directory;

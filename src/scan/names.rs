@@ -1,11 +1,11 @@
-//! Names of users and groups, looked up once each.
+//! Names of users and groups. Each is looked up once.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-/// A cache of the system's user and group names, both ways.
+/// A cache of the system's user and group names, in both directions.
 #[derive(Debug, Default)]
 pub struct Names {
     users: Mutex<HashMap<u32, Option<String>>>,
@@ -29,20 +29,22 @@ where
 }
 
 impl Names {
+    /// The name of a user. `None` if this machine knows no user with this id.
     pub fn user(&self, uid: u32) -> Option<String> {
         cached(&self.users, uid, |id| User::from_uid(Uid::from_raw(*id)).ok().flatten().map(|u| u.name))
     }
 
+    /// The name of a group. `None` if this machine knows no group with this id.
     pub fn group(&self, gid: u32) -> Option<String> {
         cached(&self.groups, gid, |id| Group::from_gid(Gid::from_raw(*id)).ok().flatten().map(|g| g.name))
     }
 
-    /// The id a user has here; the number it had there if the name is not known here.
+    /// The id that this machine gives to a user name. `number` if it does not know the name, or if there is none.
     pub fn uid(&self, name: Option<&str>, number: u32) -> u32 {
         name.and_then(|n| cached(&self.uids, n.to_owned(), |n| User::from_name(n).ok().flatten().map(|u| u.uid.as_raw()))).unwrap_or(number)
     }
 
-    /// The same for a group.
+    /// The id that this machine gives to a group name. `number` if it does not know the name, or if there is none.
     pub fn gid(&self, name: Option<&str>, number: u32) -> u32 {
         name.and_then(|n| cached(&self.gids, n.to_owned(), |n| Group::from_name(n).ok().flatten().map(|g| g.gid.as_raw())))
             .unwrap_or(number)

@@ -1,8 +1,8 @@
 //! Reading files that may be changing while they are read.
 //!
-//! Owns the rule for that: a file's stamps are compared before and after reading it. If they changed, it is read again;
-//! after the third time it is taken as read and marked unstable. Content and metadata come from the same open file, so
-//! they belong together. Everything here blocks.
+//! Owns the rule for that: a file's stamps are compared before and after reading it. If they changed, it is read again.
+//! After the third time it is taken as read and marked unstable. Content and metadata come from the same open file, so
+//! they belong together. Every function here blocks.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +16,7 @@ use super::root::Root;
 use super::stat::{FileType, Stat};
 use crate::model::{Entry, Hash, Kind, RelPath, Xattr, bounds};
 
-/// How often a file that keeps changing is read.
+/// Number of attempts to read a file that keeps changing.
 pub const TRIES: u32 = 3;
 
 /// Why a file could not be read.
@@ -24,10 +24,11 @@ pub const TRIES: u32 = 3;
 pub enum ReadError {
     /// It no longer exists, or is no longer a file.
     Vanished,
-    /// It became too large to read at once; read it in blocks.
+    /// It became too large to read at once. The caller reads it in blocks.
     Grown,
-    /// It changed while it was read in blocks; begin again.
+    /// It changed while it was read in blocks. The caller starts again.
     Changed,
+    /// The system's error.
     Io(io::Error),
 }
 
@@ -57,14 +58,18 @@ impl std::fmt::Display for ReadError {
     }
 }
 
-/// A file read whole.
+/// A file that was read whole.
 #[derive(Debug, Clone)]
 pub struct Read {
+    /// The bytes.
     pub content: Bytes,
+    /// BLAKE3 of the bytes.
     pub hash: Hash,
+    /// Metadata after the read. Its size is the length of `content`.
     pub stat: Stat,
+    /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
-    /// It changed during every try.
+    /// It changed during every attempt.
     pub unstable: bool,
 }
 
@@ -74,7 +79,10 @@ fn open(root: &Root, path: &[u8]) -> Result<(OwnedFd, Stat), ReadError> {
     if stat.file_type == FileType::File { Ok((fd, stat)) } else { Err(ReadError::Vanished) }
 }
 
-/// Reads a file of at most `limit` bytes at once.
+/// Reads a file of at most `limit` bytes at once, again if it changes, [`TRIES`] times at most.
+///
+/// # Errors
+/// [`ReadError::Grown`] if the file is larger.
 pub fn read_file(root: &Root, path: &[u8], limit: u64) -> Result<Read, ReadError> {
     let mut tries = 1;
     loop {
@@ -111,29 +119,33 @@ fn read_up_to(fd: &OwnedFd, buffer: &mut Vec<u8>, want: usize) -> io::Result<()>
     Ok(())
 }
 
-/// A file read block by block, in any order, by one or several readers.
+/// A file that one or several readers read block by block, in any order.
 #[derive(Debug)]
 pub struct BigFile {
     fd: OwnedFd,
     stat: Stat,
-    /// Changes are passed over: the last try.
+    /// This is the last attempt, so changes do not matter.
     last_try: bool,
 }
 
 impl BigFile {
-    /// Opens it; `last_try` takes it as it is read even if it changes.
+    /// Opens a file. With `last_try`, changes during the read are not an error.
     pub fn open(root: &Root, path: &[u8], last_try: bool) -> Result<Self, ReadError> {
         let (fd, stat) = open(root, path)?;
         rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential).ok();
         Ok(Self { fd, stat, last_try })
     }
 
-    /// Metadata as it was when the file was opened. Its size is the length that will be read.
+    /// Metadata when the file was opened. Its size is the length that will be read.
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
 
-    /// The bytes from `offset` on, `size` of them or up to the length; empty after it.
+    /// Reads `size` bytes from `offset` on, or fewer at the end of the file. Empty after the end.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] if the file became shorter, except on the last attempt: then zeros replace the missing
+    /// bytes.
     pub fn block(&self, offset: u64, size: u64) -> Result<Bytes, ReadError> {
         let want = size.min(self.stat.size.saturating_sub(offset)) as usize;
         let mut block = blocks::take(want);
@@ -150,13 +162,17 @@ impl BigFile {
             if !self.last_try {
                 return Err(ReadError::Changed);
             }
-            // It shrank: what is missing is zeros, so that the length announced holds.
+            // The file became shorter. Zeros replace the missing bytes, so that the announced length holds.
             block.resize(want, 0);
         }
         Ok(blocks::give(block))
     }
 
-    /// After the last block: metadata, xattrs and whether it changed meanwhile (only on the last try).
+    /// Call it after the last block. Returns the metadata, the extended attributes and whether the file changed
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] if it changed, except on the last attempt.
     pub fn settle(&self) -> Result<(Stat, Vec<Xattr>, bool), ReadError> {
         let after = Stat::from_raw(&fstat(&self.fd)?);
         let stable = after.same_content_stamps(&self.stat);
@@ -167,7 +183,8 @@ impl BigFile {
     }
 }
 
-/// Hashes a file without keeping it; with its metadata, by the same rule.
+/// Hashes a file without holding it in memory, again if it changes. Returns the metadata and extended attributes of the
+/// same open file.
 pub fn hash_file(root: &Root, path: &[u8]) -> Result<(Hash, Stat, Vec<Xattr>), ReadError> {
     for attempt in 1..=TRIES {
         match hash_once(root, path, attempt == TRIES) {
@@ -191,8 +208,8 @@ fn hash_once(root: &Root, path: &[u8], last_try: bool) -> Result<(Hash, Stat, Ve
     Ok((Hash(*hasher.finalize().as_bytes()), stat, xattrs))
 }
 
-/// An entry as the scan sees it. Files have no content yet; `deep` also reads what takes an open file
-/// or another call (xattrs, link target).
+/// The entry of a path as a scan sees it. A file has no content yet. With `deep`, the extended attributes are read as
+/// well, which takes an open file.
 pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep: bool) -> Result<Entry, ReadError> {
     let kind = stat.kind().ok_or(ReadError::Vanished)?;
     let link = (kind == Kind::Symlink).then(|| root.read_link(path)).transpose()?.map(RelPath);
@@ -222,14 +239,14 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
     })
 }
 
-/// Extended attributes of an open file or directory, sorted; more than a manifest can hold is an error.
+/// Extended attributes of an open file or directory, sorted by name. More than a manifest can hold is an error.
 pub(super) fn xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
     let all = all_xattrs(fd);
     bounds::attributes(&all).map_err(io::Error::other)?;
     Ok(all)
 }
 
-/// What cannot be read is left out.
+/// Attributes that cannot be read are left out.
 fn all_xattrs(fd: impl AsFd) -> Vec<Xattr> {
     let mut list = [0u8; 4096];
     let names = match rustix::fs::flistxattr(&fd, &mut list[..]) {

@@ -1,7 +1,7 @@
 //! The root of a source tree: opens paths below it and nothing else.
 //!
-//! Invariant: no symlink below the root is ever followed, whatever is swapped in during a scan, and paths may be longer
-//! than the kernel accepts in one call.
+//! Owns the way from the root to a path. A path may be longer than the kernel accepts in one call.
+//! Invariant: no symlink below the root is ever followed, whatever is swapped in during a scan.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 
 use super::stat::Stat;
 
-/// Longest path handed to the kernel in one call, in bytes.
+/// Longest path for one call of the kernel, in bytes.
 const CHUNK: usize = 3000;
 
 /// An open source directory.
@@ -20,22 +20,22 @@ const CHUNK: usize = 3000;
 pub struct Root {
     fd: OwnedFd,
     path: PathBuf,
-    /// `openat2` is there (Linux 5.6, and no sandbox forbids it).
+    /// Whether `openat2` works (Linux 5.6 or later, and no sandbox forbids it).
     beneath: AtomicBool,
 }
 
 impl Root {
-    /// Opens the directory a user named; a symlink in that name is followed.
+    /// Opens the directory that a user named. A symlink in that name is followed.
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { fd, path: path.to_path_buf(), beneath: AtomicBool::new(true) })
     }
 
-    /// Opens the directory a user named, of which `inner` is the end: that part is not the user's own, but may be that of
-    /// whoever writes to the directory above it, such as a container. A symlink in it is not followed.
+    /// Opens the directory that a user named, whose name ends in `inner`. The user may not control that part: another
+    /// writer to the directory above it may, for example a container. A symlink in it is not followed.
     ///
     /// # Errors
-    /// Besides those of the system: a symlink in `inner`, with where it points.
+    /// Besides the system's errors: `inner` contains a symlink. The error says where it points.
     pub fn open_within(path: &Path, inner: &Path) -> io::Result<Self> {
         use std::os::unix::ffi::OsStrExt;
         let parts = inner.components().count();
@@ -46,7 +46,7 @@ impl Root {
         Ok(Self { fd, path: path.to_path_buf(), beneath: base.beneath })
     }
 
-    /// The first symlink on a way down, as an error that says where it points.
+    /// The first symlink in the path, as an error that says where it points.
     fn link_within(&self, inner: &Path) -> Option<io::Error> {
         use std::os::unix::ffi::{OsStrExt, OsStringExt};
         let mut ways: Vec<&Path> = inner.ancestors().filter(|way| !way.as_os_str().is_empty()).collect();
@@ -60,7 +60,7 @@ impl Root {
         )))
     }
 
-    /// As the user named it.
+    /// The path as the user named it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -70,14 +70,14 @@ impl Root {
         Ok(Stat::from_raw(&rustix::fs::fstat(&self.fd)?))
     }
 
-    /// Metadata of a path below (a trailing slash is passed over), not followed.
+    /// Metadata of a path below the root. A symlink is not followed, and a trailing slash is ignored.
     pub fn stat_at(&self, path: &[u8]) -> io::Result<Stat> {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         let (held, name) = self.parent(bare)?;
         Ok(Stat::from_raw(&statat(self.dir(&held), name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// Opens a directory below; the empty path is the root.
+    /// Opens a directory below the root. The empty path is the root.
     pub fn open_dir(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -87,18 +87,19 @@ impl Root {
         self.open_flags(bare, flags)
     }
 
-    /// Opens a file below for reading; never blocks on a pipe.
+    /// Opens a file below the root for reading. Never blocks on a pipe.
     pub fn open_file(&self, path: &[u8]) -> io::Result<OwnedFd> {
         self.open_flags(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK)
     }
 
-    /// Target of a symlink below.
+    /// Target of a symlink below the root.
     pub fn read_link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (held, name) = self.parent(path)?;
         Ok(rustix::fs::readlinkat(self.dir(&held), name, Vec::new())?.into_bytes())
     }
 
-    /// The directory that a path lies in, and its name there: what takes a whole path would follow links on the way.
+    /// Opens the directory of a path, and returns it with the last component. A call with the whole path would follow
+    /// symlinks on the way.
     fn parent<'a>(&self, path: &'a [u8]) -> io::Result<(Option<OwnedFd>, &'a [u8])> {
         let (held, rest) = self.descend(path)?;
         let Some(cut) = rest.iter().rposition(|b| *b == b'/') else { return Ok((held, rest)) };
@@ -116,7 +117,7 @@ impl Root {
         held.as_ref().map_or(self.fd.as_fd(), |fd| fd.as_fd())
     }
 
-    /// Goes down until what is left fits one call.
+    /// Opens directories on the way until the rest of the path fits one call.
     fn descend<'a>(&self, path: &'a [u8]) -> io::Result<(Option<OwnedFd>, &'a [u8])> {
         let mut held: Option<OwnedFd> = None;
         let mut rest = path;
@@ -175,7 +176,7 @@ mod tests {
             assert!(root.read_link(b"web/files/deep/l").is_err() && root.open_file(b"web/files/deep/f").is_err());
             assert_eq!(Root::open(&at("secret")).unwrap().read_link(b"deep/l").unwrap(), b"f");
         }
-        // The name is the user's, what lies below it is not.
+        // The user controls the name, but not the part below it.
         for inner in ["web/files", "web/files/deep"] {
             let error = Root::open_within(&at("named").join(inner), Path::new(inner)).unwrap_err().to_string();
             assert!(error.contains("web/files is a symlink to") && error.contains("secret"), "{error}");

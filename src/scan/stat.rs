@@ -1,33 +1,46 @@
-//! The result of one `lstat`, as our own type.
+//! The result of one `lstat`, as a type of offsite.
 
 use rustix::fs::Stat as Raw;
 
 use crate::model::{Kind, Stamps, Time};
 
-/// What kind of thing a name is.
+/// File type of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
+    /// Regular file.
     File,
+    /// Directory.
     Dir,
+    /// Symbolic link.
     Symlink,
-    /// Socket, pipe or device, by its name for people.
+    /// Socket, pipe or device, with a word for people.
     Other(&'static str),
 }
 
-/// Metadata of one name, not followed.
+/// Metadata of one name. A symlink is not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
+    /// The file type.
     pub file_type: FileType,
+    /// Length of a regular file in bytes. It is 0 for everything else.
     pub size: u64,
+    /// Time of the last modification.
     pub mtime: Time,
+    /// Time of the last change of the inode.
     pub ctime: Time,
+    /// Inode number.
     pub ino: u64,
+    /// Number of the device that holds the inode.
     pub dev: u64,
+    /// Permission bits (at most `0o7777`).
     pub mode: u32,
+    /// Numeric id of the owner.
     pub uid: u32,
+    /// Numeric id of the group.
     pub gid: u32,
+    /// Number of hard links.
     pub nlink: u64,
-    /// Bytes that take room on the disk.
+    /// Bytes allocated on the disk.
     pub allocated: u64,
 }
 
@@ -57,7 +70,7 @@ impl Stat {
         }
     }
 
-    /// The kind it is kept as; none for what is not kept.
+    /// The kind of its entry. `None` for a socket, pipe or device.
     pub fn kind(&self) -> Option<Kind> {
         match self.file_type {
             FileType::File => Some(Kind::File),
@@ -67,11 +80,12 @@ impl Stat {
         }
     }
 
+    /// The stamps that tell whether a file was touched.
     pub fn stamps(&self) -> Stamps {
         Stamps { ino: self.ino, ctime: self.ctime }
     }
 
-    /// Whether nothing that a write moves has moved.
+    /// Whether size, mtime, ctime and inode are equal. A write changes at least one of them.
     pub fn same_content_stamps(&self, other: &Self) -> bool {
         (self.size, self.mtime, self.ctime, self.ino) == (other.size, other.mtime, other.ctime, other.ino)
     }

@@ -1,8 +1,8 @@
-//! The walk: every path of a tree in byte order, directories read ahead by a few threads.
+//! The walk: every path of a tree in byte order. A few threads read directories ahead.
 //!
-//! Owns the threads and the order. One consumer asks for the next path; it reads a directory itself if no thread has
+//! Owns the threads and the order. One consumer asks for the next path. It reads a directory itself if no thread has
 //! started on it, so it never waits for an unnecessary hand-off. Memory is bounded by [`READY_CAP`] entries ahead, plus
-//! the names of the directories that the walk is in.
+//! the names of the directories on the current path.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,24 +15,25 @@ use super::listing::{Task, TaskState};
 use super::root::Root;
 use super::stat::{FileType, Stat};
 
-/// Entries read ahead of the consumer at the most.
+/// Largest number of entries that are read ahead of the consumer.
 const READY_CAP: usize = 65_536;
 
-/// What a walk passes over.
+/// What a walk leaves out.
 #[derive(Debug, Clone, Default)]
 pub struct WalkOptions {
+    /// Rules that exclude paths.
     pub filter: Filter,
-    /// Do not go into other file systems.
+    /// Do not enter other file systems.
     pub one_file_system: bool,
     /// Keep only the tag of a directory with a valid CACHEDIR.TAG.
     pub exclude_caches: bool,
-    /// Leave out files of more bytes.
+    /// Leave out files larger than this, in bytes.
     pub exclude_larger_than: Option<u64>,
-    /// Leave out this name at the top (the staging area of a pull).
+    /// Leave out this name at the top (the staging area of a restore).
     pub hide: Option<&'static [u8]>,
-    /// Exclude this path and everything below it; without a trailing slash (offsite's own cache).
+    /// Leave out this path and everything below it (offsite's own cache). It has no trailing slash.
     pub own: Option<Vec<u8>>,
-    /// Say which names have a twin: another one beside them that some disks take for the same.
+    /// Mark names that have a twin: another name in the same directory that some disks take for the same.
     pub twins: bool,
 }
 
@@ -47,9 +48,9 @@ impl WalkOptions {
 pub enum Event<'a> {
     /// A path (a directory's ends in `/`), its metadata, and whether it or a directory above it has a twin.
     Entry(&'a [u8], Stat, bool),
-    /// A socket, pipe or device.
+    /// A socket, pipe or device, and a word for it.
     Skipped(&'a [u8], &'static str),
-    /// This path, or a path below it, could not be read; whether it or a directory above it has a twin.
+    /// This path, or a path below it, could not be read. The flag says whether it or a directory above it has a twin.
     Unread(&'a [u8], io::Error, bool),
 }
 
@@ -76,15 +77,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Walk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// Listings, where their names begin in the path, and whether a directory on the way has a twin.
+    /// Listings, the offset of their names in the path, and whether a directory on the way has a twin.
     stack: Vec<(DirListing, usize, bool)>,
-    /// A directory that was yielded and is entered next.
+    /// The directory that was yielded last and is entered next.
     enter: Option<(Arc<Task>, bool)>,
     path: Vec<u8>,
 }
 
 impl Walk {
-    /// Starts at a root that is open. `threads` read ahead (0, or 2 and more).
+    /// Starts at an open root. `threads` threads read ahead (0, or 2 and more).
     pub fn start(root: Arc<Root>, options: WalkOptions, threads: usize) -> io::Result<Self> {
         let device = root.stat()?.dev;
         let shared = Arc::new(Shared { root, options, device, queue: Mutex::default(), wake: Condvar::new() });
@@ -98,7 +99,7 @@ impl Walk {
         Ok(Self { shared, threads, stack: Vec::new(), enter: Some((first, false)), path: Vec::new() })
     }
 
-    /// The next step; none at the end.
+    /// The next step. `None` at the end.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         loop {
             if let Some((task, twin)) = self.enter.take() {
@@ -166,7 +167,7 @@ fn new_task(path: Vec<u8>) -> Arc<Task> {
 }
 
 impl Shared {
-    /// A read-ahead thread: the directory the consumer will want first, until the walk ends.
+    /// A read-ahead thread: reads the directory that the consumer will want first, until the walk ends.
     fn work(&self) {
         loop {
             let task = {
@@ -193,7 +194,7 @@ impl Shared {
         }
     }
 
-    /// The consumer's side: what a thread has read, or else reads it here.
+    /// The consumer's side: takes what a thread has read, or reads it here.
     fn take(&self, task: &Task) -> io::Result<DirListing> {
         if start(task) {
             *lock(&task.state) = TaskState::Taken;
@@ -232,7 +233,7 @@ impl Shared {
         Ok(self.queue_children(path, listing))
     }
 
-    /// Puts sub-directories where the threads find them, the first one on top.
+    /// Queues sub-directories for the threads, the first one on top.
     fn queue_children(&self, path: &[u8], mut listing: DirListing) -> DirListing {
         let mut items: Vec<Item> = std::mem::take(&mut listing.items).collect();
         let mut tasks = Vec::new();
@@ -255,7 +256,7 @@ impl Shared {
     }
 }
 
-/// Claims a directory; false if another thread has it already.
+/// Claims a directory. False if another thread already has it.
 fn start(task: &Task) -> bool {
     let mut state = lock(&task.state);
     let free = matches!(*state, TaskState::Todo);

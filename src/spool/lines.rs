@@ -1,4 +1,4 @@
-//! One JSON document a line, written and read in order.
+//! One JSON document per line, written and read in order.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -21,13 +21,13 @@ pub struct Writer<T> {
 }
 
 impl<T: Serialize> Writer<T> {
-    /// Makes the file, or empties it. Readable by its owner only: names of files can tell much.
+    /// Creates the file, or empties it. Only its owner can read it, because names of files can be confidential.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path);
         Self::over(file, path)
     }
 
-    /// Goes on at the end of a file, which is made if it is not there.
+    /// Appends to a file, and creates it if it is missing.
     pub fn append(path: &Path) -> Result<Self> {
         Self::over(private_file().append(true).create(true).open(path), path)
     }
@@ -37,6 +37,7 @@ impl<T: Serialize> Writer<T> {
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), count: 0, shape: PhantomData })
     }
 
+    /// Appends a document. It may stay in memory until [`Self::flush`].
     pub fn push(&mut self, value: &T) -> Result<()> {
         self.count += 1;
         serde_json::to_writer(&mut self.out, value)
@@ -45,12 +46,12 @@ impl<T: Serialize> Writer<T> {
             .map_err(|e| Error::cache(&self.path, e))
     }
 
-    /// Documents pushed so far.
+    /// Number of documents pushed by this writer.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// What was pushed is in the file (not necessarily on the disk) when this returns.
+    /// Writes everything pushed so far to the file, but not necessarily to the disk.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(|e| Error::cache(&self.path, e))
     }
@@ -67,6 +68,7 @@ pub struct Reader<T> {
 }
 
 impl<T: DeserializeOwned> Reader<T> {
+    /// Opens a file at its first line.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self::over(file, path))
@@ -76,7 +78,7 @@ impl<T: DeserializeOwned> Reader<T> {
         Self { input: BufReader::with_capacity(1 << 16, file), path: path.into(), line: Vec::new(), number: 0, shape: PhantomData }
     }
 
-    /// The next document; none at the end, or at a last line that was cut off.
+    /// The next document. `None` at the end, or if the last line is incomplete.
     pub fn next_line(&mut self) -> Result<Option<T>> {
         self.line.clear();
         self.number += 1;

@@ -1,7 +1,7 @@
 //! Streams that are too long for memory, kept in local files.
 //!
-//! Owns JSON-lines files and sorting them. A file that ends in the middle of a line (a crash) is read without that line.
-//! Errors name the file.
+//! Owns JSON-lines files and sorting them. If a file ends in the middle of a line, for example after a crash, readers
+//! skip that line. Errors name the file.
 
 mod lines;
 mod private;

@@ -1,7 +1,8 @@
 //! offsite's own directories and files, which no other user may influence.
 //!
-//! Owns who may own them, and how they are opened: offsite never writes through a name or a link that another user
-//! planted. Invariant: an error about an unusable cache names the flag for another one.
+//! Owns the rule who may own them, and how they are opened: offsite never writes through a name or a link that another
+//! user planted.
+//! Invariant: an error about an unusable cache names the flag that selects another one.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -12,10 +13,10 @@ use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
 
-/// Makes a directory for its owner alone; one that is there must be the caller's, or root's.
+/// Creates a directory that only its owner can read. An existing one must belong to the caller or to root.
 ///
 /// # Errors
-/// [`Error::Local`], with the flag that names another cache directory.
+/// [`Error::Local`], whose hint names the flag for another cache directory.
 pub fn private_dir(dir: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| cache_error(dir, e))?;
     let found = std::fs::metadata(dir).map_err(|e| cache_error(dir, e))?;
@@ -27,14 +28,14 @@ pub fn private_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How a file in such a directory is opened: for its owner alone, and never through a link.
+/// Options to open a file in such a directory: only its owner can read it, and a symlink is not followed.
 pub fn private_file() -> OpenOptions {
     let mut options = File::options();
     options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 
-/// What went wrong with the cache; the way around it is the hint of its kind.
+/// An error of a file in the cache. Its hint names the flag for another cache directory.
 pub fn cache_error(path: &Path, error: io::Error) -> Error {
     Error::cache(path, error)
 }
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn another_users_directory_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        // Only root can give one away.
+        // Only root can give a directory to another user.
         if std::os::unix::fs::chown(dir.path(), Some(65_534), None).is_ok() {
             assert!(private_dir(dir.path()).unwrap_err().to_string().contains("another user"));
         }

@@ -1,8 +1,8 @@
 //! Sorting more than fits in memory: runs of bounded size in unnamed files, merged in levels.
 //!
 //! Owns the bounds. Memory is bounded by bytes, however many or large the documents are. The number of open files is
-//! bounded by [`FAN`] for each level, and a level holds [`FAN`] times as much as the one below: 20 million names take two
-//! levels. Of several documents with one key, only the last one pushed comes out.
+//! bounded by [`FAN`] for each level, and a level holds [`FAN`] times as much as the level below: 20 million names take
+//! two levels. Invariant: of several documents with one key, only the last one pushed comes out.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,12 +17,12 @@ use serde::de::DeserializeOwned;
 use super::lines::Reader;
 use crate::error::{Error, Result};
 
-/// Bytes that are held in memory before they go to a file.
+/// Bytes that are held in memory before they are written to a file.
 const HELD: usize = 8 << 20;
-/// So many runs become one of the next level.
+/// Number of runs of one level that are merged into one run of the next.
 const FAN: usize = 32;
 
-/// Takes documents in any order.
+/// Takes documents in any order, and returns them sorted by key.
 pub struct Sorter<T> {
     dir: PathBuf,
     key: fn(&T) -> &[u8],
@@ -33,16 +33,17 @@ pub struct Sorter<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Sorter<T> {
-    /// Documents that do not fit in memory go to unnamed files in `dir`.
+    /// Writes documents that do not fit in memory to unnamed files in `dir`.
     pub fn new(dir: &Path, key: fn(&T) -> &[u8]) -> Self {
         Self::holding(dir, HELD, key)
     }
 
-    /// Holds at most `limit` bytes in memory, and one document.
+    /// Holds at most `limit` bytes and one more document in memory.
     fn holding(dir: &Path, limit: usize, key: fn(&T) -> &[u8]) -> Self {
         Self { dir: dir.into(), key, held: HeapItem::default(), limit, levels: Vec::new() }
     }
 
+    /// Adds a document. It replaces an earlier one with the same key.
     pub fn push(&mut self, value: &T) -> Result<()> {
         self.held.push((self.key)(value), value).map_err(|e| Error::cache(&self.dir, e))?;
         if self.held.size() >= self.limit { self.spill() } else { Ok(()) }
@@ -59,7 +60,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
         self.add(0, file)
     }
 
-    /// Takes in a run; a level that is full becomes one run of the next.
+    /// Adds a run. A full level becomes one run of the next level.
     fn add(&mut self, level: usize, file: File) -> Result<()> {
         if self.levels.len() == level {
             self.levels.push(Vec::new());
@@ -82,7 +83,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
         self.add(level + 1, file)
     }
 
-    /// The documents in order of their keys.
+    /// Ends the input. The result returns the documents in byte order of their keys.
     pub fn finish(mut self) -> Result<Sorted<T>> {
         if self.levels.is_empty() {
             self.held.settle();
@@ -96,7 +97,7 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
     }
 }
 
-/// Documents in memory: their keys and lines, one after the other.
+/// Documents in memory: keys and lines alternate.
 #[derive(Default)]
 struct HeapItem {
     bytes: Vec<u8>,
@@ -123,7 +124,7 @@ impl HeapItem {
         self.bytes.len() + self.index.len() * size_of::<SortItem>()
     }
 
-    /// Sorts, the last of equals staying.
+    /// Sorts by key. Of documents with one key only the last one stays.
     fn settle(&mut self) {
         let Self { bytes, index } = self;
         index.reverse();
@@ -141,7 +142,7 @@ impl HeapItem {
     }
 }
 
-/// A run on its way to its file.
+/// A run that is being written to its file.
 struct Run<'a> {
     out: BufWriter<File>,
     dir: &'a Path,
@@ -165,7 +166,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A file without a name: it disappears with its last user, even if the process is killed.
+/// A file without a name: it disappears when its last handle is closed, even if the process is killed.
 fn unnamed(dir: &Path) -> std::io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     match open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
@@ -179,32 +180,33 @@ fn unnamed(dir: &Path) -> std::io::Result<File> {
     }
 }
 
-/// Documents in order.
+/// Documents in order of their keys.
 pub struct Sorted<T> {
-    /// All of them, where they fitted in memory.
+    /// All documents, if they fit in memory.
     held: Option<HeapItem>,
-    /// How many of those have come out.
+    /// How many of those have been returned.
     next: usize,
     runs: Vec<(Reader<T>, Option<T>)>,
-    /// Smallest key first; of equal keys the newest run first.
+    /// Smallest key first. Of equal keys the newest run comes first.
     heap: BinaryHeap<Reverse<(Vec<u8>, Reverse<usize>)>>,
     key: fn(&T) -> &[u8],
     dir: PathBuf,
 }
 
-/// Sorted documents that are met by keys asked for in ascending order.
+/// Sorted documents that are looked up by keys in ascending order.
 pub struct Joined<T> {
     sorted: Sorted<T>,
     next: Option<T>,
 }
 
 impl<T: DeserializeOwned> Joined<T> {
+    /// Starts at the first document.
     pub fn new(mut sorted: Sorted<T>) -> Result<Self> {
         let next = sorted.next_sorted()?;
         Ok(Self { sorted, next })
     }
 
-    /// The document with this key, if there is one; those before it are passed over.
+    /// Returns the document with this key, if any, and skips those with smaller keys. Each document is returned once.
     pub fn meet(&mut self, key: &[u8]) -> Result<Option<T>> {
         while let Some(next) = &self.next {
             match (self.sorted.key)(next).cmp(key) {
@@ -218,7 +220,7 @@ impl<T: DeserializeOwned> Joined<T> {
 }
 
 impl<T: DeserializeOwned> Sorted<T> {
-    /// Merges runs, of which later ones are newer.
+    /// Merges runs. Later runs in the list are newer.
     fn merging(runs: Vec<File>, dir: &Path, key: fn(&T) -> &[u8]) -> Result<Self> {
         let runs = runs.into_iter().map(|f| (Reader::over(f, dir), None)).collect();
         let mut sorted = Self { held: None, next: 0, runs, heap: BinaryHeap::new(), key, dir: dir.into() };
@@ -237,7 +239,7 @@ impl<T: DeserializeOwned> Sorted<T> {
         Ok(())
     }
 
-    /// The next document; none at the end.
+    /// The next document. `None` at the end.
     pub fn next_sorted(&mut self) -> Result<Option<T>> {
         if let Some(held) = &self.held {
             let Some(item) = held.index.get(self.next) else { return Ok(None) };
@@ -295,7 +297,7 @@ mod tests {
         let mut sorter = Sorter::holding(dir.path(), 1, key);
         let count = FAN * FAN + FAN + 1;
         for n in 0..count {
-            // Every key twice; the second must win though the first lies in a run of a higher level.
+            // Every key twice. The second must win although the first is in a run of a higher level.
             sorter.push(&(format!("{:05}", n / 2), n as u32)).unwrap();
             assert!(sorter.levels.iter().all(|level| level.len() < FAN));
         }

@@ -1,7 +1,8 @@
-//! Asking a store for contents that lie in an archive.
+//! Requests to a store to make archived contents readable.
 //!
-//! Owns what is asked for: of the files that a pull could not bring because of that, each content in the place where
-//! the manifest has it. Nothing is waited for: an archive takes hours, and a later pull brings what is readable then.
+//! Owns what is requested: of the files that a restore could not bring because they are archived, each content at the
+//! location that the manifest names. Nothing waits for the answer: an archive takes hours, and a later restore brings
+//! what is readable then.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,20 +22,25 @@ use crate::spool::Reader;
 /// Requests at a time.
 const AT_ONCE: usize = 16;
 
-/// What lies in archives, and what became of asking.
+/// Archived contents, and the result of the requests for them.
 #[derive(Debug, Default)]
 pub struct Archived {
+    /// Archived files of the plan.
     pub files: u64,
+    /// Bytes of these files.
     pub bytes: u64,
-    /// Asked for now, or by somebody before.
+    /// Files for which a request was accepted, now or earlier.
     pub asked: u64,
-    /// As a rule all of it can be read within so many hours.
+    /// Hours within which all of them can usually be read. 0 if that is not known.
     pub hours: u32,
-    /// Why the first one could not be asked for, if one could not.
+    /// Why the first request failed, if any did.
     pub refused: Option<Error>,
 }
 
-/// Counts the files of a plan that lie in an archive, and with `want` asks for them.
+/// Counts the archived files of a plan that `undone` lists. With `want`, it also requests them.
+///
+/// # Errors
+/// The plan cannot be read, or the run stops. A failed request is in [`Archived::refused`].
 pub async fn archived(
     backend: &Arc<dyn Backend>,
     rules: &KeyRules,
@@ -87,13 +93,13 @@ async fn ask_all(backend: &Arc<dyn Backend>, rules: &KeyRules, batch: Vec<Entry>
     }
 }
 
-/// Asks for one content; answers within how many hours it can be read, 0 where that is not known.
+/// Requests one content. Returns the hours within which it can be read, or 0 if that is not known.
 async fn ask(backend: &Arc<dyn Backend>, rules: &KeyRules, entry: &Entry, want: Restore) -> Result<u32> {
     for place in locate(rules, entry) {
         match backend.restore(&object_path(&place.key)?, place.version.as_deref(), place.etag.as_deref(), want).await {
             Ok(Restoring::Asked { hours }) => return Ok(hours),
             Ok(Restoring::UnderWay) => return Ok(0),
-            // Not the one that was in the way, or it has come meanwhile.
+            // Another location held the archived content, or this one has become readable meanwhile.
             Ok(Restoring::Readable) => {}
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
             Err(error) => return Err(error.into()),

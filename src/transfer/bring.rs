@@ -1,9 +1,10 @@
-//! Contents into a directory, each checked before it gets its name.
+//! Brings contents into a directory. Each is checked before it gets its name.
 //!
-//! Owns what a pull has in flight, its batches, and whose trouble it is when something fails: a content that the
-//! destination does not give, or an entry that the target does not take, is noted and the rest goes on. What
-//! concerns the whole target (full, read-only, gone) or the whole store ends it. Invariants: nothing gets a name
-//! in the target before its BLAKE3 is the manifest's; when a call returns, nothing of it is under way.
+//! Owns what a restore has in flight, its batches, and the decision what a failure concerns. A content that the
+//! destination does not give, or an entry that the target refuses, is noted, and the rest continues. A failure of the
+//! whole target (full, read-only, missing) or of the whole store ends the restore.
+//! Invariants: no file gets a name in the target before its BLAKE3 equals the manifest's. When a call returns, nothing
+//! of it is still running.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,49 +30,61 @@ use crate::spool::Reader;
 
 const BATCH_FILES: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
-/// How often a content is asked for whose body broke off.
+/// Number of requests for a content whose body breaks off.
 const TRIES: u32 = 3;
 
-/// A pull in progress: from where, into what.
+/// A restore in progress: its source and its target.
 pub struct Fetch {
+    /// The records of the destination that is read.
     pub records: Records,
+    /// The rules by which that destination makes keys.
     pub rules: KeyRules,
+    /// The target.
     pub tree: Arc<dyn Tree>,
+    /// Files in flight at most.
     pub transfers: usize,
+    /// Content bytes in flight at most.
     pub window: u64,
+    /// Limit of the download in bytes a second.
     pub limit: Arc<Limit>,
+    /// Counters for the display.
     pub progress: Arc<Progress>,
+    /// Cancellation token.
     pub stop: Arc<Stop>,
-    /// Metadata to set for an entry: mode, owner by name, xattrs.
+    /// Returns the metadata to set for an entry: mode, owner by name, xattrs.
     pub meta: Arc<dyn Fn(&Entry) -> FileMeta + Send + Sync>,
-    /// Contents are on the disk before they get their names.
+    /// Contents are flushed to the disk before they get their names.
     pub durable: bool,
+    /// Tells the failure of one object from that of the whole store.
     pub witness: Witness,
 }
 
-/// What a pull did and could not do.
+/// What a restore did, and what it could not do.
 #[derive(Debug, Default)]
 pub struct Fetched {
+    /// Files that got their names.
     pub files: u64,
+    /// Content bytes of these files.
     pub bytes: u64,
+    /// Entries that failed, with the reasons.
     pub undone: Undone,
 }
 
-/// Whose trouble it is.
+/// What a failure concerns.
 enum FetchError {
-    /// The run's own: it was told to stop, or this program failed.
+    /// The run itself: it was cancelled, or this machine failed.
     Own(Error),
     /// The store did not give a content.
     Content(Error),
-    /// The target did not take it.
+    /// The target refused it.
     Target(StoreError),
 }
 
-/// The staged content of a file; what is no file is there already.
+/// The staged content of a file. `None` for a directory or symlink, which is already in place.
 type FetchedContent = Result<Option<Staged>, FetchError>;
 type Tasks = JoinSet<(Entry, FetchedContent)>;
 
-/// What has been staged and has no name yet.
+/// Staged contents that have no name yet.
 #[derive(Default)]
 struct FetchBatch {
     items: Vec<(Publish, Entry, Vec<Unset>)>,
@@ -79,10 +92,10 @@ struct FetchBatch {
 }
 
 impl Fetch {
-    /// Brings every file and symlink of a plan over; directories are made, their metadata is set later.
+    /// Restores every file and symlink of a plan. Directories are created, and their metadata is set later.
     ///
     /// # Errors
-    /// What concerns the whole target or the whole store, and being told to stop.
+    /// A failure of the whole target or the whole store, and cancellation. What was done until then is in `fetched`.
     pub async fn run(self: &Arc<Self>, plan: &Path, fetched: &mut Fetched) -> Result<()> {
         let mut tasks = Tasks::new();
         let done = self.bring(plan, &mut tasks, fetched).await;
@@ -179,7 +192,7 @@ impl Fetch {
                 loop {
                     let staged = if entry.size <= RANGE { self.small(entry, content).await } else { self.large(entry).await };
                     match staged {
-                        // A body that broke off on its way: requests are tried again below, bodies here.
+                        // Requests are repeated by the store's client, but a body that breaks off is repeated here.
                         Err(FetchError::Content(error)) if error.kind() == Some(ErrorKind::Transient) && tries < TRIES => tries += 1,
                         staged => {
                             self.progress.files.fetch_add(1, Relaxed);
@@ -191,7 +204,7 @@ impl Fetch {
         }
     }
 
-    /// A content that fits in memory: checked before anything is written.
+    /// A content that fits in memory. It is checked before anything is written.
     async fn small(&self, entry: &Entry, content: &Content) -> Result<Staged, FetchError> {
         self.stop.check().map_err(FetchError::Own)?;
         let body = if entry.size == 0 && content.hash == Hash::of(b"") {
@@ -219,7 +232,7 @@ impl Fetch {
     }
 }
 
-/// A failure on the way of a content: the store's, unless this program ended it.
+/// Classifies a failure while a content was read: it is the store's, unless the run or this machine caused it.
 fn of_content(error: Error) -> FetchError {
     match error {
         Error::Interrupted | Error::Local { .. } | Error::Busy(_) => FetchError::Own(error),
@@ -227,7 +240,7 @@ fn of_content(error: Error) -> FetchError {
     }
 }
 
-/// What concerns the whole target, as what it is: something of this machine.
+/// Turns a failure of the whole target into a local error, because the target is on this machine.
 pub fn of_target(error: StoreError) -> Error {
     let kind = match error.kind {
         ErrorKind::NotFound => std::io::ErrorKind::NotFound,
@@ -259,12 +272,12 @@ impl Sink for WholeFetch<'_> {
     }
 }
 
-/// A content on its way into the staging area.
+/// A content that is being written to the staging area.
 struct Staging<'a> {
     fetch: &'a Fetch,
     entry: &'a Entry,
     out: Option<Box<dyn StageBlocks>>,
-    /// What the target answered where it did not take it; kept apart from what the store answers.
+    /// The target's error, if it refused a call. It is separate from the errors of the store.
     broken: Option<StoreError>,
 }
 
@@ -297,7 +310,7 @@ impl Sink for Staging<'_> {
     }
 }
 
-/// The entry that a line brings over, if it does.
+/// The entry whose content or link this change brings, if any.
 fn wanted(change: Change) -> Option<Entry> {
     match change {
         Change::Added { entry, .. } | Change::Changed { entry, .. } => Some(entry),

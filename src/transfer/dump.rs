@@ -1,8 +1,9 @@
-//! Sending a content whose length nobody knows before its end.
+//! Sends a content of unknown length.
 //!
-//! Owns one dump at one destination. Until the word that it is whole nothing there has changed: an object store has
-//! parts of an upload, a tree a file in its staging area. Only then what it replaces is kept, and it gets its name.
-//! Memory: what is not a part yet, at most [`PART`] and the pieces on their way.
+//! Owns one dump at one destination. Until its source reports that the dump is complete, the destination does not
+//! change: an object store holds parts of an upload, a tree holds a file in its staging area. Only then offsite keeps
+//! the content that the dump replaces, and the dump gets its name. Memory: at most one [`PART`] and the blocks in the
+//! channel.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,19 +26,23 @@ use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, object_path};
 use crate::model::{Content, Entry, Hash, Stamps};
 
-/// Parts of this length: 10,000 of them are 156 GiB.
+/// Length of a part. 10,000 parts are 156 GiB.
 const PART: usize = 16 << 20;
 
-/// How it ended at one destination.
+/// Result of a dump at one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    /// It is there, so many bytes of it.
+    /// The destination has the whole dump, with this length in bytes.
     Whole(u64),
-    /// It was not whole, or not what it must be; what was there before still is.
+    /// The dump was incomplete or failed its checks, for this reason. The previous content is still in place.
     Not(String),
 }
 
-/// Sends a dump. `entry` is what the plan has for it, `old` what the last snapshot has.
+/// Sends a dump. `entry` is the entry in the plan, `old` the one in the last snapshot.
+///
+/// # Errors
+/// A failure of the destination or the journal, and cancellation. A dump that its source or its checks reject is
+/// [`Sent::Not`].
 pub async fn send_dump(
     target: &Target,
     tree: Option<&Arc<dyn Tree>>,
@@ -69,7 +74,7 @@ pub async fn send_dump(
     Ok(Sent::Whole(got.size))
 }
 
-/// Why a dump is not to be taken.
+/// Checks the length of a dump. The error says why it is rejected.
 fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
     if size < dump.min_size {
         return Err(format!("it has {size} bytes, min_size is {}", dump.min_size));
@@ -83,7 +88,7 @@ fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
     }
 }
 
-/// What has come so far.
+/// What has arrived so far.
 struct Got {
     pieces: Receiver<DumpChunk>,
     hasher: blake3::Hasher,
@@ -91,7 +96,7 @@ struct Got {
 }
 
 impl Got {
-    /// The next block; none at the end. The inner error is the source's.
+    /// The next block. `None` at the end. The inner error is that of the source.
     async fn next(&mut self, target: &Target) -> Result<Result<Option<Bytes>, String>> {
         let piece = tokio::select! {
             piece = self.pieces.recv() => piece,
@@ -111,7 +116,7 @@ impl Got {
     }
 }
 
-/// What the store says of a content that has its name: tag and version.
+/// Tag and version that the store reported for a content that has its name.
 type Stored = (Option<String>, Option<String>);
 
 struct DumpSink<'a> {
@@ -122,7 +127,7 @@ struct DumpSink<'a> {
     key: Option<String>,
 }
 
-/// An upload in parts that was begun.
+/// An upload in parts that has begun.
 struct InFlightDump {
     store: Arc<dyn MultipartStore>,
     id: String,
@@ -145,7 +150,7 @@ impl DumpSink<'_> {
         fits: impl Fn(u64) -> Result<(), String>,
     ) -> Result<Result<Stored, String>> {
         let mut out = tree.stage_blocks(file_meta(self.entry)).await?;
-        // Dropping what is staged throws it away.
+        // Dropping the staged content discards it.
         loop {
             match got.next(self.target).await? {
                 Ok(Some(block)) => {
@@ -200,7 +205,8 @@ impl DumpSink<'_> {
         Ok(Ok((etag, put.version)))
     }
 
-    /// The last part, and the end of the upload. One that cannot be completed now never can: its content is gone.
+    /// Sends the last part and completes the upload. An upload that cannot be completed now never can, because its
+    /// content is no longer available.
     async fn finish(&self, to: &Path, mut going: InFlightDump, last: Bytes) -> Result<PutResult> {
         if !last.is_empty() {
             let part = going.store.put_part(to, &going.id, going.parts.len(), PutPayload::from_bytes(last)).await;
@@ -228,7 +234,7 @@ impl DumpSink<'_> {
         }
     }
 
-    /// Sends whole parts as they fill; what is left at the end is in `buffer`.
+    /// Sends each part once it is full. The rest at the end is in `buffer`.
     async fn parts(&self, to: &Path, got: &mut Got, buffer: &mut BytesMut, going: &mut Option<InFlightDump>) -> Result<Result<(), String>> {
         loop {
             let block = match got.next(self.target).await? {
@@ -250,7 +256,7 @@ impl DumpSink<'_> {
         }
     }
 
-    /// Begins an upload; it stands in the journal, so that a run that was cut off leaves nothing behind for ever.
+    /// Begins an upload and writes it to the journal, so that an interrupted run leaves no upload behind for ever.
     async fn begin(&self, to: &Path) -> Result<InFlightDump> {
         let store = self.target.backend.multipart();
         let store = store
@@ -271,7 +277,7 @@ impl DumpSink<'_> {
         Ok(InFlightDump { store, id, parts: Vec::new() })
     }
 
-    /// What cannot be given up now is so by the next run: it stands in the journal.
+    /// Aborts an upload. If that fails, the next run does it, because the upload is in the journal.
     async fn give_up(&self, to: &Path, going: Option<InFlightDump>) {
         if let Some(going) = going
             && going.store.abort_multipart(to, &going.id).await.is_ok()

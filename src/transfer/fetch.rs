@@ -1,7 +1,7 @@
-//! The way back: one content from wherever a destination has it, checked.
+//! Reads one content from wherever a destination has it, and checks it.
 //!
-//! Owns where a content is looked for (under its own key first, then among the kept versions, then whatever has
-//! its key now) and the check: what a sink took is only a content if its BLAKE3 is the manifest's.
+//! Owns where a content is looked for (under its own key, then among the kept contents, then whatever has its key now)
+//! and the check: what a sink took is a valid content only if its BLAKE3 equals the manifest's.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,37 +14,40 @@ use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records, object_path};
 use crate::model::{Entry, Hash};
 
-/// Larger contents are fetched in ranges of this length, several at a time.
+/// Contents larger than this are fetched in ranges of this length (bytes), several at a time.
 pub const RANGE: u64 = 8 << 20;
 pub const RANGES_AHEAD: usize = 4;
 
-/// One place where a content may be.
+/// One location where a content may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentPlace {
+    /// The key, below the prefix of the destination.
     pub key: Vec<u8>,
+    /// The tag that the object must have. `None` if any is accepted.
     pub etag: Option<String>,
+    /// The version id to read. `None` for the current version.
     pub version: Option<String>,
 }
 
-/// Where the content of an entry may be, likeliest first.
+/// The locations where the content of an entry may be, the most likely first. Empty for an entry without content.
 pub fn locate(rules: &KeyRules, entry: &Entry) -> Vec<ContentPlace> {
     let Some(content) = &entry.content else { return Vec::new() };
     let current = ContentPlace { key: KeyRules::current_key(entry), etag: content.etag.clone(), version: content.version.clone() };
     let kept = ContentPlace { key: rules.kept_key(entry.path.as_bytes(), content), etag: None, version: None };
-    // Sent again by a repair, or copied by another tool: the tag is new, and the hash tells.
+    // A repair sent it again, or another tool copied it: the tag is new, and the hash decides.
     let retagged =
         (content.etag.is_some() || content.version.is_some()).then(|| ContentPlace { etag: None, version: None, ..current.clone() });
     [Some(current), Some(kept), retagged].into_iter().flatten().collect()
 }
 
-/// A stream of a content from one place; `NotFound` or `Precondition` if it is not (any more) there.
+/// Opens a stream of a content from one location. Fails with `NotFound` or `Precondition` if the content is not there.
 async fn open(records: &Records, place: &ContentPlace, size: u64, ahead: bool) -> Result<BoxStream<'static, Result<Bytes>>> {
     if let Some(tree) = records.backend().tree() {
         return Ok(tree.read_blocks(&place.key, size).await?.map_err(Error::from).boxed());
     }
     let key = object_path(&place.key)?;
     let options = GetOptions {
-        // A version names its content by itself; some stores refuse both together.
+        // A version names its content alone, and some stores refuse both conditions together.
         if_match: place.etag.as_ref().filter(|_| place.version.is_none()).map(|e| format!("\"{e}\"")),
         version: place.version.clone(),
         ..GetOptions::default()
@@ -69,7 +72,7 @@ async fn open(records: &Records, place: &ContentPlace, size: u64, ahead: bool) -
             }
         })
         .buffered(RANGES_AHEAD);
-    // The first range tells whether this is the place.
+    // The first range shows whether the content is at this location.
     let first = ranges.next().await.transpose()?;
     Ok(stream::iter(first.map(Ok)).chain(ranges).boxed())
 }
@@ -81,13 +84,17 @@ async fn get(records: &Records, key: &Key, options: GetOptions) -> Result<object
 /// Takes a content block by block.
 #[async_trait]
 pub trait Sink: Send {
-    /// A place is tried: what came before is to be thrown away.
+    /// Another location is tried. The sink discards all previous blocks.
     async fn restart(&mut self) -> Result<()>;
+    /// Takes the next block, in order.
     async fn write(&mut self, block: Bytes) -> Result<()>;
 }
 
-/// Streams a content to `sink` from the first place that has exactly it. What the sink took is only to be
-/// believed when this returns without an error.
+/// Streams a content to `sink` from the first location that has exactly it. What the sink took is valid only if this
+/// returns without an error. An entry without content sends nothing.
+///
+/// # Errors
+/// No location has the content, or the store or the sink failed.
 pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, sink: &mut dyn Sink) -> Result<()> {
     let Some(content) = &entry.content else { return Ok(()) };
     let (mut missing, mut held) = (None, None);
@@ -98,7 +105,7 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
                 missing = missing.or(Some(error));
                 continue;
             }
-            // It is there and not to be had; another place may give it. If none does, this is why.
+            // The content exists but cannot be read. Another location may give it. If none does, this is the reason.
             Err(error) if matches!(error.kind(), Some(ErrorKind::Archived | ErrorKind::Denied)) => {
                 held = held.or(Some(error));
                 continue;
@@ -115,15 +122,17 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
     Err(held.or(missing).unwrap_or_else(|| Error::damaged(entry.path.display(), "its content was not found")))
 }
 
-/// The hash of a content of this length in this one place, block by block through `sink`; `NotFound` or
-/// `Precondition` if it is not (any more) there.
+/// Hashes the content of this length at one location, and sends it to `sink` block by block.
+///
+/// # Errors
+/// `NotFound` or `Precondition` if the content is not there.
 pub async fn hash_at(records: &Records, place: &ContentPlace, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
     let mut body = open(records, place, size, true).await?;
     drain(&mut body, size, sink).await
 }
 
-/// The hash of a body. No more than `size` bytes of it reach the sink: one that goes on is another content, which is
-/// seen in its hash, and the rest of it is not read.
+/// Hashes a body. At most `size` bytes of it reach the sink. A longer body is another content: its hash shows that, and
+/// its rest is not read.
 pub async fn drain(body: &mut BoxStream<'static, Result<Bytes>>, size: u64, sink: &mut dyn Sink) -> Result<Hash> {
     let mut hasher = blake3::Hasher::new();
     let mut left = size;

@@ -1,8 +1,8 @@
-//! The end of an upload in parts, and what a failure there means.
+//! The end of an upload in parts, and the meaning of a failure there.
 //!
-//! Owns the trying again of a completion, and the proof that one whose answer was lost was done all the same.
-//! Invariant: an upload counts as closed only where the store has completed it or knows it no more; what it still
-//! knows is gone on with or aborted, for its parts are billed until then.
+//! Owns the retries of a completion, and the proof that one whose answer was lost succeeded nevertheless.
+//! Invariant: an upload counts as closed only if the store has completed it or no longer knows it. Any other is
+//! continued or aborted, because its parts are billed until then.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use super::replace::LOOKS;
 use super::target::Target;
 use crate::model::Entry;
 
-/// A completion that fails in passing is tried so often, beyond what the store's client does by itself.
+/// Attempts at a completion that fails temporarily, besides those of the store's client.
 const TRIES: u32 = 4;
 
-/// What is left of an upload whose completion failed.
+/// What remains of an upload whose completion failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// The store does not know it: nothing.
+    /// The store does not know the upload.
     Nothing,
-    /// All of it; the next run can go on with it.
+    /// The whole upload. The next run can continue it.
     Whole,
-    /// Something that can never be completed.
+    /// An upload that can never be completed.
     Useless,
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn complete(
             Ok(put) => return Ok(put),
             Err(error) => target.backend.error(to.as_ref(), &error),
         };
-        // A store may say of what is not there to be replaced that it is not found.
+        // A store may answer `NotFound` if the object to be replaced does not exist.
         let conditional = match mode {
             PutMode::Overwrite => false,
             PutMode::Create => matches!(error.kind, ErrorKind::Precondition | ErrorKind::Exists),
@@ -67,7 +67,7 @@ pub(super) async fn complete(
                 tokio::time::sleep(wait).await;
                 wait *= 2;
             }
-            // Either it is gone, or an earlier try was done and its answer was lost.
+            // Either the upload no longer exists, or an earlier attempt succeeded and its answer was lost.
             ErrorKind::NotFound => return was_done(target, to, id, &parts).await.ok_or((error, Left::Nothing)),
             ErrorKind::Transient | ErrorKind::Denied | ErrorKind::Full | ErrorKind::Late => return Err((error, Left::Whole)),
             _ => return Err((error, Left::Useless)),
@@ -75,20 +75,20 @@ pub(super) async fn complete(
     }
 }
 
-/// The object under that key, if it was made of exactly these parts.
+/// The object under this key, if it was made of exactly these parts.
 async fn was_done(target: &Target, to: &Path, id: &str, parts: &[PartId]) -> Option<PutResult> {
     made_of(&target.look(to).await.ok()??, id, parts)
 }
 
-/// What a completion answered, if the tag of what is there proves that it was made of exactly these parts.
+/// The result of the completion, if the tag of the object proves that it was made of exactly these parts.
 fn made_of(there: &ObjectMeta, id: &str, parts: &[PartId]) -> Option<PutResult> {
     let tag = there.e_tag.as_deref()?.trim_matches('"');
-    // Backblaze names what an upload became by the upload's own id, S3 by the MD5s of its parts.
+    // Backblaze gives the object the id of the upload as its tag, S3 a tag made of the MD5s of the parts.
     let proved = tag == id || s3_tag(parts).is_some_and(|wanted| wanted == tag);
     proved.then_some(PutResult { e_tag: there.e_tag.clone(), version: there.version.clone(), extensions: Default::default() })
 }
 
-/// The tag that S3 gives what is made of these parts; none if theirs are no MD5s.
+/// The tag that S3 gives to an object of these parts. `None` if the tags of the parts are not MD5s.
 fn s3_tag(parts: &[PartId]) -> Option<String> {
     let mut all = Md5::new();
     for part in parts {
@@ -104,7 +104,7 @@ fn s3_tag(parts: &[PartId]) -> Option<String> {
     Some(format!("{hex}-{}", parts.len()))
 }
 
-/// The tag in the id of a part: `object_store` puts it into XML with the checksum where there is one.
+/// The tag in the id of a part. `object_store` puts it into XML if the part has a checksum.
 fn md5_of(id: &str) -> String {
     let inside = id.split_once("<ETag>").and_then(|(_, rest)| rest.split_once("</ETag>"));
     inside.map_or(id, |(tag, _)| tag).replace("&quot;", "").replace('"', "")

@@ -1,8 +1,8 @@
-//! What an unfinished run has done, so that the next one goes on there.
+//! What an unfinished run has done, so that the next run continues there.
 //!
-//! Owns a local file of JSON lines, appended as things finish. It holds for one destination, one base and
-//! one run; [`Header`] says which, and the engine believes it only while the destination's lease still
-//! names that run. A line that a crash cut off counts as not written.
+//! Owns a local file of JSON lines, to which a run appends each finished step. It is valid for one destination, one
+//! base and one run. [`Header`] says which, and the engine uses it only while the lease of the destination still names
+//! that run. A line that a crash cut off counts as not written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,37 +14,47 @@ use crate::error::Result;
 use crate::model::{Entry, Kind, RelPath, Stamps, Time};
 use crate::spool::{Reader, Sorted, Sorter, Writer};
 
-/// Which run a journal is of.
+/// Identifies the run that a journal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// `id` of the destination's `format.json`.
+    /// The `id` in the destination's `format.json`.
     pub destination: String,
+    /// Random name of the run.
     pub run: String,
-    /// The snapshot it was going to commit.
+    /// The number of the snapshot that the run was going to commit.
     pub number: u64,
 }
 
-/// A file that is at the destination.
+/// A finished step: the destination has the entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
+    /// The entry as read, with the location of its content.
     pub entry: Entry,
+    /// Stamps of the file when it was read.
     pub stamps: Stamps,
+    /// The file changed during every attempt to read it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unstable: bool,
 }
 
-/// An upload in parts that was begun.
+/// An upload in parts that has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
+    /// Path of the file.
     pub path: RelPath,
+    /// Key of the object.
     pub key: String,
-    /// The store's id for it.
+    /// The store's id of the upload.
     pub id: String,
+    /// Length of each part but the last, in bytes.
     pub part_size: u64,
+    /// Length of the file when the upload began, in bytes.
     pub size: u64,
+    /// Time of its last modification then.
     pub mtime: Time,
+    /// Its stamps then.
     pub stamps: Stamps,
-    /// What the store said of the parts that are there, by their index.
+    /// The store's ids of the parts that it has, by their index from 0 on.
     #[serde(default)]
     pub parts: BTreeMap<usize, String>,
 }
@@ -60,29 +70,29 @@ enum JournalRecord {
         index: usize,
         content: String,
     },
-    /// The upload is finished or given up.
+    /// The upload is completed or aborted.
     Closed {
         id: String,
     },
-    /// The destination did not take what the run had planned for this path.
+    /// The destination refused what the run had planned for this path.
     Refused {
         path: RelPath,
     },
 }
 
-/// The journal of this run.
+/// The journal of this run. Errors are those of the cache.
 pub struct Journal {
     out: Writer<JournalRecord>,
     path: PathBuf,
     flushed: Instant,
 }
 
-/// What was written goes to the kernel so often. A killed run loses the rest: at a slow store that must not be
-/// minutes of work, at a fast one a call for each line would be felt.
+/// How often lines are written to the file. A killed run loses those in between. At a slow store that must not be
+/// minutes of work, and at a fast one a call for each line would be too slow.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
 impl Journal {
-    /// Begins a new one.
+    /// Starts a new journal in place of any old one.
     pub fn create(path: &Path, header: Header) -> Result<Self> {
         let mut out = Writer::create(path)?;
         out.push(&JournalRecord::Header(header))?;
@@ -90,9 +100,9 @@ impl Journal {
         Ok(Self { out, path: path.into(), flushed: Instant::now() })
     }
 
-    /// Goes on with the one that is there, as this run.
+    /// Continues an existing journal as this run.
     pub fn resume(path: &Path, header: Header) -> Result<Self> {
-        // A line that was cut off must not swallow the next one.
+        // An incomplete line must not swallow the next one.
         mend(path)?;
         let mut out = Writer::append(path)?;
         out.push(&JournalRecord::Header(header))?;
@@ -109,36 +119,43 @@ impl Journal {
         Ok(())
     }
 
+    /// Notes a finished step. It may stay in memory until a later line or [`Self::flush`].
     pub fn done(&mut self, done: Done) -> Result<()> {
         self.push(&JournalRecord::Done(Box::new(done)), false)
     }
 
+    /// Notes a new upload in parts, and writes it to the file at once.
     pub fn upload(&mut self, upload: Upload) -> Result<()> {
         self.push(&JournalRecord::Upload(Box::new(upload)), true)
     }
 
+    /// Notes a part that the store has, and writes it to the file at once. `content` is the store's id of the part.
     pub fn part(&mut self, id: &str, index: usize, content: &str) -> Result<()> {
         self.push(&JournalRecord::Part { id: id.into(), index, content: content.into() }, true)
     }
 
+    /// Notes that an upload was completed or aborted, and writes it to the file at once.
     pub fn closed(&mut self, id: &str) -> Result<()> {
         self.push(&JournalRecord::Closed { id: id.into() }, true)
     }
 
+    /// Notes a path that the destination refused.
     pub fn refused(&mut self, path: &RelPath) -> Result<()> {
         self.push(&JournalRecord::Refused { path: path.clone() }, false)
     }
 
-    /// Everything so far is in the file.
+    /// Writes everything so far to the file, but not necessarily to the disk.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush()
     }
 
+    /// Path of the journal file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All that is done, in order of paths; of a path done twice the last.
+    /// All finished steps, in order of their paths. Of several for one path, only the last. `spill` is a directory for
+    /// sorting. Empty without a journal.
     pub fn sorted(path: &Path, spill: &Path) -> Result<Sorted<Done>> {
         let mut sorter = Sorter::new(spill, |d: &Done| d.entry.path.as_bytes());
         if path.exists() {
@@ -152,7 +169,8 @@ impl Journal {
         sorter.finish()
     }
 
-    /// What the destination did not take in the run that wrote last, in order of paths; none if it took all.
+    /// The paths that the destination refused in the last run that wrote, in order. `None` if it refused none. `spill`
+    /// is a directory for sorting.
     pub fn sorted_refused(path: &Path, spill: &Path) -> Result<Option<Sorted<RelPath>>> {
         let sorter = || Sorter::new(spill, RelPath::as_bytes);
         let (mut refused, mut any) = (sorter(), false);
@@ -171,7 +189,7 @@ impl Journal {
     }
 }
 
-/// Cuts the file back to its last whole line, looking for it from the end: a journal can be many gigabytes long.
+/// Cuts the file back to its last whole line. It searches from the end, because a journal can be many gigabytes long.
 fn mend(path: &Path) -> Result<()> {
     use std::os::unix::fs::FileExt;
     const BLOCK: u64 = 64 << 10;
@@ -193,20 +211,21 @@ fn mend(path: &Path) -> Result<()> {
     if whole < length { file.set_len(whole).map_err(fail) } else { Ok(()) }
 }
 
-/// What an earlier run left in its journal.
+/// The content of the journal of an earlier run.
 #[derive(Debug)]
 pub struct Resumed {
+    /// The last run that wrote to the journal.
     pub header: Header,
-    /// Uploads in parts that are not closed, by path: of several for one path the one that was begun last.
+    /// Uploads in parts that are not closed, by path. Of several for one path, the one that began last.
     pub uploads: HashMap<RelPath, Upload>,
-    /// The others, which nobody goes on with.
+    /// All other uploads that are not closed. No run continues them.
     pub older: Vec<Upload>,
-    /// How many files it finished.
+    /// Number of files that it finished.
     pub done: u64,
 }
 
 impl Resumed {
-    /// Reads the journal, if there is one that begins as one.
+    /// Reads a journal. `None` if it does not exist or does not begin with a header.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -218,7 +237,7 @@ impl Resumed {
         let mut done = 0;
         while let Ok(Some(record)) = reader.next_line() {
             match record {
-                // Every run that goes on with a journal signs it.
+                // Every run that continues a journal adds its header.
                 JournalRecord::Header(next) => header = next,
                 JournalRecord::Done(sent) => done += u64::from(sent.entry.kind == Kind::File),
                 JournalRecord::Upload(upload) => {
@@ -231,7 +250,7 @@ impl Resumed {
                     }
                 }
                 JournalRecord::Closed { id } => drop(open.remove(&id)),
-                // Tried again by whoever goes on.
+                // The run that continues tries it again.
                 JournalRecord::Refused { .. } => {}
             }
         }

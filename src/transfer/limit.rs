@@ -1,25 +1,26 @@
-//! A limit of bytes a second, shared by all that send (or receive) at once.
+//! A limit of bytes a second, shared by everything that sends or receives at the same time.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Spreads bytes over time; lets through what came due.
+/// Spreads transfers over time.
 #[derive(Debug)]
 pub struct Limit {
-    /// Bytes a second; none: no limit.
+    /// Bytes a second. `None` for no limit.
     rate: Option<u64>,
-    /// When everything taken so far will have been paid for.
+    /// When the bytes taken so far are within the rate.
     due: Mutex<Instant>,
 }
 
 impl Limit {
+    /// A limit in bytes a second. `None` and 0 mean no limit.
     pub fn new(rate: Option<u64>) -> Self {
         Self { rate: rate.filter(|r| *r > 0), due: Mutex::new(Instant::now()) }
     }
 
-    /// Returns when so many bytes may go.
+    /// Waits until this many bytes may be transferred.
     pub async fn take(&self, bytes: u64) {
         let Some(rate) = self.rate else { return };
         let until = {

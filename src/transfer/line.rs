@@ -1,4 +1,4 @@
-//! One line of a spooled plan.
+//! The lines of a spooled plan.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,22 @@ use crate::model::Change;
 /// One line of a spooled plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
+    /// The change.
     pub step: Change,
-    /// Which destinations read this file's content, as a bit mask.
+    /// The destinations that read this file's content, as a bit mask of their indices.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub readers: u64,
-    /// The content is made while it is sent: see `dump.rs`.
+    /// The content is made while it is sent, see `dump.rs`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dump: bool,
-    /// The tree may take its name for another one's: whether it gets its own is still to be decided.
+    /// The tree may take the name of this entry and that of another for one. Whether the entry gets its own name is not
+    /// decided yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub twin: bool,
 }
 
 impl Line {
-    /// A step whose content `readers` read.
+    /// A step whose content the destinations in `readers` read.
     pub fn new(step: Change, readers: u64) -> Self {
         Self { step, readers, dump: false, twin: false }
     }

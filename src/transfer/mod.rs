@@ -1,7 +1,7 @@
-//! Moving contents: one read feeds many destinations, and the way back.
+//! Moves contents: one read feeds many destinations, and back in a restore.
 //!
-//! Owns windows, parts, the journal and the publishing of files. Runs before the commit and names
-//! nothing in a manifest; what it finished is in the journal, and the commit takes it from there.
+//! Owns windows, parts, the journal and the publishing of files. A transfer runs before the commit and writes no
+//! manifest. It notes finished steps in the journal, and the commit reads them there.
 //! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
 
 mod archived;

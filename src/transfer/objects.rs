@@ -1,7 +1,7 @@
-//! Sending to an object store: many small files at once, each with one request.
+//! Sends to an object store: many small files at once, each with one request.
 //!
-//! Owns the order for one file: kept copy, then content, then the journal. Errors of the source concern
-//! one file and are noted; an error of the store ends the transfer, after what is in flight has ended.
+//! Owns the order for one file: kept copy, then content, then the journal. An error of the source concerns one file and
+//! is noted. An error of the store ends the transfer, after everything in flight has ended.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,10 @@ use crate::model::{Change, Content, Entry, Kind};
 use crate::scan::{Read, ReadError};
 use crate::spool::{Joined, Reader, Sorted};
 
-/// Sends everything in the plan. `done` is what an earlier run finished, sorted.
+/// Sends everything in the plan. `done` has the steps that an earlier run finished, sorted by path.
+///
+/// # Errors
+/// A failure of the whole store or of this machine, and cancellation.
 pub async fn upload_objects(
     target: &Arc<Target>,
     shared_reader: &Arc<SharedReader>,
@@ -78,7 +81,7 @@ pub async fn upload_objects(
     uploads.journal(Journal::flush)?;
     target.stop.check()?;
     outcome?;
-    // Nobody goes on with what is open now: not of an earlier run, nor of a file that was refused.
+    // No run continues the uploads that are open now: neither those of an earlier run, nor those of a refused file.
     let path = uploads.journal.lock().unwrap_or_else(PoisonError::into_inner).path().to_path_buf();
     let left = if resumed.is_some() || Journal::sorted_refused(&path, spill(&path))?.is_some() { Resumed::read(&path)? } else { None };
     match left {
@@ -87,7 +90,7 @@ pub async fn upload_objects(
     }
 }
 
-/// Where sorting may write: beside the journal.
+/// Directory where sorting may write: that of the journal.
 fn spill(journal: &Path) -> &Path {
     journal.parent().unwrap_or(journal)
 }
@@ -103,7 +106,8 @@ fn drain_ready(tasks: &mut JoinSet<Result<()>>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a change means anything to the content at an object store; `careful` looks whether it does.
+/// Whether a change concerns the content at an object store. With `careful`, a metadata change does too, because the
+/// content may be missing.
 fn is_work(change: &Change, careful: bool) -> bool {
     let file = |entry: &Entry| entry.kind == Kind::File;
     match change {
@@ -127,7 +131,7 @@ impl UploadContext {
                     return Ok(());
                 }
                 match self.copy(&entry, stamps, &from).await {
-                    // What the last snapshot names was deleted or replaced there by somebody else.
+                    // Another program deleted or replaced the object that the last snapshot names.
                     Err(Error::Store(e)) if matches!(e.kind, ErrorKind::NotFound | ErrorKind::Precondition | ErrorKind::Exists) => {
                         self.send(entry, stamps, None, false, None, None, self.target.alone()).await
                     }
@@ -148,7 +152,7 @@ impl UploadContext {
         }
     }
 
-    /// A rename: the content is already there under another key.
+    /// A rename: the destination has the content under another key.
     async fn copy(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<()> {
         let Some(content) = &from.content else { return Ok(()) };
         let key = self.target.rules.key_for(entry);
@@ -206,7 +210,7 @@ impl UploadContext {
         Ok(())
     }
 
-    /// A file that goes with one request.
+    /// Sends a file with one request.
     async fn small(&self, entry: &Entry, old: Option<&Entry>, suspect: bool, readers: u64) -> Result<Done, UploadError> {
         let _room = self.room(entry.size).await?;
         let limit = part_size(entry.size, &self.target.backend.capabilities());
@@ -242,7 +246,7 @@ impl UploadContext {
     }
 }
 
-/// The content a suspect turns out to still have.
+/// The old content, if an unverified file turns out to have it still.
 fn unchanged(old: Option<&Entry>, suspect: bool, read: &Read) -> Option<Content> {
     let content = old.filter(|_| suspect)?.content.as_ref()?;
     (content.hash == read.hash).then(|| content.clone())

@@ -1,8 +1,8 @@
-//! Large files: sent in parts, side by side, taken up again where a run stopped.
+//! Large files: sent in parts, in parallel, and continued after an interrupted run.
 //!
-//! Owns the size of parts and the life of an upload: begun and parts done are in the journal; an upload
-//! that is not going on is aborted. The whole file is read and hashed in any case, so a resumed upload
-//! is checked as a new one is.
+//! Owns the size of parts and the life of an upload. The journal has each upload that has begun and its finished parts.
+//! An upload that no run continues is aborted. The whole file is read and hashed in any case, so a continued upload is
+//! checked as a new one is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::manifest::object_path;
 use crate::model::{Content, Entry, Hash, RelPath};
 use crate::scan::{BigFile, ReadError, TRIES, hash_file};
 
-/// Files up to this go with one request, and parts are at least so long.
+/// Files up to this length are sent with one request. Parts have at least this length (bytes).
 const PART: u64 = 8 << 20;
 
-/// The length of the parts of a file; a file that is not longer goes whole. Grows with the file so that
-/// the store's largest number of parts is enough.
+/// The length of the parts of a file, in bytes. A file that is not longer is sent whole. It grows with the file, so
+/// that the store's largest number of parts is enough.
 pub fn part_size(size: u64, capabilities: &Capabilities) -> u64 {
     let needed = size.div_ceil(capabilities.max_parts.max(1)).div_ceil(1 << 20) << 20;
     PART.max(capabilities.min_part).max(needed)
@@ -38,14 +38,14 @@ pub(super) struct PartsJob {
     pub entry: Entry,
     pub old: Option<Entry>,
     pub suspect: bool,
-    /// What an earlier run began.
+    /// The upload that an earlier run began.
     pub part: Option<Upload>,
     pub readers: u64,
-    /// It was begun anew once, because the store had lost it.
+    /// The upload was begun again once, because the store had lost it.
     pub anew: bool,
 }
 
-/// Sends a large file; begins again when it changes, at most three times.
+/// Sends a large file. If the file changes, it begins again, three times in all.
 pub(super) async fn upload_in_parts(uploads: &UploadContext, mut job: PartsJob) -> Result<Option<Done>, UploadError> {
     if let Some(done) = unchanged(uploads, &job).await? {
         return Ok(Some(done));
@@ -62,7 +62,7 @@ pub(super) async fn upload_in_parts(uploads: &UploadContext, mut job: PartsJob) 
     Err(UploadError::Source(Arc::new(ReadError::Changed)))
 }
 
-/// A suspect is hashed before anything is sent.
+/// Hashes an unverified file before anything is sent. Returns the result if the content is unchanged.
 async fn unchanged(uploads: &UploadContext, job: &PartsJob) -> Result<Option<Done>, UploadError> {
     let Some(content) = job.old.as_ref().filter(|_| job.suspect).and_then(|o| o.content.clone()) else { return Ok(None) };
     let (root, path) = (Arc::clone(uploads.shared_reader.root()), job.entry.path.clone());
@@ -80,7 +80,7 @@ fn join(error: tokio::task::JoinError) -> UploadError {
     UploadError::Store(Error::local("a read", std::io::Error::other(error)))
 }
 
-/// An upload that goes on.
+/// An upload that has begun and has not ended.
 struct InFlightUpload {
     store: Arc<dyn MultipartStore>,
     to: Path,
@@ -88,7 +88,7 @@ struct InFlightUpload {
 }
 
 impl InFlightUpload {
-    /// Bytes that arrived in earlier runs.
+    /// Bytes that the store already has from earlier runs.
     fn arrived(&self) -> u64 {
         let length = |index: &usize| (self.upload.size - *index as u64 * self.upload.part_size).min(self.upload.part_size);
         self.upload.parts.keys().map(length).sum()
@@ -110,7 +110,7 @@ async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Re
     let sent = match send(uploads, &going, &file, job.readers).await {
         Ok((hash, parts)) => finish(uploads, job, going, &file, hash, parts, key).await,
         Err(trouble) => {
-            // What the store has stays for the next run, unless the file itself is no longer the one begun.
+            // The next run uses what the store has, unless the file itself has changed since.
             if matches!(trouble, UploadError::Source(_)) {
                 abort(uploads, &going).await?;
             }
@@ -118,7 +118,7 @@ async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Re
         }
     };
     match sent {
-        // The store gave the upload up, by a rule of the bucket or by hand, or never kept it: once more from the start.
+        // The store dropped the upload (by a rule of the bucket or by hand), or never kept it. It is begun again once.
         Err(UploadError::Store(error)) if !job.anew && error.kind() == Some(ErrorKind::NotFound) => {
             job.anew = true;
             uploads.journal(|j| j.closed(&id))?;
@@ -129,7 +129,7 @@ async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Re
     }
 }
 
-/// Begins an upload, or goes on with an earlier one of exactly this file.
+/// Begins an upload, or continues an earlier one of exactly this file.
 async fn begin(
     uploads: &UploadContext,
     store: Arc<dyn MultipartStore>,
@@ -176,7 +176,7 @@ async fn send(
     let mut parts: Vec<Option<PartId>> = (0..count).map(known).collect();
     let mut tasks: JoinSet<PartTask> = JoinSet::new();
     let mut outcome = send_each(uploads, going, file, readers, &mut parts, &mut tasks).await;
-    // Also after an error: what arrives now need not be sent again by the next run.
+    // Also after an error: the next run need not send again what arrives now.
     while let Some(done) = tasks.join_next().await {
         let noted = part_done(uploads, going, &mut parts, done);
         outcome = match (outcome, noted) {
@@ -263,7 +263,7 @@ async fn finish(
         Err((error, left)) => {
             match left {
                 Left::Nothing => uploads.journal(|j| j.closed(&going.upload.id))?,
-                // In the journal it stays, for the next run to go on with.
+                // It stays in the journal, and the next run continues it.
                 Left::Whole => {}
                 Left::Useless => abort(uploads, &going).await?,
             }
@@ -291,7 +291,10 @@ async fn abort(uploads: &UploadContext, going: &InFlightUpload) -> Result<()> {
     }
 }
 
-/// Aborts uploads of an earlier run that nothing in this one goes on with.
+/// Aborts the uploads of an earlier run that no run continues.
+///
+/// # Errors
+/// The store refused an abort. The remaining uploads stay.
 pub async fn abort_stale(backend: &Arc<dyn Backend>, left: Resumed) -> Result<()> {
     let Some(store) = backend.multipart() else { return Ok(()) };
     for upload in left.into_uploads() {

@@ -1,11 +1,11 @@
-//! Where an entry lies in a real directory tree, and with which metadata.
+//! The path of an entry in a real directory tree, and its metadata there.
 
 use offsite_backends::{FileMeta, Stamp};
 
 use crate::manifest::KeyRules;
 use crate::model::{Entry, Kind, Xattr};
 
-/// Metadata of an entry, to be set on a copy.
+/// The metadata of an entry, to be set on a copy.
 pub fn file_meta(entry: &Entry) -> FileMeta {
     FileMeta {
         mode: Some(entry.mode),
@@ -16,10 +16,10 @@ pub fn file_meta(entry: &Entry) -> FileMeta {
     }
 }
 
-/// Where an entry lies in a tree; none for what only the manifest holds: directories and links that would
-/// lie in `.offsite/`, or whose names or kind the disk there does not have.
+/// The path of an entry in a tree. `None` for an entry that only the manifest holds: a directory or symlink that would
+/// be in `.offsite/`, or whose name or kind the disk does not support.
 pub fn place(rules: &KeyRules, entry: &Entry) -> Option<Vec<u8>> {
-    // Where a content lies is known, whatever the rules say today.
+    // The location of an existing content is fixed, whatever the rules say today.
     if entry.content.is_some() {
         return Some(KeyRules::current_key(entry));
     }
@@ -31,12 +31,12 @@ pub fn place(rules: &KeyRules, entry: &Entry) -> Option<Vec<u8>> {
     }
 }
 
-/// An entry as far as a new content of it goes, which may lie elsewhere than the one that it has.
+/// The entry without its content. A new content may get another path than the present one has.
 pub fn planned(entry: &Entry) -> Entry {
     Entry { content: None, ..entry.clone() }
 }
 
-/// Where the content of `old` goes when it is replaced.
+/// The path that the content of `old` gets when it is replaced. `None` for an entry without content.
 pub fn kept_place(rules: &KeyRules, old: &Entry) -> Option<Vec<u8>> {
     old.content.as_ref().map(|content| rules.kept_key(old.path.as_bytes(), content))
 }

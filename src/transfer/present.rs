@@ -1,7 +1,7 @@
 //! Whether a destination still has what the last snapshot names.
 //!
-//! Owns that look. Nothing else there is needed after runs that ended well: the manifest says what lies
-//! where. A run that was cut off may have replaced a content by one that its file does not have any more.
+//! Owns that check. After runs that ended well it is not needed, because the manifest says where each content is. An
+//! interrupted run may have replaced a content by one that its file no longer has.
 
 use object_store::ObjectStoreExt;
 use offsite_backends::{FileKind, Stamp, Tree};
@@ -13,8 +13,9 @@ use crate::error::Result;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;
 
-/// Looks for the content of `old` under its current key. With an object store it must have the tag it was
-/// put with; in a tree its size and mtime, or the mtime of `now`, which may have been set already.
+/// Looks for the content of `old` under its current key. In an object store it must have the tag that the manifest
+/// names. In a tree it must have the size and mtime of `old`, or the mtime of `now`, which an interrupted run may have
+/// set.
 pub(super) async fn is_there(target: &Target, old: &Entry, now: &Entry) -> Result<bool> {
     if let Some(tree) = target.backend.tree() {
         return in_tree(target, tree.as_ref(), old, now).await;

@@ -1,6 +1,6 @@
-//! How far a run is, for whoever shows it.
+//! Progress of a run at one destination, for the display.
 //!
-//! Owns counters only; `cli/progress` reads them a few times a second.
+//! Owns counters only. `cli/progress` reads them a few times a second.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -8,56 +8,72 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 /// What a destination is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Not started.
     Waiting,
+    /// Reads the manifest.
     Loading,
+    /// Scans the source or the target of a restore, or lists the destination.
     Scanning,
+    /// Transfers contents, or reads them for a check.
     Transfer,
+    /// Writes the manifest and the snapshot.
     Commit,
+    /// Deletes what the new snapshot no longer references.
     Tidy,
+    /// Done.
     Finished,
+    /// Ended with an error.
     Failed,
 }
 
 const PHASES: [Phase; 8] =
     [Phase::Waiting, Phase::Loading, Phase::Scanning, Phase::Transfer, Phase::Commit, Phase::Tidy, Phase::Finished, Phase::Failed];
 
-/// Counters of one destination.
+/// Counters of one destination. They are updated independently of each other.
 #[derive(Debug, Default)]
 pub struct Progress {
     phase: AtomicU8,
+    /// Entries scanned so far.
     pub scanned: AtomicU64,
+    /// Files to transfer.
     pub files_total: AtomicU64,
+    /// Content bytes to transfer.
     pub bytes_total: AtomicU64,
+    /// Files transferred so far.
     pub files: AtomicU64,
+    /// Content bytes transferred so far.
     pub bytes: AtomicU64,
     current: Mutex<String>,
 }
 
 impl Progress {
+    /// Enters a phase, and logs it.
     pub fn set_phase(&self, phase: Phase) {
         let (files, bytes) = (self.files.load(Relaxed), self.bytes.load(Relaxed));
         tracing::info!(target: "offsite::run", phase = ?phase, files, bytes);
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// So many files and bytes are to be transferred now.
+    /// Enters the transfer phase with this number of files and bytes to transfer.
     pub fn begin_transfer(&self, files: u64, bytes: u64) {
         self.set_phase(Phase::Transfer);
         self.files_total.store(files, Relaxed);
         self.bytes_total.store(bytes, Relaxed);
     }
 
+    /// The present phase.
     pub fn phase(&self) -> Phase {
         PHASES.get(self.phase.load(Relaxed) as usize).copied().unwrap_or(Phase::Waiting)
     }
 
-    /// The file that is being worked on; skipped when somebody is just reading it.
+    /// Sets the file that is being worked on. The call does nothing while another thread reads or sets it.
     pub fn set_current(&self, path: &crate::model::RelPath) {
         if let Ok(mut current) = self.current.try_lock() {
             *current = path.display();
         }
     }
 
+    /// The file that is being worked on, in printable form. Empty if none was set.
     pub fn current(&self) -> String {
         self.current.lock().map_or_else(|_| String::new(), |c| c.clone())
     }

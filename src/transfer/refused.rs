@@ -1,8 +1,9 @@
-//! What a destination's failure at one entry means for the run.
+//! The meaning of a destination's failure at one entry.
 //!
-//! Owns the decision and its note. An error that concerns the whole place ends the run. Any other concerns one entry
-//! if the place takes a small file right after it: then that entry is listed, what the last snapshot says of it
-//! stays, and the run goes on. Nobody decides by a text, and a server that gives no reason cannot mislead.
+//! Owns the decision and its note. An error that concerns the whole destination ends the run. Any other error concerns
+//! one entry if the destination accepts a small file right after it. Then offsite lists that entry, keeps its state of
+//! the last snapshot, and continues. The text of an error decides nothing, so a server that gives no reason cannot
+//! mislead.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use super::target::Target;
 use crate::error::{Error, Result};
 use crate::model::{Change, Problem, RelPath};
 
-/// How long a look at the place is believed.
+/// How long the last check of the destination is valid.
 const BELIEVED: Duration = Duration::from_secs(5);
 
-/// The paths that a step is about: its own, and that of the entry whose content it takes over.
+/// The paths that a step is about: its own, and that of the entry whose content a rename uses.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub path: RelPath,
@@ -36,7 +37,7 @@ impl Subject {
     }
 }
 
-/// How a problem with the destination is said where those with the source are.
+/// The text for an entry that the destination refused, listed among the problems of the source.
 pub fn not_taken(error: &offsite_backends::Error) -> String {
     format!("the destination refused it: {}", error.message)
 }
@@ -45,13 +46,14 @@ impl Target {
     /// Whether a failure concerns only the entry at which it came.
     pub(crate) async fn is_of_entry(&self, error: &Error) -> bool {
         let Error::Store(failed) = error else { return false };
-        // Another writer was there: that is never about an entry. In a tree something stands in its way.
+        // Another writer was there, which never concerns only one entry. In a tree, `Exists` means that something
+        // blocks the name.
         let raced = failed.kind == ErrorKind::Precondition || failed.kind == ErrorKind::Exists && self.backend.tree().is_none();
         !failed.concerns_place() && !raced && self.place_works().await
     }
 
-    /// Takes note of a step that the destination refused, so that it counts as not planned; gives back an error
-    /// that ends the run.
+    /// Notes a step that the destination refused, so that it counts as not planned. Returns an error only if it ends
+    /// the run.
     pub(super) async fn settle(&self, journal: &Mutex<Journal>, subject: Subject, done: Result<()>) -> Result<()> {
         let Err(error) = done else { return Ok(()) };
         if !self.is_of_entry(&error).await {
@@ -60,7 +62,7 @@ impl Target {
         let Error::Store(failed) = &error else { return Err(error) };
         let Subject { path, from } = subject;
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A content whose new name was refused stays under its old one.
+        // If the new name of a content was refused, the content stays under its old name.
         for path in from.iter().chain([&path]) {
             journal.refused(path)?;
         }
@@ -68,7 +70,7 @@ impl Target {
         Ok(())
     }
 
-    /// Whether a small file can be written there, as of a few seconds ago.
+    /// Whether the destination accepts a small file, checked at most a few seconds ago.
     async fn place_works(&self) -> bool {
         let mut seen = self.doubt.0.lock().await;
         if seen.is_some_and(|at| at.elapsed() < BELIEVED) {

@@ -1,8 +1,8 @@
-//! A content in the place of the one that is known to be there: put, copied, or made of an upload's parts.
+//! Replaces a content by another: with a put, a copy, or the parts of an upload.
 //!
-//! Owns the condition of such a request. Invariant: where a condition costs nothing, a content comes only over the one
-//! that the last snapshot names, over one that was looked at since, or where nothing is. A request of a writer that was
-//! stopped, which comes to the store after another writer's commit, is refused there.
+//! Owns the condition of such a request. Invariant: if the store's conditions cost nothing, a content replaces only the
+//! one that the last snapshot names or one that was looked at since, or it is put where no object is. So the store
+//! refuses a request of a stopped writer that arrives after another writer's commit.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -13,7 +13,7 @@ use super::target::Target;
 use crate::manifest::{KeyRules, object_path};
 use crate::model::Entry;
 
-/// So often what is there is looked at before it counts as somebody else's work.
+/// How often the existing object is looked at before it counts as another writer's.
 pub(super) const LOOKS: usize = 3;
 
 impl Target {
@@ -35,7 +35,7 @@ impl Target {
         }
     }
 
-    /// Copies a content on the server to a name that is new to the last snapshot; errors as
+    /// Copies a content on the server to a name that is new to the last snapshot. Errors are those of
     /// [`offsite_backends::Backend::copy_exact`].
     pub(super) async fn copy(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>) -> std::result::Result<PutResult, StoreError> {
         let mut mode = self.anew();
@@ -46,7 +46,7 @@ impl Target {
                 done => return done,
             };
             let next = self.next(self.look(to).await.map_err(|error| self.backend.error(to.as_ref(), &error))?, &mode);
-            // It was what is to be copied that is not there any more.
+            // The source of the copy no longer exists.
             if looks == LOOKS || next == mode {
                 return Err(refused);
             }
@@ -55,8 +55,8 @@ impl Target {
         }
     }
 
-    /// What lies there. After a refusal, an earlier run that was cut off put it there, another program did, or this
-    /// very request did at its first try.
+    /// The object under this key. After a refusal, an earlier interrupted run put it there, or another program, or the
+    /// first attempt of this very request.
     pub(super) async fn look(&self, to: &Path) -> Result<Option<ObjectMeta>> {
         match self.store.head(to).await {
             Ok(there) => Ok(Some(there)),
@@ -65,11 +65,11 @@ impl Target {
         }
     }
 
-    /// How to go on after `tried` was refused and this lies there.
+    /// The condition to try next, after `tried` was refused and the key has this object.
     pub(super) fn next(&self, there: Option<ObjectMeta>, tried: &PutMode) -> PutMode {
         match there {
             Some(there) => self.over(there.e_tag, there.version),
-            // A store that keeps directories takes the one that other keys lie in for something that is there.
+            // A store with directories reports a directory of other keys as an existing object.
             None if *tried == PutMode::Create => PutMode::Overwrite,
             None => self.anew(),
         }
@@ -92,7 +92,8 @@ impl Target {
     }
 }
 
-/// Whether it was refused because something else is there than was said. A store may call what is gone not found.
+/// Whether the request was refused because the key has another object than expected. A store may report a missing
+/// object as not found.
 fn is_about_what_is_there(error: &Error) -> bool {
     matches!(error, Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. })
 }

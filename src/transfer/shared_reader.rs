@@ -1,9 +1,9 @@
 //! One read of the source feeds every destination.
 //!
-//! Owns what was read and is still wanted by somebody, within a budget of bytes. Whoever comes first
-//! reads; the others take what is there. When the budget is full the fast ones wait a little for the slow;
-//! a destination that cost them more than that is let go and reads for itself from then on, so a slow
-//! one never holds back a fast one for long.
+//! Owns blocks that were read and that a destination still wants, within a budget of bytes. The first destination to
+//! ask reads a block, and the others take it from memory. If the budget is full, fast destinations wait a little for
+//! slow ones. A destination that costs more waiting than allowed is detached: from then on it reads for itself. So a
+//! slow destination never delays a fast one for long.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 use crate::scan::{BigFile, Read, ReadError, Root, read_file};
 
-/// All waiting for slow destinations together, at the most: this, and a twentieth of the run.
+/// All waiting for slow destinations together is limited to this and a twentieth of the duration of the run.
 const GRACE: Duration = Duration::from_secs(3);
 
 type Loaded = Result<Read, Arc<ReadError>>;
 type LoadedBlock = Result<Bytes, Arc<ReadError>>;
-/// A path and a block's offset; whole files have none.
+/// A path and the offset of a block. Whole files have no offset.
 type BlockKey = (Vec<u8>, Option<u64>);
 
 #[derive(Clone)]
@@ -44,12 +44,12 @@ struct ReaderState {
     held: u64,
     /// How far each destination has come.
     positions: Vec<Position>,
-    /// Destinations that read for themselves, or are done.
+    /// Destinations that read for themselves, or are done, as a bit mask.
     gone: u64,
     waited: Duration,
 }
 
-/// How far a destination has come: the paths it is at, and the last it came to.
+/// How far a destination has come: the paths that it is working on, and the last path that it began.
 #[derive(Debug, Clone, Default)]
 struct Position {
     working: BTreeSet<Vec<u8>>,
@@ -63,7 +63,7 @@ impl Position {
     }
 }
 
-/// A destination is at a path, until this is dropped.
+/// Marks a destination as working on a path until it is dropped.
 pub struct BlockAt {
     shared_reader: Arc<SharedReader>,
     destination: usize,
@@ -78,7 +78,7 @@ impl Drop for BlockAt {
     }
 }
 
-/// Shared by all destinations of a run.
+/// Reads the source for all destinations of a run.
 pub struct SharedReader {
     root: Arc<Root>,
     budget: u64,
@@ -89,12 +89,14 @@ pub struct SharedReader {
 }
 
 impl SharedReader {
-    /// For so many destinations; `budget` in bytes.
+    /// For this number of destinations. `budget` is the memory for blocks that a destination has not taken yet, in
+    /// bytes.
     pub fn new(root: Arc<Root>, destinations: usize, budget: u64) -> Self {
         let state = ReaderState { positions: vec![Position::default(); destinations], ..ReaderState::default() };
         Self { root, budget, state: Mutex::new(state), wake: Notify::new(), read: 0.into(), started: Instant::now() }
     }
 
+    /// The root of the source.
     pub fn root(&self) -> &Arc<Root> {
         &self.root
     }
@@ -108,7 +110,7 @@ impl SharedReader {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A destination has come to this path. What lies before all paths it is at it will not ask for any more.
+    /// A destination has begun this path. It will ask for no path before all those that it is working on.
     pub fn reached(self: &Arc<Self>, destination: usize, path: &[u8]) -> BlockAt {
         if let Some(position) = self.lock().positions.get_mut(destination) {
             position.working.insert(path.to_vec());
@@ -118,13 +120,17 @@ impl SharedReader {
         BlockAt { shared_reader: Arc::clone(self), destination, path: path.to_vec() }
     }
 
-    /// A destination asks for nothing any more.
+    /// A destination asks for nothing more.
     pub fn leave(&self, destination: usize) {
         self.lock().gone |= 1 << destination;
         self.wake.notify_waiters();
     }
 
-    /// A file of at most `limit` bytes. `readers` are the destinations that want it, this one included.
+    /// Reads a whole file of at most `limit` bytes. `size` is its expected length. `readers` is the bit mask of the
+    /// destinations that want it, this one included.
+    ///
+    /// # Errors
+    /// [`ReadError::Grown`] if the file is larger than `limit`.
     pub async fn whole(self: &Arc<Self>, destination: usize, path: &[u8], size: u64, readers: u64, limit: u64) -> Loaded {
         let load = || {
             let (shared_reader, path) = (Arc::clone(self), path.to_vec());
@@ -145,7 +151,7 @@ impl SharedReader {
         loaded
     }
 
-    /// One block of a large file that is open.
+    /// Reads one block of an open large file. `offset` and `size` are in bytes.
     pub async fn block(
         self: &Arc<Self>,
         destination: usize,
@@ -174,7 +180,7 @@ impl SharedReader {
         loaded
     }
 
-    /// The place where a read is shared; none if nobody else wants it.
+    /// The slot in which a read is shared. `None` if no other destination wants it.
     async fn slot(&self, destination: usize, key: &BlockKey, size: u64, readers: u64, new: impl Fn() -> Cell) -> Option<Cell> {
         let me = 1 << destination;
         loop {
@@ -239,7 +245,7 @@ impl ReaderState {
         }
     }
 
-    /// Drops, oldest first, what nobody will ask for, until what is held fits.
+    /// Drops blocks that no destination will ask for, oldest first, until the rest fits.
     fn sweep(&mut self, fit: u64) {
         while let Some(key) = self.order.front() {
             let wanted = self.slots.get(key).map_or(0, |slot| self.awaiting(slot.pending, &key.0));
@@ -254,7 +260,7 @@ impl ReaderState {
         }
     }
 
-    /// Lets go whoever has not taken the oldest read yet.
+    /// Detaches the destinations that have not taken the oldest block yet.
     fn let_go_slowest(&mut self, me: u64) {
         if let Some(key) = self.order.pop_front() {
             if let Some(slot) = self.slots.get(&key) {

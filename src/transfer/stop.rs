@@ -1,4 +1,4 @@
-//! The wish to stop: Ctrl-C, or a lease that was lost.
+//! Cancellation: the user pressed Ctrl-C, or a lease was lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,7 +11,7 @@ const RUN: u8 = 0;
 const INTERRUPTED: u8 = 1;
 const LOST: u8 = 2;
 
-/// Shared by everything that runs; asked between steps.
+/// Cancellation token. Every part of a run shares it and checks it between steps.
 #[derive(Debug, Default)]
 pub struct Stop {
     state: AtomicU8,
@@ -20,24 +20,27 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// One that also stops when `above` does. What stops this one stops nobody else.
+    /// A token that also stops if `above` stops. Stopping it does not stop `above`.
     pub fn below(above: &Arc<Self>) -> Self {
         Self { above: Some(Arc::clone(above)), ..Self::default() }
     }
 
-    /// The user wants to stop.
+    /// Stops because the user asked for it. A lost lease stays the reason if it came first.
     pub fn interrupt(&self) {
         let _ = self.state.compare_exchange(RUN, INTERRUPTED, Ordering::SeqCst, Ordering::SeqCst);
         self.wake.notify_waiters();
     }
 
-    /// Somebody else writes to the destination now.
+    /// Stops because another writer has the lease of the destination.
     pub fn lease_lost(&self) {
         self.state.store(LOST, Ordering::SeqCst);
         self.wake.notify_waiters();
     }
 
-    /// An error if it is time to stop.
+    /// Checks whether the run may continue.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after an interrupt, [`Error::Busy`] after a lost lease.
     pub fn check(&self) -> Result<()> {
         match self.state.load(Ordering::SeqCst) {
             RUN => self.above.as_ref().map_or(Ok(()), |above| above.check()),
@@ -48,7 +51,7 @@ impl Stop {
         }
     }
 
-    /// Returns when it is time to stop.
+    /// Waits until the run is stopped.
     pub async fn wait(&self) {
         loop {
             let woken = self.wake.notified();

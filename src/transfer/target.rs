@@ -1,4 +1,4 @@
-//! What the transfer knows of one destination, and what it has to say about single files.
+//! What the transfer knows of one destination, and what it reports about single files.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -14,46 +14,53 @@ use super::stop::Stop;
 use crate::manifest::KeyRules;
 use crate::model::{Problem, RelPath, Sample};
 
-/// What may be relied on when something is replaced.
+/// Conditions of a request that the store honours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// A put where nothing is.
+    /// A put that fails if the key has an object.
     pub create: bool,
-    /// A put over one content and no other.
+    /// A put that fails if the key has another object than the expected one.
     pub swap: bool,
 }
 
-/// When the place was last seen to work, after an entry had failed there.
+/// When the destination was last seen to work, after a failure at one entry.
 #[derive(Debug, Default)]
 pub struct Doubt(pub(super) tokio::sync::Mutex<Option<Instant>>);
 
-/// What the transfer needs to know of one destination.
+/// The data that the transfer needs for one destination.
 pub struct Target {
-    /// Its place among the destinations of this run.
+    /// Index of the destination in this run, from 0 on.
     pub index: usize,
+    /// The store.
     pub backend: Arc<dyn Backend>,
+    /// The objects of that store. Keys are below the prefix of the destination.
     pub store: Arc<dyn ObjectStore>,
+    /// The rules by which paths become keys.
     pub rules: KeyRules,
-    /// The snapshot this run is going to commit.
+    /// The number of the snapshot that this run is going to commit.
     pub number: u64,
-    /// Replaced and removed contents stay reachable.
+    /// Replaced and removed contents stay readable.
     pub keeps: bool,
-    /// An earlier run did not end cleanly: look before believing that a kept copy is still to be made, or that
-    /// a content lies where the last snapshot says.
+    /// An earlier run was interrupted. The transfer must look whether a kept copy exists already, and whether a content
+    /// is where the last snapshot says.
     pub careful: bool,
-    /// What the store compares when something is replaced.
+    /// Conditions that replacing requests use.
     pub conditions: Conditions,
-    /// Uploads in flight.
+    /// Uploads in flight at most.
     pub transfers: usize,
-    /// Content bytes in flight.
+    /// Content bytes in flight at most.
     pub window: u64,
+    /// Limit of the upload in bytes a second.
     pub limit: Arc<Limit>,
+    /// Counters for the display.
     pub progress: Arc<Progress>,
+    /// Cancellation token.
     pub stop: Arc<Stop>,
-    /// The store answered a put with a version of its own.
+    /// The store has reported a version id for a put.
     pub versioned: AtomicBool,
-    /// What there was to say about single files.
+    /// Findings about single files.
     pub findings: Mutex<Findings>,
+    /// When the destination was last seen to work.
     pub doubt: Doubt,
 }
 
@@ -64,15 +71,15 @@ pub struct Findings {
     pub unread: Vec<Problem>,
     /// Files that kept changing while they were read; stored as read.
     pub unstable: Vec<RelPath>,
-    /// Went away between scan and read.
+    /// Files that were removed between the scan and the read.
     pub vanished: Vec<RelPath>,
-    /// Lie there without an attribute that the destination does not take.
+    /// Entries that are stored without an attribute, because the destination does not accept it.
     #[schemars(with = "Vec<Problem>")]
     pub unset: Sample<Problem>,
 }
 
 impl Target {
-    /// A version id as manifests hold it: none where the store only says that it keeps none.
+    /// A version id as manifests hold it. `None` if the store reports `null`, which means that it keeps no versions.
     pub(crate) fn version(&self, version: Option<String>) -> Option<String> {
         let version = version.filter(|v| v != "null");
         if version.is_some() {
@@ -81,12 +88,12 @@ impl Target {
         version
     }
 
-    /// The set of readers that holds only this destination.
+    /// The bit mask of readers with only this destination.
     pub(crate) fn alone(&self) -> u64 {
         1 << self.index
     }
 
-    /// Notes something about a file.
+    /// Adds a finding about a file.
     pub fn note(&self, note: impl FnOnce(&mut Findings)) {
         note(&mut self.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }

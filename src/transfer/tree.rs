@@ -1,8 +1,8 @@
-//! Sending to a destination that is a real directory tree.
+//! Sends to a destination that is a real directory tree.
 //!
-//! Owns the order there: what stands in the way of a changed kind is moved to `kept/`, contents are
-//! staged beside the tree, and a batch of them gets its names once all of it is on the disk. The file
-//! that is replaced is linked into `kept/` first, so the last snapshot stays whole at every moment.
+//! Owns the order there. An entry that blocks a name of another kind is moved to `kept/`. Contents are staged beside
+//! the tree, and a batch of them gets its names once all of it is on the disk.
+//! Invariant: a replaced file is linked into `kept/` first, so the last snapshot stays complete at every moment.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,19 +29,20 @@ use crate::model::{Change, Content, Entry, Hash, Kind, RelPath};
 use crate::scan::{BigFile, ReadError, TRIES};
 use crate::spool::{Joined, Reader, Sorted};
 
-/// A batch gets its names when it has so many files or bytes.
+/// A batch gets its names once it has this many files or bytes.
 const BATCH_FILES: usize = 1024;
 const BATCH_BYTES: u64 = 128 << 20;
-/// A large file is copied in blocks of so many bytes.
+/// A large file is copied in blocks of this length (bytes).
 const BLOCK: u64 = 1 << 20;
-/// Large files at once: more only make the disk seek.
+/// Large files at once. More would only make the disk seek.
 const LARGE: usize = 4;
 
-/// A content that waits for its name; without one, a file that turned out to be as it was, or a directory.
+/// A content that waits for its name. `publish` is `None` for a directory, and for a file that turned out to be
+/// unchanged.
 struct StagedFile {
     publish: Option<Publish>,
     done: Done,
-    /// Of a rename, where its content comes from.
+    /// For a rename: the path of the old entry.
     from: Option<RelPath>,
 }
 
@@ -64,7 +65,10 @@ impl Sender {
     }
 }
 
-/// Sends everything in the plan. `done` is what an earlier run finished, sorted.
+/// Sends everything in the plan. `done` has the steps that an earlier run finished, sorted by path.
+///
+/// # Errors
+/// A failure of the whole destination or of this machine, and cancellation.
 pub async fn upload_tree(
     target: &Arc<Target>,
     tree: &Arc<dyn Tree>,
@@ -124,7 +128,7 @@ pub async fn upload_tree(
     outcome
 }
 
-/// Makes way for what comes; what could not be moved is settled, and answered with what it keeps out.
+/// Frees the names of new entries. Entries that could not be moved are settled. Returns the names that they block.
 async fn clear_the_way(target: &Target, tree: &Arc<dyn Tree>, plan: &Path, journal: &Arc<Mutex<Journal>>) -> Result<Blocked> {
     let mut undone = Undone::default();
     let blocked = make_way(tree, &target.rules, plan, true, &mut undone).await?;
@@ -151,7 +155,7 @@ impl Sender {
                         let unset = self.tree.set_meta(&place, file_meta(&entry)).await?;
                         self.target.note(|f| f.unset.extend(unset_problems(&entry.path, &unset)));
                     }
-                    // Somebody else removed or replaced it, or a run that was cut off did.
+                    // Another program removed or replaced it, or an interrupted run did.
                     Kind::File => return self.new_content(entry, stamps, Some(old), false, earlier, self.target.alone()).await,
                 }
                 Ok(None)
@@ -172,14 +176,14 @@ impl Sender {
         Ok(self.tree.symlink(place, target, file_meta(entry)).await?)
     }
 
-    /// A copy of what is there already, under its name or where `make_way` moved it; none if that is not what the
-    /// last snapshot names.
+    /// Stages a copy of the content under its old name, or where `make_way` moved it. `None` if the file there is not
+    /// the one that the last snapshot names.
     async fn renamed(&self, entry: &Entry, stamps: crate::model::Stamps, from: &Entry) -> Result<Option<StagedFile>> {
         let mtime = self.tree.kept_stamp(Stamp { secs: from.mtime.secs, nanos: from.mtime.nanos });
         let mut found = None;
         let mut places = [Some(KeyRules::current_key(from)), kept_place(&self.target.rules, from)];
         if self.target.rules.folds() {
-            // Something new may have its name by now, in another spelling.
+            // A new entry may have the old name by now, in another spelling.
             places.reverse();
         }
         for place in places.into_iter().flatten() {
@@ -209,7 +213,7 @@ impl Sender {
         readers: u64,
     ) -> Result<Option<StagedFile>> {
         let Some(path) = place(&self.target.rules, &planned(&entry)) else { return Ok(None) };
-        // What lies elsewhere is moved away after the commit.
+        // A content at another path is moved away after the commit.
         let replaces = |old: &Entry| place(&self.target.rules, old).as_ref() == Some(&path);
         match entry.kind {
             Kind::Dir => {
@@ -243,7 +247,7 @@ impl Sender {
                 }
                 let unset = match &staged {
                     Some(staged) => staged.unset.clone(),
-                    // As it was, so it lies where it lay.
+                    // The content is unchanged, so its path is as well.
                     None => self.tree.set_meta(&KeyRules::current_key(&done.entry), file_meta(&done.entry)).await?,
                 };
                 self.target.note(|f| f.unset.extend(unset_problems(&done.entry.path, &unset)));
@@ -257,7 +261,7 @@ impl Sender {
         }
     }
 
-    /// Stages a file as its size asks for, and one that grew meanwhile as a large one.
+    /// Stages a file by its size. A small file that grew meanwhile is staged as a large one.
     async fn stage(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), UploadError> {
         if entry.size > part_size(entry.size, &self.target.backend.capabilities()) {
             return self.large(entry, old, readers).await;
@@ -318,7 +322,8 @@ impl Sender {
         let mut out = self.tree.stage_blocks(file_meta(&as_read(entry, file.stat(), &entry.xattrs))).await.map_err(Error::from)?;
         let mut hasher = blake3::Hasher::new();
         let (mut offset, size) = (0, file.stat().size);
-        // Others read the same file in parts of an upload; alone, blocks that stay in the cache are faster.
+        // Other destinations read the same file in parts of an upload. Without them, blocks that stay in the CPU cache
+        // are faster.
         let alone = readers & !self.target.alone() == 0;
         let block_size = if alone { BLOCK } else { part_size(size, &self.target.backend.capabilities()) };
         while offset < size {
@@ -354,7 +359,7 @@ impl Sender {
     }
 }
 
-/// Staged contents on their way to their names.
+/// Staged contents that wait for their names.
 struct PublishBatch<'a> {
     target: &'a Target,
     tree: &'a Arc<dyn Tree>,
@@ -381,8 +386,8 @@ impl PublishBatch<'_> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner).done(done)
     }
 
-    /// What is replaced goes to `kept/` even if nothing is to be kept, so that the last snapshot stays whole
-    /// until the next one is committed; `tidy` lets it go then.
+    /// A replaced content is moved to `kept/` even if no old contents are kept, so that the last snapshot stays
+    /// complete until the next one is committed. The cleanup then deletes it.
     async fn publish(&mut self) -> Result<()> {
         self.bytes = 0;
         let (items, dones): (Vec<Publish>, Vec<_>) = self.items.drain(..).unzip();

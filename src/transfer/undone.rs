@@ -1,8 +1,8 @@
-//! What was left undone of a tree, entry by entry, while the rest went on.
+//! What could not be done at a tree, entry by entry, while the rest continued.
 //!
-//! Owns the decision whether an answer of a tree is one entry's own trouble, which is noted, or the whole place's,
-//! which ends the work; and the words for each. Each path is noted once, with the first thing that befell it: what
-//! follows from that (a directory that could not be made has no mode to set) is not said again.
+//! Owns the decision whether an error of a tree concerns one entry, which is noted, or the whole tree, which ends the
+//! work. Owns the words for each. Each path is noted once, with its first problem. A consequence of that (a directory
+//! that could not be created has no mode to set) is not listed again.
 
 use std::collections::HashMap;
 
@@ -11,48 +11,51 @@ use offsite_backends::{Error as StoreError, ErrorKind, Unset};
 use crate::error::Error;
 use crate::model::{Hash, Problem, RelPath};
 
-/// Why something was not done.
+/// Why a step was not done.
 #[derive(Debug)]
 pub enum Why {
-    /// The tree refused it.
+    /// The tree refused the entry.
     Refused(StoreError),
-    /// It is there, without this attribute.
+    /// The entry exists, without this attribute.
     Unset(Unset),
-    /// Its content cannot be had.
+    /// The content of the file could not be read.
     Content(Error),
-    /// It is there, as a file of its own and not as another name of this one.
+    /// The entry exists, as a file of its own instead of a hard link to `first`. `error` says why, unless `first`
+    /// itself could not be restored.
     Unlinked { first: RelPath, error: Option<StoreError> },
 }
 
-/// A list of it, in the order in which it came up.
+/// The steps that were not done, in the order in which they failed.
 #[derive(Debug, Default)]
 pub struct Undone {
     list: Vec<(RelPath, Why)>,
-    /// Where in the list a path stands.
+    /// Index of a path in the list.
     known: HashMap<Hash, usize>,
 }
 
 impl Undone {
+    /// Whether nothing is noted.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether something of this path (without a final slash) is noted.
+    /// Whether a problem of this path (without a final slash) is noted.
     pub fn has(&self, path: &[u8]) -> bool {
         self.why(path).is_some()
     }
 
-    /// What is noted of it.
+    /// The problem that is noted for this path (without a final slash).
     pub fn why(&self, path: &[u8]) -> Option<&Why> {
         let (_, why) = self.list.get(*self.known.get(&Hash::of(path))?)?;
         Some(why)
     }
 
-    /// Every note so far.
+    /// All notes, in order.
     pub fn reasons(&self) -> impl Iterator<Item = &(RelPath, Why)> {
         self.list.iter()
     }
 
+    /// Notes a problem, unless the path already has one. A final slash of the path is ignored.
     pub fn note(&mut self, path: &[u8], why: Why) {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         let hash = Hash::of(bare);
@@ -62,10 +65,10 @@ impl Undone {
         }
     }
 
-    /// What a tree answered about one entry: none if that entry was refused, which is noted.
+    /// Takes the result of a tree for one entry. `None` if the tree refused that entry, which is noted.
     ///
     /// # Errors
-    /// What concerns the whole place: it is full, read-only, gone.
+    /// An error that concerns the whole tree: it is full, read-only or missing.
     pub fn take<T>(&mut self, path: &[u8], done: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match done {
             Ok(done) => Ok(Some(done)),
@@ -77,15 +80,15 @@ impl Undone {
         }
     }
 
-    /// Attributes that an entry came without.
+    /// Notes the attributes that an entry lacks.
     pub fn unset(&mut self, path: &[u8], unset: Vec<Unset>) {
         unset.into_iter().for_each(|unset| self.note(path, Why::Unset(unset)));
     }
 
-    /// For who takes no entry's refusal: the first one.
+    /// For callers that accept no refusal: fails if an entry was refused.
     ///
     /// # Errors
-    /// That refusal.
+    /// The first refusal.
     pub fn strict(self) -> Result<(), StoreError> {
         let refused = self.list.into_iter().find_map(|(_, why)| match why {
             Why::Refused(error) => Some(error),
@@ -94,14 +97,14 @@ impl Undone {
         refused.map_or(Ok(()), Err)
     }
 
-    /// The same in words. `gone` is the number of a snapshot that was let go meanwhile: then what could not be
-    /// found of it is not damaged.
+    /// The notes in words. `gone` is the number of the restored snapshot if it expired meanwhile. A missing content of
+    /// it then counts as expired, not as damaged.
     pub fn into_problems(self, gone: Option<u64>) -> Vec<Problem> {
         self.list.into_iter().map(|(path, why)| Problem { path, problem: why.words(gone) }).collect()
     }
 }
 
-/// Attributes that an entry lies there without, in words.
+/// The attributes that an entry lacks, in words.
 pub fn unset_problems(path: &RelPath, unset: &[Unset]) -> impl Iterator<Item = Problem> {
     unset.iter().map(|unset| Problem { path: path.clone(), problem: unset_words(unset) })
 }
@@ -127,12 +130,12 @@ impl Why {
     }
 }
 
-/// Whether an error says that a content is not there, or not that content.
+/// Whether an error says that a content is missing or is another one.
 fn is_loss(error: &Error) -> bool {
     matches!(error, Error::Damaged { .. }) || matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition))
 }
 
-/// A tree's refusal of one entry, whose path stands before it.
+/// The words for an entry that a tree refused. The path is printed before them.
 fn refused(error: &StoreError) -> String {
     match error.kind {
         ErrorKind::Denied => {

@@ -1,4 +1,5 @@
-//! What every upload of a content shares: the room in memory, the journal, and how a file that could not be sent is noted.
+//! What all uploads of a content share: the window in memory, the journal, and the note for a file that could not be
+//! sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::{Entry, Problem};
 use crate::scan::{ReadError, Stat};
 
-/// Window permits stand for so many bytes each.
+/// Bytes that each permit of the window stands for.
 pub const PERMIT: u64 = 16 << 10;
 
 /// What all uploads of one destination share.
@@ -19,13 +20,13 @@ pub struct UploadContext {
     pub target: Arc<Target>,
     pub shared_reader: Arc<SharedReader>,
     pub journal: Arc<Mutex<Journal>>,
-    /// Bytes in flight.
+    /// Permits for the content bytes in flight.
     pub window: Arc<Semaphore>,
     pub window_permits: u32,
 }
 
 impl UploadContext {
-    /// Room for so many bytes in flight.
+    /// Waits for room for this many bytes in flight.
     pub async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
         let permits = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.window_permits);
         Arc::clone(&self.window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)
@@ -45,9 +46,9 @@ impl UploadContext {
 /// Why a file was not sent.
 #[derive(Debug)]
 pub enum UploadError {
-    /// The destination's doing, or this machine's: ends the transfer.
+    /// The destination or this machine failed. This ends the transfer.
     Store(Error),
-    /// The file's own.
+    /// The file could not be read.
     Source(Arc<ReadError>),
 }
 
@@ -57,7 +58,7 @@ impl From<Error> for UploadError {
     }
 }
 
-/// Notes a file that could not be read.
+/// Notes a file of the source that could not be read.
 pub fn note_source(target: &Target, entry: &Entry, error: &ReadError) {
     let path = entry.path.clone();
     match error {
@@ -66,7 +67,7 @@ pub fn note_source(target: &Target, entry: &Entry, error: &ReadError) {
     }
 }
 
-/// The entry with what the open file said.
+/// The entry with the metadata of the open file.
 pub fn as_read(entry: &Entry, stat: &Stat, xattrs: &[crate::model::Xattr]) -> Entry {
     Entry { size: stat.size, mtime: stat.mtime, mode: stat.mode, uid: stat.uid, gid: stat.gid, xattrs: xattrs.to_vec(), ..entry.clone() }
 }

@@ -1,8 +1,9 @@
-//! Making way in a real directory tree: a name that has another kind now must be free before the new entry is sent.
+//! Making way in a real directory tree: a name whose kind changes must be free before the new entry is sent.
 //!
-//! Owns what is moved to `kept/` before the transfer: files that become directories or links, and all that lies
-//! below directories that become something else. Linear in the plan: an entry is looked up by the hashes of the
-//! directories that it lies in, so a tree in which every file became a directory costs one pass, not the square.
+//! Owns what is moved to `kept/` before the transfer: files that become directories or symlinks, and everything below
+//! directories that become something else. The work is linear in the plan. An entry is looked up by the hashes of its
+//! parent directories, so a tree in which every file became a directory takes one pass and not a square number of
+//! steps.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::manifest::KeyRules;
 use crate::model::{Change, Entry, Hash, Kind, folded};
 use crate::spool::Reader;
 
-/// Names, by their hashes.
+/// A set of names, held as hashes.
 #[derive(Default)]
 struct NameSet(HashSet<Hash>);
 
@@ -33,23 +34,24 @@ impl NameSet {
     }
 }
 
-/// The directories that `path` lies in, from the top, and itself.
+/// The directories that contain `path`, from the top, and `path` itself.
 fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let parents = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(cut, _)| &path[..cut]);
     parents.chain([path])
 }
 
-/// What two names have in common that the tree takes for one.
+/// The common form of names that the tree takes for one.
 fn name_there(rules: &KeyRules, bare: &[u8]) -> Vec<u8> {
     if rules.folds() { folded(bare) } else { bare.to_vec() }
 }
 
-/// Whether an entry is to have its own name there.
+/// Whether an entry has its own name in the tree.
 fn is_named(rules: &KeyRules, entry: &Entry) -> bool {
     place(rules, entry).as_deref() == Some(entry.path.bare())
 }
 
-/// The names that an old entry gives up and a new one takes: one of another kind, or of a name that is the same there.
+/// The names that an old entry leaves and a new entry takes. The new entry has another kind, or its name is the same
+/// for the tree.
 fn taken(rules: &KeyRules, plan: &Path) -> Result<NameSet> {
     let mut removed = NameSet::default();
     let mut lines = Reader::<Line>::open(plan)?;
@@ -74,19 +76,20 @@ fn taken(rules: &KeyRules, plan: &Path) -> Result<NameSet> {
     Ok(taken)
 }
 
-/// Names that did not become free.
+/// Names that could not be freed.
 #[derive(Default)]
 pub struct Blocked(NameSet);
 
 impl Blocked {
-    /// Whether this entry would be written over what is still there.
+    /// Whether this entry would overwrite an old one that is still in the tree.
     pub fn keeps_out(&self, rules: &KeyRules, entry: &Entry) -> bool {
         !self.0.0.is_empty() && is_named(rules, entry) && self.0.cover(&name_there(rules, entry.path.bare()))
     }
 }
 
-/// Moves away what has another kind now, or a new entry whose name the tree takes for the same, so that the new one
-/// finds its name free. What the tree refuses is noted; the names of files among that are answered.
+/// Frees the names of new entries: moves away entries whose kind changes, and entries whose name the tree takes for
+/// that of a new one. With `keeps`, contents are moved to `kept/`, and otherwise deleted. Refusals of the tree are
+/// noted in `undone`. Returns the names of refused files.
 pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<Blocked> {
     let (taken, mut blocked) = (taken(rules, plan)?, Blocked::default());
     if taken.0.is_empty() {
@@ -104,7 +107,7 @@ pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps
                 Kind::Dir => dirs.push(place),
                 _ if rules.folds() && was_made(tree, rules, old, &place).await? => {}
                 _ => match tree.remove_file(&place, kept_place(rules, old).filter(|_| keeps).as_deref()).await {
-                    // A run that was cut off has made way already.
+                    // An interrupted run has already made way.
                     Err(error) if error.kind == ErrorKind::Exists => {}
                     done => {
                         if undone.take(&place, done)?.is_none() {
@@ -124,7 +127,7 @@ pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps
     Ok(blocked)
 }
 
-/// Whether a run that was cut off made way already: then what has the name, by another spelling, is the new entry.
+/// Whether an interrupted run has already made way. Then the new entry has the name, in another spelling.
 async fn was_made(tree: &Arc<dyn Tree>, rules: &KeyRules, old: &Entry, place: &[u8]) -> Result<bool> {
     match kept_place(rules, old) {
         Some(kept) => Ok(tree.stat(&kept).await?.is_some()),
@@ -149,7 +152,7 @@ mod tests {
         }
     }
 
-    /// However many names are taken, a path costs one question for each of its parts.
+    /// However many names are taken, a path takes one lookup for each of its parts.
     #[test]
     fn what_a_path_costs_does_not_depend_on_the_names() {
         let parts: Vec<&[u8]> = upwards(b"a/b/c").collect();

@@ -1,8 +1,8 @@
-//! Whether a store that did not give one content still gives anything.
+//! Whether a store that did not give one content still answers at all.
 //!
-//! Owns the question that tells one object's trouble (archived, refused its key, lost, rotten) from the whole
-//! store's (credentials that ran out, a network that went away): the snapshot that is being read is asked for
-//! again. No status and no text of a store says that as surely, and it is the same for every store.
+//! Owns the request that tells a failure of one object (archived, key refused, lost, damaged) from one of the whole
+//! store (expired credentials, a lost network): it asks for the snapshot that is being read. No status or text of a
+//! store is as reliable, and the request is the same for every store.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use tokio::sync::Mutex;
 use crate::error::Result;
 use crate::manifest::Records;
 
-/// How long an answer is believed. With many contents in trouble, one question a second.
+/// How long an answer is valid. If many contents fail, this makes one request a second.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Checks that a store still answers about one snapshot.
 #[derive(Debug)]
 pub struct Witness {
     number: u64,
@@ -23,15 +24,15 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// For the snapshot of this number.
+    /// For the snapshot with this number.
     pub fn new(number: u64) -> Self {
         Self { number, asked: Mutex::default(), gone: AtomicBool::default() }
     }
 
-    /// Returns if the store answers about the snapshot, there or not. Costs at most one request a second.
+    /// Succeeds if the store answers about the snapshot, whether it exists or not. Costs at most one request a second.
     ///
     /// # Errors
-    /// What it answered instead.
+    /// The error that the store returned instead.
     pub async fn ask(&self, records: &Records) -> Result<()> {
         let mut asked = self.asked.lock().await;
         if asked.is_none_or(|at| at.elapsed() >= FRESH) {
@@ -41,7 +42,7 @@ impl Witness {
         Ok(())
     }
 
-    /// The number of the snapshot, if it was let go meanwhile; asked afresh.
+    /// The number of the snapshot, if it expired meanwhile. Asks the store again.
     pub async fn gone(&self, records: &Records) -> Option<u64> {
         if !self.gone.load(SeqCst) {
             let _ = self.look(records).await;
