@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use rustix::fs::fstat;
+use rustix::io::Errno;
 
 use super::blocks;
 use super::names::Names;
@@ -241,42 +242,56 @@ pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep:
 
 /// Extended attributes of an open file or directory, sorted by name. More than a manifest can hold is an error.
 pub(super) fn xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
-    let all = all_xattrs(fd);
+    let all = all_xattrs(fd)?;
     bounds::attributes(&all).map_err(io::Error::other)?;
     Ok(all)
 }
 
-/// Attributes that cannot be read are left out.
-fn all_xattrs(fd: impl AsFd) -> Vec<Xattr> {
-    let mut list = [0u8; 4096];
-    let names = match rustix::fs::flistxattr(&fd, &mut list[..]) {
-        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Vec::new(),
-        Ok(n) => list[..n].to_vec(),
-        Err(_) => {
-            let mut long = vec![0u8; 65536];
-            match rustix::fs::flistxattr(&fd, &mut long[..]) {
-                Ok(n) => long[..n].to_vec(),
-                Err(_) => return Vec::new(),
-            }
-        }
+/// Attributes that were removed meanwhile are left out, and those that this user may not read: the rest of the file is
+/// worth a backup without them. Any other failure makes the file unreadable, so that its last state stays.
+fn all_xattrs(fd: impl AsFd) -> io::Result<Vec<Xattr>> {
+    const LEFT_OUT: [Errno; 5] = [Errno::NODATA, Errno::NOTSUP, Errno::NOSYS, Errno::ACCESS, Errno::PERM];
+    // As much as the kernel gives out.
+    const MOST: usize = 65536;
+    let or_none = |read: Result<usize, Errno>| match read {
+        Err(errno) if LEFT_OUT.contains(&errno) => Ok(None),
+        read => read.map(Some),
     };
-    let mut out: Vec<Xattr> = names
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty() && *name != b"security.selinux")
-        .filter_map(|name| {
-            let mut value = vec![0u8; 65536];
-            let length = rustix::fs::fgetxattr(&fd, name, &mut value[..]).ok()?;
-            Some(Xattr { name: name.into(), value: RelPath::from(&value[..length]) })
-        })
-        .collect();
+    let mut names = vec![0; 4096];
+    let read = match rustix::fs::flistxattr(&fd, &mut names[..]) {
+        Err(Errno::RANGE) => {
+            names.resize(MOST, 0);
+            rustix::fs::flistxattr(&fd, &mut names[..])
+        }
+        read => read,
+    };
+    names.truncate(or_none(read)?.unwrap_or(0));
+    let mut out = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|name| !name.is_empty() && *name != b"security.selinux") {
+        let mut value = vec![0; MOST];
+        if let Some(length) = or_none(rustix::fs::fgetxattr(&fd, name, &mut value[..]))? {
+            out.push(Xattr { name: name.into(), value: RelPath::from(&value[..length]) });
+        }
+    }
     out.sort();
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn attributes_that_cannot_be_read_are_an_error_and_not_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "x").unwrap();
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        // The kernel answers EBADF for what was opened as a path only.
+        let fd = rustix::fs::open(dir.path().join("f"), flags, rustix::fs::Mode::empty()).unwrap();
+        assert!(xattrs(&fd).is_err());
+        assert_eq!(xattrs(fs::File::open(dir.path().join("f")).unwrap()).unwrap(), []);
+    }
 
     #[test]
     fn whole_and_in_blocks_are_the_same() {

@@ -95,15 +95,19 @@ async fn ask_all(backend: &Arc<dyn Backend>, rules: &KeyRules, batch: Vec<Entry>
 
 /// Requests one content. Returns the hours within which it can be read, or 0 if that is not known.
 async fn ask(backend: &Arc<dyn Backend>, rules: &KeyRules, entry: &Entry, want: Restore) -> Result<u32> {
+    let (mut readable, mut missing) = (false, None);
     for place in locate(rules, entry) {
         match backend.restore(&object_path(&place.key)?, place.version.as_deref(), place.etag.as_deref(), want).await {
             Ok(Restoring::Asked { hours }) => return Ok(hours),
             Ok(Restoring::UnderWay) => return Ok(0),
             // Another location held the archived content, or this one has become readable meanwhile.
-            Ok(Restoring::Readable) => {}
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Precondition) => {}
+            Ok(Restoring::Readable) => readable = true,
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Precondition) => missing = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(0)
+    match missing {
+        Some(error) if !readable => Err(error.into()),
+        _ => Ok(0),
+    }
 }
