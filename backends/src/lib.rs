@@ -6,6 +6,8 @@
 //! other way round. Invariant: [`Capabilities`] and the table say what differs between stores, and no caller tests the
 //! scheme.
 
+#![warn(missing_docs)]
+
 pub mod b2;
 pub mod conformance;
 mod contract;

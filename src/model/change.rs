@@ -33,7 +33,12 @@ pub enum Suspicion {
 #[serde(tag = "change", rename_all = "lowercase")]
 pub enum Change {
     /// The path is not in the last snapshot.
-    Added { entry: Entry, stamps: Stamps },
+    Added {
+        /// The new entry.
+        entry: Entry,
+        /// Stamps of the file in the source.
+        stamps: Stamps,
+    },
     /// The content differs for certain (size or kind). With `suspicion` it may differ, and reading the file decides.
     Changed {
         /// The new entry.
@@ -47,7 +52,14 @@ pub enum Change {
         suspicion: Option<Suspicion>,
     },
     /// Only metadata differs. No content is sent.
-    Metadata { entry: Entry, stamps: Stamps, old: Entry },
+    Metadata {
+        /// The new entry.
+        entry: Entry,
+        /// Stamps of the file in the source.
+        stamps: Stamps,
+        /// The entry in the last snapshot.
+        old: Entry,
+    },
     /// The path no longer exists.
     Removed {
         /// The entry in the last snapshot.
@@ -57,9 +69,21 @@ pub enum Change {
         moved: bool,
     },
     /// The path is not in the last snapshot, but the removed entry `from` had this content.
-    Renamed { entry: Entry, stamps: Stamps, from: Entry },
+    Renamed {
+        /// The new entry.
+        entry: Entry,
+        /// Stamps of the file in the source.
+        stamps: Stamps,
+        /// The entry in the last snapshot, under its old path.
+        from: Entry,
+    },
     /// Only this machine's stamps differ. The manifest does not change.
-    Stamped { path: RelPath, stamps: Stamps },
+    Stamped {
+        /// The path of the entry.
+        path: RelPath,
+        /// The new stamps.
+        stamps: Stamps,
+    },
 }
 
 impl Change {

@@ -13,9 +13,15 @@ use crate::error::{Error, Result};
 /// The program that runs a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scheduler {
-    /// systemd, with a timer and a service in the directory `dir`. With `enable`, systemd enables and starts the timer.
-    /// With `of_user`, the units belong to the user and not to the system.
-    Systemd { dir: PathBuf, enable: bool, of_user: bool },
+    /// systemd, with a timer and a service.
+    Systemd {
+        /// The directory of the two units.
+        dir: PathBuf,
+        /// Have systemd enable and start the timer.
+        enable: bool,
+        /// The units belong to the user and not to the system.
+        of_user: bool,
+    },
     /// A line in the crontab of the current user.
     Cron,
 }

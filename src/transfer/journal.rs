@@ -2,7 +2,7 @@
 //!
 //! Owns a local file of JSON lines, to which a run appends each finished step. It is valid for one destination, one
 //! base and one run. [`Header`] says which, and the engine uses it only while the lease of the destination still names
-//! that run. A line that a crash cut off counts as not written.
+//! that run. A line that a crash left incomplete counts as not written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -41,8 +41,8 @@ pub struct Target {
     pub number: u64,
     /// Replaced and removed contents stay readable.
     pub keeps: bool,
-    /// An earlier run was interrupted. The transfer must look whether a kept copy exists already, and whether a content
-    /// is where the last snapshot says.
+    /// An earlier run was interrupted. The transfer must check whether a kept copy exists already, and whether a
+    /// content is where the last snapshot says.
     pub careful: bool,
     /// Conditions that replacing requests use.
     pub conditions: Conditions,

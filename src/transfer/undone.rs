@@ -20,9 +20,13 @@ pub enum Why {
     Unset(Unset),
     /// The content of the file could not be read.
     Content(Error),
-    /// The entry exists, as a file of its own instead of a hard link to `first`. `error` says why, unless `first`
-    /// itself could not be restored.
-    Unlinked { first: RelPath, error: Option<StoreError> },
+    /// The entry exists, as a file of its own instead of a hard link.
+    Unlinked {
+        /// The file that it should be a link to.
+        first: RelPath,
+        /// Why it is none. None if `first` itself could not be restored.
+        error: Option<StoreError>,
+    },
 }
 
 /// The steps that were not done, in the order in which they failed.
