@@ -77,7 +77,10 @@ async fn what_a_dead_run_staged_is_removed_and_nothing_else() {
     let shard = frail.seen.join(".offsite/tmp/3");
     std::fs::create_dir_all(&shard).unwrap();
     std::fs::write(shard.join("0123456789abcdef-1"), "half").unwrap();
-    std::os::unix::fs::symlink("anywhere", shard.join("0123456789abcdef-2f")).unwrap();
+    // `rclone serve sftp` does not show symlinks.
+    if server.is_openssh {
+        std::os::unix::fs::symlink("anywhere", shard.join("0123456789abcdef-2f")).unwrap();
+    }
     std::fs::write(shard.join("notes"), "of the user").unwrap();
     tree.clear_staging().await.unwrap();
     let names: Vec<_> = std::fs::read_dir(&shard).unwrap().map(|entry| entry.unwrap().file_name()).collect();
