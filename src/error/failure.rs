@@ -97,14 +97,15 @@ impl From<&Error> for Failure {
 /// Texts of offsite itself say what happened, then after the last semicolon what to do.
 fn advice(error: &Error) -> Option<String> {
     match error {
-        Error::Interrupted | Error::Usage(_) | Error::Command(_) | Error::Emptied { .. } | Error::Busy(_) => {
+        Error::Interrupted | Error::Usage(_) | Error::Emptied { .. } | Error::Busy(_) => {
             error.to_string().rsplit_once("; ").map(|(_, advice)| advice.to_owned())
         }
         Error::Refused(reasons) => match &reasons[..] {
             [one] => one.rsplit_once("; ").map(|(_, advice)| advice.to_owned()),
             _ => None,
         },
-        Error::Moved(_) | Error::Damaged { .. } | Error::Store(_) | Error::Local { .. } => None,
+        // What another program said could hold a semicolon, and is no advice of ours.
+        Error::Command(_) | Error::Moved(_) | Error::Damaged { .. } | Error::Store(_) | Error::Local { .. } => None,
     }
 }
 
@@ -231,6 +232,15 @@ mod tests {
 
     fn store(kind: ErrorKind, reach: Reach, url: &str) -> Error {
         offsite_backends::Error::new(kind, url, "so it is").reaching(reach).into()
+    }
+
+    #[test]
+    fn only_texts_of_ours_end_in_advice() {
+        let advice = |error: Error| Failure::from(&error).advice;
+        assert_eq!(advice(Error::Usage("no job `x`; the names are a, b".into())).as_deref(), Some("the names are a, b"));
+        assert_eq!(advice(Error::Refused(vec!["too many; use --this".into()])).as_deref(), Some("use --this"));
+        assert_eq!(advice(Error::Refused(vec!["one; use --this".into(), "two; use --that".into()])), None);
+        assert_eq!(advice(Error::Command("crontab -l: broken; run rm -r /".into())), None);
     }
 
     #[test]

@@ -305,7 +305,7 @@ fn a_socket_that_may_not_be_used() {
         run(&program)
     });
     let ran = Ran::from(ran.unwrap());
-    assert!(ran.code == 1 && ran.err.contains("permission denied\nhint: run offsite as root"), "{}{}", ran.out, ran.err);
+    assert!(ran.code == 1 && ran.err.contains("permission denied; run offsite as root"), "{}{}", ran.out, ran.err);
 }
 
 #[test]
