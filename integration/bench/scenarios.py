@@ -174,7 +174,8 @@ SCENARIOS = (
         "no-change-sftp", "nothing changed, by SFTP", "many", 100_000, "sftp",
         ("offsite", "find", "rsync"), latencies=(0, 20),
         marks=(Mark(">= 3 x the speed of rsync at 0 ms, 4 x at 20 ms", "wall", "at-most", quiet_by_sftp),
-               exactly("requests said = 2", "requests_said", 2), RSS)),
+               # The third asks whether the disk folds names: a destination may have been copied to one.
+               exactly("requests said = 3", "requests_said", 3), RSS)),
     Scenario(
         "site", "first sync of a web site with odd names and dangling links, to S3", "site", 40_000, "s3",
         ("offsite", "rclone", "s5cmd"), fresh=True,
