@@ -18,6 +18,7 @@ mod file_lock;
 mod fuzz;
 pub mod gcs;
 pub mod kinds;
+mod names;
 mod open;
 pub mod opendal;
 mod parse;

@@ -8,6 +8,11 @@ use crate::contract::location::Location;
 /// The result type of the data plane's traits.
 pub(crate) type StoreResult<T> = object_store::Result<T>;
 
+/// The error for an operation that a store does not have.
+pub(crate) fn unsupported(what: &str) -> object_store::Error {
+    object_store::Error::NotSupported { source: what.to_owned().into() }
+}
+
 impl Error {
     /// Converts an [`object_store::Error`] about the object at `key` of `location`, by what the library alone says. If
     /// you have a backend, call [`crate::Backend::error`] instead: its server may have said more.

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
+use crate::names::{check, printable, split};
 
 /// How to handle missing parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl LocalDirs {
         let walk = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Error::new(
                 ErrorKind::NotFound,
-                shown(self.root.as_os_str().as_bytes()),
+                printable(self.root.as_os_str().as_bytes()),
                 "the directory does not exist (or its file system is not mounted)",
             )
             .reaching(Reach::Place),
@@ -223,8 +224,8 @@ impl LocalDirs {
     pub fn shown(&self, path: &[u8]) -> String {
         let root = self.root.as_os_str().as_bytes();
         match path {
-            b"" => shown(root),
-            path => shown(&[root.strip_suffix(b"/").unwrap_or(root), b"/", path].concat()),
+            b"" => printable(root),
+            path => printable(&[root.strip_suffix(b"/").unwrap_or(root), b"/", path].concat()),
         }
     }
 
@@ -333,40 +334,4 @@ fn is_gone(fd: &OwnedFd) -> bool {
         Ok(stat) => stat.stx_nlink == 0,
         Err(errno) => matches!(errno, Errno::NOENT | Errno::STALE),
     }
-}
-
-/// Checks a path. The error says what is wrong with it.
-pub(crate) fn check(path: &[u8]) -> std::result::Result<(), &'static str> {
-    if path.contains(&0) {
-        return Err("a name cannot hold a NUL byte");
-    }
-    for name in path.split(|b| *b == b'/') {
-        match name {
-            b"" => return Err("an empty path or component cannot be used here"),
-            b"." | b".." => return Err("`.` and `..` cannot be used in a path here"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The parent (empty for the root) and the last component.
-pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|b| *b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (b"", path),
-    }
-}
-
-/// A path as text. Bytes that are not UTF-8 are replaced and control characters are escaped, so that a name cannot
-/// forge lines in a log or control a terminal.
-fn shown(path: &[u8]) -> String {
-    let mut out = String::with_capacity(path.len());
-    for c in String::from_utf8_lossy(path).chars() {
-        match c.is_control() {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
 }

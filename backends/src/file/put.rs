@@ -14,7 +14,7 @@ use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
 use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::dirs::{self, Make};
+use super::dirs::Make;
 use super::staging::{self, LocalStaging, LocalTemp};
 use super::threads::blocking;
 use super::{meta, publish, read};
@@ -22,6 +22,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::Stamp;
 use crate::file_lock::FileLock;
+use crate::names::check;
 
 /// The file in the staging directory whose lock serializes compare-and-swap. It is never removed.
 pub(super) const LOCK: &[u8] = b"lock";
@@ -166,7 +167,7 @@ pub(super) struct LocalUpload {
 
 impl LocalUpload {
     pub fn new(area: Arc<LocalStaging>, meter: Arc<Meter>, key: &[u8]) -> Result<Self> {
-        dirs::check(key).map_err(|why| Error::invalid(area.dirs.shown(key), why))?;
+        check(key).map_err(|why| Error::invalid(area.dirs.shown(key), why))?;
         let (temp, fd) = area.create()?;
         Ok(Self { area, meter, key: key.to_vec(), fd: Arc::new(fd), temp: Some(temp), offset: 0 })
     }

@@ -16,10 +16,11 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::dirs::{self, LocalDirs, Make};
+use super::dirs::{LocalDirs, Make};
 use super::{meta, read};
 use crate::contract::error::{Error, ErrorKind, Reach, Result};
 use crate::contract::tree::{FileMeta, Staged, Unset};
+use crate::names::check;
 use crate::staging_area::temp_name;
 
 /// Number of directories in the staging area, used in turn. The kernel serializes the creation of files in one
@@ -41,7 +42,7 @@ pub(super) struct LocalStaging {
 
 impl LocalStaging {
     pub fn open(root: &Path, staging: &[u8]) -> Result<Self> {
-        dirs::check(staging).map_err(|why| Error::invalid(root.display(), why))?;
+        check(staging).map_err(|why| Error::invalid(root.display(), why))?;
         Ok(Self {
             dirs: LocalDirs::new(root),
             staging: staging.to_vec(),

@@ -26,10 +26,11 @@ use super::staging::LocalStaging;
 use super::threads::blocking;
 use super::walk::{self, Order, WalkedFile};
 use super::{publish, read};
-use crate::contract::data_plane::StoreResult;
+use crate::contract::data_plane::{StoreResult, unsupported};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::{Class, Meter};
 use crate::contract::tree::FileMeta;
+use crate::names::{key, parse};
 use crate::staging_area::may_use_reserve;
 
 /// Deletes in flight.
@@ -245,16 +246,6 @@ fn rename(area: &LocalStaging, from: &[u8], to: &[u8], create: bool) -> Result<(
     area.dirs.fsync(source)
 }
 
-fn key(path: &Path) -> &[u8] {
-    path.as_ref().as_bytes()
-}
-
-/// A raw name as a key, if the key has exactly the same bytes.
-fn parse(raw: &[u8]) -> Option<Path> {
-    let text = std::str::from_utf8(raw).ok()?;
-    Path::parse(text).ok().filter(|path| path.as_ref() == text)
-}
-
 fn object(found: WalkedFile) -> Option<ObjectMeta> {
     parse(&found.key).map(|path| object_meta(path, &found.stat))
 }
@@ -267,10 +258,6 @@ fn object_meta(location: Path, stat: &Stat) -> ObjectMeta {
         e_tag: Some(put::etag_of(stat)),
         version: None,
     }
-}
-
-fn unsupported(what: &str) -> object_store::Error {
-    object_store::Error::NotSupported { source: what.to_owned().into() }
 }
 
 impl fmt::Debug for FileStore {

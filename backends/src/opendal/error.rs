@@ -56,11 +56,6 @@ pub(super) fn refused(location: &Location, key: &str, kind: ErrorKind, message: 
     Error::new(kind, location.at(key), message).into_store()
 }
 
-/// The error for an operation that a service does not have.
-pub(super) fn unsupported(what: &str) -> StoreError {
-    StoreError::NotSupported { source: what.to_owned().into() }
-}
-
 fn text_of(error: &opendal::Error) -> String {
     let said = short(error.message());
     match std::error::Error::source(error) {

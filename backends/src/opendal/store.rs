@@ -13,11 +13,11 @@ use object_store::{
 };
 
 use super::dirs::delete_file;
-use super::error::{refused, unsupported};
+use super::error::refused;
 use super::list::{ListedFile, object_meta, walk};
 use super::parts::{Going, OpendalUpload};
 use super::rooted::OpendalStore;
-use crate::contract::data_plane::StoreResult;
+use crate::contract::data_plane::{StoreResult, unsupported};
 use crate::contract::error::{Error, ErrorKind};
 
 /// Deletes under way at once.

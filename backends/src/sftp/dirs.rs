@@ -15,7 +15,7 @@ use super::packet::{self, Attrs};
 use super::session::SftpFault;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::tree::FileKind;
-use crate::file::dirs::{check, split};
+use crate::names::{check, printable, split};
 
 /// The most directories that are remembered: about 10 MiB of names.
 const KNOWN: usize = 100_000;
@@ -85,10 +85,7 @@ impl SftpDirs {
                     }
                 }
             });
-            there.await.map_err(|error| Error {
-                message: format!("`{}` cannot be made: {}", super::link::printable(part), error.message),
-                ..error
-            })?;
+            there.await.map_err(|error| Error { message: format!("`{}` cannot be made: {}", printable(part), error.message), ..error })?;
         }
         self.root().await
     }

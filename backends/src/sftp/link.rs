@@ -19,6 +19,7 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::names::printable;
 
 /// Seconds to wait before each further try to connect: two minutes in all, as long as a lease lives.
 const WAITS: [u64; 9] = [0, 1, 2, 4, 8, 15, 30, 30, 30];
@@ -121,17 +122,4 @@ impl Link {
     pub fn shown(&self, path: &[u8]) -> String {
         self.location.at(&printable(path))
     }
-}
-
-/// A name as text. Bytes that are not UTF-8 are replaced and control characters are escaped, so that a name cannot
-/// forge lines in a log or control a terminal.
-pub(super) fn printable(name: &[u8]) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in String::from_utf8_lossy(name).chars() {
-        match c.is_control() {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
 }

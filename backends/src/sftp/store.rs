@@ -23,10 +23,11 @@ use super::put::{self, SftpPutMode, SftpUpload};
 use super::read::{File, is_dir, look};
 use super::staging::SftpStaging;
 use super::{links, meta, publish, rename, walk};
-use crate::contract::data_plane::StoreResult;
+use crate::contract::data_plane::{StoreResult, unsupported};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::meter::Class;
 use crate::contract::tree::FileMeta;
+use crate::names::{key, parse};
 use crate::staging_area::may_use_reserve;
 
 /// Deletes in flight.
@@ -183,16 +184,6 @@ impl SftpStore {
     }
 }
 
-fn key(path: &Path) -> &[u8] {
-    path.as_ref().as_bytes()
-}
-
-/// A raw name as a key, if the key has exactly the same bytes.
-fn parse(raw: &[u8]) -> Option<Path> {
-    let text = std::str::from_utf8(raw).ok()?;
-    Path::parse(text).ok().filter(|path| path.as_ref() == text)
-}
-
 fn object(path: &[u8], attrs: &Attrs) -> Option<ObjectMeta> {
     parse(path).map(|path| object_meta(path, attrs))
 }
@@ -205,10 +196,6 @@ fn object_meta(location: Path, attrs: &Attrs) -> ObjectMeta {
         e_tag: Some(meta::etag(attrs)),
         version: None,
     }
-}
-
-fn unsupported(what: &str) -> object_store::Error {
-    object_store::Error::NotSupported { source: what.to_owned().into() }
 }
 
 impl fmt::Debug for SftpStore {
