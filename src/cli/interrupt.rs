@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends.
 //!
 //! Owns the signals. The first one asks the run to stop after what is in flight: the run then records what it has
-//! sent, and the next run continues from there. The second one ends the process. A verb that only reads has nothing
-//! to record, so the first one ends it. Invariant: both end with 130.
+//! sent, and the next run continues from there. The second one ends the process, and the commands that it runs. A verb
+//! that only reads has nothing to record, so the first one ends it. Invariant: both end with 130.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +55,8 @@ async fn listen(mut int: Signal, mut term: Signal, mut hang: Option<Signal>, con
     loop {
         tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, () = hung_up(&mut hang) => {} }
         let Some(control) = control.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            // Hooks and dumps run in process groups of their own, which the terminal does not signal.
+            offsite::jobs::end_commands();
             std::process::exit(INTERRUPTED);
         };
         control.stop.interrupt();

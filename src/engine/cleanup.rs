@@ -76,20 +76,33 @@ pub fn left_over(destination: &Destination) -> Option<PathBuf> {
     found
 }
 
-/// Whether a plan has anything to delete after its commit.
-pub fn is_needed(plan: &Path, tree: bool) -> Result<bool> {
+/// What a plan leaves to do after its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum CleanupNeed {
+    Nothing,
+    /// Directories of a tree have to get their metadata: each change in one alters its time.
+    Directories,
+    /// Something has to be deleted or moved.
+    Deletions,
+}
+
+/// Looks through a plan for a tree, or for an object store.
+pub fn need(plan: &Path, tree: bool) -> Result<CleanupNeed> {
+    let mut need = CleanupNeed::Nothing;
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
-        let needed = match &line.step {
-            Change::Removed { old, .. } => tree || old.kind == Kind::File,
-            Change::Changed { entry, old, .. } => tree || entry.kind != Kind::File && old.kind == Kind::File,
-            _ => false,
+        need = match &line.step {
+            Change::Stamped { .. } => continue,
+            Change::Removed { .. } | Change::Changed { .. } if tree => CleanupNeed::Deletions,
+            _ if tree => CleanupNeed::Directories,
+            step if deletable(step).is_some() => CleanupNeed::Deletions,
+            _ => continue,
         };
-        if needed {
-            return Ok(true);
+        if need == CleanupNeed::Deletions {
+            break;
         }
     }
-    Ok(false)
+    Ok(need)
 }
 
 /// The cleanup on an object store.
@@ -97,7 +110,7 @@ pub async fn objects(records: &Records, plan: &Path) -> Result<()> {
     let mut keys = Vec::new();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
-        if let Some(old) = gone(&line.step) {
+        if let Some(old) = deletable(&line.step) {
             keys.push(KeyRules::current_key(old));
         }
         if keys.len() == BATCH {
@@ -108,7 +121,7 @@ pub async fn objects(records: &Records, plan: &Path) -> Result<()> {
 }
 
 /// The file whose object has no entry after this change.
-fn gone(change: &Change) -> Option<&Entry> {
+fn deletable(change: &Change) -> Option<&Entry> {
     match change {
         Change::Removed { old, .. } => Some(old),
         Change::Changed { entry, old, .. } if entry.kind != Kind::File => Some(old),

@@ -217,8 +217,9 @@ impl Destination {
     async fn is_current(&self, list: &[SnapshotRef]) -> Result<bool> {
         let Some(Head { snapshot: Some((_, hash)), list: known, file, .. }) = &self.head else { return Ok(false) };
         let (Some(last), [only]) = (known.last(), list) else { return Ok(false) };
-        let file_there = file.as_ref().is_none_or(|f| self.dir.join(f).exists());
-        if only.number != last.number || !file_there {
+        // A cache that another version of offsite wrote is rebuilt.
+        let readable = file.as_ref().is_none_or(|file| CacheReader::open(&self.dir.join(file), None).is_ok());
+        if only.number != last.number || !readable {
             return Ok(false);
         }
         if last.etag.is_some() && last.etag == only.etag {

@@ -381,8 +381,8 @@ pub struct RepairOutcome {
     pub exit: u8,
 }
 
-/// Sets the error, the failure, the totals of cut lists, and the exit code of an outcome.
-pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
+/// The outcome with its error, its failure, the totals of cut lists, and its exit code.
+pub fn finished(mut outcome: Outcome, error: Option<&Error>) -> Outcome {
     let not_taken = outcome.dumps.iter().find_map(|dump| {
         let stays = if dump.stays { "the last good one stays" } else { "and no earlier run has one" };
         Some(format!("the dump {} failed, {stays}: {}", dump.path, dump.error.as_ref()?))
@@ -399,6 +399,7 @@ pub fn finish(outcome: &mut Outcome, error: Option<&Error>) {
         None if !outcome.unread.is_empty() || !outcome.unstable.is_empty() || untidy => 3,
         None => 0,
     };
+    outcome
 }
 
 /// The worst exit code, in this order: 130, 1, 2, 4, 3, 0. It is 1 if there is no known code.

@@ -1,8 +1,8 @@
 //! Dumps: the output of a command as a file of the snapshot.
 //!
-//! Owns the child process and the compression. Nothing of a dump touches this machine's disk: the output of the command
-//! is streamed to the destinations. Invariant: a dump is declared whole only after the command ended with code 0 and all
-//! of its output was accepted.
+//! Owns the child process and the compression. offsite streams the output of the command to the destinations and never
+//! stores it on this machine's disk. Invariant: offsite reports a dump as complete to a destination only after the
+//! command has ended with code 0 and the destination has received all of its output.
 
 use std::fmt;
 use std::process::Stdio;
@@ -18,12 +18,12 @@ use crate::config::{self, Command, Job, Redactions};
 use crate::model::RelPath;
 use crate::transfer::{Dump, DumpChunk, Source, Stop};
 
-/// Pieces of about this length.
+/// Approximate length of a block before compression, in bytes.
 const BLOCK: usize = 1 << 20;
 /// How much of a command's error output is reported, in bytes.
 const COMPLAINT: usize = 2 << 10;
 
-/// The dumps of a job, as the engine takes them.
+/// The dumps of a job, in the form that the engine expects.
 pub fn of(job: &Job) -> Vec<Dump> {
     let dump = |dump: &config::JobDump| Dump {
         path: RelPath::from(dump.name.as_str()),
@@ -39,17 +39,17 @@ pub fn of(job: &Job) -> Vec<Dump> {
     job.dumps.iter().map(dump).collect()
 }
 
-/// What a command writes.
+/// The output of a command.
 struct Output {
     command: Command,
     variables: Vec<(String, String)>,
-    /// How long it may take.
+    /// Time limit of the command.
     seconds: u64,
-    /// The level of zstd.
+    /// Level of zstd. `None` for no compression.
     compress: Option<i32>,
 }
 
-/// Without the values of its variables: they may be secrets.
+/// Omits the values of the variables, which may be secrets.
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Output({})", hooks::shown(&self.command))
@@ -73,7 +73,7 @@ impl Source for Output {
     }
 }
 
-/// Runs it to its end and streams its output to the listeners.
+/// Runs the command to its end and streams its output to the listeners.
 async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &mut Listeners, seconds: u64) -> Result<(), String> {
     let mut child = process.spawn().map_err(|e| format!("its command cannot be started: {e}"))?;
     let mut group = hooks::ProcessGroup::of(&child);
@@ -120,14 +120,14 @@ async fn run(mut process: tokio::process::Command, compress: Option<i32>, to: &m
     Err(if said.is_empty() { format!("its command {code}") } else { format!("its command {code}: {said}") })
 }
 
-/// About a block of what comes; none at the end.
+/// Reads about [`BLOCK`] bytes. Returns fewer at the end of the output, and none after it.
 async fn fill(out: &mut tokio::process::ChildStdout) -> std::io::Result<Vec<u8>> {
     let mut block = Vec::with_capacity(BLOCK);
     while block.len() < BLOCK && out.read_buf(&mut block).await? > 0 {}
     Ok(block)
 }
 
-/// Those who still listen.
+/// The destinations that still receive the dump.
 struct Listeners(Vec<Sender<DumpChunk>>);
 
 impl Listeners {
@@ -145,7 +145,7 @@ impl Listeners {
     }
 }
 
-/// zstd, a block at a time.
+/// Compresses with zstd, block by block.
 struct Packer(zstd::stream::write::Encoder<'static, Vec<u8>>);
 
 impl Packer {

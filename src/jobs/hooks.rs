@@ -1,13 +1,13 @@
-//! The user's commands: starting them, waiting for them, ending them, and their output.
+//! Runs the user's commands: starts them, waits for them, ends them and keeps their output.
 //!
-//! Owns the child processes. Values reach a command through its environment and never through its text.
-//! Invariants: a command that takes too long, or that the user interrupts, is ended together with its process group
-//! (a process in a session of its own lives on). The last [`KEPT`] bytes of its output are kept, with everything redacted
-//! that looks like a secret or is the value of a variable that is named like one.
+//! Owns the child processes. Values reach a shell line through its environment and never through its text.
+//! Invariants: offsite ends a command that exceeds its time limit or is interrupted, together with its process group. A
+//! process in a session of its own continues. offsite keeps at least the last [`KEPT`] bytes of the output. It redacts
+//! what looks like a secret, and the value of every variable whose name looks like that of a secret.
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -18,9 +18,9 @@ use tokio::process::{Child, Command as Process};
 use crate::config::{Command, Redactions};
 use crate::transfer::Stop;
 
-/// So much of what a command says is kept, in bytes.
+/// How much of a command's output is kept at least, in bytes.
 const KEPT: usize = 16 << 10;
-/// How long a command may take to end once it was asked to.
+/// Time that a command has to end after SIGTERM. SIGKILL follows.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The result of a hook.
@@ -41,12 +41,12 @@ pub struct HookOutcome {
     pub error: Option<String>,
 }
 
-/// Runs one command to its end, in the directory of this process. `seconds` is how long it may take.
+/// Runs one command to its end, in the working directory of this process. `seconds` is its time limit.
 pub async fn run(hook: &str, command: &Command, variables: &[(String, String)], seconds: u64, stop: &Stop) -> HookOutcome {
     run_in(None, hook, command, variables, seconds, stop).await
 }
 
-/// The same in another directory.
+/// Like [`run`], in the directory `dir` if there is one.
 pub async fn run_in(
     dir: Option<&Path>,
     hook: &str,
@@ -64,6 +64,7 @@ pub async fn run_in(
     match process.spawn() {
         Err(error) => outcome.error = Some(format!("it cannot be started: {error}")),
         Ok(mut child) => {
+            let mut group = ProcessGroup::of(&child);
             let said = Arc::new(Mutex::new(Vec::new()));
             let listening = listen(&mut child, &said);
             let limit = Duration::from_secs(seconds.max(1));
@@ -86,17 +87,20 @@ pub async fn run_in(
                     outcome.error = Some(why);
                 }
             }
-            // Something that it left in the background may hold its outputs for ever.
+            // Processes that it left in the background continue.
+            group.forget();
+            // A process that it left in the background may hold its output open forever.
             let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
             let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.output = Redactions::of(variables).redact(&String::from_utf8_lossy(&said));
+            let tail = &said[said.len().saturating_sub(KEPT)..];
+            outcome.output = Redactions::of(variables).redact(&String::from_utf8_lossy(tail));
         }
     }
     outcome.seconds = began.elapsed().as_secs_f64();
     outcome
 }
 
-/// The process of a command, not started.
+/// Prepares the process of a command without starting it.
 pub fn process(command: &Command) -> Process {
     match command {
         Command::Shell(line) => {
@@ -117,16 +121,34 @@ pub fn shown(command: &Command) -> String {
     offsite_backends::error::redact(&command.written())
 }
 
-/// A command and all of its process group: killed when this is dropped, unless it was forgotten before.
+/// The process groups of all commands that are running.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends the commands that are running, with SIGTERM, because offsite is about to exit.
+pub fn end_all() {
+    for group in running().iter() {
+        let _ = kill_process_group(*group, Signal::TERM);
+    }
+}
+
+/// The process group of a command. Dropping this value kills the group, unless [`Self::forget`] was called before.
 pub struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
     pub fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        running().extend(group);
+        Self(group)
     }
 
     pub fn forget(&mut self) {
-        self.0 = None;
+        if let Some(group) = self.0.take() {
+            running().retain(|one| *one != group);
+        }
     }
 }
 
@@ -134,11 +156,12 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::KILL);
+            self.forget();
         }
     }
 }
 
-/// Asks a command and all of its process group to end, and makes them.
+/// Ends a command and its process group: with SIGTERM, then with SIGKILL after [`GRACE`].
 async fn end(child: &mut Child) {
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let signal = |signal| group.map(|group| kill_process_group(group, signal));
@@ -147,7 +170,7 @@ async fn end(child: &mut Child) {
         signal(Signal::KILL);
         let _ = child.wait().await;
     }
-    // What it started may have outlived it.
+    // Processes that the command started may still run.
     signal(Signal::KILL);
 }
 
@@ -161,7 +184,7 @@ fn listen(child: &mut Child, said: &Arc<Mutex<Vec<u8>>>) -> impl Future<Output =
     }
 }
 
-/// Keeps the end of what comes.
+/// Reads `from` to its end and keeps at least the last [`KEPT`] bytes.
 pub async fn keep(mut from: impl AsyncRead + Unpin, said: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = vec![0; 8 << 10];
     while let Ok(got @ 1..) = from.read(&mut buffer).await {

@@ -1,8 +1,8 @@
 //! The outcome of a job or a run as a file, for the hooks after it.
 //!
-//! Owns `jobs/outcomes` in the cache. Each file belongs to one run and has a unique name. It is written under another
-//! name and renamed, is readable by its owner only, and is deleted when those hooks have ended.
-//! Invariant: a later run deletes what a crash left.
+//! Owns `jobs/outcomes` in the cache. Each file belongs to one run and has a unique name. Only its owner can read it.
+//! offsite writes the file under another name, renames it, and deletes it after those hooks.
+//! Invariant: a later run deletes the files that a crash left, once they are old enough.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,14 +13,14 @@ use serde::Serialize;
 
 use crate::engine::{Machine, private_dir, private_file};
 
-/// A file older than this has no reader: no hook may take this long.
+/// A file older than this counts as left by a crash: no hook is expected to run this long.
 const OLD: Duration = Duration::from_secs(7 * 86_400);
 
-/// A file that is there until this is dropped.
+/// A file that is deleted when this value is dropped.
 pub struct TempFile(PathBuf);
 
 impl TempFile {
-    /// Writes an outcome. A disk that is full must not keep the user's own command from running, so nothing fails here.
+    /// Writes an outcome. Ignores errors, because a full disk must not prevent the user's hooks from running.
     pub fn new(machine: &Machine, name: &str, outcome: &impl Serialize) -> Self {
         let dir = machine.cache_dir.join("jobs/outcomes");
         let _ = private_dir(&machine.cache_dir).and_then(|()| private_dir(&dir));

@@ -1,8 +1,8 @@
 //! One run of a job at a time on this machine.
 //!
 //! Owns the lock file of a job of one type, one config and one set of destinations. The same name in another config, or
-//! with another volume, is another job; if two of them write to one destination, its lease separates them. The kernel
-//! holds the lock, so it disappears with the process, however that ends; the remaining file means nothing.
+//! with other destinations, is another job. If two of them write to one destination, its lease separates them.
+//! Invariant: the kernel releases the lock when the process ends, for any reason. The file remains and means nothing.
 
 use std::fs::File;
 
@@ -20,7 +20,7 @@ pub struct Lock(#[allow(dead_code)] FileLock<File>);
 /// Takes the lock of a job.
 ///
 /// # Errors
-/// [`Error::Busy`] while another process has it.
+/// [`Error::Busy`] while another process has it. A cache error if the lock file cannot be opened or locked.
 pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     let id = Hash::of(identity(job).as_bytes()).to_string();
     let dir = machine.cache_dir.join("jobs");
@@ -34,9 +34,9 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
     }
 }
 
-/// Which config, which job, which type, and where it goes.
+/// What identifies a job: its config, name, type and destinations.
 fn identity(job: &Job) -> String {
-    // However the file is named, it is one.
+    // Two paths of one config file give one identity.
     let config = std::fs::canonicalize(&job.config).unwrap_or_else(|_| job.config.clone());
     let mut places: Vec<&str> = job.places.iter().map(|place| place.url.as_str()).collect();
     places.sort_unstable();

@@ -1,8 +1,9 @@
 //! Metrics of a run for Prometheus' textfile collector.
 //!
-//! Owns the names of the metrics, and what stays of the old file: the series of jobs that this run did not have, and
-//! when a job last succeeded. The file is written under another name and renamed, so a scrape sees either file whole. It
-//! holds no secret and everyone can read it. Units are in the names: seconds and bytes, times in seconds since 1970.
+//! Owns the names of the metrics. They contain the units: bytes, seconds, and for times seconds since 1970.
+//! Keeps two things of the old file: the series of jobs that this run did not have, and the time of a last success.
+//! Invariants: offsite writes the file under another name and renames it, so a scrape never reads a part of a file. The
+//! file holds no secret, and every user can read it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,21 +18,21 @@ use super::outcome::{Ended, JobOutcome, RunOutcome};
 use crate::engine::Outcome;
 use crate::error::{Error, Result};
 
-/// How long another run is waited for, and how often it is looked.
+/// How long a run waits for the lock of another one, and the pause between two attempts.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes the figures of a run to a file.
 pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
-    // Two runs at a time each keep what the other one wrote. Where the directory cannot be locked, the later one counts;
-    // whoever may open it can hold the lock, so nobody waits for it for long.
+    // With the lock, two simultaneous runs keep each other's series. Without it, the later file replaces the earlier.
+    // Every user who can open the directory can hold the lock, so offsite waits only a few seconds for it.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(dir);
     let _lock = lock.as_ref().ok().and_then(locked_soon);
     let before = std::fs::read_to_string(path).unwrap_or_default();
     let text = text(outcome, &before, chrono::Utc::now().timestamp());
     let temp = path.with_extension(format!("{:016x}.tmp", crate::random()));
-    // Whatever the umask says: the collector is another user.
+    // The collector is another user, so the umask must not apply.
     let written = std::fs::write(&temp, text)
         .and_then(|()| std::fs::set_permissions(&temp, Permissions::from_mode(0o644)))
         .and_then(|()| std::fs::rename(&temp, path));
@@ -41,7 +42,7 @@ pub fn write(path: &Path, outcome: &RunOutcome) -> Result<()> {
     })
 }
 
-/// Tries to lock for some seconds.
+/// Tries to take the lock for [`PATIENCE`]. `None` without the lock.
 fn locked_soon(dir: &File) -> Option<FileLock<&File>> {
     let began = Instant::now();
     loop {
@@ -52,11 +53,11 @@ fn locked_soon(dir: &File) -> Option<FileLock<&File>> {
     }
 }
 
-/// The file, metric by metric: what this run has to say, and of the file before what it says nothing about.
+/// Builds the new file, metric by metric: the series of this run, and those of other jobs from the old file.
 struct MetricsPage<'a> {
     out: String,
     before: &'a str,
-    /// What the series of this run's jobs begin with.
+    /// The labels with which the series of this run's jobs begin.
     ran: BTreeSet<String>,
 }
 
@@ -74,7 +75,7 @@ impl MetricsPage<'_> {
     }
 }
 
-/// Whether a series is one with these labels: no others follow but a destination.
+/// Whether a series has these labels and no other one but `destination`.
 fn begins(series: &str, labels: &str) -> bool {
     series.strip_prefix(labels).is_some_and(|rest| rest.starts_with('}') || rest.starts_with(",destination="))
 }
@@ -83,7 +84,7 @@ fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
     let mut page = MetricsPage { out: String::new(), before, ran: outcome.jobs.iter().map(labels).collect() };
     let at = |job: &JobOutcome, value: f64| (labels(job), value);
     let all = || outcome.jobs.iter().filter(|job| job.result != Ended::Ignored);
-    // One that was skipped did nothing, neither well nor badly.
+    // A skipped job did nothing, so it neither succeeded nor failed.
     let ran = || all().filter(|job| job.result != Ended::Skipped);
     let truth = |yes: bool| f64::from(u8::from(yes));
     let name = "offsite_job_success";
@@ -121,13 +122,13 @@ fn text(outcome: &RunOutcome, before: &str, now: i64) -> String {
     page.out
 }
 
-/// What tells the series of a job apart.
+/// The labels that identify the series of a job.
 fn labels(job: &JobOutcome) -> String {
     let volume = job.volume.as_ref().map_or(String::new(), |volume| format!(",volume=\"{}\"", label(volume)));
     format!("job=\"{}\",type=\"{}\"{volume}", label(&job.job), label(job.kind.as_deref().unwrap_or("")))
 }
 
-/// What the file before has for a series.
+/// The value of a series in the old file.
 fn said_before(before: &str, name: &str, labels: &str) -> Option<f64> {
     let series = format!("{name}{{{labels}}} ");
     before.lines().find_map(|line| line.strip_prefix(&series)?.trim().parse().ok())

@@ -1,7 +1,7 @@
-//! Notifications of how a job or a run ended: a ping, a webhook, a mail.
+//! Notifications about the start and the end of a job or a run: a ping, a webhook, a mail.
 //!
-//! Owns the messages and the number of attempts. Nothing here fails a job: a failed notification is a warning.
-//! Invariant: the URL of a notification is a secret; only its host is shown.
+//! Owns the messages and the number of attempts. Invariants: a failed notification is a warning and never fails a job.
+//! The URL of a notification is a secret, so offsite shows only its host.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tokio::process::{Child, Command};
 use super::warning::JobWarning;
 use crate::config::Notify;
 
-/// How long one message may take.
+/// Time limit of one HTTP request. `sendmail` has 3 times as long.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is tried.
+/// Maximum number of requests for one notification.
 const TRIES: u32 = 3;
 
-/// When a ping is sent.
+/// The event that a notification is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     Start,
@@ -28,7 +28,12 @@ pub enum Moment {
     Failed,
 }
 
-/// Sends all notifications of an end; returns those that failed, and why.
+/// The notifications about an end. A job or run that did nothing sends no ping, so that a monitor notices.
+pub fn to(notify: &Notify, idle: bool) -> Notify {
+    Notify { ping: notify.ping.clone().filter(|_| !idle), ..notify.clone() }
+}
+
+/// Sends the notifications of an event. Returns a warning for each one that failed.
 pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, text: &str, outcome: &T) -> Vec<JobWarning> {
     let mut warnings = Vec::new();
     let not_notified = |who: String| move |why: String| JobWarning::NotNotified { who, why };
@@ -48,7 +53,7 @@ pub async fn tell<T: Serialize>(notify: &Notify, moment: Moment, subject: &str, 
     warnings
 }
 
-/// As healthchecks takes it: the URL for a good end, with `/start` or `/fail` behind its path for the others.
+/// Sends a ping as healthchecks expects it: to the URL for a success, else with `/start` or `/fail` after its path.
 async fn ping(url: &str, moment: Moment, text: &str) -> Result<(), String> {
     let (path, query) = url.split_once('?').map_or((url, ""), |(path, query)| (path, query));
     let end = match moment {
@@ -82,21 +87,21 @@ async fn sent(url: &str, kind: &str, body: Vec<u8>) -> Result<(), String> {
     Err(why)
 }
 
-/// Only the host is named: the rest may be a secret.
+/// The error for a redirect. It names only the host, because the rest of the URL may be a secret.
 fn redirected(answer: &reqwest::Response) -> String {
     let location = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or_default();
     let to = if location.contains("://") { host(location) } else { "another path on the same server" };
     format!("it redirects to {to} (status {}), which offsite does not follow; put the final URL into the config", answer.status())
 }
 
-/// The host of a URL: what follows it may be a secret.
+/// The host and port of a URL. The other parts may be secrets.
 fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     host.rsplit('@').next().unwrap_or(host)
 }
 
-/// Starts `sendmail`: the one on the `PATH`, else where systems have it; cron's `PATH` often has no `sbin`.
+/// Starts `sendmail` from the `PATH`, or else from the usual directories, because cron's `PATH` often has no `sbin`.
 fn sendmail() -> Result<(&'static str, Child), String> {
     let mut refused = String::new();
     for program in ["sendmail", "/usr/sbin/sendmail", "/usr/lib/sendmail"] {
@@ -111,9 +116,9 @@ fn sendmail() -> Result<(&'static str, Child), String> {
     Err(format!("`sendmail` cannot be started ({refused}); install a mail transfer agent, or remove `mail`"))
 }
 
-/// A header's text: as it is in ASCII, else in encoded words (RFC 2047), each at most 75 characters long.
+/// The text of a header. A text that is not ASCII becomes encoded words (RFC 2047) of at most 75 characters each.
 fn header_text(text: &str) -> String {
-    // 12 characters are around the base64 of 45 bytes.
+    // The base64 of 45 bytes has 60 characters, and an encoded word adds 12.
     const BYTES: usize = 45;
     if text.is_ascii() {
         return text.to_owned();

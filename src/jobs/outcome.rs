@@ -1,4 +1,6 @@
-//! The result of a run of jobs, as plain data: it is printed, is the `--json` document, and goes to hooks and webhooks.
+//! The result of a run of jobs, as plain data.
+//!
+//! Owns the document that offsite prints, writes for `--json`, and passes to hooks and webhooks.
 
 use serde::Serialize;
 
@@ -29,7 +31,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// By an exit code.
+    /// The result that an exit code stands for.
     pub fn of(exit: u8) -> Self {
         match exit {
             0 => Self::Done,
@@ -45,7 +47,7 @@ impl Ended {
         matches!(self, Self::Done | Self::Skipped | Self::Ignored)
     }
 
-    /// As hooks and people read it.
+    /// The word for it in messages and in `OFFSITE_RESULT`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -108,6 +110,29 @@ impl JobOutcome {
     pub fn shown(&self) -> String {
         crate::config::shown(&self.job, self.volume.as_deref(), self.kind.as_deref())
     }
+
+    /// How a job ended, for notifications: one line, then one line for each message, destination and warning.
+    pub fn sentence(&self) -> String {
+        let mut text = format!("{}: {} in {:.0} s", self.shown(), self.result.word(), self.seconds);
+        let said = self.destinations.iter().map(|d| match (&d.error, d.snapshot) {
+            (Some(error), _) => format!("{}: {error}", d.url),
+            (None, Some(number)) => format!("{}: snapshot {number}{}", d.url, left(d)),
+            (None, None) => d.url.clone(),
+        });
+        for line in self.message.iter().cloned().chain(said).chain(self.warnings.iter().map(ToString::to_string)) {
+            text.push_str("\n  ");
+            text.push_str(&line);
+        }
+        text
+    }
+}
+
+/// The number of unreadable and of unstable files, each with an example. Empty if a snapshot has neither.
+fn left(one: &Outcome) -> String {
+    let unread =
+        one.unread.first().first().map(|p| format!("; {} could not be read, such as {}: {}", one.unread.total(), p.path, p.problem));
+    let unstable = one.unstable.first().first().map(|p| format!("; {} kept changing, such as {p}", one.unstable.total()));
+    unread.into_iter().chain(unstable).collect()
 }
 
 /// The results of all jobs.

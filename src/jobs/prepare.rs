@@ -1,131 +1,133 @@
-//! Preparing destinations before a job.
+//! Prepares destinations before a job.
 //!
-//! Owns when that happens. Settings that the config declares are applied once for each destination and set of settings on
-//! this machine, and checked again once a week, because checking costs requests. A command of the user's runs before each
-//! run. Never on a dry run. Drift is reported and not corrected, because someone may have had a reason.
-//! Invariant: a destination whose own command failed is not written to, because the command may have been a mount.
+//! Owns the time of that. On each machine, offsite applies a set of declared settings once to a destination. It checks
+//! them once a week, because a check costs requests. It reports drift and does not correct it, because someone may have
+//! had a reason. The user's `initialize` command runs before each run. Invariants: a dry run prepares nothing. offsite
+//! does not write to a destination whose `initialize` command failed, because the command may have been a mount.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::hooks;
-use super::outcome::JobOutcome;
+use super::hooks::{self, HookOutcome};
 use super::warning::JobWarning;
 use crate::config::{Absent, Job, JobDestination, Made};
 use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
 
-/// How long a destination that was as declared is assumed to stay so.
+/// How long offsite assumes that a destination stays as declared.
 const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
 
-/// A place that can be synced to.
-pub struct PreparedJob<'a> {
+/// A destination that can be synced to.
+pub struct ReadyDestination<'a> {
     pub place: &'a JobDestination,
-    /// What is not as `initialize` declares it.
+    /// How it differs from what `initialize` declares.
     pub drift: Option<String>,
 }
 
-/// Makes the places of a job ready; answers those that can be synced to.
-pub async fn places<'a>(
-    machine: &Machine,
-    job: &'a Job,
-    variables: &[(String, String)],
-    stop: &Stop,
-    outcome: &mut JobOutcome,
-) -> Vec<PreparedJob<'a>> {
-    let mut ready = Vec::new();
+/// The result of preparing a job's destinations.
+#[derive(Default)]
+pub struct Preparation<'a> {
+    pub ready: Vec<ReadyDestination<'a>>,
+    /// Destinations that may be absent and are.
+    pub absent: Vec<String>,
+    /// The outcomes of destinations that offsite must not write to.
+    pub failed: Vec<Outcome>,
+    pub hooks: Vec<HookOutcome>,
+    pub warnings: Vec<JobWarning>,
+    /// What was found and set up.
+    pub initialized: Vec<InitReport>,
+}
+
+/// Prepares the destinations of a job.
+pub async fn destinations<'a>(machine: &Machine, job: &'a Job, stop: &Stop) -> Preparation<'a> {
+    let mut all = Preparation::default();
     for place in &job.places {
-        if is_left_out(machine, place, outcome).await {
+        if is_left_out(machine, place).await {
+            all.absent.push(shown(place));
             continue;
         }
         match &place.initialize {
-            Made::AsNeeded => ready.push(PreparedJob { place, drift: None }),
+            Made::AsNeeded => all.ready.push(ReadyDestination { place, drift: None }),
             Made::Declared(want) => {
-                let mark = mark(machine, place, want);
-                let drift = match last_seen(&mark) {
-                    None => declared(place, want, &mark, outcome).await,
-                    Some(age) if age >= LOOK_AGAIN => drifted(place, want, &mark, outcome).await,
-                    Some(_) => None,
-                };
-                ready.push(PreparedJob { place, drift });
+                let found = settings(machine, place, want).await;
+                all.ready.push(ReadyDestination { place, drift: found.drift });
+                all.initialized.extend(found.report);
+                all.warnings.extend(found.warning);
             }
             Made::By(command) => {
-                let mut variables = variables.to_vec();
+                let mut variables = job.variables.clone();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
                 let hook = hooks::run("initialize", command, &variables, job.hooks.timeout, stop).await;
                 match &hook.error {
-                    None => ready.push(PreparedJob { place, drift: None }),
+                    None => all.ready.push(ReadyDestination { place, drift: None }),
                     Some(why) => {
                         let error = format!("its `initialize` command failed ({why}), so nothing was sent there");
-                        outcome.destinations.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
+                        all.failed.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
                     }
                 }
-                outcome.hooks.push(hook);
+                all.hooks.push(hook);
             }
         }
     }
-    ready
+    all
 }
 
-/// Whether a place is not there now and may be so; it is noted then.
-pub async fn is_left_out(machine: &Machine, place: &JobDestination, outcome: &mut JobOutcome) -> bool {
-    let absent = place.absent == Absent::Skip && engine::is_absent(machine, &place.url).await.unwrap_or(false);
-    if absent {
-        outcome.absent.push(shown(place));
+/// Whether a destination is absent and the config allows that.
+pub async fn is_left_out(machine: &Machine, place: &JobDestination) -> bool {
+    place.absent == Absent::Skip && engine::is_absent(machine, &place.url).await.unwrap_or(false)
+}
+
+/// The result of a look at the settings of a destination.
+#[derive(Default)]
+struct FoundSettings {
+    drift: Option<String>,
+    /// What was set up, or how the settings differ. None if there is nothing to report.
+    report: Option<InitReport>,
+    warning: Option<JobWarning>,
+}
+
+/// Applies the declared settings for the first time, and then checks them once a week. If they differ, each run checks
+/// and warns until they are as declared.
+async fn settings(machine: &Machine, place: &JobDestination, want: &offsite_backends::Initialize) -> FoundSettings {
+    let mark = mark(machine, place, want);
+    let check = match last_seen(&mark) {
+        Some(age) if age < LOOK_AGAIN => return FoundSettings::default(),
+        seen => seen.is_some(),
+    };
+    let report = match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
+        Ok(found) => found.destinations.into_iter().next(),
+        Err(error) => return FoundSettings { warning: Some(JobWarning::DriftUnknown(error.to_string())), ..FoundSettings::default() },
+    };
+    let Some(report) = report else { return FoundSettings::default() };
+    let drift = report.drift();
+    let warning = drift.clone().map(|what| match check {
+        true => JobWarning::Drifted { url: report.url.clone(), what },
+        false => JobWarning::NotAsDeclared { url: report.url.clone(), what },
+    });
+    if drift.is_none() {
+        // Without the mark, the next run applies the settings again.
+        let _ = mark.parent().map(engine::private_dir);
+        let file = engine::private_file().write(true).create(true).truncate(true).open(&mark);
+        let _ = file.and_then(|file| file.set_modified(std::time::SystemTime::now()));
     }
-    absent
+    let report = Some(report).filter(|_| !check || drift.is_some());
+    FoundSettings { drift, report, warning }
 }
 
-/// How long ago a destination was as declared; none if it never was. A clock that was set back counts as now.
+/// Time since a destination was last found as declared. `None` if it never was. Zero if the clock was set back.
 fn last_seen(mark: &Path) -> Option<Duration> {
     let seen = mark.metadata().and_then(|meta| meta.modified()).ok()?;
     Some(seen.elapsed().unwrap_or_default())
 }
 
-/// Looks whether a place is still as it was made. Until it is, each run looks and says so.
-async fn drifted(place: &JobDestination, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
-    let report = look(place, want, true, outcome).await?;
-    let Some(what) = report.drift() else {
-        let _ = std::fs::write(mark, b"");
-        return None;
-    };
-    outcome.warnings.push(JobWarning::Drifted { url: report.url.clone(), what: what.clone() });
-    outcome.initialized.push(report);
-    Some(what)
-}
-
-/// Makes a place as it is declared, for the first time. Where that cannot be remembered it is looked at again.
-async fn declared(place: &JobDestination, want: &offsite_backends::Initialize, mark: &Path, outcome: &mut JobOutcome) -> Option<String> {
-    let report = look(place, want, false, outcome).await?;
-    let drift = report.drift();
-    if let Some(what) = &drift {
-        outcome.warnings.push(JobWarning::NotAsDeclared { url: report.url.clone(), what: what.clone() });
-    } else {
-        let _ = mark.parent().map(engine::private_dir);
-        let _ = engine::private_file().write(true).create(true).truncate(true).open(mark);
-    }
-    outcome.initialized.push(report);
-    drift
-}
-
-async fn look(place: &JobDestination, want: &offsite_backends::Initialize, check: bool, outcome: &mut JobOutcome) -> Option<InitReport> {
-    match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
-        Ok(looked) => looked.destinations.into_iter().next(),
-        Err(error) => {
-            outcome.warnings.push(JobWarning::DriftUnknown(error.to_string()));
-            None
-        }
-    }
-}
-
-/// A file that says that these wishes were found or made there.
+/// The file whose mtime says when the destination was last found with these settings.
 fn mark(machine: &Machine, place: &JobDestination, want: &offsite_backends::Initialize) -> PathBuf {
     let id = Hash::of(format!("{}\0{want:?}", place.url).as_bytes()).to_string();
     machine.cache_dir.join("jobs").join(format!("{}.made", &id[..24]))
 }
 
-/// A place, for messages.
+/// The URL of a destination, for messages.
 pub fn shown(place: &JobDestination) -> String {
     offsite_backends::location::shown(&place.url)
 }

@@ -1,7 +1,8 @@
 //! Whether a job's source can be read.
 //!
-//! Owns the difference between a missing source, which a job may skip, and one that may exist and cannot be inspected:
-//! skipping that would be a backup that ends silently.
+//! Owns the difference between a missing source and one that may exist but cannot be inspected.
+//! Invariant: offsite may skip a job whose source is missing. A source that cannot be inspected is an error, because a
+//! backup must not end silently.
 
 use std::io;
 use std::path::Path;
@@ -10,13 +11,13 @@ use crate::config::{Job, Lack};
 use crate::error::{Error, Result};
 use crate::scan::Root;
 
-/// Why the source is not there; nothing if it is.
+/// Why the source is missing, if the job may be skipped for that. `None` if the source exists.
 ///
 /// # Errors
-/// [`Error::Command`] if it must exist, or if that cannot be determined.
+/// [`Error::Command`] if the source is missing and the job requires it or has dumps. Also as for [`lacking`].
 pub fn absent(job: &Job) -> Result<Option<String>> {
     match lacking(job)? {
-        // Dumps do not depend on it, and nobody would notice that they are missing.
+        // Dumps do not need the source. A skipped job would omit them, and nobody would notice.
         Some(missing) if !job.dumps.is_empty() => Err(Error::Command(format!("{missing}, so the job's dumps did not run either"))),
         Some(missing) if job.must_exist => {
             Err(Error::Command(format!("{missing}; mount it or correct the config, or set \"missing\": \"skip\" if that is normal")))
@@ -25,10 +26,10 @@ pub fn absent(job: &Job) -> Result<Option<String>> {
     }
 }
 
-/// The same, whatever is to become of the job then.
+/// Like [`absent`], but also for a job that must not be skipped.
 ///
 /// # Errors
-/// [`Error::Command`] if that cannot be determined.
+/// [`Error::Command`] if the source is not a directory, or if offsite cannot determine whether it exists.
 pub fn lacking(job: &Job) -> Result<Option<String>> {
     Ok(Some(match &job.mounted {
         Some(Err(Lack::Unasked(why))) => return Err(Error::Command(why.clone())),
@@ -44,13 +45,13 @@ pub fn lacking(job: &Job) -> Result<Option<String>> {
             {
                 format!("the source {} does not exist", job.shown_source())
             }
-            // A mount that hangs, a disk that fails, a loop of links: it may well be there.
+            // The source may exist. A mount that hangs, a failing disk or a loop of symlinks gives such an error.
             Some(Err(error)) => return Err(Error::Command(format!("the source {} cannot be inspected: {error}", job.shown_source()))),
         },
     }))
 }
 
-/// The engine has the volume, and yet it is not where it says.
+/// The error for a volume that the container engine lists, but whose directory offsite cannot find or read.
 fn unseen(path: &Path) -> String {
     let root = path.display();
     match std::fs::metadata(path) {

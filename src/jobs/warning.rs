@@ -1,15 +1,16 @@
-//! What went wrong besides a job or a run, without changing its result.
+//! Warnings of a job or a run: problems besides the sync itself.
 //!
-//! Owns these warnings and their words.
+//! Owns the warnings and their texts. Invariant: a warning does not change the result. If a failed hook fails a job or
+//! a run, the runner sets the result.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A warning. The texts inside say where, or why.
+/// A warning. Its texts say which destination or notification it concerns, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobWarning {
-    /// A destination was set up as declared, and differs now.
+    /// A destination was set up as declared and differs now.
     Drifted {
         /// The destination.
         url: String,
@@ -23,11 +24,11 @@ pub enum JobWarning {
         /// What is still different, and why.
         what: String,
     },
-    /// Why drift could not be looked for.
+    /// Why the declared settings could not be applied or checked.
     DriftUnknown(String),
     /// Why the run record, which `offsite status` reads, was not written.
     RunUnrecorded(String),
-    /// The same, of a job that was skipped.
+    /// Why the run record of a skipped job was not written.
     SkipUnrecorded(String),
     /// A hook after the job failed.
     AfterJob(String),
@@ -37,7 +38,7 @@ pub enum JobWarning {
     Metrics(String),
     /// A notification that failed.
     NotNotified {
-        /// The program or host that should have got it.
+        /// Its kind and recipient, for example `the ping to hc-ping.com`.
         who: String,
         /// Why it failed.
         why: String,

@@ -167,6 +167,28 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An entry of which nothing is known but its path and kind: no content, mode 0, and the time 0.
+    pub fn bare(path: RelPath, kind: Kind) -> Self {
+        Self {
+            path,
+            kind,
+            size: 0,
+            mtime: Time::default(),
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            user: None,
+            group: None,
+            link: None,
+            hard: None,
+            sparse: false,
+            allocated: None,
+            xattrs: Vec::new(),
+            odd: false,
+            content: None,
+        }
+    }
+
     /// Checks that a line from a destination is a valid entry.
     ///
     /// # Errors

@@ -9,10 +9,17 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// A time zone: that of this machine, or a named one (`Europe/London`).
+/// A time zone: that of this machine, or a named one (`Europe/London`) with its rules. It holds them, so that a zone
+/// that was accepted cannot turn into another one later.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Option<String>", into = "Option<String>")]
-pub struct Zone(Option<String>);
+pub struct Zone(Option<NamedZone>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NamedZone {
+    name: String,
+    rules: TimeZone,
+}
 
 impl Zone {
     /// A zone of the IANA database, or `local`.
@@ -20,11 +27,13 @@ impl Zone {
     /// # Errors
     /// Says that this machine does not know the zone.
     pub fn named(name: &str) -> Result<Self, String> {
-        match name {
-            "local" => Ok(Self(None)),
-            _ if TimeZone::get(name).is_ok() => Ok(Self(Some(name.to_owned()))),
-            _ => Err(format!("this machine does not know the time zone `{name}`; write `local`, `UTC` or one such as `Europe/London`")),
+        if name == "local" {
+            return Ok(Self(None));
         }
+        let rules = TimeZone::get(name).map_err(|_| {
+            format!("this machine does not know the time zone `{name}`; write `local`, `UTC` or one such as `Europe/London`")
+        })?;
+        Ok(Self(Some(NamedZone { name: name.to_owned(), rules })))
     }
 
     /// Whether it is the zone of this machine.
@@ -32,13 +41,9 @@ impl Zone {
         self.0.is_none()
     }
 
-    /// Looks up the calendar of this zone. Do it once for many questions. A zone that this machine no longer knows
-    /// counts as UTC.
+    /// The calendar of this zone. Ask for it once for many questions.
     pub fn calendar(&self) -> Calendar {
-        Calendar(match &self.0 {
-            None => TimeZone::system(),
-            Some(name) => TimeZone::get(name).unwrap_or(TimeZone::UTC),
-        })
+        Calendar(self.0.as_ref().map_or_else(TimeZone::system, |zone| zone.rules.clone()))
     }
 }
 
@@ -52,7 +57,7 @@ impl TryFrom<Option<String>> for Zone {
 
 impl From<Zone> for Option<String> {
     fn from(zone: Zone) -> Self {
-        zone.0
+        zone.0.map(|zone| zone.name)
     }
 }
 

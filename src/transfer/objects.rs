@@ -45,35 +45,9 @@ pub async fn upload_objects(
         window: Arc::new(Semaphore::new(window_permits as usize)),
         window_permits,
     });
-    let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
     let mut tasks: JoinSet<Result<()>> = JoinSet::new();
-    let mut lines = Reader::<Line>::open(plan)?;
-    let mut finished = Joined::new(done)?;
-    let mut outcome = Ok(());
-    while let Some(line) = lines.next_line()? {
-        let path = line.step.path().clone();
-        let earlier = finished.meet(path.as_bytes())?;
-        if line.dump || !is_work(&line.step, target.careful) {
-            continue;
-        }
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            () = target.stop.wait() => break,
-        };
-        outcome = drain_ready(&mut tasks);
-        if outcome.is_err() {
-            break;
-        }
-        let at = shared_reader.reached(target.index, path.as_bytes());
-        let part = resumed.as_mut().and_then(|r| r.uploads.remove(&path));
-        let uploads = Arc::clone(&uploads);
-        tasks.spawn(async move {
-            let _held = (slot, at);
-            let subject = Subject::of(&line.step);
-            let done = uploads.one(line, earlier, part).await;
-            uploads.target.settle(&uploads.journal, subject, done).await
-        });
-    }
+    let mut outcome = uploads.start(plan, done, resumed.as_mut(), &mut tasks).await;
+    // Uploads under way end before an error is returned, so that the journal has them.
     while let Some(result) = tasks.join_next().await {
         outcome = outcome.and(flatten(result));
     }
@@ -120,6 +94,42 @@ fn is_work(change: &Change, careful: bool) -> bool {
 }
 
 impl UploadContext {
+    /// Starts the uploads of the plan, as many at once as the store takes, until the run is to stop or one fails.
+    async fn start(
+        self: &Arc<Self>,
+        plan: &Path,
+        done: Sorted<Done>,
+        mut resumed: Option<&mut Resumed>,
+        tasks: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let target = &self.target;
+        let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
+        let mut lines = Reader::<Line>::open(plan)?;
+        let mut finished = Joined::new(done)?;
+        while let Some(line) = lines.next_line()? {
+            let path = line.step.path().clone();
+            let earlier = finished.meet(path.as_bytes())?;
+            if line.dump || !is_work(&line.step, target.careful) {
+                continue;
+            }
+            let slot = tokio::select! {
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+                () = target.stop.wait() => break,
+            };
+            drain_ready(tasks)?;
+            let at = self.shared_reader.reached(target.index, path.as_bytes());
+            let part = resumed.as_mut().and_then(|r| r.uploads.remove(&path));
+            let uploads = Arc::clone(self);
+            tasks.spawn(async move {
+                let _held = (slot, at);
+                let subject = Subject::of(&line.step);
+                let done = uploads.one(line, earlier, part).await;
+                uploads.target.settle(&uploads.journal, subject, done).await
+            });
+        }
+        Ok(())
+    }
+
     async fn one(&self, line: Line, earlier: Option<Done>, part: Option<super::journal::Upload>) -> Result<()> {
         let readers = line.readers;
         self.target.progress.set_current(line.step.path());

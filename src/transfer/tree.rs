@@ -79,45 +79,10 @@ pub async fn upload_tree(
 ) -> Result<()> {
     let blocked = clear_the_way(target, tree, plan, journal).await?;
     let sender = Arc::new(Sender::new(target, tree, shared_reader));
-    let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
     let mut batch = PublishBatch { target, tree, journal, items: Vec::new(), bytes: 0 };
     let mut tasks: JoinSet<Result<Option<StagedFile>>> = JoinSet::new();
-    let mut lines = Reader::<Line>::open(plan)?;
-    let mut finished = Joined::new(done)?;
-    let mut outcome = Ok(());
-    while let Some(line) = lines.next_line()? {
-        let path = line.step.path().clone();
-        let earlier = finished.meet(path.as_bytes())?;
-        if line.dump {
-            continue;
-        }
-        if line.step.entry().is_some_and(|entry| blocked.keeps_out(&target.rules, &planned(entry))) {
-            let error =
-                StoreError::new(ErrorKind::Exists, path.display(), "a file with the same name at the destination could not be moved away");
-            target.settle(journal, Subject::of(&line.step), Err(error.into())).await?;
-            continue;
-        }
-        let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-            () = target.stop.wait() => break,
-        };
-        let at = shared_reader.reached(target.index, path.as_bytes());
-        let (sender, journal) = (Arc::clone(&sender), Arc::clone(journal));
-        tasks.spawn(async move {
-            let _held = (slot, at);
-            let subject = Subject::of(&line.step);
-            match sender.one(line, earlier).await {
-                Err(error) => sender.target.settle(&journal, subject, Err(error)).await.map(|()| None),
-                done => done,
-            }
-        });
-        while let Some(result) = tasks.try_join_next() {
-            outcome = outcome.and(batch.take(result).await);
-        }
-        if outcome.is_err() {
-            break;
-        }
-    }
+    let mut outcome = sender.start(plan, done, &blocked, &mut batch, &mut tasks).await;
+    // Files under way end before an error is returned, so that the journal has them.
     while let Some(result) = tasks.join_next().await {
         outcome = outcome.and(batch.take(result).await);
     }
@@ -141,6 +106,52 @@ async fn clear_the_way(target: &Target, tree: &Arc<dyn Tree>, plan: &Path, journ
 }
 
 impl Sender {
+    /// Starts what the plan says, as much at once as the destination takes, until the run is to stop or a step fails.
+    async fn start(
+        self: &Arc<Self>,
+        plan: &Path,
+        done: Sorted<Done>,
+        blocked: &Blocked,
+        batch: &mut PublishBatch<'_>,
+        tasks: &mut JoinSet<Result<Option<StagedFile>>>,
+    ) -> Result<()> {
+        let (target, journal) = (&self.target, batch.journal);
+        let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
+        let mut lines = Reader::<Line>::open(plan)?;
+        let mut finished = Joined::new(done)?;
+        while let Some(line) = lines.next_line()? {
+            let path = line.step.path().clone();
+            let earlier = finished.meet(path.as_bytes())?;
+            if line.dump {
+                continue;
+            }
+            if line.step.entry().is_some_and(|entry| blocked.keeps_out(&target.rules, &planned(entry))) {
+                let why = "a file with the same name at the destination could not be moved away";
+                let error = StoreError::new(ErrorKind::Exists, path.display(), why);
+                target.settle(journal, Subject::of(&line.step), Err(error.into())).await?;
+                continue;
+            }
+            let slot = tokio::select! {
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+                () = target.stop.wait() => break,
+            };
+            let at = self.shared_reader.reached(target.index, path.as_bytes());
+            let (sender, journal) = (Arc::clone(self), Arc::clone(journal));
+            tasks.spawn(async move {
+                let _held = (slot, at);
+                let subject = Subject::of(&line.step);
+                match sender.one(line, earlier).await {
+                    Err(error) => sender.target.settle(&journal, subject, Err(error)).await.map(|()| None),
+                    done => done,
+                }
+            });
+            while let Some(result) = tasks.try_join_next() {
+                batch.take(result).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn one(&self, line: Line, earlier: Option<Done>) -> Result<Option<StagedFile>> {
         let rules = &self.target.rules;
         self.target.progress.set_current(line.step.path());
@@ -363,7 +374,7 @@ impl Sender {
 struct PublishBatch<'a> {
     target: &'a Target,
     tree: &'a Arc<dyn Tree>,
-    journal: &'a Mutex<Journal>,
+    journal: &'a Arc<Mutex<Journal>>,
     items: Vec<(Publish, (Done, Option<RelPath>))>,
     bytes: u64,
 }

@@ -165,6 +165,34 @@ async fn killed_at_every_call_in_a_directory() {
     killed_everywhere(&|world| world.file("destination")).await;
 }
 
+/// A run that only adds has directories to set after its commit. A kill in between must not leave them as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_are_set_after_a_killed_run_that_only_added() {
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    let age = |world: &World, name: &str| fs::File::open(world.source().join(name)).unwrap().set_modified(old).unwrap();
+    for n in 1.. {
+        let world = World::new();
+        let inner = world.file("destination");
+        world.write("dir/one", b"one");
+        age(&world, "dir");
+        world.synced(&inner).await;
+        world.write("dir/two", b"two");
+        world.write("more/three", b"three");
+        age(&world, "dir");
+        age(&world, "more");
+        let (script, backend) = faulty(&inner);
+        script.script().stop_at(n);
+        world.sync(&backend).await;
+        let all = !script.script().is_stopped();
+        world.synced(&inner).await;
+        same_trees(&world.source(), &world.path("destination"));
+        if all {
+            assert!(n > 15, "{n}");
+            break;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_at_every_call() {
     let makes: [&Make; 2] = [&|_| memory("failed").1, &|world| world.file("destination")];

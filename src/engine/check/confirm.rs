@@ -1,9 +1,9 @@
-//! A second look at what the listing has not, or has otherwise.
+//! The second look: asks by name for contents that the listing does not have, or has with other properties.
 //!
-//! Owns the rule that nothing is said to be missing before it was asked for by name: some servers list wrongly.
-//! And that a content may have been put aside by a run that is about to replace it. The number of questions is
-//! bounded; what is beyond it is judged by the listing alone. Directories and links of a real tree, which no
-//! listing has, are looked at here, too.
+//! Owns two rules. A content is missing only if a request by its name does not find it, because some servers list
+//! wrongly. A content that a run put aside before replacing it is not missing. The number of requests is bounded, and
+//! the listing alone decides about the rest. Directories and symlinks of a tree are looked at here too, because
+//! listings do not have them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,19 +23,19 @@ use crate::model::{Entry, Kind};
 use crate::spool::Reader;
 use crate::transfer::{Stop, place};
 
-/// So many are asked for by name.
+/// Contents that are asked for by name. After these, the listing alone decides.
 const ASKED: u64 = 1_000;
-/// Questions at once.
+/// Looks in parallel.
 const AT_ONCE: usize = 16;
 
-/// What a look by name says.
+/// The result of a second look at a content.
 enum Look {
-    /// It is there as it must be.
+    /// It is there, and nothing is wrong with it.
     There,
     /// A run put it aside.
     Aside,
     Is(Fault),
-    /// Nobody can tell.
+    /// It could not be looked at.
     Unread(Error),
 }
 
@@ -49,7 +49,7 @@ pub struct Confirm<'a> {
 }
 
 impl Confirm<'_> {
-    /// Judges what the merge left over.
+    /// Looks again at every expectation that the merge wrote to these two files.
     pub async fn run(&mut self, missed: &Path, changed: &Path) -> Result<()> {
         let mut asked = 0;
         let mut missed = Reader::<Expect>::open(missed)?;
@@ -115,7 +115,7 @@ impl Confirm<'_> {
         }
     }
 
-    /// What is wrong with a content that was not listed; none if it is there.
+    /// What is wrong with a content that was not listed. `None` if it is there.
     async fn by_name(&self, expect: &Expect) -> Result<Option<Fault>> {
         let Some(tree) = &self.tree else { return self.object(expect).await };
         let Some(stat) = tree.stat(expect.key.as_bytes()).await? else { return Ok(Some(Fault::new(Flaw::Missing, "not found"))) };
@@ -131,7 +131,7 @@ impl Confirm<'_> {
     }
 
     async fn object(&self, expect: &Expect) -> Result<Option<Fault>> {
-        // Of the newest snapshot's contents what counts is what a reader sees under the name.
+        // A content of the newest snapshot must be the current object of its key, so no version is named.
         let version = expect.version().map(str::to_owned);
         let missing = match self.head(expect, version.clone().filter(|_| expect.old.is_some())).await? {
             Some(there) => return Ok(otherwise(expect, there)),
@@ -144,7 +144,7 @@ impl Confirm<'_> {
         Ok(Some(Fault::new(Flaw::Missing, missing)))
     }
 
-    /// What a look at one object, or at one version of it, says.
+    /// The metadata of one object, or of one version of it. `None` if the store does not find it.
     async fn head(&self, expect: &Expect, version: Option<String>) -> Result<Option<ObjectMeta>> {
         let key = object_path(expect.key.as_bytes())?;
         let mut options = GetOptions { head: true, ..GetOptions::default() };
@@ -173,7 +173,7 @@ impl Confirm<'_> {
         }
     }
 
-    /// Directories and links of a real tree: one look each.
+    /// Looks once at each directory and symlink of a tree.
     pub async fn others(&mut self, mut manifest: CacheReader) -> Result<()> {
         let Some(tree) = self.tree.clone() else { return Ok(()) };
         loop {
@@ -195,7 +195,7 @@ impl Confirm<'_> {
     }
 }
 
-/// What is wrong with an object that is there, if anything is.
+/// What is wrong with an object that is there. `None` if nothing is.
 fn otherwise(expect: &Expect, there: ObjectMeta) -> Option<Fault> {
     if there.size != expect.entry.size {
         return Some(Fault::new(Flaw::Changed, format!("it has {} bytes, not {}", there.size, expect.entry.size)));
@@ -207,7 +207,7 @@ fn otherwise(expect: &Expect, there: ObjectMeta) -> Option<Fault> {
     (!same).then_some(fault)
 }
 
-/// Up to as many as are looked at together.
+/// The next [`AT_ONCE`] elements, or fewer at the end.
 fn take<T>(mut next: impl FnMut() -> Result<Option<T>>) -> Result<Vec<T>> {
     let mut batch = Vec::new();
     while batch.len() < AT_ONCE {
@@ -219,12 +219,12 @@ fn take<T>(mut next: impl FnMut() -> Result<Option<T>>) -> Result<Vec<T>> {
     Ok(batch)
 }
 
-/// What would befall the others as well.
+/// Whether the error would affect all other looks as well.
 fn fatal(error: &Error) -> bool {
     matches!(error, Error::Interrupted | Error::Local { .. }) || error.kind() == Some(ErrorKind::Transient)
 }
 
-/// The next directory or link that lies in the tree.
+/// The next directory or symlink that is in the tree. Some are only in the manifest.
 fn next_other(manifest: &mut CacheReader, rules: &KeyRules) -> Result<Option<Entry>> {
     while let Some(known) = manifest.peek()? {
         let entry = if known.kind() == Kind::File { None } else { Some(known.entry()?) };

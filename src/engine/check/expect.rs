@@ -1,8 +1,9 @@
-//! What must lie at a destination, in the order of its keys.
+//! What must be at a destination, in the order of its keys.
 //!
-//! Owns the stream of expectations: the newest manifest's contents as they come, and between them those whose
-//! keys are out of its order (odd and kept ones), sorted by spilling. Memory is flat.
-//! Invariant: [`Expected::take`] gives every expectation once, and keys only ascend.
+//! Owns the stream of expectations. It merges the contents of the newest manifest with those whose keys are out of that
+//! order (odd names and kept contents), which are sorted on disk. Memory does not grow with their number.
+//! Invariant: [`Expected::take`] returns every expectation once, with ascending keys, until [`Expected::look_again`]
+//! puts some back.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +12,15 @@ use crate::manifest::CacheReader;
 use crate::model::{Content, Entry, Hash, KeyRules, Kind, RelPath};
 use crate::spool::{Reader, Sorted};
 
-/// One content that must be somewhere.
+/// One content that must be at the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expect {
-    /// Key, then a NUL and what tells several of one key apart.
+    /// The key. If only older snapshots need the content, a NUL and the newest of them follow, because several contents
+    /// can have one key.
     order: RelPath,
     pub key: RelPath,
     pub entry: Entry,
-    /// The snapshots that need it, if the newest does not: the oldest and the newest of them.
+    /// If the newest snapshot does not need it: the oldest and the newest snapshot that do.
     pub old: Option<(u64, u64)>,
 }
 
@@ -43,12 +45,12 @@ impl Expect {
         self.order.as_bytes()
     }
 
-    /// The store's version that it must be, if it must be one.
+    /// The version of the store that it must be, if it must be one.
     pub fn version(&self) -> Option<&str> {
         self.entry.content.as_ref()?.version.as_deref()
     }
 
-    /// The tag that it must have. A kept copy has one of its own.
+    /// The tag that it must have. `None` for a copy below `.offsite/kept/`, because a copy has another tag.
     pub fn etag(&self) -> Option<&str> {
         let content = self.entry.content.as_ref()?;
         content.etag.as_deref().filter(|_| self.old.is_none() || content.version.is_some())
@@ -61,7 +63,7 @@ impl Expect {
 
 /// All expectations, in order.
 pub struct Expected {
-    /// Those that an earlier pass did not find; all of them come before the rest.
+    /// The expectations that an earlier pass did not find. Their keys precede those of the other two streams.
     again: Option<Reader<Expect>>,
     again_next: Option<Expect>,
     manifest: CacheReader,
@@ -72,7 +74,8 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// `aside` are those that are not under their paths. With `only`, of the manifest's contents those count that it names too.
+    /// `aside` has the expectations that are not stored under their paths. With `only`, the stream has only those
+    /// contents of the manifest that `only` names too.
     pub fn new(manifest: CacheReader, mut aside: Sorted<Expect>, only: Option<CacheReader>) -> Result<Self> {
         let aside_next = aside.next_sorted()?;
         let mut expected = Self { again: None, again_next: None, manifest, manifest_next: None, aside, aside_next, only };
@@ -80,14 +83,14 @@ impl Expected {
         Ok(expected)
     }
 
-    /// Puts what was not found before what is still to come.
+    /// Puts the expectations that were not found in front of those that were not taken yet.
     pub fn look_again(&mut self, mut missed: Reader<Expect>) -> Result<()> {
         self.again_next = missed.next_line()?;
         self.again = Some(missed);
         Ok(())
     }
 
-    /// Whether what comes next was not found by an earlier pass.
+    /// Whether expectations of an earlier pass are left. They come before all others.
     pub fn is_again(&self) -> bool {
         self.again_next.is_some()
     }
@@ -106,7 +109,7 @@ impl Expected {
         Ok(())
     }
 
-    /// The key that comes next; none at the end.
+    /// The next key. `None` at the end.
     pub fn peek(&self) -> Option<&RelPath> {
         [&self.again_next, &self.manifest_next, &self.aside_next].into_iter().flatten().map(|e| &e.key).min()
     }
@@ -131,7 +134,7 @@ impl Expected {
     }
 }
 
-/// One content that several pages of older snapshots name is one expectation.
+/// Adds an expectation to those of its key. Expectations of older snapshots for the same content become one.
 fn join(group: &mut Vec<Expect>, expect: Expect) {
     let same = group.iter_mut().find(|e| e.old.is_some() == expect.old.is_some() && e.version() == expect.version());
     match (same.and_then(|e| e.old.as_mut()), expect.old) {
@@ -143,10 +146,10 @@ fn join(group: &mut Vec<Expect>, expect: Expect) {
     }
 }
 
-/// Whether a manifest names this very content under this path; asked with ascending paths.
+/// Whether a manifest names this content under this path. Callers must ask with ascending paths.
 pub fn names(manifest: &mut CacheReader, entry: &Entry) -> Result<bool> {
     loop {
-        // Whole pages before the path are passed over unread.
+        // Pages that end before the path are skipped without decoding them.
         if manifest.block().is_some_and(|(head, _)| head.last < entry.path) {
             if manifest.next_block()?.is_none() {
                 return Ok(false);

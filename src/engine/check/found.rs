@@ -1,7 +1,7 @@
-//! What a check has found so far.
+//! The findings of a check.
 //!
-//! Owns the counts, the lists for people (bounded) and the list for a repair (a local file, whole).
-//! Invariant: everything is counted; what is not listed only is too much to list.
+//! Owns the counts, the bounded lists for people, and the complete list for a repair, which is a local file.
+//! Invariant: every finding is counted, also if its list is full.
 
 use std::path::Path;
 
@@ -13,25 +13,25 @@ use crate::error::Result;
 use crate::model::{Entry, Problem, RelPath, Sample};
 use crate::spool::Writer;
 
-/// So many findings are listed.
+/// Findings that are listed at most.
 const LISTED: usize = 10_000;
-/// So many foreign objects are.
+/// Foreign objects that are listed at most.
 const FOREIGN: usize = 1_000;
 
-/// What is to be repaired.
+/// One entry that a repair must correct.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Wrong {
     pub entry: Entry,
     pub problem: String,
-    /// Tag and version of what lies there now, if it has the right length.
+    /// Tag and version of the object that is there now, if it has the right length.
     pub there: Option<(Option<String>, Option<String>)>,
-    /// Something that has to be moved out of the way by hand stands in its place.
+    /// Something else has its path, and only a person can move that away.
     pub blocked: bool,
-    /// Only its time is wrong.
+    /// Only its mtime is wrong.
     pub touched: bool,
 }
 
-/// One thing that is wrong with a content, before it is noted.
+/// What is wrong with one entry, before it is noted as a finding.
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub flaw: Flaw,
@@ -58,18 +58,18 @@ pub struct CheckFindings {
     pub strays: u64,
     pub aside: u64,
     pub touched: u64,
-    /// Objects that are there and that the listing has not.
+    /// Objects that exist although the listing does not have them.
     pub unlisted: u64,
     pub findings: Vec<Finding>,
     pub foreign_listed: Vec<Foreign>,
     pub unread: Sample<Problem>,
-    /// Keys whose content was read and is not right.
+    /// Keys of contents that were read and are damaged.
     pub rotten: Vec<RelPath>,
     wrong: Writer<Wrong>,
 }
 
 impl CheckFindings {
-    /// `wrong` is the local file for a repair.
+    /// `newest` is the number of the checked snapshot. `wrong` is the local file for a repair.
     pub fn new(newest: u64, wrong: &Path) -> Result<Self> {
         Ok(Self {
             newest,
@@ -90,14 +90,13 @@ impl CheckFindings {
         })
     }
 
-    /// Whether anything is wrong.
     pub fn any(&self) -> bool {
         self.missing + self.changed + self.damaged > 0
     }
 
-    /// Counts and lists something that is wrong.
+    /// Counts and lists a finding.
     pub fn flaw(&mut self, flaw: Flaw, path: RelPath, problem: String, (first, last): (u64, u64)) {
-        // A page that several snapshots share is damaged once.
+        // A damaged page that several snapshots share is one finding.
         let same = |f: &&mut Finding| flaw == Flaw::Damaged && f.flaw == flaw && f.path == path && f.problem == problem;
         if let Some(known) = self.findings.iter_mut().rev().take(64).find(same) {
             known.first_snapshot = known.first_snapshot.min(first);
@@ -114,7 +113,7 @@ impl CheckFindings {
         }
     }
 
-    /// A content is not as it must be.
+    /// Notes a fault of a content. A repair corrects only contents of the newest snapshot.
     pub fn content(&mut self, expect: Expect, fault: Fault) -> Result<()> {
         let snapshots = expect.old.unwrap_or((self.newest, self.newest));
         self.flaw(fault.flaw, expect.entry.path.clone(), fault.problem.clone(), snapshots);
@@ -125,13 +124,13 @@ impl CheckFindings {
         self.wrong.push(&Wrong { entry: expect.entry, problem, there, blocked, touched: false })
     }
 
-    /// A directory or link of the newest manifest is not as it must be.
+    /// Notes a fault of a directory or symlink of the newest manifest.
     pub fn other(&mut self, entry: Entry, fault: Fault) -> Result<()> {
         self.flaw(fault.flaw, entry.path.clone(), fault.problem.clone(), (self.newest, self.newest));
         self.wrong.push(&Wrong { entry, problem: fault.problem, there: None, blocked: fault.blocked, touched: false })
     }
 
-    /// Only the time of a file in a directory was changed.
+    /// Notes a file of a tree with another mtime and an unchanged content.
     pub fn touched(&mut self, entry: Entry) -> Result<()> {
         self.touched += 1;
         self.wrong.push(&Wrong { entry, problem: String::new(), there: None, blocked: false, touched: true })
@@ -150,7 +149,7 @@ impl CheckFindings {
         self.unread.push(Problem { path: path.clone(), problem: problem.to_string() });
     }
 
-    /// The list for a repair is whole when this returns.
+    /// Sorts the findings, and completes the list for a repair.
     pub fn flush(&mut self) -> Result<()> {
         self.findings.sort_by(|a, b| (&a.path, a.flaw, a.first_snapshot).cmp(&(&b.path, b.flaw, b.first_snapshot)));
         self.wrong.flush()

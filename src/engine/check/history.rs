@@ -1,8 +1,8 @@
-//! What older snapshots need: they themselves, their pages, and the contents that only they name.
+//! What older snapshots need: their own objects, their pages, and the contents that only they name.
 //!
-//! Owns reading them: each snapshot once, each page once whichever snapshots share it. A page that the newest
-//! manifest has was read with that. Memory grows with the number of pages, not of entries.
-//! Invariant: damage is a finding that says which snapshots it hurts, and stops nothing.
+//! Owns reading them. Each snapshot is read once. Each page is read once, even if several snapshots share it. Pages of
+//! the newest manifest are not read again. Memory grows with the number of pages, not of entries.
+//! Invariant: damage is a finding that names the snapshots that it affects. It does not end the check.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -18,29 +18,29 @@ use crate::model::{Hash, KeyRules, Kind, PageRef, RelPath, Snapshot, plural};
 use crate::spool::Sorter;
 use crate::transfer::Stop;
 
-/// Pages that one snapshot and no newer one has.
+/// The pages of one snapshot that no newer snapshot has.
 struct Own {
     number: u64,
     rules: KeyRules,
     pages: Vec<PageRef>,
 }
 
-/// Reads back in time.
+/// Reads the older snapshots, the newest of them first.
 pub struct History<'a> {
     pub records: &'a Records,
     pub stop: &'a Stop,
     pub found: &'a mut CheckFindings,
-    /// Every object of pages that some snapshot names.
+    /// The page objects that the snapshots name.
     pub objects: HashSet<Hash>,
-    /// How many snapshots could be read.
+    /// Number of snapshots that could be read, including the newest.
     pub snapshots: u64,
-    /// Some content is a version of the store's.
+    /// At least one of the contents is a version of the store.
     pub versions: bool,
-    /// All that is needed is known: no snapshot and no page was damaged.
+    /// No snapshot and no page is damaged, so everything that is needed is known.
     pub whole: bool,
-    /// Which root a page was last met under, going back.
+    /// For each page, the index in `oldest` of the last new root under which the walk found it.
     pages: HashMap<Hash, usize>,
-    /// The oldest snapshot with each root.
+    /// For each root, in the order in which the walk found them, the oldest snapshot that has it.
     oldest: Vec<u64>,
 }
 
@@ -51,8 +51,8 @@ impl<'a> History<'a> {
         Self { records, stop, found, objects, snapshots: 1, versions: false, whole: true, pages, oldest }
     }
 
-    /// Looks at everything older than `newest`, whose manifest is in the local file `manifest`. What only older
-    /// snapshots need is added to `aside`.
+    /// Reads all snapshots older than `newest`, whose manifest is in the local file `manifest`. Adds to `aside` the
+    /// contents that only older snapshots need.
     pub async fn read(&mut self, list: &[SnapshotRef], newest: &Snapshot, manifest: &Path, aside: &mut Sorter<Expect>) -> Result<()> {
         let older: Vec<u64> = list.iter().map(|s| s.number).filter(|n| *n < newest.number).collect();
         if older.is_empty() {
@@ -67,7 +67,7 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    /// From the newest back: every snapshot, and the pages that no newer one has.
+    /// Reads every snapshot, from the newest to the oldest. Returns for each the pages that no newer one has.
     async fn walk(&mut self, older: &[u64], newest: &Snapshot, known: &HashSet<Hash>) -> Result<Vec<Own>> {
         let source = PageSource::new(self.records.clone());
         let mut roots: HashMap<Hash, usize> = HashMap::new();
@@ -114,7 +114,7 @@ impl<'a> History<'a> {
         leaves.into_iter().filter(|page| !known.contains(&page.hash) && self.pages.insert(page.hash, root).is_none()).collect()
     }
 
-    /// The contents on these pages that the newest manifest does not have.
+    /// Adds to `aside` the contents on these pages that the newest manifest does not have.
     async fn contents(&mut self, own: Own, manifest: &Path, aside: &mut Sorter<Expect>) -> Result<()> {
         if own.pages.is_empty() {
             return Ok(());
@@ -163,7 +163,10 @@ impl<'a> History<'a> {
     }
 }
 
-/// What is lost with a page, in a sentence; an error where it only could not be looked at.
+/// Describes what is lost with a page.
+///
+/// # Errors
+/// The page is not known to be damaged: the store could not be reached or refused the request.
 pub fn lost_problem(lost: &Lost) -> Result<String> {
     match &lost.error {
         crate::error::Error::Store(error) if !is_damage(&lost.error) => Err(error.clone().into()),

@@ -1,8 +1,9 @@
-//! The merge of a listing with what must be there.
+//! The merge of a listing with what must be at the destination.
 //!
-//! Owns how a listing's order is (not) trusted: it is merged as it comes while its keys ascend. At the first step
-//! back the rest of it is sorted by spilling and merged with what was not found so far and what is still to come.
-//! Invariant: what is not found is written down, never said to be missing yet; `confirm.rs` asks for it by name.
+//! Owns the handling of listings that are out of order. A listing is merged as it arrives while its keys ascend. At the
+//! first key that descends, the rest is sorted on disk and merged with all expectations that are not met yet.
+//! Invariant: the merge calls nothing missing. It writes what it did not find to a file, and `confirm.rs` asks for it
+//! by name.
 
 use std::path::Path;
 
@@ -21,10 +22,10 @@ use crate::model::{Hash, RelPath, Time};
 use crate::spool::{Reader, Sorted, Sorter, Writer};
 use crate::transfer::{Progress, Stop};
 
-/// Times may differ by so much where a file system keeps them coarsely.
+/// Seconds by which an mtime must differ to count. Some file systems store times coarsely.
 const COARSE: i64 = 2;
 
-/// One listed thing, as far as it counts here.
+/// The properties of a listed object that the merge needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ListedObject {
     order: RelPath,
@@ -33,12 +34,12 @@ pub struct ListedObject {
     pub etag: Option<String>,
     pub version: Option<String>,
     pub mtime: Time,
-    /// A version that is no longer what a reader sees.
+    /// It is a version that is not current any more.
     old: bool,
 }
 
 impl ListedObject {
-    /// None for what holds no content.
+    /// `None` for delete markers and unfinished uploads, which hold no content.
     fn new(listed: Listed) -> Option<Self> {
         let old = match listed.state {
             State::Current => false,
@@ -53,45 +54,43 @@ impl ListedObject {
     }
 }
 
-/// An expectation that was not met, with what is wrong if that is known.
+/// An expectation that was not met, with the object that was found in its place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Suspicious {
     pub expect: Expect,
     pub there: Option<ListedObject>,
 }
 
-/// A merge under way.
+/// The inputs and outputs of a merge.
 pub struct Merge<'a> {
     pub expected: Expected,
     pub found: &'a mut CheckFindings,
     pub reading: &'a mut Reading,
-    /// Files have times that were set.
+    /// The destination is a file tree, whose mtimes offsite sets.
     pub tree: bool,
-    /// Which objects of pages are needed; none: nothing is judged to be foreign.
+    /// The page objects that snapshots name. `None`: the merge reports no foreign objects.
     pub pages: Option<&'a std::collections::HashSet<Hash>>,
     pub stop: &'a Stop,
     pub progress: &'a Progress,
-    /// Local files for what was not found, and for what is another.
+    /// Local files for the expectations that were not found, and for those that are changed.
     pub missed: &'a Path,
     pub changed: &'a Path,
     pub spill: &'a Path,
 }
 
-/// What the listing was like.
+/// Facts about the listing.
 #[derive(Debug, Default)]
 pub struct MergeTotals {
     pub listed: u64,
     pub contents: u64,
     pub bytes: u64,
-    /// It was out of order.
+    /// The listing was out of order, so its rest was sorted.
     pub sorted: bool,
-    /// There is a lease.
+    /// The lease was listed.
     pub lease: bool,
-    /// The store's `format.json` was listed.
-    pub format: bool,
 }
 
-/// Everything listed under one key.
+/// The expectations of one key, and its current object.
 struct KeyGroup {
     key: RelPath,
     expects: Vec<Expect>,
@@ -99,7 +98,7 @@ struct KeyGroup {
 }
 
 impl Merge<'_> {
-    /// Merges; `missed` and `changed` are whole afterwards.
+    /// Merges the listing. When this returns, the files `missed` and `changed` are complete.
     pub async fn run(mut self, mut listing: BoxStream<'static, offsite_backends::Result<Listed>>) -> Result<MergeTotals> {
         let mut seen = MergeTotals::default();
         let mut changed = Writer::create(self.changed)?;
@@ -137,7 +136,7 @@ impl Merge<'_> {
         Ok(ListedObject::new(listed))
     }
 
-    /// The rest of a listing that is out of order.
+    /// Sorts the rest of a listing that is out of order, from `first` on.
     async fn sorted(
         &self,
         first: ListedObject,
@@ -154,7 +153,7 @@ impl Merge<'_> {
         sorter.finish()
     }
 
-    /// Merges what is sorted with what was not found so far, and with what is still to come.
+    /// Merges the sorted rest with the expectations that were not found, and with those that were not compared yet.
     fn second(&mut self, mut sorted: Sorted<ListedObject>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         out.missed.flush()?;
         let earlier = self.missed.with_extension("earlier");
@@ -168,7 +167,7 @@ impl Merge<'_> {
         group.map_or(Ok(()), |group| self.close(group, out))
     }
 
-    /// Takes the next listed thing.
+    /// Takes the next listed object.
     fn meet(&mut self, there: ListedObject, group: &mut Option<KeyGroup>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         if group.as_ref().is_none_or(|g| g.key != there.key) {
             if let Some(done) = group.take() {
@@ -194,7 +193,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// All expectations before a key (all that are left, if none) were not found.
+    /// Writes all expectations before `key` to `missed`. Without a key, all that are left.
     fn catch_up(&mut self, key: Option<&RelPath>, out: &mut MergeOutput<'_>, seen: &mut MergeTotals) -> Result<()> {
         while self.expected.peek().is_some_and(|next| key.is_none_or(|key| next < key)) {
             for expect in self.take(seen)? {
@@ -205,22 +204,22 @@ impl Merge<'_> {
     }
 
     fn take(&mut self, seen: &mut MergeTotals) -> Result<Vec<Expect>> {
-        // In a second pass what was not found in the first is taken again.
+        // The second pass takes expectations again that the first did not find. They are counted already.
         let again = self.expected.is_again();
         let taken = self.expected.take()?;
         if !again {
             seen.contents += taken.len() as u64;
-            // Of several snapshots, and said by them: the sum may be more than there can be.
+            // Manifests state these sizes, and a wrong one can make the sum overflow.
             seen.bytes = taken.iter().fold(seen.bytes, |sum, e| sum.saturating_add(e.entry.size));
         }
         Ok(taken)
     }
 
-    /// Nothing more is listed under a key, as far as can be told.
+    /// Ends a key: compares the expectations that are left with its current object.
     fn close(&mut self, group: KeyGroup, out: &mut MergeOutput<'_>) -> Result<()> {
         for expect in group.expects {
             match &group.current {
-                // What older snapshots have as a version is looked for among the versions.
+                // A version that an older snapshot needs was compared in `meet`, if it was listed.
                 Some(there) if expect.old.is_none() || expect.version().is_none() => self.compare(expect, there.clone(), out)?,
                 _ => out.missed.push(&expect)?,
             }
@@ -243,16 +242,15 @@ impl Merge<'_> {
         self.found.content(expect, fault)
     }
 
-    /// Something that no snapshot names.
+    /// Judges a current object whose key no expectation has: offsite's own object, or a foreign one.
     fn unexpected(&mut self, there: &ListedObject, seen: &mut MergeTotals) {
         let key = there.key.as_bytes();
         seen.lease |= key == b".offsite/lease.json";
-        seen.format |= key == b".offsite/format.json";
         let Some(pages) = self.pages else { return };
         let own = match key.strip_prefix(b".offsite/") {
             None => false,
             Some(b"format.json" | b"lease.json" | b"check.json" | b"run.json") => return,
-            // One that was committed since is no stray.
+            // A snapshot that a sync committed during the check is not a stray.
             Some(rest) if rest.strip_prefix(b"snapshots/").and_then(|n| snapshot_number(str::from_utf8(n).ok()?)).is_some() => return,
             Some(rest) => {
                 let page = rest.strip_prefix(b"pages/").and_then(|n| n.strip_suffix(b".jsonl.zst"));
@@ -272,7 +270,7 @@ struct MergeOutput<'a> {
     changed: &'a mut Writer<Suspicious>,
 }
 
-/// In what something that is there is not what must be there.
+/// How an object differs from what must be there. `None` if it does not.
 pub fn difference(expect: &Expect, there: &ListedObject) -> Option<String> {
     if there.size != expect.entry.size {
         return Some(format!("it has {} bytes, not {}", there.size, expect.entry.size));

@@ -1,9 +1,9 @@
-//! `check`: what lies at a destination, against what its snapshots say must lie there.
+//! `check`: compares a destination with what its snapshots say must be there.
 //!
-//! Owns the flow: manifests → one listing, merged → a second look → contents read back → the record. A check
-//! writes nothing at the destination but its record, takes no lease, and deletes nothing.
-//! Invariant: it costs the snapshots and pages, the listing, and nothing a content, unless something is wrong
-//! or contents are to be read.
+//! Owns the flow: read manifests → merge them with one listing → look again → read contents back → write the record.
+//! A check writes nothing at the destination but its record, takes no lease, and deletes nothing.
+//! Invariant: a check requests the snapshots, the pages and the listing. It sends no request for a single content,
+//! unless something is wrong or the run reads that content back.
 
 mod confirm;
 mod expect;
@@ -45,28 +45,28 @@ use crate::transfer::{Limit, Phase};
 /// How to check.
 #[derive(Debug, Clone, Default)]
 pub struct CheckOptions {
-    /// Only what this snapshot needs; everything that any snapshot needs, if none is named.
+    /// Check only what this snapshot needs. `None`: what any snapshot needs.
     pub at: Option<String>,
     /// The share of contents to read back: 0.05 is 5 %.
     pub read_data: Option<f64>,
-    /// Leave no record at the destination.
+    /// Write no check record at the destination.
     pub no_record: bool,
-    /// Transfers under way at one destination. None: as many as suit the store.
+    /// Transfers in flight at most. `None`: as many as suit the store.
     pub transfers: Option<usize>,
-    /// Bytes a second.
+    /// Limit of the download in bytes a second.
     pub limit_download: Option<u64>,
 }
 
 /// Checks a destination.
 ///
 /// # Errors
-/// What stops it as a whole: the newest snapshot cannot be read, the store cannot be listed. What is wrong with
-/// single objects is in the outcome.
+/// A failure of the whole check: the newest snapshot cannot be read, or the store cannot be listed. The outcome has
+/// what is wrong with single objects.
 pub async fn check(machine: &Machine, url: &str, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
     check_over(Destination::open(url, machine).await?, machine, options, control).await
 }
 
-/// The same over a destination that is open.
+/// Like [`check`], with a destination that is already open.
 pub async fn check_over(destination: Destination, machine: &Machine, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
     let started = Instant::now();
     let scratch = Scratch::new(&destination, "check")?;
@@ -95,47 +95,47 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
     Ok(outcome)
 }
 
-/// What is to be looked at.
+/// What a survey compares.
 pub struct CheckRequest<'a> {
     pub destination: &'a Destination,
-    /// For local files.
+    /// Directory for local files.
     pub scratch: &'a Path,
     pub newest: &'a Snapshot,
     pub list: &'a [SnapshotRef],
-    /// Only what this one needs.
+    /// Check only what this snapshot needs.
     pub at: Option<&'a Snapshot>,
-    /// The newest manifest as this machine has it, and the object of the pages that were written along with it; for
-    /// where pages of it cannot be read.
+    /// This machine's copy of the newest manifest, and the page object that was written with it. The check uses it if
+    /// pages of the manifest at the destination cannot be read.
     pub copy: Option<(PathBuf, Option<Hash>)>,
 }
 
-/// What was seen.
+/// What a survey found.
 pub struct Surveyed {
     pub found: CheckFindings,
     seen: MergeTotals,
     snapshots: u64,
-    /// Objects with pages of the newest manifest that cannot be read.
+    /// Page objects of the newest manifest that have pages that cannot be read.
     pub damaged: Vec<Hash>,
-    /// Foreign objects could be told.
+    /// Foreign objects were counted, which takes all snapshots and all pages.
     foreign: bool,
     read: (u64, u64),
     next: (u32, f64),
     before: Option<CheckRecord>,
 }
 
-/// What a snapshot's contents are held against.
+/// What must be at the destination.
 struct CheckPlan {
     manifest: PathBuf,
     only: Option<PathBuf>,
     aside: Sorter<Expect>,
-    /// Some content is a version of the store's.
+    /// At least one content is a version of the store.
     versions: bool,
     pages: Option<std::collections::HashSet<Hash>>,
     snapshots: u64,
     damaged: Vec<Hash>,
 }
 
-/// Looks at everything; writes nothing at the destination.
+/// Checks without a record: writes nothing at the destination.
 pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &RunControl) -> Result<Surveyed> {
     let CheckRequest { destination, scratch, newest, .. } = asked;
     let progress = control.progress.first().cloned().unwrap_or_default();
@@ -193,7 +193,7 @@ pub fn how(destination: &Destination, options: &CheckOptions, control: &RunContr
     }
 }
 
-/// `format.json` is there and can be read.
+/// Notes a finding if `format.json` is missing or cannot be read.
 async fn format(records: &Records, found: &mut CheckFindings) -> Result<()> {
     let (flaw, problem) = match records.format().await {
         Ok(Some(_)) => return Ok(()),
@@ -244,7 +244,7 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
     Ok(CheckPlan { manifest, only: None, aside, versions, pages, snapshots, damaged })
 }
 
-/// Where a page of references is lost, this machine's copy says which pages are below it: those that cannot be read.
+/// The pages of entries that cannot be read. Pages below a lost inner page are known only from this machine's copy.
 async fn lost_leaves(records: &Records, copy: &Path, own: Option<Hash>) -> Result<Vec<Lost>> {
     let mut reader = CacheReader::open(copy, own)?;
     let mut leaves = Vec::new();
@@ -261,7 +261,8 @@ async fn lost_leaves(records: &Records, copy: &Path, own: Option<Hash>) -> Resul
     Ok(lost)
 }
 
-/// Contents of the newest manifest that are not under their paths; whether any content is a version of the store's.
+/// Adds to `aside` the contents of the newest manifest that are not stored under their paths. Returns whether any
+/// content of the newest manifest is a version of the store.
 fn odd(manifest: &Path, only: Option<&Path>, aside: &mut Sorter<Expect>) -> Result<bool> {
     let mut reader = CacheReader::open(manifest, None)?;
     let mut only = only.map(|path| CacheReader::open(path, None)).transpose()?;
@@ -280,7 +281,8 @@ fn odd(manifest: &Path, only: Option<&Path>, aside: &mut Sorter<Expect>) -> Resu
     Ok(versions)
 }
 
-/// Contents of one older snapshot that the newest does not have.
+/// Adds to `aside` the contents of one older snapshot that the newest does not have. Returns whether any of them is a
+/// version of the store.
 fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect>) -> Result<bool> {
     let (mut newest, mut reader) = (CacheReader::open(manifest, None)?, CacheReader::open(only, None)?);
     let mut versions = false;
@@ -300,7 +302,7 @@ fn of_one(manifest: &Path, only: &Path, at: &Snapshot, aside: &mut Sorter<Expect
 
 fn notes(asked: &CheckRequest<'_>, surveyed: &Surveyed) -> Vec<Note> {
     let Surveyed { found, seen, .. } = surveyed;
-    // A directory is a walk, so its order says nothing.
+    // A file tree is listed by walking it, so its order says nothing about the store.
     let sorted = seen.sorted && !asked.newest.keys.any_name;
     let unlisted = if asked.newest.keys.folds() { Note::OtherSpelling } else { Note::Unlisted };
     let known = [
@@ -342,7 +344,6 @@ fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions
     }
 }
 
-/// The record of what a check found.
 fn record(
     destination: &Destination,
     machine: &Machine,

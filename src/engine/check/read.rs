@@ -1,9 +1,9 @@
 //! Reading contents back and comparing their hashes.
 //!
-//! Owns which contents a run reads and the reading, several at once and bounded in bytes. A content is in the
-//! sample if the hash of its key falls between where the last run stopped and a share further on, so every key
-//! has its turn once a round whatever the shares are, and a new file moves no other one.
-//! Invariant: a content is compared at the place where the manifest says it is, and at no other.
+//! Owns which contents a run reads, and the bounds of reading them in parallel. The hash of a key is a point of the
+//! round. A run reads the keys whose points are in its share, which begins where the last run stopped. So each round
+//! reads every key, whatever the shares are, and a new file does not move others.
+//! Invariant: a content is read only at the key, tag and version that the manifest names.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,22 +26,22 @@ use crate::model::{Hash, RelPath};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{ContentPlace, Limit, Phase, Progress, Sink, Stop, hash_at};
 
-/// One round: hashes are spread over so many points.
+/// Points of a round, over which the hashes are spread.
 const ROUND: u64 = 1 << 32;
-/// Files of another time are read up to so many.
+/// Files with another mtime that are read at most, in addition to the sample.
 const TOUCHED: u64 = 1_000;
-/// Content bytes in flight, in permits of [`PERMIT`].
+/// Content bytes in flight at most, in permits of [`PERMIT`] bytes.
 const WINDOW: u32 = (48 << 20) / PERMIT;
 const PERMIT: u32 = 16 << 10;
-/// A content takes no more of the window than this.
+/// Bytes of the window that one content takes at most.
 const MOST: u64 = 32 << 20;
 
 /// Why a content is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadReason {
-    /// It is in the sample, or was damaged the last time.
-    CheckRequest,
-    /// Its time is not the one that was set.
+    /// It is in the sample, or the last check found it damaged.
+    Selected,
+    /// Its mtime is not the one that offsite set.
     Touched,
 }
 
@@ -51,13 +51,13 @@ struct ToRead {
     why: ReadReason,
 }
 
-/// What is to be read back.
+/// The contents to read back.
 pub struct Reading {
-    /// Where the last run stopped.
+    /// Point at which the last run stopped.
     from: u64,
-    /// How far this one goes.
+    /// Number of points that this run covers.
     width: u64,
-    /// Keys that were damaged the last time.
+    /// Keys that the last check found damaged.
     known: HashSet<RelPath>,
     spool: Writer<ToRead>,
     touched: u64,
@@ -65,13 +65,14 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// `share` of everything from the point `from` on, and the keys in `known`. The list goes to a local file.
+    /// Selects `share` of all keys from the point `from` on, and the keys in `known`. `spool` is the local file for the
+    /// list.
     pub fn new(from: u32, share: f64, known: HashSet<RelPath>, spool: &Path) -> Result<Self> {
         let width = ((share * ROUND as f64).ceil() as u64).min(ROUND);
         Ok(Self { from: u64::from(from), width, known, spool: Writer::create(spool)?, touched: 0, bytes: 0 })
     }
 
-    /// Where the next run goes on, and how far this one has come in its round.
+    /// The point where the next run begins, and the share of the round that is done.
     pub fn next(&self) -> (u32, f64) {
         let end = self.from + self.width;
         ((end % ROUND) as u32, if end >= ROUND { 1.0 } else { end as f64 / ROUND as f64 })
@@ -83,15 +84,15 @@ impl Reading {
         (point + ROUND - self.from) % ROUND < self.width || self.known.contains(key)
     }
 
-    /// A content that is there: to be read if its turn has come.
+    /// Adds a content that was found, if it is selected.
     pub fn sample(&mut self, expect: Expect) -> Result<()> {
         if self.width == 0 && self.known.is_empty() || !self.wants(&expect.key) {
             return Ok(());
         }
-        self.add(expect, ReadReason::CheckRequest).map(drop)
+        self.add(expect, ReadReason::Selected).map(drop)
     }
 
-    /// A content that is to be read; false if there are too many of its kind.
+    /// Adds a content. False if it is not selected and [`TOUCHED`] others with another mtime were added already.
     pub fn add(&mut self, expect: Expect, why: ReadReason) -> Result<bool> {
         if why == ReadReason::Touched && !self.wants(&expect.key) {
             if self.touched == TOUCHED {
@@ -104,7 +105,7 @@ impl Reading {
         Ok(true)
     }
 
-    /// Reads all of it: how many files and bytes.
+    /// Reads all contents that were added. Returns the number and the bytes of those that could be read and compared.
     pub async fn run(&mut self, how: &ReadOptions, found: &mut CheckFindings, spool: &Path) -> Result<(u64, u64)> {
         self.spool.flush()?;
         let count = self.spool.count();
@@ -117,6 +118,8 @@ impl Reading {
         let (slots, window) = (Arc::new(Semaphore::new(how.transfers)), Arc::new(Semaphore::new(WINDOW as usize)));
         let mut tasks: JoinSet<(ToRead, Result<Hash>)> = JoinSet::new();
         let mut lines = Reader::<ToRead>::open(spool)?;
+        let mut compared = (0, 0);
+        let mut add = |bytes: Option<u64>| compared = (compared.0 + u64::from(bytes.is_some()), compared.1 + bytes.unwrap_or_default());
         while let Some(one) = lines.next_line()? {
             how.stop.check()?;
             let permits = ((one.expect.entry.size.min(MOST) / u64::from(PERMIT)) as u32).clamp(1, WINDOW);
@@ -129,21 +132,23 @@ impl Reading {
                 (one, hash)
             });
             while let Some(done) = tasks.try_join_next() {
-                settle(done, found)?;
+                add(settle(done, found)?);
             }
         }
         while let Some(done) = tasks.join_next().await {
-            settle(done, found)?;
+            add(settle(done, found)?);
         }
-        Ok((count, self.bytes))
+        Ok(compared)
     }
 }
 
-fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &mut CheckFindings) -> Result<()> {
+/// Puts the result of a read among the findings. Returns the bytes of a content that was read and compared.
+fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &mut CheckFindings) -> Result<Option<u64>> {
     let (ToRead { expect, why }, read) = done.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
+    let bytes = read.is_ok().then_some(expect.entry.size);
     match read {
         Ok(hash) if Some(hash) == expect.hash() => match why {
-            ReadReason::CheckRequest => Ok(()),
+            ReadReason::Selected => Ok(()),
             ReadReason::Touched => found.touched(expect.entry),
         },
         Ok(_) => {
@@ -153,14 +158,15 @@ fn settle(done: Result<(ToRead, Result<Hash>), tokio::task::JoinError>, found: &
         Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition)) => {
             found.content(expect, Fault::new(Flaw::Changed, format!("it was replaced or removed during the check ({error})")))
         }
-        // What would befall every content ends the check.
+        // An error that would affect every content ends the check.
         Err(error @ (Error::Interrupted | Error::Local { .. })) => Err(error),
         Err(error) if error.kind() == Some(ErrorKind::Transient) => Err(error),
         Err(error) => {
             found.unread(&expect.entry.path, error);
             Ok(())
         }
-    }
+    }?;
+    Ok(bytes)
 }
 
 /// How to read.
@@ -174,7 +180,7 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// The hash of what lies where this content must be.
+    /// The hash of the bytes at the place where this content must be.
     async fn hash(&self, expect: &Expect) -> Result<Hash> {
         self.progress.set_current(&expect.entry.path);
         self.progress.files.fetch_add(1, Relaxed);
@@ -186,13 +192,13 @@ impl ReadOptions {
         self.hash_at(&place, expect.entry.size).await
     }
 
-    /// The hash of what lies in one place.
+    /// The hash of the bytes at one place.
     pub async fn hash_at(&self, place: &ContentPlace, size: u64) -> Result<Hash> {
         hash_at(&self.records, place, size, &mut HashOnly(self)).await
     }
 }
 
-/// Only the hash is wanted.
+/// Discards the bytes, because only their hash is needed.
 struct HashOnly<'a>(&'a ReadOptions);
 
 #[async_trait]
@@ -213,7 +219,7 @@ impl Sink for HashOnly<'_> {
 mod tests {
     use super::*;
 
-    /// Shares may differ from run to run: every key still has its turn once the round is over.
+    /// The shares of the runs may differ. A round still reads every key.
     #[test]
     fn a_round_reads_every_key_once() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! The record of a check: `.offsite/check.json`, for any host that asks when a destination was last checked.
+//! The check record: `.offsite/check.json`. It tells any host when a destination was last checked.
 //!
-//! Owns its shape, and where the reading of samples goes on. Where it cannot be written the point is kept on this
-//! machine, and counts as long as nobody else has left a record since.
-//! Invariant: a record is only ever written after a check that came to its end.
+//! Owns the shape of the record, and the point where the next sample begins. If the record is not written, this machine
+//! remembers the point. That point counts until the record at the destination changes.
+//! Invariant: a record is written only after a check that finished.
 
 use std::path::PathBuf;
 
@@ -15,39 +15,39 @@ use crate::error::{Error, Result};
 use crate::manifest::Records;
 use crate::model::{RelPath, Sample, bounds};
 
-/// What a check leaves behind.
+/// The check record.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckRecord {
-    /// By the store's clock, RFC 3339.
+    /// When the check ended, by the store's clock, in RFC 3339.
     #[serde(deserialize_with = "bounds::text")]
     pub time: String,
     #[serde(deserialize_with = "bounds::text")]
     pub host: String,
     #[serde(deserialize_with = "bounds::text")]
     pub program: String,
-    /// The newest snapshot at that time.
+    /// Number of the newest snapshot at that time.
     pub snapshot: u64,
-    /// `good`, `wrong`, or `partly` where something could not be looked at.
+    /// `good`, `wrong`, or `partly` if nothing is wrong but not everything could be checked.
     #[serde(deserialize_with = "bounds::text")]
     pub result: String,
     pub missing: u64,
     pub changed: u64,
     pub damaged: u64,
     pub foreign: u64,
-    /// Contents that were there to be checked, and their bytes.
+    /// Number of contents that must be at the destination, and their bytes.
     pub contents: u64,
     pub bytes: u64,
-    /// What was read and compared: share (1 is everything), files, bytes.
+    /// What was read and compared: the share (1 is everything), files and bytes.
     #[serde(default)]
     pub share: f64,
     #[serde(default)]
     pub read: u64,
     #[serde(default)]
     pub read_bytes: u64,
-    /// Where the next sample begins, of 2^32 points.
+    /// The point where the next sample begins. A round has 2^32 points.
     #[serde(default)]
     pub next: u32,
-    /// Keys of contents that were read and were not right. They are read again by every check until they are.
+    /// Keys of contents that were read and are damaged. Every check reads them again until they are repaired.
     #[serde(default, skip_serializing_if = "Sample::names_none")]
     pub rotten: Sample<RelPath>,
 }
@@ -55,7 +55,7 @@ pub struct CheckRecord {
 impl CheckRecord {
     pub const KEY: &str = ".offsite/check.json";
 
-    /// The record that is there; one that cannot be read counts as none.
+    /// Reads the record. One that is damaged, or that the credentials may not read, counts as none.
     pub async fn read(records: &Records) -> Result<Option<Self>> {
         match records.read(Self::KEY).await {
             Ok(found) => Ok(found.map(|held| held.record)),
@@ -65,16 +65,16 @@ impl CheckRecord {
         }
     }
 
-    /// Leaves it at the destination.
+    /// Writes the record to the destination, in place of an earlier one.
     pub async fn write(&self, records: &Records) -> Result<()> {
         records.write(Self::KEY, self, PutMode::Overwrite).await.map(drop)
     }
 }
 
-/// A point that could not be left at the destination.
+/// What this machine remembers of a check whose record was not written.
 #[derive(Debug, Serialize, Deserialize)]
 struct Local {
-    /// The time of the record it goes on from.
+    /// The time of the record that the destination had.
     after: Option<String>,
     next: u32,
     #[serde(default)]
@@ -85,7 +85,7 @@ fn local(destination: &Destination) -> PathBuf {
     destination.local("check-next.json")
 }
 
-/// Where a sample begins, and what was found damaged before.
+/// The point where the next sample begins, and the keys that the last check found damaged.
 pub fn where_to(destination: &Destination, record: Option<&CheckRecord>) -> (u32, Vec<RelPath>) {
     let here: Option<Local> = std::fs::read(local(destination)).ok().and_then(|body| serde_json::from_slice(&body).ok());
     match (here, record) {
@@ -95,7 +95,7 @@ pub fn where_to(destination: &Destination, record: Option<&CheckRecord>) -> (u32
     }
 }
 
-/// Keeps the point on this machine.
+/// Remembers on this machine what would be in the record. `before` is the record that the destination has.
 pub fn keep_here(destination: &Destination, before: Option<&CheckRecord>, record: &CheckRecord) -> Result<()> {
     let here = Local { after: before.map(|r| r.time.clone()), next: record.next, rotten: record.rotten.first().to_vec() };
     let path = local(destination);

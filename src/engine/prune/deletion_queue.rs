@@ -1,8 +1,9 @@
-//! The list of what goes, and its deletion.
+//! The deletion queue: the saved list of what a prune deletes.
 //!
-//! Owns two local files: `prune-todo`, whose first line names the snapshots that have to be gone before anything on
-//! it goes, and `prune-locked`, what the store did not let go yet. A run that was killed is finished by the next.
-//! Invariant: nothing on the list is deleted while one of those snapshots stays.
+//! Owns two local files, so that the next run can finish a killed one. The first line of `prune-todo` names the
+//! snapshots that must be deleted before everything else on the list. `prune-locked` lists what object lock still
+//! protects.
+//! Invariant: nothing on the list is deleted while one of these snapshots exists.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,25 +26,27 @@ use crate::spool::{Reader, Writer};
 const TODO: &str = "prune-todo";
 const LOCKED: &str = "prune-locked";
 const BATCH: usize = 1000;
-/// When what is under a hold is tried again, in seconds.
+/// Time until an object under a legal hold is tried again, in seconds.
 const DAY: i64 = 86_400;
 
-/// Where the list is written.
+/// The path of `prune-todo`.
 pub fn todo(destination: &Destination) -> PathBuf {
     destination.local(TODO)
 }
 
-/// Whether an earlier run left something to do.
+/// Whether an earlier run left an unfinished list.
 pub fn is_left(destination: &Destination) -> bool {
     todo(destination).exists()
 }
 
-/// The same, or that something was locked.
+/// Whether an earlier run left an unfinished list or locked objects.
 pub fn is_left_or_locked(destination: &Destination) -> bool {
     is_left(destination) || destination.local(LOCKED).exists()
 }
 
-/// Finishes what an earlier run began, if its snapshots still are to go: what stays needs what is on its list.
+/// Deletes the remaining snapshots of the list of an earlier run, and returns their numbers. `there` has all
+/// snapshots, `free` those that can be deleted now. If one of the list's snapshots must stay, it needs what is on the
+/// list, so this deletes the list instead.
 pub async fn resume(destination: &Destination, there: &BTreeSet<u64>, free: &BTreeSet<u64>) -> Result<BTreeSet<u64>> {
     let path = todo(destination);
     let after = match Reader::<QueueLine>::open(&path)?.next_line()? {
@@ -60,25 +63,26 @@ pub async fn resume(destination: &Destination, there: &BTreeSet<u64>, free: &BTr
     Ok(BTreeSet::new())
 }
 
-/// Takes snapshots out of everybody's sight.
+/// Deletes snapshot objects, so that no reader finds these snapshots any more. Versions of the objects stay in the
+/// store until [`carry_out`].
 pub async fn delete_snapshots(destination: &Destination, numbers: &BTreeSet<u64>) -> Result<()> {
     let keys: Vec<_> = numbers.iter().map(|number| Records::snapshot_object_key(*number).into_bytes()).collect();
     if keys.is_empty() { Ok(()) } else { destination.records.delete(keys).await }
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 #[derive(Default)]
 pub struct Deleted {
-    /// Contents of files, without offsite's own objects.
+    /// Number of deleted contents of files, without offsite's own objects.
     pub contents: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What the store's object lock still protects.
+    /// What object lock still protects.
     pub locked: Locked,
 }
 
-/// Deletes what is on the list and what an earlier run found locked, then the list itself. `locked` is what the caller
-/// found locked; the answer adds to it.
+/// Deletes everything on the list and everything that an earlier run found locked, then the list itself. `locked` has
+/// what the caller found locked, and the result adds to it.
 pub async fn carry_out(destination: &Destination, now: DateTime<Utc>, locked: Locked) -> Result<Deleted> {
     let (todo, later) = (todo(destination), destination.local(LOCKED));
     let fresh = destination.local("prune-locked.new");
@@ -110,7 +114,7 @@ fn remove(path: &std::path::Path) -> Result<()> {
     }
 }
 
-/// What is being deleted, in batches.
+/// A deletion in progress, in batches.
 struct Deletion<'a> {
     destination: &'a Destination,
     now: DateTime<Utc>,
@@ -123,7 +127,7 @@ struct Deletion<'a> {
 impl Deletion<'_> {
     async fn push(&mut self, goes: QueuedDeletion) -> Result<()> {
         if goes.until.is_some_and(|until| until > self.now.timestamp()) {
-            self.deleted.locked.contents += 1;
+            self.deleted.locked.contents += u64::from(!is_record(goes.key.as_bytes()));
             let until = goes.until.and_then(|until| DateTime::from_timestamp(until, 0));
             self.deleted.locked.note(&offsite_backends::Held { until, ..Default::default() }, self.now);
             return self.later.push(&goes);
@@ -172,7 +176,10 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    /// Until when each of those that were refused is locked; one that is not is an error.
+    /// Returns until when each refused version is locked, in seconds since 1970.
+    ///
+    /// # Errors
+    /// For a version that was refused and is not locked.
     async fn looked_at(&mut self, refused: Vec<Refused>) -> Result<Vec<(Path, String, i64)>> {
         const AT_ONCE: usize = 16;
         let backend = &self.destination.backend;
@@ -194,8 +201,8 @@ impl Deletion<'_> {
     }
 }
 
-/// Those that the store wrote when the snapshot that names them says: a version from another time is something
-/// else's history, whatever a manifest says.
+/// Leaves out versions that the store wrote outside of the time that the snapshots allow. Such a version belongs to the
+/// history of another object, whatever a manifest says.
 async fn written_then(destination: &Destination, goes: Vec<QueuedDeletion>) -> Result<Vec<QueuedDeletion>> {
     const AT_ONCE: usize = 64;
     let look = |one: QueuedDeletion| async move {
@@ -211,12 +218,13 @@ async fn written_then(destination: &Destination, goes: Vec<QueuedDeletion>) -> R
     Ok(found.into_iter().flatten().collect())
 }
 
-/// One of offsite's own objects.
+/// Whether a key is that of a snapshot or a page object.
 fn is_record(key: &[u8]) -> bool {
     key.starts_with(b".offsite/pages/") || key.starts_with(b".offsite/snapshots/")
 }
 
-/// Many at once, as a server far away takes a round trip for each; then the directories that this left empty.
+/// Removes files, then the directories that this leaves empty. Runs many removals in parallel, since each takes a round
+/// trip to a server.
 async fn remove_from_tree(tree: &Arc<dyn Tree>, keys: &[Vec<u8>]) -> Result<()> {
     const AT_ONCE: usize = 64;
     let removals: Vec<_> = keys.iter().map(|key| tree.remove_file(key, None)).collect();

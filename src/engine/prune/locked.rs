@@ -1,8 +1,8 @@
-//! What the store's object lock does not let go yet.
+//! Expired snapshots that the store's object lock still protects.
 //!
-//! Owns which snapshots stay for it, and what is said of them. A snapshot that is locked stays whole, with all
-//! that it names, until its own lock ends: a store's default retention ends no later for what was written before it.
-//! Invariant: a lock is looked at by the store's clock, and only of what is due to go.
+//! Owns which of them stay, and the record of them. A locked snapshot stays with everything that it names until its own
+//! lock ends. With a default retention of the store, the locks of older objects end no later than that.
+//! Invariant: locks are judged by the store's clock. Only expired snapshots are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,11 @@ use crate::engine::locked::Locked;
 use crate::error::Result;
 use crate::manifest::{Records, object_path};
 
-/// Snapshots that are looked at side by side. If none of these may go, younger ones are not looked at.
+/// Number of snapshots that are asked for in parallel. If all of these are locked, newer ones count as locked without a
+/// request.
 const AT_ONCE: usize = 16;
 
-/// Snapshots that are due and free to go, with the versions of their objects; the others are noted.
+/// The snapshots in `due` that are not locked, with the versions of their objects. The others are added to `locked`.
 pub async fn free(
     destination: &Destination,
     due: &BTreeSet<u64>,
@@ -50,7 +51,7 @@ pub async fn free(
     Ok(free)
 }
 
-/// What holds a snapshot; nothing, if it is gone.
+/// The lock state of a snapshot. A snapshot that does not exist is not locked.
 async fn look(destination: &Destination, number: u64) -> Result<(u64, Held)> {
     let path = object_path(Records::snapshot_object_key(number).as_bytes())?;
     match destination.backend.held(&path, None).await {

@@ -1,8 +1,9 @@
-//! Letting old snapshots go, with the contents and pages that only they needed.
+//! Deletes expired snapshots, and the contents and page objects that only they need.
 //!
-//! Owns when that is done and in which order: a local list of what goes (`needs.rs` has the proof that nothing
-//! else needs it), then the snapshot objects, then what is on the list (`gone.rs`); a run that was killed in
-//! between is finished by the next. Age is the store's, and what its object lock holds stays (`locked.rs`).
+//! Owns the time and the order: first it writes a local list (`needs.rs` proves that no other snapshot needs what is on
+//! it), then it deletes the snapshot objects, then everything on the list (`deletion_queue.rs`). If the run is killed,
+//! the next one finishes the list. Invariant: age is by the store's times, and what object lock protects stays
+//! (`locked.rs`).
 
 mod deletion_queue;
 mod locked;
@@ -28,12 +29,13 @@ use crate::spool::Writer;
 use crate::transfer::Stop;
 use queued::{QueueLine, QueuedDeletion};
 
-/// After a run, old snapshots are looked for once a day, or when so many are due. A daily run is never exactly a day
-/// after the last one, and a day that is too long by a second would be two.
+/// Seconds between two prunes after a sync, unless [`MANY`] snapshots have expired. This is less than a day because
+/// daily runs are not exactly a day apart. With a full day, a run that starts 1 second early would skip its prune.
 const DAY: i64 = 20 * 3600;
+/// With this many expired snapshots, a prune does not wait.
 const MANY: usize = 50;
 
-/// After a run: lets go what the rules let go, if it is time to. None if it was not looked for.
+/// Deletes expired snapshots after a sync, if it is time for that. Returns `None` if it is not.
 pub async fn let_go(
     destination: &mut Destination,
     rules: &KeepRules,
@@ -45,12 +47,12 @@ pub async fn let_go(
     let now = destination.backend.meter().clock().unwrap_or_else(Utc::now).timestamp();
     let due = due(&head.list, rules, now).len();
     let unfinished = deletion_queue::is_left(destination) || head.locked.as_ref().is_some_and(|locked| locked.ends_by(now));
-    // What is locked is due day after day: many of it are no reason to look again at once.
+    // Locked snapshots stay expired for days, so even many of them are no reason to look again at once.
     let soon = now - head.pruned < DAY && (due < MANY || head.locked.is_some());
     if !unfinished && (due == 0 || soon) {
         return Ok(None);
     }
-    // What is deleted is decided by the store's own times, not by what this machine remembers of them.
+    // The store's own times decide what is deleted, not the times in the cache.
     let (list, now) = fresh_list(destination).await?;
     let outcome = match lease {
         Some(lease) => drop_snapshots(destination, list, rules, now, lease).await?,
@@ -64,8 +66,9 @@ pub async fn let_go(
     Ok(Some(outcome))
 }
 
-/// Where nothing is kept: the objects of older snapshots and of pages only they had. Their contents went when
-/// they were replaced. Not where the bucket keeps versions; those take a closer look ([`let_go`]).
+/// For a destination without retention: returns the keys of older snapshots and of page objects that only they need,
+/// and removes these snapshots from the head. Their contents were deleted when they were replaced. If the store keeps
+/// versions, this returns nothing, and [`let_go`] does the work.
 pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: bool) -> Result<Vec<Vec<u8>>> {
     let Some(head) = destination.head.clone().filter(|_| !versioned) else { return Ok(Vec::new()) };
     let Some((newest, _)) = &head.snapshot else { return Ok(Vec::new()) };
@@ -81,7 +84,7 @@ pub async fn prune(machine: &Machine, url: &str, rules: &KeepRules, dry_run: boo
     prune_over(Destination::open(url, machine).await?, machine, rules, dry_run, control).await
 }
 
-/// The same over a destination that is open.
+/// [`prune`] for a destination that is already open.
 pub async fn prune_over(
     mut destination: Destination,
     machine: &Machine,
@@ -116,7 +119,7 @@ pub async fn prune_over(
 
 type SnapshotList = Vec<super::destination::Listed>;
 
-/// All snapshots with the store's times, and the time by the store's clock.
+/// All snapshots with the store's times, and the current time by the store's clock.
 async fn fresh_list(destination: &Destination) -> Result<(SnapshotList, DateTime<Utc>)> {
     let list = destination.records.snapshots(None).await?.iter().map(Into::into).collect();
     Ok((list, destination.backend.now().await?))
@@ -135,7 +138,7 @@ async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) ->
     Lease::take(destination, &head.format, Claim::of(destination, machine), stop).await
 }
 
-/// Lets go what is due and not locked. What an earlier run began is finished first.
+/// Deletes the expired snapshots that are not locked. Finishes the list of an earlier run first.
 async fn drop_snapshots(
     destination: &mut Destination,
     mut list: SnapshotList,
@@ -149,7 +152,7 @@ async fn drop_snapshots(
         lease.verify().await?;
         let there = list.iter().map(|s| s.number).collect();
         outcome.removed = deletion_queue::resume(destination, &there, &free.keys().copied().collect()).await?.into_iter().collect();
-        // What is locked is on the next list, too.
+        // The `carry_out` below counts locked objects again, so this count is not used.
         let deleted = deletion_queue::carry_out(destination, now, Locked::default()).await?;
         (outcome.contents, outcome.bytes) = (deleted.contents, deleted.bytes);
         free.retain(|number, _| !outcome.removed.contains(number));
@@ -185,7 +188,7 @@ async fn drop_snapshots(
     Ok(outcome)
 }
 
-/// Runs of snapshots that go, each between the ones that stay.
+/// Groups of consecutive snapshots in `due`, each with its neighbours that stay.
 fn groups(list: &SnapshotList, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64>, Option<u64>)> {
     let mut out = Vec::new();
     let (mut left, mut run) = (None, Vec::new());
@@ -199,6 +202,6 @@ fn groups(list: &SnapshotList, due: &BTreeSet<u64>) -> Vec<(Option<u64>, Vec<u64
         }
         left = Some(number);
     }
-    // The newest always stays, so nothing is left over here.
+    // The newest snapshot always stays, so `run` is empty here.
     out
 }

@@ -1,10 +1,10 @@
-//! What only snapshots that go need: contents, kept or as versions of the store, and the objects of pages.
+//! Finds what only expired snapshots need: contents, kept or as versions of the store, and page objects.
 //!
-//! Owns the proof that nothing else needs them. Contents live for an unbroken run of snapshots,
-//! so what a dropped snapshot names and neither of its surviving neighbours does, nobody does. Objects of pages are named
-//! by their content and can come back, so they are looked for in every snapshot that stays. Whoever may write a manifest
-//! may have it name anything, so a content that is older than the neighbour before it, by the manifest or by the store,
-//! is not let go.
+//! Owns the proof. A content belongs to consecutive snapshots, so if neither remaining neighbour of a dropped snapshot
+//! needs it, no snapshot does. Page objects are named by their content and can come back, so every remaining snapshot
+//! is searched for them.
+//! Invariant: a content stays if it is older than the neighbour before it, by the manifest or by the store. A forged
+//! manifest can name anything, and this limits what it deletes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,10 +20,11 @@ use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
 use crate::model::{Content, Entry, Hash, KeyRules, PageRef, Snapshot};
 use crate::spool::Writer;
 
-/// Objects that are looked at side by side.
+/// Number of objects that are read in parallel.
 const AT_ONCE: usize = 16;
 
-/// Writes down what only these snapshots need.
+/// Adds to the list what only the `dropped` snapshots need. `left` and `right` are the neighbours that stay, `others`
+/// are all snapshots that stay.
 pub async fn collect(
     destination: &Destination,
     list: &[Listed],
@@ -60,18 +61,19 @@ pub async fn collect(
     Ok(())
 }
 
-/// When the contents of a dropped snapshot that nobody else needs were written, if it does not lie.
+/// When the contents that only a dropped snapshot needs were written, if its manifest is not forged.
 #[derive(Debug, Clone, Copy)]
 struct WrittenBetween {
-    /// Not before this run.
+    /// In this run or a later one.
     since: Option<u64>,
-    /// By the store's clock, seconds since 1970.
+    /// The earliest time by the store's clock, in seconds since 1970.
     after: Option<i64>,
+    /// The latest time by the store's clock, in seconds since 1970.
     before: Option<i64>,
 }
 
-/// Takes out the objects that any other snapshot that stays names. A run that brings a tree back to an earlier state (a
-/// mode that is changed and changed back) makes the same object again, and the snapshots in between do not name it.
+/// Removes from `objects` those that a snapshot in `others` names. If a run brings a tree back to an earlier state (a
+/// mode is changed and changed back), it writes the same object again, and the snapshots in between do not name it.
 async fn still_named(records: &Records, others: &[u64], objects: &mut BTreeSet<Hash>) -> Result<()> {
     if objects.is_empty() {
         return Ok(());
@@ -81,7 +83,7 @@ async fn still_named(records: &Records, others: &[u64], objects: &mut BTreeSet<H
     while let Some(snapshot) = read.next().await {
         match snapshot {
             Ok((snapshot, _)) => objects.retain(|object| !snapshot.objects.contains(object)),
-            // Nobody knows what it needs: the objects stay, and a check lists them.
+            // What a damaged snapshot needs is unknown. The objects stay, and a check lists them.
             Err(error) if is_damage(&error) => objects.clear(),
             Err(error) => return Err(error),
         }
@@ -89,7 +91,7 @@ async fn still_named(records: &Records, others: &[u64], objects: &mut BTreeSet<H
     Ok(())
 }
 
-/// An object of pages, and its version where the store keeps what is deleted.
+/// The deletion of a page object, with its version if the store keeps versions.
 async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> Result<QueuedDeletion> {
     let key = Records::pages_object_key(object);
     let version = match keeps && destination.backend.capabilities().versions {
@@ -102,7 +104,7 @@ async fn page_object(destination: &Destination, object: &Hash, keeps: bool) -> R
     Ok(QueuedDeletion { version, ..QueuedDeletion::at(key.as_bytes(), 0) })
 }
 
-/// When the store says that something was written, seconds since 1970; none if it is not there.
+/// When an object was written by the store's clock, in seconds since 1970. `None` if it does not exist.
 pub async fn written_at(destination: &Destination, key: &[u8], version: Option<&str>) -> Result<Option<i64>> {
     let options = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
     match destination.backend.store().get_opts(&object_path(key)?, options).await {
@@ -112,7 +114,8 @@ pub async fn written_at(destination: &Destination, key: &[u8], version: Option<&
     }
 }
 
-/// Contents that a dropped snapshot names and no surviving neighbour does; pages seen before are passed over.
+/// Adds to the list the contents that a dropped snapshot names and no neighbour in `stay` does. Skips the pages in
+/// `before`, those of the previous dropped snapshot. Returns the pages of this one.
 async fn contents(
     destination: &Destination,
     snapshot: &Snapshot,
@@ -141,7 +144,7 @@ async fn contents(
         others.push(local_pages(destination, unlike, &format!("prune-{index}")).await?);
     }
     if let Some(before) = before {
-        // What the dropped one before it had was written down with that one.
+        // The contents of the previous dropped snapshot are already on the list, or they stay.
         let unlike = before.iter().filter(|p| !mine_hashes.contains(&p.hash)).cloned().collect();
         others.push(local_pages(destination, unlike, "prune-before").await?);
     }
@@ -165,7 +168,7 @@ async fn local_pages(destination: &Destination, pages: Vec<PageRef>, name: &str)
     let path = destination.local(name);
     fetch_leaves(&destination.records, pages, &path).await?;
     let reader = CacheReader::open(&path, None);
-    // Open files live on without a name; nothing is left to clean up.
+    // The open file stays readable without a name, so nothing has to be cleaned up later.
     let _ = std::fs::remove_file(&path);
     reader
 }
@@ -181,12 +184,14 @@ fn holds(other: &mut CacheReader, entry: &Entry, content: &Content) -> Result<bo
     Ok(false)
 }
 
-/// Whether a neighbour needs it under this name, or under another that a manifest made up for it.
+/// Whether two contents of one path are the same. A forged manifest can name a version with another `since`, so an
+/// equal version is enough.
 fn same(a: &Content, b: &Content) -> bool {
     a.since == b.since || a.version.is_some() && a.version == b.version
 }
 
-/// A content with a version was copied all the same when it was replaced, where the store had stopped to keep versions.
+/// Adds a content to the list. If the store has stopped keeping versions, a content with a version was also copied to
+/// `kept/` when it was replaced, so the list gets both.
 fn push(
     rules: &KeyRules,
     entry: &Entry,

@@ -291,12 +291,12 @@ impl CompareWork<'_> {
     fn superfluous(&mut self, path: &[u8], stat: &Stat) -> Result<()> {
         let options = self.how.options;
         let Some(kind) = stat.kind() else { return Ok(()) };
-        let probe = Entry { size: 0, ..bare(path, kind) };
+        let probe = Entry { size: 0, ..Entry::bare(path.into(), kind) };
         if !options.delete || self.lossy || !covers(options, &probe) {
             self.compared.facts.counts.unchanged += 1;
             return Ok(());
         }
-        self.write(Change::Removed { old: bare(path, kind), moved: false })
+        self.write(Change::Removed { old: Entry::bare(path.into(), kind), moved: false })
     }
 }
 
@@ -314,34 +314,13 @@ fn room(entry: &Entry) -> Option<u64> {
     if entry.sparse { entry.allocated.map(|bytes| bytes.min(entry.size)) } else { Some(entry.size) }
 }
 
-fn bare(path: &[u8], kind: Kind) -> Entry {
-    Entry {
-        path: path.into(),
-        kind,
-        size: 0,
-        mtime: Default::default(),
-        mode: 0,
-        uid: 0,
-        gid: 0,
-        user: None,
-        group: None,
-        link: None,
-        hard: None,
-        sparse: false,
-        allocated: None,
-        xattrs: Vec::new(),
-        odd: false,
-        content: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn holes_take_no_room() {
-        let file = |sparse, allocated| Entry { size: 1 << 31, sparse, allocated, ..bare(b"vm.img", Kind::File) };
+        let file = |sparse, allocated| Entry { size: 1 << 31, sparse, allocated, ..Entry::bare("vm.img".into(), Kind::File) };
         assert_eq!(room(&file(false, None)), Some(1 << 31));
         assert_eq!(room(&file(true, Some(4096))), Some(4096));
         // The manifest is not trusted.

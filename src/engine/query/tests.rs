@@ -39,22 +39,11 @@ fn entry(path: &str, content: &[u8]) -> Entry {
     let kind = if path.ends_with('/') { Kind::Dir } else { Kind::File };
     let hash = Hash::of(content);
     Entry {
-        path: path.into(),
-        kind,
         size: content.len() as u64,
         mtime: Time { secs: 1_700_000_000, nanos: 5 },
         mode: 0o644,
-        uid: 0,
-        gid: 0,
-        user: None,
-        group: None,
-        link: None,
-        hard: None,
-        sparse: false,
-        allocated: None,
-        xattrs: Vec::new(),
-        odd: false,
         content: (kind == Kind::File).then_some(Content { hash, since: 1, key: None, etag: None, version: None }),
+        ..Entry::bare(path.into(), kind)
     }
 }
 

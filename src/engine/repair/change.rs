@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Entry, RelPath, Stamps};
 
-/// One change.
+/// What a repair changes in the entry of one path.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fix {
     pub path: RelPath,
-    /// What the manifest is to say; none: this machine is to look at the file again.
+    /// The new entry. `None`: the entry stays, and the next sync on this machine reads the file again.
     pub entry: Option<Entry>,
     pub stamps: Option<Stamps>,
 }

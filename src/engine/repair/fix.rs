@@ -1,8 +1,8 @@
-//! What a repair changes in the manifest.
+//! Merges the changes of a repair into the manifest.
 //!
-//! Owns the weaving: the entry of a content that was sent again keeps its `since`, because it is the same content;
-//! what changes is the tag, the version, and the metadata that went with it. Pages that cannot be read at the
-//! destination are made anew from this machine's copy.
+//! Owns the entries of repaired files. A content that was sent again keeps its `since`, because it is the same content.
+//! Its tag, its version and the metadata of its file are new. Pages that cannot be read at the destination are written
+//! again from this machine's copy.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::model::{Entry, Hash, Kind, PageRef, Time};
 use crate::spool::{Reader, Sorted, Sorter};
 use crate::transfer::Journal;
 
-/// All changes in order: those that were planned, and what was sent.
+/// All changes in order of their paths: the planned ones, and the files that `journal` says were sent.
 pub fn sorted(scratch: &Path, planned: &RepairPlan, journal: Option<&Path>) -> Result<Sorted<Fix>> {
     let mut sorter = Sorter::new(scratch, |f: &Fix| f.path.as_bytes());
     let mut changes = Reader::<Fix>::open(&planned.changes)?;
@@ -34,8 +34,8 @@ pub fn sorted(scratch: &Path, planned: &RepairPlan, journal: Option<&Path>) -> R
     sorter.finish()
 }
 
-/// Weaves them into the newest manifest; the new cache goes to the local file `cache`. Pages in `damaged` objects
-/// are written again. Blocks.
+/// Merges changes into the newest manifest. `cache` is the name of the local file for the new cache. Pages in the
+/// `damaged` objects are written again. Blocks.
 pub fn weave(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<MergedManifest> {
     let inner: Vec<PageRef> = destination.head.as_ref().map_or_else(Vec::new, |h| h.inner.clone());
     let inner: Vec<PageRef> = inner.into_iter().filter(|page| page.object.is_none_or(|o| !damaged.contains(&o))).collect();
@@ -51,7 +51,8 @@ pub fn weave(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Has
     weave.finish(&inner)
 }
 
-/// A content that was sent again is the one that the manifest had, if the source did not change meanwhile.
+/// Gives the content the `since` of the old entry if both have one hash. The hashes differ if the file changed before
+/// it was sent. Callers must ask with ascending paths.
 fn same_content(before: &mut CacheReader, mut entry: Entry) -> Result<Entry> {
     while let Some(known) = before.peek()? {
         if known.path.as_slice() < entry.path.as_bytes() {

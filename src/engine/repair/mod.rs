@@ -1,10 +1,9 @@
-//! `repair`: makes a destination again what its newest snapshot says it is, as far as the source can.
+//! `repair`: makes a destination equal to its newest snapshot again, as far as the source has the contents.
 //!
-//! Owns the flow: check → what of it the source still has → guard → lease → send → commit. Nothing is deleted and
-//! nothing is put aside: what lies in place of a content is not that content.
-//! Invariants: only a content with the very hash of the manifest is sent for it. What is lost stays in the
-//! manifest, so a pull names it; and this machine looks at it again with the next sync, which sends what the
-//! source has by then.
+//! Owns the flow: check → plan → guard → lease → send → commit. A repair deletes nothing, and keeps no copy of an
+//! object that it replaces, because that object is not the content that the manifest names.
+//! Invariants: a repair plans to send only contents whose hash is the one in the manifest. A lost content stays in the
+//! manifest, so that a pull names it. The next sync on this machine reads its file again and sends what is there then.
 
 mod change;
 mod fix;
@@ -44,7 +43,7 @@ use crate::transfer::{
 use change::Fix;
 use fix::weave;
 
-/// What a repair has sent so far.
+/// Name of the journal of what the repair has sent.
 const JOURNAL: &str = "repair-journal";
 
 /// How to repair.
@@ -56,23 +55,23 @@ pub struct RepairOptions {
     pub dry_run: bool,
     /// Whether the source may be empty, and the most bytes to send.
     pub limits: Limits,
-    /// Transfers under way at one destination. None: as many as suit the store.
+    /// Transfers in flight at most. `None`: as many as suit the store.
     pub transfers: Option<usize>,
-    /// Bytes a second.
+    /// Limit of the upload in bytes a second.
     pub limit_upload: Option<u64>,
-    /// Bytes a second, of what is read back.
+    /// Limit of reading contents back, in bytes a second.
     pub limit_download: Option<u64>,
 }
 
 /// Repairs a destination from a source.
 ///
 /// # Errors
-/// As a sync; and where the newest manifest cannot be read and this machine has no copy of it.
+/// Those of a sync, and [`Error::Damaged`] if the newest manifest cannot be read and this machine has no copy of it.
 pub async fn repair(machine: &Machine, source: &Path, url: &str, options: &RepairOptions, control: &RunControl) -> Result<RepairOutcome> {
     repair_over(machine, source, backends::open(url).await?, options, control).await
 }
 
-/// The same over a backend that is open.
+/// Like [`repair`], with a backend that is already open.
 pub async fn repair_over(
     machine: &Machine,
     source: &Path,
@@ -119,7 +118,7 @@ pub async fn repair_over(
     Ok(outcome)
 }
 
-/// The destination with its newest manifest on this machine.
+/// Opens and locks the destination, and brings its newest manifest to this machine.
 async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Result<(Destination, Snapshot)> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
@@ -148,7 +147,8 @@ fn missing_source(source: &Path, error: &std::io::Error) -> Error {
     Error::Refused(vec![format!("the source {} cannot be read ({error}), so nothing at the destination was touched", source.display())])
 }
 
-/// What is wrong and stays so: contents and pages of older snapshots, and what the source has not.
+/// The outcome before anything is sent. `lost` has what a repair cannot correct: contents that the source does not
+/// have, and findings that affect only older snapshots.
 fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, planned: &RepairPlan) -> RepairOutcome {
     let found = &surveyed.found;
     let old = |f: &&Finding| f.last_snapshot < snapshot.number;
@@ -170,7 +170,7 @@ fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, 
     }
 }
 
-/// An empty source is an unmounted one; and a budget is a budget.
+/// Refuses a repair from an empty source, which is probably not mounted, and one that exceeds its byte limit.
 fn guard(root: &Root, snapshot: &Snapshot, planned: &RepairPlan, destination: &Destination, options: &RepairOptions) -> Result<()> {
     if planned.is_empty() {
         return Ok(());
@@ -189,16 +189,16 @@ fn guard(root: &Root, snapshot: &Snapshot, planned: &RepairPlan, destination: &D
 /// What a repair did.
 #[derive(Default)]
 struct Repaired {
-    /// Files that the source could not give, although the plan counted on them.
+    /// Planned files that were not sent, for example because they disappeared from the source.
     unsent: Vec<Problem>,
-    /// Bytes.
+    /// Bytes that were sent.
     sent: u64,
     /// The number of the new snapshot, if one was needed.
     snapshot: Option<u64>,
     note: Option<Note>,
 }
 
-/// A repair that may run.
+/// A repair that passed the guard.
 struct RepairRun<'a> {
     machine: &'a Machine,
     destination: &'a mut Destination,
@@ -240,7 +240,7 @@ impl RepairRun<'_> {
         }
     }
 
-    /// Under the lease: contents, then the manifest that names them, then what only a tree has.
+    /// Writes under the lease: first contents, then the manifest that names them, then the times in a tree.
     async fn write(&mut self, surveyed: &Surveyed, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: String) -> Result<Repaired> {
         let start = coarse_now();
         let journal = self.destination.local(JOURNAL);
@@ -254,7 +254,7 @@ impl RepairRun<'_> {
         Ok(Repaired { unsent, sent, snapshot, note: None })
     }
 
-    /// Sends what the source has, and returns the files that it turned out not to have.
+    /// Sends the planned files, and returns those that were not sent.
     async fn send(&self, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: &str, path: &Path) -> Result<Vec<Problem>> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
@@ -292,10 +292,10 @@ impl RepairRun<'_> {
             store: backend.store(),
             rules: self.destination.rules(),
             number: self.snapshot.number + 1,
-            // What lies in place of a content is not that content.
+            // An object in place of a content is not that content, so nothing must be kept.
             keeps: false,
             careful: false,
-            // Nor is it known.
+            // The manifest does not know that object, so no request has a condition on it.
             conditions: Conditions::default(),
             transfers: self.options.transfers.unwrap_or(backend.capabilities().transfers),
             backend: Arc::clone(backend),
@@ -309,7 +309,7 @@ impl RepairRun<'_> {
         }
     }
 
-    /// A snapshot that names what was sent, if the manifest has to say anything else than it does.
+    /// Commits a snapshot that names what was sent. `None` if the manifest is unchanged, so that no snapshot is needed.
     async fn commit(
         &mut self,
         surveyed: &Surveyed,
@@ -335,7 +335,7 @@ impl RepairRun<'_> {
         Ok(Some(commit::commit(self.destination, snapshot, woven, Some(name)).await?))
     }
 
-    /// Nothing can be done now; what is lost is looked at again by the next sync.
+    /// Marks lost files in the cache, so that the next sync reads them again. Nothing is written at the destination.
     fn look_again(&mut self, planned: &RepairPlan) -> Result<()> {
         if planned.fixes == 0 {
             return Ok(());
@@ -346,7 +346,7 @@ impl RepairRun<'_> {
         self.keep(name)
     }
 
-    /// The manifest is as it was; only what this machine remembers of the files is new.
+    /// Makes `file` the cache of the unchanged manifest. Only the stamps that this machine remembers are new.
     fn keep(&mut self, file: String) -> Result<()> {
         let _ = std::fs::remove_file(self.destination.local("pack"));
         match self.destination.head.clone() {
@@ -355,7 +355,7 @@ impl RepairRun<'_> {
         }
     }
 
-    /// Times of files that were only touched, then those of the directories in which something was made.
+    /// Sets the metadata of files whose mtime alone was wrong, then that of directories in which the repair wrote.
     async fn settle(&self, planned: &RepairPlan) -> Result<()> {
         let Some(tree) = self.destination.backend.tree() else { return Ok(()) };
         let rules = self.destination.rules();

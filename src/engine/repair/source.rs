@@ -1,8 +1,9 @@
-//! What of that which is wrong can be made right: the plan of a repair.
+//! The plan of a repair: which findings it can correct, and how.
 //!
-//! Owns the proof that the source still has a content: same length, then same BLAKE3, read now. Where the source
-//! has not, and something of that length lies at the destination under another tag, that is read back: if its hash
-//! is right it is the content, written again by another tool. Paths ascend in every list made here.
+//! Owns the proof that the source still has a content: the file has its length and, read now, its BLAKE3 hash. If the
+//! source does not have it, the plan reads back an object of that length that is at the destination under another tag.
+//! If the hash is right, another tool wrote the same content again, and the manifest takes over its tag.
+//! Invariant: paths ascend in every list of the plan.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,32 +22,32 @@ use crate::scan::{Names, ReadError, Root, hash_file, read_metadata};
 use crate::spool::{Reader, Sorter, Writer};
 use crate::transfer::{ContentPlace, Line};
 
-/// What is to be done.
+/// The plan of a repair.
 pub struct RepairPlan {
-    /// What is to be sent or made, as the transfer takes it.
+    /// Local file with the entries to send or create, in the form that the transfer reads.
     pub lines: PathBuf,
-    /// What the manifest is to say, or this machine is to look at again.
+    /// Local file with changes of the manifest, and with files that the next sync reads again.
     pub changes: PathBuf,
-    /// Files whose time is to be set.
+    /// Local file with the files whose mtime must be set.
     pub touched: PathBuf,
     pub files: u64,
     pub bytes: u64,
-    /// Directories, links and times.
+    /// Number of directories and symlinks to create, and of mtimes to set.
     pub others: u64,
     pub taken_over: u64,
-    /// Lines in `changes`.
+    /// Number of lines in `changes`.
     pub fixes: u64,
     pub lost: Vec<Finding>,
     pub unread: Sample<Problem>,
 }
 
 impl RepairPlan {
-    /// Nothing of the newest snapshot is wrong.
+    /// Whether the repair has nothing to do, at the destination or in the cache.
     pub fn is_empty(&self) -> bool {
         self.is_idle() && self.fixes == 0
     }
 
-    /// Nothing can be done at the destination.
+    /// Whether the repair has nothing to do at the destination.
     pub fn is_idle(&self) -> bool {
         self.files + self.others + self.taken_over == 0
     }
@@ -63,7 +64,7 @@ struct Planning<'a> {
     planned: RepairPlan,
 }
 
-/// Goes through what a check found wrong.
+/// Plans the repair of everything in the list that the check wrote below `scratch`.
 pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &ReadOptions, scratch: &Path) -> Result<RepairPlan> {
     let mut sorter = Sorter::new(scratch, |w: &Wrong| w.entry.path.as_bytes());
     let mut wrong = Reader::<Wrong>::open(&scratch.join("wrong"))?;
@@ -141,7 +142,7 @@ impl Planning<'_> {
         if entry.kind == Kind::File { self.changes.push(&Fix::look_again(entry.path)) } else { Ok(()) }
     }
 
-    /// The file as the source has it now, if that is the very content; else why not.
+    /// The file as the source has it now, if that has the content of the entry. Otherwise the reason why not.
     async fn in_source(&mut self, entry: &Entry) -> Result<Result<(Entry, Stamps), String>> {
         let path = entry.path.as_bytes();
         let stat = match self.root.stat_at(path) {
@@ -172,7 +173,7 @@ impl Planning<'_> {
         Ok(Err(format!("it cannot be read in the source ({error})")))
     }
 
-    /// The entry with the tag and version of what lies there, if that is the content.
+    /// The entry with the tag and version of the object that is there, if that is the content.
     async fn under_another_tag(&self, wrong: &Wrong) -> Result<Option<Entry>> {
         let (Some((etag, version)), Some(content)) = (&wrong.there, &wrong.entry.content) else { return Ok(None) };
         let place = ContentPlace { key: KeyRules::current_key(&wrong.entry), etag: etag.clone(), version: version.clone() };

@@ -1,7 +1,7 @@
-//! Adopting what another tool put there: objects that are already what the plan would send.
+//! Adopting objects that another tool put at the destination and that equal what the plan would send.
 //!
-//! Owns the proof. Sizes must agree, and then the content: an S3 tag that is an MD5 is compared with the
-//! file's own MD5; anything else is read back and hashed. What is adopted goes into the journal as if
+//! Owns the proof that they are equal. The sizes must agree, and then the contents. If the tag of an object is the MD5
+//! of the file, that is proof. Otherwise the object is read back and hashed. The journal records an adopted file as if
 //! this run had sent it.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::scan::{BigFile, ReadError, Root};
 use crate::spool::{Joined, Reader, Sorter};
 use crate::transfer::{Done, Journal, Limit, Line, SharedReader, Sink, Target, file_meta, read_content};
 
-/// One object or one wanted file, sorted together by key: the object first.
+/// An object at the destination. They are sorted by key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ExistingObject {
     key: crate::model::RelPath,
@@ -30,7 +30,7 @@ struct ExistingObject {
     etag: Option<String>,
 }
 
-/// Journals every file of the plan whose content lies there already; how many.
+/// Records in the journal every new file of the plan whose content the destination already has. Returns how many.
 pub async fn adopt(
     target: &Arc<Target>,
     shared_reader: &Arc<SharedReader>,
@@ -95,7 +95,7 @@ impl One {
         let (root, path) = (Arc::clone(&self.root), entry.path.clone());
         let read = tokio::task::spawn_blocking(move || digests(&root, path.as_bytes())).await;
         let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
-        // A file that cannot be read now is met again by the transfer, which says so.
+        // If the file cannot be read now, the transfer tries again and reports it.
         let Ok((hash, md5, now, xattrs)) = read else { return Ok(false) };
         if now != stamps {
             return Ok(false);
@@ -103,7 +103,8 @@ impl One {
         let etag = object.etag.clone().filter(|_| self.target.backend.tree().is_none());
         entry.xattrs = xattrs;
         entry.content = Some(Content { hash, since: self.target.number, key: None, etag, version: None });
-        // A store may say more after the MD5, as S3 does for what went in parts: then it is one of something else.
+        // A store may add a suffix to the MD5. S3 does so after an upload in parts. That MD5 is not the one of the
+        // content and does not match.
         let said = object.etag.as_deref().and_then(|tag| tag.split('-').next());
         let same = said == Some(md5.as_str()) || self.same_content(&entry).await?;
         if !same {
@@ -111,7 +112,7 @@ impl One {
         }
         if let Some(tree) = self.target.backend.tree() {
             match tree.set_meta(&KeyRules::current_key(&entry), file_meta(&entry)).await {
-                // The transfer meets it again, and says so if it can do no better.
+                // The transfer sends the file, and reports it if the destination refuses that, too.
                 Err(error) if !error.concerns_place() => return Ok(false),
                 done => drop(done?),
             }
@@ -120,7 +121,8 @@ impl One {
         Ok(true)
     }
 
-    /// Reads the object back. An MD5 that differs does not settle it: with some encryption a tag only looks like one.
+    /// Reads the object back and compares its hash. A tag that differs from the MD5 proves nothing, since with some
+    /// kinds of encryption it only looks like an MD5.
     async fn same_content(&self, entry: &Entry) -> Result<bool> {
         let rules = &self.target.rules;
         match read_content(&self.records, rules, entry, &mut NullSink(&self.limit)).await {
@@ -136,7 +138,7 @@ impl One {
     }
 }
 
-/// Only the hash is wanted.
+/// Discards the bytes, since only their hash is needed. Applies the rate limit.
 struct NullSink<'a>(&'a Limit);
 
 #[async_trait]
@@ -153,7 +155,7 @@ impl Sink for NullSink<'_> {
 
 type Digests = (Hash, String, Stamps, Vec<crate::model::Xattr>);
 
-/// BLAKE3 and MD5 of a file with one read.
+/// BLAKE3 and MD5 of a file, from one read.
 fn digests(root: &Root, path: &[u8]) -> Result<Digests, ReadError> {
     let file = BigFile::open(root, path, false)?;
     let (mut blake, mut md5) = (blake3::Hasher::new(), Md5::new());

@@ -1,7 +1,7 @@
-//! One plan, carried out at one destination.
+//! The execution of one plan at one destination.
 //!
-//! Owns the order lease → transfer → commit → tidy → retention, and what is left behind when it breaks
-//! off: the lease with a note, the journal, and after the commit the list of what is to be tidied up.
+//! Owns the order: lease, transfer, commit, cleanup, retention. Owns what an interrupted run leaves for the next one: a
+//! lease that is marked as interrupted, the journal, and the plan for the cleanup, which is saved before the commit.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,6 +11,7 @@ use offsite_backends::Tree;
 
 use super::twins::Twins;
 use super::{adopt, dumps, left_out, orphans, unfinished_uploads};
+use crate::engine::cleanup::CleanupNeed;
 use crate::engine::clock::rfc3339;
 use crate::engine::commit::Figures;
 use crate::engine::commit::still_newest;
@@ -23,65 +24,343 @@ use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
 use crate::engine::{cleanup, commit, dir_metadata, prune};
 use crate::error::{Error, Result};
-use crate::manifest::{Format, probe};
+use crate::manifest::{Format, MergedManifest, probe};
 use crate::model::{Counts, Problem, Sample};
 use crate::transfer::{
     Conditions, Done, Doubt, Findings, Header, Journal, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta, not_taken, place,
     unset_problems, upload_objects, upload_tree,
 };
 
-/// Carries the plan out; `outcome` has what happened, also when an error is returned.
-pub async fn run(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome) -> Result<()> {
-    let run = format!("{:016x}{:016x}", crate::random(), crate::random());
-    let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().collect();
-    let quiet = !part.facts.counts.any()
-        && part.destination.number() > 0
-        && !common.adopt
-        && cleanup::left_over(&part.destination).is_none()
-        && !part.destination.local("journal").exists()
-        // A list beside the snapshot is written under the lease.
-        && !tokio::task::block_in_place(|| commit::is_new_list(&part.destination, &unread))?;
-    drop(unread);
-    if quiet {
-        commit_only(common, part, outcome, run).await?;
-        let_go(common, part, outcome, None).await;
-        return Ok(());
-    }
-    let format = make_format(&mut part.destination).await?;
-    if part.destination.snapshot().is_none() && format.keys.folds() {
-        // When the plan was made nobody knew.
-        tokio::task::block_in_place(|| Twins::default().resolve(&part.plan, &format.keys))?;
-    }
-    let claim = Claim { run: run.clone(), ..Claim::of(&part.destination, &common.machine) };
-    let lease = Lease::take(&part.destination, &format, claim, &common.stop).await?;
-    let before = part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
-    match write(common, part, outcome, &lease, &format, run).await {
-        Ok(None) => {
-            if let Err(error) = lease.release(Vec::new()).await {
-                outcome.warnings.push(Warning::LeaseNotReleased(error.to_string()));
-            }
-            Ok(())
+/// What a plan came to at one destination.
+pub struct Applied {
+    pub destination: Destination,
+    /// What happened, also before an error.
+    pub outcome: Outcome,
+    /// The error that ended the run.
+    pub error: Option<Error>,
+}
+
+/// Carries out the plan. `outcome` holds what is known before that.
+pub async fn run(common: &Common, part: DestinationRun, outcome: Outcome) -> Applied {
+    let mut apply = Apply { common, part, outcome };
+    let error = apply.run().await.err();
+    apply.part.progress.set_phase(if error.is_none() { Phase::Finished } else { Phase::Failed });
+    apply.outcome.bytes.read = common.shared_reader.bytes_read();
+    apply.outcome.requests = apply.part.destination.backend.meter().requests();
+    Applied { destination: apply.part.destination, outcome: apply.outcome, error }
+}
+
+/// A plan that is being carried out, and its outcome so far.
+struct Apply<'a> {
+    common: &'a Common,
+    part: DestinationRun,
+    outcome: Outcome,
+}
+
+impl Apply<'_> {
+    async fn run(&mut self) -> Result<()> {
+        let run = format!("{:016x}{:016x}", crate::random(), crate::random());
+        if self.is_quiet()? {
+            return self.commit_only(run).await;
         }
-        Ok(Some(versioned)) => {
-            let also = if common.keep.keeps_old() || !outcome.warnings.is_empty() {
-                Vec::new()
-            } else {
-                prune::superseded(&mut part.destination, &before, versioned)?
-            };
-            let_go(common, part, outcome, Some(&lease)).await;
-            if let Err(error) = lease.release(also).await {
-                outcome.warnings.push(Warning::LeaseNotReleased(error.to_string()));
-            }
-            Ok(())
+        let format = make_format(&mut self.part.destination).await?;
+        if self.part.destination.snapshot().is_none() && format.keys.folds() {
+            // The plan was made before the probe found that the disk folds names.
+            tokio::task::block_in_place(|| Twins::default().resolve(&self.part.plan, &format.keys))?;
         }
-        Err(error) => {
-            lease.leave().await;
-            Err(error)
+        let claim = Claim { run: run.clone(), ..Claim::of(&self.part.destination, &self.common.machine) };
+        let lease = Lease::take(&self.part.destination, &format, claim, &self.common.stop).await?;
+        match self.under_lease(&lease, &format, run).await {
+            Ok(superseded) => {
+                if let Err(error) = lease.release(superseded).await {
+                    self.outcome.warnings.push(Warning::LeaseNotReleased(error.to_string()));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                lease.leave().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes what changed, commits it, and deletes what has expired. Returns the objects that no snapshot needs any
+    /// more and that are deleted together with the lease.
+    async fn under_lease(&mut self, lease: &Lease, format: &Format, run: String) -> Result<Vec<Vec<u8>>> {
+        let before = self.part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
+        let Some(versioned) = self.write(lease, format, run).await? else { return Ok(Vec::new()) };
+        let superseded = if self.common.keep.keeps_old() || !self.outcome.warnings.is_empty() {
+            Vec::new()
+        } else {
+            prune::superseded(&mut self.part.destination, &before, versioned)?
+        };
+        self.let_go(Some(lease)).await;
+        Ok(superseded)
+    }
+
+    /// Whether there is nothing to do under a lease.
+    fn is_quiet(&self) -> Result<bool> {
+        let destination = &self.part.destination;
+        Ok(!self.part.facts.counts.any()
+            && destination.number() > 0
+            && !self.common.adopt
+            && cleanup::left_over(destination).is_none()
+            && !destination.local("journal").exists()
+            // A run needs the lease to write a new list of problems beside the snapshot.
+            && !tokio::task::block_in_place(|| commit::is_new_list(destination, &self.unread()))?)
+    }
+
+    /// The files that could not be read during the scan and the planning.
+    fn unread(&self) -> Vec<Problem> {
+        self.common.unread.iter().chain(&self.part.unread).cloned().collect()
+    }
+
+    /// Commits a run that found no changes, and deletes what has expired. The commit takes 1 request and no lease.
+    async fn commit_only(&mut self, run: String) -> Result<()> {
+        self.part.progress.set_phase(Phase::Commit);
+        let woven = self.weave()?;
+        self.finish_commit(run, Findings::default(), woven).await?;
+        let _ = std::fs::remove_file(&self.part.plan);
+        self.let_go(None).await;
+        Ok(())
+    }
+
+    /// Does everything that needs the lease, from the cleanup of earlier runs to the cleanup of this one. Returns whether
+    /// the store reported a version id for a put. Returns `None` if the run ended without a commit.
+    async fn write(&mut self, lease: &Lease, format: &Format, run: String) -> Result<Option<bool>> {
+        let tree = self.part.destination.backend.tree();
+        self.clear(lease, tree.as_ref()).await?;
+        let header = Header { destination: format.id.clone(), run: run.clone(), number: self.part.destination.number() + 1 };
+        let (journal, resumed) = open_journal(&self.part.destination, lease, header).await?;
+        self.outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
+        if resumed.is_some() {
+            orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
+        }
+        if lease.before.is_some() {
+            unfinished_uploads::give_up(&self.part.destination, &self.part.plan, resumed.as_ref()).await?;
+        }
+        let target = Arc::new(self.target(lease));
+        self.part.progress.begin_transfer(self.part.facts.uploads + self.part.facts.counts.renamed, self.part.facts.bytes);
+        if !self.common.dump_streams.dumps().is_empty() {
+            let sent = dumps::send(self.common, &self.part, &target, tree.as_ref(), &journal).await?;
+            self.outcome.dumps = sent.outcomes;
+            if sent.alone && !self.common.adopt && self.outcome.dumps.iter().all(|dump| dump.error.is_some()) {
+                self.nothing_came(resumed).await?;
+                return Ok(None);
+            }
+        }
+        if self.common.adopt {
+            self.outcome.adopted = adopt::adopt(
+                &target,
+                &self.common.shared_reader,
+                &self.part.destination,
+                &self.part.plan,
+                &journal,
+                &self.common.limit_download,
+            )
+            .await?;
+        }
+        let done = sorted(&self.part.destination)?;
+        let sent = match &tree {
+            Some(tree) => upload_tree(&target, tree, &self.common.shared_reader, &self.part.plan, &journal, done).await,
+            None => upload_objects(&target, &self.common.shared_reader, &self.part.plan, &journal, resumed, done).await,
+        };
+        let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        sent?;
+        still_there(self.common)?;
+        self.part.facts.counts.unchanged +=
+            left_out::leave_out(&self.part.plan, &self.part.destination.local("journal"), &self.part.destination.dir)?;
+        if let Some(tree) = &tree {
+            tree.sync().await?;
+        }
+        self.part.progress.set_phase(Phase::Commit);
+        let woven = self.weave()?;
+        let left = cleanup::left_over(&self.part.destination);
+        let need = cleanup::need(&self.part.plan, tree.is_some())?;
+        let tidy = if left.is_some() || need != CleanupNeed::Nothing {
+            cleanup::set_aside(&self.part.destination, &self.part.plan, &run, left.as_deref())?
+        } else {
+            self.part.plan.clone()
+        };
+        self.finish_commit(run, findings, woven).await?;
+        let _ = std::fs::remove_file(self.part.destination.local("journal"));
+        self.part.progress.set_phase(Phase::Tidy);
+        // Another writer may have the lease by now. Nothing is deleted for a snapshot that may not be the newest.
+        let verify = left.is_some() || need == CleanupNeed::Deletions;
+        self.after_commit(verify.then_some(lease), &tidy).await;
+        Ok(Some(target.versioned.load(Relaxed)))
+    }
+
+    /// Finishes the cleanup of an earlier run and clears the staging area of a tree. Fails if another run has committed a
+    /// snapshot since this run loaded the destination.
+    async fn clear(&self, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
+        still_newest(&self.part.destination).await?;
+        if let Some(left) = cleanup::left_over(&self.part.destination) {
+            lease.verify().await?;
+            // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
+            self.tidy_up(&left).await?;
+        }
+        match tree {
+            Some(tree) => Ok(tree.clear_staging().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a run without a commit: all its dumps failed, and it had nothing else to do. A snapshot without a change would
+    /// only push a good snapshot out of the number that retention keeps.
+    async fn nothing_came(&mut self, resumed: Option<Resumed>) -> Result<()> {
+        self.outcome.unread = self.unread().into_iter().collect();
+        let stay = self.outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
+        let known = self.part.facts.counts;
+        self.outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
+        // Only the journal names the uploads that an earlier run began. No run can continue them after it is deleted.
+        if let Some(left) = resumed {
+            abort_stale(&self.part.destination.backend, left).await?;
+        }
+        let _ = std::fs::remove_file(self.part.destination.local("journal"));
+        Ok(())
+    }
+
+    fn target(&self, lease: &Lease) -> Target {
+        let backend = Arc::clone(&self.part.destination.backend);
+        Target {
+            index: self.part.index,
+            store: backend.store(),
+            rules: self.part.destination.rules(),
+            number: self.part.destination.number() + 1,
+            keeps: self.common.keep.keeps_old(),
+            careful: lease.before.is_some(),
+            conditions: conditions(&self.part.destination),
+            transfers: self.common.transfers.unwrap_or(backend.capabilities().transfers),
+            backend,
+            window: self.common.window,
+            limit: Arc::clone(&self.common.limit),
+            progress: Arc::clone(&self.part.progress),
+            stop: Arc::clone(&lease.stop),
+            versioned: AtomicBool::new(false),
+            findings: Mutex::default(),
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Merges the plan and the journal into the new manifest.
+    fn weave(&self) -> Result<Woven> {
+        let cache = format!("tree-{:016x}", crate::random());
+        let destination = &self.part.destination;
+        let (at, done) = (destination.local(&cache), sorted(destination)?);
+        let (plan, facts, scan_start) = (&self.part.plan, &self.part.facts, self.common.scan_start);
+        let (manifest, figures) = tokio::task::block_in_place(|| commit::weave(destination, plan, done, facts, scan_start, &at))?;
+        Ok(Woven { cache, figures, manifest })
+    }
+
+    /// Writes the snapshot, and its figures into the outcome.
+    async fn finish_commit(&mut self, run: String, findings: Findings, woven: Woven) -> Result<()> {
+        let (common, part, outcome) = (self.common, &mut self.part, &mut self.outcome);
+        let mut snapshot =
+            commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
+        (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
+        let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
+        (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
+        outcome.vanished = Sample::of(&findings.vanished);
+        outcome.unset = findings.unset;
+        outcome.changes = woven.figures.counts;
+        outcome.bytes.copied = woven.figures.copied;
+        outcome.bytes.sent = part.progress.bytes.load(Relaxed);
+        snapshot.changes = woven.figures.counts;
+        snapshot.sent = outcome.bytes.sent;
+        snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
+        if snapshot.names_not_all() {
+            commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
+        }
+        common.stop.check()?;
+        let number = commit::commit(&mut part.destination, snapshot, woven.manifest, Some(woven.cache)).await?;
+        outcome.snapshot = Some(number);
+        Ok(())
+    }
+
+    /// Runs the cleanup of this run: deletions and directory metadata. An error is only a warning. The next run repeats a
+    /// cleanup whose plan was set aside.
+    async fn after_commit(&mut self, verify: Option<&Lease>, tidy: &Path) {
+        let result = async {
+            if let Some(lease) = verify {
+                lease.verify().await?;
+            }
+            self.tidy_up(tidy).await
+        };
+        match result.await {
+            Ok((refused, unset)) => {
+                self.outcome.unread.extend(refused);
+                self.outcome.unset.extend(unset);
+            }
+            Err(error) => self.outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
+        }
+    }
+
+    /// Runs the cleanup of a committed plan. Returns the steps that the destination refused, and the entries that it stores
+    /// without an attribute. If it refused a step, the file of the plan stays for the next run.
+    async fn tidy_up(&self, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
+        let destination = &self.part.destination;
+        let rules = destination.rules();
+        let mut undone = Undone::default();
+        match destination.backend.tree() {
+            None => cleanup::objects(&destination.records, plan).await?,
+            Some(tree) => {
+                let manifest = [destination.base()?, destination.base()?];
+                let wanted = cleanup::CleanupScope { rules: &rules, plan, manifest, keeps: self.common.keep.keeps_old() };
+                cleanup::tree(&tree, wanted, &mut undone).await?;
+                let not_there = |e: &crate::model::Entry| place(&rules, e).is_none();
+                dir_metadata::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
+                if let Some((snapshot, _)) = destination.snapshot() {
+                    match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
+                        // The root of the destination can belong to another user, for example as a mount point. Then its
+                        // metadata stays as it is.
+                        Err(error) if !error.concerns_place() => {}
+                        done => drop(done?),
+                    }
+                }
+            }
+        }
+        let refused = undone.reasons().filter_map(|(path, why)| match why {
+            Why::Refused(error) => Some(Problem { path: path.clone(), problem: not_taken(error) }),
+            _ => None,
+        });
+        let refused: Vec<Problem> = refused.collect();
+        if refused.is_empty() {
+            let _ = std::fs::remove_file(plan);
+        }
+        let unset = undone.reasons().filter_map(|(path, why)| match why {
+            Why::Unset(unset) => Some(unset_problems(path, std::slice::from_ref(unset))),
+            _ => None,
+        });
+        let unset = unset.flatten().collect();
+        Ok((refused, unset))
+    }
+
+    /// Deletes expired snapshots, if some are due and no dump failed. An error is a warning and does not fail the run.
+    async fn let_go(&mut self, lease: Option<&Lease>) {
+        // If a dump fails every night, retention must not delete the snapshots that have its last good content.
+        if self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
+            return;
+        }
+        match prune::let_go(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {
+            Ok(gone) => {
+                self.outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);
+                self.outcome.locked = self.part.destination.head.as_ref().and_then(|head| head.locked.clone());
+            }
+            Err(error) => self.outcome.warnings.push(Warning::NotPruned(error.to_string())),
         }
     }
 }
 
-/// `format.json`, made on the first run.
+/// The new manifest, before its commit.
+struct Woven {
+    /// Name of its file in the cache.
+    cache: String,
+    figures: Figures,
+    manifest: MergedManifest,
+}
+
+/// Returns `format.json`. On the first run, it probes the store and writes the file.
 async fn make_format(destination: &mut Destination) -> Result<Format> {
     if let Some(head) = &destination.head {
         return Ok(head.format.clone());
@@ -102,106 +381,8 @@ async fn make_format(destination: &mut Destination) -> Result<Format> {
     Ok(format)
 }
 
-/// A run that found nothing to do: one request records it.
-async fn commit_only(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, run: String) -> Result<()> {
-    part.progress.set_phase(Phase::Commit);
-    let (cache, figures, woven) = weave(common, part).await?;
-    finish_commit(common, part, outcome, run, Findings::default(), figures, woven, cache).await?;
-    let _ = std::fs::remove_file(&part.plan);
-    Ok(())
-}
-
-/// The run under its lease; whether the store keeps versions of its own. None if there was nothing to commit in the end.
-async fn write(
-    common: &Common,
-    part: &mut DestinationRun,
-    outcome: &mut Outcome,
-    lease: &Lease,
-    format: &Format,
-    run: String,
-) -> Result<Option<bool>> {
-    let tree = part.destination.backend.tree();
-    clear(common, part, lease, tree.as_ref()).await?;
-    let header = Header { destination: format.id.clone(), run: run.clone(), number: part.destination.number() + 1 };
-    let (journal, resumed) = open_journal(&part.destination, lease, header).await?;
-    outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
-    if resumed.is_some() {
-        orphans::clear(&part.destination, &part.plan, sorted(&part.destination)?).await?;
-    }
-    if lease.before.is_some() {
-        unfinished_uploads::give_up(&part.destination, &part.plan, resumed.as_ref()).await?;
-    }
-    let target = Arc::new(target(common, part, lease));
-    part.progress.begin_transfer(part.facts.uploads + part.facts.counts.renamed, part.facts.bytes);
-    if !common.dump_streams.dumps().is_empty() {
-        let sent = dumps::send(common, part, &target, tree.as_ref(), &journal).await?;
-        outcome.dumps = sent.outcomes;
-        if sent.alone && !common.adopt && outcome.dumps.iter().all(|dump| dump.error.is_some()) {
-            nothing_came(common, part, outcome, resumed).await?;
-            return Ok(None);
-        }
-    }
-    if common.adopt {
-        outcome.adopted =
-            adopt::adopt(&target, &common.shared_reader, &part.destination, &part.plan, &journal, &common.limit_download).await?;
-    }
-    let done = sorted(&part.destination)?;
-    let sent = match &tree {
-        Some(tree) => upload_tree(&target, tree, &common.shared_reader, &part.plan, &journal, done).await,
-        None => upload_objects(&target, &common.shared_reader, &part.plan, &journal, resumed, done).await,
-    };
-    let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    sent?;
-    still_there(common)?;
-    part.facts.counts.unchanged += left_out::leave_out(&part.plan, &part.destination.local("journal"), &part.destination.dir)?;
-    if let Some(tree) = &tree {
-        tree.sync().await?;
-    }
-    part.progress.set_phase(Phase::Commit);
-    let (cache, figures, woven) = weave(common, part).await?;
-    let left = cleanup::left_over(&part.destination);
-    let tidy = if left.is_some() || cleanup::is_needed(&part.plan, tree.is_some())? {
-        cleanup::set_aside(&part.destination, &part.plan, &run, left.as_deref())?
-    } else {
-        part.plan.clone()
-    };
-    finish_commit(common, part, outcome, run, findings, figures, woven, cache).await?;
-    let _ = std::fs::remove_file(part.destination.local("journal"));
-    part.progress.set_phase(Phase::Tidy);
-    after_commit(common, part, outcome, lease, &tidy).await;
-    Ok(Some(target.versioned.load(Relaxed)))
-}
-
-/// Does what earlier runs left to do, under the lease and if nobody committed since.
-async fn clear(common: &Common, part: &mut DestinationRun, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
-    still_newest(&part.destination).await?;
-    if let Some(left) = cleanup::left_over(&part.destination) {
-        lease.verify().await?;
-        // What is refused again is said at the end: it is tried once more with what this run leaves.
-        tidy_up(common, part, &left).await?;
-    }
-    match tree {
-        Some(tree) => Ok(tree.clear_staging().await?),
-        None => Ok(()),
-    }
-}
-
-/// Ends a run whose dumps all failed and that had nothing else to do. A snapshot that differs from the last one in
-/// nothing would only push a good one out of the number that stays.
-async fn nothing_came(common: &Common, part: &DestinationRun, outcome: &mut Outcome, resumed: Option<Resumed>) -> Result<()> {
-    outcome.unread = common.unread.iter().chain(&part.unread).cloned().collect();
-    let stay = outcome.dumps.iter().filter(|dump| dump.stays).count() as u64;
-    let known = part.facts.counts;
-    outcome.changes = Counts { unchanged: known.unchanged + stay, skipped: known.skipped, ..Counts::default() };
-    // Nobody goes on with what an earlier run had begun, and the journal that knows of it goes.
-    if let Some(left) = resumed {
-        abort_stale(&part.destination.backend, left).await?;
-    }
-    let _ = std::fs::remove_file(part.destination.local("journal"));
-    Ok(())
-}
-
-/// A source that was removed while it was read is no run that went well: every file of it only vanished.
+/// Fails if the source was removed during the run. Otherwise every file would only count as vanished, and the run
+/// would succeed.
 fn still_there(common: &Common) -> Result<()> {
     let root = common.shared_reader.root();
     let there = root.stat().and_then(|stat| match stat.nlink {
@@ -211,37 +392,16 @@ fn still_there(common: &Common) -> Result<()> {
     there.map_err(|error| Error::source(root.path(), error))
 }
 
-fn target(common: &Common, part: &DestinationRun, lease: &Lease) -> Target {
-    let backend = Arc::clone(&part.destination.backend);
-    Target {
-        index: part.index,
-        store: backend.store(),
-        rules: part.destination.rules(),
-        number: part.destination.number() + 1,
-        keeps: common.keep.keeps_old(),
-        careful: lease.before.is_some(),
-        conditions: conditions(&part.destination),
-        transfers: common.transfers.unwrap_or(backend.capabilities().transfers),
-        backend,
-        window: common.window,
-        limit: Arc::clone(&common.limit),
-        progress: Arc::clone(&part.progress),
-        stop: Arc::clone(&lease.stop),
-        versioned: AtomicBool::new(false),
-        findings: Mutex::default(),
-        doubt: Doubt::default(),
-    }
-}
-
-/// What is compared when a content is put. A first run finds nothing that it could take for its own.
+/// The conditions of requests that put contents, if they cost nothing at this store. A first run uses none, because it
+/// has no earlier contents to compare with.
 pub fn conditions(destination: &Destination) -> Conditions {
     let free = destination.backend.capabilities().conditions_are_free && destination.snapshot().is_some();
     let format = destination.head.as_ref().map(|head| &head.format).filter(|_| free);
     format.map(|format| Conditions { create: format.create_only, swap: format.compare_and_swap }).unwrap_or_default()
 }
 
-/// The journal of this run. One of an earlier run goes on if the lease says nobody wrote in between;
-/// otherwise what it had begun is given up.
+/// Opens the journal of this run. It continues the journal of an earlier run if the lease shows that no other run wrote
+/// in between. Otherwise it starts a new journal and aborts the uploads that the old one names at this destination.
 async fn open_journal(destination: &Destination, lease: &Lease, header: Header) -> Result<(Arc<Mutex<Journal>>, Option<Resumed>)> {
     let path = destination.local("journal");
     let found = Resumed::read(&path)?;
@@ -259,119 +419,4 @@ async fn open_journal(destination: &Destination, lease: &Lease, header: Header) 
 
 fn sorted(destination: &Destination) -> Result<crate::spool::Sorted<Done>> {
     Journal::sorted(&destination.local("journal"), &destination.dir)
-}
-
-type WeaveResult = (Option<String>, Figures, crate::manifest::MergedManifest);
-
-async fn weave(common: &Common, part: &mut DestinationRun) -> Result<WeaveResult> {
-    let name = format!("tree-{:016x}", crate::random());
-    let cache = part.destination.local(&name);
-    let scan_start = common.scan_start;
-    let done = sorted(&part.destination)?;
-    let woven = tokio::task::block_in_place(|| commit::weave(&part.destination, &part.plan, done, &part.facts, scan_start, &cache));
-    let (woven, figures) = woven?;
-    Ok((Some(name), figures, woven))
-}
-
-#[allow(clippy::too_many_arguments, reason = "everything the snapshot says, gathered in one place")]
-async fn finish_commit(
-    common: &Common,
-    part: &mut DestinationRun,
-    outcome: &mut Outcome,
-    run: String,
-    findings: Findings,
-    figures: Figures,
-    woven: crate::manifest::MergedManifest,
-    cache: Option<String>,
-) -> Result<()> {
-    let mut snapshot = commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
-    (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
-    let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
-    (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
-    outcome.vanished = Sample::of(&findings.vanished);
-    outcome.unset = findings.unset;
-    outcome.changes = figures.counts;
-    outcome.bytes.copied = figures.copied;
-    outcome.bytes.sent = part.progress.bytes.load(Relaxed);
-    snapshot.changes = figures.counts;
-    snapshot.sent = outcome.bytes.sent;
-    snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
-    if snapshot.names_not_all() {
-        commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
-    }
-    common.stop.check()?;
-    let number = commit::commit(&mut part.destination, snapshot, woven, cache).await?;
-    outcome.snapshot = Some(number);
-    Ok(())
-}
-
-/// Deletes and directory metadata. What goes wrong here is said and done again by the next run.
-async fn after_commit(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, lease: &Lease, tidy: &Path) {
-    let result = async {
-        if tidy != part.plan {
-            lease.verify().await?;
-        }
-        tidy_up(common, part, tidy).await
-    };
-    match result.await {
-        Ok((refused, unset)) => {
-            outcome.unread.extend(refused);
-            outcome.unset.extend(unset);
-        }
-        Err(error) => outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
-    }
-}
-
-/// Does what comes after a commit; answers what the destination refused of it, which the next run tries again, and what
-/// lies there without an attribute.
-async fn tidy_up(common: &Common, part: &DestinationRun, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
-    let destination = &part.destination;
-    let rules = destination.rules();
-    let mut undone = Undone::default();
-    match destination.backend.tree() {
-        None => cleanup::objects(&destination.records, plan).await?,
-        Some(tree) => {
-            let manifest = [destination.base()?, destination.base()?];
-            let wanted = cleanup::CleanupScope { rules: &rules, plan, manifest, keeps: common.keep.keeps_old() };
-            cleanup::tree(&tree, wanted, &mut undone).await?;
-            let not_there = |e: &crate::model::Entry| place(&rules, e).is_none();
-            dir_metadata::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
-            if let Some((snapshot, _)) = destination.snapshot() {
-                match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
-                    // The place itself is somebody else's (a mount point): it is as they want it.
-                    Err(error) if !error.concerns_place() => {}
-                    done => drop(done?),
-                }
-            }
-        }
-    }
-    let refused = undone.reasons().filter_map(|(path, why)| match why {
-        Why::Refused(error) => Some(Problem { path: path.clone(), problem: not_taken(error) }),
-        _ => None,
-    });
-    let refused: Vec<Problem> = refused.collect();
-    if refused.is_empty() {
-        let _ = std::fs::remove_file(plan);
-    }
-    let unset = undone.reasons().filter_map(|(path, why)| match why {
-        Why::Unset(unset) => Some(unset_problems(path, std::slice::from_ref(unset))),
-        _ => None,
-    });
-    let unset = unset.flatten().collect();
-    Ok((refused, unset))
-}
-
-/// Old snapshots go, if some are due and the run did well. Trouble here does not make the run a failure.
-async fn let_go(common: &Common, part: &mut DestinationRun, outcome: &mut Outcome, lease: Option<&Lease>) {
-    // Night after night without a good dump must not let the good ones go.
-    if outcome.dumps.iter().any(|dump| dump.error.is_some()) {
-        return;
-    }
-    match prune::let_go(&mut part.destination, &common.keep, lease, &common.machine, &common.stop).await {
-        Ok(gone) => {
-            outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);
-            outcome.locked = part.destination.head.as_ref().and_then(|head| head.locked.clone());
-        }
-        Err(error) => outcome.warnings.push(Warning::NotPruned(error.to_string())),
-    }
 }

@@ -1,8 +1,9 @@
-//! One scan, compared with the manifests of all destinations at once.
+//! The comparison of one scan with the manifests of all destinations.
 //!
-//! Owns the merge: paths ascend on both sides. What only the manifest has is removed, unless it lies where
-//! the scan could not look; what only the scan has is added. Metadata that takes more than an `lstat` is
-//! read once for all destinations, and only where it is needed. Blocks; runs on a thread of its own.
+//! Owns the merge. Paths ascend in the scan and in each manifest. A path that only the manifest has is removed, unless
+//! the scan could not read it or a directory above it. A path that only the scan has is added. Metadata that takes more
+//! than an `lstat` is read once for all destinations, and only if it is needed. The code blocks, so it runs on its own
+//! thread.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,30 +20,32 @@ use crate::transfer::{Line, Progress, Stop};
 
 /// The comparison with one destination.
 pub struct Side {
+    /// Index of the destination among the URLs of the run. It is the destination's bit in [`Line::readers`].
+    pub index: usize,
     base: CacheReader,
     plan: Writer<Line>,
     pub facts: Facts,
-    /// Where the plan is.
+    /// The file of the plan.
     pub path: PathBuf,
-    /// In how many parts a file of a size goes there.
+    /// Number of parts in which a file of a given size is sent.
     parts: Box<dyn Fn(u64) -> u64 + Send>,
-    /// What went wrong on this side alone.
+    /// The error that ended the comparison with this destination. The others continue.
     pub failed: Option<Error>,
     names: Naming,
     twins: Twins,
 }
 
-/// What is known of the names at a destination before it is compared.
+/// What a run knows, before the comparison, about how a destination treats names.
 #[derive(Debug, Clone)]
 pub struct Naming {
-    /// The rules for keys; none where nothing was written yet and nobody knows.
+    /// The rules for keys. None for a file tree that no run has written to, because nothing has probed its disk yet.
     pub rules: Option<KeyRules>,
-    /// The last snapshot was written without knowing that names fold there: what has a twin is sent again.
+    /// The run of the last snapshot did not know that the destination folds names. Entries with a twin are sent again.
     pub mend: bool,
 }
 
 impl Naming {
-    /// Whether names that differ may be one there.
+    /// Whether the destination may take two different names for one.
     pub fn may_fold(&self) -> bool {
         self.rules.as_ref().is_none_or(KeyRules::folds)
     }
@@ -50,6 +53,7 @@ impl Naming {
 
 impl Side {
     pub fn new(
+        index: usize,
         base: CacheReader,
         totals: Option<Totals>,
         path: PathBuf,
@@ -58,10 +62,10 @@ impl Side {
     ) -> Result<Self> {
         let plan = Writer::create(&path)?;
         let facts = Facts { base: totals, ..Facts::default() };
-        Ok(Self { base, plan, facts, path, parts, failed: None, names, twins: Twins::default() })
+        Ok(Self { index, base, plan, facts, path, parts, failed: None, names, twins: Twins::default() })
     }
 
-    /// What is done when the scan has ended: newcomers whose name somebody has get none.
+    /// Ends the comparison after the scan. Decides which of the new entries with a twin get their own name.
     fn end(&mut self) -> Result<()> {
         self.plan.flush()?;
         match &self.names.rules {
@@ -70,7 +74,7 @@ impl Side {
         }
     }
 
-    /// Takes everything in the manifest before `path` for removed.
+    /// Adds a removal for each manifest entry before `path`, or for all that are left if `path` is `None`.
     fn catch_up(&mut self, path: Option<&[u8]>) -> Result<()> {
         while let Some(known) = self.base.peek()? {
             if path.is_some_and(|p| known.path.as_slice() >= p) {
@@ -83,7 +87,7 @@ impl Side {
         Ok(())
     }
 
-    /// Leaves alone what the manifest has at or below a path that could not be read.
+    /// Carries over the manifest entries at or below a path that could not be read. They count as unchanged.
     fn carry(&mut self, path: &[u8], twin: bool) -> Result<()> {
         self.catch_up(Some(path))?;
         while let Some(known) = self.base.peek()? {
@@ -106,7 +110,7 @@ impl Side {
         self.plan.push(&Line { step, readers, dump: false, twin })
     }
 
-    /// Takes in a file that is made while it is sent. Its size is guessed to be that of the last one.
+    /// Adds a dump to the plan. Its size is not known yet, so the plan has the size of the last one.
     fn dump(&mut self, entry: &Entry) -> Result<()> {
         self.catch_up(Some(entry.path.as_bytes()))?;
         let old = match self.base.peek()?.filter(|known| known.path == entry.path.as_bytes()) {
@@ -131,23 +135,23 @@ impl Side {
         self.plan.push(&Line { step, readers: 0, dump: true, twin })
     }
 
-    /// Compares one path; the change, if there is any to write, and whether its name is still to be decided about.
+    /// Compares one path. Returns the change to write, if any, and whether its name is not decided yet.
     fn look(&mut self, path: &[u8], stat: &Stat, kind: Kind, how: CompareOptions, meta: &mut Meta<'_>) -> Result<Option<(Change, bool)>> {
         self.catch_up(Some(path))?;
         let stamps = stat.stamps();
         let twin = how.twin && self.names.may_fold();
         let Some(known) = self.base.peek()?.filter(|k| k.path == path) else {
             let entry = if kind == Kind::File { meta.shallow() } else { meta.deep() };
-            // Whether it gets its own name is decided when all its twins are known.
+            // `end` decides whether it gets its own name, when all its twins are known.
             return Ok(entry.map(|entry| (Change::Added { entry, stamps }, twin)));
         };
-        // Where an earlier run knew nothing of folding, what lies there may be its twin's.
+        // If the earlier run did not know that names fold, the content at the destination may be that of a twin.
         let again = twin && self.names.mend;
         let odd = known.is_odd();
         if twin && !again {
             self.twins.known(path, odd);
         }
-        // What has no content gets its name as soon as that is free.
+        // A directory or symlink has no content, so it gets its own name as soon as it has no twin any more.
         let freed = odd && !twin && kind != Kind::File;
         let seen = DiffState { kind, size: stat.size, mtime: stat.mtime, rights: (stat.mode, stat.uid, stat.gid), stamps };
         let verdict = if again || freed { Verdict::Changed } else { compare(&before(known), &seen, how.checksum) };
@@ -160,9 +164,9 @@ impl Side {
         self.base.advance();
         let deep = verdict == Verdict::Compare || (again || freed) && kind != Kind::File;
         let entry = if deep { meta.deep() } else { meta.shallow() };
-        // It went away this moment: as the manifest has it until the next scan.
+        // It has vanished or cannot be read. The manifest keeps its old entry until the next scan.
         let Some(mut entry) = entry else { return Ok(None) };
-        // Where it lies it stays; only a content that is sent anew may get its own name again.
+        // The content stays under its odd key. Only an entry that is sent again and has no twin gets its own name.
         entry.odd = odd && (twin || verdict != Verdict::Changed);
         let change = match verdict {
             Verdict::Same | Verdict::Compare => {
@@ -180,11 +184,11 @@ impl Side {
     }
 }
 
-/// How one path is looked at.
+/// How one path is compared.
 #[derive(Debug, Clone, Copy)]
 struct CompareOptions {
     checksum: bool,
-    /// It or a directory above it has a twin.
+    /// The path or a directory above it has a twin.
     twin: bool,
 }
 
@@ -197,7 +201,7 @@ fn before(known: &Known) -> Before {
     Before { kind: known.kind(), size: known.size(), mtime: known.mtime(), rights: known.rights(), memory }
 }
 
-/// Metadata of the path that is being looked at, read at most once.
+/// Metadata of the path that is being compared. It is read at most once for all destinations.
 struct Meta<'a> {
     root: &'a Root,
     names: &'a Names,
@@ -241,7 +245,7 @@ impl Meta<'_> {
     }
 }
 
-/// What the scan itself had to say.
+/// What the scan found, independent of the destinations.
 #[derive(Debug, Default)]
 pub struct Scanned {
     pub unread: Vec<Problem>,
@@ -258,11 +262,11 @@ pub struct Comparison<'a> {
     pub checksum: bool,
     pub progress: &'a [Arc<Progress>],
     pub stop: &'a Stop,
-    /// Files at the top that are made while they are sent, by path.
+    /// The entries of the dumps, which are at the top of the tree, in the order of their paths.
     pub dumps: &'a [Entry],
 }
 
-/// Scans once and compares with every side.
+/// Scans once and compares each path with every destination.
 pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> {
     let threads = if std::thread::available_parallelism().map_or(1, usize::from) > 1 { 2 } else { 0 };
     let fail = |e| Error::source(how.root.path(), e);
@@ -300,7 +304,7 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
             Event::Unread(path, error, twin) => {
                 each(sides, |side| side.carry(path, twin || twins && is_twin_of_dump(how, path)));
                 let gone = error.kind() == std::io::ErrorKind::NotFound;
-                // Its metadata may have been refused already.
+                // The path is listed already if its metadata could not be read.
                 let said = scanned.unread.last().is_some_and(|last| last.path.as_bytes() == path);
                 if !gone && !said {
                     scanned.unread.push(Problem { path: path.into(), problem: error.to_string() });
@@ -308,7 +312,7 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
             }
         }
     }
-    // A source that went away in the middle looks like an empty one from there on.
+    // A source that is removed during the scan looks empty from then on.
     let now = how.root.open_dir(b"").and_then(|_| std::fs::metadata(how.root.path())).map_err(fail)?;
     let then = how.root.stat().map_err(fail)?;
     if std::os::unix::fs::MetadataExt::ino(&now) != then.ino || then.nlink == 0 {
@@ -324,7 +328,8 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
     Ok(scanned)
 }
 
-/// A file and a directory cannot have one name at a destination.
+/// Fails if the source has a directory with the name of a dump. A file and a directory cannot have the same name at a
+/// destination.
 fn no_directory_of_a_dump(how: &Comparison<'_>, path: &[u8]) -> Result<()> {
     let directory = path.strip_suffix(b"/").unwrap_or_default();
     match how.dumps.iter().find(|dump| dump.path.as_bytes() == directory) {
@@ -337,7 +342,7 @@ fn no_directory_of_a_dump(how: &Comparison<'_>, path: &[u8]) -> Result<()> {
     }
 }
 
-/// A dump stands in no directory of the source, but has a name all the same.
+/// Whether the first part of a path has a dump as its twin. The scan does not see dumps, so it cannot mark such paths.
 fn is_twin_of_dump(how: &Comparison<'_>, path: &[u8]) -> bool {
     let top = path.split(|b| *b == b'/').next().unwrap_or_default();
     !how.dumps.is_empty() && how.dumps.iter().any(|dump| folded(dump.path.as_bytes()) == folded(top))
@@ -354,7 +359,7 @@ fn one_path(
     let mut meta = Meta { root: how.root, names: how.names, path, stat, shallow: None, deep: None, problem: None };
     found.clear();
     let mut readers = 0u64;
-    for (index, side) in sides.iter_mut().enumerate() {
+    for side in sides.iter_mut() {
         let change = if side.failed.is_some() {
             None
         } else {
@@ -365,7 +370,7 @@ fn one_path(
         };
         let step = change.as_ref().map(|(step, _)| step);
         if matches!(step, Some(Change::Added { entry, .. } | Change::Changed { entry, .. }) if entry.kind == Kind::File) {
-            readers |= 1 << index;
+            readers |= 1 << side.index;
         }
         found.push(change);
     }
@@ -387,7 +392,7 @@ fn each(sides: &mut [Side], mut act: impl FnMut(&mut Side) -> Result<()>) {
     }
 }
 
-/// The root's own metadata, as a snapshot holds it.
+/// The metadata of the root of the source, as a snapshot holds it.
 pub fn tree_root(root: &Root, names: &Names) -> Result<crate::model::TreeRoot> {
     let fail = |e| Error::source(root.path(), e);
     let stat = root.stat().map_err(fail)?;
@@ -395,7 +400,7 @@ pub fn tree_root(root: &Root, names: &Names) -> Result<crate::model::TreeRoot> {
     Ok(crate::model::TreeRoot { mode: stat.mode, mtime: stat.mtime, uid: stat.uid, gid: stat.gid, xattrs: entry.xattrs })
 }
 
-/// A path for messages.
+/// A local path as snapshots and saved plans name it.
 pub fn shown(path: &std::path::Path) -> RelPath {
     use std::os::unix::ffi::OsStrExt;
     RelPath::from(path.as_os_str().as_bytes())

@@ -1,7 +1,7 @@
-//! Files of a run that are made while they are sent.
+//! Dumps: files of a run whose content a command writes while they are sent.
 //!
-//! Owns their place in a plan and their turn: before everything else, so that all destinations listen at about the same
-//! time. One that fails costs the run its exit code and nothing else: the last good one stays.
+//! Owns their entries in a plan, and their order: a run sends them before all other files, so that all destinations
+//! read each dump at about the same time. A dump that fails changes only the exit code. Its last good content stays.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,45 +16,28 @@ use crate::model::{Change, Entry, Kind, RelPath, Time};
 use crate::spool::Reader;
 use crate::transfer::{Blocked, Dump, Journal, Line, Sent, Target, Undone, make_way, send_dump};
 
-/// Rights of a dump: it holds everything.
+/// Mode of a dump. Only the owner may read it, since it can hold a whole database.
 const MODE: u32 = 0o600;
 
-/// Entries for a plan, by path. Size and content are not known yet.
+/// Entries for a plan, sorted by path. Their size and content are not known yet.
 pub fn entries(dumps: &[Dump]) -> Vec<Entry> {
     let now = chrono::Utc::now();
     let mtime = Time { secs: now.timestamp(), nanos: 0 };
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let entry = |dump: &Dump| Entry {
-        path: dump.path.clone(),
-        kind: Kind::File,
-        size: 0,
-        mtime,
-        mode: MODE,
-        uid,
-        gid,
-        user: None,
-        group: None,
-        link: None,
-        hard: None,
-        sparse: false,
-        allocated: None,
-        xattrs: Vec::new(),
-        odd: false,
-        content: None,
-    };
+    let entry = |dump: &Dump| Entry { mtime, mode: MODE, uid, gid, ..Entry::bare(dump.path.clone(), Kind::File) };
     let mut entries: Vec<Entry> = dumps.iter().map(entry).collect();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     entries
 }
 
-/// What became of them at one destination.
+/// What happened to the dumps at one destination.
 pub struct Dumped {
     pub outcomes: Vec<DumpOutcome>,
-    /// The plan has nothing else.
+    /// The plan has only dumps.
     pub alone: bool,
 }
 
-/// Sends all of them to one destination, one after the other.
+/// Sends all dumps to one destination, one after the other.
 pub async fn send(
     common: &Common,
     part: &DestinationRun,
@@ -64,7 +47,7 @@ pub async fn send(
 ) -> Result<Dumped> {
     let (mut planned, alone) = planned(common, part)?;
     let blocked = match tree {
-        // What is refused is said when way is made for all else.
+        // `upload_tree` calls it again for the whole plan, and reports the refusals.
         Some(tree) if target.rules.folds() => make_way(tree, &target.rules, &part.plan, true, &mut Undone::default()).await?,
         _ => Blocked::default(),
     };
@@ -95,7 +78,7 @@ pub async fn send(
 /// The new entry of a dump, and the one of the last snapshot.
 type PlannedDumps = (Entry, Option<Entry>);
 
-/// What the plan has for each, and whether it has nothing else.
+/// The entries of the dumps in the plan, and whether the plan has only dumps.
 fn planned(common: &Common, part: &DestinationRun) -> Result<(HashMap<RelPath, PlannedDumps>, bool)> {
     let (mut found, mut alone) = (HashMap::new(), true);
     let mut lines = Reader::<Line>::open(&part.plan)?;

@@ -1,7 +1,7 @@
-//! The plan of a run without what its destination refused.
+//! The plan of a run without the steps that its destination refused.
 //!
-//! Owns which steps count as not planned: those that were refused, and those that would have taken a name that stays
-//! with its old entry. Whatever comes after the transfer (manifest, removals, metadata of directories) goes by that plan.
+//! Owns which steps are left out: refused steps, and steps that need a name that stays with its old entry. Everything
+//! after the transfer (manifest, removals, directory metadata) follows the plan without these steps.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,8 +11,9 @@ use crate::model::{Change, Hash};
 use crate::spool::{Joined, Reader, Writer};
 use crate::transfer::{Journal, Line};
 
-/// Writes `plan` again without the steps that the destination refused: what the last snapshot says there stays, and so
-/// does a name that something new would have taken. Answers how many entries stay as they were.
+/// Rewrites `plan` without the steps that the destination refused, so the old entries stay as the last snapshot has
+/// them. A new entry that needs the name of such an old entry is left out, too. Returns how many entries stay as they
+/// were.
 pub fn leave_out(plan: &Path, journal: &Path, spill: &Path) -> Result<u64> {
     let Some(staying) = Staying::of(plan, journal, spill)? else { return Ok(0) };
     let Some(refused) = Journal::sorted_refused(journal, spill)? else { return Ok(0) };
@@ -33,17 +34,19 @@ pub fn leave_out(plan: &Path, journal: &Path, spill: &Path) -> Result<u64> {
     Ok(stay)
 }
 
-/// Names that stay because their removal was refused. A file and a directory cannot both have one.
+/// Names that stay because the destination refused their removal. A file and a directory cannot have the same name.
 #[derive(Default)]
 struct Staying {
+    /// Paths of files that stay.
     files: HashSet<Hash>,
+    /// Directories above everything that stays.
     above: HashSet<Hash>,
-    /// What gets no new name keeps its old one.
+    /// Old paths of renames that are left out. These entries keep their old names.
     sources: HashSet<Hash>,
 }
 
 impl Staying {
-    /// None if nothing was refused.
+    /// `None` if the destination refused nothing.
     fn of(plan: &Path, journal: &Path, spill: &Path) -> Result<Option<Self>> {
         let Some(refused) = Journal::sorted_refused(journal, spill)? else { return Ok(None) };
         let (mut refused, mut staying) = (Joined::new(refused)?, Self::default());
@@ -56,7 +59,7 @@ impl Staying {
             }
         }
         let mut lines = Reader::<Line>::open(plan)?;
-        while !staying.above.is_empty() | !staying.files.is_empty()
+        while !(staying.above.is_empty() && staying.files.is_empty())
             && let Some(line) = lines.next_line()?
         {
             if let Change::Renamed { from, .. } = &line.step
@@ -83,7 +86,7 @@ impl Staying {
     }
 }
 
-/// The directories that a path lies in, without their slashes.
+/// The directories above a path, without a slash at the end.
 fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])
 }

@@ -1,4 +1,4 @@
-//! What a user can choose of a sync.
+//! The options of a sync.
 
 use std::path::PathBuf;
 
@@ -7,22 +7,22 @@ use crate::plan::{Limits, Price};
 use crate::scan::WalkOptions;
 use crate::transfer::Dump;
 
-/// What is kept where nothing is said, in seconds: 30 days.
+/// Retention by default, in seconds: 30 days.
 const KEPT: u64 = 30 * 86_400;
 
-/// How to sync. A flag and a key of the config set the same field; the defaults here are those of both.
+/// How to sync. A flag and a key of the config set the same field. The defaults here apply to both.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
     /// How to scan the source: filters, file systems, ownership.
     pub walk: WalkOptions,
-    /// The last part of the source's path where others may write (a subdirectory of a volume). offsite follows no symlink
-    /// in it.
+    /// The last part of the source's path, if others may write to it, for example a subdirectory of a volume. offsite
+    /// follows no symlink in it.
     pub inner: PathBuf,
     /// Read every file and compare its content, not only its size and times.
     pub checksum: bool,
     /// Use files that another tool put at the destination.
     pub adopt: bool,
-    /// Begin a new history where the manifest cannot be read.
+    /// Treat a destination as new if all its snapshots have disappeared.
     pub start_over: bool,
     /// Which snapshots stay.
     pub keep: KeepRules,
@@ -30,17 +30,17 @@ pub struct SyncOptions {
     pub limits: Limits,
     /// The price that the cost of a plan is computed with.
     pub price: Price,
-    /// Its name in the price table; `none` for a free one.
+    /// The name of that price in the price table. `none` for requests that cost nothing.
     pub price_name: String,
-    /// Transfers under way at one destination. None: as many as suit the store.
+    /// Number of parallel transfers at one destination. `None` for the default of the store.
     pub transfers: Option<usize>,
-    /// Bytes a second, all destinations together.
+    /// Limit of uploads in bytes a second, for all destinations together.
     pub limit_upload: Option<u64>,
-    /// Bytes a second of what is read back to be adopted, all destinations together.
+    /// Limit in bytes a second for the contents that `adopt` reads back, for all destinations together.
     pub limit_download: Option<u64>,
-    /// The job that a snapshot names, where a config started the sync.
+    /// The name of the job, if a config started the sync. The snapshot records it.
     pub job: Option<String>,
-    /// The type of the job, where it has types.
+    /// The type of the job, if it has types.
     pub kind: Option<String>,
     /// Commands whose output becomes a file of the snapshot.
     pub dumps: Vec<Dump>,

@@ -1,7 +1,7 @@
-//! What a run that was cut off sent, and nobody wants any more: files that are gone from the source again.
+//! Orphans: contents that an interrupted run sent and that neither the plan nor the last snapshot names.
 //!
-//! Owns finding them in the journal and deleting them. No snapshot names them, so they may go at any
-//! time while the lease is held.
+//! Owns finding them in the journal and deleting them. No snapshot names an orphan, so this run can delete it at any
+//! time while it has the lease.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::model::Change;
 use crate::spool::{Reader, Sorted};
 use crate::transfer::{Done, Line};
 
-/// Of these paths and the directories they are in, those that neither the plan nor the last snapshot names as a
-/// directory, inner ones first.
+/// Of these paths and the directories above them, those that neither the plan nor the last snapshot names as a
+/// directory. Inner directories come first.
 fn unnamed_dirs(destination: &Destination, plan: &Path, keys: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let mut dirs = BTreeSet::new();
     for key in keys {
@@ -44,7 +44,8 @@ fn unnamed_dirs(destination: &Destination, plan: &Path, keys: &[Vec<u8>]) -> Res
     Ok(dirs.into_iter().rev().collect())
 }
 
-/// Deletes everything that the journal names and neither the plan nor the last snapshot; how many.
+/// Deletes everything that the journal names and that neither the plan nor the last snapshot names. Returns the number
+/// of entries.
 pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done>) -> Result<u64> {
     let mut base = destination.base()?;
     let mut lines = Reader::<Line>::open(plan)?;
@@ -69,9 +70,9 @@ pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done
         Some(tree) => {
             for key in &keys {
                 match tree.remove_file(key, None).await {
-                    // A directory has that name: it is one of ours, or somebody else's that holds something.
+                    // A directory has this name. The loop below removes it if it is empty and nothing names it.
                     Err(error) if error.kind == offsite_backends::ErrorKind::Exists => {}
-                    // It stays as something of somebody else's; no snapshot names it.
+                    // The tree refuses this one. It stays like a foreign object, since no snapshot names it.
                     Err(error) if !error.concerns_place() => {}
                     gone => gone?,
                 }

@@ -1,9 +1,9 @@
-//! Whose place a destination is: of which machine, and of which of its directories.
+//! The owner of a destination: which machine, and which source directory of it.
 //!
-//! Owns the comparison of a run with the newest snapshot. Two machines, or two directories, that take turns at one place
-//! remove each other's files every night, and each of them ends well. Host and source both differ: refused until it is
-//! allowed, once. One of them differs: a note, since machines are renamed and directories are moved.
-//! Invariant: what is only written in another way, or cannot be told, does not differ.
+//! Owns the comparison of a run with the newest snapshot. Two sources that sync in turn to one destination remove each
+//! other's files every time, and no run fails. If host and source both differ, the run is refused until the user allows
+//! it once. If only one differs, the run adds a warning, since people rename machines and move directories.
+//! Invariant: a name that is only spelled in another way, or that cannot be compared, does not count as different.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,10 +13,10 @@ use crate::engine::destination::Destination;
 use crate::engine::paths::real;
 use crate::model::Snapshot;
 
-/// The directory, below the cache, that a job of dumps alone is said to read.
+/// The empty directory below the cache that is the source of a job with dumps only.
 pub const NO_SOURCE: &str = "jobs/nothing";
 
-/// Who runs now.
+/// The run that wants to write to the destination.
 pub struct Claimant<'a> {
     pub host: &'a str,
     pub source: &'a Path,
@@ -24,20 +24,20 @@ pub struct Claimant<'a> {
     pub kind: Option<&'a str>,
 }
 
-/// What there is to say of a run at a place.
+/// Whether a destination belongs to the run.
 #[derive(Debug, Default, PartialEq)]
 pub enum Owner {
-    /// Its own, or nobody's.
+    /// It belongs to this run, or it has no snapshot, or the user allows the run.
     #[default]
     Same,
-    /// Perhaps another one's.
+    /// It may belong to another machine or source. The text is a warning.
     Perhaps(String),
-    /// Another one's.
+    /// It belongs to another machine and source. The text is the reason for the refusal.
     Other(String),
 }
 
 impl Owner {
-    /// By the newest snapshot there; `allowed` is what the user said.
+    /// Judges by the newest snapshot of the destination. `allowed` says that the user allows another owner.
     pub fn of(destination: &Destination, now: &Claimant<'_>, allowed: bool) -> Self {
         match destination.snapshot() {
             Some((last, _)) if !allowed => judged(last, now),
@@ -50,7 +50,7 @@ fn judged(last: &Snapshot, now: &Claimant<'_>) -> Owner {
     let before = last.source.as_bytes();
     let host = hosts_differ(&last.host, now.host);
     let source = sources_differ(before, now.source);
-    // Its config says where the job's source is: a snapshot of a volume may lie elsewhere each night.
+    // The config of a job names its source, so the path may differ. A volume snapshot can have a new path every night.
     let same_job = now.job.is_some() && last.job.as_deref() == now.job && last.kind.as_deref() == now.kind;
     let what = || format!("the last snapshot is of {} on {}", last.source, last.host);
     let this = || format!("this run is of {} on {}", now.source.display(), now.host);
@@ -70,7 +70,8 @@ fn judged(last: &Snapshot, now: &Claimant<'_>) -> Owner {
     }
 }
 
-/// Names of machines: with or without their domain, in whatever letters. Containers without a name have a random one.
+/// Compares names of machines without regard to case, and with or without a domain. An empty name and two random names,
+/// as containers have by default, do not differ.
 fn hosts_differ(a: &str, b: &str) -> bool {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let within = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
@@ -78,7 +79,8 @@ fn hosts_differ(a: &str, b: &str) -> bool {
     !(a == b || a.is_empty() || b.is_empty() || within(&a, &b) || within(&b, &a) || (random(&a) && random(&b)))
 }
 
-/// Sources by where links lead to. Snapshots of older versions have them as they were named, from wherever that was.
+/// Compares source paths after resolving symlinks. A relative path, as snapshots of older versions have it, differs
+/// only if the new path does not end with it.
 fn sources_differ(before: &[u8], now: &Path) -> bool {
     let before = Path::new(OsStr::from_bytes(before));
     let now = std::path::absolute(now).unwrap_or_else(|_| now.to_path_buf());
@@ -89,7 +91,7 @@ fn sources_differ(before: &[u8], now: &Path) -> bool {
         return before != now && real(before) != real(&now);
     }
     let named: PathBuf = before.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-    // From `.` or `..` nothing can be told.
+    // `.` and `..` alone say nothing about the directory, so they do not differ.
     !(named.as_os_str().is_empty() || now.ends_with(&named) || real(&now).ends_with(&named))
 }
 

@@ -1,4 +1,6 @@
-//! From a comparison to a plan that may run: renames, suspects, and the guard's verdict.
+//! The last steps of a plan: renames, unverified files, and the verdict of the guard.
+//!
+//! Owns the order of these steps, and the decision whether unverified files are read before the transfer.
 
 use crate::error::{Error, Result};
 use crate::manifest::CacheReader;
@@ -9,13 +11,13 @@ use crate::transfer::Stop;
 
 use super::{renames, unverified};
 
-/// What the guard goes by.
+/// The rules by which a plan is judged.
 pub struct Judging<'a> {
     pub limits: &'a Limits,
     pub price: &'a Price,
-    /// What the destination is like.
+    /// The properties of the destination that decide the number of requests.
     pub way: PlanTarget,
-    /// Decide about suspects in any case.
+    /// Read unverified files in any case.
     pub exact: bool,
 }
 
@@ -25,6 +27,8 @@ pub struct FinishedPlan {
     pub estimate: Estimate,
     pub cost: f64,
     pub refused: Vec<String>,
+    /// Files that could not be read while the plan was finished.
+    pub unread: Vec<Problem>,
 }
 
 /// A plan as the comparison left it.
@@ -36,9 +40,9 @@ pub struct Draft<'a> {
     pub parts: &'a dyn Fn(u64) -> u64,
 }
 
-/// Finishes a plan; what could not be read on the way is added to `unread`. Suspects are read here only if the
-/// verdict or the reader of the plan depends on them; otherwise the transfer decides, with the same read. Blocks.
-pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec<Problem>) -> Result<FinishedPlan> {
+/// Finishes a plan. It reads unverified files only if the verdict or the reader of the plan depends on them. Otherwise
+/// the transfer decides about each of them with the read that also sends it. Blocks.
+pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop) -> Result<FinishedPlan> {
     let Draft { root, path, base, facts, parts } = draft;
     let mut facts = renames::find(root, path, base, facts, parts, stop)?;
     let judged = |facts: &Facts| {
@@ -47,14 +51,15 @@ pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop, unread: &mut Vec
         (estimate, cost, judge(facts, how.limits, cost))
     };
     let (mut estimate, mut cost, mut refused) = judged(&facts);
+    let mut unread = Vec::new();
     if facts.suspects > 0 && (how.exact || !refused.is_empty()) {
-        facts = unverified::decide(root, path, &facts, parts, stop, unread)?;
+        facts = unverified::decide(root, path, &facts, parts, stop, &mut unread)?;
         (estimate, cost, refused) = judged(&facts);
     }
-    Ok(FinishedPlan { facts, estimate, cost, refused })
+    Ok(FinishedPlan { facts, estimate, cost, refused, unread })
 }
 
-/// The verdict as an error.
+/// Returns the reasons to refuse a plan as an error.
 pub fn verdict(refused: &[String]) -> Result<()> {
     if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused.to_vec())) }
 }

@@ -1,7 +1,7 @@
-//! What lies at a destination before the first sync there.
+//! The check for foreign names at a destination before its first sync.
 //!
-//! Owns that look and the refusal: a first run replaces nothing that it did not put there, unless it is told
-//! to take it over. One listing of the top names, and only where there is no `format.json` yet.
+//! Owns one listing of the top names, only at a destination without `format.json`, and the refusal.
+//! Invariant: a first run replaces nothing that offsite did not put there, unless the user allows it with `--adopt`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::model::{Change, folded};
 use crate::spool::Reader;
 use crate::transfer::Line;
 
-/// Names at the top of a destination that was never synced to; none for any other.
+/// Lists the names at the top of a destination that was never synced to. Returns none for any other destination.
 pub async fn top_names(destination: &Destination) -> Result<TopNames> {
     if destination.head.is_some() {
         return Ok(TopNames::default());
@@ -37,7 +37,8 @@ pub async fn top_names(destination: &Destination) -> Result<TopNames> {
     Ok(TopNames { names, folded: false })
 }
 
-/// Whether one of the names is there in another case as well. Nothing was written yet that could be asked better.
+/// Whether the disk folds names: it finds one of the names in the other case as well. offsite has written nothing there
+/// yet that would be a better test.
 async fn folds(destination: &Destination, names: &BTreeSet<Vec<u8>>) -> bool {
     let turned = names.iter().find_map(|name| {
         let turned: Vec<u8> =
@@ -50,7 +51,7 @@ async fn folds(destination: &Destination, names: &BTreeSet<Vec<u8>>) -> bool {
     }
 }
 
-/// Why a plan would write over what is there, if it would.
+/// The reason to refuse a plan that would overwrite foreign files. `None` for any other plan.
 pub fn refusal(foreign: &TopNames, plan: &Path) -> Result<Option<String>> {
     if foreign.names.is_empty() {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! The first half of every sync and plan: destinations loaded, the source scanned and compared.
+//! The first half of every sync and plan: loads the destinations, scans the source and compares them.
 //!
-//! Owns what runs beside what. A destination whose newest manifest is remembered here is most often still
-//! as it is remembered: the scan begins at once, while the connection is made and the look is on its way.
-//! Invariant: a comparison is used only if the look confirmed the very snapshot it was made against, and is
-//! made anew otherwise; nothing is written before that.
+//! Owns what runs in parallel. The cached manifest of a destination is most often current. So if every destination has
+//! one, the scan begins at once, while offsite connects and loads the destinations.
+//! Invariant: a comparison is used only if loading has confirmed the snapshot that it was made against. Otherwise the
+//! scan is repeated. Before that, offsite writes nothing to a destination except the probe of a disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::model::{Time, TreeRoot};
 use crate::scan::{Names, Root};
 use crate::transfer::{Phase, Stop};
 
-/// What was asked for.
+/// A request to sync or to plan.
 #[derive(Clone, Copy)]
 pub struct SyncRequest<'a> {
     pub machine: &'a Machine,
@@ -35,11 +35,12 @@ pub struct SyncRequest<'a> {
     pub options: &'a SyncOptions,
     pub control: &'a RunControl,
     pub started: Instant,
-    /// The run is going to write there: then a directory that was made before disks were looked at is looked at now.
+    /// The run is going to write to the destinations. Then it probes the disk of a directory that no run has probed, or
+    /// that has moved to another disk.
     pub writes: bool,
 }
 
-/// What the scan saw.
+/// The result of a scan and of its comparisons.
 pub struct ScanResult {
     pub root: Arc<Root>,
     pub scanned: Scanned,
@@ -48,40 +49,47 @@ pub struct ScanResult {
     pub sides: Vec<Side>,
 }
 
-/// A scan that was compared with its destinations.
+/// The loaded destinations, and the scan that was compared with them.
 pub struct Prepared {
-    /// Those that could be loaded, with their place on the command line.
+    /// The destinations that could be loaded, each with the index of its URL.
     pub destinations: Vec<(usize, Destination)>,
-    pub outcomes: Vec<Outcome>,
-    /// What went wrong so far, by destination.
-    pub errors: Vec<Option<Error>>,
+    /// What is known of each destination so far, in the order of the URLs.
+    pub ends: Vec<End>,
     pub seen: Option<ScanResult>,
     pub scan_start: Time,
 }
 
-/// Backends that are open, by the URL that was given.
+/// How the run ended at one destination, or how far it is.
+pub struct End {
+    pub outcome: Outcome,
+    pub error: Option<Error>,
+}
+
+/// Destinations of one run. Each has a bit in [`crate::transfer::Line::readers`].
+pub const MOST: usize = u64::BITS as usize;
+
+/// The URLs that the caller gave, each with its open backend or the error of opening it.
 pub type Opened = Vec<(String, Result<Arc<dyn Backend>>)>;
 
-/// What is known before a destination is opened.
+/// The outcome of a destination before the run begins: its URL and its drift.
 fn outcome(url: &str, options: &SyncOptions) -> Outcome {
     let drift = options.drift.iter().find(|(of, _)| of == url).map(|(_, what)| what.clone());
     Outcome { url: offsite_backends::location::shown(url), drift, ..Outcome::default() }
 }
 
-/// Opens, loads, scans and compares.
+/// Opens and loads the destinations, scans the source, and compares it with each of them.
 pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
     let SyncRequest { machine, source, options, control, .. } = asked;
     let mut all = Prepared {
         destinations: Vec::new(),
-        outcomes: opened.iter().map(|(url, _)| outcome(url, options)).collect(),
-        errors: opened.iter().map(|_| None).collect(),
+        ends: opened.iter().map(|(url, _)| End { outcome: outcome(url, options), error: None }).collect(),
         seen: None,
         scan_start: coarse_now(),
     };
     for (index, (_, backend)) in once_each(opened).into_iter().enumerate() {
         match backend.and_then(|backend| open(source, backend, machine)) {
             Ok(destination) => all.destinations.push((index, destination)),
-            Err(error) => all.errors[index] = Some(error),
+            Err(error) => all.ends[index].error = Some(error),
         }
     }
     let early = Early::start(&asked, &all.destinations);
@@ -101,7 +109,7 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
         Some(Ok(seen)) => all.keep(seen),
         Some(Err(error)) => {
             for (index, destination) in all.destinations.drain(..) {
-                all.errors[index] = Some(missing_source(&error, &destination));
+                all.ends[index].error = Some(missing_source(&error, &destination));
             }
         }
     }
@@ -109,32 +117,36 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
 }
 
 impl Prepared {
-    /// An early scan has sides for destinations that could not be loaded after all.
-    fn keep(&mut self, (mut seen, indices): (ScanResult, Vec<usize>)) {
-        let mut indices = indices.into_iter();
-        seen.sides.retain(|_| indices.next().is_some_and(|index| self.destinations.iter().any(|(known, _)| *known == index)));
+    /// Stores the result of a scan. An early scan also has sides for destinations that could not be loaded. They are
+    /// dropped.
+    fn keep(&mut self, mut seen: ScanResult) {
+        seen.sides.retain(|side| self.destinations.iter().any(|(index, _)| *index == side.index));
         self.seen = Some(seen);
     }
 }
 
 fn show_phase(all: &Prepared, control: &RunControl, phase: Phase) {
-    for (progress, error) in control.progress.iter().zip(&all.errors) {
-        progress.set_phase(if error.is_none() { phase } else { Phase::Failed });
+    for (progress, end) in control.progress.iter().zip(&all.ends) {
+        progress.set_phase(if end.error.is_none() { phase } else { Phase::Failed });
     }
 }
 
-/// One place that is named twice would only be in its own way.
+/// Replaces a repeated destination by an error, because two runs at one destination would block each other. Does the
+/// same with destinations beyond [`MOST`].
 fn once_each(mut opened: Opened) -> Opened {
     let mut met = std::collections::HashSet::new();
-    for (url, backend) in &mut opened {
-        if backend.as_ref().is_ok_and(|b| !met.insert(b.location().identity())) {
+    for (index, (url, backend)) in opened.iter_mut().enumerate() {
+        if index >= MOST && backend.is_ok() {
+            let url = offsite_backends::location::shown(url);
+            *backend = Err(Error::Usage(format!("{url}: one run can have {MOST} destinations at most; use another job for the others")));
+        } else if backend.as_ref().is_ok_and(|b| !met.insert(b.location().identity())) {
             *backend = Err(Error::Usage(format!("{}: this destination is named twice", offsite_backends::location::shown(url))));
         }
     }
     opened
 }
 
-/// What this machine alone can say about a destination; asks it nothing.
+/// Opens a destination from the cache of this machine and takes its local lock. Sends no request.
 fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<Destination> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
@@ -142,8 +154,8 @@ fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<D
     Ok(destination)
 }
 
-/// Loads all destinations side by side and drops those that cannot be; answers whether every one that is
-/// left has the snapshot that was remembered. None left is no.
+/// Loads all destinations in parallel and drops those that fail. Returns whether the cached snapshot and rules of each
+/// remaining destination were current. Returns false if none remains.
 async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bool {
     let loads = all.destinations.drain(..).map(|(index, mut destination)| async move {
         let remembered = destination.snapshot().map(|(_, hash)| *hash);
@@ -158,11 +170,12 @@ async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bo
         match loaded {
             Ok(same) => {
                 as_remembered &= same;
-                all.outcomes[index].url = destination.backend.location().to_string();
-                all.outcomes[index].base = Some(destination.number()).filter(|n| *n > 0);
+                let outcome = &mut all.ends[index].outcome;
+                outcome.url = destination.backend.location().to_string();
+                outcome.base = Some(destination.number()).filter(|n| *n > 0);
                 all.destinations.push((index, destination));
             }
-            Err(error) => all.errors[index] = Some(error),
+            Err(error) => all.ends[index].error = Some(error),
         }
     }
     as_remembered && !all.destinations.is_empty()
@@ -170,7 +183,7 @@ async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bo
 
 async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool) -> Result<()> {
     let backend = destination.backend.clone();
-    // Side by side: over SFTP each is a round trip.
+    // In parallel, because each takes a round trip over SFTP.
     let moved = async { writes && has_moved(backend).await };
     let (loaded, moved) = join(destination.load(options.adopt, options.start_over), moved).await;
     loaded?;
@@ -183,15 +196,12 @@ async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool
     Ok(())
 }
 
-/// A scan that runs, and the places of the destinations that it is compared with.
-struct RunningScan {
-    running: JoinHandle<Result<ScanResult>>,
-    indices: Vec<usize>,
-}
+/// A running scan.
+struct RunningScan(JoinHandle<Result<ScanResult>>);
 
 impl RunningScan {
     fn start(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)], stop: Arc<Stop>) -> Result<Self> {
-        let sides = destinations.iter().enumerate().map(|(place, (_, destination))| side(place, destination));
+        let sides = destinations.iter().map(|(index, destination)| side(*index, destination));
         let mut sides = sides.collect::<Result<Vec<_>>>()?;
         let (source, mut options) = (asked.source.to_path_buf(), asked.options.clone());
         options.walk.own = own_below(&asked.machine.cache_dir, &source);
@@ -213,19 +223,18 @@ impl RunningScan {
             let tree_root = tree_root(&root, &names)?;
             Ok(ScanResult { root, scanned, tree_root, sides })
         };
-        Ok(Self { running: tokio::task::spawn_blocking(scan), indices: destinations.iter().map(|(index, _)| *index).collect() })
+        Ok(Self(tokio::task::spawn_blocking(scan)))
     }
 
-    async fn end(self) -> Result<(ScanResult, Vec<usize>)> {
-        let seen = self.running.await.map_err(|e| Error::local("the scan", std::io::Error::other(e)))?;
-        Ok((seen?, self.indices))
+    async fn end(self) -> Result<ScanResult> {
+        self.0.await.map_err(|e| Error::local("the scan", std::io::Error::other(e)))?
     }
 }
 
-fn side(place: usize, destination: &Destination) -> Result<Side> {
+fn side(index: usize, destination: &Destination) -> Result<Side> {
     let totals = destination.snapshot().map(|(s, _)| s.totals);
-    let plan = destination.local(&format!("plan-{place}"));
-    Side::new(destination.base()?, totals, plan, parts_of(destination), naming(destination))
+    let plan = destination.local(&format!("plan-{index}"));
+    Side::new(index, destination.base()?, totals, plan, parts_of(destination), naming(destination))
 }
 
 fn naming(destination: &Destination) -> Naming {
@@ -234,8 +243,8 @@ fn naming(destination: &Destination) -> Naming {
     Naming { rules, mend }
 }
 
-/// The scan of a run whose destinations are loaded; none if there are no destinations.
-async fn scan_all(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]) -> Option<Result<(ScanResult, Vec<usize>)>> {
+/// Scans the source after the destinations were loaded. Returns `None` if there are no destinations.
+async fn scan_all(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]) -> Option<Result<ScanResult>> {
     if destinations.is_empty() {
         return None;
     }
@@ -245,16 +254,17 @@ async fn scan_all(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]
     })
 }
 
-/// A scan that began before the destinations were looked at.
+/// A scan that began before the destinations were loaded.
 struct Early {
     scan: RunningScan,
     stop: Arc<Stop>,
-    /// Passes on the user's wish to stop.
+    /// Passes a cancellation of the run on to `stop`.
     passing_on: JoinHandle<()>,
 }
 
 impl Early {
-    /// Starts it if all destinations are remembered, and nothing was asked for that makes them doubtful.
+    /// Starts the scan if the cache has a snapshot of every destination. With `adopt` or `start_over` it does not,
+    /// because loading may then replace what is cached.
     fn start(asked: &SyncRequest<'_>, destinations: &[(usize, Destination)]) -> Option<Self> {
         let remembered = |(_, d): &(usize, Destination)| d.snapshot().is_some();
         let doubtful = asked.options.adopt || asked.options.start_over;
@@ -262,7 +272,7 @@ impl Early {
             return None;
         }
         let stop = Arc::new(Stop::default());
-        // A cache that cannot be read is made anew by the look.
+        // On an error, the scan after loading is used. Loading rebuilds a cache file that is missing.
         let scan = RunningScan::start(asked, destinations, Arc::clone(&stop)).ok()?;
         let (user, own) = (Arc::clone(&asked.control.stop), Arc::clone(&stop));
         let passing_on = tokio::spawn(async move {
@@ -272,24 +282,25 @@ impl Early {
         Some(Self { scan, stop, passing_on })
     }
 
-    async fn end(self) -> Result<(ScanResult, Vec<usize>)> {
+    async fn end(self) -> Result<ScanResult> {
         let ended = self.scan.end().await;
         self.passing_on.abort();
         ended
     }
 
-    /// Its plans are written over by the next scan, so it has to be over first.
+    /// Stops the scan and waits for its end. The next scan overwrites its plans, so it must not begin earlier.
     async fn give_up(self) {
         self.stop.interrupt();
         let _ = self.end().await;
     }
 }
 
-/// A source that is not there is refused where there is something to lose, and an error where there is not.
+/// The error for a source that cannot be read. The run is refused if the destination has a snapshot with entries.
+/// Otherwise it is a usage error.
 fn missing_source(error: &Error, destination: &Destination) -> Error {
     match error {
         Error::Interrupted => Error::Interrupted,
-        // It was read, and holds what cannot be kept as the job says.
+        // The source was read, but it does not fit the job. For example, a directory has the name of a dump.
         Error::Usage(what) => Error::Usage(what.clone()),
         _ if destination.snapshot().is_some_and(|(s, _)| s.totals.entries > 0) => {
             Error::Refused(vec![format!("the source cannot be read ({error}), so nothing at the destination was touched")])

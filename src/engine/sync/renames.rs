@@ -1,8 +1,9 @@
-//! Finding renames in a plan: a new file whose content a removed one had.
+//! Finding renames in a plan: new files with the content of a removed one.
 //!
-//! Owns the proof. A new file is taken for a removed one if size, mtime, inode and ctime all agree (a
-//! directory was moved), or if size and mtime agree and its hash does. A rename is then a copy on the
-//! server instead of an upload. Memory is bounded: beyond [`CAP`] removed files the rest is uploaded.
+//! Owns the proof. A new file is a renamed one if size, mtime, inode and ctime agree, as after the move of a directory,
+//! or if size, mtime and hash agree. A rename is a copy on the server instead of an upload.
+//! Invariant: memory is bounded. Only the first [`CAP`] removed files are compared, and files renamed from others are
+//! uploaded.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -15,16 +16,16 @@ use crate::scan::{Root, hash_file};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Line, Stop};
 
-/// So many removed files are looked at.
+/// Maximum number of removed files that are compared.
 const CAP: usize = 200_000;
 
-/// Removed files, found by what a new file can be asked for at once. Of several that are alike the first counts. A
-/// directory of files that all have one size and one mtime costs one look-up a file, like any other.
+/// The removed files, indexed by what is known of a new file. Of several equal ones, the first counts. Every new file
+/// takes the same number of look-ups, even if all files have the same size and mtime.
 #[derive(Default)]
 struct Gone {
-    /// The paths' hashes, by what only the same file on this machine has.
+    /// Hashes of paths, by facts that only the same file on this machine has.
     by_stamps: HashMap<(u64, Time, Stamps), Hash>,
-    /// By what only the same content has.
+    /// Hashes of paths, by size and mtime and then by the hash of the content.
     by_content: HashMap<(u64, Time), HashMap<Hash, Hash>>,
 }
 
@@ -37,7 +38,8 @@ impl Gone {
         self.by_content.entry((old.size, old.mtime)).or_default().entry(content).or_insert(path);
     }
 
-    /// The removed file that a new one was; its content is read only where nothing else can tell.
+    /// The path hash of the removed file that was renamed to `entry`. Calls `content` only if size and mtime agree with
+    /// a removed file but the stamps do not.
     fn source(&self, entry: &Entry, stamps: Stamps, content: impl FnOnce() -> Option<Hash>) -> Option<Hash> {
         let alike = self.by_content.get(&(entry.size, entry.mtime))?;
         if let Some(same) = self.by_stamps.get(&(entry.size, entry.mtime, stamps)) {
@@ -47,7 +49,7 @@ impl Gone {
     }
 }
 
-/// Writes `plan` again with its renames found; the new facts.
+/// Finds the renames in `plan` and rewrites it with them. Returns the new facts.
 pub fn find(root: &Root, plan: &Path, base: CacheReader, facts: Facts, parts: &dyn Fn(u64) -> u64, stop: &Stop) -> Result<Facts> {
     if facts.counts.removed == 0 || facts.counts.added == 0 {
         return Ok(facts);
@@ -108,7 +110,8 @@ fn removed(plan: &Path, mut base: CacheReader) -> Result<Gone> {
     Ok(gone)
 }
 
-/// The stamps this machine remembers of a path; the base is read on from where it stands.
+/// The stamps of a path in the cache of this machine. The caller must ask for paths in order, since `base` is only read
+/// forward.
 fn stamps_of(base: &mut CacheReader, path: &[u8]) -> Result<Option<Stamps>> {
     while let Some(known) = base.peek()? {
         if known.path.as_slice() < path {
@@ -124,7 +127,7 @@ fn stamps_of(base: &mut CacheReader, path: &[u8]) -> Result<Option<Stamps>> {
     Ok(None)
 }
 
-/// For each new file that is an old one: its path's hash and the old path's.
+/// The hash of the old path of each renamed file, by the hash of its new path.
 fn matches(root: &Root, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap<Hash, Hash>> {
     let mut found = HashMap::new();
     let mut lines = Reader::<Line>::open(plan)?;
@@ -142,7 +145,7 @@ fn matches(root: &Root, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap
     Ok(found)
 }
 
-/// The old entries that are renamed, by the hash of their paths.
+/// The old entries of renamed files, by the hash of their old paths.
 fn sources(plan: &Path, matches: &HashMap<Hash, Hash>) -> Result<HashMap<Hash, Entry>> {
     let wanted: HashSet<&Hash> = matches.values().collect();
     let mut found = HashMap::new();
@@ -190,8 +193,8 @@ mod tests {
         assert_eq!(gone.source(&file("x", 5), stamps(9), || of(Hash::of(b"3"))), None);
     }
 
-    /// As many files as are looked at, all of one size and mtime: with a comparison of each with each this would be
-    /// 4 * 10^10 of them, and the test would not end.
+    /// [`CAP`] files with the same size and mtime. If each were compared with each, the test would need 4 * 10^10
+    /// comparisons and would not end.
     #[test]
     fn files_that_are_all_alike_cost_one_look_up_each() {
         let mut gone = Gone::default();

@@ -1,4 +1,4 @@
-//! What the steps of a sync share: of the whole run, and of one destination.
+//! The data that the steps of a sync share: for the whole run, and for one destination.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Common {
     pub transfers: Option<usize>,
     pub limit: Arc<Limit>,
     pub limit_download: Arc<Limit>,
-    /// Content bytes in flight a destination.
+    /// Content bytes in flight at one destination, at most.
     pub window: u64,
     pub job: Option<String>,
     pub kind: Option<String>,
@@ -31,21 +31,21 @@ pub struct Common {
 }
 
 impl Common {
-    /// One destination takes part no longer: the others do not wait for it.
-    pub fn leave(&self, place: usize) {
-        self.shared_reader.leave(place);
-        self.dump_streams.leave(place);
+    /// Ends the part of one destination. The others no longer wait for it.
+    pub fn leave(&self, index: usize) {
+        self.shared_reader.leave(index);
+        self.dump_streams.leave(index);
     }
 }
 
 /// One destination's part of a run.
 pub struct DestinationRun {
     pub destination: Destination,
-    /// Its place among the destinations.
+    /// Index of the destination among the URLs of the run.
     pub index: usize,
     pub plan: PathBuf,
     pub facts: Facts,
-    /// What could not be read when the plan was finished.
+    /// Files that could not be read while the plan was finished.
     pub unread: Vec<Problem>,
     pub progress: Arc<Progress>,
 }

@@ -1,8 +1,8 @@
-//! A plan on disk: saved, read by people, applied later, exactly.
+//! A plan in a file, which people can read and which `apply` carries out later exactly as it is.
 //!
-//! Owns the file: one JSON line that says what it is of and one for each change, in order. Applying it
-//! checks that the destination still stands at the plan's base and that every file is still as planned;
-//! otherwise it says what moved and writes nothing.
+//! Owns the format of the file: a heading as one JSON line, then one line for each change, in order.
+//! Invariant: `apply` writes nothing at a destination that is no longer at the base of the plan, or if a file of the
+//! source is no longer as planned. It reports what has changed instead.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use std::time::Instant;
 use offsite_backends as backends;
 use serde::{Deserialize, Serialize};
 
-use super::apply;
+use super::apply::{self, Applied};
 use super::compare::tree_root;
 use super::owner::{Claimant, Owner};
 use super::planning::{FinishedPlan, verdict};
+use super::prepare::End;
 use super::run::{Common, DestinationRun};
 use crate::engine::clock::rfc3339;
 use crate::engine::control::RunControl;
 use crate::engine::destination::{Destination, has_moved};
 use crate::engine::machine::{Machine, PROGRAM};
-use crate::engine::outcome::{Outcome, SyncOutcome, finish};
+use crate::engine::outcome::{Outcome, SyncOutcome, finished};
+use crate::engine::warning::Warning;
 use crate::error::{Error, Result};
 use crate::model::{Change, Hash, KeepRules, RelPath, Time};
 use crate::plan::{Facts, Limits, judge};
@@ -28,7 +30,7 @@ use crate::scan::{Names, Root};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Limit, Line, SharedReader};
 
-/// First line of the file.
+/// The first line of the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Heading {
     plan: u32,
@@ -36,10 +38,10 @@ struct Heading {
     made: String,
     source: RelPath,
     destination: String,
-    /// The snapshot it was compared with, and the hash of its object.
+    /// The snapshot that the source was compared with, and the hash of its object.
     base: Option<(u64, Hash)>,
     facts: Facts,
-    /// Of its requests, in US dollars.
+    /// Cost of the requests in US dollars.
     #[serde(default)]
     cost: f64,
     keep: KeepRules,
@@ -55,7 +57,7 @@ enum Row {
 
 const VERSION: u32 = 1;
 
-/// Where a plan is to be kept, and what of.
+/// Where to save a plan, and the facts for its heading.
 pub struct Saving<'a> {
     pub to: &'a Path,
     pub source: &'a Path,
@@ -65,7 +67,7 @@ pub struct Saving<'a> {
     pub scan_start: Time,
 }
 
-/// Writes a plan where the user wants it.
+/// Writes a plan to the file that the user named.
 pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &FinishedPlan, destination: &Destination) -> Result<()> {
     let Saving { to, source, url, ref keep, scan_start } = *saving;
     let absolute = std::path::absolute(source).map_err(|e| Error::local(source, e))?;
@@ -90,7 +92,7 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &FinishedPlan, desti
     out.flush()
 }
 
-/// A bare path means another directory from elsewhere: made absolute.
+/// Makes a bare path absolute, since `apply` may run in another working directory.
 fn absolute_url(url: &str) -> Result<String> {
     if url.contains("://") {
         return Ok(url.to_owned());
@@ -99,53 +101,80 @@ fn absolute_url(url: &str) -> Result<String> {
     path.into_os_string().into_string().map_err(|_| Error::Usage("a plan file needs a destination whose path is UTF-8".into()))
 }
 
-/// How to apply a saved plan. What to do is in the plan itself.
+/// How to apply a saved plan. The plan itself says what to do.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// What the guard allows; it judges the plan again.
+    /// What the guard allows. It judges the plan again.
     pub limits: Limits,
-    /// Transfers under way at one destination. None: as many as suit the store.
+    /// Number of parallel transfers at the destination. `None` for the default of the store.
     pub transfers: Option<usize>,
-    /// Bytes a second.
+    /// Limit of uploads in bytes a second.
     pub limit_upload: Option<u64>,
 }
 
-/// Carries a saved plan out.
+/// Carries out a saved plan.
 pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl) -> SyncOutcome {
     let started = Instant::now();
-    let mut outcome = Outcome::default();
-    let result = applied(machine, file, options, control, &mut outcome).await;
+    let End { mut outcome, error } = applied(machine, file, options, control).await;
     outcome.seconds = started.elapsed().as_secs_f64();
-    finish(&mut outcome, result.err().as_ref());
+    let outcome = finished(outcome, error.as_ref());
     let exit = outcome.exit;
     SyncOutcome { destinations: vec![outcome], notes: Vec::new(), exit }
 }
 
-async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl, outcome: &mut Outcome) -> Result<()> {
-    let mut rows = Reader::<Row>::open(file)?;
-    let heading = match rows.next_line() {
-        Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => *heading,
-        _ => return Err(not_a_plan(file)),
+async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl) -> End {
+    let (heading, rows) = match opened(file) {
+        Ok(opened) => opened,
+        Err(error) => return End { outcome: Outcome::default(), error: Some(error) },
     };
-    let backend = backends::open(&heading.destination).await?;
-    outcome.url = backend.location().to_string();
-    let mut destination = Destination::over(backend, machine)?;
+    let url = backends::location::shown(&heading.destination);
+    let outcome = Outcome { url, base: heading.base.map(|(number, _)| number), ..Outcome::default() };
+    match ready(machine, heading, rows, options, control).await {
+        Ok((common, part, warnings)) => {
+            let Applied { mut outcome, error, .. } = apply::run(&common, part, outcome).await;
+            outcome.warnings.extend(warnings);
+            End { outcome, error }
+        }
+        Err(error) => End { outcome, error: Some(error) },
+    }
+}
+
+/// Opens a saved plan. The reader is at its first line.
+fn opened(file: &Path) -> Result<(Heading, Reader<Row>)> {
+    let mut rows = Reader::<Row>::open(file)?;
+    match rows.next_line() {
+        Ok(Some(Row::Heading(heading))) if heading.plan == VERSION => Ok((*heading, rows)),
+        _ => Err(not_a_plan(file)),
+    }
+}
+
+/// Checks that the plan still fits the destination and the source, and that the guard lets it pass.
+async fn ready(
+    machine: &Machine,
+    heading: Heading,
+    rows: Reader<Row>,
+    options: &ApplyOptions,
+    control: &RunControl,
+) -> Result<(Common, DestinationRun, Vec<Warning>)> {
+    let mut destination = Destination::over(backends::open(&heading.destination).await?, machine)?;
     destination.lock()?;
     destination.load(false, false).await?;
-    outcome.base = Some(destination.number()).filter(|n| *n > 0);
-    still_fits(&mut destination, &heading, &outcome.url).await?;
+    still_fits(&mut destination, &heading).await?;
     let mut refused = judge(&heading.facts, &options.limits, heading.cost);
     let source = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(heading.source.0.clone()));
     let now = Claimant { host: &machine.host, source: &source, job: None, kind: None };
-    if let Owner::Other(why) = Owner::of(&destination, &now, options.limits.take_over) {
-        refused.push(why);
-    }
+    let warnings = match Owner::of(&destination, &now, options.limits.take_over) {
+        Owner::Other(why) => {
+            refused.push(why);
+            Vec::new()
+        }
+        Owner::Perhaps(note) => vec![Warning::Owner(note)],
+        Owner::Same => Vec::new(),
+    };
     verdict(&refused)?;
     let root = Arc::new(Root::open(&source).map_err(|e| Error::local(&source, e))?);
     let plan = destination.local("plan-0");
-    let spool = plan.clone();
-    let checked = Arc::clone(&root);
-    tokio::task::block_in_place(|| check_and_copy(&checked, rows, &spool))?;
+    tokio::task::block_in_place(|| check_and_copy(&root, rows, &plan))?;
     let common = Common {
         machine: machine.clone(),
         shared_reader: Arc::new(SharedReader::new(Arc::clone(&root), 1, 0)),
@@ -165,32 +194,30 @@ async fn applied(machine: &Machine, file: &Path, options: &ApplyOptions, control
         dump_streams: Arc::new(crate::transfer::DumpStreams::none()),
     };
     let progress = control.progress.first().cloned().unwrap_or_default();
-    let mut part = DestinationRun { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
-    let result = apply::run(&common, &mut part, outcome).await;
-    outcome.bytes.read = common.shared_reader.bytes_read();
-    outcome.requests = part.destination.backend.meter().requests();
-    result
+    let part = DestinationRun { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
+    Ok((common, part, warnings))
 }
 
 fn not_a_plan(file: &Path) -> Error {
     Error::Usage(format!("{}: not a plan of this program; make one with `offsite plan SRC DEST --out FILE`", file.display()))
 }
 
-/// Whether the destination is as it was when the plan was made.
-async fn still_fits(destination: &mut Destination, heading: &Heading, url: &str) -> Result<()> {
+/// Fails if the destination is not as it was when the plan was made.
+async fn still_fits(destination: &mut Destination, heading: &Heading) -> Result<()> {
+    let url = destination.backend.location().to_string();
     let now = destination.snapshot().map(|(s, h)| (s.number, *h));
     if now != heading.base {
         let name = |base: Option<(u64, Hash)>| base.map_or("no snapshot".into(), |(n, _)| format!("snapshot {n}"));
         return Err(Error::Moved(vec![format!("{url} is at {}, the plan starts from {}", name(now), name(heading.base))]));
     }
     if destination.look_at_disk(has_moved(destination.backend.clone()).await).await? {
-        let what = "has not been probed for names that its disk cannot have, and it has some";
+        let what = "is on a disk that takes some different names for one, which the plan does not know";
         return Err(Error::Moved(vec![format!("{url} {what}")]));
     }
     Ok(())
 }
 
-/// Copies the lines to the spool and looks whether each file is still as planned.
+/// Copies the lines to the spool. Fails if a file is no longer as planned.
 fn check_and_copy(root: &Root, mut rows: Reader<Row>, spool: &Path) -> Result<()> {
     const SHOWN: usize = 20;
     let mut out = Writer::<Line>::create(spool)?;

@@ -1,27 +1,28 @@
-//! Names of a manifest that the disk of a pull's target takes for one.
+//! Names of a manifest that the disk of a restore's target takes for one name.
 //!
-//! Owns the look at them while the manifest goes by: of names in one directory that fold to the same the first keeps
-//! it, the others and all that lies below them clash. Memory holds hashes of the names in the directories that the
-//! path at hand lies in.
+//! Owns finding them while the manifest is read in order. If several names in one directory fold to the same name, the
+//! first one keeps it. The others, and everything below them, clash. Memory holds only hashes of names, for the
+//! directories above the current path.
 
 use std::collections::HashMap;
 
 use crate::model::fold_hash;
 
-/// The names in one directory, by their folds.
+/// The names in one directory.
 struct Level {
-    /// The directory, with a slash at its end; empty at the top.
+    /// The directory, with a slash at the end. Empty for the top.
     dir: Vec<u8>,
+    /// The hash of the exact name, by the hash of the folded name.
     names: HashMap<u64, u64>,
 }
 
-/// The names that went by.
+/// The names read so far in the directories above the current path.
 #[derive(Default)]
 pub struct Spellings(Vec<Level>);
 
 impl Spellings {
-    /// Whether a path, or a directory that it lies in, has another spelling of a name that went by. Asked with paths
-    /// in the order of a manifest.
+    /// Whether a path, or a directory above it, is another spelling of an earlier name. The caller must pass paths in
+    /// the order of a manifest.
     pub fn clash(&mut self, path: &[u8]) -> bool {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         while self.0.pop_if(|level| !path.starts_with(&level.dir)).is_some() {}

@@ -1,8 +1,9 @@
-//! Names of one tree that the destination takes for one, and which of them keeps its name.
+//! Twins: names of one tree that the destination takes for one name.
 //!
-//! Owns the rule. What has its own name there keeps it. Of newcomers the first in the order of the paths gets its own,
-//! unless somebody has it; the others, and all that lies below them, are odd: their contents go to `.offsite/odd/`.
-//! The scan marks names with a twin in the same directory, so only those are held in memory, and only as hashes.
+//! Owns the rule for which entry gets the name. An entry that already has its own name at the destination keeps it. Of
+//! new entries, the first in path order gets the name if it is free. The others, and everything below them, are odd:
+//! their contents are stored in `.offsite/odd/`. The scan marks names that have a twin in the same directory. Memory
+//! holds only these, as hashes, and the paths of odd directories.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,17 +14,18 @@ use crate::model::{Change, Entry, Hash, folded};
 use crate::spool::{Reader, Writer};
 use crate::transfer::Line;
 
-/// Who has a name that others would like to have.
+/// Which names are taken.
 #[derive(Debug, Default)]
 pub struct Twins {
+    /// Hashes of the folded paths whose names are taken.
     held: HashSet<Hash>,
     odd_dirs: HashSet<Vec<u8>>,
-    /// There are newcomers to decide about.
+    /// The plan has entries whose names are not decided yet.
     pub open: bool,
 }
 
 impl Twins {
-    /// Takes note of an entry of the last snapshot that has a twin now.
+    /// Records an entry of the last snapshot that now has a twin.
     pub fn known(&mut self, path: &[u8], odd: bool) {
         if !odd {
             self.held.insert(fold(path));
@@ -39,7 +41,7 @@ impl Twins {
 
     fn decide(&mut self, entry: &mut Entry, rules: &KeyRules) {
         let path = entry.path.as_bytes();
-        // It cannot have its own name anyway.
+        // The store cannot have this path as a key, so the entry takes no name.
         let other = rules.odd_key(entry.path.bare()).is_some();
         let odd = !other && (self.is_below_odd(path) || !self.held.insert(fold(path)));
         if odd && entry.path.is_dir() {
@@ -48,7 +50,7 @@ impl Twins {
         entry.odd = odd;
     }
 
-    /// Decides about all newcomers of a plan whose names may be taken.
+    /// Decides the name of every entry of a plan for which it is still open, and rewrites the plan.
     pub fn resolve(mut self, plan: &Path, rules: &KeyRules) -> Result<()> {
         let temp = plan.with_extension("twins");
         let mut out = Writer::<Line>::create(&temp)?;
@@ -66,7 +68,7 @@ impl Twins {
     }
 }
 
-/// A directory and a file of one name are in each other's way too.
+/// The hash of a folded path, without the slash of a directory, since a file and a directory cannot share a name.
 fn fold(path: &[u8]) -> Hash {
     Hash::of(&folded(path.strip_suffix(b"/").unwrap_or(path)))
 }

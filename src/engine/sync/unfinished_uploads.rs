@@ -1,8 +1,9 @@
-//! Uploads in parts that a dead run left, and that no journal of this machine names.
+//! Uploads in parts that an earlier run left unfinished and that no journal of this machine names.
 //!
-//! Owns finding them by a listing, and the proof that they are ours: the lease is held and this run has begun none, so
-//! whatever upload is there for a key of this destination is of a run that is over. What has another key is somebody
-//! else's, below our prefix too, and stays. Only after a run that did not end cleanly: no other costs a request.
+//! Owns finding them with a listing, and the proof that offsite began them. This run has the lease and has begun no
+//! upload yet, so an upload to a key of this destination belongs to a run that has ended. An upload to another key is
+//! foreign, even below the destination's prefix, and stays. The listing happens only after a run that did not end
+//! cleanly, so all other runs make no request for it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,10 +18,10 @@ use crate::model::Change;
 use crate::spool::Reader;
 use crate::transfer::{Line, Resumed};
 
-/// So many are looked at; more is for a rule of the bucket.
+/// Maximum number of uploads that one run considers. A lifecycle rule of the bucket should delete more than that.
 const MOST: usize = 10_000;
 
-/// Gives up what nobody goes on with; how many.
+/// Aborts the uploads that no run continues. Returns how many.
 pub async fn give_up(destination: &Destination, plan: &Path, known: Option<&Resumed>) -> Result<u64> {
     let Some(store) = destination.backend.multipart() else { return Ok(0) };
     let named: HashSet<&str> =
@@ -33,7 +34,8 @@ pub async fn give_up(destination: &Destination, plan: &Path, known: Option<&Resu
             Ok(Some(listed)) => listed,
             Ok(None) => break,
             Err(error) if error.kind == ErrorKind::Transient => return Err(error.into()),
-            // Not every key may list them, and not every store can: the next run tries again.
+            // Some credentials and some stores do not allow this listing. The next run that replaces a lease tries
+            // again.
             Err(_) => return Ok(0),
         };
         if let Some(id) = listed.version.filter(|id| listed.state == State::Unfinished && !named.contains(id.as_str())) {
@@ -55,7 +57,7 @@ pub async fn give_up(destination: &Destination, plan: &Path, known: Option<&Resu
     Ok(given_up)
 }
 
-/// Which of these keys are of offsite's own objects, of the last manifest, or of what this run is to send.
+/// Of these keys, those of offsite's own objects, of entries in the last manifest, and of entries that this run sends.
 fn ours(destination: &Destination, plan: &Path, found: &HashMap<Vec<u8>, Vec<String>>) -> Result<Vec<Vec<u8>>> {
     const OWN: [&[u8]; 3] = [b".offsite/pages/", b".offsite/kept/", b".offsite/odd/"];
     let mut ours: HashSet<Vec<u8>> = found.keys().filter(|key| OWN.iter().any(|own| key.starts_with(own))).cloned().collect();

@@ -1,7 +1,7 @@
-//! Deciding about suspects before anything is sent: for a plan that is shown, saved, or judged closely.
+//! Deciding about unverified files before the transfer, for a plan that is shown or saved or that the guard refused.
 //!
-//! A plain run decides about them while it transfers, with the same read. Here they are read and hashed,
-//! and the plan is written again with what they turned out to be.
+//! Owns reading and hashing them, and rewriting the plan with the result. Any other run decides about each of them
+//! during the transfer, with the read that also sends it.
 
 use std::path::Path;
 
@@ -12,7 +12,8 @@ use crate::scan::{ReadError, Root, hash_file};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Line, Stop};
 
-/// Writes `plan` again without suspects; the new facts. What cannot be read stays as it is and is noted.
+/// Rewrites `plan` without unverified files and returns the new facts. A file that cannot be read keeps its old content
+/// and is added to `unread`.
 pub fn decide(
     root: &Root,
     plan: &Path,
@@ -25,7 +26,7 @@ pub fn decide(
     let mut lines = Reader::<Line>::open(plan)?;
     let mut out = Writer::<Line>::create(&temp)?;
     let mut sum = Facts { base: facts.base, seen: facts.seen, ..Facts::default() };
-    // The scan did not see them.
+    // `seen` does not count dumps, since the scan does not see them.
     let mut dumps = 0;
     while let Some(line) = lines.next_line()? {
         stop.check()?;
@@ -42,7 +43,7 @@ pub fn decide(
     }
     out.flush()?;
     sum.counts.skipped = facts.counts.skipped;
-    // Steps that only move stamps are counted as unchanged when they are added: do not count them twice.
+    // `add` has already counted steps that only change stamps as unchanged. Do not count them twice.
     let listed = sum.counts.added + sum.counts.changed + sum.counts.metadata + sum.counts.renamed + sum.counts.unchanged;
     sum.counts.unchanged += (facts.seen + dumps).saturating_sub(listed);
     std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::cache(plan, e))?;

@@ -9,23 +9,16 @@ use super::*;
 use crate::model::{Content, Time};
 
 fn entry(number: u32, size: u64) -> Entry {
+    let path = RelPath::new(format!("dir{:02}/file-{number:05}", number % 17).into_bytes());
     Entry {
-        path: RelPath::new(format!("dir{:02}/file-{number:05}", number % 17).into_bytes()),
-        kind: Kind::File,
         size,
         mtime: Time { secs: 1_700_000_000, nanos: number },
         mode: 0o644,
         uid: 1000,
         gid: 1000,
         user: Some("someone".into()),
-        group: None,
-        link: None,
-        hard: None,
-        sparse: false,
-        allocated: None,
-        xattrs: Vec::new(),
-        odd: false,
         content: Some(Content { hash: Hash::of(&size.to_le_bytes()), since: 1, key: None, etag: None, version: None }),
+        ..Entry::bare(path, Kind::File)
     }
 }
 
