@@ -108,7 +108,7 @@ fn literals(source: &str) -> Vec<String> {
             match c {
                 _ if escaped => (escaped, word) = (false, word + "."),
                 '\\' => escaped = true,
-                '"' if inside => (inside, _) = (false, found.push(std::mem::take(&mut word))),
+                '"' if inside => (inside, ()) = (false, found.push(std::mem::take(&mut word))),
                 '"' => inside = true,
                 c if inside => word.push(c),
                 _ => {}

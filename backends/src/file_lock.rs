@@ -10,6 +10,24 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 /// A lock that is released when it is dropped. If the process ends in any other way, the kernel releases it.
+///
+/// # Examples
+///
+/// ```
+/// use std::fs::File;
+///
+/// use offsite_backends::FileLock;
+///
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("lock");
+/// let lock = FileLock::try_take(File::create(&path)?)?;
+/// assert!(lock.is_some());
+/// assert!(FileLock::try_take(File::open(&path)?)?.is_none());
+///
+/// drop(lock);
+/// assert!(FileLock::try_take(File::open(&path)?)?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FileLock<F: AsFd>(F);
 

@@ -105,7 +105,7 @@ pub static KINDS: &[StoreKind] = &[
         schemes: &[DIRECTORY],
         aliases: &[("local", DIRECTORY)],
         shown: "directories (a path or file://)",
-        open: Some(|location| async { opened(file::FileBackend::open(location)?) }.boxed()),
+        open: Some(|location| async { Ok(opened(file::FileBackend::open(location)?)) }.boxed()),
         host: Host::None,
         access: Access::Here,
         docs: "docs/stores.md",
@@ -114,7 +114,7 @@ pub static KINDS: &[StoreKind] = &[
     StoreKind {
         schemes: &["s3"],
         aliases: &[("s3a", "s3"), ("s3n", "s3"), ("aws", "s3"), ("minio", "s3")],
-        open: Some(|location| async { opened(s3::S3Backend::open(location).await?) }.boxed()),
+        open: Some(|location| async { Ok(opened(s3::S3Backend::open(location).await?)) }.boxed()),
         host: Host::Bucket,
         settings: |_| s3::SETTINGS.to_vec(),
         variables: |_| {
@@ -145,7 +145,7 @@ pub static KINDS: &[StoreKind] = &[
     StoreKind {
         schemes: &["gs"],
         aliases: &[("gcs", "gs"), ("google", "gs"), ("googlestorage", "gs")],
-        open: Some(|location| async { opened(gcs::GcsBackend::open(location)?) }.boxed()),
+        open: Some(|location| async { Ok(opened(gcs::GcsBackend::open(location)?)) }.boxed()),
         host: Host::Bucket,
         settings: |_| gcs::SETTINGS.to_vec(),
         variables: |_| {
@@ -158,7 +158,7 @@ pub static KINDS: &[StoreKind] = &[
     StoreKind {
         schemes: &["b2"],
         aliases: &[("backblaze", "b2")],
-        open: Some(|location| async { opened(b2::B2Backend::open(location)?) }.boxed()),
+        open: Some(|location| async { Ok(opened(b2::B2Backend::open(location)?)) }.boxed()),
         host: Host::Bucket,
         settings: |_| b2::SETTINGS.to_vec(),
         variables: |_| named(&["B2_APPLICATION_KEY", "B2_APPLICATION_KEY_ID", "B2_ENVIRONMENT"]),
@@ -169,7 +169,7 @@ pub static KINDS: &[StoreKind] = &[
     StoreKind {
         schemes: &["sftp"],
         aliases: &[("ssh", "sftp"), ("scp", "sftp")],
-        open: Some(|location| async { opened(sftp::SftpBackend::open(location)?) }.boxed()),
+        open: Some(|location| async { Ok(opened(sftp::SftpBackend::open(location)?)) }.boxed()),
         host: Host::Account,
         settings: |_| sftp::SETTINGS.to_vec(),
         variables: |_| named(&["SSH_AUTH_SOCK"]),
@@ -212,13 +212,13 @@ pub static KINDS: &[StoreKind] = &[
     },
 ];
 
-fn opened(backend: impl Backend + 'static) -> Result<Arc<dyn Backend>> {
-    Ok(Arc::new(backend))
+fn opened(backend: impl Backend + 'static) -> Arc<dyn Backend> {
+    Arc::new(backend)
 }
 
 #[cfg(feature = "webdav-azure")]
 fn opendal(location: Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>> {
-    async { opened(crate::opendal::OpendalBackend::open(location)?) }.boxed()
+    async { Ok(opened(crate::opendal::OpendalBackend::open(location)?)) }.boxed()
 }
 
 fn named(names: &[&str]) -> Vec<String> {
@@ -226,6 +226,18 @@ fn named(names: &[&str]) -> Vec<String> {
 }
 
 /// The row of a scheme; `None` if no build knows it.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::kinds::{self, Host};
+///
+/// let kind = kinds::of("s3").ok_or("no store has this scheme")?;
+/// assert_eq!((kind.host, kind.docs), (Host::Bucket, "docs/s3.md"));
+/// assert!((kind.settings)("s3").contains(&"region"));
+/// assert!(kinds::of("gopher").is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn of(scheme: &str) -> Option<&'static StoreKind> {
     KINDS.iter().find(|kind| kind.schemes.contains(&scheme))
 }

@@ -16,6 +16,23 @@ use crate::parse;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] for a URL that is not valid, or a scheme that this build does not know.
+///
+/// # Examples
+///
+/// ```
+/// use object_store::ObjectStoreExt;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// let directory = dir.path().join("backup");
+/// let backend = offsite_backends::open(&directory.display().to_string()).await?;
+/// backend.prepare().await?;
+/// backend.store().put(&"site/index.html".into(), "<h1>hello</h1>".into()).await?;
+/// assert_eq!(std::fs::read_to_string(directory.join("site/index.html"))?, "<h1>hello</h1>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
     open_with(KINDS, text).await
 }
@@ -24,6 +41,33 @@ pub async fn open(text: &str) -> Result<Arc<dyn Backend>> {
 ///
 /// # Errors
 /// Those of [`open`].
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use futures::FutureExt;
+/// use offsite_backends::kinds::{PLAIN, StoreKind};
+/// use offsite_backends::testing::MemoryBackend;
+/// use offsite_backends::{Backend, Location, Result, open_with};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// fn in_memory(location: &Location) -> Result<Arc<dyn Backend>> {
+///     Ok(Arc::new(MemoryBackend::new(location.host())?))
+/// }
+///
+/// let kinds = [StoreKind {
+///     schemes: &["mem"],
+///     open: Some(|location| async move { in_memory(&location) }.boxed()),
+///     ..PLAIN
+/// }];
+/// let backend = open_with(&kinds, "mem://site").await?;
+/// assert_eq!(backend.location().to_string(), "s3://memory/site");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn open_with(kinds: &[StoreKind], text: &str) -> Result<Arc<dyn Backend>> {
     let location = Location::parse(text)?;
     way_in(kinds, &location)?(location).await
@@ -33,6 +77,18 @@ pub async fn open_with(kinds: &[StoreKind], text: &str) -> Result<Arc<dyn Backen
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`], which names the schemes that it can open.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::{ErrorKind, Location, spoken};
+///
+/// spoken(&Location::parse("sftp://me@nas.example/backup")?)?;
+///
+/// let refused = spoken(&Location::parse("ftp://nas.example/backup")?);
+/// assert!(refused.is_err_and(|error| error.kind == ErrorKind::Invalid && error.message.contains("sftp://")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn spoken(location: &Location) -> Result<()> {
     way_in(KINDS, location).map(drop)
 }

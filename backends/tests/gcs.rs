@@ -226,7 +226,7 @@ async fn settings_are_made_beside_those_of_others() {
     let did = async |account: &str, want: &Initialize, mode| -> Vec<(&'static str, Did)> {
         open(account).initialize(want, mode).await.unwrap().into_iter().map(|row| (row.name, row.did)).collect()
     };
-    assert!(did("admin", &all, InitMode::Check).await.iter().all(|(_, did)| *did == Did::Would), "a bucket that is not there");
+    assert!(did("admin", &all, InitMode::Check).await.iter().all(|(_, did)| *did == Did::WouldChange), "a bucket that is not there");
     let made = did("admin", &all, InitMode::Make).await;
     let names: Vec<_> = made.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["bucket", "versioning", "abort unfinished uploads", "expire old versions", "block public access", "region"]);

@@ -11,7 +11,7 @@ use offsite::error::{Error, Result};
 /// Which config, and what is filled in.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
-    /// The config file (default: $OFFSITE_CONFIG, then ./offsite.json, ~/.config/offsite/offsite.json,
+    /// The config file (default: $`OFFSITE_CONFIG`, then ./offsite.json, ~/.config/offsite/offsite.json,
     /// /etc/offsite/offsite.json)
     #[arg(long, value_name = "FILE", help_heading = "Config")]
     config: Option<PathBuf>,

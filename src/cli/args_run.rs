@@ -21,8 +21,8 @@ pub struct RunArgs {
     /// The directory to back up
     #[arg(value_name = "SOURCE")]
     pub source: PathBuf,
-    /// Where to back it up: a path, or a URL such as s3://bucket/prefix, gs://bucket/prefix, b2://bucket/prefix or
-    /// sftp://user@host/path; one or more
+    /// Where to back it up: a path, or a URL such as <s3://bucket/prefix>, <gs://bucket/prefix>, <b2://bucket/prefix> or
+    /// <sftp://user@host/path>; one or more
     #[arg(value_name = "DESTINATION", required = true)]
     pub destinations: Vec<String>,
     #[command(flatten)]

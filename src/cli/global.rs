@@ -26,8 +26,8 @@ pub struct Global {
     /// What to log: a level, or TARGET=LEVEL,… (docs/logs.md)
     #[arg(long, value_name = "FILTER", global = true, env = "OFFSITE_LOG", hide_env_values = true)]
     pub log_filter: Option<String>,
-    /// Where to cache manifests and journals between runs (default: $OFFSITE_CACHE_DIR, then
-    /// $XDG_CACHE_HOME/offsite, then ~/.cache/offsite)
+    /// Where to cache manifests and journals between runs (default: $`OFFSITE_CACHE_DIR`, then
+    /// $`XDG_CACHE_HOME/offsite`, then ~/.cache/offsite)
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
     /// Show no progress (default: bars on a terminal, otherwise a line every 10 s)

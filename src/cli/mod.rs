@@ -56,7 +56,7 @@ pub async fn run(cli: Cli) -> u8 {
     tracing::info!(target: "offsite::run", version = env!("CARGO_PKG_VERSION"), begins = true);
     let interrupt = Interrupt::install(out.clone());
     let context = Context { out, global: cli.global, screen, interrupt };
-    let exit = match dispatch::run(cli.verb, &context).await {
+    let exit = match Box::pin(dispatch::run(cli.verb, &context)).await {
         Ok(code) => code,
         Err(error) => context.out.failed(&error),
     };

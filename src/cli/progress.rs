@@ -169,7 +169,7 @@ fn words(phase: Phase, progress: &Progress) -> String {
             format!("{}, {} of {}", files(progress), size(bytes), size(total))
         }
         Phase::Commit => "committing".into(),
-        Phase::Tidy => "cleaning up".into(),
+        Phase::Cleanup => "cleaning up".into(),
         Phase::Finished => "done".into(),
         Phase::Failed => "failed".into(),
     }

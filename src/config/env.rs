@@ -13,6 +13,10 @@ use crate::engine::{Machine, private_dir};
 use crate::error::Error;
 
 /// This machine. `cache_dir` is the directory that the user named, if any.
+///
+/// # Errors
+/// [`Error::Local`] if the path of the cache directory cannot be made absolute: it is empty, or it is relative and
+/// offsite cannot determine the current directory.
 pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
     let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
     let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;

@@ -48,7 +48,7 @@ pub struct Job {
     /// The config says `"ignore"`, so every verb leaves the job out.
     pub ignored: bool,
     /// Its destinations, in the order of the file.
-    pub places: Vec<JobDestination>,
+    pub destinations: Vec<JobDestination>,
     /// Options of its sync. The runner adds prices and dumps.
     pub options: SyncOptions,
     /// Hooks around the job.
@@ -121,9 +121,9 @@ pub struct JobDestination {
     /// Its URL, with the subdirectory of the type.
     pub url: String,
     /// What to do before the first run or before each run.
-    pub initialize: Made,
+    pub initialize: InitializeMethod,
     /// Who prints its report.
-    pub report: Told,
+    pub report: ReportMethod,
     /// The row of the price table. None for the row of the URL.
     pub price: Option<String>,
     /// The report counts what the store lists instead of using the manifest.
@@ -136,7 +136,7 @@ pub struct JobDestination {
 
 /// How a destination is prepared.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Made {
+pub enum InitializeMethod {
     /// The first run creates what it needs.
     AsNeeded,
     /// Settings that offsite applies before the first run. Later runs report drift.
@@ -147,9 +147,9 @@ pub enum Made {
 
 /// Who prints the report of a destination.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Told {
+pub enum ReportMethod {
     /// offsite itself.
-    Built,
+    BuiltIn,
     /// A command of the user.
     By(Command),
 }
@@ -204,8 +204,8 @@ impl ResolvedJobs {
     pub fn commands(&self) -> impl Iterator<Item = &Command> {
         let jobs = self.jobs.iter().filter(|job| !job.ignored);
         let dumps = jobs.clone().flat_map(|job| &job.dumps).map(|dump| &dump.command);
-        let places = jobs.clone().flat_map(|job| &job.places).filter_map(|place| match &place.initialize {
-            Made::By(command) => Some(command),
+        let places = jobs.clone().flat_map(|job| &job.destinations).filter_map(|place| match &place.initialize {
+            InitializeMethod::By(command) => Some(command),
             _ => None,
         });
         std::iter::once(&self.hooks).chain(jobs.map(|job| &job.hooks)).flat_map(Hooks::all).chain(dumps).chain(places)
@@ -231,7 +231,7 @@ impl Job {
 
     /// Why only the name of the job is known: the engine cannot be reached, or no volume matches.
     pub fn unknown(&self) -> Option<&Lack> {
-        self.mounted.as_ref().and_then(|mounted| mounted.as_ref().err()).filter(|_| self.places.is_empty())
+        self.mounted.as_ref().and_then(|mounted| mounted.as_ref().err()).filter(|_| self.destinations.is_empty())
     }
 }
 

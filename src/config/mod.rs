@@ -26,7 +26,7 @@ mod words;
 
 pub use env::{Makeshift, default_price, host, is_utf8, machine, machine_to_read, unit_dir};
 pub use expand::{expand, is_name};
-pub use job::{Hooks, Job, JobDestination, JobDump, Lack, Made, Notify, Profile, ResolvedJobs, Told, shown};
+pub use job::{Hooks, InitializeMethod, Job, JobDestination, JobDump, Lack, Notify, Profile, ReportMethod, ResolvedJobs, shown};
 pub use parse::Parsed;
 pub use reading::{Borrowed, Chosen, borrowed, load, plan, plans};
 pub use secrets::{Redactions, is_secret};

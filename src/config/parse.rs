@@ -84,7 +84,7 @@ fn with_colon(path: &[String]) -> String {
     if path.is_empty() { String::new() } else { format!("{}: ", dotted(path)) }
 }
 
-/// serde_json's message without the position, which offsite puts before it.
+/// `serde_json`'s message without the position, which offsite puts before it.
 fn bare(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or(&text).to_owned()

@@ -53,7 +53,7 @@ pub fn apart(parsed: &Parsed, jobs: &[Job], others: &[Job], env: Env<'_>) -> Res
 
 /// The destinations of a job. A URL that cannot be parsed was refused earlier.
 fn spots<'a>(job: &'a Job, env: Env<'a>) -> impl Iterator<Item = DestinationSpot> + 'a {
-    job.places.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| DestinationSpot::of(location, env)))
+    job.destinations.iter().filter_map(move |place| Location::parse(&place.url).ok().map(|location| DestinationSpot::of(location, env)))
 }
 
 /// A destination, and its notation-independent position.

@@ -43,6 +43,21 @@ pub struct Chosen {
 /// # Errors
 /// [`Error::Usage`] if no file exists, if the file is not a config, if others can write it, or if it holds a secret
 /// that others can read.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::config;
+///
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("offsite.json");
+/// std::fs::write(&path, r#"{"jobs": {"site": {"source": "/srv/site", "destinations": "/mnt/usb/site"}}}"#)?;
+/// # std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+///
+/// let parsed = config::load(Some(&path))?;
+/// assert_eq!(parsed.file.jobs.names().collect::<Vec<_>>(), ["site"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn load(asked: Option<&Path>) -> Result<Parsed> {
     let path = match env::config_places(asked) {
         Ok(path) => path,
@@ -102,6 +117,24 @@ fn trusted(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Usage`] with file, line and path.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use offsite::config::{self, Chosen, Parsed};
+///
+/// let text = r#"{
+///     "destinations": {"usb": "/mnt/usb/$CUSTOMER"},
+///     "jobs": {"site": {"source": "/srv/site", "destinations": "usb"}}
+/// }"#;
+/// let parsed = Parsed::from_text(text, Path::new("offsite.json"))?;
+/// let chosen = Chosen { set: vec![("CUSTOMER".into(), "acme".into())], ..Chosen::default() };
+/// let resolved = config::plan(&parsed, &chosen)?;
+/// assert_eq!(resolved.jobs[0].destinations[0].url, "/mnt/usb/acme");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(parsed: &Parsed, chosen: &Chosen) -> Result<ResolvedJobs> {
     plan_with(parsed, chosen, &env::variable)
 }
@@ -131,7 +164,7 @@ pub fn borrowed(parsed: &Parsed, chosen: &Chosen) -> Result<Borrowed> {
     let plan = plan_with(parsed, chosen, &env)?;
     let known = |name: &String| parsed.file.variables.get(name).is_some() || chosen.set.iter().any(|(set, _)| set == name);
     let config: Vec<String> = met.take().into_iter().filter(|name| !known(name) && !kinds::is_endpoint(name)).collect();
-    let places = plan.jobs.iter().flat_map(|job| &job.places).filter_map(|place| Location::parse(&place.url).ok());
+    let places = plan.jobs.iter().flat_map(|job| &job.destinations).filter_map(|place| Location::parse(&place.url).ok());
     let of_stores = places.flat_map(|location| kinds::variables(&location));
     // offsite itself sets the variables that begin with OFFSITE_.
     let of_hooks = plan.commands().filter_map(of_shell).flat_map(names).filter(|name| !name.starts_with("OFFSITE_"));

@@ -146,7 +146,7 @@ fn job(parsed: &Parsed, asked: &Selection<'_>, name: &str, shape: &JobShape, fou
         name: name.to_owned(),
         config: PathBuf::from(parsed.name()),
         options: SyncOptions { inner: PathBuf::from(&subdirectory), ..scope.options(name, shape, kind)? },
-        places: places_of(&scope, name, shape, &found, &subdirectory)?,
+        destinations: destinations_of(&scope, name, shape, &found, &subdirectory)?,
         volume: found.volume,
         kind: found.kind,
         source: source.map(PathBuf::from),
@@ -179,7 +179,13 @@ fn subdirectory(scope: &Scope<'_>, name: &str, shape: &JobShape, kind: Option<&s
 }
 
 /// The destinations of a job. Each volume with a label needs a separate destination.
-fn places_of(scope: &Scope<'_>, name: &str, shape: &JobShape, found: &FoundVolume, subdirectory: &str) -> Result<Vec<JobDestination>> {
+fn destinations_of(
+    scope: &Scope<'_>,
+    name: &str,
+    shape: &JobShape,
+    found: &FoundVolume,
+    subdirectory: &str,
+) -> Result<Vec<JobDestination>> {
     let resolved = |(index, place): (usize, &String)| {
         let index = index.to_string();
         let at = ["jobs", name, "destinations", &index];

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use offsite_backends::Initialize;
 
 use super::expand::expand;
-use super::job::{Hooks, JobDestination, JobDump, Made, Notify, Profile, Told};
+use super::job::{Hooks, InitializeMethod, JobDestination, JobDump, Notify, Profile, ReportMethod};
 use super::parse::nearest;
 use super::scope::Scope;
 use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape};
@@ -92,16 +92,16 @@ impl Scope<'_> {
         own.push(("DESTINATION".to_owned(), url.clone()));
         let scope = Scope::new(self.parsed, self.asked, own);
         let initialize = match &shape.initialize {
-            None => Made::AsNeeded,
-            Some(Either::Short(command)) => Made::By(scope.command(&[at, &["initialize"]].concat(), command)?),
-            Some(Either::Full(wishes)) => Made::Declared(scope.wishes(&[at, &["initialize"]].concat(), wishes)?),
+            None => InitializeMethod::AsNeeded,
+            Some(Either::Short(command)) => InitializeMethod::By(scope.command(&[at, &["initialize"]].concat(), command)?),
+            Some(Either::Full(wishes)) => InitializeMethod::Declared(scope.wishes(&[at, &["initialize"]].concat(), wishes)?),
         };
         let (report, price, list) = match &shape.report {
-            None => (Told::Built, None, false),
-            Some(Either::Short(command)) => (Told::By(scope.command(&[at, &["report"]].concat(), command)?), None, false),
+            None => (ReportMethod::BuiltIn, None, false),
+            Some(Either::Short(command)) => (ReportMethod::By(scope.command(&[at, &["report"]].concat(), command)?), None, false),
             Some(Either::Full(how)) => {
                 let price = scope.value(&[at, &["report", "price"]].concat(), how.price.as_ref(), values::price)?;
-                (Told::Built, price, how.list)
+                (ReportMethod::BuiltIn, price, how.list)
             }
         };
         let max_age = scope.value(&[at, &["max_age"]].concat(), shape.max_age.as_ref(), values::duration)?;

@@ -26,6 +26,9 @@ pub fn prices(file: Option<&Path>) -> Result<Prices, Error> {
 }
 
 /// The name of a row in the shipped price table.
+///
+/// # Errors
+/// For an unknown name, a text that lists the known ones.
 pub fn price(text: &str) -> Result<String, String> {
     Prices::shipped()?.get(text).map(|_| text.to_owned())
 }
@@ -39,6 +42,9 @@ pub fn directory(path: &Path) -> Result<(), Error> {
 }
 
 /// Bytes: `10M`, `1.5G`, `4KiB`, `512`.
+///
+/// # Errors
+/// The text does not begin with a number, has an unknown unit, or is more bytes than a `u64` can hold.
 pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size; write 512, 4K, 10M or 1.5G");
     let (number, unit) = split(text).ok_or_else(wrong)?;
@@ -48,7 +54,10 @@ pub fn size(text: &str) -> Result<u64, String> {
     scaled(number, 1 << (10 * power)).ok_or_else(wrong)
 }
 
-/// Bytes a second, written like a size, with or without `/s`. Refuses 0, because the run would never end.
+/// Bytes a second, written like a size, with or without `/s`.
+///
+/// # Errors
+/// The text is not a rate. Also for 0, because the run would never end.
 pub fn rate(text: &str) -> Result<u64, String> {
     match size(text.strip_suffix("/s").unwrap_or(text)) {
         Ok(0) => Err("with a rate of 0 the run would never end; omit the flag for no limit".into()),
@@ -58,6 +67,9 @@ pub fn rate(text: &str) -> Result<u64, String> {
 }
 
 /// Seconds: `30d`, `12h`, `1h30m`, `2w`, `0`.
+///
+/// # Errors
+/// The text is empty, a number has no unit or an unknown one, or the seconds do not fit in a `u64`.
 pub fn duration(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a duration; write 30d, 12h, 90m, 45s, 2w or 0");
     if text == "0" {
@@ -82,6 +94,9 @@ pub fn duration(text: &str) -> Result<u64, String> {
 }
 
 /// Whole days, the unit of the stores: `7d`, `2w`. From 1 to 36,500.
+///
+/// # Errors
+/// The text is not a duration, or not a number of whole days in that range.
 pub fn days(text: &str) -> Result<u32, String> {
     const DAY: u64 = 86_400;
     let secs = duration(text)?;
@@ -90,6 +105,9 @@ pub fn days(text: &str) -> Result<u32, String> {
 }
 
 /// The level of a compression: `zstd` (3), or with a level from 1 to 22, `zstd:19`.
+///
+/// # Errors
+/// The text names another compression, or a level that is not from 1 to 22.
 pub fn zstd(text: &str) -> Result<i32, String> {
     let level = match text.split_once(':') {
         None if text == "zstd" => Some(3),
@@ -100,6 +118,9 @@ pub fn zstd(text: &str) -> Result<i32, String> {
 }
 
 /// `on` or `off`.
+///
+/// # Errors
+/// For any other text.
 pub fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
@@ -109,6 +130,9 @@ pub fn on_off(text: &str) -> Result<bool, String> {
 }
 
 /// Mode and days of an object lock: `governance:30d`, `compliance:1w`.
+///
+/// # Errors
+/// The mode is neither `governance` nor `compliance`, or [`days`] refuses the time.
 pub fn lock(text: &str) -> Result<Lock, String> {
     let (mode, time) = text.split_once(':').ok_or_else(|| format!("`{text}` is not a lock; write governance:30d or compliance:30d"))?;
     let mode = match mode {
@@ -120,6 +144,9 @@ pub fn lock(text: &str) -> Result<Lock, String> {
 }
 
 /// Encryption by the store: `store`, `kms:KEY`.
+///
+/// # Errors
+/// For any other text, and for a key that is empty or contains blanks or control characters.
 pub fn encryption(text: &str) -> Result<Encryption, String> {
     match text.split_once(':') {
         None if text == "store" => Ok(Encryption::Store),
@@ -131,6 +158,9 @@ pub fn encryption(text: &str) -> Result<Encryption, String> {
 }
 
 /// A share from 0 to 1: `25%` or `0.25`.
+///
+/// # Errors
+/// The text is not a number, or the share is not from 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a share; write 25% or 0.25, at most 100%");
     let parsed = match text.strip_suffix('%') {
@@ -141,6 +171,9 @@ pub fn share(text: &str) -> Result<f64, String> {
 }
 
 /// A share that is not 0: `5%` or `0.05`.
+///
+/// # Errors
+/// The text is not a share. Also for 0, because that would read nothing.
 pub fn sample(text: &str) -> Result<f64, String> {
     match share(text)? {
         none if none <= 0.0 => Err("this would read nothing; omit the flag, or write 5%".into()),
@@ -149,12 +182,18 @@ pub fn sample(text: &str) -> Result<f64, String> {
 }
 
 /// US dollars: `5`, `0.50` or `$5`.
+///
+/// # Errors
+/// The text is not a number, or the sum is negative or infinite.
 pub fn dollars(text: &str) -> Result<f64, String> {
     let sum = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok().filter(|sum| sum.is_finite() && *sum >= 0.0);
     sum.ok_or_else(|| format!("`{text}` is not an amount; write 5 or 0.50 (US dollars)"))
 }
 
 /// A number of parallel transfers, from 1 to 1024.
+///
+/// # Errors
+/// The text is not a whole number in that range.
 pub fn count(text: &str) -> Result<usize, String> {
     text.parse::<usize>()
         .ok()

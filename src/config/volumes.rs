@@ -84,7 +84,7 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
                 return Ok(found);
             }
             let (which, kind) =
-                (wanted.map_or("".into(), |name| format!(" `{name}`")), asked.kind.map_or("".into(), |kind| format!("={kind}")));
+                (wanted.map_or(String::new(), |name| format!(" `{name}`")), asked.kind.map_or(String::new(), |kind| format!("={kind}")));
             Lack::Missing(format!("no volume{which} at {} has the label `{label}{kind}`", asked.volumes.shown()))
         }
     };

@@ -16,6 +16,32 @@ use crate::manifest::Format;
 ///
 /// # Errors
 /// For a URL that is not valid, and if the cache of this machine cannot be used.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// assert!(!engine::is_absent(&machine, &backup).await?);
+///
+/// // The disk is unplugged, and its empty mount point stays.
+/// std::fs::rename(at("backup"), at("drawer"))?;
+/// std::fs::create_dir(at("backup"))?;
+/// assert!(engine::is_absent(&machine, &backup).await?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn is_absent(machine: &Machine, url: &str) -> Result<bool> {
     let location = Location::parse(url)?;
     if !location.is_directory() {

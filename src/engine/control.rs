@@ -8,6 +8,37 @@ use crate::transfer::{Progress, Stop};
 pub const WINDOW: u64 = 48 << 20;
 
 /// Progress and cancellation of one run. Clones share both.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::Ordering::Relaxed;
+///
+/// use offsite::engine::{self, RunControl, SyncOptions};
+/// # use offsite::engine::Machine;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let (urls, options) = ([backup], SyncOptions::default());
+/// let control = RunControl::new(urls.len());
+/// let (progress, stop) = (control.progress[0].clone(), control.stop.clone());
+///
+/// // Another task can read the counters while the run lasts.
+/// engine::sync(&machine, &site, &urls, &options, &control).await;
+/// assert_eq!((progress.files.load(Relaxed), progress.bytes.load(Relaxed)), (1, 14));
+///
+/// // A signal handler stops the run, or one that begins later.
+/// stop.interrupt();
+/// assert_eq!(engine::sync(&machine, &site, &urls, &options, &control).await.exit, 130);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct RunControl {
     /// Counters, one for each destination, in the order of the URLs.

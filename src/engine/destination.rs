@@ -67,6 +67,35 @@ pub struct Head {
 }
 
 /// An open destination.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Destination};
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let mut destination = Destination::open(&backup, &machine).await?;
+/// destination.load(false, false).await?;
+/// assert_eq!(destination.number(), 1);
+///
+/// // Several queries share one connection.
+/// let listing = engine::snapshots_over(&destination.records).await?;
+/// let mut page = Vec::new();
+/// engine::cat_over(&destination.records, "index.html", None, &mut page).await?;
+/// assert_eq!((listing.snapshots[0].files, page.as_slice()), (1, &b"<h1>hello</h1>"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Destination {
     /// The fenced backend: it refuses every change that `hold` does not allow.
     pub backend: Arc<dyn Backend>,
@@ -82,19 +111,26 @@ pub struct Destination {
     pub lost: Vec<Lost>,
     /// Names at the top of a destination that was never synced to; `sync/preflight.rs` sets them.
     pub foreign: TopNames,
-    _lock: Option<FileLock<File>>,
+    lock: Option<FileLock<File>>,
     /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
 }
 
 impl Destination {
     /// Opens a destination to read it. Writes only to the local cache directory.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the URL is not valid or the store cannot be opened. [`Error::Local`] if the cache directory
+    /// cannot be used.
     pub async fn open(url: &str, machine: &Machine) -> Result<Self> {
         let backend = backends::open(url).await?;
         Self::over(backend, machine)
     }
 
     /// Like [`open`](Self::open), over a backend that is already open.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the cache directory cannot be created, or if it belongs to another user.
     pub fn over(backend: Arc<dyn Backend>, machine: &Machine) -> Result<Self> {
         let id = Hash::of(&backend.location().identity()).to_string();
         let dir = machine.cache_dir.join(&id[..24]);
@@ -115,7 +151,7 @@ impl Destination {
             head,
             lost: Vec::new(),
             foreign: TopNames::default(),
-            _lock: None,
+            lock: None,
             writer: String::new(),
         })
     }
@@ -130,8 +166,8 @@ impl Destination {
         let stat = rustix::fs::fstat(&file).map_err(|e| Error::cache(&path, e.into()))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         self.writer = format!("{}:{:x}:{:x}", boot.trim(), stat.st_dev, stat.st_ino);
-        self._lock = FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))?;
-        if self._lock.is_none() {
+        self.lock = FileLock::try_take(file).map_err(|e| Error::cache(&path, e.into()))?;
+        if self.lock.is_none() {
             let at = self.backend.location();
             return Err(Error::Busy(format!("{at}: another offsite on this machine is using it; wait until it ends")));
         }
@@ -154,6 +190,9 @@ impl Destination {
     }
 
     /// A reader of the cached newest manifest, at its first entry.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the cache file cannot be read. [`Error::Damaged`] if another version of offsite wrote it.
     pub fn base(&self) -> Result<CacheReader> {
         match &self.head {
             Some(Head { file: Some(file), own, .. }) => CacheReader::open(&self.dir.join(file), *own),
@@ -255,6 +294,9 @@ impl Destination {
     }
 
     /// Writes `head.json` by a rename, so it is complete or old, and deletes caches that do not belong to it.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if `head.json` cannot be written, or if the cache directory cannot be listed.
     pub fn keep_head(&mut self, head: Head) -> Result<()> {
         let path = self.dir.join("head.json");
         let temp = self.dir.join(format!("head-{:016x}", crate::random()));
@@ -285,6 +327,10 @@ impl Destination {
 
     /// Probes how the disk of a directory treats names, if no run has done so, or if the destination has `moved`
     /// (`has_moved`). Returns whether the probe found anything new.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the result cannot be written to the cache. A probe that fails is no error and finds nothing
+    /// new.
     pub async fn look_at_disk(&mut self, moved: bool) -> Result<bool> {
         let (Some(tree), Some(mut head)) = (self.backend.tree(), self.head.clone()) else { return Ok(false) };
         let known = self.rules();

@@ -89,6 +89,27 @@ pub enum Deed {
 ///
 /// # Errors
 /// For a URL that is not valid. No store was contacted then. An error of a store is in the report of its destination.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Deed};
+/// use offsite_backends::Initialize;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// let (urls, want) = ([at("backup").display().to_string()], Initialize::default());
+/// let made = engine::initialize(&urls, &want, false).await?;
+/// assert_eq!((made.exit, made.destinations[0].settings[0].did), (0, Deed::Changed));
+///
+/// let checked = engine::initialize(&urls, &want, true).await?;
+/// assert_eq!((checked.exit, checked.destinations[0].settings[0].did), (0, Deed::Nothing));
+/// assert_eq!(checked.destinations[0].drift(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn initialize(urls: &[String], want: &Initialize, check: bool) -> Result<InitOutcome> {
     let mut opened = Vec::new();
     for url in urls {
@@ -136,7 +157,7 @@ fn row(setting: Setting) -> InitRow {
     let (did, why) = match setting.did {
         Did::Nothing => (Deed::Nothing, None),
         Did::Changed => (Deed::Changed, None),
-        Did::Would => (Deed::WouldChange, None),
+        Did::WouldChange => (Deed::WouldChange, None),
         Did::Cannot(why) => (Deed::Cannot, Some(why)),
         Did::Denied(why) => (Deed::Denied, Some(why)),
         Did::Failed(error) => (Deed::Failed, Some(error.to_string())),

@@ -3,6 +3,26 @@
 use std::path::PathBuf;
 
 /// What the engine needs to know about the machine it runs on.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// let urls = [backup.clone()];
+/// engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// assert_eq!(engine::snapshots(&machine, &backup).await?.snapshots[0].host, "web1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Directory for caches, journals and spools. The engine creates it, readable for this user only.

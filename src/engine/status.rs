@@ -117,6 +117,32 @@ pub async fn record_outcome(destination: &Destination, machine: &Machine, job: &
 ///
 /// # Errors
 /// For a URL that cannot be opened, and when the earlier record cannot be read or the new one not be written.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Watched};
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let job = SyncOptions { job: Some("site".into()), ..SyncOptions::default() };
+/// # engine::sync(&machine, &site, &[backup.clone()], &job, &RunControl::new(1)).await;
+/// // A hook of the job `site` failed, so the job did not reach the sync.
+/// engine::record_run(&machine, &backup, "site", None, 1, Some("the hook `before` failed")).await?;
+///
+/// let status = engine::status(&machine, &[Watched { url: backup, ..Watched::default() }], None).await;
+/// let row = &status.destinations[0];
+/// assert_eq!((row.result.as_deref(), row.message.as_deref()), (Some("failed"), Some("the hook `before` failed")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
     let before = match destination.records.read::<RunRecord>(RunRecord::KEY).await {
@@ -136,6 +162,30 @@ pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&s
 ///
 /// # Errors
 /// As for [`record_run`]. A damaged earlier record is an error, too.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Watched};
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let job = SyncOptions { job: Some("site".into()), ..SyncOptions::default() };
+/// # engine::sync(&machine, &site, &[backup.clone()], &job, &RunControl::new(1)).await;
+/// engine::record_skipped(&machine, &backup, "site", None, "the source is missing").await?;
+///
+/// let status = engine::status(&machine, &[Watched { url: backup, ..Watched::default() }], Some(26 * 3600)).await;
+/// assert_eq!((status.exit, status.destinations[0].result.as_deref()), (0, Some("skipped")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn record_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
     let destination = Destination::over(backends::open(url).await?, machine)?;
     let Some(StoredRecord { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else {
@@ -246,6 +296,33 @@ pub struct Watched {
 
 /// The status of each destination. `max_age` is the maximum age of the last run in seconds. A destination that cannot
 /// be read is a row with `bad` set.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Watched};
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::create_dir(at("never"))?;
+/// let watched = |name| Watched { url: at(name).display().to_string(), ..Watched::default() };
+/// let status = engine::status(&machine, &[watched("backup"), watched("never")], Some(26 * 3600)).await;
+///
+/// let [backup, never] = &status.destinations[..] else { return Err("one row for each destination".into()) };
+/// assert_eq!((backup.exit, backup.result.as_deref()), (0, Some("done")));
+/// assert_eq!((never.exit, never.bad.as_deref()), (1, Some("no run has ever been recorded")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn status(machine: &Machine, watched: &[Watched], max_age: Option<u64>) -> StatusOutcome {
     let rows = stream::iter(watched).map(|one_of| one(machine, one_of, one_of.max_age.or(max_age))).buffered(AT_A_TIME);
     let destinations: Vec<StatusRow> = rows.collect().await;

@@ -86,11 +86,24 @@ pub struct Failure {
     pub one_entry: bool,
 }
 
+/// What an error means for its reader: everything follows from kind and place, and nothing from the text.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::error::{Error, Failure, Hint, Turn};
+///
+/// const ENOSPC: i32 = 28;
+/// let error = Error::cache("/var/cache/offsite", std::io::Error::from_raw_os_error(ENOSPC));
+/// let failure = Failure::from(&error);
+/// assert_eq!((failure.kind, failure.hint), ("full", Some(Hint::FreeCache)));
+/// assert_eq!((failure.turn, error.exit_code()), (Turn::User, 1));
+/// ```
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let hint = hint(error);
         let advice = advice(error);
-        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, advice, one_entry: !error.concerns_place() }
+        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, advice, one_entry: !error.concerns_destination() }
     }
 }
 
@@ -149,9 +162,9 @@ fn denied(error: &Error) -> Hint {
     let Error::Store(error) = error else { return Hint::RightsHere };
     match (kinds::access(error.scheme()), error.reach) {
         (Access::Here, _) => Hint::RightsHere,
-        (Access::Login, Reach::Place) => Hint::Login,
+        (Access::Login, Reach::Destination) => Hint::Login,
         (Access::Login, Reach::Entry) => Hint::RightsAtServer,
-        (Access::Credentials, Reach::Place) => Hint::Credentials,
+        (Access::Credentials, Reach::Destination) => Hint::Credentials,
         (Access::Credentials, Reach::Entry) => Hint::Rights,
     }
 }
@@ -248,14 +261,14 @@ mod tests {
         let io = |code| io::Error::from_raw_os_error(code);
         let (eacces, enospc, erofs) = (13, 28, 30);
         for (error, hint) in [
-            (store(ErrorKind::Denied, Reach::Place, "s3://a/b"), Hint::Credentials),
+            (store(ErrorKind::Denied, Reach::Destination, "s3://a/b"), Hint::Credentials),
             (store(ErrorKind::Denied, Reach::Entry, "s3://a/b"), Hint::Rights),
             (store(ErrorKind::Denied, Reach::Entry, "/mnt/usb/a"), Hint::RightsHere),
             (store(ErrorKind::Denied, Reach::Entry, "sftp://nas/a"), Hint::RightsAtServer),
-            (store(ErrorKind::Denied, Reach::Place, "sftp://nas"), Hint::Login),
-            (store(ErrorKind::Clock, Reach::Place, "s3://a/b"), Hint::SetClock),
-            (store(ErrorKind::Untrusted, Reach::Place, "s3://a/b"), Hint::Certificates),
-            (store(ErrorKind::Full, Reach::Place, "/mnt/usb"), Hint::FreeDestination),
+            (store(ErrorKind::Denied, Reach::Destination, "sftp://nas"), Hint::Login),
+            (store(ErrorKind::Clock, Reach::Destination, "s3://a/b"), Hint::SetClock),
+            (store(ErrorKind::Untrusted, Reach::Destination, "s3://a/b"), Hint::Certificates),
+            (store(ErrorKind::Full, Reach::Destination, "/mnt/usb"), Hint::FreeDestination),
             (Error::cache("/c", io(enospc)), Hint::FreeCache),
             (Error::cache("/c", io(eacces)), Hint::MoveCache),
             (Error::cache("/c", io(erofs)), Hint::MoveCache),

@@ -129,10 +129,10 @@ impl Error {
     /// Whether the run cannot continue with other entries. False only for an error of one file, directory, link or
     /// object of the source, the destination or a target. A caller whose cache or spool failed ends its run in any
     /// case.
-    pub fn concerns_place(&self) -> bool {
+    pub fn concerns_destination(&self) -> bool {
         match self {
-            Self::Store(error) => error.concerns_place(),
-            Self::Local { error, .. } => backends::error::of_io(error).1 == backends::Reach::Place,
+            Self::Store(error) => error.concerns_destination(),
+            Self::Local { error, .. } => backends::error::of_io(error).1 == backends::Reach::Destination,
             Self::Damaged { .. } => false,
             Self::Refused(_)
             | Self::Emptied { .. }

@@ -36,7 +36,7 @@ pub fn import(text: &str, notes: &mut Notes) -> Result<Document, String> {
                 if let Some((name, entry)) = dumps(words, notes) {
                     let taken = |name: &str| dumped.iter().any(|(known, _)| known == name);
                     let other = |n: u32| name.replace(".sql", &format!("-{n}.sql"));
-                    let name = if taken(&name) { (2..).map(other).find(|name| !taken(name)).unwrap_or_default() } else { name };
+                    let name = if taken(&name) { (2..=u32::MAX).map(other).find(|name| !taken(name)).unwrap_or_default() } else { name };
                     if let Some(packer) = commands.get(at + 1).and_then(|next| next.first()) {
                         repacked(packer, &name, "dumps", notes);
                     }
@@ -211,7 +211,7 @@ fn dumps(words: &[String], notes: &mut Notes) -> Option<(String, Node)> {
     let mut command = vec![words[at].clone()];
     let (mut user, mut secret) = (None, words[..at].iter().any(|word| is_secret(assignment(word).map_or("", |(name, _)| name))));
     for word in &words[at + 1..] {
-        let password = word.starts_with("--password=") || program.starts_with("m") && word.starts_with("-p") && word.len() > 2;
+        let password = word.starts_with("--password=") || program.starts_with('m') && word.starts_with("-p") && word.len() > 2;
         match without_secret(word) {
             _ if password => secret = true,
             Some(instead) => {

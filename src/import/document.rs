@@ -30,7 +30,7 @@ impl Document {
         let taken = |name: &str| self.jobs.iter().chain(&self.destinations).any(|(known, _)| known == name);
         match taken(name) {
             false => name.to_owned(),
-            true => (2..).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).unwrap_or_default(),
+            true => (2..=u32::MAX).map(|n| format!("{name}-{n}")).find(|name| !taken(name)).unwrap_or_default(),
         }
     }
 

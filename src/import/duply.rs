@@ -113,7 +113,7 @@ fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
             | "MAX_FULLS_WITH_INCRS"
             | "FTP_PASSWORD" => {}
             _ if PLAIN.contains(&key.as_str()) => {
-                notes.different(name, format!("{key} is about duplicity's own files and programs; offsite needs none"))
+                notes.different(name, format!("{key} is about duplicity's own files and programs; offsite needs none"));
             }
             _ if key.starts_with("GPG_") => {}
             "MAX_FULLBKP_AGE" => notes.different(
@@ -136,7 +136,7 @@ fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     }
 }
 
-/// The flags in DUPL_PARAMS.
+/// The flags in `DUPL_PARAMS`.
 struct Parameters {
     settings: Vec<(&'static str, String)>,
     /// Globs in the notation of the exclude file. The flag says whether a glob includes.
@@ -174,7 +174,7 @@ fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Re
                 notes.different(at, format!("{flag} is about duplicity's own files and programs; offsite needs none"));
             }
             "--ssh-options" => {
-                notes.left_to_do(at, "--ssh-options: put them below a `Host` of ~/.ssh/config, which offsite reads (docs/sftp.md)")
+                notes.left_to_do(at, "--ssh-options: put them below a `Host` of ~/.ssh/config, which offsite reads (docs/sftp.md)");
             }
             _ => notes.left_out(at, format!("{flag} of duplicity has no counterpart")),
         }
@@ -182,7 +182,7 @@ fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Re
     Ok(found)
 }
 
-/// The rules of DUPL_PARAMS and of the exclude file, of which the first that matches decides.
+/// The rules of `DUPL_PARAMS` and of the exclude file, of which the first that matches decides.
 fn rules(old: &ForeignConfig, parameters: &Parameters, source: &str, notes: &mut Notes) -> PatternRules {
     let file = old.beside.iter().find(|(name, _)| name == "exclude").map_or("", |(_, text)| text.as_str());
     let of_line = |line: &str| {

@@ -68,6 +68,28 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`Error::Usage`] if the system is unknown, if the text cannot be read, or if nothing in it can become a job.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use offsite::config::Parsed;
+/// use offsite::import::{self, ForeignConfig, System};
+///
+/// let old = ForeignConfig {
+///     path: "backup.sh".into(),
+///     text: "aws s3 sync /srv/site s3://acme/site --delete --exclude 'cache/*'".into(),
+///     ..ForeignConfig::default()
+/// };
+/// let imported = import::import(&old, None)?;
+/// assert_eq!(imported.system, System::Aws);
+///
+/// let text = serde_json::to_string_pretty(&imported.config)?;
+/// let parsed = Parsed::from_text(&text, Path::new("offsite.json"))?;
+/// assert!(parsed.file.jobs.get("site").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn import(old: &ForeignConfig, from: Option<System>) -> Result<Imported> {
     let fail = |what: String| Error::Usage(format!("{}: {what}", old.path));
     let system = from.or_else(|| system_of(old)).ok_or_else(|| {

@@ -39,10 +39,7 @@ fn one(backup: &Backup, document: &mut Document, notes: &mut Notes) {
     let name = document.name(if backup.name.is_empty() { unnamed } else { &backup.name });
     let at = name.as_str();
     let mut job = Node::map();
-    let dumped = match source(backup, &mut job, at, notes) {
-        Some(dumped) => dumped,
-        None => return,
-    };
+    let Some(dumped) = source(backup, &mut job, at, notes) else { return };
     let names = places(backup, document, at, notes);
     if names.is_empty() {
         return notes.left_out(at, "it has no target or sync that offsite can write to");
@@ -126,6 +123,7 @@ fn kept(backup: &Backup, at: &str, notes: &mut Notes) -> Option<Node> {
 }
 
 /// Adds `source` to the job, or returns its `dumps`. None if offsite cannot back up the source.
+#[allow(clippy::option_option, reason = "the inner one is the value of a key that a directory does not have")]
 fn source(backup: &Backup, job: &mut Node, at: &str, notes: &mut Notes) -> Option<Option<Node>> {
     let part = &backup.source;
     match part.kind.as_str() {

@@ -50,7 +50,7 @@ impl<'a> JobRun<'a> {
             self.failed(&error);
             // The run that holds the lock writes its own run record.
             if !self.how.dry_run && !matches!(error, Error::Busy(_)) {
-                self.record_run(&self.all_places()).await;
+                self.record_run(&self.all_destinations()).await;
             }
         }
         self.outcome.seconds = began.elapsed().as_secs_f64();
@@ -123,7 +123,7 @@ impl<'a> JobRun<'a> {
                 self.outcome.exit = if self.control.stop.check().is_err() { 130 } else { 1 };
                 self.outcome.result = Ended::of(self.outcome.exit);
                 self.outcome.message = Some(format!("a hook before it failed, so nothing was sent: {why}"));
-                self.all_places()
+                self.all_destinations()
             }
         };
         self.record_run(&missed).await;
@@ -144,7 +144,7 @@ impl<'a> JobRun<'a> {
             Ok(missed) => missed,
             Err(error) => {
                 self.failed(&error);
-                self.all_places()
+                self.all_destinations()
             }
         }
     }
@@ -159,9 +159,9 @@ impl<'a> JobRun<'a> {
         outcome.hooks.extend(hooks);
         outcome.warnings.extend(warnings);
         if !ready.is_empty() {
-            let places: Vec<&JobDestination> = ready.iter().map(|ready| ready.place).collect();
-            let drift = ready.iter().filter_map(|ready| Some((ready.place.url.clone(), ready.drift.clone()?))).collect();
-            let (urls, options) = (urls(&places), SyncOptions { drift, ..self.options(&places)? });
+            let destinations: Vec<&JobDestination> = ready.iter().map(|ready| ready.destination).collect();
+            let drift = ready.iter().filter_map(|ready| Some((ready.destination.url.clone(), ready.drift.clone()?))).collect();
+            let (urls, options) = (urls(&destinations), SyncOptions { drift, ..self.options(&destinations)? });
             let done = engine::sync(self.machine, &self.source()?, &urls, &options, self.control).await;
             self.outcome.destinations.extend(done.destinations);
             self.outcome.notes.extend(done.notes);
@@ -173,22 +173,22 @@ impl<'a> JobRun<'a> {
         }
         self.outcome.exit = worst(self.outcome.destinations.iter().map(|d| d.exit));
         self.outcome.result = Ended::of(self.outcome.exit);
-        let reached = |place: &JobDestination| ready.iter().any(|one| one.place.url == place.url);
-        Ok(job.places.iter().filter(|place| !reached(place)).collect())
+        let reached = |destination: &JobDestination| ready.iter().any(|one| one.destination.url == destination.url);
+        Ok(job.destinations.iter().filter(|destination| !reached(destination)).collect())
     }
 
     async fn planned(&mut self) -> Result<()> {
-        let mut places: Vec<&JobDestination> = Vec::new();
-        for place in &self.job.places {
-            match prepare::is_left_out(self.machine, place).await {
-                true => self.outcome.absent.push(prepare::shown(place)),
-                false => places.push(place),
+        let mut destinations: Vec<&JobDestination> = Vec::new();
+        for destination in &self.job.destinations {
+            match prepare::is_left_out(self.machine, destination).await {
+                true => self.outcome.absent.push(prepare::shown(destination)),
+                false => destinations.push(destination),
             }
         }
         if self.is_nowhere() {
             return Ok(());
         }
-        let (urls, options) = (urls(&places), self.options(&places)?);
+        let (urls, options) = (urls(&destinations), self.options(&destinations)?);
         self.outcome.plans = engine::plan(self.machine, &self.source()?, &urls, &options, self.control, None).await;
         self.outcome.exit = worst(self.outcome.plans.iter().map(|plan| plan.exit));
         self.outcome.result = Ended::of(self.outcome.exit);
@@ -212,7 +212,7 @@ impl<'a> JobRun<'a> {
                 _ => format!("everything was sent, but a hook after it failed: {why}"),
             });
             (self.outcome.exit, self.outcome.result) = (1, Ended::Failed);
-            self.record_run(&self.all_places()).await;
+            self.record_run(&self.all_destinations()).await;
         }
     }
 
@@ -226,8 +226,8 @@ impl<'a> JobRun<'a> {
     async fn skipped(&mut self, why: String) {
         let job = self.job;
         (self.outcome.result, self.outcome.message) = (Ended::Skipped, Some(why.clone()));
-        for place in self.reachable(&self.all_places()).await {
-            let left = engine::record_skipped(self.machine, &place.url, &job.name, job.kind.as_deref(), &why);
+        for destination in self.reachable(&self.all_destinations()).await {
+            let left = engine::record_skipped(self.machine, &destination.url, &job.name, job.kind.as_deref(), &why);
             if let Err(error) = left.await {
                 self.outcome.warnings.push(JobWarning::SkipUnrecorded(error.to_string()));
             }
@@ -235,31 +235,31 @@ impl<'a> JobRun<'a> {
     }
 
     /// Writes the run record at destinations that the sync did not reach.
-    async fn record_run(&mut self, places: &[&JobDestination]) {
+    async fn record_run(&mut self, destinations: &[&JobDestination]) {
         let job = self.job;
-        for place in self.reachable(places).await {
-            let shown = prepare::shown(place);
+        for destination in self.reachable(destinations).await {
+            let shown = prepare::shown(destination);
             let own = self.outcome.destinations.iter().find(|to| to.url == shown).and_then(|to| to.error.clone());
             let message = own.or_else(|| self.outcome.message.clone());
             let (exit, kind) = (self.outcome.exit, job.kind.as_deref());
-            let left = engine::record_run(self.machine, &place.url, &job.name, kind, exit, message.as_deref());
+            let left = engine::record_run(self.machine, &destination.url, &job.name, kind, exit, message.as_deref());
             if let Err(error) = left.await {
                 self.outcome.warnings.push(JobWarning::RunUnrecorded(error.to_string()));
             }
         }
     }
 
-    fn all_places(&self) -> Vec<&'a JobDestination> {
-        self.job.places.iter().collect()
+    fn all_destinations(&self) -> Vec<&'a JobDestination> {
+        self.job.destinations.iter().collect()
     }
 
-    /// Those of `places` where a run record can be written: not on a dry run, and not at a destination that may be
+    /// Those of `destinations` where a run record can be written: not on a dry run, and not at a destination that may be
     /// absent and is.
-    async fn reachable(&self, places: &[&'a JobDestination]) -> Vec<&'a JobDestination> {
+    async fn reachable(&self, destinations: &[&'a JobDestination]) -> Vec<&'a JobDestination> {
         let mut reachable = Vec::new();
-        for place in places.iter().filter(|_| !self.how.dry_run) {
-            if !prepare::is_left_out(self.machine, place).await {
-                reachable.push(*place);
+        for destination in destinations.iter().filter(|_| !self.how.dry_run) {
+            if !prepare::is_left_out(self.machine, destination).await {
+                reachable.push(*destination);
             }
         }
         reachable
@@ -267,7 +267,7 @@ impl<'a> JobRun<'a> {
 
     /// Whether all destinations of the job are absent. It is skipped then.
     fn is_nowhere(&mut self) -> bool {
-        let none = !self.job.places.is_empty() && self.outcome.absent.len() == self.job.places.len();
+        let none = !self.job.destinations.is_empty() && self.outcome.absent.len() == self.job.destinations.len();
         if none {
             let what = format!("all of its destinations are absent: {}", self.outcome.absent.join(", "));
             (self.outcome.result, self.outcome.message) = (Ended::Skipped, Some(what));
@@ -286,7 +286,7 @@ impl<'a> JobRun<'a> {
     }
 
     /// The options of the job, with the exceptions for this run, the prices and the dumps.
-    fn options(&self, places: &[&JobDestination]) -> Result<SyncOptions> {
+    fn options(&self, destinations: &[&JobDestination]) -> Result<SyncOptions> {
         let job = self.job;
         let (mut options, once) = (job.options.clone(), &self.how.once);
         options.limits.allow_empty |= job.source.is_none() || once.allow_empty;
@@ -297,16 +297,16 @@ impl<'a> JobRun<'a> {
         options.limits.max_cost = once.max_cost.or(options.limits.max_cost);
         options.adopt |= once.adopt;
         options.start_over = once.start_over;
-        let named = places.iter().find_map(|place| place.price.clone());
-        options.price_name = named.unwrap_or_else(|| default_price(&urls(places)).to_owned());
+        let named = destinations.iter().find_map(|destination| destination.price.clone());
+        options.price_name = named.unwrap_or_else(|| default_price(&urls(destinations)).to_owned());
         options.price = self.how.prices.get(&options.price_name).map_err(Error::Usage)?.clone();
         options.dumps = dumps::of(job);
         Ok(options)
     }
 }
 
-fn urls(places: &[&JobDestination]) -> Vec<String> {
-    places.iter().map(|place| place.url.clone()).collect()
+fn urls(destinations: &[&JobDestination]) -> Vec<String> {
+    destinations.iter().map(|destination| destination.url.clone()).collect()
 }
 
 /// The variables of hooks that come after a job or a run.

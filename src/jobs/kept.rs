@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::engine::{Machine, private_dir, private_file};
 
 /// A file older than this counts as left by a crash: no hook is expected to run this long.
-const OLD: Duration = Duration::from_secs(7 * 86_400);
+const OLD: Duration = Duration::from_hours(7 * 24);
 
 /// A file that is deleted when this value is dropped.
 pub struct TempFile(PathBuf);

@@ -38,7 +38,7 @@ pub fn take(machine: &Machine, job: &Job) -> Result<Lock> {
 fn identity(job: &Job) -> String {
     // Two paths of one config file give one identity.
     let config = std::fs::canonicalize(&job.config).unwrap_or_else(|_| job.config.clone());
-    let mut places: Vec<&str> = job.places.iter().map(|place| place.url.as_str()).collect();
-    places.sort_unstable();
-    format!("{}\0{}\0{:?}\0{}", config.display(), job.name, job.kind, places.join("\0"))
+    let mut destinations: Vec<&str> = job.destinations.iter().map(|destination| destination.url.as_str()).collect();
+    destinations.sort_unstable();
+    format!("{}\0{}\0{:?}\0{}", config.display(), job.name, job.kind, destinations.join("\0"))
 }

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use super::hooks::{self, HookOutcome};
 use super::warning::JobWarning;
-use crate::config::{Absent, Job, JobDestination, Made};
+use crate::config::{Absent, InitializeMethod, Job, JobDestination};
 use crate::engine::{self, InitReport, Machine, Outcome};
 use crate::model::Hash;
 use crate::transfer::Stop;
 
 /// How long offsite assumes that a destination stays as declared.
-const LOOK_AGAIN: Duration = Duration::from_secs(7 * 86_400);
+const LOOK_AGAIN: Duration = Duration::from_hours(7 * 24);
 
 /// A destination that can be synced to.
 pub struct ReadyDestination<'a> {
-    pub place: &'a JobDestination,
+    pub destination: &'a JobDestination,
     /// How it differs from what `initialize` declares.
     pub drift: Option<String>,
 }
@@ -42,28 +42,28 @@ pub struct Preparation<'a> {
 /// Prepares the destinations of a job.
 pub async fn destinations<'a>(machine: &Machine, job: &'a Job, stop: &Stop) -> Preparation<'a> {
     let mut all = Preparation::default();
-    for place in &job.places {
-        if is_left_out(machine, place).await {
-            all.absent.push(shown(place));
+    for destination in &job.destinations {
+        if is_left_out(machine, destination).await {
+            all.absent.push(shown(destination));
             continue;
         }
-        match &place.initialize {
-            Made::AsNeeded => all.ready.push(ReadyDestination { place, drift: None }),
-            Made::Declared(want) => {
-                let found = settings(machine, place, want).await;
-                all.ready.push(ReadyDestination { place, drift: found.drift });
+        match &destination.initialize {
+            InitializeMethod::AsNeeded => all.ready.push(ReadyDestination { destination, drift: None }),
+            InitializeMethod::Declared(want) => {
+                let found = settings(machine, destination, want).await;
+                all.ready.push(ReadyDestination { destination, drift: found.drift });
                 all.initialized.extend(found.report);
                 all.warnings.extend(found.warning);
             }
-            Made::By(command) => {
+            InitializeMethod::By(command) => {
                 let mut variables = job.variables.clone();
-                variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
+                variables.push(("OFFSITE_DESTINATION".to_owned(), destination.url.clone()));
                 let hook = hooks::run("initialize", command, &variables, job.hooks.timeout, stop).await;
                 match &hook.error {
-                    None => all.ready.push(ReadyDestination { place, drift: None }),
+                    None => all.ready.push(ReadyDestination { destination, drift: None }),
                     Some(why) => {
                         let error = format!("its `initialize` command failed ({why}), so nothing was sent there");
-                        all.failed.push(Outcome { url: shown(place), error: Some(error), exit: 1, ..Outcome::default() });
+                        all.failed.push(Outcome { url: shown(destination), error: Some(error), exit: 1, ..Outcome::default() });
                     }
                 }
                 all.hooks.push(hook);
@@ -74,8 +74,8 @@ pub async fn destinations<'a>(machine: &Machine, job: &'a Job, stop: &Stop) -> P
 }
 
 /// Whether a destination is absent and the config allows that.
-pub async fn is_left_out(machine: &Machine, place: &JobDestination) -> bool {
-    place.absent == Absent::Skip && engine::is_absent(machine, &place.url).await.unwrap_or(false)
+pub async fn is_left_out(machine: &Machine, destination: &JobDestination) -> bool {
+    destination.absent == Absent::Skip && engine::is_absent(machine, &destination.url).await.unwrap_or(false)
 }
 
 /// The result of a look at the settings of a destination.
@@ -89,13 +89,13 @@ struct FoundSettings {
 
 /// Applies the declared settings for the first time, and then checks them once a week. If they differ, each run checks
 /// and warns until they are as declared.
-async fn settings(machine: &Machine, place: &JobDestination, want: &offsite_backends::Initialize) -> FoundSettings {
-    let mark = mark(machine, place, want);
+async fn settings(machine: &Machine, destination: &JobDestination, want: &offsite_backends::Initialize) -> FoundSettings {
+    let mark = mark(machine, destination, want);
     let check = match last_seen(&mark) {
         Some(age) if age < LOOK_AGAIN => return FoundSettings::default(),
         seen => seen.is_some(),
     };
-    let report = match engine::initialize(std::slice::from_ref(&place.url), want, check).await {
+    let report = match engine::initialize(std::slice::from_ref(&destination.url), want, check).await {
         Ok(found) => found.destinations.into_iter().next(),
         Err(error) => return FoundSettings { warning: Some(JobWarning::DriftUnknown(error.to_string())), ..FoundSettings::default() },
     };
@@ -122,12 +122,12 @@ fn last_seen(mark: &Path) -> Option<Duration> {
 }
 
 /// The file whose mtime says when the destination was last found with these settings.
-fn mark(machine: &Machine, place: &JobDestination, want: &offsite_backends::Initialize) -> PathBuf {
-    let id = Hash::of(format!("{}\0{want:?}", place.url).as_bytes()).to_string();
+fn mark(machine: &Machine, destination: &JobDestination, want: &offsite_backends::Initialize) -> PathBuf {
+    let id = Hash::of(format!("{}\0{want:?}", destination.url).as_bytes()).to_string();
     machine.cache_dir.join("jobs").join(format!("{}.made", &id[..24]))
 }
 
 /// The URL of a destination, for messages.
-pub fn shown(place: &JobDestination) -> String {
-    offsite_backends::location::shown(&place.url)
+pub fn shown(destination: &JobDestination) -> String {
+    offsite_backends::location::shown(&destination.url)
 }

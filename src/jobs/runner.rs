@@ -26,6 +26,39 @@ use crate::engine::{Machine, RunControl, worst};
 use crate::transfer::Stop;
 
 /// A run in progress.
+///
+/// # Examples
+///
+/// ```
+/// use std::path::Path;
+///
+/// use offsite::config::{self, Chosen, Parsed};
+/// use offsite::engine::{Machine, RunControl};
+/// use offsite::jobs::{Ended, Overrides, Runner, RunnerOptions};
+/// use offsite::plan::Prices;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # std::fs::create_dir(at("site"))?;
+/// # std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// let config = serde_json::json!({"jobs": {"site": {"source": at("site"), "destinations": at("backup")}}});
+/// let parsed = Parsed::from_text(&config.to_string(), Path::new("offsite.json"))?;
+/// let resolved = config::plan(&parsed, &Chosen::default())?;
+///
+/// let options = RunnerOptions { dry_run: false, prices: Prices::shipped()?, once: Overrides::default() };
+/// let control = RunControl::new(1);
+/// let mut runner = Runner::begin(&machine, &resolved, options, &control.stop).await;
+/// for job in &resolved.jobs {
+///     runner.job(job, &control).await;
+/// }
+/// let outcome = runner.end(&control.stop).await;
+/// assert_eq!((outcome.exit, outcome.jobs[0].result), (0, Ended::Done));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Runner<'a> {
     machine: &'a Machine,
     plan: &'a ResolvedJobs,

@@ -165,6 +165,9 @@ pub struct CacheWriter {
 
 impl CacheWriter {
     /// Creates a private file at `path`, or truncates the one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be created, for example because `path` is a symlink.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path);
         let mut out = BufWriter::with_capacity(1 << 18, file.map_err(|e| Error::cache(path, e))?);
@@ -173,6 +176,9 @@ impl CacheWriter {
     }
 
     /// Adds a record to the current block.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the record cannot be encoded. The file is not written before [`Self::end_block`].
     pub fn push(&mut self, entry: &Entry, stamps: KnownStamps) -> Result<()> {
         let path = entry.path.as_bytes();
         let shared = self.last.iter().zip(path).take_while(|(a, b)| a == b).count();
@@ -211,6 +217,9 @@ impl CacheWriter {
     }
 
     /// Ends the current block. Its records are those of `page`; `cut` says whether the chunker ended the page.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written.
     pub fn end_block(&mut self, page: &PageRef, cut: bool) -> Result<()> {
         let block = std::mem::take(&mut self.block);
         let last = RelPath(std::mem::take(&mut self.last));
@@ -222,6 +231,9 @@ impl CacheWriter {
     }
 
     /// Copies a block without decoding its records.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written.
     pub fn raw_block(&mut self, head: &BlockHead, records: &[u8]) -> Result<()> {
         let fail = |e| Error::cache(&self.path, e);
         let head = serde_json::to_vec(head).map_err(|e| fail(e.into()))?;
@@ -231,6 +243,9 @@ impl CacheWriter {
     }
 
     /// Ends the file. Its data is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written or flushed to the disk. It may then be incomplete.
     pub fn finish(mut self) -> Result<()> {
         let fail = |e| Error::cache(&self.path, e);
         self.out.write_all(&0u32.to_le_bytes()).map_err(fail)?;
@@ -282,6 +297,10 @@ impl CacheReader {
     }
 
     /// Moves to the next block and skips the unread records of the current one. None at the end.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be read or ends too early. [`Error::Damaged`] if the head of the block
+    /// cannot be decoded, or if the block is larger than any page makes it.
     pub fn next_block(&mut self) -> Result<Option<&BlockHead>> {
         self.peeked = false;
         self.at = 0;
@@ -319,6 +338,9 @@ impl CacheReader {
     }
 
     /// The next record of the current block, without taking it. None at the end of the block.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the record cannot be decoded.
     pub fn peek_in_block(&mut self) -> Result<Option<&Known>> {
         if self.peeked {
             return Ok(Some(&self.known));
@@ -342,6 +364,9 @@ impl CacheReader {
     }
 
     /// The next record, across blocks, without taking it. None at the end of the file.
+    ///
+    /// # Errors
+    /// Those of [`Self::next_block`] and [`Self::peek_in_block`].
     pub fn peek(&mut self) -> Result<Option<&Known>> {
         while !self.peeked && self.at >= self.block.len() {
             if self.next_block()?.is_none() {

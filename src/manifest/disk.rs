@@ -46,7 +46,7 @@ impl Probe<'_> {
         let mut taken = Vec::new();
         for (published, there) in published.into_iter().zip(there) {
             match published {
-                Err(error) if error.concerns_place() => return Err(error.into()),
+                Err(error) if error.concerns_destination() => return Err(error.into()),
                 published => taken.push(published.is_ok() && there),
             }
         }
@@ -99,7 +99,7 @@ async fn look(probe: &Probe<'_>, names: &mut Vec<Vec<u8>>) -> Result<DiskRules> 
         refused.extend('\u{1}'..='\u{1f}');
     }
     let links = match probe.tree.symlink(&probe.at(b"link"), b"case", FileMeta::default()).await {
-        Err(error) if error.concerns_place() => return Err(error.into()),
+        Err(error) if error.concerns_destination() => return Err(error.into()),
         made => made.is_ok(),
     };
     Ok(DiskRules {

@@ -132,7 +132,10 @@ impl PageSource {
         Ok((choose(refs, &wanted), inner, lost))
     }
 
-    /// Reads these pages in order and hands each to `sink` until `sink` breaks. Fails only if `sink` does.
+    /// Reads these pages in order and hands each to `sink` until `sink` breaks.
+    ///
+    /// # Errors
+    /// Only those of `sink`, which also gets each page that cannot be read, as a [`Lost`].
     pub async fn read(&self, leaves: Vec<PageRef>, mut sink: impl FnMut(Result<Leaf, Lost>) -> Result<ControlFlow<()>>) -> Result<()> {
         let mut last = RelPath::default();
         let groups = stretches(leaves);
@@ -163,6 +166,10 @@ impl PageSource {
 
     /// Hands the complete list of unreadable and unstable paths of a snapshot to `sink`, in order. The list is empty if
     /// the snapshot itself names all of them.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Store`] if a page of the list cannot be read. `sink` may have some of the paths
+    /// by then. The sink's own errors.
     pub async fn troubles(&self, snapshot: &Snapshot, mut sink: impl FnMut(Trouble) -> Result<()>) -> Result<()> {
         let Some(root) = &snapshot.troubles else { return Ok(()) };
         let (leaves, _, mut lost) = self.below(root, |_, _| true).await?;

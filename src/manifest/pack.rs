@@ -43,6 +43,9 @@ pub struct Packed {
 
 impl Pack {
     /// Creates a private file at `path`, or truncates the one that is there.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be created, for example because `path` is a symlink.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
@@ -77,6 +80,9 @@ impl Pack {
 
     /// Begins the object with the number of its snapshot, in a frame that zstd readers skip. So no two snapshots make
     /// the same object.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written.
     pub fn mark(&mut self, number: u64) -> Result<()> {
         let mut mark = [0; 16];
         mark[..4].copy_from_slice(&SKIPPABLE.to_le_bytes());
@@ -90,6 +96,9 @@ impl Pack {
 
     /// Adds the pages of references over these leaves and ends the object. `known` are the pages of references of the
     /// previous manifest: a page that equals one of them is not written again.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written, or if the manifest exceeds the bounds of the format.
     pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
         if leaves.len() > bounds::PAGES {
             let what = format!("the manifest would have {} pages, the maximum is {}; nothing was committed", leaves.len(), bounds::PAGES);

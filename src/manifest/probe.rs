@@ -21,6 +21,11 @@ const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 
 /// Tests what the store does to names and conditions, and makes `format.json`. `now` is RFC 3339 in UTC. If another
 /// writer made the record meanwhile, returns that one.
+///
+/// # Errors
+/// [`crate::error::Error::Store`] if the store denies access or fails. Its kind is [`ErrorKind::Unsupported`] if the
+/// store returns other bytes than were written. [`crate::error::Error::Usage`] if another writer made the record
+/// meanwhile, with a newer offsite.
 pub async fn probe(records: &Records, program: &str, now: String) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());

@@ -61,6 +61,30 @@ pub struct StoredRecord<T> {
 }
 
 /// `.offsite/` of one destination.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::manifest::Records;
+/// # use offsite::engine::{self, Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # std::fs::create_dir(at("site"))?;
+/// # std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let destination = at("backup").display().to_string();
+/// # let urls = [destination.clone()];
+/// # engine::sync(&machine, &at("site"), &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let records = Records::new(offsite_backends::open(&destination).await?);
+/// let newest = records.snapshots(None).await?.pop().ok_or("this destination has no snapshot")?;
+/// let (snapshot, _hash) = records.snapshot(newest.number).await?;
+/// assert_eq!((snapshot.number, snapshot.host.as_str(), snapshot.totals.files), (1, "web1", 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Records {
     backend: Arc<dyn Backend>,
@@ -149,6 +173,30 @@ impl Records {
     }
 
     /// Writes a small record as [`Records::put`] does. Does not write a record that [`Records::read`] would refuse.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if [`Records::read`] would refuse the record. Otherwise as for [`Records::put`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use object_store::PutMode;
+    /// use offsite::manifest::Records;
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let destination = dir.path().display().to_string();
+    /// const KEY: &str = ".offsite/audit.json";
+    /// let records = Records::new(offsite_backends::open(&destination).await?);
+    /// records.write(KEY, &"checked by hand".to_owned(), PutMode::Create).await?;
+    ///
+    /// let audit = records.read::<String>(KEY).await?.ok_or("this destination has no such record")?;
+    /// assert_eq!(audit.record, "checked by hand");
+    /// assert!(records.write(KEY, &"again".to_owned(), PutMode::Create).await.is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn write<T: Serialize + DeserializeOwned>(&self, key: &str, record: &T, mode: PutMode) -> Result<Option<String>> {
         self.put(key, json::encode(self.url(key), record)?, mode).await
     }
@@ -168,6 +216,10 @@ impl Records {
     /// body counts as created, because an earlier try of the same request may have created it.
     ///
     /// Atomic with `create_only`. Without it, the store does not support conditions and the last of two writers wins.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if an existing object with this key is larger than a record can be. Otherwise the store's own
+    /// error.
     pub async fn create(&self, key: &str, body: Bytes, create_only: bool) -> Result<Option<Created>> {
         let same = |there: Option<(StoredRecord<Bytes>, _)>| there.filter(|(t, _)| t.record == body).map(|(t, _)| Created { etag: t.etag });
         if !create_only && let Some(there) = self.get(key).await? {
@@ -185,6 +237,10 @@ impl Records {
 
     /// Snapshots with a higher number than `after` (all, if none), in order. Ignores objects beside them that do not
     /// have the name of a snapshot; a check lists those as foreign.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the folder holds more than 250,000 objects or its listing never ends. Otherwise the
+    /// store's own error, for example if the bucket is missing.
     pub async fn snapshots(&self, after: Option<u64>) -> Result<Vec<SnapshotRef>> {
         const FOLDER: &str = ".offsite/snapshots";
         let folder = object_path(FOLDER.as_bytes())?;
@@ -250,6 +306,9 @@ impl Records {
     }
 
     /// Whether a snapshot exists, by a request for its object. A listing may be out of date.
+    ///
+    /// # Errors
+    /// The store's own error. A missing object is no error.
     pub async fn has_snapshot(&self, number: u64) -> Result<bool> {
         let key = snapshot_key(number);
         if number > bounds::NUMBER {
@@ -264,6 +323,10 @@ impl Records {
 
     /// Commits a snapshot, and returns the hash and the tag of its object. None if another snapshot has its number.
     /// Atomic with `create_only`, see [`Records::create`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the number is above [`bounds::NUMBER`], or if no reader would accept the snapshot. Otherwise
+    /// as for [`Records::create`].
     pub async fn commit(&self, snapshot: &Snapshot, create_only: bool) -> Result<Option<(Hash, Option<String>)>> {
         let key = snapshot_key(snapshot.number);
         if snapshot.number > bounds::NUMBER {
@@ -285,6 +348,9 @@ impl Records {
     }
 
     /// A range of bytes of a page object.
+    ///
+    /// # Errors
+    /// The store's own error, for example [`ErrorKind::NotFound`] if the object is missing.
     pub async fn page_bytes(&self, object: &Hash, range: Range<u64>) -> Result<Bytes> {
         let key = pages_key(object);
         let path = object_path(key.as_bytes())?;
@@ -297,6 +363,10 @@ impl Records {
     }
 
     /// Uploads a page object from a local file of this length in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be read, otherwise the store's own error. An upload in parts that
+    /// fails is aborted.
     pub async fn put_pages(&self, object: &Hash, file: &LocalPath, length: u64) -> Result<()> {
         let key = pages_key(object);
         let path = object_path(key.as_bytes())?;
@@ -309,21 +379,31 @@ impl Records {
         let upload = self.store.put_multipart(&path).await.map_err(|e| self.error(&key, &e))?;
         let part = usize::try_from((length / 9_000).max(8 << 20)).unwrap_or(8 << 20);
         let mut writer = WriteMultipart::new_with_chunk_size(upload, part);
-        let mut input = std::fs::File::open(file).map_err(fail)?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let got = std::io::Read::read(&mut input, &mut buffer).map_err(fail)?;
-            if got == 0 {
-                break;
+        let written = async {
+            let mut input = std::fs::File::open(file).map_err(fail)?;
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let got = std::io::Read::read(&mut input, &mut buffer).map_err(fail)?;
+                if got == 0 {
+                    return Ok(());
+                }
+                writer.wait_for_capacity(4).await.map_err(|e| self.error(&key, &e))?;
+                writer.write(&buffer[..got]);
             }
-            writer.wait_for_capacity(4).await.map_err(|e| self.error(&key, &e))?;
-            writer.write(&buffer[..got]);
+        };
+        if let Err(error) = written.await {
+            let _ = writer.abort().await;
+            return Err(error);
         }
-        writer.finish().await.map_err(|e| self.error(&key, &e))?;
-        Ok(())
+        // A completion that fails aborts the upload.
+        writer.finish().await.map(drop).map_err(|e| self.error(&key, &e))
     }
 
     /// Names of all page objects at the destination, with the store's time of writing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the folder holds more than 250,000 objects or its listing never ends. Otherwise the
+    /// store's own error.
     pub async fn page_objects(&self) -> Result<Vec<(Hash, DateTime<Utc>)>> {
         const FOLDER: &str = ".offsite/pages";
         let listing = self.store.list(Some(&object_path(FOLDER.as_bytes())?));
@@ -346,8 +426,11 @@ impl Records {
         snapshot_key(number)
     }
 
-    /// Deletes objects, with as few requests as the store allows. A missing object is no error. After an error some of
-    /// the objects may have been deleted.
+    /// Deletes objects, with as few requests as the store allows. A missing object is no error.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the store cannot have one of the keys. No object is deleted then. Otherwise the store's
+    /// own error, after which some of the objects may have been deleted.
     pub async fn delete(&self, keys: Vec<Vec<u8>>) -> Result<()> {
         let paths = keys.iter().map(|k| object_path(k)).collect::<Result<Vec<_>>>()?;
         let mut done = self.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());

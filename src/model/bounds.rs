@@ -107,26 +107,41 @@ fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D, most: usize) -> Re
 }
 
 /// Reads the page objects of a manifest: at most [`OBJECTS`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of hashes or has more than [`OBJECTS`] elements.
 pub fn objects<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Hash>, D::Error> {
     list(d, OBJECTS)
 }
 
 /// Reads extended attributes: at most [`XATTRS`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of attributes or has more than [`XATTRS`] elements.
 pub fn xattrs<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Xattr>, D::Error> {
     list(d, XATTRS)
 }
 
 /// Reads a text of at most [`TEXT`] bytes.
+///
+/// # Errors
+/// An error of the deserializer if the value is not a text or is longer than [`TEXT`] bytes.
 pub fn text<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     short(String::deserialize(d)?, TEXT)
 }
 
 /// Reads an optional text of at most [`TEXT`] bytes.
+///
+/// # Errors
+/// An error of the deserializer if the value is neither null nor a text, or is longer than [`TEXT`] bytes.
 pub fn some_text<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Option::<String>::deserialize(d)?.map(|text| short(text, TEXT)).transpose()
 }
 
 /// Reads the characters that a store changes: at most [`CHARACTERS`] bytes.
+///
+/// # Errors
+/// An error of the deserializer if the value is not a text or is longer than [`CHARACTERS`] bytes.
 pub fn characters<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
     short(String::deserialize(d)?, CHARACTERS)
 }

@@ -20,7 +20,7 @@ pub struct Stamps {
 /// Why a run reads a file of unchanged size again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Suspicion {
+pub enum UnverifiedReason {
     /// Its mtime, ctime or inode differs, or it was written while the last scan ran.
     Stamps,
     /// The user asked for all files with `--checksum`.
@@ -39,7 +39,7 @@ pub enum Change {
         /// Stamps of the file in the source.
         stamps: Stamps,
     },
-    /// The content differs for certain (size or kind). With `suspicion` it may differ, and reading the file decides.
+    /// The content differs for certain (size or kind). With `unverified` it may differ, and reading the file decides.
     Changed {
         /// The new entry.
         entry: Entry,
@@ -48,8 +48,8 @@ pub enum Change {
         /// The entry in the last snapshot.
         old: Entry,
         /// Why the file is unverified. `None` if its content differs for certain.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        suspicion: Option<Suspicion>,
+        #[serde(default, rename = "suspicion", skip_serializing_if = "Option::is_none")]
+        unverified: Option<UnverifiedReason>,
     },
     /// Only metadata differs. No content is sent.
     Metadata {

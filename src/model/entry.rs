@@ -11,6 +11,16 @@ use super::path::RelPath;
 use super::time::Time;
 
 /// BLAKE3 hash of a content. In JSON it is a string of 64 hex digits.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::model::Hash;
+///
+/// let hash = Hash::of(b"hello");
+/// assert_eq!(hash.to_string(), "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f");
+/// assert_ne!(hash, Hash::of(b"Hello"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 

@@ -15,7 +15,7 @@ mod time;
 mod words;
 mod zone;
 
-pub use change::{Change, Counts, Stamps, Suspicion};
+pub use change::{Change, Counts, Stamps, UnverifiedReason};
 pub use entry::{Content, Entry, Hash, Kind, Xattr};
 pub use fold::{fold_hash, folded, twins};
 pub use path::RelPath;

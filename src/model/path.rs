@@ -11,6 +11,19 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Bytes of a name, a path or a link target. The order is that of the bytes.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::model::RelPath;
+///
+/// let path = RelPath::from("photos/2025/sea.jpg");
+/// assert_eq!((path.parent(), path.name()), (&b"photos/2025/"[..], &b"sea.jpg"[..]));
+/// assert!(RelPath::from("photos/").is_dir());
+/// assert!(!RelPath::from("../etc/passwd").is_sound());
+/// // A name can have any bytes. People see them escaped.
+/// assert_eq!(RelPath::from(&b"caf\xe9"[..]).display(), r"caf\xe9");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RelPath(pub Vec<u8>);
 

@@ -33,6 +33,17 @@ impl Weight for Problem {
 
 /// The first elements of a list: at most [`bounds::SAMPLE`] elements with at most [`bounds::SAMPLE_BYTES`] bytes. In
 /// JSON it is an array.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::model::{RelPath, Sample, bounds};
+///
+/// let mut sample: Sample<RelPath> = (0..5_000).map(|n| RelPath::from(format!("log/{n}").as_str())).collect();
+/// sample.push(RelPath::from("log/last"));
+/// assert_eq!((sample.first().len(), sample.total()), (bounds::SAMPLE, 5_001));
+/// assert_eq!(sample.cut(), Some(5_001));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample<T> {
     first: Vec<T>,

@@ -116,6 +116,22 @@ pub struct DiskRules {
 }
 
 /// The rules of retention. A snapshot that any rule names stays. The newest snapshot always stays.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use offsite::model::{KeepRules, Zone};
+/// use offsite::plan::{Point, keep};
+///
+/// const DAY: i64 = 86_400;
+/// let rules = KeepRules { daily: 2, zone: Zone::named("UTC")?, ..KeepRules::default() };
+/// let commits = [(1, 0), (2, DAY), (3, DAY + 3_600), (4, 2 * DAY)];
+/// let points = commits.map(|(number, time)| Point { number, time });
+/// assert_eq!(keep(&points, &rules, 2 * DAY), BTreeSet::from([3, 4]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeepRules {
     /// Number of newest snapshots to keep.

@@ -26,6 +26,18 @@ impl Zone {
     ///
     /// # Errors
     /// Says that this machine does not know the zone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offsite::model::Zone;
+    ///
+    /// let (london, utc) = (Zone::named("Europe/London")?.calendar(), Zone::named("UTC")?.calendar());
+    /// let noon = london.moment("2026-07-01T12:00").ok_or("this is not a time")?;
+    /// assert_eq!((london.shown(noon), utc.shown(noon)), ("2026-07-01 12:00".into(), "2026-07-01 11:00".into()));
+    /// assert!(Zone::named("Europe/Londn").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn named(name: &str) -> Result<Self, String> {
         if name == "local" {
             return Ok(Self(None));

@@ -83,6 +83,19 @@ impl Price {
 }
 
 /// A table of prices by name.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::plan::{Estimate, Prices};
+///
+/// let prices = Prices::shipped()?;
+/// let price = prices.get("aws/s3-standard")?;
+/// let requests = Estimate { put: 10_000, ..Estimate::default() };
+/// assert_eq!(price.requests(&requests), 10.0 * price.put_per_1k);
+/// assert_eq!(price.storage(3 * price.gb), 3.0 * price.storage_gb_month);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Deserialize)]
 pub struct Prices {
     /// Rows by name: `aws/s3-standard`. The part before the slash is the provider.
@@ -91,6 +104,9 @@ pub struct Prices {
 
 impl Prices {
     /// The table that ships with the program.
+    ///
+    /// # Errors
+    /// As for [`Prices::parse`]. A test checks that the shipped table is valid.
     pub fn shipped() -> Result<Self, String> {
         Self::parse(include_str!("../../data/prices.json"))
     }

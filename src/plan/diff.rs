@@ -4,7 +4,7 @@
 //! and mtime must be as in the manifest, and the other metadata is compared in full. A file that is neither surely the
 //! same nor surely different is unverified: reading it decides.
 
-use crate::model::{Kind, Stamps, Suspicion, Time};
+use crate::model::{Kind, Stamps, Time, UnverifiedReason};
 
 /// A path as the scan sees it.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub enum Verdict {
     /// The content is the same. The metadata must be compared in full.
     Compare,
     /// The content may differ. Reading it decides.
-    Suspect(Suspicion),
+    Unverified(UnverifiedReason),
     /// The entry differs.
     Changed,
 }
@@ -72,12 +72,12 @@ pub fn compare(before: &Before, seen: &DiffState, checksum: bool) -> Verdict {
         };
     }
     if checksum {
-        return Verdict::Suspect(Suspicion::Asked);
+        return Verdict::Unverified(UnverifiedReason::Asked);
     }
     match before.memory {
         Memory::At(stamps) if stamps == seen.stamps && before.mtime == seen.mtime => Verdict::Same,
         Memory::None if before.mtime == seen.mtime => Verdict::Compare,
-        _ => Verdict::Suspect(Suspicion::Stamps),
+        _ => Verdict::Unverified(UnverifiedReason::Stamps),
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
             DiffState { stamps: Stamps { ctime: later, ..S }, ..seen() },
             DiffState { stamps: Stamps { ino: 2, ..S }, ..seen() },
         ] {
-            assert_eq!(compare(&before(Memory::At(S)), &changed, false), Verdict::Suspect(Suspicion::Stamps));
+            assert_eq!(compare(&before(Memory::At(S)), &changed, false), Verdict::Unverified(UnverifiedReason::Stamps));
         }
         assert_eq!(compare(&before(Memory::At(S)), &DiffState { size: 4, ..seen() }, false), Verdict::Changed);
     }
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn without_memory_size_and_mtime_decide_and_fresh_proves_nothing() {
         assert_eq!(compare(&before(Memory::None), &seen(), false), Verdict::Compare);
-        assert_eq!(compare(&before(Memory::Fresh), &seen(), false), Verdict::Suspect(Suspicion::Stamps));
-        assert_eq!(compare(&before(Memory::At(S)), &seen(), true), Verdict::Suspect(Suspicion::Asked));
+        assert_eq!(compare(&before(Memory::Fresh), &seen(), false), Verdict::Unverified(UnverifiedReason::Stamps));
+        assert_eq!(compare(&before(Memory::At(S)), &seen(), true), Verdict::Unverified(UnverifiedReason::Asked));
     }
 }

@@ -14,7 +14,8 @@ pub struct Facts {
     /// Files whose content would be sent again under the same name, including unverified files.
     pub rewritten: u64,
     /// Unverified files among these.
-    pub suspects: u64,
+    #[serde(rename = "suspects")]
+    pub unverified: u64,
     /// Content bytes to send, at most.
     pub bytes: u64,
     /// Files to send.
@@ -40,10 +41,10 @@ impl Facts {
                 self.counts.added += 1;
                 self.send(entry, parts);
             }
-            Change::Changed { entry, old, suspicion, .. } => {
+            Change::Changed { entry, old, unverified, .. } => {
                 self.counts.changed += 1;
                 self.rewritten += u64::from(file(entry));
-                self.suspects += u64::from(suspicion.is_some());
+                self.unverified += u64::from(unverified.is_some());
                 self.copies += u64::from(file(old) && unversioned(old));
                 self.send(entry, parts);
             }

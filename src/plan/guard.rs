@@ -34,6 +34,22 @@ const FEW_REMOVALS: u64 = 10;
 const FEW_REWRITES: u64 = 100;
 
 /// The reasons to refuse a plan. Empty if the plan may run. `cost` is the cost of its requests in US dollars.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::model::{Counts, Totals};
+/// use offsite::plan::{Facts, Limits, judge};
+///
+/// let base = Totals { entries: 1_000, files: 900, bytes: 1 << 30 };
+/// let counts = Counts { removed: 600, unchanged: 400, ..Counts::default() };
+/// let facts = Facts { base: Some(base), counts, seen: 400, ..Facts::default() };
+/// let reasons = judge(&facts, &Limits::default(), 0.0);
+/// assert!(reasons[0].starts_with("600 of 1000 entries would be removed (60 %)"));
+///
+/// let limits = Limits { removals: 1.0, ..Limits::default() };
+/// assert!(judge(&facts, &limits, 0.0).is_empty());
+/// ```
 pub fn judge(facts: &Facts, limits: &Limits, cost: f64) -> Vec<String> {
     let mut reasons = Vec::new();
     let base = facts.base.unwrap_or_default();

@@ -89,6 +89,20 @@ impl Filter {
     ///
     /// # Errors
     /// Names the pattern that cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offsite::scan::Filter;
+    ///
+    /// let rules = ["*.tmp", "!keep.tmp"].map(str::to_owned);
+    /// let filter = Filter::new(&rules, &[])?;
+    /// assert!(!filter.keeps_whole(b"var/a.tmp", false));
+    /// assert!(filter.keeps_whole(b"var/keep.tmp", false));
+    /// // Each rule has decided something.
+    /// assert_eq!(filter.idle(None), []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(rules: &[String], only: &[String]) -> Result<Self, String> {
         Ok(Self { exclude: build(rules)?, only: build(only)? })
     }

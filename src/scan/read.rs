@@ -131,6 +131,10 @@ pub struct BigFile {
 
 impl BigFile {
     /// Opens a file. With `last_try`, changes during the read are not an error.
+    ///
+    /// # Errors
+    /// [`ReadError::Vanished`] if the file was removed or replaced, for example by a directory or a symlink.
+    /// [`ReadError::Io`] for other errors of the system.
     pub fn open(root: &Root, path: &[u8], last_try: bool) -> Result<Self, ReadError> {
         let (fd, stat) = open(root, path)?;
         rustix::fs::fadvise(&fd, 0, None, rustix::fs::Advice::Sequential).ok();
@@ -186,6 +190,10 @@ impl BigFile {
 
 /// Hashes a file without holding it in memory, again if it changes. Returns the metadata and extended attributes of the
 /// same open file.
+///
+/// # Errors
+/// As for [`BigFile::open`]. [`ReadError::Io`] also if the extended attributes are more than a manifest can hold. A
+/// file that changes during every attempt is no error.
 pub fn hash_file(root: &Root, path: &[u8]) -> Result<(Hash, Stat, Vec<Xattr>), ReadError> {
     for attempt in 1..=TRIES {
         match hash_once(root, path, attempt == TRIES) {
@@ -211,6 +219,11 @@ fn hash_once(root: &Root, path: &[u8], last_try: bool) -> Result<(Hash, Stat, Ve
 
 /// The entry of a path as a scan sees it. A file has no content yet. With `deep`, the extended attributes are read as
 /// well, which takes an open file.
+///
+/// # Errors
+/// [`ReadError::Vanished`] if `stat` is that of a socket, pipe or device, or if a path that has to be opened or read
+/// was removed. [`ReadError::Io`] for other errors of the system, and for more extended attributes than a manifest can
+/// hold.
 pub fn read_metadata(root: &Root, path: &[u8], stat: &Stat, names: &Names, deep: bool) -> Result<Entry, ReadError> {
     let kind = stat.kind().ok_or(ReadError::Vanished)?;
     let link = (kind == Kind::Symlink).then(|| root.read_link(path)).transpose()?.map(RelPath);

@@ -26,6 +26,9 @@ pub struct Root {
 
 impl Root {
     /// Opens the directory that a user named. A symlink in that name is followed.
+    ///
+    /// # Errors
+    /// The system's error, for example if the path does not exist or is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self { fd, path: path.to_path_buf(), beneath: AtomicBool::new(true) })
@@ -66,18 +69,28 @@ impl Root {
     }
 
     /// Metadata of the root itself.
+    ///
+    /// # Errors
+    /// The system's error, for example if the disk or mount fails.
     pub fn stat(&self) -> io::Result<Stat> {
         Ok(Stat::from_raw(&rustix::fs::fstat(&self.fd)?))
     }
 
     /// Metadata of a path below the root. A symlink is not followed, and a trailing slash is ignored.
+    ///
+    /// # Errors
+    /// The system's error: the path does not exist, or a directory on the way is a symlink or cannot be entered.
     pub fn stat_at(&self, path: &[u8]) -> io::Result<Stat> {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         let (held, name) = self.parent(bare)?;
-        Ok(Stat::from_raw(&statat(self.dir(&held), name, AtFlags::SYMLINK_NOFOLLOW)?))
+        Ok(Stat::from_raw(&statat(self.dir(held.as_ref()), name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     /// Opens a directory below the root. The empty path is the root.
+    ///
+    /// # Errors
+    /// The system's error: the path does not exist, cannot be read, or is not a directory. Also if it or a directory on
+    /// the way is a symlink.
     pub fn open_dir(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let bare = path.strip_suffix(b"/").unwrap_or(path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -88,14 +101,21 @@ impl Root {
     }
 
     /// Opens a file below the root for reading. Never blocks on a pipe.
+    ///
+    /// # Errors
+    /// The system's error: the path does not exist or cannot be read. Also if it or a directory on the way is a
+    /// symlink.
     pub fn open_file(&self, path: &[u8]) -> io::Result<OwnedFd> {
         self.open_flags(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK)
     }
 
     /// Target of a symlink below the root.
+    ///
+    /// # Errors
+    /// The system's error: the path does not exist or is not a symlink. Also if a directory on the way is a symlink.
     pub fn read_link(&self, path: &[u8]) -> io::Result<Vec<u8>> {
         let (held, name) = self.parent(path)?;
-        Ok(rustix::fs::readlinkat(self.dir(&held), name, Vec::new())?.into_bytes())
+        Ok(rustix::fs::readlinkat(self.dir(held.as_ref()), name, Vec::new())?.into_bytes())
     }
 
     /// Opens the directory of a path, and returns it with the last component. A call with the whole path would follow
@@ -104,17 +124,17 @@ impl Root {
         let (held, rest) = self.descend(path)?;
         let Some(cut) = rest.iter().rposition(|b| *b == b'/') else { return Ok((held, rest)) };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let dir = self.open_step(self.dir(&held), &rest[..cut], flags)?;
+        let dir = self.open_step(self.dir(held.as_ref()), &rest[..cut], flags)?;
         Ok((Some(dir), &rest[cut + 1..]))
     }
 
     fn open_flags(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         let (held, rest) = self.descend(path)?;
-        self.open_step(self.dir(&held), rest, flags)
+        self.open_step(self.dir(held.as_ref()), rest, flags)
     }
 
-    fn dir<'a>(&'a self, held: &'a Option<OwnedFd>) -> BorrowedFd<'a> {
-        held.as_ref().map_or(self.fd.as_fd(), |fd| fd.as_fd())
+    fn dir<'a>(&'a self, held: Option<&'a OwnedFd>) -> BorrowedFd<'a> {
+        held.map_or(self.fd.as_fd(), |fd| fd.as_fd())
     }
 
     /// Opens directories on the way until the rest of the path fits one call.
@@ -124,7 +144,7 @@ impl Root {
         while rest.len() > CHUNK {
             let cut = rest[..CHUNK].iter().rposition(|b| *b == b'/').ok_or(io::ErrorKind::InvalidFilename)?;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let next = self.open_step(self.dir(&held), &rest[..cut], flags)?;
+            let next = self.open_step(self.dir(held.as_ref()), &rest[..cut], flags)?;
             held = Some(next);
             rest = &rest[cut + 1..];
         }

@@ -74,6 +74,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A running walk. Dropping it ends its threads.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use offsite::scan::{Event, Filter, Root, Walk, WalkOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # std::fs::create_dir(dir.path().join("site"))?;
+/// # std::fs::write(dir.path().join("site/index.html"), "<h1>hello</h1>")?;
+/// # std::fs::write(dir.path().join("site/index.tmp"), "")?;
+/// let filter = Filter::new(&["*.tmp".to_owned()], &[])?;
+/// let options = WalkOptions { filter, ..WalkOptions::default() };
+/// let mut walk = Walk::start(Arc::new(Root::open(dir.path())?), options, 2)?;
+/// let mut found = Vec::new();
+/// while let Some(event) = walk.next_event() {
+///     match event {
+///         Event::Entry(path, stat, _) => found.push((String::from_utf8_lossy(path).into_owned(), stat.size)),
+///         Event::Skipped(..) => {}
+///         Event::Unread(_, error, _) => Err(error)?,
+///     }
+/// }
+/// assert_eq!(found, [("site/".to_owned(), 0), ("site/index.html".to_owned(), 14)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Walk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -86,17 +112,21 @@ pub struct Walk {
 
 impl Walk {
     /// Starts at an open root. `threads` threads read ahead (0, or 2 and more).
+    ///
+    /// # Errors
+    /// The system's error if the root has no metadata or a thread cannot be started. Paths that cannot be read are
+    /// events, not errors.
     pub fn start(root: Arc<Root>, options: WalkOptions, threads: usize) -> io::Result<Self> {
         let device = root.stat()?.dev;
         let shared = Arc::new(Shared { root, options, device, queue: Mutex::default(), wake: Condvar::new() });
         let first = new_task(Vec::new());
-        let threads = (0..threads)
-            .map(|_| {
-                let shared = Arc::clone(&shared);
-                std::thread::Builder::new().name("walk".into()).spawn(move || shared.work())
-            })
-            .collect::<io::Result<_>>()?;
-        Ok(Self { shared, threads, stack: Vec::new(), enter: Some((first, false)), path: Vec::new() })
+        // If a thread cannot be started, dropping the walk ends those that were.
+        let mut walk = Self { shared, threads: Vec::new(), stack: Vec::new(), enter: Some((first, false)), path: Vec::new() };
+        for _ in 0..threads {
+            let shared = Arc::clone(&walk.shared);
+            walk.threads.push(std::thread::Builder::new().name("walk".into()).spawn(move || shared.work())?);
+        }
+        Ok(walk)
     }
 
     /// The next step. `None` at the end.

@@ -41,6 +41,29 @@ pub struct Installed {
 /// # Errors
 /// [`Error::Usage`] for a control character that a schedule cannot contain, [`Error::Command`] if systemd or cron
 /// rejects the schedule.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Scheduler};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let program = std::env::current_exe()?.display().to_string();
+/// let schedule = Schedule {
+///     name: "offsite-nightly".into(),
+///     command: vec![program, "run".into()],
+///     directory: "/".into(),
+///     rhythm: Rhythm::Daily(3, 0),
+///     jitter: 1800,
+///     sandbox: Sandbox::default(),
+///     host: "web1".into(),
+/// };
+/// let units = Scheduler::Systemd { dir: dir.path().into(), enable: false, of_user: false };
+/// schedule::install(&schedule, &units)?;
+/// let timer = std::fs::read_to_string(dir.path().join("offsite-nightly.timer"))?;
+/// assert!(timer.contains("OnCalendar=*-*-* 03:00:00\nRandomizedDelaySec=1800\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn install(schedule: &Schedule, way: &Scheduler) -> Result<Installed> {
     let mut done = Installed::default();
     one_line(schedule, way)?;
@@ -92,6 +115,10 @@ fn one_line(schedule: &Schedule, way: &Scheduler) -> Result<()> {
 }
 
 /// The schedule that is installed under a name. It has no parts if there is none.
+///
+/// # Errors
+/// With cron, [`Error::Command`] if `crontab` cannot be started or fails, or if the crontab is not UTF-8. With systemd,
+/// none: a unit that cannot be read counts as missing.
 pub fn show(name: &str, way: &Scheduler) -> Result<Installed> {
     let mut found = Installed::default();
     match way {
@@ -116,6 +143,10 @@ pub fn show(name: &str, way: &Scheduler) -> Result<Installed> {
 }
 
 /// Removes a schedule. Returns what it removed, which has no parts if there was no schedule.
+///
+/// # Errors
+/// [`Error::Command`] if `crontab` or `systemctl` fails, [`Error::Local`] if a unit cannot be deleted. After an error,
+/// a part of the schedule may remain.
 pub fn remove(name: &str, way: &Scheduler) -> Result<Installed> {
     let found = show(name, way)?;
     match way {

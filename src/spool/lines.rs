@@ -12,6 +12,23 @@ use super::private::private_file;
 use crate::error::{Error, Result};
 
 /// Appends documents to a file.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::spool::{Reader, Writer};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("sizes.jsonl");
+/// let mut writer = Writer::create(&path)?;
+/// writer.push(&("index.html".to_owned(), 14_u64))?;
+/// writer.flush()?;
+///
+/// let mut reader = Reader::<(String, u64)>::open(&path)?;
+/// assert_eq!(reader.next_line()?, Some(("index.html".to_owned(), 14)));
+/// assert_eq!(reader.next_line()?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Writer<T> {
     out: BufWriter<File>,
@@ -22,12 +39,18 @@ pub struct Writer<T> {
 
 impl<T: Serialize> Writer<T> {
     /// Creates the file, or empties it. Only its owner can read it, because names of files can be confidential.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be opened for writing, also because its name is a symlink.
     pub fn create(path: &Path) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path);
         Self::over(file, path)
     }
 
     /// Appends to a file, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be opened for writing, also because its name is a symlink.
     pub fn append(path: &Path) -> Result<Self> {
         Self::over(private_file().append(true).create(true).open(path), path)
     }
@@ -38,6 +61,9 @@ impl<T: Serialize> Writer<T> {
     }
 
     /// Appends a document. It may stay in memory until [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written or the document has no form in JSON.
     pub fn push(&mut self, value: &T) -> Result<()> {
         self.count += 1;
         serde_json::to_writer(&mut self.out, value)
@@ -52,6 +78,9 @@ impl<T: Serialize> Writer<T> {
     }
 
     /// Writes everything pushed so far to the file, but not necessarily to the disk.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(|e| Error::cache(&self.path, e))
     }
@@ -69,6 +98,9 @@ pub struct Reader<T> {
 
 impl<T: DeserializeOwned> Reader<T> {
     /// Opens a file at its first line.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file is missing or cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::cache(path, e))?;
         Ok(Self::over(file, path))
@@ -79,6 +111,10 @@ impl<T: DeserializeOwned> Reader<T> {
     }
 
     /// The next document. `None` at the end, or if the last line is incomplete.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the file cannot be read. [`Error::Damaged`] if a complete line is not such a document. It
+    /// names the file and the line.
     pub fn next_line(&mut self) -> Result<Option<T>> {
         self.line.clear();
         self.number += 1;

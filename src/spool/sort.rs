@@ -23,6 +23,28 @@ const HELD: usize = 8 << 20;
 const FAN: usize = 32;
 
 /// Takes documents in any order, and returns them sorted by key.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::spool::Sorter;
+///
+/// fn name(document: &(String, u64)) -> &[u8] {
+///     document.0.as_bytes()
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut sorter = Sorter::new(dir.path(), name);
+/// for (name, size) in [("robots.txt", 1), ("index.html", 14), ("robots.txt", 2)] {
+///     sorter.push(&(name.to_owned(), size))?;
+/// }
+/// let mut sorted = sorter.finish()?;
+/// // In the order of the keys, and of two documents with one key only the last.
+/// assert_eq!(sorted.next_sorted()?, Some(("index.html".to_owned(), 14)));
+/// assert_eq!(sorted.next_sorted()?, Some(("robots.txt".to_owned(), 2)));
+/// assert_eq!(sorted.next_sorted()?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Sorter<T> {
     dir: PathBuf,
     key: fn(&T) -> &[u8],
@@ -44,6 +66,10 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
     }
 
     /// Adds a document. It replaces an earlier one with the same key.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the document has no form in JSON, or if a file in `dir` cannot be written or read.
+    /// [`Error::Damaged`] if a document in such a file cannot be decoded.
     pub fn push(&mut self, value: &T) -> Result<()> {
         self.held.push((self.key)(value), value).map_err(|e| Error::cache(&self.dir, e))?;
         if self.held.size() >= self.limit { self.spill() } else { Ok(()) }
@@ -84,6 +110,10 @@ impl<T: Serialize + DeserializeOwned> Sorter<T> {
     }
 
     /// Ends the input. The result returns the documents in byte order of their keys.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if a file in `dir` cannot be written or read. [`Error::Damaged`] if a document in such a file
+    /// cannot be decoded. It cannot fail if all documents fit in memory.
     pub fn finish(mut self) -> Result<Sorted<T>> {
         if self.levels.is_empty() {
             self.held.settle();
@@ -201,12 +231,18 @@ pub struct Joined<T> {
 
 impl<T: DeserializeOwned> Joined<T> {
     /// Starts at the first document.
+    ///
+    /// # Errors
+    /// As for [`Sorted::next_sorted`].
     pub fn new(mut sorted: Sorted<T>) -> Result<Self> {
         let next = sorted.next_sorted()?;
         Ok(Self { sorted, next })
     }
 
     /// Returns the document with this key, if any, and skips those with smaller keys. Each document is returned once.
+    ///
+    /// # Errors
+    /// As for [`Sorted::next_sorted`].
     pub fn meet(&mut self, key: &[u8]) -> Result<Option<T>> {
         while let Some(next) = &self.next {
             match (self.sorted.key)(next).cmp(key) {
@@ -240,6 +276,10 @@ impl<T: DeserializeOwned> Sorted<T> {
     }
 
     /// The next document. `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if a file cannot be read, or if a document that is in memory cannot be decoded.
+    /// [`Error::Damaged`] if a document in a file cannot be decoded.
     pub fn next_sorted(&mut self) -> Result<Option<T>> {
         if let Some(held) = &self.held {
             let Some(item) = held.index.get(self.next) else { return Ok(None) };

@@ -100,8 +100,7 @@ fn s3_tag(parts: &[PartId]) -> Option<String> {
             all.update([u8::from_str_radix(&text[at..at + 2], 16).ok()?]);
         }
     }
-    let hex: String = all.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{hex}-{}", parts.len()))
+    Some(format!("{}-{}", hex::encode(all.finalize()), parts.len()))
 }
 
 /// The tag in the id of a part. `object_store` puts it into XML if the part has a checksum.

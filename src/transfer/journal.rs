@@ -93,6 +93,9 @@ const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
 impl Journal {
     /// Starts a new journal in place of any old one.
+    ///
+    /// # Errors
+    /// `Error::Local` if the file cannot be created or written.
     pub fn create(path: &Path, header: Header) -> Result<Self> {
         let mut out = Writer::create(path)?;
         out.push(&JournalRecord::Header(header))?;
@@ -101,6 +104,9 @@ impl Journal {
     }
 
     /// Continues an existing journal as this run.
+    ///
+    /// # Errors
+    /// `Error::Local` if the file is missing, or if it cannot be read or written.
     pub fn resume(path: &Path, header: Header) -> Result<Self> {
         // An incomplete line must not swallow the next one.
         mend(path)?;
@@ -120,31 +126,49 @@ impl Journal {
     }
 
     /// Notes a finished step. It may stay in memory until a later line or [`Self::flush`].
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written. A later call may report this instead.
     pub fn done(&mut self, done: Done) -> Result<()> {
         self.push(&JournalRecord::Done(Box::new(done)), false)
     }
 
     /// Notes a new upload in parts, and writes it to the file at once.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
     pub fn upload(&mut self, upload: Upload) -> Result<()> {
         self.push(&JournalRecord::Upload(Box::new(upload)), true)
     }
 
     /// Notes a part that the store has, and writes it to the file at once. `content` is the store's id of the part.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
     pub fn part(&mut self, id: &str, index: usize, content: &str) -> Result<()> {
         self.push(&JournalRecord::Part { id: id.into(), index, content: content.into() }, true)
     }
 
     /// Notes that an upload was completed or aborted, and writes it to the file at once.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
     pub fn closed(&mut self, id: &str) -> Result<()> {
         self.push(&JournalRecord::Closed { id: id.into() }, true)
     }
 
     /// Notes a path that the destination refused.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written. A later call may report this instead.
     pub fn refused(&mut self, path: &RelPath) -> Result<()> {
         self.push(&JournalRecord::Refused { path: path.clone() }, false)
     }
 
     /// Writes everything so far to the file, but not necessarily to the disk.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush()
     }
@@ -156,6 +180,10 @@ impl Journal {
 
     /// All finished steps, in order of their paths. Of several for one path, only the last. `spill` is a directory for
     /// sorting. Empty without a journal.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be read or a file in `spill` cannot be written or read. `Error::Damaged` if
+    /// a complete line of one of them cannot be decoded.
     pub fn sorted(path: &Path, spill: &Path) -> Result<Sorted<Done>> {
         let mut sorter = Sorter::new(spill, |d: &Done| d.entry.path.as_bytes());
         if path.exists() {
@@ -171,6 +199,9 @@ impl Journal {
 
     /// The paths that the destination refused in the last run that wrote, in order. `None` if it refused none. `spill`
     /// is a directory for sorting.
+    ///
+    /// # Errors
+    /// As for [`Journal::sorted`]. `Error::Local` also if the journal is missing.
     pub fn sorted_refused(path: &Path, spill: &Path) -> Result<Option<Sorted<RelPath>>> {
         let sorter = || Sorter::new(spill, RelPath::as_bytes);
         let (mut refused, mut any) = (sorter(), false);
@@ -226,6 +257,10 @@ pub struct Resumed {
 
 impl Resumed {
     /// Reads a journal. `None` if it does not exist or does not begin with a header.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal exists but cannot be opened. A line that cannot be read or decoded ends the
+    /// reading and is no error.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);

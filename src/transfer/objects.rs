@@ -149,8 +149,8 @@ impl UploadContext {
                 }
             }
             Change::Added { entry, stamps } => self.send(entry, stamps, None, false, earlier, part, readers).await,
-            Change::Changed { entry, stamps, old, suspicion } => {
-                self.send(entry, stamps, Some(old), suspicion.is_some(), earlier, part, readers).await
+            Change::Changed { entry, stamps, old, unverified } => {
+                self.send(entry, stamps, Some(old), unverified.is_some(), earlier, part, readers).await
             }
             Change::Metadata { entry, stamps, old } => {
                 if !self.target.careful || is_there(&self.target, &old, &entry).await? {
@@ -187,25 +187,25 @@ impl UploadContext {
         entry: Entry,
         stamps: crate::model::Stamps,
         old: Option<Entry>,
-        suspect: bool,
+        unverified: bool,
         earlier: Option<Done>,
         part: Option<super::journal::Upload>,
         readers: u64,
     ) -> Result<()> {
         let progress = &self.target.progress;
         let size = entry.size;
-        let suspect = match &old {
-            Some(old) if suspect && self.target.careful => is_there(&self.target, old, &entry).await?,
-            _ => suspect,
+        let unverified = match &old {
+            Some(old) if unverified && self.target.careful => is_there(&self.target, old, &entry).await?,
+            _ => unverified,
         };
         let sent = match earlier {
             Some(done) if done.stamps == stamps && done.entry.size == entry.size && done.entry.mtime == entry.mtime => Ok(None),
             _ if size > part_size(size, &self.target.backend.capabilities()) => {
-                upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
+                upload_in_parts(self, PartsJob { entry: entry.clone(), old, unverified, part, readers, anew: false }).await
             }
-            _ => match self.small(&entry, old.as_ref(), suspect, readers).await {
+            _ => match self.small(&entry, old.as_ref(), unverified, readers).await {
                 Err(UploadError::Source(error)) if matches!(*error, ReadError::Grown) => {
-                    upload_in_parts(self, PartsJob { entry: entry.clone(), old, suspect, part, readers, anew: false }).await
+                    upload_in_parts(self, PartsJob { entry: entry.clone(), old, unverified, part, readers, anew: false }).await
                 }
                 other => other.map(Some),
             },
@@ -221,7 +221,7 @@ impl UploadContext {
     }
 
     /// Sends a file with one request.
-    async fn small(&self, entry: &Entry, old: Option<&Entry>, suspect: bool, readers: u64) -> Result<Done, UploadError> {
+    async fn small(&self, entry: &Entry, old: Option<&Entry>, unverified: bool, readers: u64) -> Result<Done, UploadError> {
         let _room = self.room(entry.size).await?;
         let limit = part_size(entry.size, &self.target.backend.capabilities());
         let read = self
@@ -230,7 +230,7 @@ impl UploadContext {
             .await
             .map_err(UploadError::Source)?;
         let mut done = Done { entry: as_read(entry, &read.stat, &read.xattrs), stamps: read.stat.stamps(), unstable: read.unstable };
-        if let Some(content) = unchanged(old, suspect, &read) {
+        if let Some(content) = unchanged(old, unverified, &read) {
             done.entry.content = Some(content);
             return Ok(done);
         }
@@ -257,7 +257,7 @@ impl UploadContext {
 }
 
 /// The old content, if an unverified file turns out to have it still.
-fn unchanged(old: Option<&Entry>, suspect: bool, read: &Read) -> Option<Content> {
-    let content = old.filter(|_| suspect)?.content.as_ref()?;
+fn unchanged(old: Option<&Entry>, unverified: bool, read: &Read) -> Option<Content> {
+    let content = old.filter(|_| unverified)?.content.as_ref()?;
     (content.hash == read.hash).then(|| content.clone())
 }

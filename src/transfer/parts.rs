@@ -37,7 +37,7 @@ pub fn part_size(size: u64, capabilities: &Capabilities) -> u64 {
 pub(super) struct PartsJob {
     pub entry: Entry,
     pub old: Option<Entry>,
-    pub suspect: bool,
+    pub unverified: bool,
     /// The upload that an earlier run began.
     pub part: Option<Upload>,
     pub readers: u64,
@@ -64,7 +64,7 @@ pub(super) async fn upload_in_parts(uploads: &UploadContext, mut job: PartsJob) 
 
 /// Hashes an unverified file before anything is sent. Returns the result if the content is unchanged.
 async fn unchanged(uploads: &UploadContext, job: &PartsJob) -> Result<Option<Done>, UploadError> {
-    let Some(content) = job.old.as_ref().filter(|_| job.suspect).and_then(|o| o.content.clone()) else { return Ok(None) };
+    let Some(content) = job.old.as_ref().filter(|_| job.unverified).and_then(|o| o.content.clone()) else { return Ok(None) };
     let (root, path) = (Arc::clone(uploads.shared_reader.root()), job.entry.path.clone());
     let hashed = tokio::task::spawn_blocking(move || hash_file(&root, path.as_bytes())).await;
     let (hash, stat, xattrs) = hashed.map_err(join)?.map_err(|e| UploadError::Source(Arc::new(e)))?;

@@ -19,7 +19,7 @@ pub enum Phase {
     /// Writes the manifest and the snapshot.
     Commit,
     /// Deletes what the new snapshot no longer references.
-    Tidy,
+    Cleanup,
     /// Done.
     Finished,
     /// Ended with an error.
@@ -27,7 +27,7 @@ pub enum Phase {
 }
 
 const PHASES: [Phase; 8] =
-    [Phase::Waiting, Phase::Loading, Phase::Scanning, Phase::Transfer, Phase::Commit, Phase::Tidy, Phase::Finished, Phase::Failed];
+    [Phase::Waiting, Phase::Loading, Phase::Scanning, Phase::Transfer, Phase::Commit, Phase::Cleanup, Phase::Finished, Phase::Failed];
 
 /// Counters of one destination. They are updated independently of each other.
 #[derive(Debug, Default)]

@@ -49,7 +49,7 @@ impl Target {
         // Another writer was there, which never concerns only one entry. In a tree, `Exists` means that something
         // blocks the name.
         let raced = failed.kind == ErrorKind::Precondition || failed.kind == ErrorKind::Exists && self.backend.tree().is_none();
-        !failed.concerns_place() && !raced && self.place_works().await
+        !failed.concerns_destination() && !raced && self.place_works().await
     }
 
     /// Notes a step that the destination refused, so that it counts as not planned. Returns an error only if it ends

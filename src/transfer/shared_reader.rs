@@ -152,6 +152,10 @@ impl SharedReader {
     }
 
     /// Reads one block of an open large file. `offset` and `size` are in bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] as for [`BigFile::block`], [`ReadError::Io`] for errors of the system. All destinations
+    /// that share the read get the same error.
     pub async fn block(
         self: &Arc<Self>,
         destination: usize,
@@ -206,7 +210,7 @@ impl SharedReader {
                     state.let_go_slowest(me);
                     continue;
                 }
-                allowed - state.waited
+                allowed.saturating_sub(state.waited)
             };
             let began = Instant::now();
             let _ = tokio::time::timeout(wait.min(Duration::from_millis(200)), self.wake.notified()).await;
@@ -275,7 +279,7 @@ impl ReaderState {
 mod tests {
     use super::*;
 
-    async fn shared_reader(files: usize, budget: u64) -> (tempfile::TempDir, Arc<SharedReader>) {
+    fn shared_reader(files: usize, budget: u64) -> (tempfile::TempDir, Arc<SharedReader>) {
         let dir = tempfile::tempdir().unwrap();
         for i in 0..files {
             std::fs::write(dir.path().join(format!("{i:03}")), vec![i as u8; 1000]).unwrap();
@@ -293,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_destinations_in_step_read_once() {
-        let (_dir, shared_reader) = shared_reader(50, 10_000).await;
+        let (_dir, shared_reader) = shared_reader(50, 10_000);
         for i in 0..50 {
             take(&shared_reader, i % 2, i).await;
             take(&shared_reader, 1 - i % 2, i).await;
@@ -304,7 +308,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_one_is_let_go_and_still_gets_everything() {
-        let (_dir, shared_reader) = shared_reader(50, 10_000).await;
+        let (_dir, shared_reader) = shared_reader(50, 10_000);
         for i in 0..50 {
             take(&shared_reader, 0, i).await;
         }

@@ -176,8 +176,8 @@ impl Sender {
                 None => self.new_content(entry, stamps, None, false, earlier, self.target.alone()).await,
             },
             Change::Added { entry, stamps } => self.new_content(entry, stamps, None, false, earlier, line.readers).await,
-            Change::Changed { entry, stamps, old, suspicion } => {
-                self.new_content(entry, stamps, Some(old), suspicion.is_some(), earlier, line.readers).await
+            Change::Changed { entry, stamps, old, unverified } => {
+                self.new_content(entry, stamps, Some(old), unverified.is_some(), earlier, line.readers).await
             }
         }
     }
@@ -219,7 +219,7 @@ impl Sender {
         entry: Entry,
         stamps: crate::model::Stamps,
         old: Option<Entry>,
-        suspect: bool,
+        unverified: bool,
         earlier: Option<Done>,
         readers: u64,
     ) -> Result<Option<StagedFile>> {
@@ -244,11 +244,11 @@ impl Sender {
         if earlier.is_some_and(|d| as_then(&d) && place(&self.target.rules, &d.entry).as_ref() == Some(&path)) {
             return Ok(None);
         }
-        let suspect = match &old {
-            Some(old) if suspect => is_there(&self.target, old, &entry).await?,
-            _ => suspect,
+        let unverified = match &old {
+            Some(old) if unverified => is_there(&self.target, old, &entry).await?,
+            _ => unverified,
         };
-        let old_content = old.as_ref().filter(|_| suspect).and_then(|o| o.content.clone());
+        let old_content = old.as_ref().filter(|_| unverified).and_then(|o| o.content.clone());
         let sent = self.stage(&entry, old_content, readers).await;
         let keep = old.as_ref().filter(|o| replaces(o)).and_then(|o| kept_place(&self.target.rules, o));
         match sent {

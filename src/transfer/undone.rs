@@ -76,7 +76,7 @@ impl Undone {
     pub fn take<T>(&mut self, path: &[u8], done: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match done {
             Ok(done) => Ok(Some(done)),
-            Err(error) if error.concerns_place() => Err(error),
+            Err(error) if error.concerns_destination() => Err(error),
             Err(error) => {
                 self.note(path, Why::Refused(error));
                 Ok(None)

@@ -90,6 +90,10 @@ impl Blocked {
 /// Frees the names of new entries: moves away entries whose kind changes, and entries whose name the tree takes for
 /// that of a new one. With `keeps`, contents are moved to `kept/`, and otherwise deleted. Refusals of the tree are
 /// noted in `undone`. Returns the names of refused files.
+///
+/// # Errors
+/// `Error::Local` or `Error::Damaged` if the plan cannot be read. `Error::Store` if a failure concerns the whole tree,
+/// or if the tree cannot say whether an interrupted run has already made way.
 pub async fn make_way(tree: &Arc<dyn Tree>, rules: &KeyRules, plan: &Path, keeps: bool, undone: &mut Undone) -> Result<Blocked> {
     let (taken, mut blocked) = (taken(rules, plan)?, Blocked::default());
     if taken.0.is_empty() {

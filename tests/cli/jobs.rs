@@ -393,7 +393,7 @@ fn status_tells_well_from_failed_stale_and_never() {
         (code, &row["job"], &row["result"], &row["files"], &row["snapshot"]),
         (0, &"j".into(), &"done".into(), &3.into(), &1.into())
     );
-    assert!(place.ok(&["status"]).contains("-"), "no check yet");
+    assert!(place.ok(&["status"]).contains('-'), "no check yet");
     // Whoever can read the destination can ask, without the config and without the cache.
     place.ok(&["check", "copy"]);
     let said = place.ok(&["status", "copy", "--cache-dir", "elsewhere"]);

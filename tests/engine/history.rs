@@ -133,7 +133,7 @@ async fn pruning_a_directory_leaves_nothing_behind() {
     let world = World::new();
     let backend = world.file("destination");
     pruned(&backend, &world).await;
-    let kept = std::fs::read_dir(world.path("destination/.offsite/kept")).map_or(0, |d| d.count());
+    let kept = std::fs::read_dir(world.path("destination/.offsite/kept")).map_or(0, std::iter::Iterator::count);
     assert_eq!(kept, 0);
 }
 

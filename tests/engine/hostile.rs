@@ -97,7 +97,7 @@ async fn pages_that_lie_are_refused() {
                     let mut again = c[0].clone();
                     again["first"] = "aa/".into();
                     again
-                })
+                });
             },
             4,
         ),

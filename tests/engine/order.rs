@@ -200,7 +200,7 @@ async fn a_lost_lease_deletes_nothing() {
     };
     let (outcome, ()) = tokio::join!(world.sync(&backend), taker);
     assert_eq!((outcome.snapshot, outcome.exit), (Some(2), 3), "{outcome:?}");
-    assert!(outcome.warnings.iter().any(|w| w.is_unfinished()), "{outcome:?}");
+    assert!(outcome.warnings.iter().any(offsite::engine::Warning::is_unfinished), "{outcome:?}");
     assert!(bucket.content("3").is_some());
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How long each part goes on where nobody says.
 const SECONDS: u64 = 4;
 
-/// SplitMix64: one seed, one case.
+/// `SplitMix64`: one seed, one case.
 #[derive(Clone)]
 pub struct Random(u64);
 

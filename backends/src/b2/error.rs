@@ -69,7 +69,7 @@ impl Failure {
     pub(super) fn about(self, location: &Location, key: &str) -> Error {
         let url = if self.is_bucket { location.to_string() } else { location.at(key) };
         let unasked = self.kind == ErrorKind::Denied && self.status == 0;
-        let reach = if self.is_bucket || self.status == 401 || unasked { Reach::Place } else { self.kind.reach() };
+        let reach = if self.is_bucket || self.status == 401 || unasked { Reach::Destination } else { self.kind.reach() };
         Error::new(self.kind, url, self.message).reaching(reach)
     }
 }

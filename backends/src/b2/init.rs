@@ -141,7 +141,7 @@ pub(super) async fn initialize(account: &Account, want: &Initialize, mode: InitM
     if mode == InitMode::Check && there.is_err_and(|error| error.kind == ErrorKind::NotFound) {
         for row in rows.iter_mut().filter(|row| matches!(row.did, Did::Failed(_))) {
             row.was = "no bucket".into();
-            row.did = Did::Would;
+            row.did = Did::WouldChange;
         }
     }
     rows

@@ -19,7 +19,7 @@ use super::session::Account;
 use super::versions::{B2Version, VersionsPage};
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
-use crate::wire::turns::Turns;
+use crate::wire::repeats::RepeatedPages;
 
 /// Names in one page; Backblaze bills each thousand as one LIST.
 const PAGE: usize = 1000;
@@ -31,7 +31,7 @@ type ListPosition = Option<(String, Option<String>)>;
 const HELD: usize = 100_000;
 
 /// Where the page after this one begins.
-fn after(page: &VersionsPage, turns: &mut Turns) -> Result<ListPosition, Failure> {
+fn after(page: &VersionsPage, turns: &mut RepeatedPages) -> Result<ListPosition, Failure> {
     let next = page.next_file_name.clone().map(|name| (name, page.next_file_id.clone()));
     let first = page.files.first().map(|version| (&version.file_name, version.id()));
     turns.page(first, next.as_ref()).map_err(|why| Failure::new(ErrorKind::Other, why))?;
@@ -47,7 +47,7 @@ pub(super) fn list(account: Arc<Account>, scope: Scope, depth: Depth) -> BoxStre
         (Scope::Prefix, prefix) => format!("{prefix}/"),
     };
     let first = Some((prefix.clone(), None));
-    let begun = (account, prefix, first, None::<String>, Turns::default());
+    let begun = (account, prefix, first, None::<String>, RepeatedPages::default());
     stream::try_unfold(begun, move |(account, prefix, place, mut seen, mut turns)| async move {
         let Some(place) = place else { return Ok(None) };
         let page = match depth {
@@ -100,7 +100,7 @@ pub(super) fn objects(
     let (root, below) = roots(&account, prefix);
     let offset = offset.map(|offset| format!("{root}{offset}"));
     let first = offset.clone().filter(|offset| *offset > below).unwrap_or_else(|| below.clone());
-    let walk = B2Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new(), turns: Turns::default() };
+    let walk = B2Walk { account, root, below, offset, place: Some((first, None)), held: Vec::new(), turns: RepeatedPages::default() };
     stream::try_unfold(walk, |mut walk| async move {
         let Some(place) = walk.place.take() else { return Ok(None) };
         let location = walk.account.location.clone();
@@ -120,7 +120,7 @@ struct B2Walk {
     place: ListPosition,
     /// The versions of the last name on the last page, which may continue on the next one.
     held: Vec<B2Version>,
-    turns: Turns,
+    turns: RepeatedPages,
 }
 
 impl B2Walk {
@@ -169,7 +169,7 @@ pub(super) async fn folder(store: &B2Store, prefix: Option<&Path>) -> object_sto
     let (root, below) = roots(account, prefix);
     let fail = |failure: Failure| refused(&account.location, "", failure);
     let (mut objects, mut common_prefixes) = (Vec::new(), Vec::new());
-    let (mut place, mut turns) = (Some((below.clone(), None)), Turns::default());
+    let (mut place, mut turns) = (Some((below.clone(), None)), RepeatedPages::default());
     while let Some(from) = place {
         let page = account.names(&below, Some(&from.0), true, PAGE).await.map_err(fail)?;
         place = after(&page, &mut turns).map_err(fail)?;

@@ -112,7 +112,7 @@ impl Account {
             };
             match claim::judge(&claim::live(&listed), mark) {
                 ClaimVerdict::Won { id, dead } => {
-                    self.bury(name, dead).await;
+                    self.cancel_all(name, dead).await;
                     return Ok(Some(result(&id)));
                 }
                 ClaimVerdict::Hidden => {
@@ -151,7 +151,7 @@ impl Account {
 
     /// Deletes the versions that a winner replaced, in order. After a failure, the rest is left to the next
     /// winner.
-    async fn bury(&self, name: &str, dead: Vec<String>) {
+    async fn cancel_all(&self, name: &str, dead: Vec<String>) {
         for id in dead {
             if self.delete_version(name, &id).await.is_err() {
                 return;

@@ -24,7 +24,7 @@ use super::mark::{MARK, Mark};
 use super::put::tag;
 use super::rooted::refused;
 use super::session::{Account, B2Session};
-use super::upload::{encoded, hex};
+use super::upload::encoded;
 use super::versions::{B2Version, time};
 use super::wire::{Broken, TRIES, bounded, pause};
 use crate::contract::error::ErrorKind;
@@ -191,7 +191,7 @@ impl ReadBody {
             }
             pause(self.tried, &failure).await;
         }
-        let differs = self.check.take().is_some_and(|(hasher, wanted)| hex(&hasher.finalize()) != wanted);
+        let differs = self.check.take().is_some_and(|(hasher, wanted)| hex::encode(hasher.finalize()) != wanted);
         match differs {
             true => Err(Failure::new(ErrorKind::Other, "the content differs from what the store says it has (SHA-1)")),
             false => Ok(None),

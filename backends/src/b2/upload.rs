@@ -100,15 +100,11 @@ impl UploadBody {
             }
         };
         if bytes.len() <= HASH_HERE {
-            return Ok(Self { sha1: hex(&Sha1::digest(&bytes)), bytes });
+            return Ok(Self { sha1: hex::encode(Sha1::digest(&bytes)), bytes });
         }
-        let body = tokio::task::spawn_blocking(move || Self { sha1: hex(&Sha1::digest(&bytes)), bytes }).await;
+        let body = tokio::task::spawn_blocking(move || Self { sha1: hex::encode(Sha1::digest(&bytes)), bytes }).await;
         body.map_err(|error| Failure::new(ErrorKind::Other, format!("hashing failed: {error}")))
     }
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Encodes a name for a URL or header.

@@ -166,7 +166,7 @@ fn silent(what: &str, patience: Duration) -> Failure {
 /// Waits before try number `tried` + 1: as long as the server asked, or else twice as long each time.
 pub(super) async fn pause(tried: u32, failure: &Failure) {
     let step = Duration::from_millis(100 << tried.min(7)).min(Duration::from_secs(10));
-    let wait = failure.retry_after.unwrap_or(step).min(Duration::from_secs(120));
+    let wait = failure.retry_after.unwrap_or(step).min(Duration::from_mins(2));
     tokio::time::sleep(wait + step.mul_f64(random() as f64 / u64::MAX as f64 / 2.0)).await;
 }
 

@@ -42,7 +42,7 @@ async fn place(at: &At, kind: PlaceKind) -> Result<Arc<dyn Backend>, CaseVerdict
 async fn look_at_nothing(at: At) -> Outcome {
     let backend = place(&at, PlaceKind::Unmade).await?;
     let rows = backend.initialize(&Initialize::default(), InitMode::Check).await?;
-    want(rows.first().is_some_and(|row| row.did == Did::Would), || format!("the first row is not drift: {rows:?}"))?;
+    want(rows.first().is_some_and(|row| row.did == Did::WouldChange), || format!("the first row is not drift: {rows:?}"))?;
     refused("a listing afterwards", backend.list_keys().try_collect::<Vec<_>>().await, &[ErrorKind::NotFound])?;
     Ok(())
 }

@@ -110,6 +110,29 @@ pub trait Backend: Send + Sync {
     /// an error or is complete. Costs one LIST a page. Unfinished uploads, where `depth` includes them, are listed by
     /// requests of their own. If only those cannot be listed, the error comes last and begins with
     /// [`crate::usage::NO_UPLOADS`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    /// use offsite_backends::{Depth, Scope};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let dir = tempfile::tempdir()?;
+    /// # std::fs::write(dir.path().join("index.html"), "hello")?;
+    /// # std::fs::write(dir.path().join("robots.txt"), "")?;
+    /// let backend = offsite_backends::open(&dir.path().display().to_string()).await?;
+    /// let mut listing = backend.list(Scope::Prefix, Depth::Current);
+    /// let (mut objects, mut bytes) = (0, 0);
+    /// while let Some(listed) = listing.try_next().await? {
+    ///     objects += 1;
+    ///     bytes += listed.size;
+    /// }
+    /// assert_eq!((objects, bytes), (2, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>>;
 
     /// Every object under the prefix that a reader sees.
@@ -125,6 +148,25 @@ pub trait Backend: Send + Sync {
     ///
     /// Answers one row for the bucket or directory itself and one for each declared setting, in a fixed order. A
     /// setting that fails is a row, and does not stop the others. The call fails only if nothing at all can be said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offsite_backends::Initialize;
+    /// use offsite_backends::initialize::{Did, InitMode};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let dir = tempfile::tempdir()?;
+    /// let backend = offsite_backends::open(&dir.path().join("backup").display().to_string()).await?;
+    /// let want = Initialize { versioning: Some(true), ..Initialize::default() };
+    /// let rows = backend.initialize(&want, InitMode::Make).await?;
+    /// assert_eq!((rows[0].name, &rows[0].did), ("directory", &Did::Changed));
+    /// // A directory keeps no versions, and the row says so.
+    /// assert!(rows[1].name == "versioning" && matches!(rows[1].did, Did::Cannot(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     async fn initialize(&self, want: &Initialize, mode: InitMode) -> Result<Vec<Setting>>;
 
     /// Deletes single versions for good, by key and version id. A version that does not exist is no error. Answers the

@@ -22,7 +22,7 @@ impl Error {
         }
         let text = chain(error);
         let kind = kind_of_variant(error).unwrap_or_else(|| kind_of_text(&text));
-        let reach = if matches!(error, object_store::Error::Unauthenticated { .. }) { Reach::Place } else { kind.reach() };
+        let reach = if matches!(error, object_store::Error::Unauthenticated { .. }) { Reach::Destination } else { kind.reach() };
         Self::new(kind, location.at(key), text).reaching(reach)
     }
 
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn kind_and_reach_survive_the_way_through_the_libraries() {
         let location = Location::parse("s3://acme/p").unwrap();
-        let own = Error::new(ErrorKind::Archived, "x", "archived").reaching(Reach::Place);
+        let own = Error::new(ErrorKind::Archived, "x", "archived").reaching(Reach::Destination);
         let back = Error::from_store(&location, "k", &own.clone().into_store());
-        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "s3://acme/p/k"));
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Destination, "s3://acme/p/k"));
         let back = Error::from_io("/b", &std::io::Error::other(own));
-        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Place, "/b"));
+        assert_eq!((back.kind, back.reach, back.url.as_str()), (ErrorKind::Archived, Reach::Destination, "/b"));
         assert_eq!((back.scheme(), Error::new(ErrorKind::Other, "s3://acme/k", "").scheme()), ("file", "s3"));
     }
 }

@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Exists,
     /// The object is not what the caller said it would be.
     Precondition,
-    /// Missing or wrong credentials ([`Reach::Place`]), or a missing right ([`Reach::Entry`]).
+    /// Missing or wrong credentials ([`Reach::Destination`]), or a missing right ([`Reach::Entry`]).
     Denied,
     /// A retry may help: time-outs, cut connections, 5xx, 429.
     Transient,
@@ -58,7 +58,7 @@ impl ErrorKind {
     pub fn reach(self) -> Reach {
         match self {
             Self::Transient | Self::Full | Self::ReadOnly | Self::Untrusted | Self::Clock | Self::Device | Self::Exhausted | Self::Late => {
-                Reach::Place
+                Reach::Destination
             }
             Self::NotFound
             | Self::Exists
@@ -80,7 +80,7 @@ pub enum Reach {
     /// One file, directory, link, object or attribute. All other work can continue.
     Entry,
     /// The whole destination, or this machine. It makes no sense to continue.
-    Place,
+    Destination,
 }
 
 /// A failed operation on a store.
@@ -117,8 +117,8 @@ impl Error {
 
     /// Whether it makes no sense to continue with other entries, for example if the destination is full, read-only or
     /// unreachable.
-    pub fn concerns_place(&self) -> bool {
-        self.reach == Reach::Place
+    pub fn concerns_destination(&self) -> bool {
+        self.reach == Reach::Destination
     }
 
     /// The scheme of its URL, which tells the kind of store. A path has none and counts as `file`.
@@ -133,7 +133,7 @@ impl Error {
 
     /// The server does not know the caller, or got no credentials. Concerns the whole destination.
     pub fn login(url: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::Denied, url, message).reaching(Reach::Place)
+        Self::new(ErrorKind::Denied, url, message).reaching(Reach::Destination)
     }
 
     /// The error of this crate that a library wrapped, if there is one.
@@ -281,9 +281,9 @@ mod tests {
             N::ISDIR,
             N::MLINK,
         ];
-        for (errno, concerns_place) in place.map(|n| (n, true)).into_iter().chain(entry.map(|n| (n, false))) {
+        for (errno, concerns_destination) in place.map(|n| (n, true)).into_iter().chain(entry.map(|n| (n, false))) {
             let error = Error::from_io("/a", &errno.into());
-            assert_eq!(error.concerns_place(), concerns_place, "{error}");
+            assert_eq!(error.concerns_destination(), concerns_destination, "{error}");
         }
     }
 }

@@ -134,7 +134,7 @@ pub enum Did {
     /// It differed, and was changed.
     Changed,
     /// It differs, and [`InitMode::Check`] changes nothing: drift.
-    Would,
+    WouldChange,
     /// The store has no such setting: why, and what to do instead.
     Cannot(String),
     /// The credentials lack a right: names it.
@@ -190,7 +190,7 @@ pub async fn settle<T: Display>(
     };
     let did = match (is_same, mode) {
         (true, _) => Did::Nothing,
-        (false, InitMode::Check) => Did::Would,
+        (false, InitMode::Check) => Did::WouldChange,
         (false, InitMode::Make) => match make().await {
             Ok(()) => Did::Changed,
             Err(error) => refused(&error, right.make),

@@ -112,7 +112,10 @@ impl Location {
         &self.settings
     }
 
-    /// Refuses settings that the backend does not know, and names those that it does.
+    /// Checks that the backend knows all settings of the URL.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a setting that is not in `known`. The text names the known ones.
     pub fn only_settings(&self, known: &[&str]) -> Result<()> {
         match self.settings.keys().find(|k| !known.contains(&k.as_str())) {
             None => Ok(()),

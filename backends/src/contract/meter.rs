@@ -47,6 +47,26 @@ impl Class {
 }
 
 /// Shared counters of one destination.
+///
+/// # Examples
+///
+/// ```
+/// use object_store::ObjectStoreExt;
+/// use offsite_backends::Requests;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// let backend = offsite_backends::open(&dir.path().display().to_string()).await?;
+/// backend.store().put(&"index.html".into(), "hello".into()).await?;
+/// backend.store().get(&"index.html".into()).await?.bytes().await?;
+///
+/// let meter = backend.meter();
+/// assert_eq!(meter.requests(), Requests { put: 1, get: 1, ..Requests::default() });
+/// assert_eq!((meter.requests().total(), meter.sent(), meter.received()), (2, 5, 5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Meter {
     counts: [AtomicU64; 7],

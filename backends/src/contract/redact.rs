@@ -11,6 +11,16 @@ pub const REDACTED: &str = "***";
 const LEAST: usize = 6;
 
 /// The text with [`REDACTED`] in the place of each secret. The secret of a URL is replaced wherever it occurs again.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::redact::redact;
+///
+/// assert_eq!(redact("mysqldump --password=hush shop"), "mysqldump --password=*** shop");
+/// assert_eq!(redact("curl https://me:hush@example.org/"), "curl https://***@example.org/");
+/// assert_eq!(redact("mysqldump --password=$DB_PASSWORD shop"), "mysqldump --password=$DB_PASSWORD shop");
+/// ```
 pub fn redact(text: &str) -> String {
     let mut found = Vec::new();
     let lines = text.split('\n').map(|line| arguments(&urls(&named(&headers(line)), &mut found)));

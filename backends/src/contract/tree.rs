@@ -104,6 +104,27 @@ pub struct FileStat {
 /// it, the call opens the directory while it runs and restores the mode. A component that is empty, `.` or `..` is
 /// refused ([`crate::ErrorKind::Invalid`]). One that the file system cannot hold is [`crate::ErrorKind::NameRefused`].
 /// No component is ever followed if it is a symlink.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::{FileMeta, Publish};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// let backend = offsite_backends::open(&dir.path().display().to_string()).await?;
+/// let tree = backend.tree().ok_or("this store is not a directory tree")?;
+/// let meta = FileMeta { mode: Some(0o640), ..FileMeta::default() };
+/// let staged = tree.stage("<h1>hello</h1>".into(), meta).await?;
+/// assert!(tree.stat(b"site/index.html").await?.is_none());
+///
+/// let item = Publish { staged, path: b"site/index.html".to_vec(), keep: None };
+/// tree.publish(vec![item], true).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+/// assert_eq!(std::fs::read_to_string(dir.path().join("site/index.html"))?, "<h1>hello</h1>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[async_trait]
 pub trait Tree: Send + Sync {
     /// Where the root is on this machine, if it is there. For messages and for reading back.

@@ -164,6 +164,29 @@ pub const NO_UPLOADS: &str = "unfinished uploads cannot be listed";
 ///
 /// # Errors
 /// Errors of the listing of current objects, any error in the middle of a listing, and those of `take`.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::usage::survey;
+/// use offsite_backends::{Gaps, Scope, Usage};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # std::fs::write(dir.path().join("index.html"), "hello")?;
+/// # std::fs::write(dir.path().join("robots.txt"), "")?;
+/// let backend = offsite_backends::open(&dir.path().display().to_string()).await?;
+/// let mut usage = Usage::default();
+/// let gaps = survey(backend.as_ref(), Scope::Prefix, |listed| {
+///     usage.add(listed);
+///     Ok(())
+/// })
+/// .await?;
+/// assert_eq!((usage.current.objects, usage.bytes(), gaps), (2, 5, Gaps::default()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn survey(backend: &dyn Backend, scope: Scope, mut take: impl FnMut(&Listed) -> Result<()> + Send) -> Result<Gaps> {
     let refused = |error: &Error| matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Denied);
     let mut everything = backend.list(scope, Depth::Everything);

@@ -106,8 +106,8 @@ impl LocalDirs {
                 printable(self.root.as_os_str().as_bytes()),
                 "the directory does not exist (or its file system is not mounted)",
             )
-            .reaching(Reach::Place),
-            errno => self.error(b"", errno).reaching(Reach::Place),
+            .reaching(Reach::Destination),
+            errno => self.error(b"", errno).reaching(Reach::Destination),
         })?;
         let sync = rustix::fs::openat(&walk, c".", READ, Mode::empty()).ok();
         Ok(self.opened.get_or_init(|| Root { walk: Arc::new(walk), sync }))

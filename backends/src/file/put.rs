@@ -188,7 +188,7 @@ impl MultipartUpload for LocalUpload {
         self.offset += data.content_length() as u64;
         Box::pin(async move {
             blocking(move || {
-                for chunk in data.iter() {
+                for chunk in &data {
                     staging::write_at(&fd, at, chunk, false).map_err(|e| area.dirs.error(&key, e))?;
                     at += chunk.len() as u64;
                 }

@@ -80,7 +80,7 @@ impl LocalStaging {
             });
             // A name that exists is left alone, and the next one is tried. If no file can be staged, no entry can
             // succeed, so the error concerns the whole destination.
-            if let Some(fd) = made.map_err(|e| e.reaching(Reach::Place))? {
+            if let Some(fd) = made.map_err(|e| e.reaching(Reach::Destination))? {
                 return Ok((LocalTemp::new(self.clone(), temp), fd));
             }
         }

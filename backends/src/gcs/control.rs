@@ -35,7 +35,7 @@ use crate::wire::probe::Probe;
 
 /// How long a failed look at the bucket is remembered. Without it, the many puts in flight would wait one
 /// after the other.
-const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+const UNKNOWN_FOR: Duration = Duration::from_mins(1);
 
 /// Deletes in flight.
 const DELETES: usize = 16;
@@ -70,7 +70,7 @@ impl GcsControl {
                     .with_credentials(self.tokens.credentials().await?)
                     .with_backoff_policy(backoff)
                     // The server answers a large copy in steps, each well within this time.
-                    .with_attempt_timeout(Duration::from_secs(120));
+                    .with_attempt_timeout(Duration::from_mins(2));
                 if let Some(endpoint) = &self.settings.control {
                     builder = builder.with_endpoint(endpoint);
                 }
@@ -234,7 +234,7 @@ impl GcsControl {
 /// The MD5 of an object in hex. Objects that were put in parts have none.
 pub(super) fn md5_of(object: &Object) -> Option<String> {
     let md5 = &object.checksums.as_ref()?.md5_hash;
-    (md5.len() == 16).then(|| md5.iter().map(|byte| format!("{byte:02x}")).collect())
+    (md5.len() == 16).then(|| hex::encode(md5))
 }
 
 /// Repeats what Google calls retryable, up to 6 times within 180 seconds, and counts each try.
@@ -268,7 +268,7 @@ impl RetryPolicy for Counted {
         if speaks_no_grpc(&error) {
             return RetryResult::Permanent(error);
         }
-        let limited = RetryableErrors.with_attempt_limit(6).with_time_limit(Duration::from_secs(180));
+        let limited = RetryableErrors.with_attempt_limit(6).with_time_limit(Duration::from_mins(3));
         let result = limited.on_error(state, error);
         if matches!(result, RetryResult::Continue(_)) {
             self.begin();

@@ -57,7 +57,7 @@ pub(super) fn from_rpc(location: &Location, key: &str, error: &RpcError) -> Erro
     };
     let said = format!("{}: {}", status.code.name(), status.message.trim_end_matches('.'));
     let place = if no_bucket { location.to_string() } else { location.at(key) };
-    let reach = if no_bucket || status.code == Code::Unauthenticated { Reach::Place } else { kind.reach() };
+    let reach = if no_bucket || status.code == Code::Unauthenticated { Reach::Destination } else { kind.reach() };
     let message = match advice {
         Some(advice) => format!("{advice} ({said})"),
         None => hint(kind, said),

@@ -17,7 +17,7 @@ use super::uploads::Uploads;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::contract::meter::Class;
-use crate::wire::turns::Turns;
+use crate::wire::repeats::RepeatedPages;
 
 /// Most entries of one page, which is also the server's limit.
 const PAGE: i32 = 1000;
@@ -40,7 +40,7 @@ pub(super) fn list(control: Arc<GcsControl>, uploads: Arc<Uploads>, scope: Scope
     };
     let pages = GcsPages { control, uploads, prefix, all: depth == Depth::Everything };
     let first = if depth == Depth::Unfinished { GcsListing::Uploads(None) } else { GcsListing::Objects(String::new()) };
-    stream::try_unfold((pages, first, Turns::default()), |(pages, turn, mut turns)| async move {
+    stream::try_unfold((pages, first, RepeatedPages::default()), |(pages, turn, mut turns)| async move {
         let (page, turn) = match turn {
             GcsListing::End => return Ok(None),
             GcsListing::Objects(token) => pages.objects(token).await?,

@@ -78,7 +78,7 @@ impl Tokens {
     }
 
     fn peek(&self) -> Arc<GcpCredential> {
-        self.last.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.last.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     fn keep(&self, token: String) -> Arc<GcpCredential> {
@@ -87,7 +87,7 @@ impl Tokens {
             return last;
         }
         let new = Arc::new(GcpCredential { bearer: token });
-        *self.last.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = new.clone();
+        *self.last.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new.clone();
         new
     }
 
@@ -152,7 +152,7 @@ fn explain(source: &TokenSource, why: &str, transient: bool) -> Error {
     // Each layer of the library repeats the same text before this. The last part says what is wrong.
     let why = why.rsplit("future attempts may succeed: ").next().unwrap_or(why);
     let why = why.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    Error::new(kind, WHERE, format!("no token: {todo} ({why})")).reaching(Reach::Place)
+    Error::new(kind, WHERE, format!("no token: {todo} ({why})")).reaching(Reach::Destination)
 }
 
 #[cfg(test)]

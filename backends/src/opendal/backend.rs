@@ -36,7 +36,7 @@ use crate::wire::probe::Probe;
 const ANY: &str = ".offsite/format.json";
 
 /// Longest wait for a copy that the server makes later.
-const COPYING: Duration = Duration::from_secs(300);
+const COPYING: Duration = Duration::from_mins(5);
 
 /// A destination at a service of OpenDAL.
 pub struct OpendalBackend {

@@ -16,7 +16,7 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
     let text = text_of(&error);
     if text.contains("ContainerNotFound") || text.contains("ContainerBeingDeleted") {
         let message = "no such container; create it with `az storage container create`, or check the name and the account";
-        return Error::new(ErrorKind::NotFound, location, message).reaching(Reach::Place);
+        return Error::new(ErrorKind::NotFound, location, message).reaching(Reach::Destination);
     }
     let kind = match error.kind() {
         _ if text.starts_with("BlobArchived") => ErrorKind::Archived,
@@ -36,7 +36,7 @@ pub(super) fn error(location: &Location, key: &str, error: opendal::Error) -> Er
         _ => "",
     };
     let unknown = ["AuthenticationFailed", "InvalidAuthenticationInfo", "AccountIsDisabled"].iter().any(|code| text.starts_with(code));
-    let reach = if unknown { Reach::Place } else { kind.reach() };
+    let reach = if unknown { Reach::Destination } else { kind.reach() };
     Error::new(kind, location.at(key), format!("{text}{advice}")).reaching(reach)
 }
 
@@ -112,9 +112,9 @@ mod tests {
         let place = Location::parse("azblob://box/site?account_name=acme").unwrap();
         let of = |kind, text: &str| error(&place, "a", opendal::Error::new(kind, text));
         let denied = of(opendal::ErrorKind::PermissionDenied, "AzblobError { code: \"AuthenticationFailed\", message: \"No.\" }");
-        assert!(denied.kind == ErrorKind::Denied && denied.concerns_place());
+        assert!(denied.kind == ErrorKind::Denied && denied.concerns_destination());
         let archived = of(opendal::ErrorKind::Unexpected, "AzblobError { code: \"BlobArchived\", message: \"No.\" }");
-        assert!(archived.kind == ErrorKind::Archived && !archived.concerns_place());
+        assert!(archived.kind == ErrorKind::Archived && !archived.concerns_destination());
         assert!(denied.message.contains("OFFSITE_AZBLOB_ACCOUNT_KEY"), "{denied}");
         let missing = of(opendal::ErrorKind::NotFound, "AzblobError { code: \"ContainerNotFound\", message: \"x\" }");
         assert_eq!((missing.kind, missing.url.as_str()), (ErrorKind::NotFound, "azblob://box/site"));

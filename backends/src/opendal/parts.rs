@@ -49,7 +49,7 @@ struct PartsState {
 }
 
 /// An upload that is under way.
-pub(super) struct Going {
+pub(super) struct OngoingUpload {
     store: OpendalStore,
     path: Path,
     state: AsyncMutex<PartsState>,
@@ -57,7 +57,7 @@ pub(super) struct Going {
     moved: watch::Sender<()>,
 }
 
-impl Going {
+impl OngoingUpload {
     pub async fn begin(store: &OpendalStore, path: &Path) -> StoreResult<Self> {
         let key = store.key(path)?;
         let sink = match store.operator.info().capability().write_can_multi {
@@ -180,7 +180,7 @@ fn temporary(error: std::io::Error) -> object_store::Error {
 #[derive(Debug)]
 pub(super) struct PartStore {
     store: Arc<OpendalStore>,
-    going: Mutex<HashMap<MultipartId, Arc<Going>>>,
+    going: Mutex<HashMap<MultipartId, Arc<OngoingUpload>>>,
 }
 
 impl PartStore {
@@ -188,12 +188,12 @@ impl PartStore {
         Self { store, going: Mutex::default() }
     }
 
-    fn found(&self, path: &Path, going: Option<Arc<Going>>) -> StoreResult<Arc<Going>> {
+    fn found(&self, path: &Path, going: Option<Arc<OngoingUpload>>) -> StoreResult<Arc<OngoingUpload>> {
         let message = "this upload is not in progress (any more)";
         going.ok_or_else(|| refused(&self.store.location, path.as_ref(), ErrorKind::NotFound, message))
     }
 
-    fn take(&self, path: &Path, id: &MultipartId) -> StoreResult<Arc<Going>> {
+    fn take(&self, path: &Path, id: &MultipartId) -> StoreResult<Arc<OngoingUpload>> {
         let going = self.going.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.found(path, going)
     }
@@ -202,7 +202,7 @@ impl PartStore {
 #[async_trait]
 impl MultipartStore for PartStore {
     async fn create_multipart(&self, path: &Path) -> StoreResult<MultipartId> {
-        let going = Going::begin(&self.store, path).await?;
+        let going = OngoingUpload::begin(&self.store, path).await?;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut all = self.going.lock().unwrap_or_else(PoisonError::into_inner);
         let id = format!("{}-{}-{}", std::process::id(), now.as_nanos(), all.len());
@@ -228,12 +228,12 @@ impl MultipartStore for PartStore {
 /// The plain interface to an upload in parts.
 #[derive(Debug)]
 pub(super) struct OpendalUpload {
-    going: Arc<Going>,
+    going: Arc<OngoingUpload>,
     next: usize,
 }
 
 impl OpendalUpload {
-    pub fn new(going: Going) -> Self {
+    pub fn new(going: OngoingUpload) -> Self {
         Self { going: Arc::new(going), next: 0 }
     }
 }
@@ -255,8 +255,8 @@ impl MultipartUpload for OpendalUpload {
     }
 }
 
-impl std::fmt::Debug for Going {
+impl std::fmt::Debug for OngoingUpload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Going({})", self.path)
+        write!(f, "OngoingUpload({})", self.path)
     }
 }

@@ -89,7 +89,7 @@ impl OpendalStore {
             Ok(written) => return Ok(written),
             Err(e) => super::error::error(&self.location, key, e),
         };
-        if first.concerns_place() || first.kind == ErrorKind::Denied {
+        if first.concerns_destination() || first.kind == ErrorKind::Denied {
             return Err(first.into_store());
         }
         if dirs.mend(&self.operator, key).await

@@ -15,7 +15,7 @@ use object_store::{
 use super::dirs::delete_file;
 use super::error::refused;
 use super::list::{ListedFile, object_meta, walk};
-use super::parts::{Going, OpendalUpload};
+use super::parts::{OngoingUpload, OpendalUpload};
 use super::rooted::OpendalStore;
 use crate::contract::data_plane::{StoreResult, unsupported};
 use crate::contract::error::{Error, ErrorKind};
@@ -46,7 +46,7 @@ impl ObjectStore for OpendalStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> StoreResult<Box<dyn MultipartUpload>> {
-        Ok(Box::new(OpendalUpload::new(Going::begin(self, location).await?)))
+        Ok(Box::new(OpendalUpload::new(OngoingUpload::begin(self, location).await?)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {

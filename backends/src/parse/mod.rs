@@ -22,6 +22,21 @@ impl Location {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for a URL with a password in it, of which nothing is repeated. The same for a
     /// destination in the form of another program (`host:/path`, `s3:bucket`, `~/x`), with the URL that was meant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offsite_backends::Location;
+    ///
+    /// let location = Location::parse("s3://acme/site%20one?region=eu-central-1")?;
+    /// assert_eq!((location.scheme(), location.host(), location.path()), ("s3", "acme", &b"site one"[..]));
+    /// assert_eq!(location.settings()["region"], "eu-central-1");
+    /// assert_eq!(location.to_string(), "s3://acme/site one");
+    ///
+    /// let refused = Location::parse("nas.example:/srv/backup");
+    /// assert!(refused.is_err_and(|error| error.message.contains("write sftp://nas.example/srv/backup")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) && holds_secret(scheme, rest) => Err(userinfo::refused(&format!("{scheme}://…"))),
@@ -35,6 +50,17 @@ impl Location {
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`], which says what the text names instead.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::location::directory;
+///
+/// directory("./restored")?;
+/// assert!(directory("s3://acme/site").is_err());
+/// assert!(directory("nas.example:/srv/restored").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn directory(text: &str) -> Result<()> {
     match text.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => {
@@ -61,6 +87,16 @@ fn bare(text: &str) -> Result<()> {
 }
 
 /// A destination as it may be printed, whatever the text is: without settings, and without what may be a password.
+///
+/// # Examples
+///
+/// ```
+/// use offsite_backends::location::shown;
+///
+/// assert_eq!(shown("s3://acme/site?endpoint=https://minio.example"), "s3://acme/site");
+/// assert_eq!(shown("s3://key:hush@acme/site"), "s3://…");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn shown(text: &str) -> String {
     match Location::parse(text) {
         Ok(location) => location.to_string(),

@@ -23,7 +23,7 @@ use crate::wire::probe::Probe;
 use crate::wire::ranges::{self, Asked};
 
 /// Longest wait before the next try that a server can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What both planes have learned from answers.
 #[derive(Debug, Default)]

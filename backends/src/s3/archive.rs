@@ -1,6 +1,6 @@
 //! Glacier, Deep Archive and the archive tiers of Intelligent-Tiering: requests to make an archived object readable.
 //!
-//! Owns the two calls, HEAD and RestoreObject, and the durations that Amazon states. The HEAD tells which archive
+//! Owns the two calls, HEAD and `RestoreObject`, and the durations that Amazon states. The HEAD tells which archive
 //! holds the object, because each archive needs a different request, and whether a restore is already in progress.
 
 use aws_sdk_s3::types::{ArchiveStatus, GlacierJobParameters, RestoreRequest, StorageClass, Tier as S3Tier};

@@ -42,7 +42,7 @@ impl S3Control {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(10))
             // The server answers a copy of gigabytes only when the copy is done.
-            .read_timeout(Duration::from_secs(900))
+            .read_timeout(Duration::from_mins(15))
             .build();
         let mut config = aws_sdk_s3::config::Builder::from(&settings.sdk)
             .region(Region::new(settings.region.clone()))

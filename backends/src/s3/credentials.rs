@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use crate::contract::error::{Error, ErrorKind, chain};
 
 /// How long before its expiry a credential is replaced, unless its whole lifetime is short.
-const REFRESH_BEFORE: Duration = Duration::from_secs(300);
+const REFRESH_BEFORE: Duration = Duration::from_mins(5);
 
 /// How long a failure is remembered. The many requests in flight fail together and not one after the other,
 /// each with its own timeout.
@@ -97,7 +97,7 @@ impl Chain {
             Ok(found) => {
                 let held = HeldCredentials::new(found);
                 *failed = None;
-                *self.held.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(held.clone());
+                *self.held.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(held.clone());
                 Ok(held)
             }
             Err(error) => {
@@ -109,7 +109,7 @@ impl Chain {
     }
 
     fn peek(&self) -> Option<HeldCredentials> {
-        self.held.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.held.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_kept_until_shortly_before_its_end() {
-        let (chain, calls) = source(Some(Duration::from_secs(3600)));
+        let (chain, calls) = source(Some(Duration::from_hours(1)));
         for _ in 0..5 {
             assert_eq!(chain.get_credential().await.unwrap().key_id, "id");
             chain.provide_credentials().await.unwrap();

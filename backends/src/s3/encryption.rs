@@ -44,7 +44,10 @@ async fn look(control: &S3Control) -> Result<FoundEncryption> {
         Err(error) if error.code() == Some("ServerSideEncryptionConfigurationNotFoundError") => Ok(FoundEncryption(None)),
         Err(error) => Err(from_sdk(&control.location, "", &error)),
         Ok(found) => {
-            let rules = found.server_side_encryption_configuration().map(|config| config.rules()).unwrap_or_default();
+            let rules = found
+                .server_side_encryption_configuration()
+                .map(aws_sdk_s3::types::ServerSideEncryptionConfiguration::rules)
+                .unwrap_or_default();
             let default = rules.iter().find_map(|rule| rule.apply_server_side_encryption_by_default());
             Ok(FoundEncryption(default.map(|by| (by.sse_algorithm().clone(), by.kms_master_key_id().map(str::to_owned)))))
         }

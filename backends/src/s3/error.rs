@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_refusal_knows_how_far_it_reaches() {
-        for (status, code, kind, concerns_place) in [
+        for (status, code, kind, concerns_destination) in [
             ("403 Forbidden", "InvalidObjectState", ErrorKind::Archived, false),
             ("403 Forbidden", "AccessDenied", ErrorKind::Denied, false),
             ("403 Forbidden", "InvalidAccessKeyId", ErrorKind::Denied, true),
@@ -179,7 +179,7 @@ mod tests {
             ("503 Service Unavailable", "SlowDown", ErrorKind::Transient, true),
         ] {
             let error = store_error(&format!("Server returned non-2xx status code: {status}: <Error><Code>{code}</Code></Error>"));
-            assert_eq!((error.kind, error.concerns_place()), (kind, concerns_place), "{code}");
+            assert_eq!((error.kind, error.concerns_destination()), (kind, concerns_destination), "{code}");
         }
     }
 

@@ -58,7 +58,7 @@ const MISSING: &str = "missing";
 
 fn without_bucket(location: &Location, name: &'static str, wanted: String, mode: InitMode) -> Setting {
     let did = match mode {
-        InitMode::Check => Did::Would,
+        InitMode::Check => Did::WouldChange,
         InitMode::Make => Did::Failed(Box::new(Error::new(ErrorKind::NotFound, location, "no bucket to set this on"))),
     };
     Setting { name, was: "no bucket".into(), wanted, did }

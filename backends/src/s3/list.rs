@@ -19,7 +19,7 @@ use super::planes::Planes;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::listing::{Depth, Listed, Scope, State};
 use crate::contract::usage::NO_UPLOADS;
-use crate::wire::turns::Turns;
+use crate::wire::repeats::RepeatedPages;
 
 /// A kind of listing and its position.
 #[derive(Clone, Hash)]
@@ -53,26 +53,29 @@ pub(super) fn list(planes: Arc<Planes>, scope: Scope, depth: Depth) -> BoxStream
         Depth::Unfinished => S3Listing::Uploads(None),
     };
     let pages = S3Pages { control, prefix };
-    stream::try_unfold((planes, plane, pages, first, Turns::default()), |(planes, mut plane, mut pages, turn, mut turns)| async move {
-        let (page, turn) = loop {
-            let page = match turn.clone() {
-                S3Listing::End => return Ok(None),
-                S3Listing::Objects(token) => pages.objects(token).await,
-                S3Listing::Versions(after) => pages.versions(after).await,
-                S3Listing::Uploads(after) => pages.uploads(after).await,
-            };
-            match page {
-                Err(_) if planes.follow(&plane) => {
-                    plane = planes.current();
-                    pages.control = planes.control(&plane);
+    stream::try_unfold(
+        (planes, plane, pages, first, RepeatedPages::default()),
+        |(planes, mut plane, mut pages, turn, mut turns)| async move {
+            let (page, turn) = loop {
+                let page = match turn.clone() {
+                    S3Listing::End => return Ok(None),
+                    S3Listing::Objects(token) => pages.objects(token).await,
+                    S3Listing::Versions(after) => pages.versions(after).await,
+                    S3Listing::Uploads(after) => pages.uploads(after).await,
+                };
+                match page {
+                    Err(_) if planes.follow(&plane) => {
+                        plane = planes.current();
+                        pages.control = planes.control(&plane);
+                    }
+                    page => break page?,
                 }
-                page => break page?,
-            }
-        };
-        let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
-        turns.page(first, turn.goes_on()).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
-        Ok::<_, Error>(Some((page, (planes, plane, pages, turn, turns))))
-    })
+            };
+            let first = page.first().map(|first: &Listed| (first.state == State::Unfinished, &first.key, &first.version));
+            turns.page(first, turn.goes_on()).map_err(|why| Error::new(ErrorKind::Other, &pages.control.location, why))?;
+            Ok::<_, Error>(Some((page, (planes, plane, pages, turn, turns))))
+        },
+    )
     .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
     .try_flatten()
     .boxed()
@@ -108,7 +111,7 @@ impl S3Pages {
                 modified: object.last_modified(),
                 state: State::Current,
                 version: None,
-                class: object.storage_class().map(|class| class.as_str()),
+                class: object.storage_class().map(aws_sdk_s3::types::ObjectStorageClass::as_str),
             };
             page.extend(self.listed(what, encoded)?);
         }
@@ -144,7 +147,7 @@ impl S3Pages {
                 modified: object.last_modified(),
                 state: if object.is_latest().unwrap_or(false) { State::Current } else { State::Old },
                 version: object.version_id(),
-                class: object.storage_class().map(|class| class.as_str()),
+                class: object.storage_class().map(aws_sdk_s3::types::ObjectVersionStorageClass::as_str),
             };
             page.extend(self.listed(what, encoded)?);
         }
@@ -193,7 +196,7 @@ impl S3Pages {
                 modified: upload.initiated(),
                 state: State::Unfinished,
                 version: upload.upload_id(),
-                class: upload.storage_class().map(|class| class.as_str()),
+                class: upload.storage_class().map(aws_sdk_s3::types::StorageClass::as_str),
             };
             page.extend(self.listed(what, encoded)?);
         }

@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn attributes_come_back_as_they_were_sent() {
-        let all = Attrs { size: Some(1 << 40), owner: Some((1, 2)), mode: Some(0o100644), times: Some((3, 4)) };
+        let all = Attrs { size: Some(1 << 40), owner: Some((1, 2)), mode: Some(0o100_644), times: Some((3, 4)) };
         let some = Attrs { mode: Some(0o755), ..Attrs::default() };
         for attrs in [all, some, Attrs { times: Some((7, 8)), ..Attrs::default() }, Attrs::default()] {
             let packet = Packet::new(ATTRS).attrs(&attrs).seal(9);

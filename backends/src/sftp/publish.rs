@@ -83,7 +83,7 @@ pub(super) async fn set_meta(area: &SftpStaging, path: &[u8], meta: &FileMeta) -
             for (is_owner, set) in sets {
                 match set.done().await {
                     done if is_owner => area.owners.settle(done)?,
-                    done => area.held(done)?,
+                    done => SftpStaging::without_unstorable(done)?,
                 }
             }
             Ok(())

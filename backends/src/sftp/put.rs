@@ -87,7 +87,7 @@ async fn create(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<
 /// Creates an object on a server where only the creation of an empty file refuses to replace. The writer that creates
 /// the claim of a name may check the name and rename. Returns whether it created the object.
 async fn create_claimed(area: &Arc<SftpStaging>, temp: &SftpTemp, key: &[u8]) -> Result<bool> {
-    let name = key.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let name = hex::encode(key);
     let claimed = [area.staging(), b"/claim-", &name.as_bytes()[name.len().saturating_sub(200)..]].concat();
     if !claim(area, &claimed).await? {
         let (left, now) = (lstat(area, &claimed).await?, lstat(area, &temp.path).await?);
@@ -166,7 +166,7 @@ impl MultipartUpload for SftpUpload {
             }
             let mut slot = blocks.lock().await;
             let Some(mut upload) = slot.take() else { return Err(ended) };
-            for chunk in data.iter() {
+            for chunk in &data {
                 upload.append(chunk).await.map_err(Error::into_store)?;
             }
             *slot = Some(upload);

@@ -111,7 +111,7 @@ pub(super) async fn stage_symlink(area: &Arc<SftpStaging>, target: &[u8], meta: 
             for (is_owner, set) in sets {
                 match set.done().await {
                     done if is_owner => area.owners.settle(done)?,
-                    done => area.held(done)?,
+                    done => SftpStaging::without_unstorable(done)?,
                 }
             }
             Ok(())

@@ -34,9 +34,9 @@ const SMALL: usize = 16 << 10;
 const USUAL: u32 = 32 << 10;
 /// How long a server that owes a reply may send nothing. It replies to a large copy, or to the sync of a large file,
 /// only when that has ended.
-const SILENCE: Duration = Duration::from_secs(900);
+const SILENCE: Duration = Duration::from_mins(15);
 /// How long a server may take to send its greeting, login included.
-const GREETING: Duration = Duration::from_secs(180);
+const GREETING: Duration = Duration::from_mins(3);
 /// The largest piece that is requested or sent, in bytes, whatever the server offers.
 const LARGEST: u64 = 256 << 10;
 

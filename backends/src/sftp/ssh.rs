@@ -122,7 +122,7 @@ pub(super) fn explain(address: &Address, location: &Location, said: &str) -> Err
             let words = if said.trim().is_empty() { "the server closed the connection and said nothing".to_owned() } else { told(said) };
             (ErrorKind::Transient, format!("no connection ({words}); try `{}`", address.login(&["-v", "-s"]) + " sftp"))
         };
-    Error::new(kind, location, what).reaching(Reach::Place)
+    Error::new(kind, location, what).reaching(Reach::Destination)
 }
 
 /// The last line of `ssh`'s output that is not empty.

@@ -60,7 +60,7 @@ impl SftpStaging {
 
     /// Ignores the refusal of a value that the server cannot store (a time before 1980 on FAT). The file need not
     /// fail for it, because the manifest has the value.
-    pub fn held(&self, set: Result<(), SftpFault>) -> Result<(), SftpFault> {
+    pub fn without_unstorable(set: Result<(), SftpFault>) -> Result<(), SftpFault> {
         match set {
             Err(fault) if fault.is(packet::BAD_MESSAGE) || fault.is(packet::UNSUPPORTED) => Ok(()),
             done => done,
@@ -101,7 +101,7 @@ impl SftpStaging {
                         self.dirs.forget_all();
                     }
                     let failed = self.fault(&temp.path, &fault, 0).await;
-                    if failed.kind == ErrorKind::Denied || failed.concerns_place() && failed.kind != ErrorKind::Transient {
+                    if failed.kind == ErrorKind::Denied || failed.concerns_destination() && failed.kind != ErrorKind::Transient {
                         return Err(failed);
                     }
                     last = Some(failed);
@@ -194,7 +194,7 @@ impl SftpStaging {
                     // The file is ours, so a refusal means that the file system has no such modes.
                     Err(fault) if fault.is(packet::DENIED) => {}
                     done if length_is_set => done?,
-                    done => self.held(done)?,
+                    done => Self::without_unstorable(done)?,
                 }
             }
             if let Some(fsync) = fsync {

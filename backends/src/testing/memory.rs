@@ -30,6 +30,25 @@ use crate::contract::location::Location;
 use crate::contract::meter::{Class, Meter};
 
 /// A bucket in memory. Clones are the same bucket, as two programs would see it.
+///
+/// # Examples
+///
+/// ```
+/// use object_store::ObjectStoreExt;
+/// use offsite_backends::Backend;
+/// use offsite_backends::testing::MemoryBackend;
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let bucket = MemoryBackend::new("site")?;
+/// bucket.plant("robots.txt", "from another program");
+/// bucket.store().put(&"index.html".into(), "<h1>hello</h1>".into()).await?;
+/// assert_eq!(bucket.keys(), ["index.html", "robots.txt"]);
+/// assert_eq!(bucket.content("index.html").as_deref(), Some(&b"<h1>hello</h1>"[..]));
+/// assert_eq!(bucket.meter().requests().total(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct MemoryBackend {
     location: Location,

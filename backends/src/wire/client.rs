@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::tls::Certificate;
 
 /// Longest wait for the head of an answer after the request was sent, and for the next piece of its body.
-pub(crate) const SILENCE: Duration = Duration::from_secs(120);
+pub(crate) const SILENCE: Duration = Duration::from_mins(2);
 
 /// Slowest upload that is still waited for, in bytes a second. TCP notices a dead connection within half a minute. This
 /// limit is only for a server that accepts all data and never answers. It is low because many uploads may share one
@@ -24,7 +24,7 @@ pub(crate) fn retries() -> RetryConfig {
         max_retries: 8,
         // Includes the first try. With less time, a part that a slow line lost late would get no second try. With more
         // time, tries on S3 would share a signature for longer than the 15 minutes that AWS accepts it.
-        retry_timeout: Duration::from_secs(300),
+        retry_timeout: Duration::from_mins(5),
     }
 }
 

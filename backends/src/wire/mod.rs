@@ -8,5 +8,5 @@ pub(crate) mod metered;
 pub(crate) mod probe;
 pub(crate) mod ranges;
 pub(crate) mod refusal;
-pub(crate) mod turns;
+pub(crate) mod repeats;
 pub(crate) mod watch;

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use chrono::{DateTime, Utc};
 
 use crate::contract::meter::Meter;
-use crate::wire::turns::Circles;
+use crate::wire::repeats::RepeatedRequests;
 
 /// The meter, and what makes it cheap to read the `Date` header.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub meter: Meter,
-    circles: Circles,
+    circles: RepeatedRequests,
     /// When the store's clock was last read, in seconds since 1970 by this machine's clock.
     looked: AtomicI64,
 }

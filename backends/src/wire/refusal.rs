@@ -112,8 +112,8 @@ impl Refusal {
     /// for every object.
     pub(crate) fn reach(&self, kind: ErrorKind) -> Reach {
         match (self.code(), self.code.is_some(), self.status) {
-            (Some(code), ..) if code.of_place => Reach::Place,
-            (_, false, Some(300..=399 | 401)) => Reach::Place,
+            (Some(code), ..) if code.of_place => Reach::Destination,
+            (_, false, Some(300..=399 | 401)) => Reach::Destination,
             _ => kind.reach(),
         }
     }
@@ -173,7 +173,7 @@ pub(crate) fn from_store(location: &Location, key: &str, error: &object_store::E
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => refusal.kind().unwrap_or(ErrorKind::Denied),
         _ => kind_of_variant(error).or_else(|| refusal.kind()).unwrap_or_else(|| kind_of_text(&text)),
     };
-    let reach = if matches!(error, E::Unauthenticated { .. }) { Reach::Place } else { refusal.reach(kind) };
+    let reach = if matches!(error, E::Unauthenticated { .. }) { Reach::Destination } else { refusal.reach(kind) };
     let place = if refusal.is_no_bucket() { location.to_string() } else { location.at(key) };
     Error::new(kind, place, refusal.sentence(advice).unwrap_or(text)).reaching(reach)
 }

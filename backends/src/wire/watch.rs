@@ -190,9 +190,9 @@ impl<B> Watched<B> {
                 Poll::Ready(None)
             }
             Poll::Pending => self.watch.wait(cx).map(|halt| Some(Err(halt.into()))),
-            other => {
+            Poll::Ready(done) => {
                 self.watch.ended = true;
-                other
+                Poll::Ready(done)
             }
         }
     }

@@ -153,7 +153,7 @@ pub fn mode(mode: PutMode) -> PutOptions {
 }
 
 /// An answer of the data plane with the kinds of this crate.
-pub fn plain<T>(backend: &B2Backend, answer: object_store::Result<T>) -> Result<T> {
+pub(crate) fn plain<T>(backend: &B2Backend, answer: object_store::Result<T>) -> Result<T> {
     answer.map_err(|error| Error::from_store(backend.location(), "", &error))
 }
 

@@ -50,7 +50,7 @@ async fn rules_are_merged_with_those_of_others() {
     assert!(again.iter().all(|row| row.did == Did::Nothing), "{again:?}");
     let drift = backend.initialize(&days(7, 30), InitMode::Check).await.unwrap();
     let expire = row(&drift, "expire old versions");
-    assert_eq!((expire.was.as_str(), expire.wanted.as_str(), &expire.did), ("after 90 days", "after 30 days", &Did::Would));
+    assert_eq!((expire.was.as_str(), expire.wanted.as_str(), &expire.did), ("after 90 days", "after 30 days", &Did::WouldChange));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_look_at_a_bucket_that_is_missing_is_drift_and_no_failure() {
     let backend = emulator.open_in(&format!("init-{}", unique()), "site", &key_of);
     let rows = backend.initialize(&Initialize { block_public: true, ..days(7, 90) }, InitMode::Check).await.unwrap();
     assert_eq!(rows.len(), 4);
-    assert!(rows.iter().all(|row| row.did == Did::Would), "{rows:?}");
+    assert!(rows.iter().all(|row| row.did == Did::WouldChange), "{rows:?}");
     let made = backend.initialize(&days(7, 90), InitMode::Make).await.unwrap();
     assert!(made.iter().all(|row| row.did == Did::Changed), "{made:?}");
 }

@@ -88,7 +88,7 @@ async fn rules_of_others_stay_and_each_prefix_has_its_own() {
     // Somebody takes one away: a look says so and leaves it.
     server.set_rules(&bucket, before.clone()).await;
     let rows = site.initialize(&days(Some(14), None), InitMode::Check).await.unwrap();
-    assert_eq!(row(&rows, "abort unfinished uploads").did, Did::Would);
+    assert_eq!(row(&rows, "abort unfinished uploads").did, Did::WouldChange);
     assert_eq!(server.rules(&bucket).await, before);
 }
 
@@ -203,5 +203,5 @@ async fn a_refused_write_names_the_right() {
     let names_it = |did: &&Did| matches!(did, Did::Denied(why) if why.contains("s3:PutLifecycleConfiguration"));
     assert!(dids.len() == 2 && dids.iter().all(names_it), "{rows:?}");
     let looked = anonymous(&fake).await.initialize(&days(Some(7), None), InitMode::Check).await.unwrap();
-    assert_eq!((looked[1].did.clone(), fake.seen("PUT").len()), (Did::Would, 2));
+    assert_eq!((looked[1].did.clone(), fake.seen("PUT").len()), (Did::WouldChange, 2));
 }

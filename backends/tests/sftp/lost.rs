@@ -120,9 +120,9 @@ async fn a_large_file_goes_on_where_it_was() {
     put(tree.as_ref(), "big", content(30 << 20), FileMeta::default()).await.unwrap();
     frail.kill();
     let rest: Vec<_> = stream.collect().await;
-    let failed = rest.iter().filter_map(|block| block.as_ref().err()).next();
+    let failed = rest.iter().find_map(|block| block.as_ref().err());
     assert!(failed.is_none_or(|error| error.kind == ErrorKind::Transient));
-    let whole: usize = rest.iter().map_while(|block| block.as_ref().ok()).map(|block| block.len()).sum();
+    let whole: usize = rest.iter().map_while(|block| block.as_ref().ok()).map(bytes::Bytes::len).sum();
     assert!(failed.is_some() || whole + (1 << 20) == data.len());
 }
 

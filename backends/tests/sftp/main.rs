@@ -72,13 +72,13 @@ pub fn program(dir: &Path, lines: &str) -> PathBuf {
     path
 }
 
-pub async fn put(tree: &dyn Tree, path: &str, content: impl Into<Bytes>, meta: FileMeta) -> Result<()> {
+pub(crate) async fn put(tree: &dyn Tree, path: &str, content: impl Into<Bytes>, meta: FileMeta) -> Result<()> {
     let staged = tree.stage(content.into(), meta).await?;
     let item = Publish { staged, path: path.into(), keep: None };
     tree.publish(vec![item], true).await.into_iter().collect()
 }
 
-pub async fn read(tree: &dyn Tree, path: &str) -> Result<Vec<u8>> {
+pub(crate) async fn read(tree: &dyn Tree, path: &str) -> Result<Vec<u8>> {
     let length = tree.stat(path.as_bytes()).await?.map_or(0, |stat| stat.size);
     let blocks: Vec<Bytes> = tree.read_blocks(path.as_bytes(), length).await?.try_collect().await?;
     Ok(blocks.concat())

@@ -13,7 +13,7 @@ use super::{Out, clean};
 
 impl Out {
     /// A config as the text of a file.
-    pub fn config_text(&self, config: &Node) -> Result<String> {
+    pub fn config_text(config: &Node) -> Result<String> {
         serde_json::to_string_pretty(config).map(|text| format!("{text}\n")).map_err(|e| Error::output(e.into()))
     }
 
@@ -23,7 +23,7 @@ impl Out {
             return self.document(&ImportDocument { config: &imported.config, notes: &imported.notes });
         }
         if written.is_none() {
-            self.print(&self.config_text(&imported.config)?)?;
+            self.print(&Self::config_text(&imported.config)?)?;
         }
         for (kind, word) in
             [(NoteKind::Mended, "mended"), (NoteKind::Different, "different"), (NoteKind::LeftOut, "left out"), (NoteKind::ToDo, "to do")]

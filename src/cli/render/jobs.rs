@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, Job, Lack, Made, ResolvedJobs};
+use offsite::config::{Command, InitializeMethod, Job, Lack, ResolvedJobs};
 use offsite::engine::Note;
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
@@ -112,12 +112,12 @@ impl Out {
             for dump in &job.dumps {
                 let _ = writeln!(text, "  with {}: {}", clean(&dump.name), command_text(&dump.command));
             }
-            for to in &job.places {
+            for to in &job.destinations {
                 let name = to.name.as_ref().map_or(String::new(), |name| format!("{}: ", clean(name)));
                 let made = match &to.initialize {
-                    Made::AsNeeded => String::new(),
-                    Made::Declared(_) => "  (set up as declared)".to_owned(),
-                    Made::By(command) => format!("  (set up by `{}`)", command_text(command)),
+                    InitializeMethod::AsNeeded => String::new(),
+                    InitializeMethod::Declared(_) => "  (set up as declared)".to_owned(),
+                    InitializeMethod::By(command) => format!("  (set up by `{}`)", command_text(command)),
                 };
                 let _ = writeln!(text, "  to {name}{}{made}", place(&to.url));
             }
@@ -144,7 +144,7 @@ fn checked(job: &Job) -> CheckedJob {
         kind: job.kind.clone(),
         source: job.shown_source(),
         ignored: job.ignored,
-        destinations: job.places.iter().map(|to| CheckedPlace { name: to.name.clone(), url: place(&to.url) }).collect(),
+        destinations: job.destinations.iter().map(|to| CheckedPlace { name: to.name.clone(), url: place(&to.url) }).collect(),
         volume: job.volume.clone(),
         lack,
     }

@@ -129,10 +129,10 @@ impl Out {
 
     /// Text on standard output.
     fn print(&self, text: &str) -> Result<()> {
-        self.print_bytes(tame(text).as_bytes())
+        Self::print_bytes(tame(text).as_bytes())
     }
 
-    fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
+    fn print_bytes(bytes: &[u8]) -> Result<()> {
         let mut out = io::stdout().lock();
         forgive(out.write_all(bytes).and_then(|()| out.flush()))
     }
@@ -141,7 +141,7 @@ impl Out {
     fn document(&self, value: &impl Serialize) -> Result<()> {
         let mut bytes = serde_json::to_vec(value).map_err(|e| Error::output(e.into()))?;
         bytes.push(b'\n');
-        self.print_bytes(&bytes)
+        Self::print_bytes(&bytes)
     }
 
     /// A line above a list.
@@ -155,13 +155,13 @@ impl Out {
             let script = String::from_utf8_lossy(script);
             return self.document(&serde_json::json!({ "shell": shell, "script": script }));
         }
-        self.print_bytes(script)
+        Self::print_bytes(script)
     }
 
     /// A JSON Schema, as it is in `docs/schema/`.
     pub fn schema(&self, schema: &schemars::Schema) -> Result<()> {
         let text = serde_json::to_string_pretty(schema).map_err(|e| Error::output(e.into()))?;
-        self.print_bytes(format!("{text}\n").as_bytes())
+        Self::print_bytes(format!("{text}\n").as_bytes())
     }
 
     /// Names, one on each line.

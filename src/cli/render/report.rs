@@ -131,7 +131,7 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
 
 fn directories(row: &ReportRow, from_manifest: bool) -> String {
     let Some(directories) = &row.directories else { return String::new() };
-    let line = |objects: u64, bytes: u64, name: String| vec!["".into(), count(objects), size(bytes), name];
+    let line = |objects: u64, bytes: u64, name: String| vec![String::new(), count(objects), size(bytes), name];
     let mut rows: Vec<Vec<String>> = directories
         .iter()
         .map(|d| line(d.objects, d.bytes, if d.path.as_bytes().is_empty() { "(at the top)".into() } else { d.path.display() }))

@@ -18,7 +18,7 @@ impl Out {
         if self.json {
             return self.document(o);
         }
-        let mut text = self.check_counts(o);
+        let mut text = Self::check_counts(o);
         text.push_str(&self.findings("wrong", &o.findings, o.snapshot, o.missing + o.changed + o.damaged));
         text.push_str(&self.unread(&o.unread));
         if !self.quiet {
@@ -32,7 +32,7 @@ impl Out {
         self.said(&text, o.exit)
     }
 
-    fn check_counts(&self, o: &CheckOutcome) -> String {
+    fn check_counts(o: &CheckOutcome) -> String {
         let verdict = match o.exit {
             0 => "OK",
             1 => "problems found",

@@ -74,7 +74,7 @@ pub fn run(args: ConfigVerbArgs, context: &Context) -> Result<u8> {
         ConfigVerb::Import(args) => {
             let imported = import(&old(&args.file)?, args.from.map(From::system))?;
             if let Some(path) = &args.out {
-                write(path, &context.out.config_text(&imported.config)?)?;
+                write(path, &crate::cli::render::Out::config_text(&imported.config)?)?;
             }
             context.out.config_imported(&imported, args.out.as_deref())?;
         }

@@ -1,7 +1,7 @@
 //! `offsite init URL… [--check] [--versioning …]`
 
 use clap::Args;
-use offsite::config::{Made, values};
+use offsite::config::{InitializeMethod, values};
 use offsite::engine::{self, InitOutcome};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
@@ -20,7 +20,7 @@ be changed, was denied, or does not exist at this store; 2 usage.";
 #[derive(Debug, Args)]
 #[command(after_help = CODES)]
 pub struct InitArgs {
-    /// The destinations to set up: s3://bucket/prefix, a path (default: every destination of the config, as it is
+    /// The destinations to set up: <s3://bucket/prefix>, a path (default: every destination of the config, as it is
     /// declared there)
     #[arg(value_name = "URL")]
     urls: Vec<String>,
@@ -90,16 +90,16 @@ async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
     let plans = args.config.known_plans()?;
     let mut all = InitOutcome { check: args.check, destinations: Vec::new(), exit: 0 };
     for (job, place) in
-        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
+        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
         let want = match &place.initialize {
-            Made::AsNeeded => Initialize::default(),
-            Made::Declared(want) => want.clone(),
-            Made::By(_) if args.check => {
+            InitializeMethod::AsNeeded => Initialize::default(),
+            InitializeMethod::Declared(want) => want.clone(),
+            InitializeMethod::By(_) if args.check => {
                 context.out.info(&format!("{}: a command in the config sets it up, so offsite cannot check it", place.url));
                 continue;
             }
-            Made::By(command) => {
+            InitializeMethod::By(command) => {
                 let mut variables = job.variables.clone();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
                 let hook = run_command("initialize", command, &variables, job.hooks.timeout, &Stop::default()).await;

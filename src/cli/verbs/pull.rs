@@ -11,7 +11,7 @@ use offsite::plan::Limits;
 use offsite_backends::{Restore, Tier};
 
 use super::super::args_filter::{FilterArgs, Only};
-use super::super::args_from::{FromArgs, TargetRef};
+use super::super::args_from::{FromArgs, ResolvedFrom};
 use crate::cli::context::Context;
 
 /// Arguments of `pull`.
@@ -128,7 +128,7 @@ impl PullArgs {
 
 pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     values::directory(&args.target)?;
-    let TargetRef { urls, job } = args.from.whence(args.profile.is_some())?;
+    let ResolvedFrom { urls, job } = args.from.resolve(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
     let (machine, _makeshift) = context.machine_to_read()?;
     let mut options = args.options(profile.as_ref(), &machine.host)?;

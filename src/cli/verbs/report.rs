@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{Told, values};
+use offsite::config::{ReportMethod, values};
 use offsite::engine::{self, DestinationReport, Note, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
@@ -79,16 +79,16 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
     drop(bars);
     let mut wanted = ReportRequest::default();
     for (job, place) in
-        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.places.iter().map(move |p| (j, p)))
+        plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
         match &place.report {
-            Told::Built if !wanted.urls.contains(&place.url) => {
+            ReportMethod::BuiltIn if !wanted.urls.contains(&place.url) => {
                 wanted.urls.push(place.url.clone());
                 wanted.prices.push(place.price.clone());
                 wanted.list |= place.list;
             }
-            Told::Built => {}
-            Told::By(command) => {
+            ReportMethod::BuiltIn => {}
+            ReportMethod::By(command) => {
                 let mut variables = job.variables.clone();
                 variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
                 let hook = run_command("report", command, &variables, job.hooks.timeout, &watch.stop).await;

@@ -73,7 +73,7 @@ pub fn run(args: ScheduleArgs, context: &Context) -> Result<u8> {
     match args.what {
         ScheduleVerb::Install(args) => {
             let way = args.which.way()?;
-            let notes = args.missing_at_night(&way)?;
+            let notes = args.missing_for_schedule(&way)?;
             let mut done = schedule::install(&args.schedule(&way)?, &way)?;
             done.notes.extend(notes);
             context.out.scheduled("installed", &args.which.name, &done)?;
@@ -115,7 +115,7 @@ const ENVIRONMENT: &str = "/etc/offsite/environment";
 impl InstallArgs {
     /// Checks that a scheduled run will have what the config takes from the current environment. Variables that the
     /// config needs are an error if they are missing; those that commands and stores may read are a note.
-    fn missing_at_night(&self, way: &Scheduler) -> Result<Vec<String>> {
+    fn missing_for_schedule(&self, way: &Scheduler) -> Result<Vec<String>> {
         let of_system = matches!(way, Scheduler::Systemd { of_user: false, .. });
         let kept = if of_system { std::fs::read_to_string(ENVIRONMENT).unwrap_or_default() } else { String::new() };
         let is_kept = |name: &str| kept.lines().any(|line| line.split_once('=').is_some_and(|(known, _)| known.trim() == name));
@@ -181,7 +181,7 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
     let mut writes = Vec::new();
     for job in jobs() {
-        let locations = job.places.iter().filter_map(|place| Location::parse(&place.url).ok());
+        let locations = job.destinations.iter().filter_map(|place| Location::parse(&place.url).ok());
         for location in locations.filter(Location::is_directory) {
             writes.push(writable(job, &location.dir(), of_user)?);
         }

@@ -32,7 +32,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> Result<u8> {
     if all.is_empty() {
         let plans = args.config.known_plans()?;
         let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
-        for place in jobs.flat_map(|job| &job.places) {
+        for place in jobs.flat_map(|job| &job.destinations) {
             if !all.iter().any(|known| known.url == place.url) {
                 all.push(Watched { url: place.url.clone(), max_age: place.max_age, may_be_absent: place.absent == Absent::Skip });
             }

@@ -62,11 +62,43 @@ pub struct CheckOptions {
 /// # Errors
 /// A failure of the whole check: the newest snapshot cannot be read, or the store cannot be listed. The outcome has
 /// what is wrong with single objects.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, CheckOptions, Flaw, RunControl};
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// std::fs::remove_file(at("backup/index.html"))?;
+///
+/// // Reads 10 % of the contents back. Later checks read other contents, until a round is complete.
+/// let options = CheckOptions { read_data: Some(0.1), ..CheckOptions::default() };
+/// let checked = engine::check(&machine, &backup, &options, &RunControl::new(1)).await?;
+/// let found = &checked.findings[0];
+/// assert_eq!((checked.exit, found.flaw, found.path.to_string().as_str()), (1, Flaw::Missing, "index.html"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn check(machine: &Machine, url: &str, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
     check_over(Destination::open(url, machine).await?, machine, options, control).await
 }
 
 /// Like [`check`], with a destination that is already open.
+///
+/// # Errors
+/// [`Error::Usage`] if no snapshot exists or none fits `at`. [`Error::Damaged`] if the newest snapshot, or the one that
+/// `at` names, cannot be read. [`Error::Interrupted`] if the run is stopped. Also if the store cannot be listed, or if
+/// the cache cannot be written. The outcome has what is wrong with single objects.
 pub async fn check_over(destination: Destination, machine: &Machine, options: &CheckOptions, control: &RunControl) -> Result<CheckOutcome> {
     let started = Instant::now();
     let scratch = Scratch::new(&destination, "check")?;

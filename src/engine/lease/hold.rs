@@ -66,7 +66,7 @@ impl Hold {
     }
 
     /// Notes that the lease was released. The fence then refuses every change that needs it.
-    pub fn given_back(&self) {
+    pub fn released(&self) {
         let _ = self.state.compare_exchange(HELD, GIVEN_BACK, SeqCst, SeqCst);
     }
 

@@ -113,13 +113,13 @@ impl Lease {
         self.renewal.abort();
         also.push(KEY.as_bytes().to_vec());
         let done = self.records.delete(also).await;
-        self.hold.given_back();
+        self.hold.released();
         done
     }
 
     /// Marks the lease as interrupted, so that another run need not wait. If this fails, the next run only has to
     /// wait.
-    pub async fn leave(self) {
+    pub async fn mark_interrupted(self) {
         self.renewal.abort();
         // Without compare-and-swap this write could replace the lease of a run that has taken it.
         if self.hold.is_lost() || !self.swap && self.verify().await.is_err() {
@@ -127,7 +127,7 @@ impl Lease {
         }
         let body = Body { interrupted: true, ..self.body.clone() };
         let _ = put(&self.records, &body, mode(self.swap, self.hold.tag().await)).await;
-        self.hold.given_back();
+        self.hold.released();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::bounds;
 pub const KEY: &str = ".offsite/lease.json";
 
 /// A lease expires this long after its last renewal.
-pub const TTL: Duration = Duration::from_secs(120);
+pub const TTL: Duration = Duration::from_mins(2);
 
 /// Without compare-and-swap two writers may both write a lease. After this time both read the one that was written
 /// last.

@@ -36,7 +36,7 @@ const DAY: i64 = 20 * 3600;
 const MANY: usize = 50;
 
 /// Deletes expired snapshots after a sync, if it is time for that. Returns `None` if it is not.
-pub async fn let_go(
+pub async fn delete_expired(
     destination: &mut Destination,
     rules: &KeepRules,
     lease: Option<&Lease>,
@@ -80,11 +80,50 @@ pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: boo
 }
 
 /// The `prune` verb.
+///
+/// # Errors
+/// [`Error::Usage`] if `rules` is empty. [`Error::Busy`] if another run has the lock or the lease of the destination.
+/// [`Error::Damaged`] if a manifest that the prune needs cannot be read. [`Error::Emptied`] if all snapshots have
+/// disappeared. If an error ends the prune halfway, the next one finishes it.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, RunControl};
+/// use offsite::model::KeepRules;
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # for text in ["a second text", "a third text, which is longer"] {
+/// #     std::fs::write(site.join("index.html"), text)?;
+/// #     engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # }
+/// let rules = KeepRules { last: 1, ..KeepRules::default() };
+/// let planned = engine::prune(&machine, &backup, &rules, true, &RunControl::new(1)).await?;
+/// assert_eq!((planned.removed, planned.kept, planned.dry_run), (vec![1, 2], vec![3], true));
+///
+/// let pruned = engine::prune(&machine, &backup, &rules, false, &RunControl::new(1)).await?;
+/// assert_eq!((pruned.removed, pruned.contents), (vec![1, 2], 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn prune(machine: &Machine, url: &str, rules: &KeepRules, dry_run: bool, control: &RunControl) -> Result<PruneOutcome> {
     prune_over(Destination::open(url, machine).await?, machine, rules, dry_run, control).await
 }
 
 /// [`prune`] for a destination that is already open.
+///
+/// # Errors
+/// Those of [`prune`], except those of opening the destination.
 pub async fn prune_over(
     mut destination: Destination,
     machine: &Machine,

@@ -269,7 +269,7 @@ impl CompareWork<'_> {
         if here.kind != wanted.kind || here.size != wanted.size || here.link != wanted.link || !self.same_content(&root, &wanted, stat)? {
             let stamps = stat.stamps();
             here.content.clone_from(&wanted.content);
-            return self.write(Change::Changed { entry: wanted, stamps, old: here, suspicion: None });
+            return self.write(Change::Changed { entry: wanted, stamps, old: here, unverified: None });
         }
         if same_metadata(&here, &wanted, self.how.kept.owners()) {
             self.compared.facts.counts.unchanged += 1;

@@ -38,16 +38,49 @@ use target::{Pull, Pulled};
 /// # Errors
 /// [`Error::Usage`] for a snapshot that does not exist, or if the target is a destination; [`Error::Refused`] by the
 /// guard; errors of the whole target or the whole store. What concerns one entry is in the outcome.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, PullOptions, RunControl};
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// // Undoes every change that was made since snapshot 1.
+/// std::fs::write(site.join("index.html"), "defaced")?;
+/// std::fs::write(site.join("virus.html"), "")?;
+/// let options = PullOptions { at: Some("1".into()), delete: true, ..PullOptions::default() };
+/// let pulled = engine::pull(&machine, &backup, &site, &options, &RunControl::new(1)).await?;
+/// assert_eq!((pulled.exit, pulled.files, pulled.changes.removed), (0, 1, 1));
+/// assert_eq!(std::fs::read_to_string(site.join("index.html"))?, "<h1>hello</h1>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
     pull_over(Destination::open(url, machine).await?, target, options, control).await
 }
 
 /// Like [`pull`], from a destination that is already open.
+///
+/// # Errors
+/// Those of [`pull`], except those of opening the destination. Changes until the error stay.
 pub async fn pull_over(destination: Destination, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
     pull_onto(destination, target, |tree| tree, options, control).await
 }
 
 /// Like [`pull_over`], onto the tree that `through` makes of the target's tree.
+///
+/// # Errors
+/// Those of [`pull_over`]. An error of the new tree counts as one of the target.
 pub async fn pull_onto(
     destination: Destination,
     target: &Path,
@@ -90,7 +123,7 @@ pub async fn pull_onto(
         let (tree, plan, links, manifest) = (open.tree, &plan, &links, &manifest);
         let pull = Pull { destination, snapshot, tree, plan, links, copies, manifest, options, kept, rules, control };
         let pulled = pull.carry_out().await?;
-        tell(&mut outcome, pulled, options);
+        outcome = pulled.into_outcome(outcome, options);
     } else if options.dry_run {
         outcome.files = compared.facts.uploads;
         outcome.bytes = compared.facts.bytes;
@@ -119,15 +152,13 @@ async fn compared(how: &mut PullComparison<'_>, open: Option<&OpenTarget>, damag
     }
 }
 
-/// Adds the result of the changes to the outcome.
-fn tell(outcome: &mut PullOutcome, pulled: Pulled, options: &PullOptions) {
-    outcome.files = pulled.fetched.files;
-    outcome.bytes = pulled.fetched.bytes;
-    outcome.archived = pulled.archived.files;
-    outcome.notes.extend(archive_note(&pulled.archived, options.restore));
-    outcome.problems.extend(pulled.fetched.undone.into_problems(pulled.gone));
-    if let Some(number) = pulled.gone {
-        outcome.notes.push(Note::SnapshotPruned(number));
+impl Pulled {
+    /// The outcome with the result of the changes.
+    fn into_outcome(self, mut outcome: PullOutcome, options: &PullOptions) -> PullOutcome {
+        outcome.notes.extend(archive_note(&self.archived, options.restore));
+        outcome.notes.extend(self.gone.map(Note::SnapshotPruned));
+        outcome.problems.extend(self.fetched.undone.into_problems(self.gone));
+        PullOutcome { files: self.fetched.files, bytes: self.fetched.bytes, archived: self.archived.files, ..outcome }
     }
 }
 
@@ -202,7 +233,7 @@ async fn disk(tree: &Arc<dyn Tree>) -> Result<Option<DiskRules>> {
     let _ = tree.clear_staging().await;
     let _ = tree.remove_staging().await;
     match found {
-        Err(Error::Store(error)) if error.concerns_place() => Err(of_target(error)),
+        Err(Error::Store(error)) if error.concerns_destination() => Err(of_target(error)),
         found => Ok(found.ok()),
     }
 }

@@ -10,6 +10,38 @@ use crate::scan::Filter;
 pub const STAGING: &[u8] = b".offsite-pull";
 
 /// Everything that a caller decides about a restore.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Privileges, PullOptions, RunControl};
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # std::fs::create_dir(site.join("docs"))?;
+/// # std::fs::write(site.join("docs/guide.md"), "# Guide")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// // What would a restore of one directory fetch? Its files would belong to the user who restores.
+/// let options = PullOptions {
+///     prefixes: vec![b"docs/".to_vec()],
+///     privileges: Privileges::None,
+///     dry_run: true,
+///     ..PullOptions::default()
+/// };
+/// let pulled = engine::pull(&machine, &backup, &at("restored"), &options, &RunControl::new(1)).await?;
+/// assert_eq!((pulled.files, pulled.bytes), (1, 7));
+/// assert!(!at("restored").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct PullOptions {
     /// The snapshot: a number, a day, a time or an age, as `--at` takes it. None: the newest.

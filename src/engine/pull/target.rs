@@ -121,7 +121,7 @@ impl Pull<'_> {
         if self.options.prefixes.is_empty() && !self.options.filter.is_partial() {
             let done = self.tree.set_meta(b"", self.kept.owned(root_meta(&self.snapshot.tree))).await;
             match done {
-                Err(error) if error.concerns_place() => return Err(error),
+                Err(error) if error.concerns_destination() => return Err(error),
                 // The directory belongs to another user, and this user may only write to it: its mode stays.
                 _ => {}
             }
@@ -179,7 +179,7 @@ impl Pull<'_> {
                         fetched.files += 1;
                         continue;
                     }
-                    Err(error) if error.concerns_place() => return Err(of_target(error)),
+                    Err(error) if error.concerns_destination() => return Err(of_target(error)),
                     Err(error) => Some(error),
                 },
                 None => None,
@@ -221,7 +221,7 @@ impl Pull<'_> {
 
     async fn inode(&self, path: &RelPath) -> Result<Option<FileStat>> {
         match self.tree.stat(path.bare()).await {
-            Err(error) if error.concerns_place() => Err(of_target(error)),
+            Err(error) if error.concerns_destination() => Err(of_target(error)),
             found => Ok(found.unwrap_or_default()),
         }
     }

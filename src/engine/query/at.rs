@@ -27,6 +27,32 @@ enum PointInTime {
 ///
 /// # Errors
 /// [`Error::Usage`] if no snapshot fits; [`Error::Busy`] if the listing misses a newer snapshot; damage.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Destination};
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::write(site.join("index.html"), "<h1>hello, world</h1>")?;
+/// # std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let destination = Destination::open(&backup, &machine).await?;
+/// let (snapshot, _, list) = engine::resolve_at(&destination.records, Some("1")).await?;
+/// assert_eq!((snapshot.number, snapshot.totals.bytes, list.len()), (1, 14, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
     let at = parse_all([at])?;
     let list = list(records).await?;
@@ -166,6 +192,18 @@ fn instant(text: &str) -> Option<PointInTime> {
 
 /// Translates an `--at` of another time zone for this machine: a day or a time becomes the instant that it means
 /// there. Any other text stays as it is.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// use offsite::model::Zone;
+///
+/// let auckland = Zone::named("Pacific/Auckland")?;
+/// assert_eq!(engine::at_in(&auckland, "2025-03-02"), "2025-03-02T10:59:59Z");
+/// assert_eq!(engine::at_in(&auckland, "3d"), "3d");
+/// # Ok::<(), String>(())
+/// ```
 pub fn at_in(zone: &Zone, text: &str) -> String {
     let calendar = zone.calendar();
     // The last second of the day, because a snapshot within it counts.

@@ -33,11 +33,41 @@ pub type CatOutput<'a> = dyn Write + Send + 'a;
 /// # Errors
 /// [`Error::Usage`] if the path is no file or does not exist; [`Error::Damaged`] if the content is not the stored
 /// one; [`Error::Local`] if it cannot be written.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::write(site.join("index.html"), "<h1>hello, world</h1>")?;
+/// # std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let mut page = Vec::new();
+/// engine::cat(&machine, &backup, "index.html", Some("1"), &mut page).await?;
+/// assert_eq!(page, b"<h1>hello</h1>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     cat_over(&Destination::open(url, machine).await?.records, path, at, sink).await
 }
 
 /// Like [`cat`], over records that are already open.
+///
+/// # Errors
+/// [`Error::Usage`] if the path or the snapshot does not exist, or if the path is not a file. [`Error::Damaged`] if the
+/// content is not the stored one. [`Error::Local`] if `sink` cannot be written.
 pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {

@@ -15,12 +15,12 @@ use super::words::change;
 use crate::engine::destination::{Destination, fetch_leaves};
 use crate::engine::machine::Machine;
 use crate::error::Result;
-use crate::manifest::{CacheReader, PageSource};
+use crate::manifest::{CacheReader, Known, PageSource};
 use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Snapshot};
 
 const PREFIX: &str = "diff-";
 /// A killed process left files that are older than this.
-const STALE: Duration = Duration::from_secs(24 * 3600);
+const STALE: Duration = Duration::from_hours(24);
 
 /// One path that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -67,11 +67,47 @@ pub type DiffSink<'a> = dyn FnMut(DiffLine) -> Result<()> + Send + 'a;
 ///
 /// # Errors
 /// [`crate::error::Error::Usage`] for a snapshot that does not exist; damage; the sink's own errors.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::write(site.join("index.html"), "<h1>hello, world</h1>")?;
+/// # std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let mut lines = Vec::new();
+/// let mut sink = |line: engine::DiffLine| {
+///     lines.push((line.change, line.path.to_string()));
+///     Ok(())
+/// };
+/// let totals = engine::diff(&machine, &backup, "1", None, &mut sink).await?;
+/// assert_eq!(lines, [("added", "about.html".to_owned()), ("changed", "index.html".to_owned())]);
+/// assert_eq!((totals.from, totals.to, totals.bytes_before, totals.bytes_after), (1, 2, 14, 35));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn diff(machine: &Machine, url: &str, from: &str, to: Option<&str>, sink: &mut DiffSink<'_>) -> Result<DiffTotals> {
     diff_over(&Destination::open(url, machine).await?, from, to, sink).await
 }
 
 /// Like [`diff`], over a destination that is already open.
+///
+/// # Errors
+/// [`crate::error::Error::Usage`] for a snapshot that does not exist. [`crate::error::Error::Damaged`] if a snapshot or
+/// a page that the comparison needs cannot be read. [`crate::error::Error::Local`] if the cache cannot be written. The
+/// sink's own errors.
 pub async fn diff_over(destination: &Destination, from: &str, to: Option<&str>, sink: &mut DiffSink<'_>) -> Result<DiffTotals> {
     let records = &destination.records;
     let (from, to) = resolve_two(records, from, to).await?;
@@ -142,7 +178,7 @@ fn join(old: &mut CacheReader, new: &mut CacheReader, totals: &mut DiffTotals, s
 }
 
 fn take(reader: &mut CacheReader) -> Result<Option<Entry>> {
-    let entry = reader.peek()?.map(|known| known.entry()).transpose()?;
+    let entry = reader.peek()?.map(Known::entry).transpose()?;
     reader.advance();
     Ok(entry)
 }

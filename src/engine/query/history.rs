@@ -59,11 +59,43 @@ type VersionKey = Vec<Hash>;
 ///
 /// # Errors
 /// [`Error::Usage`] for a path that no snapshot has; errors of the store.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::write(site.join("index.html"), "<h1>hello, world</h1>")?;
+/// # std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::remove_file(site.join("index.html"))?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let lines = engine::history(&machine, &backup, "index.html").await?;
+/// let changes: Vec<_> = lines.iter().map(|line| (line.snapshot, line.change)).collect();
+/// assert_eq!(changes, [(3, "removed"), (2, "changed"), (1, "added")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn history(machine: &Machine, url: &str, path: &str) -> Result<Vec<HistoryLine>> {
     history_over(&Destination::open(url, machine).await?.records, path).await
 }
 
 /// Like [`history`], over records that are already open.
+///
+/// # Errors
+/// [`Error::Usage`] for the top of the tree, for a path that no snapshot has, if no snapshot exists, and if a newer
+/// offsite wrote one. Errors of the store. A damaged snapshot is a line, not an error.
 pub async fn history_over(records: &Records, path: &str) -> Result<Vec<HistoryLine>> {
     let spot = EntrySpot::new(path);
     if spot.is_top() {

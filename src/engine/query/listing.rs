@@ -58,11 +58,41 @@ pub struct SnapshotRow {
 ///
 /// # Errors
 /// If there is no snapshot, or the store cannot be read. A damaged snapshot is no error.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// # std::fs::write(site.join("index.html"), "<h1>hello, world</h1>")?;
+/// # std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let listing = engine::snapshots(&machine, &backup).await?;
+/// let rows: Vec<_> = listing.snapshots.iter().map(|row| (row.number, row.files, row.bytes)).collect();
+/// assert_eq!(rows, [(1, 1, 14), (2, 2, 35)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn snapshots(machine: &Machine, url: &str) -> Result<Listing> {
     snapshots_over(&Destination::open(url, machine).await?.records).await
 }
 
 /// Like [`snapshots`], over records that are already open.
+///
+/// # Errors
+/// [`Error::Usage`] if no snapshot exists. [`Error::Store`] if the store cannot be read. A damaged snapshot is a row,
+/// not an error.
 pub async fn snapshots_over(records: &Records) -> Result<Listing> {
     let list = super::at::list(records).await?;
     let snapshots = stream::iter(list)

@@ -62,18 +62,56 @@ pub type LsSink<'a> = dyn FnMut(LsLine) -> Result<()> + Send + 'a;
 ///
 /// # Errors
 /// [`crate::error::Error::Usage`] for a path or a snapshot that does not exist; damage; the sink's own errors.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # std::fs::create_dir(site.join("docs"))?;
+/// # std::fs::write(site.join("docs/guide.md"), "# Guide")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let mut lines = Vec::new();
+/// let mut sink = |line: engine::LsLine| {
+///     lines.push((line.path.to_string(), line.size));
+///     Ok(())
+/// };
+/// let totals = engine::ls(&machine, &backup, "", None, false, &mut sink).await?;
+/// assert_eq!(lines, [("docs/".to_owned(), 7), ("index.html".to_owned(), 14)]);
+/// assert_eq!((totals.snapshot, totals.entries, totals.bytes), (1, 3, 21));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn ls(machine: &Machine, url: &str, path: &str, at: Option<&str>, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let destination = Destination::open(url, machine).await?;
     ls_over(&destination.records, path, at, recursive, sink).await
 }
 
 /// Like [`ls`], over records that are already open.
+///
+/// # Errors
+/// [`crate::error::Error::Usage`] for a path or a snapshot that does not exist. [`crate::error::Error::Damaged`] if the
+/// snapshot or a page that the listing needs cannot be read. The sink's own errors.
 pub async fn ls_over(records: &Records, path: &str, at: Option<&str>, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let (snapshot, ..) = resolve_at(records, at).await?;
     ls_in(records, &snapshot, path, recursive, sink).await
 }
 
 /// Like [`ls_over`], for a snapshot that was already read.
+///
+/// # Errors
+/// [`crate::error::Error::Usage`] for a path that the snapshot does not have. [`crate::error::Error::Damaged`] if a
+/// page that the listing needs cannot be read. The sink's own errors.
 pub async fn ls_in(records: &Records, snapshot: &Snapshot, path: &str, recursive: bool, sink: &mut LsSink<'_>) -> Result<LsTotals> {
     let spot = EntrySpot::new(path);
     let source = PageSource::new(records.clone());

@@ -33,11 +33,43 @@ pub type UnreadSink<'a> = dyn FnMut(Trouble) -> Result<()> + Send + 'a;
 /// # Errors
 /// [`crate::error::Error::Usage`] for a snapshot that does not exist; [`crate::error::Error::Damaged`] if the list
 /// cannot be read; the sink's own errors.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine;
+/// use offsite::model::Trouble;
+/// # use offsite::engine::{Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let mut paths = Vec::new();
+/// let mut sink = |line: Trouble| {
+///     paths.push(line.path.to_string());
+///     Ok(())
+/// };
+/// let totals = engine::unread(&machine, &backup, None, &mut sink).await?;
+/// assert_eq!((totals.unread, totals.unstable), (0, 0), "snapshot {} lacks {paths:?}", totals.snapshot);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn unread(machine: &Machine, url: &str, at: Option<&str>, sink: &mut UnreadSink<'_>) -> Result<UnreadTotals> {
     unread_over(&Destination::open(url, machine).await?.records, at, sink).await
 }
 
 /// Like [`unread`], over records that are already open.
+///
+/// # Errors
+/// [`crate::error::Error::Usage`] for a snapshot that does not exist. [`crate::error::Error::Damaged`] if the snapshot
+/// or the list cannot be read. The sink's own errors.
 pub async fn unread_over(records: &Records, at: Option<&str>, sink: &mut UnreadSink<'_>) -> Result<UnreadTotals> {
     let (snapshot, ..) = resolve_at(records, at).await?;
     if snapshot.troubles.is_some() {

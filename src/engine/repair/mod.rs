@@ -67,11 +67,42 @@ pub struct RepairOptions {
 ///
 /// # Errors
 /// Those of a sync, and [`Error::Damaged`] if the newest manifest cannot be read and this machine has no copy of it.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, RepairOptions, RunControl};
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// std::fs::remove_file(at("backup/index.html"))?;
+/// let options = RepairOptions { read_data: Some(1.0), ..RepairOptions::default() };
+/// let repaired = engine::repair(&machine, &site, &backup, &options, &RunControl::new(1)).await?;
+/// assert_eq!((repaired.exit, repaired.wrong, repaired.repaired, repaired.sent), (0, 1, 1, 14));
+/// assert!(repaired.lost.is_empty() && at("backup/index.html").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn repair(machine: &Machine, source: &Path, url: &str, options: &RepairOptions, control: &RunControl) -> Result<RepairOutcome> {
     repair_over(machine, source, backends::open(url).await?, options, control).await
 }
 
 /// Like [`repair`], with a backend that is already open.
+///
+/// # Errors
+/// [`Error::Usage`] if source and destination contain each other, or if the destination was never synced.
+/// [`Error::Busy`] if another run has the lock or the lease, or if a sync of this machine was interrupted.
+/// [`Error::Damaged`] if the newest manifest cannot be read and this machine has no copy of it. [`Error::Refused`] by
+/// the guard, or if the source cannot be read.
 pub async fn repair_over(
     machine: &Machine,
     source: &Path,
@@ -234,7 +265,7 @@ impl RepairRun<'_> {
                 Ok(Repaired { note: note.map(|error| Note::LeaseNotReleased(error.to_string())), ..done })
             }
             Err(error) => {
-                lease.leave().await;
+                lease.mark_interrupted().await;
                 Err(error)
             }
         }
@@ -249,7 +280,7 @@ impl RepairRun<'_> {
         self.how.progress.set_phase(Phase::Commit);
         let snapshot = self.commit(surveyed, planned, &journal, (start, run, sent)).await?;
         let _ = std::fs::remove_file(&journal);
-        self.how.progress.set_phase(Phase::Tidy);
+        self.how.progress.set_phase(Phase::Cleanup);
         self.settle(planned).await?;
         Ok(Repaired { unsent, sent, snapshot, note: None })
     }

@@ -148,7 +148,7 @@ impl Planning<'_> {
         let stat = match self.root.stat_at(path) {
             Ok(stat) if stat.kind() == Some(Kind::File) && stat.size == entry.size => stat,
             Ok(_) => return Ok(Err("its content in the source has changed".into())),
-            Err(error) => return self.unreadable(entry, ReadError::from(error)),
+            Err(error) => return Ok(Err(self.unreadable(entry, ReadError::from(error)))),
         };
         let (root, owned) = (Arc::clone(self.root), path.to_vec());
         let read = tokio::task::spawn_blocking(move || hash_file(&root, &owned)).await;
@@ -159,18 +159,18 @@ impl Planning<'_> {
             }
             Ok(_) => match read_metadata(self.root, path, &stat, &self.names, true) {
                 Ok(now) => Ok(Ok((Entry { odd: entry.odd, ..now }, stat.stamps()))),
-                Err(error) => self.unreadable(entry, error),
+                Err(error) => Ok(Err(self.unreadable(entry, error))),
             },
-            Err(error) => self.unreadable(entry, error),
+            Err(error) => Ok(Err(self.unreadable(entry, error))),
         }
     }
 
-    fn unreadable(&mut self, entry: &Entry, error: ReadError) -> Result<Result<(Entry, Stamps), String>> {
+    fn unreadable(&mut self, entry: &Entry, error: ReadError) -> String {
         if matches!(error, ReadError::Vanished) {
-            return Ok(Err("the source no longer has it".into()));
+            return "the source no longer has it".into();
         }
         self.planned.unread.push(Problem { path: entry.path.clone(), problem: error.to_string() });
-        Ok(Err(format!("it cannot be read in the source ({error})")))
+        format!("it cannot be read in the source ({error})")
     }
 
     /// The entry with the tag and version of the object that is there, if that is the content.

@@ -58,9 +58,39 @@ pub struct Priced {
 }
 
 /// Reports on each URL, storage priced by the row that stands with it.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Priced, ReportOptions, RunControl};
+/// use offsite::plan::Prices;
+/// # use offsite::engine::{Machine, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// let (prices, name) = (Prices::shipped()?, "aws/s3-standard");
+/// let urls = [(backup, Some(Priced { name: name.into(), price: prices.get(name)?.clone() }))];
+/// let options = ReportOptions { list: false, by_directory: true, prices };
+/// let report = engine::report(&machine, &urls, &options, &RunControl::new(urls.len())).await;
+///
+/// let row = &report.destinations[0].rows[0];
+/// assert_eq!((row.snapshot, row.content.objects, row.content.bytes), (Some(1), 1, 14));
+/// assert!(row.cost.as_ref().is_some_and(|cost| cost.month < 0.01));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], options: &ReportOptions, run: &RunControl) -> ReportOutcome {
-    let destinations = stream::iter(urls.iter().zip(run.progress.iter().cloned()))
-        .map(|((url, priced), progress)| async move {
+    let destinations = stream::iter(urls.iter().enumerate())
+        .map(|(index, (url, priced))| async move {
+            let progress = run.progress.get(index).cloned().unwrap_or_default();
             let report = match open(url, machine).await {
                 Err(error) => failed(backends::location::shown(url), &error),
                 Ok(destination) => match look(&destination, priced.as_ref(), options, (&progress, &run.stop)).await {
@@ -91,6 +121,11 @@ fn failed(url: String, error: &Error) -> DestinationReport {
 }
 
 /// The same over one destination that is open.
+///
+/// # Errors
+/// [`Error::Store`] if the store cannot be read or listed. [`Error::Damaged`] if the newest snapshot cannot be read.
+/// [`Error::Usage`] if a newer offsite wrote it. [`Error::Busy`] if the listing misses a newer snapshot. A damaged
+/// older snapshot is a note, not an error.
 pub async fn report_over(destination: &Destination, priced: Option<&Priced>, options: &ReportOptions) -> Result<DestinationReport> {
     look(destination, priced, options, (&Progress::default(), &Arc::default())).await
 }

@@ -113,7 +113,7 @@ impl One {
         if let Some(tree) = self.target.backend.tree() {
             match tree.set_meta(&KeyRules::current_key(&entry), file_meta(&entry)).await {
                 // The transfer sends the file, and reports it if the destination refuses that, too.
-                Err(error) if !error.concerns_place() => return Ok(false),
+                Err(error) if !error.concerns_destination() => return Ok(false),
                 done => drop(done?),
             }
         }
@@ -167,6 +167,6 @@ fn digests(root: &Root, path: &[u8]) -> Result<Digests, ReadError> {
         offset += block.len() as u64;
     }
     let (stat, xattrs, _) = file.settle()?;
-    let md5 = md5.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    let md5 = hex::encode(md5.finalize());
     Ok((Hash(*blake.finalize().as_bytes()), md5, stat.stamps(), xattrs))
 }

@@ -78,7 +78,7 @@ impl Apply<'_> {
                 Ok(())
             }
             Err(error) => {
-                lease.leave().await;
+                lease.mark_interrupted().await;
                 Err(error)
             }
         }
@@ -94,7 +94,7 @@ impl Apply<'_> {
         } else {
             prune::superseded(&mut self.part.destination, &before, versioned)?
         };
-        self.let_go(Some(lease)).await;
+        self.delete_expired(Some(lease)).await;
         Ok(superseded)
     }
 
@@ -121,7 +121,7 @@ impl Apply<'_> {
         let woven = self.weave()?;
         self.finish_commit(run, Findings::default(), woven).await?;
         let _ = std::fs::remove_file(&self.part.plan);
-        self.let_go(None).await;
+        self.delete_expired(None).await;
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Apply<'_> {
         };
         self.finish_commit(run, findings, woven).await?;
         let _ = std::fs::remove_file(self.part.destination.local("journal"));
-        self.part.progress.set_phase(Phase::Tidy);
+        self.part.progress.set_phase(Phase::Cleanup);
         // Another writer may have the lease by now. Nothing is deleted for a snapshot that may not be the newest.
         let verify = left.is_some() || need == CleanupNeed::Deletions;
         self.after_commit(verify.then_some(lease), &tidy).await;
@@ -198,7 +198,7 @@ impl Apply<'_> {
         if let Some(left) = cleanup::left_over(&self.part.destination) {
             lease.verify().await?;
             // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
-            self.tidy_up(&left).await?;
+            self.clean_up(&left).await?;
         }
         match tree {
             Some(tree) => Ok(tree.clear_staging().await?),
@@ -285,7 +285,7 @@ impl Apply<'_> {
             if let Some(lease) = verify {
                 lease.verify().await?;
             }
-            self.tidy_up(tidy).await
+            self.clean_up(tidy).await
         };
         match result.await {
             Ok((refused, unset)) => {
@@ -298,7 +298,7 @@ impl Apply<'_> {
 
     /// Runs the cleanup of a committed plan. Returns the steps that the destination refused, and the entries that it stores
     /// without an attribute. If it refused a step, the file of the plan stays for the next run.
-    async fn tidy_up(&self, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
+    async fn clean_up(&self, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
         let destination = &self.part.destination;
         let rules = destination.rules();
         let mut undone = Undone::default();
@@ -314,7 +314,7 @@ impl Apply<'_> {
                     match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
                         // The root of the destination can belong to another user, for example as a mount point. Then its
                         // metadata stays as it is.
-                        Err(error) if !error.concerns_place() => {}
+                        Err(error) if !error.concerns_destination() => {}
                         done => drop(done?),
                     }
                 }
@@ -337,12 +337,12 @@ impl Apply<'_> {
     }
 
     /// Deletes expired snapshots, if some are due and no dump failed. An error is a warning and does not fail the run.
-    async fn let_go(&mut self, lease: Option<&Lease>) {
+    async fn delete_expired(&mut self, lease: Option<&Lease>) {
         // If a dump fails every night, retention must not delete the snapshots that have its last good content.
         if self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
             return;
         }
-        match prune::let_go(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {
+        match prune::delete_expired(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {
             Ok(gone) => {
                 self.outcome.pruned = gone.map_or(0, |gone| gone.removed.len() as u64);
                 self.outcome.locked = self.part.destination.head.as_ref().and_then(|head| head.locked.clone());

@@ -127,7 +127,7 @@ impl Side {
             Some(old) => {
                 self.base.advance();
                 let entry = Entry { size: old.size, odd: old.odd, ..entry.clone() };
-                Change::Changed { entry, stamps: Stamps::default(), old, suspicion: None }
+                Change::Changed { entry, stamps: Stamps::default(), old, unverified: None }
             }
             None => Change::Added { entry: entry.clone(), stamps: Stamps::default() },
         };
@@ -177,8 +177,8 @@ impl Side {
                     Change::Metadata { entry, stamps, old }
                 }
             }
-            Verdict::Suspect(why) => Change::Changed { entry, stamps, old, suspicion: Some(why) },
-            Verdict::Changed => Change::Changed { entry, stamps, old, suspicion: None },
+            Verdict::Unverified(why) => Change::Changed { entry, stamps, old, unverified: Some(why) },
+            Verdict::Changed => Change::Changed { entry, stamps, old, unverified: None },
         };
         Ok(Some((change, again)))
     }
@@ -298,7 +298,7 @@ pub fn compare_all(how: &Comparison<'_>, sides: &mut [Side]) -> Result<Scanned> 
                 one_path(how, sides, &mut found, (path, &stat, twin), &mut scanned);
             }
             Event::Skipped(path, what) => {
-                scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not backed up") })
+                scanned.skipped.push(Problem { path: path.into(), problem: format!("a {what} is not backed up") });
             }
             Event::Unread(b"", error, _) => return Err(fail(error)),
             Event::Unread(path, error, twin) => {

@@ -59,6 +59,31 @@ use run::{Common, DestinationRun};
 const SHARED: u64 = 24 << 20;
 
 /// Syncs a directory with each destination.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, Machine, RunControl, SyncOptions};
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # std::fs::write(at("file"), "")?;
+/// let urls = [backup, at("file").display().to_string()];
+/// let outcome = engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(urls.len())).await;
+///
+/// // The second URL is not a directory. Its outcome has the error, and the first destination has its snapshot.
+/// let [good, bad] = &outcome.destinations[..] else { return Err("one outcome for each URL".into()) };
+/// assert_eq!((good.exit, good.snapshot, good.bytes.sent), (0, Some(1), 14));
+/// assert!(bad.error.is_some() && outcome.exit == bad.exit);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn sync(machine: &Machine, source: &Path, urls: &[String], options: &SyncOptions, control: &RunControl) -> SyncOutcome {
     let opened = join_all(urls.iter().map(|url| backends::open(url))).await;
     let opened = urls.iter().cloned().zip(opened.into_iter().map(|r| r.map_err(Error::from))).collect();

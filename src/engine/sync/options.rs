@@ -11,6 +11,36 @@ use crate::transfer::Dump;
 const KEPT: u64 = 30 * 86_400;
 
 /// How to sync. A flag and a key of the config set the same field. The defaults here apply to both.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, RunControl, SyncOptions};
+/// use offsite::model::KeepRules;
+/// use offsite::scan::{Filter, WalkOptions};
+/// # use offsite::engine::Machine;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # std::fs::write(site.join("upload.tmp"), "")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// let options = SyncOptions {
+///     walk: WalkOptions { filter: Filter::new(&["*.tmp".into()], &[])?, ..WalkOptions::default() },
+///     keep: KeepRules { daily: 14, monthly: 12, ..KeepRules::default() },
+///     limit_upload: Some(10 << 20), // 10 MiB a second
+///     ..SyncOptions::default()
+/// };
+/// let outcome = engine::sync(&machine, &site, &[backup], &options, &RunControl::new(1)).await;
+/// assert_eq!(outcome.exit, 0);
+/// assert!(at("backup/index.html").exists() && !at("backup/upload.tmp").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
     /// How to scan the source: filters, file systems, ownership.

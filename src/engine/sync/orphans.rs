@@ -73,7 +73,7 @@ pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done
                     // A directory has this name. The loop below removes it if it is empty and nothing names it.
                     Err(error) if error.kind == offsite_backends::ErrorKind::Exists => {}
                     // The tree refuses this one. It stays like a foreign object, since no snapshot names it.
-                    Err(error) if !error.concerns_place() => {}
+                    Err(error) if !error.concerns_destination() => {}
                     gone => gone?,
                 }
             }

@@ -26,6 +26,32 @@ const LISTED: usize = 100_000;
 
 /// Returns what a sync would do at each destination. It writes nothing there. With `keep`, it saves the plan to that
 /// file.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, RunControl, SyncOptions};
+/// # use offsite::engine::Machine;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let urls = [backup.clone()];
+/// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
+/// std::fs::write(site.join("about.html"), "<h1>about</h1>")?;
+/// let plans = engine::plan(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1), None).await;
+/// let plan = &plans[0];
+/// assert_eq!((plan.base, plan.changes.added, plan.bytes), (Some(1), 1, 14));
+/// assert!(plan.refused.is_empty() && plan.listed.iter().any(|change| change.path.to_string() == "about.html"));
+/// assert!(!at("backup/about.html").exists());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn plan(
     machine: &Machine,
     source: &Path,

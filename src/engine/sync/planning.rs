@@ -52,8 +52,8 @@ pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop) -> Result<Finish
     };
     let (mut estimate, mut cost, mut refused) = judged(&facts);
     let mut unread = Vec::new();
-    if facts.suspects > 0 && (how.exact || !refused.is_empty()) {
-        facts = unverified::decide(root, path, &facts, parts, stop, &mut unread)?;
+    if facts.unverified > 0 && (how.exact || !refused.is_empty()) {
+        (facts, unread) = unverified::decide(root, path, &facts, parts, stop)?;
         (estimate, cost, refused) = judged(&facts);
     }
     Ok(FinishedPlan { facts, estimate, cost, refused, unread })

@@ -113,6 +113,35 @@ pub struct ApplyOptions {
 }
 
 /// Carries out a saved plan.
+///
+/// # Examples
+///
+/// ```
+/// use offsite::engine::{self, ApplyOptions, RunControl, SyncOptions};
+/// use offsite::plan::Limits;
+/// # use offsite::engine::Machine;
+///
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let at = |name: &str| dir.path().join(name);
+/// # let (site, backup) = (at("site"), at("backup").display().to_string());
+/// # std::fs::create_dir(&site)?;
+/// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// let (urls, file) = ([backup], at("tonight.plan"));
+/// engine::plan(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1), Some(&file)).await;
+///
+/// let options = ApplyOptions { limits: Limits::default(), transfers: None, limit_upload: None };
+/// let applied = engine::apply(&machine, &file, &options, &RunControl::new(1)).await;
+/// assert_eq!((applied.exit, applied.destinations[0].snapshot), (0, Some(1)));
+///
+/// // The destination is no longer at the base of the plan.
+/// let again = engine::apply(&machine, &file, &options, &RunControl::new(1)).await;
+/// assert_eq!((again.exit, again.destinations[0].snapshot), (1, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub async fn apply(machine: &Machine, file: &Path, options: &ApplyOptions, control: &RunControl) -> SyncOutcome {
     let started = Instant::now();
     let End { mut outcome, error } = applied(machine, file, options, control).await;

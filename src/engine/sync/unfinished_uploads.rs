@@ -67,7 +67,7 @@ fn ours(destination: &Destination, plan: &Path, found: &HashMap<Vec<u8>, Vec<Str
     let mut base = destination.base()?;
     while let Some(known) = base.peek()? {
         if found.contains_key(known.path.as_slice()) {
-            ours.insert(known.path.to_vec());
+            ours.insert(known.path.clone());
         }
         base.advance();
     }

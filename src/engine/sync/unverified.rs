@@ -12,16 +12,10 @@ use crate::scan::{ReadError, Root, hash_file};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Line, Stop};
 
-/// Rewrites `plan` without unverified files and returns the new facts. A file that cannot be read keeps its old content
-/// and is added to `unread`.
-pub fn decide(
-    root: &Root,
-    plan: &Path,
-    facts: &Facts,
-    parts: &dyn Fn(u64) -> u64,
-    stop: &Stop,
-    unread: &mut Vec<Problem>,
-) -> Result<Facts> {
+/// Rewrites `plan` without unverified files. Returns the new facts, and the files that could not be read. Those keep
+/// their old content.
+pub fn decide(root: &Root, plan: &Path, facts: &Facts, parts: &dyn Fn(u64) -> u64, stop: &Stop) -> Result<(Facts, Vec<Problem>)> {
+    let mut unread = Vec::new();
     let temp = plan.with_extension("decided");
     let mut lines = Reader::<Line>::open(plan)?;
     let mut out = Writer::<Line>::create(&temp)?;
@@ -33,7 +27,7 @@ pub fn decide(
         let (readers, dump, twin) = (line.readers, line.dump, line.twin);
         dumps += u64::from(dump);
         let step = match line.step {
-            Change::Changed { entry, stamps, old, suspicion: Some(_) } => decided(root, entry, stamps, old, unread),
+            Change::Changed { entry, stamps, old, unverified: Some(_) } => decided(root, entry, stamps, old, &mut unread),
             other => Some(other),
         };
         if let Some(step) = step {
@@ -47,7 +41,7 @@ pub fn decide(
     let listed = sum.counts.added + sum.counts.changed + sum.counts.metadata + sum.counts.renamed + sum.counts.unchanged;
     sum.counts.unchanged += (facts.seen + dumps).saturating_sub(listed);
     std::fs::rename(&temp, plan).map_err(|e| crate::error::Error::cache(plan, e))?;
-    Ok(sum)
+    Ok((sum, unread))
 }
 
 fn decided(
@@ -68,7 +62,7 @@ fn decided(
                 Change::Metadata { entry, stamps, old }
             })
         }
-        Ok(_) => Some(Change::Changed { entry, stamps, old, suspicion: None }),
+        Ok(_) => Some(Change::Changed { entry, stamps, old, unverified: None }),
         Err(ReadError::Vanished) => None,
         Err(error) => {
             unread.push(Problem { path: entry.path, problem: error.to_string() });

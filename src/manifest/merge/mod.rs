@@ -63,6 +63,10 @@ pub struct ManifestMerge {
 impl ManifestMerge {
     /// Starts a merge into `base`. Writes the new cache to `cache` and the new page object to `pack`, which are local
     /// files. `retire` names objects whose pages must be written again.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if `base` cannot be read or a file cannot be created. [`Error::Damaged`] if the first block of
+    /// `base` is damaged.
     pub fn start(mut base: CacheReader, cache: &Path, pack: &Path, retire: Vec<Hash>) -> Result<Self> {
         let fresh_block = base.next_block()?.is_some();
         Ok(Self {
@@ -80,6 +84,10 @@ impl ManifestMerge {
     }
 
     /// Applies the next step. A [`Step::Stamp`] or [`Step::Remove`] of a path without an entry does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the base is damaged. [`Error::Local`] if a file cannot be read or written, or if the entry
+    /// exceeds the bounds of the format.
     pub fn step(&mut self, step: Step) -> Result<()> {
         self.advance_to(Some(step.path()))?;
         let known = match self.base.peek_in_block()? {
@@ -99,6 +107,10 @@ impl ManifestMerge {
     }
 
     /// Copies the rest of the base and ends both files. `inner` are the pages of references of the old manifest.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the base is damaged. [`Error::Local`] if a file cannot be read or written, or if the
+    /// manifest exceeds the bounds of the format.
     pub fn finish(mut self, inner: &[PageRef]) -> Result<MergedManifest> {
         self.advance_to(None)?;
         if let Some(page) = std::mem::take(&mut self.cutter).finish() {

@@ -1,6 +1,6 @@
 //! Listings that repeat themselves and would never end.
 //!
-//! Owns the two guards against them. [`Turns`] sees the pages of a listing that is read here; [`Circles`] sees only the
+//! Owns the two guards against them. [`RepeatedPages`] sees the pages of a listing that is read here; [`RepeatedRequests`] sees only the
 //! requests of one that a library reads to its end. Invariant: no honest listing is stopped. Retries, empty pages on
 //! the way, and two listings of one prefix at a time are no circles.
 
@@ -22,13 +22,13 @@ pub(crate) const CIRCLE: &str = "the server's listing repeats itself: it brings 
 
 /// The pages of one listing so far. Memory grows by some bytes a page.
 #[derive(Default)]
-pub(crate) struct Turns {
+pub(crate) struct RepeatedPages {
     seen: HashSet<u64>,
     empty: u32,
     hasher: RandomState,
 }
 
-impl Turns {
+impl RepeatedPages {
     /// Notes a page: its first item, and the token of the next page. Fails if the page brings nothing new.
     pub(crate) fn page(&mut self, first: Option<impl Hash>, next: Option<impl Hash>) -> Result<(), &'static str> {
         let Some(next) = next else { return Ok(()) };
@@ -41,7 +41,7 @@ impl Turns {
 
 /// The listings that libraries read, by their queries.
 #[derive(Debug, Default)]
-pub(crate) struct Circles {
+pub(crate) struct RepeatedRequests {
     listings: Mutex<HashMap<u64, Listing>>,
     hasher: RandomState,
 }
@@ -52,7 +52,7 @@ struct Listing {
     asked: HashMap<u64, u32>,
 }
 
-impl Circles {
+impl RepeatedRequests {
     /// Notes a request. Fails if it continues a listing that brings nothing new.
     pub(crate) fn ask(&self, path: &str, query: Option<&str>) -> Result<(), &'static str> {
         let Some(query) = query else { return Ok(()) };
@@ -89,32 +89,32 @@ mod tests {
     #[test]
     fn pages_that_bring_nothing_new_are_a_circle() {
         let none = None::<&str>;
-        let mut same = Turns::default();
+        let mut same = RepeatedPages::default();
         assert!(same.page(Some("a"), Some("t")).is_ok());
         assert!(same.page(Some("b"), Some("t")).is_err(), "the same place");
-        let mut turns = Turns::default();
+        let mut turns = RepeatedPages::default();
         assert!(turns.page(Some("a"), Some("1")).is_ok() && turns.page(Some("b"), Some("2")).is_ok());
         assert!(turns.page(Some("c"), Some("1")).is_err(), "two places in turn");
-        let mut fresh = Turns::default();
+        let mut fresh = RepeatedPages::default();
         assert!(fresh.page(Some("a"), Some("1")).is_ok());
         assert!(fresh.page(Some("a"), Some("2")).is_err(), "the same page under another place");
-        let mut empty = Turns::default();
+        let mut empty = RepeatedPages::default();
         let pages = (0..5000).position(|n| empty.page(none, Some(n)).is_err());
         assert_eq!(pages, Some(EMPTY as usize));
-        let mut honest = Turns::default();
+        let mut honest = RepeatedPages::default();
         assert!((0..5000).all(|n| honest.page(Some(n), Some(n + 1)).is_ok() && honest.page(none, Some((n, 'x'))).is_ok()));
         assert!(honest.page(Some(0), none).is_ok(), "the last page has no next one");
     }
 
     #[test]
     fn requests_that_come_back_are_a_circle() {
-        let ask = |circles: &Circles, query: &str| circles.ask("/b", Some(query));
-        let circles = Circles::default();
+        let ask = |circles: &RepeatedRequests, query: &str| circles.ask("/b", Some(query));
+        let circles = RepeatedRequests::default();
         let pages = (0..1000).position(|_| ask(&circles, "list-type=2&prefix=a&continuation-token=same").is_err());
         assert_eq!(pages, Some(ASKED as usize));
-        let circles = Circles::default();
+        let circles = RepeatedRequests::default();
         assert!((0..1000).any(|n| ask(&circles, &format!("prefix=a&marker={}", n % 2)).is_err()), "two in turn");
-        let circles = Circles::default();
+        let circles = RepeatedRequests::default();
         for _ in 0..1000 {
             // A listing that is read repeatedly, and requests that are no listing.
             for query in ["prefix=a&marker=", "prefix=a&marker=1", "prefix=a&marker=2", "versionId=1", "prefix=b&marker=1&x"] {
