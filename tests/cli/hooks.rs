@@ -160,3 +160,59 @@ fn metrics_keep_the_jobs_that_did_not_run_and_everybody_reads_them() {
     assert!(metrics.contains("offsite_job_last_success_timestamp_seconds{job=\"a\",type=\"\"} "), "{metrics}");
     assert!(metrics.contains("offsite_destination_success{job=\"b\",type=\"\",destination=\""), "{metrics}");
 }
+
+/// The first Ctrl-C ends `after`, and `finally` still runs. A second one ends offsite, and `finally` with it.
+#[test]
+fn ctrl_c_ends_a_hook_after_the_job_and_a_second_one_ends_what_runs() {
+    let place = Place::new();
+    place.config(
+        r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": ["$HERE/copy"], "after": "echo y > $HERE/begun; sleep 60",
+                              "finally": "echo $$ > $HERE/cleaning; sleep 60" } } }"#,
+    );
+    let child = place.started(&["run"]);
+    place.wait_for("begun");
+    let own = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(own, Signal::INT).unwrap();
+    place.wait_for("cleaning");
+    assert_eq!(signalled(child, Signal::INT), Some(130));
+    let command = read(place.path("cleaning"));
+    let began = Instant::now();
+    while fs::exists(format!("/proc/{}", command.trim())).unwrap() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the hook outlived offsite");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn finally_runs_after_a_job_that_was_skipped() {
+    let place = Place::new();
+    place.config(
+        r#"{ "jobs": { "j": { "source": "$HERE/nowhere", "missing": "skip", "destinations": ["$HERE/copy"], "after": "touch $HERE/after",
+                              "finally": "echo $OFFSITE_RESULT > $HERE/told" } } }"#,
+    );
+    place.ok(&["run", "--dry-run"]);
+    assert!(!place.path("told").exists());
+    place.ok(&["run"]);
+    assert_eq!(read(place.path("told")), "skipped\n");
+    assert!(!place.path("after").exists());
+}
+
+/// The URL of one destination is the beginning of that of the other. Each run record has the error of its own.
+#[test]
+fn the_error_of_one_destination_is_not_told_at_another() {
+    let place = Place::new();
+    let config = |short: &str, long: &str| {
+        place.config(&format!(
+            r#"{{ "destinations": {{ "short": {{ "url": "$HERE/copy", "initialize": "{short}" }},
+                                     "long": {{ "url": "$HERE/copy2", "initialize": "{long}" }} }},
+                 "jobs": {{ "j": {{ "source": "$HERE/site", "destinations": ["short", "long"] }} }} }}"#
+        ));
+    };
+    config("true", "true");
+    place.ok(&["run"]);
+    config("exit 5", "exit 6");
+    assert_eq!(place.run(&["run"]).code, 1);
+    let told = |name: &str| read(place.path(name).join(".offsite/run.json"));
+    assert!(told("copy").contains("exit code 5"), "{}", told("copy"));
+    assert!(told("copy2").contains("exit code 6") && !told("copy2").contains("exit code 5"), "{}", told("copy2"));
+}

@@ -149,30 +149,7 @@ impl Apply<'_> {
                 return Ok(None);
             }
         }
-        if self.common.adopt {
-            self.outcome.adopted = adopt::adopt(
-                &target,
-                &self.common.shared_reader,
-                &self.part.destination,
-                &self.part.plan,
-                &journal,
-                &self.common.limit_download,
-            )
-            .await?;
-        }
-        let done = sorted(&self.part.destination)?;
-        let sent = match &tree {
-            Some(tree) => upload_tree(&target, tree, &self.common.shared_reader, &self.part.plan, &journal, done).await,
-            None => upload_objects(&target, &self.common.shared_reader, &self.part.plan, &journal, resumed, done).await,
-        };
-        let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        sent?;
-        still_there(self.common)?;
-        self.part.facts.counts.unchanged +=
-            left_out::leave_out(&self.part.plan, &self.part.destination.local("journal"), &self.part.destination.dir)?;
-        if let Some(tree) = &tree {
-            tree.sync().await?;
-        }
+        let findings = self.send(&target, tree.as_ref(), &journal, resumed).await?;
         self.part.progress.set_phase(Phase::Commit);
         let woven = self.weave()?;
         let left = cleanup::left_over(&self.part.destination);
@@ -189,6 +166,35 @@ impl Apply<'_> {
         let verify = left.is_some() || need == CleanupNeed::Deletions;
         self.after_commit(verify.then_some(lease), &tidy).await;
         Ok(Some(target.versioned.load(Relaxed)))
+    }
+
+    /// Sends what the plan says, and waits until a tree has it on the disk. The plan and the figures lose what the
+    /// destination refused.
+    async fn send(
+        &mut self,
+        target: &Arc<Target>,
+        tree: Option<&Arc<dyn Tree>>,
+        journal: &Arc<Mutex<Journal>>,
+        resumed: Option<Resumed>,
+    ) -> Result<Findings> {
+        let (common, part) = (self.common, &mut self.part);
+        let (reader, plan) = (&common.shared_reader, &part.plan);
+        if common.adopt {
+            self.outcome.adopted = adopt::adopt(target, reader, &part.destination, plan, journal, &common.limit_download).await?;
+        }
+        let done = sorted(&part.destination)?;
+        let sent = match tree {
+            Some(tree) => upload_tree(target, tree, reader, plan, journal, done).await,
+            None => upload_objects(target, reader, plan, journal, resumed, done).await,
+        };
+        let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        sent?;
+        still_there(common)?;
+        part.facts.counts.unchanged += left_out::leave_out(plan, &part.destination.local("journal"), &part.destination.dir)?;
+        if let Some(tree) = tree {
+            tree.sync().await?;
+        }
+        Ok(findings)
     }
 
     /// Finishes the cleanup of an earlier run and clears the staging area of a tree. Fails if another run has committed a
