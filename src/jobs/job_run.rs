@@ -81,20 +81,26 @@ impl<'a> JobRun<'a> {
             return Err(Error::Command(format!("a hook before the run failed: {why}")));
         }
         let _lock = lock::take(self.machine, job)?;
-        match (self.missing()?, self.how.dry_run) {
-            (Some(why), dry_run) => {
-                self.skipped(why).await;
-                if !dry_run {
-                    self.after().await;
+        let missing = self.missing();
+        if self.how.dry_run {
+            return match missing? {
+                Some(why) => {
+                    self.skipped(why).await;
+                    Ok(())
                 }
-                Ok(())
-            }
-            (None, true) => self.planned().await,
-            (None, false) => {
-                self.around().await;
-                Ok(())
+                None => self.planned().await,
+            };
+        }
+        match missing {
+            Ok(None) => self.around().await,
+            Ok(Some(why)) => self.skipped(why).await,
+            Err(error) => {
+                self.failed(&error);
+                self.record_run(&self.all_destinations()).await;
             }
         }
+        self.after().await;
+        Ok(())
     }
 
     /// Why the source is missing. `None` if it exists, or if a `before` hook may create it: a mount, or a snapshot of a
@@ -111,7 +117,7 @@ impl<'a> JobRun<'a> {
         }
     }
 
-    /// The job with its hooks and notifications.
+    /// The job from its `before` hooks to its run record.
     async fn around(&mut self) {
         let job = self.job;
         self.outcome.warnings.extend(tell(&job.notify, Moment::Start, "", "", &()).await);
@@ -127,7 +133,6 @@ impl<'a> JobRun<'a> {
             }
         };
         self.record_run(&missed).await;
-        self.after().await;
     }
 
     /// The job between its hooks. Returns the destinations that it did not reach and whose run record it has to write.

@@ -1,8 +1,13 @@
 //! The lines of a spooled plan.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use super::journal::Done;
+use crate::error::Result;
 use crate::model::Change;
+use crate::spool::{Joined, Reader, Sorted};
 
 /// One line of a spooled plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +30,36 @@ impl Line {
     /// A step whose content the destinations in `readers` read.
     pub fn new(step: Change, readers: u64) -> Self {
         Self { step, readers, dump: false, twin: false }
+    }
+}
+
+/// The steps of a plan, each with the result that an interrupted run left for it. Dumps are left out.
+pub struct PlanSteps {
+    lines: Reader<Line>,
+    finished: Joined<Done>,
+}
+
+impl PlanSteps {
+    /// Opens a plan. `done` has the steps that an earlier run finished, sorted by path.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Local`] if the plan or the results cannot be read.
+    pub fn open(plan: &Path, done: Sorted<Done>) -> Result<Self> {
+        Ok(Self { lines: Reader::open(plan)?, finished: Joined::new(done)? })
+    }
+
+    /// The next step. `None` at the end.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn next_step(&mut self) -> Result<Option<(Line, Option<Done>)>> {
+        while let Some(line) = self.lines.next_line()? {
+            let earlier = self.finished.meet(line.step.path().as_bytes())?;
+            if !line.dump {
+                return Ok(Some((line, earlier)));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal, Resumed};
 use super::keep::keep_old;
-use super::line::Line;
+use super::line::{Line, PlanSteps};
 use super::parts::{PartsJob, abort_stale, part_size, upload_in_parts};
 use super::present::is_there;
 use super::refused::Subject;
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Change, Content, Entry, Kind};
 use crate::scan::{Read, ReadError};
-use crate::spool::{Joined, Reader, Sorted};
+use crate::spool::Sorted;
 
 /// Sends everything in the plan. `done` has the steps that an earlier run finished, sorted by path.
 ///
@@ -104,14 +104,12 @@ impl UploadContext {
     ) -> Result<()> {
         let target = &self.target;
         let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
-        let mut lines = Reader::<Line>::open(plan)?;
-        let mut finished = Joined::new(done)?;
-        while let Some(line) = lines.next_line()? {
-            let path = line.step.path().clone();
-            let earlier = finished.meet(path.as_bytes())?;
-            if line.dump || !is_work(&line.step, target.careful) {
+        let mut steps = PlanSteps::open(plan, done)?;
+        while let Some((line, earlier)) = steps.next_step()? {
+            if !is_work(&line.step, target.careful) {
                 continue;
             }
+            let path = line.step.path().clone();
             let slot = tokio::select! {
                 slot = Arc::clone(&slots).acquire_owned() => slot,
                 () = target.stop.wait() => break,

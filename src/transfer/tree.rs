@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::journal::{Done, Journal};
-use super::line::Line;
+use super::line::{Line, PlanSteps};
 use super::parts::part_size;
 use super::place::{file_meta, kept_place, place, planned};
 use super::present::is_there;
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Hash, Kind, RelPath};
 use crate::scan::{BigFile, ReadError, TRIES};
-use crate::spool::{Joined, Reader, Sorted};
+use crate::spool::Sorted;
 
 /// A batch gets its names once it has this many files or bytes.
 const BATCH_FILES: usize = 1024;
@@ -117,14 +117,9 @@ impl Sender {
     ) -> Result<()> {
         let (target, journal) = (&self.target, batch.journal);
         let slots = Arc::new(Semaphore::new(target.transfers.max(1)));
-        let mut lines = Reader::<Line>::open(plan)?;
-        let mut finished = Joined::new(done)?;
-        while let Some(line) = lines.next_line()? {
+        let mut steps = PlanSteps::open(plan, done)?;
+        while let Some((line, earlier)) = steps.next_step()? {
             let path = line.step.path().clone();
-            let earlier = finished.meet(path.as_bytes())?;
-            if line.dump {
-                continue;
-            }
             if line.step.entry().is_some_and(|entry| blocked.keeps_out(&target.rules, &planned(entry))) {
                 let why = "a file with the same name at the destination could not be moved away";
                 let error = StoreError::new(ErrorKind::Exists, path.display(), why);

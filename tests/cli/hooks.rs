@@ -216,3 +216,18 @@ fn the_error_of_one_destination_is_not_told_at_another() {
     assert!(told("copy").contains("exit code 5"), "{}", told("copy"));
     assert!(told("copy2").contains("exit code 6") && !told("copy2").contains("exit code 5"), "{}", told("copy2"));
 }
+
+/// A job whose source is missing fails before it has begun. The hooks for a failure run all the same.
+#[test]
+fn on_failure_and_finally_run_if_the_source_is_missing() {
+    let place = Place::new();
+    place.config(
+        r#"{ "jobs": { "j": { "source": "$HERE/nowhere", "destinations": ["$HERE/copy"], "on_failure": "echo $OFFSITE_RESULT > $HERE/told",
+                              "finally": "touch $HERE/cleaned" } } }"#,
+    );
+    assert_eq!(place.run(&["run", "--dry-run"]).code, 1);
+    assert!(!place.path("told").exists());
+    assert_eq!(place.run(&["run"]).code, 1);
+    assert_eq!(read(place.path("told")), "failed\n");
+    assert!(place.path("cleaned").exists());
+}
