@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 
+from clock import moved
 from registry import check, same, test
 from servers import by_sftp
 from t_refusals import broken
@@ -16,7 +17,8 @@ NOBODY = 65534
 
 def clock(shift: str) -> dict:
     """What to put before the program, so that its clock is off."""
-    return {"before": ["faketime", "-f", shift], "env": {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}}
+    before, env = moved(shift)
+    return {"before": before, "env": env}
 
 
 @test(local=True)
