@@ -53,6 +53,7 @@ SETTINGS = ("versioning", "lifecycle", "object-lock", "publicAccessBlock", "encr
 class Bucket:
     objects: dict = field(default_factory=dict)  # key to (content, tag, time)
     uploads: dict = field(default_factory=dict)  # id to (key, parts)
+    summed: set = field(default_factory=set)  # uploads whose parts have a SHA-256
     settings: dict = field(default_factory=dict)  # name to body
     creates: Counter = field(default_factory=Counter)
 
@@ -121,6 +122,10 @@ def escaped(text: str) -> str:
 
 def plain(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&apos;", "'").replace("&amp;", "&")
+
+
+def sha256(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def stamp(at: float) -> str:
@@ -295,6 +300,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "POST" and "uploads" in self.query:
             upload = uuid.uuid4().hex
             bucket.uploads[upload] = (self.key, {})
+            if self.headers.get("x-amz-checksum-algorithm") == "SHA256":
+                bucket.summed.add(upload)
             return 200, {}, xml(f"<InitiateMultipartUploadResult><Bucket>{self.bucket_name}</Bucket><Key>{escaped(self.key)}</Key>"
                                 f"<UploadId>{upload}</UploadId></InitiateMultipartUploadResult>")
         if "uploadId" in self.query:
@@ -358,7 +365,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def checked(self) -> None:
         given = self.headers.get("x-amz-checksum-sha256")
-        if given and given != base64.b64encode(hashlib.sha256(self.data).digest()).decode():
+        if given and given != sha256(self.data):
             raise Refused(400, "BadDigest", "The SHA-256 is not that of the body")
 
     def copied(self, source: str) -> bytes:
@@ -373,6 +380,26 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(412, "PreconditionFailed")
         return found[0]
 
+    def stretch(self, content: bytes) -> bytes:
+        """The bytes of an object that a part is to be copied of."""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("x-amz-copy-source-range") or f"bytes=0-{len(content) - 1}")
+        if not wanted or int(wanted[2]) >= len(content):
+            raise Refused(400, "InvalidRange", "The x-amz-copy-source-range value must be within the source object")
+        return content[int(wanted[1]):int(wanted[2]) + 1]
+
+    def named(self, parts: dict[int, bytes], summed: bool) -> None:
+        """The parts that the end of an upload names are those that arrived: with their tags and, if asked for, checksums."""
+        found = re.findall(r"<Part>(.*?)</Part>", self.data.decode(), re.DOTALL)
+        for part in found:
+            get = {name: plain(value).strip('"') for name, value in re.findall(r"<(\w+)>([^<]*)</", part)}
+            content = parts.get(int(get["PartNumber"]))
+            if content is None or get["ETag"] != hashlib.md5(content).hexdigest():
+                raise Refused(400, "InvalidPart", "One or more of the specified parts could not be found")
+            if summed and get.get("ChecksumSHA256") != sha256(content):
+                raise Refused(400, "InvalidRequest", "The upload was created using a sha256 checksum, which each part must have")
+        if len(found) != len(parts):
+            raise Refused(400, "InvalidPart", "One or more of the specified parts could not be found")
+
     def upload(self, bucket: Bucket):
         if self.query["uploadId"] not in bucket.uploads:
             raise Refused(404, "NoSuchUpload")
@@ -382,10 +409,18 @@ class Handler(BaseHTTPRequestHandler):
             return 204, {}, b""
         if self.command == "PUT":
             self.checked()
-            content = self.copied(self.headers["x-amz-copy-source"]) if self.headers.get("x-amz-copy-source") else self.data
+            source = self.headers.get("x-amz-copy-source")
+            content = self.stretch(self.copied(source)) if source else self.data
             parts[int(self.query["partNumber"])] = content
             tag = hashlib.md5(content).hexdigest()
-            return 200, {"ETag": f'"{tag}"'}, b""
+            if not source:
+                given = self.headers.get("x-amz-checksum-sha256")
+                return 200, {"ETag": f'"{tag}"', **({"x-amz-checksum-sha256": given} if given else {})}, b""
+            made = f"<ETag>&quot;{tag}&quot;</ETag><LastModified>{stamp(self.server_.now())}</LastModified>"
+            if self.query["uploadId"] in bucket.summed:
+                made += f"<ChecksumSHA256>{sha256(content)}</ChecksumSHA256>"
+            return 200, {}, xml(f"<CopyPartResult>{made}</CopyPartResult>")
+        self.named(parts, self.query["uploadId"] in bucket.summed)
         sizes = [len(parts[number]) for number in sorted(parts)]
         if len(set(sizes[:-1])) > 1 and self.server_.has("equal-parts"):
             raise Refused(400, "InvalidPart", "All non-trailing parts must have the same length.")

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::config::{self, Borrowed, Chosen, Lack, Parsed, ResolvedJobs};
+use offsite::config::{self, Borrowed, Chosen, Parsed, ResolvedJobs, VolumeUnavailable};
 use offsite::error::{Error, Result};
 
 /// Which config, and what is filled in.
@@ -58,11 +58,13 @@ impl ConfigArgs {
         let plans = self.plans(&self.parsed()?, &[])?;
         for job in plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored) {
             match job.unknown() {
-                Some(Lack::Unasked(why)) => {
+                Some(VolumeUnavailable::Unknown(why)) => {
                     let advice = "; to do without it, name the volume: --set VOLUME=NAME, and --type";
                     return Err(Error::Command(format!("job {}: {why}{advice}", job.shown())));
                 }
-                Some(Lack::Missing(why)) if job.must_exist => return Err(Error::Command(format!("job {}: {why}", job.shown()))),
+                Some(VolumeUnavailable::Missing(why)) if job.must_exist => {
+                    return Err(Error::Command(format!("job {}: {why}", job.shown())));
+                }
                 _ => {}
             }
         }

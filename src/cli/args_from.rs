@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use clap::Args;
-use offsite::config::{Job, Lack};
+use offsite::config::{Job, VolumeUnavailable};
 use offsite::error::{Error, Result};
 use offsite::model::Zone;
 
@@ -72,28 +72,29 @@ impl FromArgs {
             Err(_) if !asked => return Ok(ResolvedFrom::plain(&self.from)),
             Err(error) => return Err(error),
         };
-        let (name, place) = self.from.split_once('@').map_or((self.from.as_str(), None), |(job, place)| (job, Some(place)));
+        let (name, destination) =
+            self.from.split_once('@').map_or((self.from.as_str(), None), |(job, destination)| (job, Some(destination)));
         if parsed.file.jobs.get(name).is_none() && !asked {
             return Ok(ResolvedFrom::plain(&self.from));
         }
-        self.job(name, place)
+        self.job(name, destination)
     }
 
-    fn job(&self, name: &str, place: Option<&str>) -> Result<ResolvedFrom> {
+    fn job(&self, name: &str, destination: Option<&str>) -> Result<ResolvedFrom> {
         let mut jobs = self.config.plan(&[name.to_owned()])?.jobs;
         if jobs.len() > 1 {
             let volumes = jobs.iter().filter_map(|job| job.volume.as_deref()).collect::<Vec<_>>().join(", ");
             return Err(Error::Usage(format!("job {name} has several volumes; name one with --set VOLUME=…: {volumes}")));
         }
         let Some(job) = jobs.pop() else { return Ok(ResolvedFrom::plain(&self.from)) };
-        if let Some(Lack::Unasked(why) | Lack::Missing(why)) = job.unknown() {
+        if let Some(VolumeUnavailable::Unknown(why) | VolumeUnavailable::Missing(why)) = job.unknown() {
             return Err(Error::Usage(format!("job {}: {why}; name the volume with --set VOLUME=…", job.shown())));
         }
         if job.ignored {
             return Err(Error::Usage(format!("job {}: the config says \"ignore\" for this type, so it has no destinations", job.shown())));
         }
-        let chosen = job.destinations.iter().filter(|to| place.is_none_or(|name| to.name.as_deref() == Some(name)));
-        let urls: Vec<String> = chosen.map(|place| place.url.clone()).collect();
+        let chosen = job.destinations.iter().filter(|to| destination.is_none_or(|name| to.name.as_deref() == Some(name)));
+        let urls: Vec<String> = chosen.map(|destination| destination.url.clone()).collect();
         match urls.is_empty() {
             true => Err(Error::Usage(match names(&job) {
                 none if none.is_empty() => {
@@ -107,5 +108,5 @@ impl FromArgs {
 }
 
 fn names(job: &Job) -> String {
-    job.destinations.iter().filter_map(|place| place.name.clone()).collect::<Vec<_>>().join(", ")
+    job.destinations.iter().filter_map(|destination| destination.name.clone()).collect::<Vec<_>>().join(", ")
 }

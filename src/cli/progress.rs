@@ -17,7 +17,7 @@ use offsite::transfer::{Phase, Progress};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::global::Global;
-use super::render::{count, counted, place, size};
+use super::render::{count, counted, printable_url, size};
 use super::screen::Screen;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -46,7 +46,8 @@ impl Bars {
         if !screen.drawn && !plain {
             return Self { end: None, thread: None };
         }
-        let runs: Vec<(String, Arc<Progress>)> = names.iter().map(|name| place(name)).zip(control.progress.iter().cloned()).collect();
+        let runs: Vec<(String, Arc<Progress>)> =
+            names.iter().map(|name| printable_url(name)).zip(control.progress.iter().cloned()).collect();
         let (end, ended) = mpsc::channel();
         let screen = screen.clone();
         let work = move || if screen.drawn { draw(&screen, &runs, &ended) } else { tell(&screen, &runs, &ended) };

@@ -40,7 +40,7 @@ pub struct Job {
     /// The container volume, if the engine listed it by its label.
     pub volume: Option<String>,
     /// For a source that is a container volume: its directory, or why it cannot be read.
-    pub mounted: Option<Result<PathBuf, Lack>>,
+    pub mounted: Option<Result<PathBuf, VolumeUnavailable>>,
     /// Dumps in order of their names.
     pub dumps: Vec<JobDump>,
     /// A missing source fails the job. Otherwise the job is skipped.
@@ -106,9 +106,9 @@ fn has_pipe(line: &str) -> bool {
 
 /// Why a container volume cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lack {
+pub enum VolumeUnavailable {
     /// The engine cannot be reached, so the state of the volume is unknown. The text says why.
-    Unasked(String),
+    Unknown(String),
     /// The volume does not exist, or is not a directory of this machine. The text says why.
     Missing(String),
 }
@@ -230,7 +230,7 @@ impl Job {
     }
 
     /// Why only the name of the job is known: the engine cannot be reached, or no volume matches.
-    pub fn unknown(&self) -> Option<&Lack> {
+    pub fn unknown(&self) -> Option<&VolumeUnavailable> {
         self.mounted.as_ref().and_then(|mounted| mounted.as_ref().err()).filter(|_| self.destinations.is_empty())
     }
 }

@@ -26,7 +26,9 @@ mod words;
 
 pub use env::{Makeshift, default_price, host, is_utf8, machine, machine_to_read, unit_dir};
 pub use expand::{expand, is_name};
-pub use job::{Hooks, InitializeMethod, Job, JobDestination, JobDump, Lack, Notify, Profile, ReportMethod, ResolvedJobs, shown};
+pub use job::{
+    Hooks, InitializeMethod, Job, JobDestination, JobDump, Notify, Profile, ReportMethod, ResolvedJobs, VolumeUnavailable, shown,
+};
 pub use parse::Parsed;
 pub use reading::{Borrowed, Chosen, borrowed, load, plan, plans};
 pub use secrets::{Redactions, is_secret};

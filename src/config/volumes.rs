@@ -8,7 +8,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::asked::Selection;
-use super::job::Lack;
+use super::job::VolumeUnavailable;
 use crate::containers::Volume;
 
 /// The source that stands for every volume with a label.
@@ -34,7 +34,7 @@ pub struct FoundVolume {
     /// The directory, or the written source if the directory is unknown.
     pub source: String,
     /// The directory of the volume, or why it cannot be read. None for a source that is no volume.
-    pub mounted: Option<Result<PathBuf, Lack>>,
+    pub mounted: Option<Result<PathBuf, VolumeUnavailable>>,
     /// The label says that the volume is left out.
     pub ignored: bool,
     /// No destination, because the name of the volume is unknown or cannot be a part of a URL.
@@ -59,11 +59,11 @@ pub fn find(source: &str, label: Option<&str>, root: Option<&Path>, asked: &Sele
     }
     let mounted = match asked.volumes.named(name) {
         Ok(Some(volume)) => place(&volume, root),
-        Ok(None) => Err(Lack::Missing(format!(
+        Ok(None) => Err(VolumeUnavailable::Missing(format!(
             "no volume `{name}` at {}; `docker volume ls` lists the volumes (compose puts the project before the name: PROJECT_{name})",
             asked.volumes.shown()
         ))),
-        Err(why) => Err(Lack::Unasked(unasked(&why))),
+        Err(why) => Err(VolumeUnavailable::Unknown(unasked(&why))),
     };
     let source = mounted.as_ref().map_or_else(|_| source.to_owned(), |path| path.to_string_lossy().into_owned());
     Ok(vec![FoundVolume { source, mounted: Some(mounted), ..plain }])
@@ -74,8 +74,8 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
     if let Some(name) = wanted.filter(|name| !is_name(name)) {
         return Err(format!("`{name}` is not a volume name; with `{ALL}`, ${VARIABLE} must be one"));
     }
-    let lack = match asked.volumes.labelled(label) {
-        Err(why) => Lack::Unasked(unasked(&why)),
+    let unavailable = match asked.volumes.labelled(label) {
+        Err(why) => VolumeUnavailable::Unknown(unasked(&why)),
         Ok(all) => {
             let fits = |found: &FoundVolume| asked.kind.is_none() || found.kind.as_deref() == asked.kind;
             let all = all.iter().filter(|volume| wanted.is_none_or(|name| volume.name == name));
@@ -85,7 +85,7 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
             }
             let (which, kind) =
                 (wanted.map_or(String::new(), |name| format!(" `{name}`")), asked.kind.map_or(String::new(), |kind| format!("={kind}")));
-            Lack::Missing(format!("no volume{which} at {} has the label `{label}{kind}`", asked.volumes.shown()))
+            VolumeUnavailable::Missing(format!("no volume{which} at {} has the label `{label}{kind}`", asked.volumes.shown()))
         }
     };
     // A volume that the user named has its destinations, even if it does not exist here.
@@ -94,7 +94,7 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
         kind: asked.kind.map(str::to_owned),
         by_label: wanted.is_none(),
         source: wanted.map_or_else(|| ALL.to_owned(), |name| format!("{ONE}{name}")),
-        mounted: Some(Err(lack)),
+        mounted: Some(Err(unavailable)),
         ignored: false,
         nowhere: wanted.is_none(),
     }])
@@ -104,8 +104,9 @@ fn labelled(label: &str, root: Option<&Path>, asked: &Selection<'_>) -> Result<V
 fn one(volume: &Volume, label: &str, root: Option<&Path>) -> FoundVolume {
     let kind = volume.labels.get(label).map_or("", |kind| kind.trim());
     let mut found = FoundVolume { by_label: true, source: format!("{ONE}{}", volume.name), ..FoundVolume::default() };
-    let refused =
-        |what: String| Some(Err(Lack::Missing(format!("{what}; a destination's name can have only letters, digits, `-`, `_` and `.`"))));
+    let refused = |what: String| {
+        Some(Err(VolumeUnavailable::Missing(format!("{what}; a destination's name can have only letters, digits, `-`, `_` and `.`"))))
+    };
     if !is_name(&volume.name) {
         return FoundVolume {
             mounted: refused(format!("the volume `{}` is skipped because of its name", volume.name)),
@@ -128,16 +129,18 @@ fn one(volume: &Volume, label: &str, root: Option<&Path>) -> FoundVolume {
 }
 
 /// The directory of a volume on this machine.
-fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, Lack> {
+fn place(volume: &Volume, root: Option<&Path>) -> Result<PathBuf, VolumeUnavailable> {
     let (name, path) = (&volume.name, Path::new(&volume.mountpoint));
     if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
         let driver = &volume.driver;
-        return Err(Lack::Missing(format!("the volume `{name}` has no directory on this machine: its driver `{driver}` reports none")));
+        return Err(VolumeUnavailable::Missing(format!(
+            "the volume `{name}` has no directory on this machine: its driver `{driver}` reports none"
+        )));
     }
     let Some(root) = root else { return Ok(path.to_path_buf()) };
     let own = [Path::new(name).join("_data"), PathBuf::from(name)];
     own.iter().find(|own| path.ends_with(own)).map(|own| root.join(own)).ok_or_else(|| {
-        Lack::Missing(format!(
+        VolumeUnavailable::Missing(format!(
             "the volume `{name}` is at {}, which is outside the directory that `volumes_root` stands for",
             path.display()
         ))
@@ -213,7 +216,7 @@ mod tests {
         assert_eq!(at("_data", "/s/volumes/_data/_data", root), Ok("/volumes/_data/_data".into()));
         assert_eq!(at("var", "/var/lib/volumes/var", root), Ok("/volumes/var".into()));
         for (mountpoint, root) in [("/mnt/elsewhere", root), ("", None), ("relative", None), ("/v/../../etc", None)] {
-            assert!(matches!(at("web", mountpoint, root), Err(Lack::Missing(_))), "{mountpoint}");
+            assert!(matches!(at("web", mountpoint, root), Err(VolumeUnavailable::Missing(_))), "{mountpoint}");
         }
     }
 
@@ -225,7 +228,7 @@ mod tests {
         let said: Vec<_> = all.iter().map(|f| (f.volume.as_deref().unwrap(), f.kind.as_deref(), f.ignored, f.source.as_str())).collect();
         let wanted = [("a", Some("vwp"), false, "/v/a"), ("b", Some("ignore"), true, "/v/b"), ("c", None, false, "/v/c")];
         assert_eq!(said[..3], wanted);
-        assert!(matches!(&all[3].mounted, Some(Err(Lack::Missing(why))) if why.contains("driver `d`")));
+        assert!(matches!(&all[3].mounted, Some(Err(VolumeUnavailable::Missing(why))) if why.contains("driver `d`")));
         let of_type = found(ALL, None, Some("vwp"), &[], &engine).unwrap();
         assert_eq!(of_type.len(), 2);
         let set = [("VOLUME".to_owned(), "c".to_owned())];
@@ -236,7 +239,7 @@ mod tests {
     fn a_volume_that_is_named_has_its_places_without_an_engine() {
         let engine = Fake(Err("nobody".into()));
         let none = found(ALL, None, None, &[], &engine).unwrap();
-        assert!(none[0].nowhere && matches!(&none[0].mounted, Some(Err(Lack::Unasked(why))) if why.contains("nobody")));
+        assert!(none[0].nowhere && matches!(&none[0].mounted, Some(Err(VolumeUnavailable::Unknown(why))) if why.contains("nobody")));
         let set = [("VOLUME".to_owned(), "c".to_owned())];
         let named = found(ALL, None, Some("t"), &set, &engine).unwrap();
         assert_eq!((named[0].volume.as_deref(), named[0].kind.as_deref(), named[0].nowhere), (Some("c"), Some("t"), false));

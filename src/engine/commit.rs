@@ -37,7 +37,7 @@ pub fn remember(stamps: Stamps, scan_start: Time) -> KnownStamps {
 }
 
 /// Weaves a plan and what arrived into the old manifest. Blocks.
-pub fn weave(
+pub fn merge(
     destination: &Destination,
     plan: &Path,
     done: Sorted<Done>,
@@ -46,7 +46,7 @@ pub fn weave(
     cache: &Path,
 ) -> Result<(MergedManifest, Figures)> {
     let inner = destination.head.as_ref().map_or(&[][..], |h| &h.inner);
-    let mut weave = ManifestMerge::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
+    let mut merge = ManifestMerge::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
     let mut figures =
         Figures { counts: Counts { unchanged: facts.counts.unchanged, skipped: facts.counts.skipped, ..Counts::default() }, copied: 0 };
     let mut lines = Reader::<Line>::open(plan)?;
@@ -54,10 +54,10 @@ pub fn weave(
     while let Some(line) = lines.next_line()? {
         let here = arrived.meet(line.step.path().as_bytes())?;
         if let Some(step) = step(line.step, here, scan_start, &mut figures) {
-            weave.step(step)?;
+            merge.step(step)?;
         }
     }
-    Ok((weave.finish(inner)?, figures))
+    Ok((merge.finish(inner)?, figures))
 }
 
 fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut Figures) -> Option<Step> {
@@ -135,18 +135,18 @@ fn retire(destination: &Destination) -> Result<Vec<Hash>> {
 
 /// Puts the pages and creates the snapshot. Fails with [`Error::Busy`] if another run with changes was
 /// faster; one without changes in between is no obstacle.
-pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, woven: MergedManifest, cache: Option<String>) -> Result<u64> {
+pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, merged: MergedManifest, cache: Option<String>) -> Result<u64> {
     let Some(head) = destination.head.clone() else { return Err(Error::Usage("a commit without a format".into())) };
-    let packed = &woven.packed;
+    let packed = &merged.packed;
     if let Some(object) = &packed.object {
         destination.records.put_pages(object, &packed.file, packed.length).await?;
     }
     snapshot.root.clone_from(&packed.root);
-    snapshot.objects = woven.objects;
+    snapshot.objects = merged.objects;
     // What is kept beside the manifest is named there as well, so that a prune knows of it.
     let beside = snapshot.troubles.as_ref().and_then(|page| page.object);
     snapshot.objects.extend(beside.filter(|object| !snapshot.objects.contains(object)));
-    snapshot.totals = woven.totals;
+    snapshot.totals = merged.totals;
     let base_root = destination.snapshot().and_then(|(s, _)| s.root.clone());
     let mut list = head.list.clone();
     let (hash, etag) = loop {

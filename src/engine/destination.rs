@@ -138,7 +138,7 @@ impl Destination {
         private_dir(&dir)?;
         let head = read_head(&dir.join("head.json"));
         if let Some(head) = &head {
-            backend.assume_lacking(&head.format.known_lacks());
+            backend.assume_missing(&head.format.known_missing_features());
         }
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
@@ -225,7 +225,7 @@ impl Destination {
                 Some(_) => Err(Error::damaged(self.records.url(Format::KEY), "it is missing although there are snapshots")),
             };
         };
-        self.backend.assume_lacking(&format.known_lacks());
+        self.backend.assume_missing(&format.known_missing_features());
         self.looked_past(&list).await?;
         let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
         let snapshot = match list.last() {

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::{Job, Lack};
+use crate::config::{Job, VolumeUnavailable};
 use crate::error::{Error, Result};
 use crate::scan::Root;
 
@@ -32,8 +32,8 @@ pub fn absent(job: &Job) -> Result<Option<String>> {
 /// [`Error::Command`] if the source is not a directory, or if offsite cannot determine whether it exists.
 pub fn lacking(job: &Job) -> Result<Option<String>> {
     Ok(Some(match &job.mounted {
-        Some(Err(Lack::Unasked(why))) => return Err(Error::Command(why.clone())),
-        Some(Err(Lack::Missing(why))) => why.clone(),
+        Some(Err(VolumeUnavailable::Unknown(why))) => return Err(Error::Command(why.clone())),
+        Some(Err(VolumeUnavailable::Missing(why))) => why.clone(),
         Some(Ok(root)) if !root.is_dir() => return Err(Error::Command(unseen(root))),
         _ => match job.source.as_ref().map(|source| Root::open_within(source, &job.options.inner)) {
             None | Some(Ok(_)) => return Ok(None),

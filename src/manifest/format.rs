@@ -1,6 +1,6 @@
 //! `format.json`: the format of a destination, and what its store does to names.
 
-use offsite_backends::Lack;
+use offsite_backends::MissingFeature;
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyRules;
@@ -29,7 +29,7 @@ pub struct Format {
     pub create_only: bool,
     /// The store refuses to replace an object whose tag differs from the one that the writer names.
     pub compare_and_swap: bool,
-    /// What the store cannot do, as names of [`offsite_backends::Lack`]. This is a hint that saves requests, so a
+    /// What the store cannot do, as names of [`offsite_backends::MissingFeature`]. This is a hint that saves requests, so a
     /// program ignores names that it does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
@@ -40,7 +40,7 @@ impl Format {
     pub const KEY: &str = ".offsite/format.json";
 
     /// The names in `lacks` that this program knows.
-    pub fn known_lacks(&self) -> Vec<Lack> {
-        self.lacks.iter().filter_map(|name| Lack::named(name)).collect()
+    pub fn known_missing_features(&self) -> Vec<MissingFeature> {
+        self.lacks.iter().filter_map(|name| MissingFeature::named(name)).collect()
     }
 }

@@ -40,7 +40,7 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
         reads_back(records, &condition_key(&id), &BODY).await?;
         (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
-    let lacks = records.backend().lacks().into_iter().map(|lack| lack.name().to_owned()).collect();
+    let lacks = records.backend().missing_features().into_iter().map(|feature| feature.name().to_owned()).collect();
     let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
     if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
         return Ok(format);

@@ -103,9 +103,9 @@ fn s3_tag(parts: &[PartId]) -> Option<String> {
     Some(format!("{}-{}", hex::encode(all.finalize()), parts.len()))
 }
 
-/// The tag in the id of a part. `object_store` puts it into XML if the part has a checksum.
+/// The tag in the id of a part. `object_store` puts it into XML of its own if the part has a checksum.
 fn md5_of(id: &str) -> String {
-    let inside = id.split_once("<ETag>").and_then(|(_, rest)| rest.split_once("</ETag>"));
+    let inside = id.split_once("<e_tag>").and_then(|(_, rest)| rest.split_once("</e_tag>"));
     inside.map_or(id, |(tag, _)| tag).replace("&quot;", "").replace('"', "")
 }
 
@@ -122,7 +122,7 @@ mod tests {
         assert!(tag.ends_with("-2") && tag.len() == 34, "{tag}");
         assert_ne!(tag, s3_tag(&[parts[1].clone(), parts[0].clone()]).unwrap());
         let checked =
-            "<PartMetadata><ETag>&quot;0cc175b9c0f1b6a831c399e269772661&quot;</ETag><ChecksumSHA256>x=</ChecksumSHA256></PartMetadata>";
+            "<PartMetadata><e_tag>\"0cc175b9c0f1b6a831c399e269772661\"</e_tag><checksum_sha256>x=</checksum_sha256></PartMetadata>";
         assert_eq!(s3_tag(&[part(checked), parts[1].clone()]), Some(tag));
         assert_eq!(s3_tag(&[part("\"p1\"")]), None);
     }

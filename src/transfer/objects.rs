@@ -132,7 +132,10 @@ impl UploadContext {
         let readers = line.readers;
         self.target.progress.set_current(line.step.path());
         match line.step {
-            Change::Removed { old, .. } => keep_old(&self.target, &old).await,
+            Change::Removed { old, .. } => {
+                self.target.blocks.iter().for_each(|blocks| blocks.note_removed(old.size));
+                keep_old(&self.target, &old).await
+            }
             Change::Changed { entry, old, .. } if entry.kind != Kind::File => keep_old(&self.target, &old).await,
             Change::Renamed { entry, stamps, from } => {
                 if earlier.is_some_and(|d| d.stamps == stamps && d.entry.size == entry.size) {

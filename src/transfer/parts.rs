@@ -8,15 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use offsite_backends::{Backend, Capabilities, ErrorKind};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::delta::{self, OldBlocks};
 use super::finish::{Left, complete};
 use super::journal::{Done, Resumed, Upload};
 use super::keep::keep_old;
+use super::target::Target;
 use super::upload::{UploadContext, UploadError, as_read, tag};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
@@ -93,6 +97,18 @@ impl InFlightUpload {
         let length = |index: &usize| (self.upload.size - *index as u64 * self.upload.part_size).min(self.upload.part_size);
         self.upload.parts.keys().map(length).sum()
     }
+
+    fn part(&self, index: usize) -> PartOf {
+        PartOf { store: Arc::clone(&self.store), to: self.to.clone(), id: self.upload.id.clone(), index }
+    }
+}
+
+/// One part of an upload, for the task that sends it.
+struct PartOf {
+    store: Arc<dyn MultipartStore>,
+    to: Path,
+    id: String,
+    index: usize,
 }
 
 async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Result<Done, UploadError> {
@@ -107,8 +123,9 @@ async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Re
     let to = object_path(key.as_ref().map_or(path.as_bytes(), |k| k.as_bytes()))?;
     let going = begin(uploads, store, to, &path, &file, job.part.take()).await?;
     let (id, there) = (going.upload.id.clone(), going.arrived());
-    let sent = match send(uploads, &going, &file, job.readers).await {
-        Ok((hash, parts)) => finish(uploads, job, going, &file, hash, parts, key).await,
+    let old = OldBlocks::of(&uploads.target, job.old.as_ref(), going.upload.part_size)?;
+    let sent = match send(uploads, &going, &file, job.readers, old.map(Arc::new)).await {
+        Ok(sent) => finish(uploads, job, going, &file, sent, key).await,
         Err(trouble) => {
             // The next run uses what the store has, unless the file itself has changed since.
             if matches!(trouble, UploadError::Source(_)) {
@@ -163,19 +180,37 @@ async fn begin(
     Ok(InFlightUpload { store, to, upload })
 }
 
-type PartTask = Result<(usize, PartId, u64), object_store::Error>;
+/// A part that the store has.
+struct PartDone {
+    index: usize,
+    id: PartId,
+    length: u64,
+    /// The store copied it from the old content.
+    copied: bool,
+}
+
+type PartTask = Result<PartDone, object_store::Error>;
+
+/// Everything that was sent of a file.
+struct SentParts {
+    hash: Hash,
+    parts: Vec<PartId>,
+    /// Hashes of the parts, if they are worth noting.
+    blocks: Vec<Hash>,
+}
 
 async fn send(
     uploads: &UploadContext,
     going: &InFlightUpload,
     file: &Arc<BigFile>,
     readers: u64,
-) -> Result<(Hash, Vec<PartId>), UploadError> {
+    old: Option<Arc<OldBlocks>>,
+) -> Result<SentParts, UploadError> {
     let count = usize::try_from(file.stat().size.div_ceil(going.upload.part_size)).unwrap_or(usize::MAX);
     let known = |i: usize| going.upload.parts.get(&i).map(|c| PartId { content_id: c.clone() });
     let mut parts: Vec<Option<PartId>> = (0..count).map(known).collect();
     let mut tasks: JoinSet<PartTask> = JoinSet::new();
-    let mut outcome = send_each(uploads, going, file, readers, &mut parts, &mut tasks).await;
+    let mut outcome = send_each(uploads, going, file, readers, old, &mut parts, &mut tasks).await;
     // Also after an error: the next run need not send again what arrives now.
     while let Some(done) = tasks.join_next().await {
         let noted = part_done(uploads, going, &mut parts, done);
@@ -184,49 +219,65 @@ async fn send(
             (outcome, _) => outcome,
         };
     }
-    Ok((outcome?, parts.into_iter().flatten().collect()))
+    let (hash, blocks) = outcome?;
+    Ok(SentParts { hash, parts: parts.into_iter().flatten().collect(), blocks })
 }
 
+/// Reads the file, and starts a task for each part that the store does not have. Returns the hash of the whole and of
+/// each block.
 async fn send_each(
     uploads: &UploadContext,
     going: &InFlightUpload,
     file: &Arc<BigFile>,
     readers: u64,
+    old: Option<Arc<OldBlocks>>,
     parts: &mut [Option<PartId>],
     tasks: &mut JoinSet<PartTask>,
-) -> Result<Hash, UploadError> {
+) -> Result<(Hash, Vec<Hash>), UploadError> {
     let part_size = going.upload.part_size;
-    let mut hasher = blake3::Hasher::new();
+    let (mut hasher, mut blocks) = (blake3::Hasher::new(), Vec::new());
     for index in 0..parts.len() {
         uploads.target.stop.check()?;
         let room = uploads.room(part_size).await?;
         let offset = index as u64 * part_size;
         let block = uploads.shared_reader.block(uploads.target.index, going.upload.path.as_bytes(), file, offset, part_size, readers).await;
         let block = block.map_err(UploadError::Source)?;
-        let for_hash = block.clone();
-        hasher = tokio::task::spawn_blocking(move || {
+        let (for_hash, target, size) = (block.clone(), Arc::clone(&uploads.target), going.upload.size);
+        let hashed = tokio::task::spawn_blocking(move || {
             hasher.update(&for_hash);
-            hasher
-        })
-        .await
-        .map_err(join)?;
+            (hasher, delta::hash_of(&target, size, &for_hash))
+        });
+        let hash;
+        (hasher, hash) = hashed.await.map_err(join)?;
+        blocks.extend(hash);
         if parts[index].is_some() {
             uploads.target.progress.bytes.fetch_add(block.len() as u64, Relaxed);
             continue;
         }
-        uploads.target.limit.take(block.len() as u64).await;
-        let (store, to, id) = (Arc::clone(&going.store), going.to.clone(), going.upload.id.clone());
-        tasks.spawn(async move {
-            let _room = room;
-            let length = block.len() as u64;
-            let part = store.put_part(&to, &id, index, PutPayload::from_bytes(block)).await?;
-            Ok((index, part, length))
-        });
+        let same = old.clone().filter(|old| old.has(index, hash));
+        if same.is_none() {
+            uploads.target.limit.take(block.len() as u64).await;
+        }
+        tasks.spawn(send_part(Arc::clone(&uploads.target), going.part(index), block, same, room));
         while let Some(done) = tasks.try_join_next() {
             part_done(uploads, going, parts, done)?;
         }
     }
-    Ok(Hash(*hasher.finalize().as_bytes()))
+    Ok((Hash(*hasher.finalize().as_bytes()), blocks))
+}
+
+/// Sends one part, or has the store copy it from the old content.
+async fn send_part(target: Arc<Target>, part: PartOf, block: Bytes, same: Option<Arc<OldBlocks>>, _room: OwnedSemaphorePermit) -> PartTask {
+    let PartOf { store, to, id, index } = part;
+    let length = block.len() as u64;
+    if let Some(old) = same {
+        if let Some(content_id) = old.copy(&*target.backend, &to, &id, index, length).await {
+            return Ok(PartDone { index, id: PartId { content_id }, length, copied: true });
+        }
+        target.limit.take(length).await;
+    }
+    let part = store.put_part(&to, &id, index, PutPayload::from_bytes(block)).await?;
+    Ok(PartDone { index, id: part, length, copied: false })
 }
 
 fn part_done(
@@ -235,10 +286,14 @@ fn part_done(
     parts: &mut [Option<PartId>],
     done: Result<PartTask, tokio::task::JoinError>,
 ) -> Result<(), UploadError> {
-    let (index, part, length) = done.map_err(join)?.map_err(|e| uploads.error(going.to.as_ref(), &e))?;
-    uploads.target.progress.bytes.fetch_add(length, Relaxed);
-    uploads.journal(|j| j.part(&going.upload.id, index, &part.content_id))?;
-    parts[index] = Some(part);
+    let part = done.map_err(join)?.map_err(|e| uploads.error(going.to.as_ref(), &e))?;
+    let progress = &uploads.target.progress;
+    match part.copied {
+        true => progress.note_copied(part.length),
+        false => drop(progress.bytes.fetch_add(part.length, Relaxed)),
+    }
+    uploads.journal(|j| j.part(&going.upload.id, part.index, &part.id.content_id))?;
+    parts[part.index] = Some(part.id);
     Ok(())
 }
 
@@ -247,10 +302,10 @@ async fn finish(
     job: &PartsJob,
     going: InFlightUpload,
     file: &BigFile,
-    hash: Hash,
-    parts: Vec<PartId>,
+    sent: SentParts,
     key: Option<String>,
 ) -> Result<Done, UploadError> {
+    let SentParts { hash, parts, blocks } = sent;
     let (stat, xattrs, unstable) = match file.settle() {
         Ok(settled) => settled,
         Err(error) => {
@@ -275,6 +330,7 @@ async fn finish(
         etag => etag,
     };
     uploads.journal(|j| j.closed(&going.upload.id))?;
+    delta::note(&uploads.target, job.old.as_ref(), hash, going.upload.part_size, &blocks);
     let mut done = Done { entry: as_read(&job.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
     done.entry.content =
         Some(Content { hash, since: uploads.target.number, key, etag: tag(etag), version: uploads.target.version(put.version) });
@@ -314,21 +370,7 @@ mod tests {
 
     #[test]
     fn any_file_up_to_the_largest_object_fits() {
-        let caps = Capabilities {
-            create_only: true,
-            compare_and_swap: true,
-            conditions_are_free: true,
-            server_copy: true,
-            any_name: false,
-            max_key: 1024,
-            min_part: 5 << 20,
-            max_parts: 10_000,
-            max_object: 5 << 40,
-            transfers: 64,
-            versions: true,
-            checksum: None,
-            control: true,
-        };
+        let caps = Capabilities::BUCKET;
         for size in [1, PART, PART + 1, 80 << 30, 5 << 40] {
             let part = part_size(size, &caps);
             assert!(size.div_ceil(part) <= caps.max_parts && part >= caps.min_part, "{size}: {part}");

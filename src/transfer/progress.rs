@@ -43,6 +43,8 @@ pub struct Progress {
     pub files: AtomicU64,
     /// Content bytes transferred so far.
     pub bytes: AtomicU64,
+    /// Content bytes of large files that the destination has already, so that they were copied there.
+    pub copied: AtomicU64,
     current: Mutex<String>,
 }
 
@@ -59,6 +61,12 @@ impl Progress {
         self.set_phase(Phase::Transfer);
         self.files_total.store(files, Relaxed);
         self.bytes_total.store(bytes, Relaxed);
+    }
+
+    /// Notes that these bytes were to be transferred and were copied at the destination instead.
+    pub fn note_copied(&self, bytes: u64) {
+        self.copied.fetch_add(bytes, Relaxed);
+        let _ = self.bytes_total.fetch_update(Relaxed, Relaxed, |total| Some(total.saturating_sub(bytes)));
     }
 
     /// The present phase.

@@ -8,6 +8,7 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
+use super::blocks::KnownBlocks;
 use super::limit::Limit;
 use super::progress::Progress;
 use super::stop::Stop;
@@ -56,6 +57,8 @@ pub struct Target {
     pub progress: Arc<Progress>,
     /// Cancellation token.
     pub stop: Arc<Stop>,
+    /// The blocks of large files that this machine knows there. `None` if nothing there may be relied on.
+    pub blocks: Option<KnownBlocks>,
     /// The store has reported a version id for a put.
     pub versioned: AtomicBool,
     /// Findings about single files.

@@ -6,6 +6,7 @@ mod bounds;
 mod check;
 mod crash;
 mod damage;
+mod delta;
 mod dumps;
 mod estimates;
 mod every_verb;

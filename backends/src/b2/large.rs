@@ -6,6 +6,7 @@
 //! a part that differs from what was sent.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use object_store::PutResult;
 use object_store::multipart::PartId;
@@ -100,22 +101,25 @@ impl Account {
         finished
     }
 
-    async fn copy_parts(&self, from: &str, file: &str, size: u64, part: u64) -> Result<Vec<String>, Failure> {
+    /// Copies a stretch of one version as a part of a large file; `index` counts from 0. The part's id is its sha1.
+    pub(super) async fn copy_part(&self, from: &str, file: &str, index: usize, range: Range<u64>) -> Result<PartId, Failure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Part {
             content_sha1: String,
         }
+        let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let body = json!({"sourceFileId": from, "largeFileId": file, "partNumber": index + 1, "range": range});
+        let part: Part = self.call(Class::Copy, "b2_copy_part", &body).await?;
+        Ok(PartId { content_id: part.content_sha1 })
+    }
+
+    async fn copy_parts(&self, from: &str, file: &str, size: u64, part: u64) -> Result<Vec<String>, Failure> {
         let mut sha1s = Vec::new();
         let mut start = 0;
         while start < size {
             let end = (start + part).min(size);
-            let body = json!({
-                "sourceFileId": from, "largeFileId": file, "partNumber": sha1s.len() + 1,
-                "range": format!("bytes={start}-{}", end - 1),
-            });
-            let part: Part = self.call(Class::Copy, "b2_copy_part", &body).await?;
-            sha1s.push(part.content_sha1);
+            sha1s.push(self.copy_part(from, file, sha1s.len(), start..end).await?.content_id);
             start = end;
         }
         Ok(sha1s)

@@ -29,9 +29,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::multipart::MultipartStore;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, PutMode, PutResult};
+use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 use url::Url;
 
 use self::error::Failure;
@@ -40,7 +40,7 @@ use self::put::untagged;
 use self::rooted::B2Store;
 use self::session::{Account, HOME};
 use self::wire::Wire;
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result, chain};
 use crate::contract::held::{Held, Refused};
@@ -150,6 +150,7 @@ impl Backend for B2Backend {
             max_object: 10_000_000_000_000,
             transfers: 32,
             checksum: Some("sha1"),
+            part_copies: true,
             ..Capabilities::BUCKET
         }
     }
@@ -204,6 +205,11 @@ impl Backend for B2Backend {
             }
             copied => copied.map_err(fail),
         }
+    }
+
+    async fn copy_part(&self, _to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        let copied = self.store.account.copy_part(untagged(from.etag), id, index, from.range.clone()).await;
+        copied.map_err(|failure| self.about(from.from.as_ref(), failure))
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

@@ -3,6 +3,7 @@
 //! Owns [`Backend`]. Knows no store: each store's folder implements it. Invariant: [`Capabilities`] says what differs
 //! between stores, and no caller tests the scheme.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,11 +19,22 @@ use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
-use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::contract::missing_features::MissingFeature;
 use crate::contract::tree::Tree;
+
+/// A stretch of an object that exists.
+#[derive(Debug, Clone)]
+pub struct Stretch<'a> {
+    /// The object.
+    pub from: &'a Path,
+    /// Its entity tag, with or without quotes. Only this content is meant.
+    pub etag: &'a str,
+    /// The bytes, counted from 0.
+    pub range: Range<u64>,
+}
 
 /// One destination: a data plane, and everything that the data plane cannot express.
 ///
@@ -94,16 +106,28 @@ pub trait Backend: Send + Sync {
         }
     }
 
+    /// Makes a stretch of an object that exists the part `index` (from 0 on) of an upload, without moving content through
+    /// this machine. Only exactly the content with the tag of `from` is copied. Nothing that a reader sees changes. The
+    /// id is one for [`complete_upload`](Self::complete_upload), as the id of a part that was sent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the store has no such copies; see [`Capabilities::part_copies`].
+    /// [`ErrorKind::Precondition`] or [`ErrorKind::NotFound`] if that content is no longer there. After any error the
+    /// part can still be sent.
+    async fn copy_part(&self, to: &Path, _id: &MultipartId, _index: usize, _from: &Stretch<'_>) -> Result<PartId> {
+        Err(Error::new(ErrorKind::Unsupported, self.location().at(to.as_ref()), "this store cannot copy parts of objects"))
+    }
+
     /// The features that the store turned out to lack so far, in a fixed order. The backend works around each of them
     /// already.
-    fn lacks(&self) -> Vec<Lack> {
+    fn missing_features(&self) -> Vec<MissingFeature> {
         Vec::new()
     }
 
-    /// Assumes the lacks that an earlier run found, which saves the requests that the store would refuse. Sends
+    /// Assumes what an earlier run found, which saves the requests that the store would refuse. Sends
     /// nothing.
-    fn assume_lacking(&self, lacks: &[Lack]) {
-        let _ = lacks;
+    fn assume_missing(&self, missing: &[MissingFeature]) {
+        let _ = missing;
     }
 
     /// Lists objects with raw keys, in the order of the store. Callers must not rely on that order. The stream ends in

@@ -15,6 +15,8 @@ pub struct Capabilities {
     pub conditions_are_free: bool,
     /// [`crate::Backend::copy_exact`] runs on the server, without moving content through this machine.
     pub server_copy: bool,
+    /// [`crate::Backend::copy_part`] works: a part of an upload can be a stretch of an object that exists.
+    pub part_copies: bool,
     /// Names are bytes, as on a file system: no name needs `odd/` except offsite's own.
     pub any_name: bool,
     /// Longest key in bytes, prefix included. `usize::MAX` if [`Self::any_name`] holds.
@@ -42,6 +44,7 @@ impl Capabilities {
         compare_and_swap: true,
         conditions_are_free: true,
         server_copy: true,
+        part_copies: false,
         any_name: false,
         max_key: 1024,
         min_part: 5 << 20,
@@ -59,6 +62,7 @@ impl Capabilities {
         compare_and_swap: true,
         conditions_are_free: false,
         server_copy: true,
+        part_copies: false,
         any_name: true,
         max_key: usize::MAX,
         min_part: 1,

@@ -19,16 +19,16 @@ use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 use self::store::{FencedMultipart, FencedStore};
 use self::tree::FencedTree;
 use crate::contract::archive::{Restore, Restoring};
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::fence::{Act, Fence, guarded, is_late};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
-use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::contract::missing_features::MissingFeature;
 use crate::contract::tree::Tree;
 
 /// A backend behind a fence.
@@ -98,12 +98,17 @@ impl Backend for Fenced {
         guarded(&self.fence, store::is_late, || self.inner.complete_upload(to, id, parts.clone(), over.clone())).await
     }
 
-    fn lacks(&self) -> Vec<Lack> {
-        self.inner.lacks()
+    /// As a part that is sent, it is not visible, and so needs no permission.
+    async fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        self.inner.copy_part(to, id, index, from).await
     }
 
-    fn assume_lacking(&self, lacks: &[Lack]) {
-        self.inner.assume_lacking(lacks);
+    fn missing_features(&self) -> Vec<MissingFeature> {
+        self.inner.missing_features()
+    }
+
+    fn assume_missing(&self, missing: &[MissingFeature]) {
+        self.inner.assume_missing(missing);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

@@ -4,6 +4,7 @@
 //! redirect names, the wait before the next try, and final refusals that `object_store` would try again.
 //! Invariant: no answer is made to look better than it is. An answer that cannot be corrected is passed on unchanged.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use reqwest::tls::Certificate;
 
 use super::over;
 use super::wire::DIALECT;
-use crate::contract::lacks::{Lack, Lacks};
+use crate::contract::missing_features::{MissingFeature, MissingFeatures};
 use crate::wire::metered::MeteredConnector;
 use crate::wire::probe::Probe;
 use crate::wire::ranges::{self, Asked};
@@ -28,7 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// What both planes have learned from answers.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
-    pub lacks: Lacks,
+    pub missing: MissingFeatures,
+    /// The server cannot copy a part of an object into an upload.
+    pub no_part_copies: AtomicBool,
     region: Mutex<Option<String>>,
 }
 
@@ -95,7 +98,7 @@ impl HttpService for S3Service {
         let Some(asked) = asked else { return Ok(answer) };
         let (answer, mended) = ranges::mend(asked, answer);
         if mended {
-            self.learned.lacks.note(Lack::Ranges);
+            self.learned.missing.note(MissingFeature::Ranges);
         }
         Ok(answer)
     }

@@ -5,6 +5,7 @@
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{PutMode, PutResult};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,6 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::control::{S3Control, version};
 use super::error::{SdkRefusal, refused_by_sdk};
 use super::over::patiently;
+use crate::contract::backend::Stretch;
+use crate::contract::error::{Error, ErrorKind};
 
 type CopyResult<T> = Result<T, SdkRefusal>;
 
@@ -39,7 +42,7 @@ impl S3Control {
         over: &PutMode,
         limits: CopyLimits,
     ) -> CopyResult<PutResult> {
-        let source = utf8_percent_encode(&format!("{}/{}", self.bucket, self.key(from)), PLAIN).to_string();
+        let source = self.source(from);
         let etag = etag.map(quoted);
         if size > limits.whole {
             return self.copy_parts(source, from, to, (size, limits.part), etag, over).await;
@@ -60,6 +63,33 @@ impl S3Control {
         let answer = patiently(send).await?;
         let e_tag = answer.copy_object_result().and_then(|result| result.e_tag()).map(quoted);
         Ok(PutResult { e_tag, version: version(answer.version_id()), extensions: Default::default() })
+    }
+
+    /// Copies a stretch of an object as one part of an upload; see [`crate::Backend::copy_part`].
+    pub(super) async fn copy_part(&self, to: &Path, id: &str, index: usize, from: &Stretch<'_>) -> CopyResult<PartId> {
+        let answer = self
+            .client
+            .upload_part_copy()
+            .bucket(&self.bucket)
+            .key(self.key(to))
+            .upload_id(id)
+            .part_number(i32::try_from(index).unwrap_or(i32::MAX).saturating_add(1))
+            .copy_source(self.source(from.from))
+            .copy_source_range(format!("bytes={}-{}", from.range.start, from.range.end.saturating_sub(1)))
+            .copy_source_if_match(quoted(from.etag))
+            .send()
+            .await
+            .map_err(|error| refused_by_sdk(&self.location, from.from.as_ref(), &error))?;
+        let result = answer.copy_part_result();
+        let etag = result.and_then(|result| result.e_tag()).map(quoted);
+        let etag = etag.ok_or_else(|| Error::new(ErrorKind::Other, self.location.at(to.as_ref()), "the copy of a part has no tag"))?;
+        let sums = result.map_or((None, None), |result| (result.checksum_sha256(), result.checksum_crc64_nvme()));
+        Ok(PartId { content_id: part_id(&etag, sums) })
+    }
+
+    /// The name of an object in `x-amz-copy-source`.
+    fn source(&self, from: &Path) -> String {
+        utf8_percent_encode(&format!("{}/{}", self.bucket, self.key(from)), PLAIN).to_string()
     }
 
     /// Copies in parts what one request cannot copy. Nothing appears at `to` before the last request.
@@ -138,6 +168,17 @@ impl S3Control {
         .try_collect()
         .await
     }
+}
+
+/// The id of a part as `object_store` reads it when it completes the upload: the tag alone, or with the checksum that the
+/// store asks for then. Tags and checksums are hex and Base64, so that they need no escape but for the quotes.
+fn part_id(etag: &str, sums: (Option<&str>, Option<&str>)) -> String {
+    let (name, sum) = match sums {
+        (Some(sum), _) => ("checksum_sha256", sum),
+        (None, Some(sum)) => ("checksum_crc64nvme", sum),
+        (None, None) => return etag.to_owned(),
+    };
+    format!("<PartMetadata><e_tag>{}</e_tag><{name}>{sum}</{name}></PartMetadata>", etag.replace('"', "&quot;"))
 }
 
 /// `If-None-Match`: no object may exist at the key.

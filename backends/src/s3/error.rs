@@ -27,6 +27,11 @@ impl SdkRefusal {
     pub(super) fn into_error(self) -> Error {
         self.error
     }
+
+    /// The server does not know this kind of request at all.
+    pub(super) fn is_not_implemented(&self) -> bool {
+        self.answer.status == Some(501) || self.answer.code.as_deref() == Some("NotImplemented")
+    }
 }
 
 impl From<Error> for SdkRefusal {

@@ -28,6 +28,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -44,15 +45,15 @@ pub(crate) use self::settings::KNOWN as SETTINGS;
 use self::settings::S3Settings;
 use self::store::S3Store;
 use crate::contract::archive::{Restore, Restoring};
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
-use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::contract::missing_features::MissingFeature;
 use crate::wire::probe::Probe;
 
 const GIB: u64 = 1 << 30;
@@ -122,7 +123,7 @@ impl Backend for S3Backend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { checksum: Some("sha256 or crc64nvme"), ..Capabilities::BUCKET }
+        Capabilities { checksum: Some("sha256 or crc64nvme"), part_copies: true, ..Capabilities::BUCKET }
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
@@ -162,19 +163,19 @@ impl Backend for S3Backend {
     }
 
     async fn copy_exact(&self, from: &Path, to: &Path, size: u64, etag: Option<&str>, over: PutMode) -> Result<PutResult> {
-        let lacks = &self.planes.learned.lacks;
-        if !lacks.has(Lack::Copies) {
+        let missing = &self.planes.learned.missing;
+        if !missing.has(MissingFeature::Copies) {
             let copy = |over: PutMode| async move {
                 let over = &over;
                 self.go(|control| async move { control.copy(from, to, size, etag, over, self.copy).await }).await
             };
-            match over::with_condition(lacks, Lack::CopyConditions, over.clone(), copy).await.map_err(SdkRefusal::into_error) {
+            match over::with_condition(missing, MissingFeature::CopyConditions, over.clone(), copy).await.map_err(SdkRefusal::into_error) {
                 Err(error) if error.kind == ErrorKind::Unsupported => {}
                 done => return done,
             }
         }
         let done = through::copy(&self.location, &S3Store(self.planes.clone()), from, to, etag, over).await?;
-        lacks.note(Lack::Copies);
+        missing.note(MissingFeature::Copies);
         Ok(done)
     }
 
@@ -182,12 +183,24 @@ impl Backend for S3Backend {
         S3Store(self.planes.clone()).complete(to, id, parts, over).await
     }
 
-    fn lacks(&self) -> Vec<Lack> {
-        self.planes.learned.lacks.list()
+    async fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        let learned = &self.planes.learned;
+        if learned.missing.has(MissingFeature::Copies) || learned.no_part_copies.load(Relaxed) {
+            return Err(Error::new(ErrorKind::Unsupported, self.location.at(to.as_ref()), "the server cannot copy parts of objects"));
+        }
+        let copied = self.go(|control| async move { control.copy_part(to, id, index, from).await }).await;
+        if copied.as_ref().is_err_and(SdkRefusal::is_not_implemented) {
+            learned.no_part_copies.store(true, Relaxed);
+        }
+        copied.map_err(SdkRefusal::into_error)
     }
 
-    fn assume_lacking(&self, lacks: &[Lack]) {
-        lacks.iter().for_each(|lack| self.planes.assume_lacking(*lack));
+    fn missing_features(&self) -> Vec<MissingFeature> {
+        self.planes.learned.missing.list()
+    }
+
+    fn assume_missing(&self, missing: &[MissingFeature]) {
+        missing.iter().for_each(|feature| self.planes.assume_missing(*feature));
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
@@ -215,7 +228,7 @@ impl Backend for S3Backend {
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
-        let single = self.planes.learned.lacks.has(Lack::BulkDelete);
+        let single = self.planes.learned.missing.has(MissingFeature::BulkDelete);
         if !single {
             let versions = &versions;
             match self.go(|control| async move { control.delete_versions(versions).await }).await {
@@ -225,7 +238,7 @@ impl Backend for S3Backend {
         }
         let versions = &versions;
         let done = self.go(|control| async move { control.delete_each_version(versions).await }).await?;
-        self.planes.assume_lacking(Lack::BulkDelete);
+        self.planes.assume_missing(MissingFeature::BulkDelete);
         Ok(done)
     }
 

@@ -12,7 +12,7 @@ use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use object_store::PutMode;
 use object_store::client::HttpRequest;
 
-use crate::contract::lacks::{Lack, Lacks};
+use crate::contract::missing_features::{MissingFeature, MissingFeatures};
 
 /// How many times a conditional request is sent that collides with another one for the same key, and how long
 /// the first wait is. Each later wait is twice as long.
@@ -44,12 +44,12 @@ pub(super) async fn patiently<T, E: Answered, F: Future<Output = Result<T, E>>>(
 /// Sends a request with its condition. If the refusal may mean that the server does not know the condition,
 /// sends it without. If that succeeds, conditions of this kind are not sent again.
 pub(super) async fn with_condition<T, E: Answered, F: Future<Output = Result<T, E>>>(
-    lacks: &Lacks,
-    lack: Lack,
+    missing: &MissingFeatures,
+    feature: MissingFeature,
     over: PutMode,
     call: impl Fn(PutMode) -> F,
 ) -> Result<T, E> {
-    if over == PutMode::Overwrite || lacks.has(lack) {
+    if over == PutMode::Overwrite || missing.has(feature) {
         return call(PutMode::Overwrite).await;
     }
     match call(over).await {
@@ -57,7 +57,7 @@ pub(super) async fn with_condition<T, E: Answered, F: Future<Output = Result<T, 
         done => return done,
     }
     let done = call(PutMode::Overwrite).await?;
-    lacks.note(lack);
+    missing.note(feature);
     Ok(done)
 }
 

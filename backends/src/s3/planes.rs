@@ -17,8 +17,8 @@ use super::control::S3Control;
 use super::credentials::Chain;
 use super::settings::S3Settings;
 use crate::contract::error::{Error, ErrorKind, Result, chain};
-use crate::contract::lacks::Lack;
 use crate::contract::location::Location;
+use crate::contract::missing_features::MissingFeature;
 use crate::wire::client::{client_options, retries};
 use crate::wire::probe::Probe;
 
@@ -107,19 +107,19 @@ impl Planes {
     }
 
     /// Uses `plane` from now on: it succeeded where the plane before it was refused.
-    pub(super) fn adopt_for(&self, lack: Lack, plane: Arc<Plane>) {
-        self.learned.lacks.note(lack);
+    pub(super) fn adopt_for(&self, feature: MissingFeature, plane: Arc<Plane>) {
+        self.learned.missing.note(feature);
         self.adopt(plane);
     }
 
     /// Trusts an earlier run about what the store does not do.
-    pub(super) fn assume_lacking(&self, lack: Lack) {
-        let other = match lack {
-            Lack::Checksums => self.without_checksums(),
-            Lack::BulkDelete => self.with_single_deletes(),
-            Lack::Ranges | Lack::Copies | Lack::CopyConditions | Lack::UploadConditions => None,
+    pub(super) fn assume_missing(&self, feature: MissingFeature) {
+        let other = match feature {
+            MissingFeature::Checksums => self.without_checksums(),
+            MissingFeature::BulkDelete => self.with_single_deletes(),
+            MissingFeature::Ranges | MissingFeature::Copies | MissingFeature::CopyConditions | MissingFeature::UploadConditions => None,
         };
-        self.learned.lacks.note(lack);
+        self.learned.missing.note(feature);
         if let Some(plane) = other {
             self.adopt(plane);
         }

@@ -19,7 +19,7 @@ use object_store::{
 
 use super::over::{self, Answered, patiently};
 use super::planes::{Plane, Planes};
-use crate::contract::lacks::Lack;
+use crate::contract::missing_features::MissingFeature;
 
 /// Most keys that one bulk delete may name.
 const BULK: usize = 1000;
@@ -65,7 +65,7 @@ impl S3Store {
         match call(bare.clone()).await {
             // The server evaluated the condition, so it accepted the form of the request.
             done @ (Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. })) => {
-                self.0.adopt_for(Lack::Checksums, bare);
+                self.0.adopt_for(MissingFeature::Checksums, bare);
                 done
             }
             Err(_) => Err(refused),
@@ -85,9 +85,9 @@ impl S3Store {
                 .await
             }
         };
-        let put = over::with_condition(&self.0.learned.lacks, Lack::UploadConditions, over, end).await?;
+        let put = over::with_condition(&self.0.learned.missing, MissingFeature::UploadConditions, over, end).await?;
         // A server that behaves like Amazon's is not asked again.
-        Ok(if self.0.learned.lacks.list().is_empty() { put } else { self.as_kept(at, put).await })
+        Ok(if self.0.learned.missing.list().is_empty() { put } else { self.as_kept(at, put).await })
     }
 
     /// The result of an upload in parts. A server over a file system may give the object another tag than its
@@ -139,7 +139,7 @@ impl S3Store {
         // Try one object first: many refusals would help the user no more than one.
         match single.store.delete(first).await {
             Ok(()) | Err(Error::NotFound { .. }) => {
-                self.0.adopt_for(Lack::BulkDelete, single.clone());
+                self.0.adopt_for(MissingFeature::BulkDelete, single.clone());
                 all(single).await
             }
             Err(_) => done,

@@ -51,7 +51,7 @@ pub enum Reads {
 impl Default for MemoryOptions {
     /// Like S3, with fewer uploads in flight and without versions.
     fn default() -> Self {
-        let capabilities = Capabilities { transfers: 16, ..Capabilities::BUCKET };
+        let capabilities = Capabilities { transfers: 16, part_copies: true, ..Capabilities::BUCKET };
         Self {
             capabilities,
             ignore_conditions: false,

@@ -16,15 +16,15 @@ use super::faulty_store::{FaultyMultipart, FaultyStore, broken_stream};
 use super::faulty_tree::FaultyTree;
 use super::script::{Call, Script, call};
 use crate::contract::archive::{Restore, Restoring};
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
-use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::contract::missing_features::MissingFeature;
 use crate::contract::tree::Tree;
 
 /// A backend with a [`Script`]. Location, capabilities and meter do not count as calls.
@@ -110,12 +110,17 @@ impl Backend for Faulty {
         super::faulty_store::call(&self.script, "complete_multipart", to, run).await
     }
 
-    fn lacks(&self) -> Vec<Lack> {
-        self.inner.lacks()
+    async fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        let run = self.inner.copy_part(to, id, index, from);
+        call(&self.script, "copy_part", to.as_ref(), run).await
     }
 
-    fn assume_lacking(&self, lacks: &[Lack]) {
-        self.inner.assume_lacking(lacks);
+    fn missing_features(&self) -> Vec<MissingFeature> {
+        self.inner.missing_features()
+    }
+
+    fn assume_missing(&self, missing: &[MissingFeature]) {
+        self.inner.assume_missing(missing);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

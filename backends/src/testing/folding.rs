@@ -18,15 +18,15 @@ use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
 use crate::contract::archive::{Restore, Restoring};
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, Result};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
-use crate::contract::lacks::Lack;
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+use crate::contract::missing_features::MissingFeature;
 use crate::contract::tree::{FileMeta, FileStat, Publish, StageBlocks, Staged, Stamp, Tree, Unset};
 
 /// A backend over a directory whose disk folds names.
@@ -90,12 +90,16 @@ impl Backend for Folding {
         self.0.complete_upload(to, id, parts, over).await
     }
 
-    fn lacks(&self) -> Vec<Lack> {
-        self.0.lacks()
+    async fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        self.0.copy_part(to, id, index, from).await
     }
 
-    fn assume_lacking(&self, lacks: &[Lack]) {
-        self.0.assume_lacking(lacks);
+    fn missing_features(&self) -> Vec<MissingFeature> {
+        self.0.missing_features()
+    }
+
+    fn assume_missing(&self, missing: &[MissingFeature]) {
+        self.0.assume_missing(missing);
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

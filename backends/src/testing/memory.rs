@@ -19,7 +19,7 @@ use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 use super::bucket::{MemoryOptions, MemoryVersion, Shared};
 use super::memory_store::MemoryStore;
 use crate::contract::archive::{Restore, Restoring};
-use crate::contract::backend::Backend;
+use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
 use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence;
@@ -255,6 +255,10 @@ impl Backend for MemoryBackend {
 
     async fn complete_upload(&self, to: &Path, id: &MultipartId, parts: Vec<PartId>, over: PutMode) -> object_store::Result<PutResult> {
         MemoryStore::new(self.shared.clone()).complete(to, id, &parts, &over)
+    }
+
+    async fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        MemoryStore::new(self.shared.clone()).copy_part(to, id, index, from).map_err(|error| self.error(from.from.as_ref(), &error))
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

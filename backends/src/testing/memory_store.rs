@@ -18,6 +18,7 @@ use object_store::{
 };
 
 use super::bucket::{MemoryParts, MemoryVersion, Reads, Shared};
+use crate::contract::backend::Stretch;
 use crate::contract::error::ErrorKind;
 use crate::contract::fence;
 use crate::contract::meter::Class;
@@ -224,18 +225,7 @@ impl MultipartStore for MemoryStore {
     async fn put_part(&self, path: &Path, id: &MultipartId, part_idx: usize, data: PutPayload) -> Result<PartId> {
         self.shared.count(Class::Multipart);
         self.shared.meter.add_sent(data.content_length() as u64);
-        let most = self.shared.options().capabilities.max_parts;
-        if part_idx as u64 >= most {
-            return Err(Self::other(format!("part {part_idx} of at most {most}")));
-        }
-        let mut bucket = self.shared.bucket();
-        bucket.serial += 1;
-        let tag = format!("\"p{:x}\"", bucket.serial);
-        let key = self.shared.key(path);
-        let upload = bucket.uploads.get_mut(id).filter(|upload| upload.key == key);
-        let upload = upload.ok_or_else(|| Self::missing(id))?;
-        upload.parts.insert(part_idx, (tag.clone(), whole(data)));
-        Ok(PartId { content_id: tag })
+        self.part(path, id, part_idx, whole(data))
     }
 
     async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
@@ -250,6 +240,39 @@ impl MultipartStore for MemoryStore {
 }
 
 impl MemoryStore {
+    /// Adds a part to an upload.
+    fn part(&self, path: &Path, id: &MultipartId, index: usize, data: Bytes) -> Result<PartId> {
+        let most = self.shared.options().capabilities.max_parts;
+        if index as u64 >= most {
+            return Err(Self::other(format!("part {index} of at most {most}")));
+        }
+        let mut bucket = self.shared.bucket();
+        bucket.serial += 1;
+        let tag = format!("\"p{:x}\"", bucket.serial);
+        let key = self.shared.key(path);
+        let upload = bucket.uploads.get_mut(id).filter(|upload| upload.key == key);
+        let upload = upload.ok_or_else(|| Self::missing(id))?;
+        upload.parts.insert(index, (tag.clone(), data));
+        Ok(PartId { content_id: tag })
+    }
+
+    /// Adds a stretch of a current object as a part to an upload.
+    pub(super) fn copy_part(&self, to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
+        self.shared.count(Class::Copy);
+        let key = self.shared.key(from.from);
+        let found = self.shared.bucket().current(&key).map(|(version, data)| (version.etag.clone(), data.clone()));
+        let (etag, data) = found.ok_or_else(|| Self::missing(&key))?;
+        if etag.trim_matches('"') != from.etag.trim_matches('"') {
+            let path = from.from.to_string();
+            return Err(Error::Precondition { path, source: "the object is not the one that was to be copied".into() });
+        }
+        let range = usize::try_from(from.range.start).unwrap_or(usize::MAX)..usize::try_from(from.range.end).unwrap_or(usize::MAX);
+        if range.end > data.len() {
+            return Err(Self::other(format!("InvalidRange: {range:?} of {}", data.len())));
+        }
+        self.part(to, id, index, data.slice(range))
+    }
+
     /// Completes an upload if `over` allows to replace what is at its key.
     pub(super) fn complete(&self, path: &Path, id: &MultipartId, parts: &[PartId], over: &PutMode) -> Result<PutResult> {
         self.shared.count(Class::Multipart);

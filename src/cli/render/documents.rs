@@ -65,7 +65,7 @@ pub struct CheckedJob {
     pub source: String,
     /// Excluded from every verb.
     pub ignored: bool,
-    pub destinations: Vec<CheckedPlace>,
+    pub destinations: Vec<CheckedDestination>,
     /// The container volume that was found by its label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
@@ -76,7 +76,7 @@ pub struct CheckedJob {
 
 /// A destination of a job.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct CheckedPlace {
+pub struct CheckedDestination {
     /// Its name in the config; null for a URL in the job.
     pub name: Option<String>,
     pub url: String,

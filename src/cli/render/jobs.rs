@@ -5,14 +5,14 @@
 
 use std::fmt::Write as _;
 
-use offsite::config::{Command, InitializeMethod, Job, Lack, ResolvedJobs};
+use offsite::config::{Command, InitializeMethod, Job, ResolvedJobs, VolumeUnavailable};
 use offsite::engine::Note;
 use offsite::error::{Error, Result};
 use offsite::jobs::{Ended, HookOutcome, JobOutcome, RunOutcome};
 
-use super::documents::{CheckedJob, CheckedPlace, ConfigCheckDocument};
+use super::documents::{CheckedDestination, CheckedJob, ConfigCheckDocument};
 use super::units::{counted, seconds};
-use super::{Out, clean, place};
+use super::{Out, clean, printable_url};
 
 impl Out {
     /// The result of one job, when it has ended.
@@ -104,7 +104,7 @@ impl Out {
                 continue;
             }
             let there = match &job.mounted {
-                Some(Err(Lack::Unasked(why) | Lack::Missing(why))) => format!("  ({})", clean(why)),
+                Some(Err(VolumeUnavailable::Unknown(why) | VolumeUnavailable::Missing(why))) => format!("  ({})", clean(why)),
                 _ if job.source.as_ref().is_none_or(|source| source.is_dir()) => String::new(),
                 _ => "  (missing)".to_owned(),
             };
@@ -119,7 +119,7 @@ impl Out {
                     InitializeMethod::Declared(_) => "  (set up as declared)".to_owned(),
                     InitializeMethod::By(command) => format!("  (set up by `{}`)", command_text(command)),
                 };
-                let _ = writeln!(text, "  to {name}{}{made}", place(&to.url));
+                let _ = writeln!(text, "  to {name}{}{made}", printable_url(&to.url));
             }
             for (when, commands) in [
                 ("before", &job.hooks.before),
@@ -136,7 +136,7 @@ impl Out {
 
 fn checked(job: &Job) -> CheckedJob {
     let lack = match &job.mounted {
-        Some(Err(Lack::Unasked(why) | Lack::Missing(why))) => Some(why.clone()),
+        Some(Err(VolumeUnavailable::Unknown(why) | VolumeUnavailable::Missing(why))) => Some(why.clone()),
         _ => None,
     };
     CheckedJob {
@@ -144,7 +144,7 @@ fn checked(job: &Job) -> CheckedJob {
         kind: job.kind.clone(),
         source: job.shown_source(),
         ignored: job.ignored,
-        destinations: job.destinations.iter().map(|to| CheckedPlace { name: to.name.clone(), url: place(&to.url) }).collect(),
+        destinations: job.destinations.iter().map(|to| CheckedDestination { name: to.name.clone(), url: printable_url(&to.url) }).collect(),
         volume: job.volume.clone(),
         lack,
     }

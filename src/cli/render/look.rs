@@ -12,7 +12,7 @@ use offsite::model::{RelPath, Trouble, Zone};
 use super::documents::{HistoryDocument, HistoryEntry, LsEnd, LsEntry, SnapshotsDocument};
 use super::stream::{CatContent, LineStream};
 use super::units::{count, counted, local, local_of, shown_in, size, table};
-use super::{Out, clean, place};
+use super::{Out, clean, printable_url};
 
 /// The output of `ls`, line by line.
 pub struct LsList<'a>(LineStream<'a>);
@@ -91,7 +91,7 @@ impl Out {
     }
 
     pub fn content(&self, url: &str, path: &str) -> CatContent<'_> {
-        CatContent::new(self, place(url), path.to_owned())
+        CatContent::new(self, printable_url(url), path.to_owned())
     }
 
     /// One change of a run, for `--verbose`.
@@ -133,7 +133,7 @@ impl Out {
     pub fn history(&self, url: &str, path: &str, lines: &[HistoryLine]) -> Result<()> {
         if self.json {
             let history = lines.iter().map(HistoryEntry::from).collect();
-            return self.document(&HistoryDocument { url: &place(url), path, history });
+            return self.document(&HistoryDocument { url: &printable_url(url), path, history });
         }
         let row = |line: &HistoryLine| {
             vec![

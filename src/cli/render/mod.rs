@@ -194,7 +194,7 @@ pub fn usage(error: &clap::Error, json: bool) -> u8 {
 }
 
 /// A destination's URL that is safe to print: without its settings and without secrets.
-pub fn place(url: &str) -> String {
+pub fn printable_url(url: &str) -> String {
     clean(&offsite_backends::location::shown(url))
 }
 

@@ -89,26 +89,26 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
 async fn declared(args: &InitArgs, context: &Context) -> Result<InitOutcome> {
     let plans = args.config.known_plans()?;
     let mut all = InitOutcome { check: args.check, destinations: Vec::new(), exit: 0 };
-    for (job, place) in
+    for (job, destination) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
-        let want = match &place.initialize {
+        let want = match &destination.initialize {
             InitializeMethod::AsNeeded => Initialize::default(),
             InitializeMethod::Declared(want) => want.clone(),
             InitializeMethod::By(_) if args.check => {
-                context.out.info(&format!("{}: a command in the config sets it up, so offsite cannot check it", place.url));
+                context.out.info(&format!("{}: a command in the config sets it up, so offsite cannot check it", destination.url));
                 continue;
             }
             InitializeMethod::By(command) => {
                 let mut variables = job.variables.clone();
-                variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
+                variables.push(("OFFSITE_DESTINATION".to_owned(), destination.url.clone()));
                 let hook = run_command("initialize", command, &variables, job.hooks.timeout, &Stop::default()).await;
                 context.out.hook_ran(&job.shown(), &hook);
                 all.exit = all.exit.max(u8::from(hook.error.is_some()));
                 continue;
             }
         };
-        let outcome = engine::initialize(std::slice::from_ref(&place.url), &want, args.check).await?;
+        let outcome = engine::initialize(std::slice::from_ref(&destination.url), &want, args.check).await?;
         all.destinations.extend(outcome.destinations);
         all.exit = all.exit.max(outcome.exit);
     }

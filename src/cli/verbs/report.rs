@@ -78,24 +78,24 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
     let (watch, bars) = context.control(&[]);
     drop(bars);
     let mut wanted = ReportRequest::default();
-    for (job, place) in
+    for (job, destination) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
-        match &place.report {
-            ReportMethod::BuiltIn if !wanted.urls.contains(&place.url) => {
-                wanted.urls.push(place.url.clone());
-                wanted.prices.push(place.price.clone());
-                wanted.list |= place.list;
+        match &destination.report {
+            ReportMethod::BuiltIn if !wanted.urls.contains(&destination.url) => {
+                wanted.urls.push(destination.url.clone());
+                wanted.prices.push(destination.price.clone());
+                wanted.list |= destination.list;
             }
             ReportMethod::BuiltIn => {}
             ReportMethod::By(command) => {
                 let mut variables = job.variables.clone();
-                variables.push(("OFFSITE_DESTINATION".to_owned(), place.url.clone()));
+                variables.push(("OFFSITE_DESTINATION".to_owned(), destination.url.clone()));
                 let hook = run_command("report", command, &variables, job.hooks.timeout, &watch.stop).await;
                 watch.stop.check()?;
                 context.out.hook_ran(&job.shown(), &hook);
                 let notes = hook.output.lines().map(|line| Note::Hook(line.to_owned())).collect();
-                let url = super::super::render::place(&place.url);
+                let url = super::super::render::printable_url(&destination.url);
                 let exit = u8::from(hook.error.is_some());
                 wanted.reported.push(DestinationReport { url, notes, error: hook.error, exit, ..DestinationReport::default() });
             }

@@ -89,7 +89,7 @@ pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
     drop(bars);
     let mut runner = Runner::begin(&machine, &plan, how, &watch.stop).await;
     for job in &plan.jobs {
-        let names: Vec<String> = job.destinations.iter().map(|place| place.url.clone()).collect();
+        let names: Vec<String> = job.destinations.iter().map(|destination| destination.url.clone()).collect();
         let (mut control, bars) = context.control(&names);
         control.stop = watch.stop.clone();
         context.watch(&control);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use offsite::config::{self, Job, Lack, ResolvedJobs, values};
+use offsite::config::{self, Job, ResolvedJobs, VolumeUnavailable, values};
 use offsite::error::{Error, Result};
 use offsite::schedule::{self, Rhythm, Sandbox, Schedule, Scheduler};
 use offsite_backends::Location;
@@ -143,7 +143,7 @@ impl InstallArgs {
         let parsed = self.config.parsed()?;
         // A job that cannot be resolved now cannot be resolved in a scheduled run.
         let plan = self.config.plan(&self.jobs)?;
-        if let Some((job, Lack::Unasked(why))) = plan.jobs.iter().find_map(|job| Some((job, job.unknown()?))) {
+        if let Some((job, VolumeUnavailable::Unknown(why))) = plan.jobs.iter().find_map(|job| Some((job, job.unknown()?))) {
             return Err(Error::Command(format!("job {}: {why}", job.shown())));
         }
         let program = std::env::current_exe().map_err(|e| Error::local("offsite", e))?;
@@ -181,7 +181,7 @@ fn sandbox(plan: &ResolvedJobs, of_user: bool) -> Result<Sandbox> {
     let jobs = || plan.jobs.iter().filter(|job| !job.ignored);
     let mut writes = Vec::new();
     for job in jobs() {
-        let locations = job.destinations.iter().filter_map(|place| Location::parse(&place.url).ok());
+        let locations = job.destinations.iter().filter_map(|destination| Location::parse(&destination.url).ok());
         for location in locations.filter(Location::is_directory) {
             writes.push(writable(job, &location.dir(), of_user)?);
         }

@@ -51,7 +51,7 @@ fn symlink(path: &str, target: &str) -> Entry {
     Entry { kind: Kind::Symlink, link: Some(target.into()), content: None, ..entry(path, b"") }
 }
 
-fn snapshot(number: u64, woven: &MergedManifest) -> Snapshot {
+fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
     Snapshot {
         format: 1,
         number,
@@ -63,11 +63,11 @@ fn snapshot(number: u64, woven: &MergedManifest) -> Snapshot {
         source: "/src".into(),
         program: "test".into(),
         run: "r".into(),
-        root: woven.packed.root.clone(),
+        root: merged.packed.root.clone(),
         keys: KeyRules { any_name: false, max_key: 900, max_segment: 250, changed: String::new(), trims: false, edges: false, disk: None },
-        objects: woven.objects.clone(),
+        objects: merged.objects.clone(),
         tree: TreeRoot { mode: 0o755, mtime: Time::default(), uid: 0, gid: 0, xattrs: Vec::new() },
-        totals: woven.totals,
+        totals: merged.totals,
         changes: Counts { added: 1, ..Counts::default() },
         sent: 7,
         unread: Default::default(),
@@ -119,18 +119,18 @@ impl Depot {
         }
         steps.extend(self.tree.values().map(|e| (e.path.clone(), Step::Set(Box::new(e.clone()), KnownStamps::Unknown))));
         let cache = self.dir.path().join(format!("cache-{}", self.number));
-        let mut weave = ManifestMerge::start(open(&self.base), &cache, &self.dir.path().join("pack"), Vec::new()).unwrap();
-        steps.into_values().for_each(|step| weave.step(step).unwrap());
+        let mut merge = ManifestMerge::start(open(&self.base), &cache, &self.dir.path().join("pack"), Vec::new()).unwrap();
+        steps.into_values().for_each(|step| merge.step(step).unwrap());
         let inner = self.base.as_ref().map_or(&[][..], |(_, _, inner)| inner);
-        let woven = weave.finish(inner).unwrap();
+        let merged = merge.finish(inner).unwrap();
         self.backend.set_clock_offset(TimeDelta::days(-days_ago));
-        if let Some(object) = &woven.packed.object {
-            self.records().put_pages(object, &woven.packed.file, woven.packed.length).await.unwrap();
+        if let Some(object) = &merged.packed.object {
+            self.records().put_pages(object, &merged.packed.file, merged.packed.length).await.unwrap();
         }
-        let snapshot = snapshot(self.number, &woven);
+        let snapshot = snapshot(self.number, &merged);
         assert!(self.records().commit(&snapshot, true).await.unwrap().is_some());
         self.backend.set_clock_offset(TimeDelta::zero());
-        self.base = Some((cache, woven.packed.object, woven.packed.inner));
+        self.base = Some((cache, merged.packed.object, merged.packed.inner));
         self.number
     }
 

@@ -36,19 +36,19 @@ pub fn sorted(scratch: &Path, planned: &RepairPlan, journal: Option<&Path>) -> R
 
 /// Merges changes into the newest manifest. `cache` is the name of the local file for the new cache. Pages in the
 /// `damaged` objects are written again. Blocks.
-pub fn weave(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<MergedManifest> {
+pub fn merge(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<MergedManifest> {
     let inner: Vec<PageRef> = destination.head.as_ref().map_or_else(Vec::new, |h| h.inner.clone());
     let inner: Vec<PageRef> = inner.into_iter().filter(|page| page.object.is_none_or(|o| !damaged.contains(&o))).collect();
     let mut before = destination.base()?;
-    let mut weave = ManifestMerge::start(destination.base()?, &destination.local(cache), &destination.local("pack"), damaged)?;
+    let mut merge = ManifestMerge::start(destination.base()?, &destination.local(cache), &destination.local("pack"), damaged)?;
     while let Some(fix) = fixes.next_sorted()? {
         let stamps = fix.stamps.map_or(KnownStamps::Unknown, |stamps| remember(stamps, start));
-        weave.step(match fix.entry {
+        merge.step(match fix.entry {
             Some(entry) => Step::Set(Box::new(same_content(&mut before, entry)?), stamps),
             None => Step::Stamp(fix.path, KnownStamps::Fresh),
         })?;
     }
-    weave.finish(&inner)
+    merge.finish(&inner)
 }
 
 /// Gives the content the `since` of the old entry if both have one hash. The hashes differ if the file changed before

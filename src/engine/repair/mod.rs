@@ -41,7 +41,7 @@ use crate::transfer::{
     upload_tree,
 };
 use change::Fix;
-use fix::weave;
+use fix::merge;
 
 /// Name of the journal of what the repair has sent.
 const JOURNAL: &str = "repair-journal";
@@ -334,6 +334,8 @@ impl RepairRun<'_> {
             limit: Arc::new(Limit::new(self.options.limit_upload)),
             progress: Arc::clone(&self.how.progress),
             stop: Arc::clone(&lease.stop),
+            // What is there may be what is to be repaired.
+            blocks: None,
             versioned: AtomicBool::new(false),
             findings: Mutex::default(),
             doubt: crate::transfer::Doubt::default(),
@@ -350,9 +352,9 @@ impl RepairRun<'_> {
     ) -> Result<Option<u64>> {
         let fixes = fix::sorted(self.scratch, planned, Some(journal))?;
         let name = format!("tree-{:016x}", crate::random());
-        let woven = tokio::task::block_in_place(|| weave(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
+        let merged = tokio::task::block_in_place(|| merge(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
         self.control.stop.check()?;
-        if woven.packed.root == self.snapshot.root && woven.packed.object.is_none() {
+        if merged.packed.root == self.snapshot.root && merged.packed.object.is_none() {
             self.keep(name)?;
             return Ok(None);
         }
@@ -362,8 +364,8 @@ impl RepairRun<'_> {
         (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
         snapshot.sent = sent;
         let changed = planned.files + planned.taken_over;
-        snapshot.changes = Counts { changed, unchanged: woven.totals.entries.saturating_sub(changed), ..Counts::default() };
-        Ok(Some(commit::commit(self.destination, snapshot, woven, Some(name)).await?))
+        snapshot.changes = Counts { changed, unchanged: merged.totals.entries.saturating_sub(changed), ..Counts::default() };
+        Ok(Some(commit::commit(self.destination, snapshot, merged, Some(name)).await?))
     }
 
     /// Marks lost files in the cache, so that the next sync reads them again. Nothing is written at the destination.
@@ -373,7 +375,7 @@ impl RepairRun<'_> {
         }
         let name = format!("tree-{:016x}", crate::random());
         let fixes = fix::sorted(self.scratch, planned, None)?;
-        tokio::task::block_in_place(|| weave(self.destination, fixes, Vec::new(), Time::default(), &name))?;
+        tokio::task::block_in_place(|| merge(self.destination, fixes, Vec::new(), Time::default(), &name))?;
         self.keep(name)
     }
 

@@ -27,8 +27,8 @@ use crate::error::{Error, Result};
 use crate::manifest::{Format, MergedManifest, probe};
 use crate::model::{Counts, Problem, Sample};
 use crate::transfer::{
-    Conditions, Done, Doubt, Findings, Header, Journal, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta, not_taken, place,
-    unset_problems, upload_objects, upload_tree,
+    Conditions, Done, Doubt, Findings, Header, Journal, KnownBlocks, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
+    not_taken, place, unset_problems, upload_objects, upload_tree,
 };
 
 /// What a plan came to at one destination.
@@ -118,8 +118,8 @@ impl Apply<'_> {
     /// Commits a run that found no changes, and deletes what has expired. The commit takes 1 request and no lease.
     async fn commit_only(&mut self, run: String) -> Result<()> {
         self.part.progress.set_phase(Phase::Commit);
-        let woven = self.weave()?;
-        self.finish_commit(run, Findings::default(), woven).await?;
+        let merged = self.merge()?;
+        self.finish_commit(run, Findings::default(), merged).await?;
         let _ = std::fs::remove_file(&self.part.plan);
         self.delete_expired(None).await;
         Ok(())
@@ -151,7 +151,7 @@ impl Apply<'_> {
         }
         let findings = self.send(&target, tree.as_ref(), &journal, resumed).await?;
         self.part.progress.set_phase(Phase::Commit);
-        let woven = self.weave()?;
+        let merged = self.merge()?;
         let left = cleanup::left_over(&self.part.destination);
         let need = cleanup::need(&self.part.plan, tree.is_some())?;
         let tidy = if left.is_some() || need != CleanupNeed::Nothing {
@@ -159,12 +159,13 @@ impl Apply<'_> {
         } else {
             self.part.plan.clone()
         };
-        self.finish_commit(run, findings, woven).await?;
+        self.finish_commit(run, findings, merged).await?;
         let _ = std::fs::remove_file(self.part.destination.local("journal"));
         self.part.progress.set_phase(Phase::Cleanup);
         // Another writer may have the lease by now. Nothing is deleted for a snapshot that may not be the newest.
         let verify = left.is_some() || need == CleanupNeed::Deletions;
         self.after_commit(verify.then_some(lease), &tidy).await;
+        forget_blocks(&self.part.destination, &target);
         Ok(Some(target.versioned.load(Relaxed)))
     }
 
@@ -243,6 +244,7 @@ impl Apply<'_> {
             limit: Arc::clone(&self.common.limit),
             progress: Arc::clone(&self.part.progress),
             stop: Arc::clone(&lease.stop),
+            blocks: Some(KnownBlocks::of(self.part.destination.local("blocks"))),
             versioned: AtomicBool::new(false),
             findings: Mutex::default(),
             doubt: Doubt::default(),
@@ -250,17 +252,17 @@ impl Apply<'_> {
     }
 
     /// Merges the plan and the journal into the new manifest.
-    fn weave(&self) -> Result<Woven> {
+    fn merge(&self) -> Result<NewManifest> {
         let cache = format!("tree-{:016x}", crate::random());
         let destination = &self.part.destination;
         let (at, done) = (destination.local(&cache), sorted(destination)?);
         let (plan, facts, scan_start) = (&self.part.plan, &self.part.facts, self.common.scan_start);
-        let (manifest, figures) = tokio::task::block_in_place(|| commit::weave(destination, plan, done, facts, scan_start, &at))?;
-        Ok(Woven { cache, figures, manifest })
+        let (manifest, figures) = tokio::task::block_in_place(|| commit::merge(destination, plan, done, facts, scan_start, &at))?;
+        Ok(NewManifest { cache, figures, manifest })
     }
 
     /// Writes the snapshot, and its figures into the outcome.
-    async fn finish_commit(&mut self, run: String, findings: Findings, woven: Woven) -> Result<()> {
+    async fn finish_commit(&mut self, run: String, findings: Findings, merged: NewManifest) -> Result<()> {
         let (common, part, outcome) = (self.common, &mut self.part, &mut self.outcome);
         let mut snapshot =
             commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
@@ -269,17 +271,17 @@ impl Apply<'_> {
         (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
         outcome.vanished = Sample::of(&findings.vanished);
         outcome.unset = findings.unset;
-        outcome.changes = woven.figures.counts;
-        outcome.bytes.copied = woven.figures.copied;
+        outcome.changes = merged.figures.counts;
+        outcome.bytes.copied = merged.figures.copied + part.progress.copied.load(Relaxed);
         outcome.bytes.sent = part.progress.bytes.load(Relaxed);
-        snapshot.changes = woven.figures.counts;
+        snapshot.changes = merged.figures.counts;
         snapshot.sent = outcome.bytes.sent;
         snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
         if snapshot.names_not_all() {
             commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
         }
         common.stop.check()?;
-        let number = commit::commit(&mut part.destination, snapshot, woven.manifest, Some(woven.cache)).await?;
+        let number = commit::commit(&mut part.destination, snapshot, merged.manifest, Some(merged.cache)).await?;
         outcome.snapshot = Some(number);
         Ok(())
     }
@@ -359,11 +361,19 @@ impl Apply<'_> {
 }
 
 /// The new manifest, before its commit.
-struct Woven {
+struct NewManifest {
     /// Name of its file in the cache.
     cache: String,
     figures: Figures,
     manifest: MergedManifest,
+}
+
+/// Forgets the blocks of contents that no longer exist. What fails here only takes space in the cache.
+fn forget_blocks(destination: &Destination, target: &Target) {
+    let Some(blocks) = &target.blocks else { return };
+    if let Err(error) = destination.base().and_then(|newest| tokio::task::block_in_place(|| blocks.sweep(newest))) {
+        tracing::info!(target: "offsite::run", %error, "blocks of removed files stay in the cache");
+    }
 }
 
 /// Returns `format.json`. On the first run, it probes the store and writes the file.

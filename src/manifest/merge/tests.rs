@@ -26,18 +26,18 @@ struct Old {
     cache: PathBuf,
     own: Option<Hash>,
     inner: Vec<PageRef>,
-    woven: MergedManifest,
+    merged: MergedManifest,
 }
 
-fn weave(dir: &Path, name: &str, old: Option<&Old>, steps: Vec<Step>) -> Old {
+fn merge(dir: &Path, name: &str, old: Option<&Old>, steps: Vec<Step>) -> Old {
     let base = old.map_or_else(CacheReader::none, |o| CacheReader::open(&o.cache, o.own).unwrap());
     let cache = dir.join(format!("{name}.cache"));
-    let mut weave = ManifestMerge::start(base, &cache, &dir.join(format!("{name}.pack")), Vec::new()).unwrap();
+    let mut merge = ManifestMerge::start(base, &cache, &dir.join(format!("{name}.pack")), Vec::new()).unwrap();
     for step in steps {
-        weave.step(step).unwrap();
+        merge.step(step).unwrap();
     }
-    let woven = weave.finish(old.map_or(&[], |o| &o.inner)).unwrap();
-    Old { cache, own: woven.packed.object, inner: woven.packed.inner.clone(), woven }
+    let merged = merge.finish(old.map_or(&[], |o| &o.inner)).unwrap();
+    Old { cache, own: merged.packed.object, inner: merged.packed.inner.clone(), merged }
 }
 
 fn sets(tree: &BTreeMap<RelPath, Entry>) -> Vec<Step> {
@@ -75,7 +75,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut tree: BTreeMap<RelPath, Entry> = start.iter().map(|n| (entry(*n, 5).path, entry(*n, 5))).collect();
-        let first = weave(dir.path(), "first", None, sets(&tree));
+        let first = merge(dir.path(), "first", None, sets(&tree));
         prop_assert_eq!(entries(&first), tree.values().cloned().collect::<Vec<_>>());
 
         let mut steps = BTreeMap::new();
@@ -88,11 +88,11 @@ proptest! {
             steps.insert(new.path.clone(), Step::Set(Box::new(new.clone()), KnownStamps::Fresh));
             tree.insert(new.path.clone(), new);
         }
-        let second = weave(dir.path(), "second", Some(&first), steps.into_values().collect());
-        let scratch = weave(dir.path(), "scratch", None, sets(&tree));
+        let second = merge(dir.path(), "second", Some(&first), steps.into_values().collect());
+        let scratch = merge(dir.path(), "scratch", None, sets(&tree));
         prop_assert_eq!(entries(&second), tree.values().cloned().collect::<Vec<_>>());
         prop_assert_eq!(pages(&second), pages(&scratch));
-        prop_assert_eq!(second.woven.totals, scratch.woven.totals);
+        prop_assert_eq!(second.merged.totals, scratch.merged.totals);
     }
 }
 
@@ -100,21 +100,21 @@ proptest! {
 fn one_change_writes_one_page_of_entries() {
     let dir = tempfile::tempdir().unwrap();
     let tree: BTreeMap<RelPath, Entry> = (0..60_000).map(|n| (entry(n, 5).path, entry(n, 5))).collect();
-    let first = weave(dir.path(), "first", None, sets(&tree));
-    let whole = first.woven.packed.length;
+    let first = merge(dir.path(), "first", None, sets(&tree));
+    let whole = first.merged.packed.length;
     let changed = entry(30_000, 6);
-    let second = weave(dir.path(), "second", Some(&first), vec![Step::Set(Box::new(changed), KnownStamps::Fresh)]);
-    assert!(second.woven.packed.length * 20 < whole, "{} of {whole}", second.woven.packed.length);
-    assert_eq!(second.woven.objects.len(), 2);
+    let second = merge(dir.path(), "second", Some(&first), vec![Step::Set(Box::new(changed), KnownStamps::Fresh)]);
+    assert!(second.merged.packed.length * 20 < whole, "{} of {whole}", second.merged.packed.length);
+    assert_eq!(second.merged.objects.len(), 2);
 }
 
 #[test]
 fn stamps_alone_write_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let tree: BTreeMap<RelPath, Entry> = (0..5_000).map(|n| (entry(n, 5).path, entry(n, 5))).collect();
-    let first = weave(dir.path(), "first", None, sets(&tree));
+    let first = merge(dir.path(), "first", None, sets(&tree));
     let steps = tree.keys().map(|p| Step::Stamp(p.clone(), KnownStamps::Fresh)).collect();
-    let second = weave(dir.path(), "second", Some(&first), steps);
-    assert_eq!(second.woven.packed.object, None);
-    assert_eq!(second.woven.packed.root, first.woven.packed.root);
+    let second = merge(dir.path(), "second", Some(&first), steps);
+    assert_eq!(second.merged.packed.object, None);
+    assert_eq!(second.merged.packed.root, first.merged.packed.root);
 }

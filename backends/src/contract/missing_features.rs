@@ -1,14 +1,14 @@
 //! Features that a store turned out to lack. Later requests do without them.
 //!
-//! Owns the list of these features and their names. The backend that meets a lack has a workaround; this module only
-//! remembers it. Invariant: a [`Lack`] is noted only after the workaround has succeeded.
+//! Owns the list of these features and their names. The backend that meets a missing one has a workaround; this module only
+//! remembers it. Invariant: a [`MissingFeature`] is noted only after the workaround has succeeded.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// One feature that most stores of a kind have and this one lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lack {
+pub enum MissingFeature {
     /// The answer to a request for a part of an object does not say that it is a part. The backend cuts the part out.
     Ranges,
     /// The store refuses checksums of uploads. The backend sends none.
@@ -23,8 +23,8 @@ pub enum Lack {
     UploadConditions,
 }
 
-impl Lack {
-    /// All lacks, in the order in which they are named.
+impl MissingFeature {
+    /// All of them, in the order in which they are named.
     pub const ALL: [Self; 6] =
         [Self::Ranges, Self::Checksums, Self::BulkDelete, Self::Copies, Self::CopyConditions, Self::UploadConditions];
 
@@ -40,9 +40,9 @@ impl Lack {
         }
     }
 
-    /// The lack with this name; `None` for one that a newer program wrote.
+    /// The feature with this name; `None` for one that a newer program wrote.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|lack| lack.name() == name)
+        Self::ALL.into_iter().find(|feature| feature.name() == name)
     }
 
     /// What it means for the user, as the rest of a sentence whose subject is the store.
@@ -62,30 +62,30 @@ impl Lack {
     }
 }
 
-impl fmt::Display for Lack {
+impl fmt::Display for MissingFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// A set of [`Lack`]s that several tasks can add to at once.
+/// A set of [`MissingFeature`]s that several tasks can add to at once.
 #[derive(Debug, Default)]
-pub struct Lacks(AtomicU8);
+pub struct MissingFeatures(AtomicU8);
 
-impl Lacks {
+impl MissingFeatures {
     /// Adds one.
-    pub fn note(&self, lack: Lack) {
-        self.0.fetch_or(1 << lack as u8, Relaxed);
+    pub fn note(&self, feature: MissingFeature) {
+        self.0.fetch_or(1 << feature as u8, Relaxed);
     }
 
     /// Whether it was noted.
-    pub fn has(&self, lack: Lack) -> bool {
-        self.0.load(Relaxed) & (1 << lack as u8) != 0
+    pub fn has(&self, feature: MissingFeature) -> bool {
+        self.0.load(Relaxed) & (1 << feature as u8) != 0
     }
 
-    /// The lacks that were noted so far, in the order of [`Lack::ALL`].
-    pub fn list(&self) -> Vec<Lack> {
-        Lack::ALL.into_iter().filter(|lack| self.has(*lack)).collect()
+    /// The features that were noted so far, in the order of [`MissingFeature::ALL`].
+    pub fn list(&self) -> Vec<MissingFeature> {
+        MissingFeature::ALL.into_iter().filter(|feature| self.has(*feature)).collect()
     }
 }
 
@@ -95,18 +95,18 @@ mod tests {
 
     #[test]
     fn names_lead_back_and_unknown_ones_are_passed_over() {
-        for lack in Lack::ALL {
-            assert_eq!(Lack::named(lack.name()), Some(lack));
+        for feature in MissingFeature::ALL {
+            assert_eq!(MissingFeature::named(feature.name()), Some(feature));
         }
-        assert_eq!(Lack::named("telepathy"), None);
+        assert_eq!(MissingFeature::named("telepathy"), None);
     }
 
     #[test]
     fn what_was_noted_is_listed_once_and_in_order() {
-        let lacks = Lacks::default();
-        for lack in [Lack::Copies, Lack::Ranges, Lack::Copies] {
-            lacks.note(lack);
+        let missing = MissingFeatures::default();
+        for feature in [MissingFeature::Copies, MissingFeature::Ranges, MissingFeature::Copies] {
+            missing.note(feature);
         }
-        assert_eq!(lacks.list(), [Lack::Ranges, Lack::Copies]);
+        assert_eq!(missing.list(), [MissingFeature::Ranges, MissingFeature::Copies]);
     }
 }
