@@ -162,6 +162,11 @@ SCENARIOS = (
         marks=(exactly("content bytes sent = 0", "content_up", 0),
                exactly("COPY = files renamed", "requests.COPY", changed(0)), RSS)),
     Scenario(
+        # Of 512 MiB at least, and with --quick still of a size at which blocks count.
+        "block-s3", "4 KiB of a file of 2 GiB overwritten in place, on S3", "one", 2048 * MIB, "s3", ("offsite", "rclone", "restic"),
+        mutation="block", flags=NO_HISTORY, latencies=(0, 20),
+        marks=(at_most("content bytes sent <= 16 MiB", "content_up", 16 * MIB), faster(1.0, "rclone"), RSS)),
+    Scenario(
         "first-many-sftp", "first sync of many small files, by SFTP", "many", 20_000, "sftp",
         ("offsite", "rsync", "rclone"), fresh=True, marks=(faster(1.0, "rsync"), faster(3, "rclone"), RSS)),
     Scenario(

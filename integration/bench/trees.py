@@ -243,6 +243,15 @@ def modify_one(tree: Path, seed: int, share: float = 0) -> list[str]:
     return paths
 
 
+def modify_block(tree: Path, seed: int, share: float = 0) -> list[str]:
+    """4 KiB of one file overwritten in place, as a database or a virtual machine does."""
+    rng, paths = chosen(tree, seed, 0)
+    with open(tree / paths[0], "r+b") as file:
+        file.seek(rng.randrange(os.fstat(file.fileno()).st_size - 4096))
+        file.write(rng.randbytes(4096))
+    return paths
+
+
 def rename_directory(tree: Path, seed: int, share: float = 0) -> list[str]:
     """Renames one top directory of `many`, a twentieth of its files; returns the new paths of the files."""
     names = sorted(name for name in os.listdir(tree) if (tree / name).is_dir())
@@ -252,7 +261,7 @@ def rename_directory(tree: Path, seed: int, share: float = 0) -> list[str]:
     return [f"{new}/{path}" for path in files_of(tree / new)]
 
 
-MUTATIONS = {"touch": touch, "modify": modify, "churn": churn, "modify-one": modify_one, "rename": rename_directory}
+MUTATIONS = {"touch": touch, "modify": modify, "churn": churn, "modify-one": modify_one, "block": modify_block, "rename": rename_directory}
 
 
 def mutate(kind: str, tree: Path, seed: int) -> list[str]:

@@ -4,6 +4,7 @@
 //! read from a destination is trusted before its hash, order and shape are checked.
 //! `docs/format.md` is the normative description of what is written here.
 
+mod blocks;
 mod cache;
 mod chunker;
 mod disk;
@@ -18,6 +19,7 @@ mod readable;
 mod records;
 pub mod troubles;
 
+pub use blocks::KnownBlocks;
 pub use cache::{BlockHead, CacheReader, CacheWriter, Known, KnownStamps};
 pub use chunker::{Chunker, PageChunk};
 pub use disk::{PROBE, probe_disk};

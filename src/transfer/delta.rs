@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use object_store::path::Path;
 use offsite_backends::{Backend, Stretch};
 
-use super::blocks::KnownBlocks;
 use super::target::Target;
 use crate::error::Result;
-use crate::manifest::{KeyRules, object_path};
+use crate::manifest::{KeyRules, KnownBlocks, object_path};
 use crate::model::{Entry, Hash};
 
 /// The old content of a file, as far as its blocks are known.

@@ -5,7 +5,6 @@
 //! Invariant: a kept copy is made before a content is replaced, and nothing is deleted here.
 
 mod archived;
-mod blocks;
 mod bring;
 mod delta;
 mod dump;
@@ -33,7 +32,6 @@ mod way;
 mod witness;
 
 pub use archived::{Archived, archived};
-pub use blocks::KnownBlocks;
 pub use bring::{Fetch, Fetched, of_target};
 pub use dump::{Sent, send_dump};
 pub use dump_stream::{Dump, DumpChunk, DumpStreams, Source};

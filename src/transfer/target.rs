@@ -8,11 +8,10 @@ use object_store::ObjectStore;
 use offsite_backends::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::blocks::KnownBlocks;
 use super::limit::Limit;
 use super::progress::Progress;
 use super::stop::Stop;
-use crate::manifest::KeyRules;
+use crate::manifest::{KeyRules, KnownBlocks};
 use crate::model::{Problem, RelPath, Sample};
 
 /// Conditions of a request that the store honours.

@@ -24,11 +24,11 @@ use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
 use crate::engine::{cleanup, commit, dir_metadata, prune};
 use crate::error::{Error, Result};
-use crate::manifest::{Format, MergedManifest, probe};
+use crate::manifest::{Format, KnownBlocks, MergedManifest, probe};
 use crate::model::{Counts, Problem, Sample};
 use crate::transfer::{
-    Conditions, Done, Doubt, Findings, Header, Journal, KnownBlocks, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
-    not_taken, place, unset_problems, upload_objects, upload_tree,
+    Conditions, Done, Doubt, Findings, Header, Journal, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta, not_taken, place,
+    unset_problems, upload_objects, upload_tree,
 };
 
 /// What a plan came to at one destination.

@@ -1,6 +1,6 @@
 //! Which blocks of a large file the destination has already, so that only changed blocks are sent.
 //!
-//! Owns the hashes of the blocks of large contents that this machine has sent: one small local file a content, named by
+//! Owns the hashes of the blocks of large contents that this machine has sent: one small local file for each, named by
 //! the hash of the whole. A block is a part of an upload. Without that file, which is a cache, the content is sent
 //! whole once. Invariant: the blocks of a content are noted only after the destination has the whole content.
 
@@ -10,8 +10,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::cache::CacheReader;
 use crate::error::Result;
-use crate::manifest::CacheReader;
 use crate::model::Hash;
 use crate::spool::{cache_error, private_dir, private_file};
 
@@ -38,12 +38,12 @@ impl KnownBlocks {
     }
 
     /// Whether the blocks of a content of this length are worth noting.
-    pub(super) fn worth(size: u64) -> bool {
+    pub fn worth(size: u64) -> bool {
         size >= LEAST
     }
 
     /// The hashes of a content's blocks, in order. Empty if they are unknown, cut in another length, or unreadable.
-    pub(super) fn read(&self, content: Hash, block: u64) -> Vec<Hash> {
+    pub fn read(&self, content: Hash, block: u64) -> Vec<Hash> {
         let parse = |file: Vec<u8>| {
             let (head, hashes) = file.split_at_checked(HEAD)?;
             let number = |at: usize| Some(u64::from_le_bytes(head.get(at..at + 8)?.try_into().ok()?));
@@ -58,7 +58,7 @@ impl KnownBlocks {
     ///
     /// # Errors
     /// [`crate::error::Error::Local`] if the cache cannot be written.
-    pub(super) fn note(&self, content: Hash, block: u64, hashes: &[Hash]) -> Result<()> {
+    pub fn note(&self, content: Hash, block: u64, hashes: &[Hash]) -> Result<()> {
         private_dir(&self.dir)?;
         let path = self.file(content);
         let unfinished = path.with_extension("new");
@@ -76,7 +76,7 @@ impl KnownBlocks {
     }
 
     /// Notes that a file of this length was removed or renamed.
-    pub(super) fn note_removed(&self, size: u64) {
+    pub fn note_removed(&self, size: u64) {
         self.removed.fetch_or(Self::worth(size), Relaxed);
     }
 
@@ -105,7 +105,7 @@ impl KnownBlocks {
     }
 
     /// Forgets a content that was replaced.
-    pub(super) fn forget(&self, content: Hash) {
+    pub fn forget(&self, content: Hash) {
         let _ = std::fs::remove_file(self.file(content));
     }
 
