@@ -1,13 +1,13 @@
 //! A failure as data: its kind, where it happened, who has to act, and what can be done.
 //!
-//! Owns the one table that chooses the hint. Invariant: kind, origin, turn and hint follow from the kinds of
+//! Owns the one table that chooses the hint. Invariant: kind, place, turn and hint follow from the kinds of
 //! [`super::kind::Error`], never from a text. The renderer has the words of a hint.
 
 use offsite_backends::kinds::{self, Access};
 use offsite_backends::{ErrorKind, Reach};
 use serde::Serialize;
 
-use super::kind::{Error, Origin};
+use super::kind::{Error, Place};
 
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -73,7 +73,7 @@ pub struct Failure {
     /// `denied`, `full`, `transient` and so on.
     pub kind: &'static str,
     /// Where it happened.
-    pub origin: Origin,
+    pub place: Place,
     /// Who has to act.
     pub turn: Turn,
     /// What can be done about it, as a word. Left out if the kind of failure does not decide it.
@@ -86,7 +86,7 @@ pub struct Failure {
     pub one_entry: bool,
 }
 
-/// What an error means for its reader: everything follows from kind and origin, and nothing from the text.
+/// What an error means for its reader: everything follows from kind and place, and nothing from the text.
 ///
 /// # Examples
 ///
@@ -103,7 +103,7 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let hint = hint(error);
         let advice = advice(error);
-        Self { kind: word(error), origin: error.origin(), turn: turn(error, hint), hint, advice, one_entry: !error.concerns_destination() }
+        Self { kind: word(error), place: error.place(), turn: turn(error, hint), hint, advice, one_entry: !error.concerns_destination() }
     }
 }
 
@@ -135,22 +135,22 @@ fn hint(error: &Error) -> Option<Hint> {
         Error::Store(error) => error.kind,
         Error::Local { error, .. } => offsite_backends::error::of_io(error).0,
     };
-    Some(match (kind, error.origin()) {
-        (K::Full, Origin::Cache) => Hint::FreeCache,
-        (K::Full, Origin::Output) => Hint::FreeOutput,
-        (K::Full, Origin::Destination | Origin::Source) => Hint::FreeDestination,
-        (K::Full, Origin::Target | Origin::Machine) => Hint::FreeHere,
-        (K::Denied | K::ReadOnly | K::NotFound | K::Exists | K::Unsupported, Origin::Cache) => Hint::MoveCache,
+    Some(match (kind, error.place()) {
+        (K::Full, Place::Cache) => Hint::FreeCache,
+        (K::Full, Place::Output) => Hint::FreeOutput,
+        (K::Full, Place::Destination | Place::Source) => Hint::FreeDestination,
+        (K::Full, Place::Target | Place::Machine) => Hint::FreeHere,
+        (K::Denied | K::ReadOnly | K::NotFound | K::Exists | K::Unsupported, Place::Cache) => Hint::MoveCache,
         (K::ReadOnly, _) => Hint::Remount,
-        (K::Denied, Origin::Destination | Origin::Source) => denied(error),
-        (K::Denied, Origin::Target | Origin::Machine) => Hint::RightsHere,
+        (K::Denied, Place::Destination | Place::Source) => denied(error),
+        (K::Denied, Place::Target | Place::Machine) => Hint::RightsHere,
         (K::Device, _) => Hint::Device,
         (K::Untrusted, _) => Hint::Certificates,
         (K::Clock, _) => Hint::SetClock,
         (K::Exhausted, _) => Hint::RaiseLimits,
         (K::Archived, _) => Hint::Unarchive,
         (K::Transient | K::Late, _) => Hint::RunAgain,
-        (K::Denied, Origin::Output)
+        (K::Denied, Place::Output)
         | (K::NotFound | K::Exists | K::Precondition | K::TooLarge | K::NameRefused | K::Unsupported | K::Invalid | K::Other, _) => {
             return None;
         }
@@ -238,9 +238,9 @@ mod tests {
     use super::*;
     use std::io;
 
-    fn of(error: Error) -> (Option<Hint>, Turn, Origin) {
+    fn of(error: Error) -> (Option<Hint>, Turn, Place) {
         let failure = Failure::from(&error);
-        (failure.hint, failure.turn, failure.origin)
+        (failure.hint, failure.turn, failure.place)
     }
 
     fn store(kind: ErrorKind, reach: Reach, url: &str) -> Error {
@@ -279,6 +279,6 @@ mod tests {
             let text = error.to_string();
             assert_eq!(of(error).0, Some(hint), "{text}");
         }
-        assert_eq!(of(Error::Usage("x".into())), (None, Turn::User, Origin::Machine));
+        assert_eq!(of(Error::Usage("x".into())), (None, Turn::User, Place::Machine));
     }
 }

@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Where something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum Place {
     /// The source.
     Source,
     /// The destination.
@@ -39,7 +39,7 @@ pub enum Error {
         /// The error of the operating system.
         error: std::io::Error,
         /// What the file belongs to.
-        origin: Origin,
+        place: Place,
     },
     /// An object of offsite's own is not what it must be.
     Damaged {
@@ -72,31 +72,31 @@ pub enum Error {
 impl Error {
     /// An error of a file on this machine that belongs neither to the source, a target nor a cache.
     pub fn local(path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::of(Origin::Machine, path, error)
+        Self::of(Place::Machine, path, error)
     }
 
     /// An error of a cache, a journal or a spool.
     pub fn cache(path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::of(Origin::Cache, path, error)
+        Self::of(Place::Cache, path, error)
     }
 
     /// An error of a file in the target of a restore.
     pub fn target(path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::of(Origin::Target, path, error)
+        Self::of(Place::Target, path, error)
     }
 
     /// An error of a file in the source.
     pub fn source(path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::of(Origin::Source, path, error)
+        Self::of(Place::Source, path, error)
     }
 
     /// An error of standard output.
     pub fn output(error: std::io::Error) -> Self {
-        Self::of(Origin::Output, "standard output", error)
+        Self::of(Place::Output, "standard output", error)
     }
 
-    fn of(origin: Origin, path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::Local { path: path.as_ref().to_path_buf(), error, origin }
+    fn of(place: Place, path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::Local { path: path.as_ref().to_path_buf(), error, place }
     }
 
     /// `object` is the URL or path of the damaged object, `what` says what is wrong with it.
@@ -116,13 +116,13 @@ impl Error {
     }
 
     /// Where it happened.
-    pub fn origin(&self) -> Origin {
+    pub fn place(&self) -> Place {
         match self {
-            Self::Local { origin, .. } => *origin,
+            Self::Local { place, .. } => *place,
             Self::Store(_) | Self::Damaged { .. } | Self::Refused(_) | Self::Emptied { .. } | Self::Busy(_) | Self::Moved(_) => {
-                Origin::Destination
+                Place::Destination
             }
-            Self::Command(_) | Self::Usage(_) | Self::Interrupted => Origin::Machine,
+            Self::Command(_) | Self::Usage(_) | Self::Interrupted => Place::Machine,
         }
     }
 
