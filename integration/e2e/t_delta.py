@@ -1,6 +1,7 @@
 """Block delta: of a large file that changed, only the changed blocks are sent, and what comes back is right."""
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 from registry import check, same, test
@@ -77,6 +78,18 @@ def parts_that_are_copied_have_the_checksum_of_the_upload(case):
     same(outcome["bytes"]["sent"], 8 * MIB, "sent")
     check(server.buckets["quirks"].summed, "no upload asked for checksums: the test itself is wrong")
     comes_back(case, url, first)
+
+
+@test(local=True)
+def what_a_server_copies_wrongly_is_sent(case):
+    for quirk in ("part-copies-ignored", "part-copies-whole"):
+        server, url = place(case, quirk)
+        url = url.replace("/life?", f"/{quirk}?")
+        first, outcome = changes(case, url)
+        same((outcome["bytes"]["sent"], outcome["bytes"]["copied"]), (SIZE, 0), "sent and copied")
+        check(server.shown[quirk], f"the quirk {quirk} never showed: the test itself is wrong")
+        comes_back(case, url, first)
+        shutil.rmtree(case.dir / "out")
 
 
 @test(local=True)

@@ -43,6 +43,8 @@ QUIRKS = {
     "no-settings": "versioning and lifecycle answer 501",
     "equal-parts": "all parts of an upload but the last must have one size",
     "part-tags": "an object that was put together of parts has the MD5 of the whole as its tag, which is not the one in the answer",
+    "part-copies-ignored": "a part that is to be copied is taken for a part without bytes",
+    "part-copies-whole": "a part that is to be copied becomes the whole object, whatever its range",
     "garbage": "what is read is not what was put",
 }
 REGION = "eu-test-7"
@@ -409,8 +411,12 @@ class Handler(BaseHTTPRequestHandler):
             return 204, {}, b""
         if self.command == "PUT":
             self.checked()
-            source = self.headers.get("x-amz-copy-source")
-            content = self.stretch(self.copied(source)) if source else self.data
+            has, source = self.server_.has, self.headers.get("x-amz-copy-source")
+            if source and has("part-copies-ignored"):
+                source = None
+            content = self.copied(source) if source else self.data
+            if source and not has("part-copies-whole"):
+                content = self.stretch(content)
             parts[int(self.query["partNumber"])] = content
             tag = hashlib.md5(content).hexdigest()
             if not source:

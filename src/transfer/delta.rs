@@ -1,11 +1,12 @@
 //! Block delta: the parts of a changed large file that the store copies from the old content.
 //!
 //! Owns the decision for one file, block by block, and the fallback: after any refusal the part is sent. Invariant: a
-//! part is copied only if its bytes here have the hash that the old content had there, and the store compares the tag
-//! of the old content with the manifest's.
+//! part is copied only if its bytes here have the hash that the old content had there. The store compares the tag of the
+//! old content with the manifest's, and proves by a digest what it copied.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use bytes::Bytes;
 use object_store::path::Path;
 use offsite_backends::{Backend, Stretch};
 
@@ -45,9 +46,8 @@ impl OldBlocks {
     }
 
     /// Copies a block as a part of an upload. `None` if the store refused. Then no other block of this file is tried.
-    pub(super) async fn copy(&self, backend: &dyn Backend, to: &Path, id: &String, index: usize, length: u64) -> Option<String> {
-        let start = index as u64 * self.block;
-        let from = Stretch { from: &self.from, etag: &self.etag, range: start..start + length };
+    pub(super) async fn copy(&self, backend: &dyn Backend, to: &Path, id: &String, index: usize, bytes: Bytes) -> Option<String> {
+        let from = Stretch { from: &self.from, etag: &self.etag, start: index as u64 * self.block, bytes };
         match backend.copy_part(to, id, index, &from).await {
             Ok(part) => Some(part.content_id),
             Err(error) => {

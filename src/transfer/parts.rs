@@ -271,7 +271,7 @@ async fn send_part(target: Arc<Target>, part: PartOf, block: Bytes, same: Option
     let PartOf { store, to, id, index } = part;
     let length = block.len() as u64;
     if let Some(old) = same {
-        if let Some(content_id) = old.copy(&*target.backend, &to, &id, index, length).await {
+        if let Some(content_id) = old.copy(&*target.backend, &to, &id, index, block.clone()).await {
             return Ok(PartDone { index, id: PartId { content_id }, length, copied: true });
         }
         target.limit.take(length).await;

@@ -32,6 +32,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
+use sha1::Sha1;
 use url::Url;
 
 use self::error::Failure;
@@ -208,8 +209,12 @@ impl Backend for B2Backend {
     }
 
     async fn copy_part(&self, _to: &Path, id: &MultipartId, index: usize, from: &Stretch<'_>) -> Result<PartId> {
-        let copied = self.store.account.copy_part(untagged(from.etag), id, index, from.range.clone()).await;
-        copied.map_err(|failure| self.about(from.from.as_ref(), failure))
+        let copied = self.store.account.copy_part(untagged(from.etag), id, index, from.range()).await;
+        let part = copied.map_err(|failure| self.about(from.from.as_ref(), failure))?;
+        match part.content_id == hex::encode(from.digest::<Sha1>().await) {
+            true => Ok(part),
+            false => Err(from.unproved(&self.location)),
+        }
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

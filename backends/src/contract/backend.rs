@@ -7,8 +7,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
+use md5::Digest;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutResult};
@@ -32,8 +34,29 @@ pub struct Stretch<'a> {
     pub from: &'a Path,
     /// Its entity tag, with or without quotes. Only this content is meant.
     pub etag: &'a str,
-    /// The bytes, counted from 0.
-    pub range: Range<u64>,
+    /// Where it begins, in bytes from 0.
+    pub start: u64,
+    /// The bytes that must be there.
+    pub bytes: Bytes,
+}
+
+impl Stretch<'_> {
+    /// Its place in the object, in bytes.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + self.bytes.len() as u64
+    }
+
+    /// The digest of its bytes. Blocks a thread of its own.
+    pub(crate) async fn digest<D: Digest>(&self) -> Vec<u8> {
+        let bytes = self.bytes.clone();
+        tokio::task::spawn_blocking(move || D::digest(&bytes).to_vec()).await.unwrap_or_default()
+    }
+
+    /// The answer if nothing proves that the right bytes were copied.
+    pub(crate) fn unproved(&self, location: &Location) -> Error {
+        let why = "nothing in the server's answer proves that the right bytes were copied";
+        Error::new(ErrorKind::Precondition, location.at(self.from.as_ref()), why)
+    }
 }
 
 /// One destination: a data plane, and everything that the data plane cannot express.
@@ -108,12 +131,14 @@ pub trait Backend: Send + Sync {
 
     /// Makes a stretch of an object that exists the part `index` (from 0 on) of an upload, without moving content through
     /// this machine. Only exactly the content with the tag of `from` is copied. Nothing that a reader sees changes. The
-    /// id is one for [`complete_upload`](Self::complete_upload), as the id of a part that was sent.
+    /// id is one for [`complete_upload`](Self::complete_upload), as the id of a part that was sent. It is answered only if
+    /// the store has proved by a digest that the part has the bytes of `from`.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the store has no such copies; see [`Capabilities::part_copies`].
-    /// [`ErrorKind::Precondition`] or [`ErrorKind::NotFound`] if that content is no longer there. After any error the
-    /// part can still be sent.
+    /// [`ErrorKind::Precondition`] or [`ErrorKind::NotFound`] if that content is no longer there, and
+    /// [`ErrorKind::Precondition`] if nothing proves that the right bytes were copied. After any error the part can still
+    /// be sent.
     async fn copy_part(&self, to: &Path, _id: &MultipartId, _index: usize, _from: &Stretch<'_>) -> Result<PartId> {
         Err(Error::new(ErrorKind::Unsupported, self.location().at(to.as_ref()), "this store cannot copy parts of objects"))
     }

@@ -4,17 +4,20 @@
 //! under the new name before the last request.
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
+use md5::Md5;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{PutMode, PutResult};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::Sha256;
 
 use super::control::{S3Control, version};
 use super::error::{SdkRefusal, refused_by_sdk};
 use super::over::patiently;
 use crate::contract::backend::Stretch;
-use crate::contract::error::{Error, ErrorKind};
 
 type CopyResult<T> = Result<T, SdkRefusal>;
 
@@ -75,16 +78,24 @@ impl S3Control {
             .upload_id(id)
             .part_number(i32::try_from(index).unwrap_or(i32::MAX).saturating_add(1))
             .copy_source(self.source(from.from))
-            .copy_source_range(format!("bytes={}-{}", from.range.start, from.range.end.saturating_sub(1)))
+            .copy_source_range(format!("bytes={}-{}", from.range().start, from.range().end.saturating_sub(1)))
             .copy_source_if_match(quoted(from.etag))
             .send()
             .await
             .map_err(|error| refused_by_sdk(&self.location, from.from.as_ref(), &error))?;
         let result = answer.copy_part_result();
         let etag = result.and_then(|result| result.e_tag()).map(quoted);
-        let etag = etag.ok_or_else(|| Error::new(ErrorKind::Other, self.location.at(to.as_ref()), "the copy of a part has no tag"))?;
         let sums = result.map_or((None, None), |result| (result.checksum_sha256(), result.checksum_crc64_nvme()));
-        Ok(PartId { content_id: part_id(&etag, sums) })
+        // A server that does not know this request may take it for an empty part, or copy the whole object.
+        let proved = match (&etag, sums.0) {
+            (_, Some(sum)) => BASE64_STANDARD.encode(from.digest::<Sha256>().await) == sum,
+            (Some(etag), None) => etag.trim_matches('"').eq_ignore_ascii_case(&hex::encode(from.digest::<Md5>().await)),
+            (None, None) => false,
+        };
+        match etag {
+            Some(etag) if proved => Ok(PartId { content_id: part_id(&etag, sums) }),
+            _ => Err(from.unproved(&self.location).into()),
+        }
     }
 
     /// The name of an object in `x-amz-copy-source`.

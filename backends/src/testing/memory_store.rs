@@ -266,11 +266,16 @@ impl MemoryStore {
             let path = from.from.to_string();
             return Err(Error::Precondition { path, source: "the object is not the one that was to be copied".into() });
         }
-        let range = usize::try_from(from.range.start).unwrap_or(usize::MAX)..usize::try_from(from.range.end).unwrap_or(usize::MAX);
-        if range.end > data.len() {
-            return Err(Self::other(format!("InvalidRange: {range:?} of {}", data.len())));
+        let start = usize::try_from(from.start).unwrap_or(usize::MAX);
+        let end = start.saturating_add(from.bytes.len());
+        if end > data.len() {
+            return Err(Self::other(format!("InvalidRange: {start}..{end} of {}", data.len())));
         }
-        self.part(to, id, index, data.slice(range))
+        if data[start..end] != from.bytes {
+            let path = from.from.to_string();
+            return Err(Error::Precondition { path, source: "other bytes than expected were copied".into() });
+        }
+        self.part(to, id, index, data.slice(start..end))
     }
 
     /// Completes an upload if `over` allows to replace what is at its key.
