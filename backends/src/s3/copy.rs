@@ -3,6 +3,9 @@
 //! Owns exact copies, whole and in parts. Invariants: only the content with the given tag is copied. Nothing appears
 //! under the new name before the last request.
 
+use std::ops::Range;
+
+use aws_sdk_s3::operation::upload_part_copy::builders::UploadPartCopyFluentBuilder;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -70,16 +73,9 @@ impl S3Control {
 
     /// Copies a stretch of an object as one part of an upload; see [`crate::Backend::copy_part`].
     pub(super) async fn copy_part(&self, to: &Path, id: &str, index: usize, from: &Stretch<'_>) -> CopyResult<PartId> {
+        let number = i32::try_from(index).unwrap_or(i32::MAX).saturating_add(1);
         let answer = self
-            .client
-            .upload_part_copy()
-            .bucket(&self.bucket)
-            .key(self.key(to))
-            .upload_id(id)
-            .part_number(i32::try_from(index).unwrap_or(i32::MAX).saturating_add(1))
-            .copy_source(self.source(from.from))
-            .copy_source_range(format!("bytes={}-{}", from.range().start, from.range().end.saturating_sub(1)))
-            .copy_source_if_match(quoted(from.etag))
+            .part_copy(&self.key(to), id, number, &self.source(from.from), from.range(), Some(quoted(from.etag)))
             .send()
             .await
             .map_err(|error| refused_by_sdk(&self.location, from.from.as_ref(), &error))?;
@@ -96,6 +92,27 @@ impl S3Control {
             Some(etag) if proved => Ok(PartId { content_id: part_id(&etag, sums) }),
             _ => Err(from.unproved(&self.location).into()),
         }
+    }
+
+    /// The request that copies a stretch of an object as a part of an upload.
+    fn part_copy(
+        &self,
+        key: &str,
+        id: &str,
+        number: i32,
+        source: &str,
+        range: Range<u64>,
+        etag: Option<String>,
+    ) -> UploadPartCopyFluentBuilder {
+        self.client
+            .upload_part_copy()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(id)
+            .part_number(number)
+            .copy_source(source)
+            .copy_source_range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            .set_copy_source_if_match(etag)
     }
 
     /// The name of an object in `x-amz-copy-source`.
@@ -158,17 +175,9 @@ impl S3Control {
         let starts = (0..size).step_by(usize::try_from(part.max(1)).unwrap_or(usize::MAX)).zip(1_i32..);
         let etag = &etag;
         stream::iter(starts.map(|(start, number)| async move {
-            let end = start.saturating_add(part).min(size) - 1;
+            let end = start.saturating_add(part).min(size);
             let answer = self
-                .client
-                .upload_part_copy()
-                .bucket(&self.bucket)
-                .key(key)
-                .upload_id(id)
-                .part_number(number)
-                .copy_source(source)
-                .copy_source_range(format!("bytes={start}-{end}"))
-                .set_copy_source_if_match(etag.clone())
+                .part_copy(key, id, number, source, start..end, etag.clone())
                 .send()
                 .await
                 .map_err(|error| refused_by_sdk(&self.location, from.as_ref(), &error))?;
