@@ -42,6 +42,7 @@ pub mod jobs;
 pub mod manifest;
 pub mod model;
 pub mod open_files;
+pub mod packs;
 pub mod plan;
 pub mod scan;
 pub mod schedule;

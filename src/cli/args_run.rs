@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use offsite::engine::SyncOptions;
 use offsite::error::{Error, Result};
-use offsite::model::KeepRules;
+use offsite::model::{KeepRules, Layout};
 use offsite::plan::Limits;
 use offsite::scan::WalkOptions;
 
@@ -42,6 +42,10 @@ pub struct RunArgs {
     /// Use identical files that are already at the destination instead of sending them again
     #[arg(long)]
     adopt: bool,
+    /// Make new destinations packed: small files together in compressed packs, each content once (default: a mirror,
+    /// which any tool can read)
+    #[arg(long, conflicts_with = "adopt")]
+    packed: bool,
     /// Treat an emptied destination as new (default: refuse)
     #[arg(long)]
     start_over: bool,
@@ -128,6 +132,7 @@ impl RunArgs {
             transfers: self.transfers,
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
+            layout: self.packed.then_some(Layout::Packed),
             ..SyncOptions::default()
         })
     }

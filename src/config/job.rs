@@ -10,6 +10,7 @@ use offsite_backends::Initialize;
 use super::shape::Absent;
 use super::words::Command;
 use crate::engine::SyncOptions;
+use crate::model::Layout;
 
 /// Everything that `offsite run` does.
 #[derive(Debug, Clone)]
@@ -132,6 +133,8 @@ pub struct JobDestination {
     pub absent: Absent,
     /// Maximum age of its last run for `offsite status`, in seconds.
     pub max_age: Option<u64>,
+    /// Its layout. `None` for that of a destination that exists, or a mirror.
+    pub layout: Option<Layout>,
 }
 
 /// How a destination is prepared.

@@ -109,7 +109,7 @@ impl Scope<'_> {
             let what = "only a directory can be absent; remove `absent`, and a server that cannot be reached fails the job";
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
-        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age })
+        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age, layout: shape.layout })
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::words::{Command, Comment, Either, Named, Several, Word, section, sections};
+use crate::model::Layout;
 
 /// `offsite.json`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -53,6 +54,10 @@ pub struct DestinationShape {
     pub comment: Option<Comment>,
     /// `s3://bucket/prefix`, `gs://…`, `b2://…`, `sftp://user@host/path`, a directory
     pub url: String,
+    /// How a new destination keeps files: `"mirror"` keeps each as an object of its own under its own name, `"packed"`
+    /// keeps small files together in compressed packs, each content once (default: mirror)
+    #[serde(default)]
+    pub layout: Option<Layout>,
     /// Settings to apply before the first run, or a command that prepares the destination before each run
     #[serde(default)]
     pub initialize: Option<Either<Command, InitializeShape>>,

@@ -12,7 +12,7 @@ use super::machine::PROGRAM;
 use crate::error::{Error, Result};
 use crate::manifest::{KnownStamps, ManifestMerge, MergedManifest, Step, troubles};
 use crate::model::bounds;
-use crate::model::{Change, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
+use crate::model::{Change, Content, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
 use crate::plan::Facts;
 use crate::spool::{Joined, Reader, Sorted};
 use crate::transfer::{Done, Line};
@@ -80,7 +80,8 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut F
         Change::Renamed { from, .. } => {
             let done = arrived?;
             counts.renamed += 1;
-            figures.copied += from.size;
+            let packed = from.content.as_ref().is_some_and(Content::is_packed);
+            figures.copied += if packed { 0 } else { from.size };
             set(done.entry, done.stamps)
         }
         Change::Changed { old, .. } => {
@@ -222,7 +223,7 @@ pub fn draft(
 ) -> Snapshot {
     let before = destination.snapshot();
     Snapshot {
-        format: crate::manifest::FORMAT,
+        format: crate::manifest::format_of(destination.layout()),
         number: destination.number().saturating_add(1),
         parent: before.map(|(_, hash)| *hash),
         time: rfc3339(),

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{
     CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
 };
-use crate::model::{DiskRules, Hash, PageRef, Snapshot};
+use crate::model::{DiskRules, Hash, Layout, PageRef, Snapshot};
 use crate::spool::{cache_error, private_dir, private_file};
 use crate::transfer::part_size;
 
@@ -111,6 +111,8 @@ pub struct Destination {
     pub lost: Vec<Lost>,
     /// Names at the top of a destination that was never synced to; `sync/preflight.rs` sets them.
     pub foreign: TopNames,
+    /// The layout that the caller wants. It decides that of a new destination.
+    wanted: Option<Layout>,
     lock: Option<FileLock<File>>,
     /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
@@ -143,7 +145,7 @@ impl Destination {
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
         let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
-        Ok(Self {
+        let destination = Self {
             records: Records::new(Arc::clone(&backend)),
             backend,
             hold,
@@ -151,9 +153,43 @@ impl Destination {
             head,
             lost: Vec::new(),
             foreign: TopNames::default(),
+            wanted: None,
             lock: None,
             writer: String::new(),
-        })
+        };
+        destination.settle_layout();
+        Ok(destination)
+    }
+
+    /// The layout of the destination, or of the one that its first run is going to make.
+    pub fn layout(&self) -> Layout {
+        self.head.as_ref().map_or(self.wanted.unwrap_or_default(), |head| head.format.layout)
+    }
+
+    /// Says which layout the caller wants. [`Self::layout_fits`] compares it with that of a destination that exists.
+    pub fn want(&mut self, layout: Option<Layout>) {
+        self.wanted = layout;
+        self.settle_layout();
+    }
+
+    /// Checks that the destination has the layout that the caller wants.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it has another one.
+    pub fn layout_fits(&self) -> Result<()> {
+        let Some(wanted) = self.wanted.filter(|wanted| *wanted != self.layout()) else { return Ok(()) };
+        let (url, there) = (self.backend.location(), self.layout().name());
+        Err(Error::Usage(format!(
+            "{url}: this destination is {there}, not {}; the layout of a destination never changes, so begin a new one beside it",
+            wanted.name()
+        )))
+    }
+
+    /// A packed destination is a store of objects, also in a directory.
+    fn settle_layout(&self) {
+        if self.layout() == Layout::Packed {
+            self.backend.use_objects_only();
+        }
     }
 
     /// Takes the lock of this destination on this machine. It ends with the value or the process.
@@ -226,6 +262,9 @@ impl Destination {
             };
         };
         self.backend.assume_missing(&format.known_missing_features());
+        if format.layout == Layout::Packed {
+            self.backend.use_objects_only();
+        }
         self.looked_past(&list).await?;
         let known_list: Vec<Listed> = list.iter().map(Listed::from).collect();
         let snapshot = match list.last() {
@@ -420,6 +459,7 @@ fn read_head(path: &Path) -> Option<Head> {
 /// How many parts an upload of a file of this size has at this destination.
 pub fn parts_of(destination: &Destination) -> Box<dyn Fn(u64) -> u64 + Send> {
     let capabilities = destination.backend.capabilities();
-    let whole = destination.backend.tree().is_some();
+    // A packed destination gets whole packs, which the estimate counts by their bytes.
+    let whole = destination.backend.tree().is_some() || destination.layout() == Layout::Packed;
     Box::new(move |size| if whole { 1 } else { size.div_ceil(part_size(size, &capabilities)).max(1) })
 }

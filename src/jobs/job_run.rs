@@ -306,6 +306,8 @@ impl<'a> JobRun<'a> {
         options.price_name = named.unwrap_or_else(|| default_price(&urls(destinations)).to_owned());
         options.price = self.how.prices.get(&options.price_name).map_err(Error::Usage)?.clone();
         options.dumps = dumps::of(job);
+        let layout = |destination: &&JobDestination| Some((destination.url.clone(), destination.layout?));
+        options.layouts = destinations.iter().filter_map(layout).collect();
         Ok(options)
     }
 }

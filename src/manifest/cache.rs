@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Content, Entry, Hash, Kind, PageRef, RelPath, Stamps, Time, Xattr};
+use crate::model::{Content, Entry, Hash, Kind, PageRef, Piece, PieceList, Place, RelPath, Stamps, Time, Xattr};
 use crate::spool::private_file;
 
 const MAGIC: &[u8; 8] = b"offsite\x01";
@@ -57,6 +57,30 @@ struct Rest {
 
 /// Hash, since, key, tag and version of a content.
 type CachedContent = (Hash, u64, Option<String>, Option<String>, Option<String>);
+
+/// Stands for no number of allocated bytes before places.
+const NO_BYTES: u64 = u64::MAX;
+
+/// Pack, frame, length and skip.
+type CachedPlace = (Hash, u64, u64, u64);
+/// Size, count, hash, raw, packs and place of a list.
+type CachedList = (u64, u64, Hash, u64, Vec<Hash>, CachedPlace);
+/// The places of a content of a packed destination: `at`, pieces with size and hash, lists.
+type CachedPlaces = (Option<CachedPlace>, Vec<(u64, Hash, CachedPlace)>, Vec<CachedList>);
+
+fn to_cached(content: &Content) -> CachedPlaces {
+    let cached = |place: Place| (place.pack, place.frame, place.length, place.skip);
+    let pieces = content.pieces.iter().map(|piece| (piece.size, piece.hash, cached(piece.place()))).collect();
+    let list = |list: &PieceList| (list.size, list.count, list.hash, list.raw, list.packs.clone(), cached(list.place()));
+    (content.at.map(cached), pieces, content.lists.iter().map(list).collect())
+}
+
+fn from_cached((at, pieces, lists): CachedPlaces) -> (Option<Place>, Vec<Piece>, Vec<PieceList>) {
+    let at = at.map(|(pack, frame, length, skip)| Place { pack, frame, length, skip });
+    let piece = |(size, hash, (pack, frame, length, skip))| Piece { size, hash, pack, frame, length, skip };
+    let list = |(size, count, hash, raw, packs, (pack, frame, length, _))| PieceList { size, count, hash, raw, packs, pack, frame, length };
+    (at, pieces.into_iter().map(piece).collect(), lists.into_iter().map(list).collect())
+}
 
 /// One record of the cache.
 #[derive(Debug, Default)]
@@ -116,8 +140,15 @@ impl Known {
     pub fn entry(&self) -> Result<Entry> {
         let damaged = |e| Error::damaged("the local cache", e);
         let (rest, more) = postcard::take_from_bytes::<Rest>(&self.rest).map_err(damaged)?;
-        // It follows the rest. So this program can read a cache without it, and an older program a cache with it.
-        let allocated = if more.is_empty() { None } else { Some(postcard::from_bytes(more).map_err(damaged)?) };
+        // They follow the rest. So this program can read a cache without them.
+        let (mut allocated, mut places) = (None, None);
+        if !more.is_empty() {
+            let (bytes, more) = postcard::take_from_bytes::<u64>(more).map_err(damaged)?;
+            allocated = (bytes != NO_BYTES).then_some(bytes);
+            if !more.is_empty() {
+                places = Some(postcard::from_bytes::<CachedPlaces>(more).map_err(damaged)?);
+            }
+        }
         let (mode, uid, gid) = self.rights();
         Ok(Entry {
             path: RelPath::from(&self.path[..]),
@@ -135,7 +166,10 @@ impl Known {
             allocated,
             xattrs: rest.xattrs.into_iter().map(|(n, v)| Xattr { name: RelPath(n), value: RelPath(v) }).collect(),
             odd: self.is_odd(),
-            content: rest.content.map(|(hash, since, key, etag, version)| Content { hash, since, key, etag, version }),
+            content: rest.content.map(|(hash, since, key, etag, version)| {
+                let (at, pieces, lists) = places.map_or_else(Default::default, from_cached);
+                Content { key, etag, version, at, pieces, lists, ..Content::new(hash, since) }
+            }),
         })
     }
 }
@@ -206,8 +240,12 @@ impl CacheWriter {
         let block = postcard::to_extend(&(shared as u32, &path[shared..]), block).map_err(broken)?;
         let block = postcard::to_extend(&quick, block).map_err(broken)?;
         let mut rest = postcard::to_extend(&rest, Vec::new()).map_err(broken)?;
-        if let Some(allocated) = entry.allocated {
-            rest = postcard::to_extend(&allocated, rest).map_err(broken)?;
+        let places = entry.content.as_ref().filter(|content| content.is_packed()).map(to_cached);
+        if entry.allocated.is_some() || places.is_some() {
+            rest = postcard::to_extend(&entry.allocated.unwrap_or(NO_BYTES), rest).map_err(broken)?;
+        }
+        if let Some(places) = places {
+            rest = postcard::to_extend(&places, rest).map_err(broken)?;
         }
         self.block = postcard::to_extend(&rest[..], block).map_err(broken)?;
         self.files += u64::from(entry.kind == Kind::File);
@@ -403,7 +441,7 @@ mod tests {
             allocated: Some(1 << 40),
             xattrs: vec![Xattr { name: "user.x".into(), value: RelPath::new(vec![0, 255]) }],
             odd: false,
-            content: Some(Content { hash: Hash([7; 32]), since: 3, key: None, etag: Some("e".into()), version: None }),
+            content: Some(Content { etag: Some("e".into()), ..Content::new(Hash([7; 32]), 3) }),
         }
     }
 

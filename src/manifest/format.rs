@@ -4,16 +4,27 @@ use offsite_backends::MissingFeature;
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyRules;
-use crate::model::bounds;
+use crate::model::{Layout, bounds};
 
-/// The format that this program writes. It reads this one and all older ones.
-pub const FORMAT: u32 = 1;
+/// The newest format that this program knows. It reads this one and all older ones.
+pub const FORMAT: u32 = 2;
+
+/// The format that this program writes in a destination of this layout. Mirrors stay what older programs can read.
+pub fn format_of(layout: Layout) -> u32 {
+    match layout {
+        Layout::Mirror => 1,
+        Layout::Packed => 2,
+    }
+}
 
 /// `.offsite/format.json`, which the first run creates and no run changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
-    /// Number of the format, see [`FORMAT`].
+    /// Number of the format, see [`format_of`].
     pub format: u32,
+    /// How contents are kept.
+    #[serde(default, skip_serializing_if = "Layout::is_mirror")]
+    pub layout: Layout,
     /// A random text that distinguishes this destination from another one at the same URL.
     #[serde(deserialize_with = "bounds::text")]
     pub id: String,

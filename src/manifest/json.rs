@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_known_whatever_it_looks_like() {
-        assert!(known_format("place", br#"{"keys":7,"format":2,"version":"offsite 9"}"#).unwrap_err().to_string().contains("(offsite 9)"));
+        assert!(known_format("place", br#"{"keys":7,"format":3,"version":"offsite 9"}"#).unwrap_err().to_string().contains("(offsite 9)"));
         for other in [&br#"{"format":1}"#[..], br#"{"format":-1}"#, b"[]", b""] {
             known_format("place", other).unwrap();
         }

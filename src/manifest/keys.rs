@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_kept_key_that_would_be_too_long_is_odd() {
         let path = "x".repeat(890);
-        let content = Content { hash: Hash([0; 32]), since: 7, key: None, etag: None, version: None };
+        let content = Content::new(Hash([0; 32]), 7);
         let kept = String::from_utf8(s3().kept_key(path.as_bytes(), &content)).unwrap();
         assert!(kept.starts_with(".offsite/kept/000000000007/.offsite/odd/"), "{kept}");
     }

@@ -7,15 +7,16 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::{PutMode, UpdateVersion};
+use object_store::{ObjectMeta, PutMode, UpdateVersion};
 use offsite_backends::ErrorKind;
 
 use super::disk::{PROBE, probe_disk};
-use super::format::{FORMAT, Format};
+use super::format::{Format, format_of};
 use super::keys::KeyRules;
 use super::readable::reads_back;
 use super::records::{Records, object_path};
 use crate::error::Result;
+use crate::model::Layout;
 
 const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 
@@ -26,22 +27,31 @@ const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 /// [`crate::error::Error::Store`] if the store denies access or fails. Its kind is [`ErrorKind::Unsupported`] if the
 /// store returns other bytes than were written. [`crate::error::Error::Usage`] if another writer made the record
 /// meanwhile, with a newer offsite.
-pub async fn probe(records: &Records, program: &str, now: String) -> Result<Format> {
+pub async fn probe(records: &Records, program: &str, now: String, layout: Layout) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
     let (keys, create_only, compare_and_swap) = if capabilities.any_name {
         let disk = match records.backend().tree() {
-            Some(tree) => Some(probe_disk(&tree, PROBE).await?),
-            None => None,
+            Some(tree) if layout.is_mirror() => Some(probe_disk(&tree, PROBE).await?),
+            _ => None,
         };
         (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
     } else {
         let (create_only, swap) = probe_conditions(records, &id).await?;
         reads_back(records, &condition_key(&id), &BODY).await?;
-        (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
+        let keys = match layout {
+            Layout::Mirror => probe_keys(records, &id).await?,
+            // No name of the user becomes a key.
+            Layout::Packed => {
+                clear(records, &id).await?;
+                KeyRules::any()
+            }
+        };
+        (keys, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
     let lacks = records.backend().missing_features().into_iter().map(|feature| feature.name().to_owned()).collect();
-    let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
+    let format =
+        Format { format: format_of(layout), layout, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
     if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
         return Ok(format);
     }
@@ -94,10 +104,7 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
             Err(_) => {}
         }
     }
-    // The whole folder, including what an interrupted probe left.
-    let folder = object_path(b".offsite/probe")?;
-    let store = records.backend().store();
-    let listed: Vec<_> = store.list(Some(&folder)).map_err(|e| records.error(&base, &e)).try_collect().await?;
+    let listed = left(records, &base).await?;
     let kept = |index: usize| {
         sizes.contains_key(&index)
             && listed.iter().any(|o| o.size == index as u64 + 1 && o.location.as_ref() == format!("{base}{}", names[index]))
@@ -115,6 +122,22 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         edges: !kept(1) && kept(4),
         disk: None,
     };
-    records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
+    records.delete(keys_of(listed)).await?;
     Ok(rules)
+}
+
+/// Everything in the folder of the probes, including what an interrupted probe left. `what` is for errors.
+async fn left(records: &Records, what: &str) -> Result<Vec<ObjectMeta>> {
+    let folder = object_path(b".offsite/probe")?;
+    records.backend().store().list(Some(&folder)).map_err(|e| records.error(what, &e)).try_collect().await
+}
+
+/// Deletes the objects of the probe.
+async fn clear(records: &Records, id: &str) -> Result<()> {
+    let listed = left(records, id).await?;
+    records.delete(keys_of(listed)).await
+}
+
+fn keys_of(objects: Vec<ObjectMeta>) -> Vec<Vec<u8>> {
+    objects.into_iter().map(|object| object.location.as_ref().as_bytes().to_vec()).collect()
 }

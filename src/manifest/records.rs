@@ -258,7 +258,7 @@ impl Records {
             .await;
         let mut found = match found {
             // The directory does not exist yet. An object store has no directories, so there the bucket is missing.
-            Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.tree().is_some() => Vec::new(),
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.capabilities().any_name => Vec::new(),
             found => found?,
         };
         found.retain(|s| after.is_none_or(|n| s.number > n));

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::entry::{Entry, Hash, Xattr};
+use super::place::{PIECES, Piece};
 
 /// Size of a snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
 pub const RECORD: u64 = 16 << 20;
@@ -120,6 +121,14 @@ pub fn objects<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Hash>, D::Error> {
 /// An error of the deserializer if the value is not a list of attributes or has more than [`XATTRS`] elements.
 pub fn xattrs<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Xattr>, D::Error> {
     list(d, XATTRS)
+}
+
+/// Reads the pieces that an entry names itself: at most [`PIECES`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of pieces or has more than [`PIECES`] elements.
+pub fn pieces<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Piece>, D::Error> {
+    list(d, PIECES)
 }
 
 /// Reads a text of at most [`TEXT`] bytes.

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::path::RelPath;
+use super::place::{Piece, PieceList, Place};
 use super::time::Time;
 
 /// BLAKE3 hash of a content. In JSON it is a string of 64 hex digits.
@@ -113,6 +114,22 @@ pub struct Content {
     /// The version id that the store reported, if the bucket keeps versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// In a packed destination: where it is, if it is one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Place>,
+    /// In a packed destination: its pieces in order, if they are 2 to 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::bounds::pieces")]
+    pub pieces: Vec<Piece>,
+    /// In a packed destination: the lists of its pieces in order, if they are more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<PieceList>,
+}
+
+impl Content {
+    /// A content that lies under the path of its file, or nowhere because it is empty.
+    pub fn new(hash: Hash, since: u64) -> Self {
+        Self { hash, since, key: None, etag: None, version: None, at: None, pieces: Vec::new(), lists: Vec::new() }
+    }
 }
 
 /// One extended attribute.
@@ -217,7 +234,7 @@ impl Entry {
         } else if self.content.as_ref().and_then(|c| c.key.as_ref()).is_some_and(|k| !k.starts_with(".offsite/odd/") || k.contains("..")) {
             Err("a key that is neither the path nor in .offsite/odd/")
         } else {
-            Ok(())
+            self.content.as_ref().map_or(Ok(()), |content| content.check_places(self.size))
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds;
 use super::change::Counts;
 use super::entry::{Hash, Xattr};
+use super::layout::Layout;
 use super::path::RelPath;
 use super::sample::Sample;
 use super::time::Time;
@@ -236,6 +237,11 @@ pub struct Trouble {
 }
 
 impl Snapshot {
+    /// The layout of its destination.
+    pub fn layout(&self) -> Layout {
+        if self.format < 2 { Layout::Mirror } else { Layout::Packed }
+    }
+
     /// Number of paths that could not be read.
     pub fn unread_count(&self) -> u64 {
         self.unread_total.unwrap_or(0).max(self.unread.total())

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Counts, Entry, Kind, Totals};
 
+/// Length of a full pack, in bytes.
+const PACK: u64 = 16 << 20;
+
 /// The sums of a whole plan, by which the guard judges it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -86,6 +89,16 @@ impl Facts {
             sum.put += 1; // format.json
             sum.get += 1; // which was looked for
         }
+        if way.packed {
+            // At most: every content is new, and nothing shrinks. The lists of large files are one more pack.
+            sum.put += self.bytes.div_ceil(PACK) + u64::from(self.in_parts > 0);
+            if way.first {
+                // The probe: 3 puts for conditions, 2 reads and a copy, the listing, and the deletes.
+                sum =
+                    Estimate { put: sum.put + 3, get: sum.get + 2, list: sum.list + 1, copy: sum.copy + 1, delete: sum.delete + 1, ..sum };
+            }
+            return sum;
+        }
         let replaced = self.counts.removed + self.counts.renamed;
         if way.tree {
             // A change of the tree itself is no request.
@@ -117,6 +130,8 @@ pub struct PlanTarget {
     pub first: bool,
     /// It is a real directory tree.
     pub tree: bool,
+    /// It is packed.
+    pub packed: bool,
 }
 
 /// Whether a replaced content must be copied to be kept.

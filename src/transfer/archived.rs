@@ -4,6 +4,7 @@
 //! location that the manifest names. Nothing waits for the answer: an archive takes hours, and a later restore brings
 //! what is readable then.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use super::line::Line;
 use super::stop::Stop;
 use super::undone::{Undone, Why};
 use crate::error::{Error, Result};
-use crate::manifest::{KeyRules, object_path};
-use crate::model::{Change, Entry};
+use crate::manifest::{KeyRules, object_path, pack_key};
+use crate::model::{Change, Content, Entry, Hash};
 use crate::spool::Reader;
 
 /// Requests at a time.
@@ -93,8 +94,24 @@ async fn ask_all(backend: &Arc<dyn Backend>, rules: &KeyRules, batch: Vec<Entry>
     }
 }
 
+/// Requests every pack of a content. A pack that another file needed before is under way already.
+async fn ask_packs(backend: &Arc<dyn Backend>, content: &Content, want: Restore) -> Result<u32> {
+    let packs: BTreeSet<Hash> = content.packs().copied().collect();
+    let mut longest = 0;
+    for pack in packs {
+        match backend.restore(&object_path(pack_key(&pack).as_bytes())?, None, None, want).await? {
+            Restoring::Asked { hours } => longest = longest.max(hours),
+            Restoring::UnderWay | Restoring::Readable => {}
+        }
+    }
+    Ok(longest)
+}
+
 /// Requests one content. Returns the hours within which it can be read, or 0 if that is not known.
 async fn ask(backend: &Arc<dyn Backend>, rules: &KeyRules, entry: &Entry, want: Restore) -> Result<u32> {
+    if let Some(content) = entry.content.as_ref().filter(|content| content.is_packed()) {
+        return ask_packs(backend, content, want).await;
+    }
     let (mut readable, mut missing) = (false, None);
     for place in locate(rules, entry) {
         match backend.restore(&object_path(&place.key)?, place.version.as_deref(), place.etag.as_deref(), want).await {

@@ -16,6 +16,7 @@ use offsite_backends::{Error as StoreError, ErrorKind, FileMeta, Publish, StageB
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::bring_packed::{PackedFiles, collect, packed_files};
 use super::fetch::{RANGE, RANGES_AHEAD, Sink, read_content};
 use super::limit::Limit;
 use super::line::Line;
@@ -71,7 +72,7 @@ pub struct Fetched {
 }
 
 /// What a failure concerns.
-enum FetchError {
+pub(super) enum FetchError {
     /// The run itself: it was cancelled, or this machine failed.
     Own(Error),
     /// The store did not give a content.
@@ -86,9 +87,20 @@ type Tasks = JoinSet<(Entry, FetchedContent)>;
 
 /// Staged contents that have no name yet.
 #[derive(Default)]
-struct FetchBatch {
+pub(super) struct FetchBatch {
     items: Vec<(Publish, Entry, Vec<Unset>)>,
     bytes: u64,
+}
+
+impl FetchBatch {
+    pub fn push(&mut self, item: Publish, entry: Entry, unset: Vec<Unset>) {
+        self.bytes += entry.size;
+        self.items.push((item, entry, unset));
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES
+    }
 }
 
 impl Fetch {
@@ -98,12 +110,14 @@ impl Fetch {
     /// A failure of the whole target or the whole store, and cancellation. What was done until then is in `fetched`.
     pub async fn run(self: &Arc<Self>, plan: &Path, fetched: &mut Fetched) -> Result<()> {
         let mut tasks = Tasks::new();
-        let done = self.bring(plan, &mut tasks, fetched).await;
+        let mut packed = packed_files(plan);
+        let done = self.bring(plan, &mut packed, &mut tasks, fetched).await;
         tasks.shutdown().await;
-        done
+        done?;
+        self.unpack_files(packed, fetched).await
     }
 
-    async fn bring(self: &Arc<Self>, plan: &Path, tasks: &mut Tasks, fetched: &mut Fetched) -> Result<()> {
+    async fn bring(self: &Arc<Self>, plan: &Path, packed: &mut PackedFiles, tasks: &mut Tasks, fetched: &mut Fetched) -> Result<()> {
         let slots = Arc::new(Semaphore::new(self.transfers.max(1)));
         let window = Arc::new(Semaphore::new((self.window >> 14).max(1) as usize));
         let mut batch = FetchBatch::default();
@@ -113,6 +127,7 @@ impl Fetch {
             let last = line.is_none();
             if let Some(line) = line {
                 let Some(entry) = wanted(line.step) else { continue };
+                let Some(entry) = collect(packed, entry)? else { continue };
                 self.stop.check()?;
                 let slot = Arc::clone(&slots).acquire_owned().await;
                 let permits = ((entry.size.min(RANGE * RANGES_AHEAD as u64) >> 14) as u32).clamp(1, (self.window >> 14).max(1) as u32);
@@ -128,14 +143,13 @@ impl Fetch {
                 let (entry, result) = done.map_err(|e| Error::local("a download", std::io::Error::other(e)))?;
                 match result {
                     Ok(Some(mut staged)) => {
-                        batch.bytes += entry.size;
                         let unset = std::mem::take(&mut staged.unset);
-                        batch.items.push((Publish { staged, path: entry.path.bare().to_vec(), keep: None }, entry, unset));
+                        batch.push(Publish { staged, path: entry.path.bare().to_vec(), keep: None }, entry, unset);
                     }
                     Ok(None) => {}
                     Err(trouble) => self.note(&entry, trouble, fetched).await?,
                 }
-                if batch.items.len() >= BATCH_FILES || batch.bytes >= BATCH_BYTES {
+                if batch.is_full() {
                     self.publish(std::mem::take(&mut batch), fetched).await?;
                 }
             }
@@ -145,7 +159,7 @@ impl Fetch {
         }
     }
 
-    async fn note(&self, entry: &Entry, trouble: FetchError, fetched: &mut Fetched) -> Result<()> {
+    pub(super) async fn note(&self, entry: &Entry, trouble: FetchError, fetched: &mut Fetched) -> Result<()> {
         let path = entry.path.bare();
         match trouble {
             FetchError::Own(error) => Err(error),
@@ -160,7 +174,7 @@ impl Fetch {
         }
     }
 
-    async fn publish(&self, batch: FetchBatch, fetched: &mut Fetched) -> Result<()> {
+    pub(super) async fn publish(&self, batch: FetchBatch, fetched: &mut Fetched) -> Result<()> {
         let (mut items, mut rest) = (Vec::new(), Vec::new());
         for (item, entry, unset) in batch.items {
             items.push(item);
@@ -233,7 +247,7 @@ impl Fetch {
 }
 
 /// Classifies a failure while a content was read: it is the store's, unless the run or this machine caused it.
-fn of_content(error: Error) -> FetchError {
+pub(super) fn of_content(error: Error) -> FetchError {
     match error {
         Error::Interrupted | Error::Local { .. } | Error::Busy(_) => FetchError::Own(error),
         error => FetchError::Content(error),

@@ -52,7 +52,7 @@ pub async fn send_dump(
     (entry, old): (Entry, Option<Entry>),
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
-    let mut got = Got { pieces, hasher: blake3::Hasher::new(), size: 0 };
+    let mut got = Got::new(pieces);
     let key = target.rules.key_for(&entry);
     let sink = DumpSink { target, journal, entry: &entry, old: old.as_ref(), key: key.clone() };
     let fits = |size: u64| verdict(dump, size, old.as_ref().map(|old| old.size));
@@ -64,8 +64,7 @@ pub async fn send_dump(
         Ok(stored) => stored,
         Err(why) => return Ok(Sent::Not(why)),
     };
-    let hash = Hash(*got.hasher.finalize().as_bytes());
-    let content = Some(Content { hash, since: target.number, key, etag: tag(etag), version: target.version(version) });
+    let content = Some(Content { key, etag: tag(etag), version: target.version(version), ..Content::new(got.hash(), target.number) });
     let done = Done { entry: Entry { size: got.size, content, ..entry }, stamps: Stamps::default(), unstable: false };
     target.progress.files.fetch_add(1, Relaxed);
     let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +74,7 @@ pub async fn send_dump(
 }
 
 /// Checks the length of a dump. The error says why it is rejected.
-fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
+pub(super) fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
     if size < dump.min_size {
         return Err(format!("it has {size} bytes, min_size is {}", dump.min_size));
     }
@@ -89,15 +88,24 @@ fn verdict(dump: &Dump, size: u64, before: Option<u64>) -> Result<(), String> {
 }
 
 /// What has arrived so far.
-struct Got {
+pub(super) struct Got {
     pieces: Receiver<DumpChunk>,
     hasher: blake3::Hasher,
-    size: u64,
+    pub size: u64,
 }
 
 impl Got {
+    pub fn new(pieces: Receiver<DumpChunk>) -> Self {
+        Self { pieces, hasher: blake3::Hasher::new(), size: 0 }
+    }
+
+    /// BLAKE3 of everything so far.
+    pub fn hash(&self) -> Hash {
+        Hash(*self.hasher.finalize().as_bytes())
+    }
+
     /// The next block. `None` at the end. The inner error is that of the source.
-    async fn next(&mut self, target: &Target) -> Result<Result<Option<Bytes>, String>> {
+    pub async fn next(&mut self, target: &Target) -> Result<Result<Option<Bytes>, String>> {
         let piece = tokio::select! {
             piece = self.pieces.recv() => piece,
             () = target.stop.wait() => return Err(target.stop.check().err().unwrap_or(Error::Interrupted)),

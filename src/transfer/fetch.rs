@@ -1,6 +1,6 @@
 //! Reads one content from wherever a destination has it, and checks it.
 //!
-//! Owns where a content is looked for (under its own key, then among the kept contents, then whatever has its key now)
+//! Owns where a content of a mirror is looked for (under its own key, then among the kept contents, then whatever has its key now)
 //! and the check: what a sink took is a valid content only if its BLAKE3 equals the manifest's.
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange};
 use offsite_backends::{Error as StoreError, ErrorKind};
 
+use super::unpack::read_packed;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records, object_path};
 use crate::model::{Entry, Hash};
@@ -97,6 +98,9 @@ pub trait Sink: Send {
 /// No location has the content, or the store or the sink failed.
 pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, sink: &mut dyn Sink) -> Result<()> {
     let Some(content) = &entry.content else { return Ok(()) };
+    if content.is_packed() {
+        return read_packed(records, entry, sink).await;
+    }
     let (mut missing, mut held) = (None, None);
     for place in locate(rules, entry) {
         let mut body = match open(records, &place, entry.size, true).await {

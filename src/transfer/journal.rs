@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{Entry, Kind, RelPath, Stamps, Time};
+use crate::model::{Entry, Hash, Kind, Piece, RelPath, Stamps, Time};
 use crate::spool::{Reader, Sorted, Sorter, Writer};
 
 /// Identifies the run that a journal belongs to.
@@ -77,6 +77,15 @@ enum JournalRecord {
     /// The destination refused what the run had planned for this path.
     Refused {
         path: RelPath,
+    },
+    /// A pack is about to be written.
+    Pack {
+        name: Hash,
+    },
+    /// The destination has a pack with these pieces: hash, offset and length of the frame, skip, size.
+    Packed {
+        name: Hash,
+        pieces: Vec<(Hash, u64, u64, u64, u64)>,
     },
 }
 
@@ -165,6 +174,23 @@ impl Journal {
         self.push(&JournalRecord::Refused { path: path.clone() }, false)
     }
 
+    /// Notes a pack that is about to be written, and writes it to the file at once.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
+    pub fn pack(&mut self, name: Hash) -> Result<()> {
+        self.push(&JournalRecord::Pack { name }, true)
+    }
+
+    /// Notes that the destination has a pack, and writes it to the file at once.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
+    pub fn packed(&mut self, name: Hash, pieces: &[Piece]) -> Result<()> {
+        let pieces = pieces.iter().map(|p| (p.hash, p.frame, p.length, p.skip, p.size)).collect();
+        self.push(&JournalRecord::Packed { name, pieces }, true)
+    }
+
     /// Writes everything so far to the file, but not necessarily to the disk.
     ///
     /// # Errors
@@ -217,6 +243,39 @@ impl Journal {
             }
         }
         if any { refused.finish().map(Some) } else { Ok(None) }
+    }
+}
+
+/// A pack in a journal.
+pub enum JournalPack {
+    /// It was about to be written. The destination may have it.
+    Begun(Hash),
+    /// The destination has this piece of a pack.
+    Piece(Piece),
+}
+
+impl Journal {
+    /// Hands everything that a journal says of packs to `take`, in order. Nothing without a journal.
+    ///
+    /// # Errors
+    /// Those of `take`. `Error::Local` if the journal cannot be opened. A line that cannot be read ends the reading.
+    pub fn packs(path: &Path, mut take: impl FnMut(JournalPack) -> Result<()>) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let mut reader = Reader::<JournalRecord>::open(path)?;
+        while let Ok(Some(record)) = reader.next_line() {
+            match record {
+                JournalRecord::Pack { name } => take(JournalPack::Begun(name))?,
+                JournalRecord::Packed { name, pieces } => {
+                    for (hash, frame, length, skip, size) in pieces {
+                        take(JournalPack::Piece(Piece { size, hash, pack: name, frame, length, skip }))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -285,8 +344,8 @@ impl Resumed {
                     }
                 }
                 JournalRecord::Closed { id } => drop(open.remove(&id)),
-                // The run that continues tries it again.
-                JournalRecord::Refused { .. } => {}
+                // The run that continues tries it again. [`Journal::packs`] reads the packs.
+                JournalRecord::Refused { .. } | JournalRecord::Pack { .. } | JournalRecord::Packed { .. } => {}
             }
         }
         let mut open: Vec<(usize, Upload)> = open.into_values().collect();

@@ -171,11 +171,10 @@ impl UploadContext {
         let to = object_path(key.as_ref().map_or(entry.path.as_bytes(), |k| k.as_bytes()))?;
         let put = self.target.copy(&source, &to, from.size, content.etag.as_deref()).await?;
         let content = Some(Content {
-            hash: content.hash,
-            since: self.target.number,
             key,
             etag: tag(put.e_tag),
             version: self.target.version(put.version),
+            ..Content::new(content.hash, self.target.number)
         });
         let entry = Entry { content, ..entry.clone() };
         self.target.progress.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -244,11 +243,10 @@ impl UploadContext {
         let put = self.target.put(&to, read.content, old).await.map_err(|e| self.error(to.as_ref(), &e))?;
         self.target.progress.bytes.fetch_add(read.stat.size, std::sync::atomic::Ordering::Relaxed);
         done.entry.content = Some(Content {
-            hash: read.hash,
-            since: self.target.number,
             key,
             etag: tag(put.e_tag),
             version: self.target.version(put.version),
+            ..Content::new(read.hash, self.target.number)
         });
         if read.unstable {
             self.target.note(|f| f.unstable.push(entry.path.clone()));

@@ -333,7 +333,7 @@ async fn finish(
     delta::note(&uploads.target, job.old.as_ref(), hash, going.upload.part_size, &blocks);
     let mut done = Done { entry: as_read(&job.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
     done.entry.content =
-        Some(Content { hash, since: uploads.target.number, key, etag: tag(etag), version: uploads.target.version(put.version) });
+        Some(Content { key, etag: tag(etag), version: uploads.target.version(put.version), ..Content::new(hash, uploads.target.number) });
     if unstable {
         uploads.target.note(|f| f.unstable.push(job.entry.path.clone()));
     }

@@ -45,6 +45,8 @@ pub struct Progress {
     pub bytes: AtomicU64,
     /// Content bytes of large files that the destination has already, so that they were copied there.
     pub copied: AtomicU64,
+    /// Bytes of packs sent so far.
+    pub packed: AtomicU64,
     current: Mutex<String>,
 }
 

@@ -203,7 +203,7 @@ impl Sender {
         let staged = self.tree.stage_copy(&found, from.size, file_meta(entry)).await?;
         let key = self.target.rules.key_for(entry);
         let path = key.clone().map_or_else(|| entry.path.0.clone(), String::into_bytes);
-        let content = from.content.as_ref().map(|c| Content { hash: c.hash, since: self.target.number, key, etag: None, version: None });
+        let content = from.content.as_ref().map(|c| Content { key, ..Content::new(c.hash, self.target.number) });
         let entry = Entry { content, ..entry.clone() };
         let done = Done { entry, stamps, unstable: false };
         Ok(Some(StagedFile { publish: Some(Publish { staged, path, keep: None }), done, from: Some(from.path.clone()) }))
@@ -280,7 +280,7 @@ impl Sender {
 
     fn content(&self, entry: &Entry, hash: Hash) -> Content {
         let key = self.target.rules.key_for(entry);
-        Content { hash, since: self.target.number, key, etag: None, version: None }
+        Content { key, ..Content::new(hash, self.target.number) }
     }
 
     async fn small(&self, entry: &Entry, old: Option<Content>, readers: u64) -> Result<(Option<Staged>, Done), UploadError> {

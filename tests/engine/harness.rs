@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use offsite::engine::{self, Machine, Outcome, PullOptions, PullOutcome, RunControl, SyncOptions, SyncOutcome};
 use offsite::error::Result;
-use offsite::model::{KeepRules, Sample};
+use offsite::model::{KeepRules, Layout, Sample};
 use offsite::plan::{Limits, Prices};
 use offsite::scan::WalkOptions;
 use offsite_backends::Backend;
@@ -114,6 +114,8 @@ pub fn options() -> SyncOptions {
         kind: None,
         dumps: Vec::new(),
         drift: Vec::new(),
+        layout: std::env::var("OFFSITE_TEST_LAYOUT").is_ok_and(|layout| layout == "packed").then_some(Layout::Packed),
+        layouts: Vec::new(),
     }
 }
 

@@ -243,8 +243,12 @@ pub trait Backend: Send + Sync {
         Err(Error::new(ErrorKind::Unsupported, self.location().at(path.as_ref()), what))
     }
 
-    /// The destination as a real directory tree, where it is one.
+    /// The destination as a real directory tree, where it is one and [`Self::use_objects_only`] was not called.
     fn tree(&self) -> Option<Arc<dyn Tree>> {
         None
     }
+
+    /// Uses a directory as a store of objects like any other: from now on [`Self::tree`] answers `None`. Only
+    /// [`crate::Fenced`] can do this. Sends nothing.
+    fn use_objects_only(&self) {}
 }

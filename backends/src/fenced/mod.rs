@@ -8,6 +8,7 @@ mod store;
 mod tree;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -35,12 +36,13 @@ use crate::contract::tree::Tree;
 pub struct Fenced {
     inner: Arc<dyn Backend>,
     fence: Arc<dyn Fence>,
+    objects_only: AtomicBool,
 }
 
 impl Fenced {
     /// Wraps `inner`. All changes ask `fence`.
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
-        Self { inner, fence }
+        Self { inner, fence, objects_only: AtomicBool::new(false) }
     }
 }
 
@@ -141,7 +143,11 @@ impl Backend for Fenced {
     }
 
     fn tree(&self) -> Option<Arc<dyn Tree>> {
-        let inner = self.inner.tree()?;
+        let inner = self.inner.tree().filter(|_| !self.objects_only.load(Relaxed))?;
         Some(Arc::new(FencedTree { inner, fence: Arc::clone(&self.fence) }))
+    }
+
+    fn use_objects_only(&self) {
+        self.objects_only.store(true, Relaxed);
     }
 }

@@ -105,7 +105,7 @@ impl Confirm<'_> {
             Ok(None) => return Look::There,
             Err(error) => return Look::Unread(error),
         };
-        if !ask || doubt.expect.old.is_some() || doubt.expect.version().is_some() {
+        if !ask || doubt.expect.pack || doubt.expect.old.is_some() || doubt.expect.version().is_some() {
             return Look::Is(fault);
         }
         match self.is_aside(&doubt.expect.entry).await {
@@ -197,8 +197,8 @@ impl Confirm<'_> {
 
 /// What is wrong with an object that is there. `None` if nothing is.
 fn otherwise(expect: &Expect, there: ObjectMeta) -> Option<Fault> {
-    if there.size != expect.entry.size {
-        return Some(Fault::new(Flaw::Changed, format!("it has {} bytes, not {}", there.size, expect.entry.size)));
+    if let Some(wrong) = expect.wrong_size(there.size) {
+        return Some(Fault::new(Flaw::Changed, wrong));
     }
     let etag = there.e_tag.map(|e| e.trim_matches('"').to_owned());
     let same = expect.etag().is_none_or(|want| etag.as_deref().is_none_or(|is| is == want));

@@ -22,13 +22,16 @@ pub struct Expect {
     pub entry: Entry,
     /// If the newest snapshot does not need it: the oldest and the newest snapshot that do.
     pub old: Option<(u64, u64)>,
+    /// It is a pack: its size is what it has at least, and its hash is its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pack: bool,
 }
 
 impl Expect {
     /// A content that the newest manifest names.
     pub fn current(entry: Entry) -> Self {
         let key = RelPath(KeyRules::current_key(&entry));
-        Self { order: key.clone(), key, entry, old: None }
+        Self { order: key.clone(), key, entry, old: None, pack: false }
     }
 
     /// A content that only older snapshots name.
@@ -38,7 +41,24 @@ impl Expect {
             None => rules.kept_key(entry.path.as_bytes(), content),
         };
         let order = [&key[..], b"\0", &last.to_be_bytes()].concat();
-        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)) }
+        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)), pack: false }
+    }
+
+    /// A pack of at least this many bytes. `old` as for [`Self::old`].
+    pub fn pack(key: String, pack: Hash, bytes: u64, old: Option<(u64, u64)>) -> Self {
+        let key = RelPath(key.into_bytes());
+        let entry = Entry { size: bytes, content: Some(Content::new(pack, 0)), ..Entry::bare(key.clone(), Kind::File) };
+        Self { order: key.clone(), key, entry, old, pack: true }
+    }
+
+    /// What is wrong with an object of this length, if anything.
+    pub fn wrong_size(&self, bytes: u64) -> Option<String> {
+        let want = self.entry.size;
+        match self.pack {
+            true if bytes < want => Some(format!("it has {bytes} bytes, and at least {want} are needed")),
+            false if bytes != want => Some(format!("it has {bytes} bytes, not {want}")),
+            _ => None,
+        }
     }
 
     pub fn order(&self) -> &[u8] {

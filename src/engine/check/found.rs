@@ -3,6 +3,7 @@
 //! Owns the counts, the bounded lists for people, and the complete list for a repair, which is a local file.
 //! Invariant: every finding is counted, also if its list is full.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::expect::Expect;
 use crate::engine::outcome::{Finding, Flaw, Foreign};
 use crate::error::Result;
-use crate::model::{Entry, Problem, RelPath, Sample};
+use crate::model::{Entry, Hash, Problem, RelPath, Sample};
 use crate::spool::Writer;
 
 /// Findings that are listed at most.
@@ -65,6 +66,8 @@ pub struct CheckFindings {
     pub unread: Sample<Problem>,
     /// Keys of contents that were read and are damaged.
     pub rotten: Vec<RelPath>,
+    /// Packs that the newest snapshot needs and that are wrong. `packs.rs` tells them as files.
+    pub wrong_packs: BTreeMap<Hash, Fault>,
     wrong: Writer<Wrong>,
 }
 
@@ -86,6 +89,7 @@ impl CheckFindings {
             foreign_listed: Vec::new(),
             unread: Sample::default(),
             rotten: Vec::new(),
+            wrong_packs: BTreeMap::new(),
             wrong: Writer::create(wrong)?,
         })
     }
@@ -115,6 +119,10 @@ impl CheckFindings {
 
     /// Notes a fault of a content. A repair corrects only contents of the newest snapshot.
     pub fn content(&mut self, expect: Expect, fault: Fault) -> Result<()> {
+        if let Some(content) = expect.entry.content.as_ref().filter(|_| expect.pack && expect.old.is_none()) {
+            self.wrong_packs.insert(content.hash, fault);
+            return Ok(());
+        }
         let snapshots = expect.old.unwrap_or((self.newest, self.newest));
         self.flaw(fault.flaw, expect.entry.path.clone(), fault.problem.clone(), snapshots);
         if expect.old.is_some() {

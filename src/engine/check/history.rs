@@ -10,11 +10,12 @@ use std::path::Path;
 
 use super::expect::{Expect, names};
 use super::found::CheckFindings;
+use super::packs::PackNeeds;
 use crate::engine::damage::is_damage;
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, KeyRules, Kind, PageRef, RelPath, Snapshot, plural};
+use crate::model::{Hash, KeyRules, Kind, Layout, PageRef, RelPath, Snapshot, plural};
 use crate::spool::Sorter;
 use crate::transfer::Stop;
 
@@ -38,6 +39,8 @@ pub struct History<'a> {
     pub versions: bool,
     /// No snapshot and no page is damaged, so everything that is needed is known.
     pub whole: bool,
+    /// The packs that the snapshots need. `None` for a mirror.
+    pub packs: Option<PackNeeds>,
     /// For each page, the index in `oldest` of the last new root under which the walk found it.
     pages: HashMap<Hash, usize>,
     /// For each root, in the order in which the walk found them, the oldest snapshot that has it.
@@ -48,7 +51,8 @@ impl<'a> History<'a> {
     pub fn new(records: &'a Records, stop: &'a Stop, found: &'a mut CheckFindings, newest: &Snapshot) -> Self {
         let objects = newest.objects.iter().copied().collect();
         let (pages, oldest) = (HashMap::new(), Vec::new());
-        Self { records, stop, found, objects, snapshots: 1, versions: false, whole: true, pages, oldest }
+        let packs = (newest.layout() == Layout::Packed).then(PackNeeds::default);
+        Self { records, stop, found, objects, snapshots: 1, versions: false, whole: true, packs, pages, oldest }
     }
 
     /// Reads all snapshots older than `newest`, whose manifest is in the local file `manifest`. Adds to `aside` the
@@ -122,7 +126,7 @@ impl<'a> History<'a> {
         let mut newest = CacheReader::open(manifest, None)?;
         let mut gone: Vec<Lost> = Vec::new();
         let mut versions = false;
-        let (pages, oldest) = (&self.pages, &self.oldest);
+        let (pages, oldest, packs) = (&self.pages, &self.oldest, &mut self.packs);
         PageSource::new(self.records.clone())
             .read(own.pages, |leaf| {
                 let leaf = match leaf {
@@ -134,6 +138,10 @@ impl<'a> History<'a> {
                 };
                 let first = pages.get(&leaf.page.hash).map_or(own.number, |root| oldest[*root]);
                 for entry in leaf.entries {
+                    if let Some(packs) = packs {
+                        packs.add(&entry, (first, own.number));
+                        continue;
+                    }
                     let Some(content) = entry.content.clone().filter(|_| entry.kind == Kind::File) else { continue };
                     if !names(&mut newest, &entry)? {
                         versions |= content.version.is_some();

@@ -258,7 +258,7 @@ impl Merge<'_> {
                 if hash.is_some_and(|h| pages.contains(&h)) {
                     return;
                 }
-                [&b"pages/"[..], b"kept/", b"odd/", b"probe/", b"tmp/"].iter().any(|own| rest.starts_with(own))
+                [&b"pages/"[..], b"packs/", b"kept/", b"odd/", b"probe/", b"tmp/"].iter().any(|own| rest.starts_with(own))
             }
         };
         self.found.foreign(&there.key, there.size, own);
@@ -272,8 +272,8 @@ struct MergeOutput<'a> {
 
 /// How an object differs from what must be there. `None` if it does not.
 pub fn difference(expect: &Expect, there: &ListedObject) -> Option<String> {
-    if there.size != expect.entry.size {
-        return Some(format!("it has {} bytes, not {}", there.size, expect.entry.size));
+    if let Some(wrong) = expect.wrong_size(there.size) {
+        return Some(wrong);
     }
     if let (Some(want), Some(is)) = (expect.version(), there.version.as_deref())
         && want != is

@@ -10,6 +10,7 @@ mod expect;
 pub mod found;
 mod history;
 mod merge;
+mod packs;
 pub mod read;
 pub mod record;
 
@@ -25,6 +26,7 @@ use self::expect::{Expect, Expected, names};
 pub(super) use self::found::{CheckFindings, Wrong};
 use self::history::{History, lost_problem};
 use self::merge::{Merge, MergeTotals};
+use self::packs::PackNeeds;
 pub(super) use self::read::ReadOptions;
 use self::read::Reading;
 pub use self::record::CheckRecord;
@@ -38,7 +40,7 @@ use super::query::resolve_at;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
-use crate::model::{Hash, Kind, RelPath, Sample, Snapshot};
+use crate::model::{Hash, Kind, Layout, RelPath, Sample, Snapshot};
 use crate::spool::Sorter;
 use crate::transfer::{Limit, Phase};
 
@@ -105,6 +107,9 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     let (newest, _, list) = resolve_at(&destination.records, None).await?;
+    if newest.layout() == Layout::Packed {
+        destination.backend.use_objects_only();
+    }
     let at = match &options.at {
         None => None,
         Some(_) => Some(resolve_at(&destination.records, options.at.as_deref()).await?.0),
@@ -183,8 +188,13 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     let depth = if plan.versions { Depth::Everything } else { Depth::Current };
     let only = plan.only.as_deref().map(|path| CacheReader::open(path, None)).transpose()?;
     let (missed, changed) = (scratch.join("missed"), scratch.join("changed"));
+    let manifest = match newest.layout() {
+        Layout::Mirror => CacheReader::open(&plan.manifest, None)?,
+        // The packs are all in `aside`.
+        Layout::Packed => CacheReader::none(),
+    };
     let merge = Merge {
-        expected: Expected::new(CacheReader::open(&plan.manifest, None)?, plan.aside.finish()?, only)?,
+        expected: Expected::new(manifest, plan.aside.finish()?, only)?,
         found: &mut found,
         reading: &mut reading,
         tree: destination.backend.tree().is_some(),
@@ -210,6 +220,7 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     }
     let how = how(destination, options, control);
     let read = reading.run(&how, &mut found, &spool).await?;
+    packs::tell_files(&plan.manifest, &mut found)?;
     found.flush()?;
     let next = if options.read_data.is_some() { reading.next() } else { (from, 0.0) };
     Ok(Surveyed { found, seen, snapshots: plan.snapshots, damaged: plan.damaged, foreign: plan.pages.is_some(), read, next, before })
@@ -264,6 +275,12 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
         for lost in &lost {
             found.flaw(Flaw::Damaged, RelPath::from(lost.first.as_bytes()), lost_problem(lost)?, (at.number, at.number));
         }
+        if newest.layout() == Layout::Packed {
+            let mut packs = PackNeeds::default();
+            packs.add_manifest(&only, at.number)?;
+            packs.expect(at.number, &mut aside)?;
+            return Ok(CheckPlan { manifest: only, only: None, aside, versions: false, pages: None, snapshots: 1, damaged });
+        }
         let versions = of_one(&manifest, &only, at, &mut aside)? | odd(&manifest, Some(&only), &mut aside)?;
         return Ok(CheckPlan { manifest, only: Some(only), aside, versions, pages: None, snapshots: 1, damaged });
     }
@@ -271,6 +288,10 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
     let mut history = History::new(records, &control.stop, found, newest);
     history.read(list, newest, &manifest, &mut aside).await?;
     versions |= history.versions;
+    if let Some(mut packs) = history.packs.take() {
+        packs.add_manifest(&manifest, newest.number)?;
+        packs.expect(newest.number, &mut aside)?;
+    }
     let (objects, snapshots, readable) = (std::mem::take(&mut history.objects), history.snapshots, history.whole);
     let pages = (whole && readable).then_some(objects);
     Ok(CheckPlan { manifest, only: None, aside, versions, pages, snapshots, damaged })

@@ -8,6 +8,7 @@
 mod deletion_queue;
 mod locked;
 mod needs;
+mod packs;
 mod queued;
 
 use std::collections::BTreeSet;

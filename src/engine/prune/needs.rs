@@ -12,12 +12,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::GetOptions;
 use offsite_backends::ErrorKind;
 
+use super::packs::{NeededPacks, PackTimes};
 use super::queued::{QueueLine, QueuedDeletion};
 use crate::engine::damage::is_damage;
 use crate::engine::destination::{Destination, Listed, fetch_leaves};
 use crate::error::Result;
 use crate::manifest::{CacheReader, Known, PageSource, Records, object_path};
-use crate::model::{Content, Entry, Hash, KeyRules, PageRef, Snapshot};
+use crate::model::{Content, Entry, Hash, KeyRules, Layout, PageRef, Snapshot};
 use crate::spool::Writer;
 
 /// Number of objects that are read in parallel.
@@ -41,11 +42,20 @@ pub async fn collect(
     let after = left.and_then(time);
     let mut seen_roots: HashSet<Option<Hash>> = stay.iter().map(|s| s.root.as_ref().map(|r| r.hash)).collect();
     let mut gone_objects = BTreeSet::new();
+    let mut packs = match destination.layout() {
+        Layout::Packed => Some(NeededPacks::of(destination, &stay).await?),
+        Layout::Mirror => None,
+    };
     let mut previous: Option<Vec<PageRef>> = None;
     for number in dropped {
         let (snapshot, _) = records.snapshot(*number).await?;
         gone_objects.extend(snapshot.objects.iter().copied().filter(|o| !stay.iter().any(|s| s.objects.contains(o))));
-        if seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
+        if !seen_roots.insert(snapshot.root.as_ref().map(|r| r.hash)) {
+            continue;
+        }
+        if let Some(packs) = &mut packs {
+            packs.collect(destination, &snapshot, PackTimes { after, before: time(*number) }, goes).await?;
+        } else {
             let written = WrittenBetween { since: left, after, before: time(*number) };
             previous = Some(contents(destination, &snapshot, &stay, previous.as_deref(), written, goes).await?);
         }

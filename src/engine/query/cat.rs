@@ -97,6 +97,8 @@ pub async fn write_content(records: &Records, rules: &KeyRules, entry: &Entry, c
         let mut whole = WholeContent(Vec::with_capacity(entry.size as usize));
         read_content(records, rules, entry, &mut whole).await?;
         write(sink, &whole.0)?;
+    } else if content.is_packed() {
+        read_content(records, rules, entry, &mut Through { path: &entry.path, out: sink, written: 0 }).await?;
     } else if let Some((tree, key)) = kept_copy(records, rules, entry).await? {
         stream_kept(records, tree.as_ref(), &key, entry.size, content, sink).await?;
     } else {

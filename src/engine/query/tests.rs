@@ -42,7 +42,7 @@ fn entry(path: &str, content: &[u8]) -> Entry {
         size: content.len() as u64,
         mtime: Time { secs: 1_700_000_000, nanos: 5 },
         mode: 0o644,
-        content: (kind == Kind::File).then_some(Content { hash, since: 1, key: None, etag: None, version: None }),
+        content: (kind == Kind::File).then_some(Content::new(hash, 1)),
         ..Entry::bare(path.into(), kind)
     }
 }

@@ -29,16 +29,17 @@ use super::note::Note;
 use super::outcome::{Finding, RepairOutcome};
 use super::paths::apart;
 use super::scratch::Scratch;
+use super::sync::packing;
 use super::{commit, dir_metadata};
 use crate::error::{Error, Result};
 use crate::manifest::Format;
-use crate::model::{Counts, Problem, Snapshot, Time};
+use crate::model::{Counts, Hash, Layout, Problem, Snapshot, Time};
 use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
 use crate::transfer::{
     Conditions, Header, Journal, Limit, Phase, Resumed, SharedReader, Target, Undone, abort_stale, file_meta, place, upload_objects,
-    upload_tree,
+    upload_packed, upload_tree,
 };
 use change::Fix;
 use fix::merge;
@@ -275,10 +276,15 @@ impl RepairRun<'_> {
     async fn write(&mut self, surveyed: &Surveyed, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: String) -> Result<Repaired> {
         let start = coarse_now();
         let journal = self.destination.local(JOURNAL);
-        let unsent = self.send(planned, (head, lease), &run, &journal).await?;
-        let sent = self.how.progress.bytes.load(Relaxed);
+        let wrong_packs: Vec<Hash> = surveyed.found.wrong_packs.keys().copied().collect();
+        let unsent = self.send(planned, &wrong_packs, (head, lease), &run, &journal).await?;
+        let packed = self.destination.layout() == Layout::Packed;
+        let sent = if packed { &self.how.progress.packed } else { &self.how.progress.bytes }.load(Relaxed);
         self.how.progress.set_phase(Phase::Commit);
         let snapshot = self.commit(surveyed, planned, &journal, (start, run, sent)).await?;
+        if self.destination.layout() == Layout::Packed {
+            packing::delete_unnamed(self.destination, &journal).await?;
+        }
         let _ = std::fs::remove_file(&journal);
         self.how.progress.set_phase(Phase::Cleanup);
         self.settle(planned).await?;
@@ -286,9 +292,19 @@ impl RepairRun<'_> {
     }
 
     /// Sends the planned files, and returns those that were not sent.
-    async fn send(&self, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: &str, path: &Path) -> Result<Vec<Problem>> {
+    async fn send(
+        &self,
+        planned: &RepairPlan,
+        wrong_packs: &[Hash],
+        (head, lease): (&Head, &Lease),
+        run: &str,
+        path: &Path,
+    ) -> Result<Vec<Problem>> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
+            if self.destination.layout() == Layout::Packed {
+                packing::delete_abandoned(self.destination, path, left.header.number).await?;
+            }
             abort_stale(&backend, left).await?;
         }
         let header = Header { destination: head.format.id.clone(), run: run.to_owned(), number: self.snapshot.number + 1 };
@@ -303,7 +319,14 @@ impl RepairRun<'_> {
         let target = Arc::new(self.target(&backend, lease));
         let shared_reader = Arc::new(SharedReader::new(Arc::clone(&self.root), 1, 0));
         let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
+        let layout = self.destination.layout();
         match backend.tree() {
+            _ if layout == Layout::Packed => {
+                let mut packed = packing::open(self.destination, &head.format.id).await?;
+                packed.known.forget(wrong_packs);
+                upload_packed(&target, &mut packed, &shared_reader, &planned.lines, &journal, nothing()?).await?;
+                packed.known.keep()?;
+            }
             Some(tree) => {
                 tree.clear_staging().await?;
                 upload_tree(&target, &tree, &shared_reader, &planned.lines, &journal, nothing()?).await?;

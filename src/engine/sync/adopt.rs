@@ -102,7 +102,7 @@ impl One {
         }
         let etag = object.etag.clone().filter(|_| self.target.backend.tree().is_none());
         entry.xattrs = xattrs;
-        entry.content = Some(Content { hash, since: self.target.number, key: None, etag, version: None });
+        entry.content = Some(Content { etag, ..Content::new(hash, self.target.number) });
         // A store may add a suffix to the MD5. S3 does so after an upload in parts. That MD5 is not the one of the
         // content and does not match.
         let said = object.etag.as_deref().and_then(|tag| tag.split('-').next());

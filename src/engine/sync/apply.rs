@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use offsite_backends::Tree;
 
+use super::dumps::DumpWay;
 use super::twins::Twins;
-use super::{adopt, dumps, left_out, orphans, unfinished_uploads};
+use super::{adopt, dumps, left_out, orphans, packing, unfinished_uploads};
 use crate::engine::cleanup::CleanupNeed;
 use crate::engine::clock::rfc3339;
 use crate::engine::commit::Figures;
@@ -25,10 +26,10 @@ use crate::engine::warning::Warning;
 use crate::engine::{cleanup, commit, dir_metadata, prune};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, KnownBlocks, MergedManifest, probe};
-use crate::model::{Counts, Problem, Sample};
+use crate::model::{Counts, Layout, Problem, Sample};
 use crate::transfer::{
-    Conditions, Done, Doubt, Findings, Header, Journal, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta, not_taken, place,
-    unset_problems, upload_objects, upload_tree,
+    Conditions, Done, Doubt, Findings, Header, Journal, PackedTarget, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
+    not_taken, place, unset_problems, upload_objects, upload_packed, upload_tree,
 };
 
 /// What a plan came to at one destination.
@@ -89,7 +90,8 @@ impl Apply<'_> {
     async fn under_lease(&mut self, lease: &Lease, format: &Format, run: String) -> Result<Vec<Vec<u8>>> {
         let before = self.part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
         let Some(versioned) = self.write(lease, format, run).await? else { return Ok(Vec::new()) };
-        let superseded = if self.common.keep.keeps_old() || !self.outcome.warnings.is_empty() {
+        let packed = self.part.destination.layout() == Layout::Packed;
+        let superseded = if packed || self.common.keep.keeps_old() || !self.outcome.warnings.is_empty() {
             Vec::new()
         } else {
             prune::superseded(&mut self.part.destination, &before, versioned)?
@@ -133,35 +135,46 @@ impl Apply<'_> {
         let header = Header { destination: format.id.clone(), run: run.clone(), number: self.part.destination.number() + 1 };
         let (journal, resumed) = open_journal(&self.part.destination, lease, header).await?;
         self.outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
-        if resumed.is_some() {
+        let mirror = self.part.destination.layout() == Layout::Mirror;
+        if resumed.is_some() && mirror {
             orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
         }
-        if lease.before.is_some() {
+        if lease.before.is_some() && mirror {
             unfinished_uploads::give_up(&self.part.destination, &self.part.plan, resumed.as_ref()).await?;
         }
+        let mut packed = match self.part.destination.layout() {
+            Layout::Packed => Some(packing::open(&self.part.destination, &format.id).await?),
+            Layout::Mirror => None,
+        };
         let target = Arc::new(self.target(lease));
         self.part.progress.begin_transfer(self.part.facts.uploads + self.part.facts.counts.renamed, self.part.facts.bytes);
         if !self.common.dump_streams.dumps().is_empty() {
-            let sent = dumps::send(self.common, &self.part, &target, tree.as_ref(), &journal).await?;
+            let way = DumpWay { tree: tree.as_ref(), packed: packed.as_mut() };
+            let sent = dumps::send(self.common, &self.part, &target, way, &journal).await?;
             self.outcome.dumps = sent.outcomes;
             if sent.alone && !self.common.adopt && self.outcome.dumps.iter().all(|dump| dump.error.is_some()) {
                 self.nothing_came(resumed).await?;
                 return Ok(None);
             }
         }
-        let findings = self.send(&target, tree.as_ref(), &journal, resumed).await?;
+        let findings = self.send(&target, tree.as_ref(), packed.as_mut(), &journal, resumed).await?;
         self.part.progress.set_phase(Phase::Commit);
         let merged = self.merge()?;
         let left = cleanup::left_over(&self.part.destination);
-        let need = cleanup::need(&self.part.plan, tree.is_some())?;
+        // A packed destination keeps every object until retention lets it go.
+        let need = if packed.is_some() { CleanupNeed::Nothing } else { cleanup::need(&self.part.plan, tree.is_some())? };
         let tidy = if left.is_some() || need != CleanupNeed::Nothing {
             cleanup::set_aside(&self.part.destination, &self.part.plan, &run, left.as_deref())?
         } else {
             self.part.plan.clone()
         };
         self.finish_commit(run, findings, merged).await?;
-        let _ = std::fs::remove_file(self.part.destination.local("journal"));
         self.part.progress.set_phase(Phase::Cleanup);
+        if let Some(packed) = &mut packed {
+            self.keep_known(packed).await;
+            return Ok(Some(false));
+        }
+        let _ = std::fs::remove_file(self.part.destination.local("journal"));
         // Another writer may have the lease by now. Nothing is deleted for a snapshot that may not be the newest.
         let verify = left.is_some() || need == CleanupNeed::Deletions;
         self.after_commit(verify.then_some(lease), &tidy).await;
@@ -175,6 +188,7 @@ impl Apply<'_> {
         &mut self,
         target: &Arc<Target>,
         tree: Option<&Arc<dyn Tree>>,
+        packed: Option<&mut PackedTarget>,
         journal: &Arc<Mutex<Journal>>,
         resumed: Option<Resumed>,
     ) -> Result<Findings> {
@@ -184,9 +198,10 @@ impl Apply<'_> {
             self.outcome.adopted = adopt::adopt(target, reader, &part.destination, plan, journal, &common.limit_download).await?;
         }
         let done = sorted(&part.destination)?;
-        let sent = match tree {
-            Some(tree) => upload_tree(target, tree, reader, plan, journal, done).await,
-            None => upload_objects(target, reader, plan, journal, resumed, done).await,
+        let sent = match (packed, tree) {
+            (Some(packed), _) => upload_packed(target, packed, reader, plan, journal, done).await,
+            (None, Some(tree)) => upload_tree(target, tree, reader, plan, journal, done).await,
+            (None, None) => upload_objects(target, reader, plan, journal, resumed, done).await,
         };
         let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         sent?;
@@ -196,6 +211,19 @@ impl Apply<'_> {
             tree.sync().await?;
         }
         Ok(findings)
+    }
+
+    /// Keeps what is known of the pieces for later runs, and deletes packs that were sent in vain. What fails here costs
+    /// only room.
+    async fn keep_known(&mut self, packed: &mut PackedTarget) {
+        if let Err(error) = tokio::task::block_in_place(|| packed.known.keep()) {
+            tracing::info!(target: "offsite::run", %error, "the next run looks for its pieces anew");
+        }
+        match packing::delete_unnamed(&self.part.destination, &self.part.destination.local("journal")).await {
+            Ok(()) => drop(std::fs::remove_file(self.part.destination.local("journal"))),
+            // The journal stays, and the next run deletes them.
+            Err(error) => self.outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
+        }
     }
 
     /// Finishes the cleanup of an earlier run and clears the staging area of a tree. Fails if another run has committed a
@@ -273,7 +301,8 @@ impl Apply<'_> {
         outcome.unset = findings.unset;
         outcome.changes = merged.figures.counts;
         outcome.bytes.copied = merged.figures.copied + part.progress.copied.load(Relaxed);
-        outcome.bytes.sent = part.progress.bytes.load(Relaxed);
+        let packed = part.destination.layout() == Layout::Packed;
+        outcome.bytes.sent = if packed { part.progress.packed.load(Relaxed) } else { part.progress.bytes.load(Relaxed) };
         snapshot.changes = merged.figures.counts;
         snapshot.sent = outcome.bytes.sent;
         snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
@@ -382,7 +411,7 @@ async fn make_format(destination: &mut Destination) -> Result<Format> {
         return Ok(head.format.clone());
     }
     destination.backend.prepare().await?;
-    let format = probe(&destination.records, PROGRAM, rfc3339()).await?;
+    let format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
     destination.keep_head(crate::engine::destination::Head {
         url: destination.backend.location().to_string(),
         format: format.clone(),
@@ -427,6 +456,9 @@ async fn open_journal(destination: &Destination, lease: &Lease, header: Header) 
             return Ok((Arc::new(Mutex::new(Journal::resume(&path, header)?)), Some(resumed)));
         }
         if mine {
+            if destination.layout() == Layout::Packed {
+                packing::delete_abandoned(destination, &path, resumed.header.number).await?;
+            }
             abort_stale(&destination.backend, resumed).await?;
         }
     }

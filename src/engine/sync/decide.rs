@@ -11,6 +11,7 @@ use super::preflight;
 use super::prepare::{ScanResult, SyncRequest};
 use crate::engine::destination::{Destination, parts_of};
 use crate::error::Result;
+use crate::model::Layout;
 use crate::plan::PlanTarget;
 
 /// A plan that was judged. It may be refused.
@@ -31,7 +32,12 @@ pub fn decide(asked: &SyncRequest<'_>, seen: &ScanResult, destination: &Destinat
     let how = Judging {
         limits: &options.limits,
         price: &options.price,
-        way: PlanTarget { keeps: options.keep.keeps_old(), first: destination.head.is_none(), tree: destination.backend.tree().is_some() },
+        way: PlanTarget {
+            keeps: options.keep.keeps_old(),
+            first: destination.head.is_none(),
+            tree: destination.backend.tree().is_some(),
+            packed: destination.layout() == Layout::Packed,
+        },
         exact: !writes || options.limits.max_bytes.is_some() || options.limits.max_cost.is_some(),
     };
     let parts = parts_of(destination);

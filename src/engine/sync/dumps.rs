@@ -14,7 +14,7 @@ use crate::engine::outcome::DumpOutcome;
 use crate::error::{Error, Result};
 use crate::model::{Change, Entry, Kind, RelPath, Time};
 use crate::spool::Reader;
-use crate::transfer::{Blocked, Dump, Journal, Line, Sent, Target, Undone, make_way, send_dump};
+use crate::transfer::{Blocked, Dump, Journal, Line, PackedTarget, Sent, Target, Undone, make_way, send_dump, send_packed_dump};
 
 /// Mode of a dump. Only the owner may read it, since it can hold a whole database.
 const MODE: u32 = 0o600;
@@ -37,16 +37,24 @@ pub struct Dumped {
     pub alone: bool,
 }
 
+/// How dumps reach a destination. Neither is set for a mirror in an object store.
+pub struct DumpWay<'a> {
+    /// The destination is a directory tree.
+    pub tree: Option<&'a Arc<dyn Tree>>,
+    /// The destination is packed.
+    pub packed: Option<&'a mut PackedTarget>,
+}
+
 /// Sends all dumps to one destination, one after the other.
 pub async fn send(
     common: &Common,
     part: &DestinationRun,
     target: &Arc<Target>,
-    tree: Option<&Arc<dyn Tree>>,
+    mut way: DumpWay<'_>,
     journal: &Arc<Mutex<Journal>>,
 ) -> Result<Dumped> {
     let (mut planned, alone) = planned(common, part)?;
-    let blocked = match tree {
+    let blocked = match way.tree {
         // `upload_tree` calls it again for the whole plan, and reports the refusals.
         Some(tree) if target.rules.folds() => make_way(tree, &target.rules, &part.plan, true, &mut Undone::default()).await?,
         _ => Blocked::default(),
@@ -61,7 +69,11 @@ pub async fn send(
         let sent = if blocked.keeps_out(&target.rules, &step.0) {
             Sent::Not("a file with the same name at the destination could not be moved away".into())
         } else {
-            match send_dump(target, tree, journal, dump, pieces, step).await {
+            let sent = match &mut way.packed {
+                Some(packed) => send_packed_dump(target, packed, journal, dump, pieces, step).await,
+                None => send_dump(target, way.tree, journal, dump, pieces, step).await,
+            };
+            match sent {
                 Err(error) if target.is_of_entry(&error).await => Sent::Not(error.to_string()),
                 sent => sent?,
             }

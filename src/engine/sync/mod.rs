@@ -13,6 +13,7 @@ mod left_out;
 pub mod options;
 mod orphans;
 pub mod owner;
+pub mod packing;
 mod planned;
 mod planning;
 mod preflight;

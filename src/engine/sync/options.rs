@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::KeepRules;
+use crate::model::{KeepRules, Layout};
 use crate::plan::{Limits, Price};
 use crate::scan::WalkOptions;
 use crate::transfer::Dump;
@@ -76,6 +76,18 @@ pub struct SyncOptions {
     pub dumps: Vec<Dump>,
     /// Drift: the URL of each destination that differs from what the config declares, and what differs.
     pub drift: Vec<(String, String)>,
+    /// The layout that is wanted at every destination. Without one, a new destination becomes a mirror, and one that
+    /// exists stays as it is.
+    pub layout: Option<Layout>,
+    /// Layouts that are wanted at single destinations, by URL.
+    pub layouts: Vec<(String, Layout)>,
+}
+
+impl SyncOptions {
+    /// The layout that is wanted at a URL.
+    pub fn layout_of(&self, url: &str) -> Option<Layout> {
+        self.layouts.iter().find(|(of, _)| of == url).map_or(self.layout, |(_, layout)| Some(*layout))
+    }
 }
 
 impl Default for SyncOptions {
@@ -97,6 +109,8 @@ impl Default for SyncOptions {
             kind: None,
             dumps: Vec::new(),
             drift: Vec::new(),
+            layout: None,
+            layouts: Vec::new(),
         }
     }
 }

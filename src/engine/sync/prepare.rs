@@ -23,7 +23,7 @@ use crate::engine::machine::Machine;
 use crate::engine::outcome::Outcome;
 use crate::engine::paths::{apart, own_below};
 use crate::error::{Error, Result};
-use crate::model::{Time, TreeRoot};
+use crate::model::{Layout, Time, TreeRoot};
 use crate::scan::{Names, Root};
 use crate::transfer::{Phase, Stop};
 
@@ -86,8 +86,8 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
         seen: None,
         scan_start: coarse_now(),
     };
-    for (index, (_, backend)) in once_each(opened).into_iter().enumerate() {
-        match backend.and_then(|backend| open(source, backend, machine)) {
+    for (index, (url, backend)) in once_each(opened).into_iter().enumerate() {
+        match backend.and_then(|backend| open(source, backend, machine, options.layout_of(&url))) {
             Ok(destination) => all.destinations.push((index, destination)),
             Err(error) => all.ends[index].error = Some(error),
         }
@@ -147,9 +147,10 @@ fn once_each(mut opened: Opened) -> Opened {
 }
 
 /// Opens a destination from the cache of this machine and takes its local lock. Sends no request.
-fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<Destination> {
+fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, layout: Option<Layout>) -> Result<Destination> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
+    destination.want(layout);
     destination.lock()?;
     Ok(destination)
 }
@@ -187,10 +188,16 @@ async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool
     let moved = async { writes && has_moved(backend).await };
     let (loaded, moved) = join(destination.load(options.adopt, options.start_over), moved).await;
     loaded?;
-    if writes {
+    destination.layout_fits()?;
+    let mirror = destination.layout().is_mirror();
+    if options.adopt && !mirror {
+        let url = destination.backend.location();
+        return Err(Error::Usage(format!("{url}: --adopt is for mirrors; no file lies in a packed destination under its own name")));
+    }
+    if writes && mirror {
         destination.look_at_disk(moved).await?;
     }
-    if !options.adopt {
+    if !options.adopt && mirror {
         destination.foreign = preflight::top_names(destination).await?;
     }
     Ok(())
@@ -239,7 +246,7 @@ fn side(index: usize, destination: &Destination) -> Result<Side> {
 
 fn naming(destination: &Destination) -> Naming {
     let rules = (destination.head.is_some() || destination.backend.tree().is_none()).then(|| destination.rules());
-    let mend = destination.snapshot().is_some_and(|(s, _)| s.keys.any_name && !s.keys.folds());
+    let mend = destination.snapshot().is_some_and(|(s, _)| s.keys.any_name && !s.keys.folds()) && destination.layout().is_mirror();
     Naming { rules, mend }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::cache::{CacheReader, CacheWriter, KnownStamps};
 use super::chunker::{Chunker, PageChunk};
-use super::pack::{Pack, Packed};
+use super::page_object::{PageObject, PageObjectWriter};
 use crate::error::{Error, Result};
 use crate::model::{Entry, Hash, Kind, PageRef, RelPath, Totals};
 
@@ -36,7 +36,7 @@ impl Step {
 #[derive(Debug)]
 pub struct MergedManifest {
     /// Its new page object.
-    pub packed: Packed,
+    pub packed: PageObject,
     /// What it holds.
     pub totals: Totals,
     /// The objects that hold its pages, including the new one, each once.
@@ -47,7 +47,7 @@ pub struct MergedManifest {
 pub struct ManifestMerge {
     base: CacheReader,
     cache: CacheWriter,
-    pack: Pack,
+    pack: PageObjectWriter,
     cutter: Chunker,
     leaves: Vec<PageRef>,
     totals: Totals,
@@ -72,7 +72,7 @@ impl ManifestMerge {
         Ok(Self {
             base,
             cache: CacheWriter::create(cache)?,
-            pack: Pack::create(pack)?,
+            pack: PageObjectWriter::create(pack)?,
             cutter: Chunker::default(),
             leaves: Vec::new(),
             totals: Totals::default(),

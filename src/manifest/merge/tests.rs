@@ -17,7 +17,7 @@ fn entry(number: u32, size: u64) -> Entry {
         uid: 1000,
         gid: 1000,
         user: Some("someone".into()),
-        content: Some(Content { hash: Hash::of(&size.to_le_bytes()), since: 1, key: None, etag: None, version: None }),
+        content: Some(Content::new(Hash::of(&size.to_le_bytes()), 1)),
         ..Entry::bare(path, Kind::File)
     }
 }

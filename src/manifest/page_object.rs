@@ -19,7 +19,7 @@ const ZSTD_LEVEL: i32 = 3;
 const SKIPPABLE: u32 = 0x184d_2a50;
 
 /// A page object that is being written.
-pub struct Pack {
+pub struct PageObjectWriter {
     out: BufWriter<File>,
     path: PathBuf,
     hasher: blake3::Hasher,
@@ -28,7 +28,7 @@ pub struct Pack {
 
 /// A finished page object.
 #[derive(Debug)]
-pub struct Packed {
+pub struct PageObject {
     /// Top page, with the name of its object. None for a manifest without entries.
     pub root: Option<PageRef>,
     /// All pages of references of this manifest, with the names of their objects.
@@ -41,7 +41,7 @@ pub struct Packed {
     pub length: u64,
 }
 
-impl Pack {
+impl PageObjectWriter {
     /// Creates a private file at `path`, or truncates the one that is there.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Pack {
     ///
     /// # Errors
     /// [`Error::Local`] if the file cannot be written, or if the manifest exceeds the bounds of the format.
-    pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<Packed> {
+    pub fn finish(mut self, leaves: Vec<PageRef>, known: &[PageRef]) -> Result<PageObject> {
         if leaves.len() > bounds::PAGES {
             let what = format!("the manifest would have {} pages, the maximum is {}; nothing was committed", leaves.len(), bounds::PAGES);
             return Err(Error::cache(&self.path, std::io::Error::other(what)));
@@ -119,7 +119,7 @@ impl Pack {
             page.object = page.object.or(object);
             page
         };
-        Ok(Packed {
+        Ok(PageObject {
             root: refs.pop().map(name),
             inner: inner.into_iter().map(name).collect(),
             object,

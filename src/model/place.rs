@@ -1,0 +1,176 @@
+//! Where a content is at a packed destination: in which packs, and where in them.
+//!
+//! Owns the shapes of the members `at`, `pieces` and `lists` of a content (`docs/format.md`, section 18), and the check
+//! that a line from a destination has possible ones. A place says where bytes are. The hash beside it says what they
+//! must be.
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Content, Hash};
+
+/// Largest number of pieces that an entry names itself. A file with more has lists.
+pub const PIECES: usize = 32;
+/// Length of a frame in a pack at most, in bytes.
+pub const FRAME: u64 = 4 << 20;
+/// Length of an unpacked frame, of a piece and of an unpacked list at most, in bytes.
+pub const UNPACKED: u64 = 8 << 20;
+/// Length of a pack at most, in bytes.
+pub const PACK: u64 = 64 << 20;
+/// Pieces in a list at most.
+pub const LISTED: u64 = 16_384;
+/// Packs that a list names at most.
+pub const LISTED_PACKS: usize = 16_384;
+
+/// A stretch of an unpacked frame of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Name of the pack: the BLAKE3 of its object.
+    pub pack: Hash,
+    /// Offset of the frame in the pack, in bytes.
+    pub frame: u64,
+    /// Length of the frame in the pack, in bytes.
+    pub length: u64,
+    /// Offset in the unpacked frame, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: u64,
+}
+
+/// A part of a large file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Length in bytes.
+    pub size: u64,
+    /// BLAKE3 of its bytes.
+    pub hash: Hash,
+    /// As [`Place::pack`].
+    pub pack: Hash,
+    /// As [`Place::frame`].
+    pub frame: u64,
+    /// As [`Place::length`].
+    pub length: u64,
+    /// As [`Place::skip`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: u64,
+}
+
+/// A list of consecutive pieces of a large file: JSON lines of [`Piece`], in a frame of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PieceList {
+    /// Length of all its pieces together, in bytes.
+    pub size: u64,
+    /// Number of its pieces.
+    pub count: u64,
+    /// BLAKE3 of the unpacked list.
+    pub hash: Hash,
+    /// Length of the unpacked list in bytes.
+    pub raw: u64,
+    /// Every pack that its pieces are in, each once, in order of their names. So nobody has to read a list to know which
+    /// packs a snapshot needs.
+    pub packs: Vec<Hash>,
+    /// As [`Place::pack`].
+    pub pack: Hash,
+    /// As [`Place::frame`].
+    pub frame: u64,
+    /// As [`Place::length`].
+    pub length: u64,
+}
+
+impl Place {
+    /// Checks that a pack can have this place for so many unpacked bytes.
+    fn check(&self, size: u64) -> Result<(), &'static str> {
+        let ends = |from: u64, length: u64, most: u64| from.checked_add(length).is_some_and(|end| end <= most);
+        if self.length == 0 || self.length > FRAME || !ends(self.frame, self.length, PACK) {
+            Err("a frame that no pack can have")
+        } else if size == 0 || !ends(self.skip, size, UNPACKED) {
+            Err("a piece that no frame can have")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Piece {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place { pack: self.pack, frame: self.frame, length: self.length, skip: self.skip }
+    }
+
+    /// Checks that a pack can have this piece.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.place().check(self.size)
+    }
+}
+
+impl PieceList {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place { pack: self.pack, frame: self.frame, length: self.length, skip: 0 }
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        self.place().check(self.raw)?;
+        let ordered = self.packs.is_sorted_by(|a, b| a < b);
+        if self.count == 0 || self.count > LISTED || self.packs.is_empty() || self.packs.len() > LISTED_PACKS || !ordered {
+            return Err("a list of pieces that is none");
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Whether it is in packs.
+    pub fn is_packed(&self) -> bool {
+        self.at.is_some() || !self.pieces.is_empty() || !self.lists.is_empty()
+    }
+
+    /// Every pack that it needs: of its pieces and of its lists. A pack can come several times.
+    pub fn packs(&self) -> impl Iterator<Item = &Hash> {
+        let at = self.at.iter().map(|place| &place.pack);
+        let pieces = self.pieces.iter().map(|piece| &piece.pack);
+        let lists = self.lists.iter().flat_map(|list| list.packs.iter().chain([&list.pack]));
+        at.chain(pieces).chain(lists)
+    }
+
+    /// For each of its frames that the entry itself names: the pack, and how far the frame reaches in it, in bytes.
+    pub fn reaches(&self) -> impl Iterator<Item = (&Hash, u64)> {
+        let at = self.at.iter().map(|place| (&place.pack, place.frame.saturating_add(place.length)));
+        let pieces = self.pieces.iter().map(|piece| (&piece.pack, piece.frame.saturating_add(piece.length)));
+        let lists = self.lists.iter().map(|list| (&list.pack, list.frame.saturating_add(list.length)));
+        at.chain(pieces).chain(lists)
+    }
+
+    /// Checks that its places can be, and that they hold `size` bytes together.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check_places(&self, size: u64) -> Result<(), &'static str> {
+        let kinds = usize::from(self.at.is_some()) + usize::from(!self.pieces.is_empty()) + usize::from(!self.lists.is_empty());
+        if kinds == 0 {
+            return Ok(());
+        }
+        if kinds > 1 || self.key.is_some() || self.pieces.len() > PIECES {
+            return Err("a content in more places than one");
+        }
+        let mut sum = Some(0u64);
+        if let Some(place) = &self.at {
+            place.check(size)?;
+            sum = Some(size);
+        }
+        for piece in &self.pieces {
+            piece.check()?;
+            sum = sum.and_then(|sum| sum.checked_add(piece.size));
+        }
+        for list in &self.lists {
+            list.check()?;
+            sum = sum.and_then(|sum| sum.checked_add(list.size));
+        }
+        if sum == Some(size) { Ok(()) } else { Err("pieces that do not make up the file") }
+    }
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -1,0 +1,173 @@
+//! Restores small files out of packs.
+//!
+//! Owns their order: they are sorted by their places, so each pack is fetched once, in stretches, whatever the order of
+//! the paths. Memory holds a few stretches, whatever the number of files.
+//! Invariant: a file gets its name only after its BLAKE3 was right, as any other in a restore.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use offsite_backends::{ErrorKind, Publish, Staged};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use super::bring::{Fetch, FetchBatch, FetchError, Fetched, of_content};
+use super::unpack::PackStretch;
+use crate::error::{Error, Result};
+use crate::model::{Entry, Piece, RelPath};
+use crate::spool::{Sorted, Sorter};
+
+/// Stretches in flight.
+const STRETCHES: usize = 3;
+/// Files that are staged at a time, of one stretch.
+const STAGING: usize = 8;
+/// Number of requests for a stretch whose body breaks off.
+const TRIES: u32 = 3;
+
+/// A file of one piece.
+#[derive(Serialize, Deserialize)]
+pub(super) struct PackedFile {
+    /// Pack, frame, skip and path.
+    order: RelPath,
+    entry: Entry,
+}
+
+/// The small files of a restore.
+pub(super) type PackedFiles = Sorter<PackedFile>;
+
+/// Collects files. `plan` is the plan of the restore, and its directory takes what does not fit in memory.
+pub(super) fn packed_files(plan: &Path) -> PackedFiles {
+    Sorter::new(plan.parent().unwrap_or(plan), |file: &PackedFile| file.order.as_bytes())
+}
+
+/// The piece of an entry that has exactly one.
+fn piece_of(entry: &Entry) -> Option<Piece> {
+    let content = entry.content.as_ref()?;
+    let at = content.at?;
+    Some(Piece { size: entry.size, hash: content.hash, pack: at.pack, frame: at.frame, length: at.length, skip: at.skip })
+}
+
+/// Adds a file whose content is one piece. Returns any other entry.
+pub(super) fn collect(files: &mut PackedFiles, entry: Entry) -> Result<Option<Entry>> {
+    let Some(piece) = piece_of(&entry) else { return Ok(Some(entry)) };
+    let place = format!("{} {:010} {:010} ", piece.pack, piece.frame, piece.skip);
+    files.push(&PackedFile { order: RelPath([place.as_bytes(), entry.path.as_bytes()].concat()), entry })?;
+    Ok(None)
+}
+
+/// Files of one stretch, each staged or failed.
+type StretchDone = Vec<(Entry, Result<Staged, FetchError>)>;
+
+impl Fetch {
+    /// Restores the files that were collected.
+    pub(super) async fn unpack_files(self: &Arc<Self>, files: PackedFiles, fetched: &mut Fetched) -> Result<()> {
+        let mut files = files.finish()?;
+        let mut tasks: JoinSet<StretchDone> = JoinSet::new();
+        let done = self.unpack_sorted(&mut files, &mut tasks, fetched).await;
+        tasks.shutdown().await;
+        done
+    }
+
+    async fn unpack_sorted(
+        self: &Arc<Self>,
+        files: &mut Sorted<PackedFile>,
+        tasks: &mut JoinSet<StretchDone>,
+        fetched: &mut Fetched,
+    ) -> Result<()> {
+        let mut batch = FetchBatch::default();
+        let mut filling: Option<PackStretch<Entry>> = None;
+        loop {
+            self.stop.check()?;
+            let next = files.next_sorted()?.map(|file| file.entry);
+            let last = next.is_none();
+            let next = next.and_then(|entry| Some((piece_of(&entry)?, entry)));
+            let left = match (&mut filling, next) {
+                (Some(stretch), Some((piece, entry))) => stretch.add(piece, entry),
+                (_, next) => next,
+            };
+            if left.is_some() || last {
+                let full = std::mem::replace(&mut filling, left.map(|(piece, entry)| PackStretch::new(piece, entry)));
+                if let Some(full) = full {
+                    let fetch = Arc::clone(self);
+                    tasks.spawn(async move { fetch.stretch(full).await });
+                }
+            }
+            while tasks.len() >= STRETCHES || last && !tasks.is_empty() {
+                let Some(done) = tasks.join_next().await else { break };
+                let done = done.map_err(|e| Error::local("a download", std::io::Error::other(e)))?;
+                self.take_stretch(done, &mut batch, fetched).await?;
+            }
+            if last {
+                return self.publish(batch, fetched).await;
+            }
+        }
+    }
+
+    async fn take_stretch(&self, done: StretchDone, batch: &mut FetchBatch, fetched: &mut Fetched) -> Result<()> {
+        for (entry, result) in done {
+            match result {
+                Ok(mut staged) => {
+                    let unset = std::mem::take(&mut staged.unset);
+                    batch.push(Publish { staged, path: entry.path.bare().to_vec(), keep: None }, entry, unset);
+                }
+                Err(trouble) => self.note(&entry, trouble, fetched).await?,
+            }
+            if batch.is_full() {
+                self.publish(std::mem::take(batch), fetched).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn stretch(&self, stretch: PackStretch<Entry>) -> StretchDone {
+        let body = match self.body(&stretch).await {
+            Ok(body) => body,
+            Err(error) => return stretch.wanted.into_iter().map(|(_, entry)| (entry, Err(of_content(copy_of(&error))))).collect(),
+        };
+        self.limit.take(body.len() as u64).await;
+        let records = self.records.clone();
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let mut files: Vec<(Entry, Result<Bytes>)> = Vec::with_capacity(stretch.wanted.len());
+            stretch.unpack(&records, &body, |entry, content| files.push((entry, content)));
+            files
+        });
+        let files = unpacked.await.unwrap_or_default();
+        let staged = files.into_iter().map(|(entry, content)| async move {
+            self.progress.set_current(&entry.path);
+            self.progress.files.fetch_add(1, Relaxed);
+            let staged = match content {
+                Ok(content) => {
+                    self.progress.bytes.fetch_add(entry.size, Relaxed);
+                    self.tree.stage(content, (self.meta)(&entry)).await.map_err(FetchError::Target)
+                }
+                Err(error) => Err(of_content(error)),
+            };
+            (entry, staged)
+        });
+        stream::iter(staged).buffered(STAGING).collect().await
+    }
+
+    /// Fetches a stretch, again if its body breaks off.
+    async fn body(&self, stretch: &PackStretch<Entry>) -> Result<Bytes> {
+        let mut tries = 1;
+        loop {
+            match stretch.fetch(&self.records).await {
+                Err(error) if error.kind() == Some(ErrorKind::Transient) && tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+}
+
+/// The same error for another file.
+fn copy_of(error: &Error) -> Error {
+    match error {
+        Error::Store(error) => Error::Store(error.clone()),
+        Error::Damaged { object, what } => Error::Damaged { object: object.clone(), what: what.clone() },
+        Error::Interrupted => Error::Interrupted,
+        other => Error::damaged("a pack", other),
+    }
+}

@@ -1,0 +1,167 @@
+//! Sends to a packed destination: small files together in packs, large ones in pieces, each content once.
+//!
+//! Owns the order there: a plan's files are read ahead (`feed.rs`), cut into pieces (`large.rs`), and packed
+//! (`packer.rs`, `stream.rs`). Nothing that the destination has is replaced, so nothing is kept aside and an
+//! interrupted run leaves only packs that no snapshot names.
+
+mod dump;
+mod feed;
+mod large;
+mod packer;
+mod parts;
+mod stream;
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::dump::send_packed_dump;
+use self::feed::{FedStep, Feed, SmallRead};
+use self::large::LargeFile;
+use self::packer::Packer;
+use self::parts::FileParts;
+use self::stream::PackSink;
+use super::journal::{Done, Journal};
+use super::shared_reader::SharedReader;
+use super::target::Target;
+use super::upload::{UploadError, as_read, note_source};
+use crate::error::Result;
+use crate::manifest::Records;
+use crate::model::{Change, Content, Entry};
+use crate::packs::{Cutter, KnownPieces};
+use crate::scan::{Read, ReadError};
+use crate::spool::Sorted;
+
+/// A file of at most this length is one piece, in bytes.
+const WHOLE: usize = 512 << 10;
+/// Decides where contents are cut. Every destination that is not sealed cuts alike.
+const SEED: u64 = 0;
+
+/// What a packed destination needs besides its target.
+pub struct PackedTarget {
+    /// Its records, which write packs.
+    pub records: Records,
+    /// The pieces that the destination has.
+    pub known: KnownPieces,
+}
+
+/// Sends everything in the plan. `done` has the steps that an earlier run finished, sorted by path.
+///
+/// # Errors
+/// A failure of the destination or of this machine, and cancellation. What arrived until then is in the journal.
+pub async fn upload_packed(
+    target: &Arc<Target>,
+    packed: &mut PackedTarget,
+    shared_reader: &Arc<SharedReader>,
+    plan: &Path,
+    journal: &Arc<Mutex<Journal>>,
+    done: Sorted<Done>,
+) -> Result<()> {
+    let sink = PackSink { target: Arc::clone(target), records: packed.records.clone(), journal: Arc::clone(journal) };
+    let feed = Feed { target: Arc::clone(target), shared_reader: Arc::clone(shared_reader), plan: plan.to_path_buf() };
+    let mut uploads = PackedUploads { target, shared_reader, packer: Packer::new(sink, &mut packed.known) };
+    let mut outcome = uploads.run(feed.start(done)).await;
+    if outcome.is_ok() {
+        outcome = uploads.packer.finish().await;
+    }
+    if outcome.is_err() {
+        uploads.packer.give_up().await;
+    }
+    shared_reader.leave(target.index);
+    journal.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
+    target.stop.check()?;
+    outcome
+}
+
+struct PackedUploads<'a> {
+    target: &'a Arc<Target>,
+    shared_reader: &'a Arc<SharedReader>,
+    packer: Packer<'a>,
+}
+
+impl PackedUploads<'_> {
+    async fn run(&mut self, mut steps: tokio::sync::mpsc::Receiver<Result<FedStep>>) -> Result<()> {
+        loop {
+            let step = tokio::select! {
+                step = steps.recv() => step,
+                () = self.target.stop.wait() => return self.target.stop.check(),
+            };
+            let Some(step) = step else { return Ok(()) };
+            self.step(step?).await?;
+        }
+    }
+
+    async fn step(&mut self, step: FedStep) -> Result<()> {
+        let FedStep { line, earlier, read, at: _at } = step;
+        self.target.progress.set_current(line.step.path());
+        let (size, readers) = (line.step.entry().map_or(0, |entry| entry.size), line.readers);
+        let (entry, old) = match line.step {
+            Change::Added { entry, .. } => (entry, None),
+            Change::Changed { entry, old, unverified, .. } => (entry, Some(old).filter(|_| unverified.is_some())),
+            Change::Renamed { entry, stamps, from } => {
+                let content = from.content.clone();
+                self.target.progress.files.fetch_add(1, Relaxed);
+                return match earlier {
+                    Some(_) => Ok(()),
+                    None => self.packer.done(Done { entry: Entry { content, ..entry }, stamps, unstable: false }),
+                };
+            }
+            _ => return Ok(()),
+        };
+        let sent = match (earlier, read) {
+            (Some(_), _) => Ok(()),
+            (None, Some(read)) => self.small(&entry, old.as_ref(), read, readers).await,
+            (None, None) => self.large(&entry, old.as_ref(), readers).await,
+        };
+        match sent {
+            Ok(()) => {}
+            Err(UploadError::Store(error)) => return Err(error),
+            Err(UploadError::Source(error)) => note_source(self.target, &entry, &error),
+        }
+        self.target.progress.bytes.fetch_add(size, Relaxed);
+        self.target.progress.files.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// A file that was read whole. `old` is its entry in the last snapshot, if it may be unchanged.
+    async fn small(&mut self, entry: &Entry, old: Option<&Entry>, read: SmallRead, readers: u64) -> Result<(), UploadError> {
+        let read = match read.take().await? {
+            Err(error) if matches!(*error, ReadError::Grown) => return self.large(entry, old, readers).await,
+            read => read.map_err(UploadError::Source)?,
+        };
+        let Read { content: bytes, hash, stat, xattrs, unstable } = read;
+        let mut done = Done { entry: as_read(entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
+        if let Some(content) = old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash) {
+            done.entry.content = Some(content.clone());
+            return Ok(self.packer.done(done)?);
+        }
+        if unstable {
+            self.target.note(|f| f.unstable.push(entry.path.clone()));
+        }
+        done.entry.content = Some(Content::new(hash, self.target.number));
+        if bytes.is_empty() {
+            return Ok(self.packer.done(done)?);
+        }
+        if bytes.len() <= WHOLE {
+            let piece = self.packer.piece(hash, &bytes).await?;
+            return Ok(self.packer.file(done, FileParts::whole(piece)).await?);
+        }
+        let mut cutter = Cutter::new(SEED);
+        let cut = move || {
+            let mut pieces = cutter.push(bytes);
+            pieces.extend(cutter.finish());
+            large::hashed(pieces)
+        };
+        let pieces = tokio::task::spawn_blocking(cut).await.map_err(large::join)?;
+        let mut parts = FileParts::default();
+        for (hash, piece) in pieces {
+            parts.push(self.packer.piece(hash, &piece).await?);
+        }
+        Ok(self.packer.file(done, parts).await?)
+    }
+
+    async fn large(&mut self, entry: &Entry, old: Option<&Entry>, readers: u64) -> Result<(), UploadError> {
+        let file = LargeFile { target: self.target, shared_reader: self.shared_reader, entry, old, readers };
+        file.send(&mut self.packer).await
+    }
+}

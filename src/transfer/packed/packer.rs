@@ -1,0 +1,190 @@
+//! The packer of one destination: takes pieces of files, sends those that the destination does not have, and notes each
+//! file once everything of it is there.
+//!
+//! Owns the files that wait for packs. Invariant: a file is noted as done only after the destination has acknowledged
+//! every pack that it names.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::PoisonError;
+
+use super::super::journal::Done;
+use super::parts::{Coming, FileParts};
+use super::stream::{Arrived, PackSink, PackStream};
+use crate::error::{Error, Result};
+use crate::model::{Content, Hash, Piece};
+use crate::packs::{KnownPieces, ListHead};
+
+/// A file that waits for packs. Its content has no places yet.
+struct WaitingFile {
+    done: Done,
+    parts: FileParts,
+}
+
+/// Fills packs with the contents of one destination.
+pub struct Packer<'a> {
+    sink: PackSink,
+    known: &'a mut KnownPieces,
+    contents: PackStream,
+    lists: PackStream,
+    /// Pieces in frames that the destination does not have yet.
+    fresh: HashMap<Hash, u64>,
+    waiting: VecDeque<WaitingFile>,
+    /// The packs that were written.
+    pub written: Vec<Hash>,
+}
+
+/// The name of a list among the known pieces. A file with the same bytes must not count as the list.
+fn list_name(list: &Hash) -> Hash {
+    Hash::of(&[&list.0[..], b"list"].concat())
+}
+
+impl<'a> Packer<'a> {
+    pub fn new(sink: PackSink, known: &'a mut KnownPieces) -> Self {
+        let (contents, lists) = (PackStream::new(sink.clone()), PackStream::new(sink.clone()));
+        Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), written: Vec::new() }
+    }
+
+    /// Sends a piece, unless the destination has it or it is on its way.
+    pub async fn piece(&mut self, hash: Hash, bytes: &[u8]) -> Result<Coming> {
+        let size = bytes.len() as u64;
+        if let Some(frame) = self.fresh.get(&hash) {
+            return Ok(Coming { hash, size, frame: *frame });
+        }
+        if self.known.get(&hash, size)?.is_some() {
+            return Ok(Coming { hash, size, frame: 0 });
+        }
+        let mut arrived = Vec::new();
+        let frame = self.contents.push(hash, bytes, &mut arrived).await?;
+        self.fresh.insert(hash, frame);
+        if !arrived.is_empty() {
+            self.take(arrived)?;
+            self.settle().await?;
+        }
+        Ok(Coming { hash, size, frame })
+    }
+
+    /// Takes a file whose pieces were all sent. It is noted in the journal once the destination has them.
+    pub async fn file(&mut self, done: Done, mut parts: FileParts) -> Result<()> {
+        parts.ended = true;
+        match self.advance(&mut parts).await? {
+            true => self.note(done, parts),
+            false => {
+                self.waiting.push_back(WaitingFile { done, parts });
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes a file that needs no pack.
+    pub fn done(&self, done: Done) -> Result<()> {
+        self.sink.journal.lock().unwrap_or_else(PoisonError::into_inner).done(done)
+    }
+
+    /// Looks up the places of pieces that have arrived, and stores the lists that are full. Returns whether nothing of
+    /// the file is on its way.
+    pub async fn advance(&mut self, parts: &mut FileParts) -> Result<bool> {
+        while let Some(piece) = parts.coming.front().filter(|piece| piece.frame <= self.contents.through()) {
+            parts.found.push(self.place(&piece.hash, piece.size)?);
+            parts.coming.pop_front();
+        }
+        while let Some((head, raw)) = parts.next_list()? {
+            let name = list_name(&head.hash);
+            if self.known.get(&name, head.raw)?.is_none() && !self.fresh.contains_key(&name) {
+                let mut arrived = Vec::new();
+                let frame = self.lists.push(name, &raw, &mut arrived).await?;
+                self.fresh.insert(name, frame);
+                self.take(arrived)?;
+            }
+            parts.list_frame = parts.list_frame.max(self.fresh.get(&name).copied().unwrap_or(0));
+            parts.lists.push(head);
+        }
+        Ok(parts.ended && parts.coming.is_empty() && parts.list_frame <= self.lists.through())
+    }
+
+    fn place(&mut self, hash: &Hash, size: u64) -> Result<Piece> {
+        let lost = || Error::local("the list of pieces", std::io::Error::other("a piece that was sent is not in it; run again"));
+        self.known.get(hash, size)?.ok_or_else(lost)
+    }
+
+    fn take(&mut self, arrived: Vec<Arrived>) -> Result<()> {
+        for Arrived { name, pieces } in arrived {
+            for piece in &pieces {
+                self.known.note(piece)?;
+                self.fresh.remove(&piece.hash);
+            }
+            self.written.push(name);
+        }
+        Ok(())
+    }
+
+    /// Notes the waiting files that have everything now.
+    async fn settle(&mut self) -> Result<()> {
+        for _ in 0..self.waiting.len() {
+            let Some(WaitingFile { done, mut parts }) = self.waiting.pop_front() else { break };
+            match self.advance(&mut parts).await? {
+                true => self.note(done, parts)?,
+                false => self.waiting.push_back(WaitingFile { done, parts }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a file with the places of its pieces.
+    fn note(&mut self, mut done: Done, parts: FileParts) -> Result<()> {
+        if let Some(content) = &mut done.entry.content {
+            self.set_places(content, parts)?;
+        }
+        self.done(done)
+    }
+
+    fn set_places(&mut self, content: &mut Content, parts: FileParts) -> Result<()> {
+        let FileParts { mut found, lists, .. } = parts;
+        match (found.len(), lists.is_empty()) {
+            (1, true) => content.at = found.pop().map(|piece| piece.place()),
+            (_, true) => content.pieces = found,
+            (_, false) => {
+                for head in lists {
+                    content.lists.push(self.listed(head)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn listed(&mut self, head: ListHead) -> Result<crate::model::PieceList> {
+        let place = self.place(&list_name(&head.hash), head.raw)?;
+        Ok(head.at(&place))
+    }
+
+    /// Sends what is left, and waits until every file is noted.
+    pub async fn finish(&mut self) -> Result<()> {
+        let mut arrived = Vec::new();
+        self.contents.flush(&mut arrived).await?;
+        self.take(std::mem::take(&mut arrived))?;
+        self.settle().await?;
+        self.lists.flush(&mut arrived).await?;
+        self.take(arrived)?;
+        self.settle().await?;
+        match self.waiting.front() {
+            None => Ok(()),
+            Some(WaitingFile { done, .. }) => Err(Error::damaged(done.entry.path.display(), "some of its pieces were not sent")),
+        }
+    }
+
+    /// Places of a content whose pieces were all sent, after [`Self::finish`].
+    pub async fn places(&mut self, content: &mut Content, mut parts: FileParts) -> Result<()> {
+        parts.ended = true;
+        if !self.advance(&mut parts).await? {
+            let mut arrived = Vec::new();
+            self.lists.flush(&mut arrived).await?;
+            self.take(arrived)?;
+        }
+        self.set_places(content, parts)
+    }
+
+    /// Waits for packs on their way. For a run that ends early.
+    pub async fn give_up(&mut self) {
+        self.contents.settle().await;
+        self.lists.settle().await;
+    }
+}
