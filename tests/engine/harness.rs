@@ -27,7 +27,7 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
-        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into() };
+        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into(), ..Machine::default() };
         Self { machine, options: options(), dir }
     }
 
@@ -86,7 +86,7 @@ impl World {
 
     /// The same from a machine that knows nothing of the destination.
     pub fn elsewhere(&self, name: &str) -> Machine {
-        Machine { cache_dir: self.path(name), host: name.into() }
+        Machine { cache_dir: self.path(name), host: name.into(), ..Machine::default() }
     }
 
     pub fn file(&self, name: &str) -> Arc<dyn Backend> {
@@ -116,6 +116,8 @@ pub fn options() -> SyncOptions {
         drift: Vec::new(),
         layout: std::env::var("OFFSITE_TEST_LAYOUT").is_ok_and(|layout| layout == "packed").then_some(Layout::Packed),
         layouts: Vec::new(),
+        seal: None,
+        seals: Vec::new(),
     }
 }
 
