@@ -13,7 +13,7 @@
 //! # let at = |name: &str| dir.path().join(name);
 //! std::fs::create_dir(at("site"))?;
 //! std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
-//! let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+//! let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 //! let destination = at("backup").display().to_string();
 //!
 //! let urls = [destination.clone()];
@@ -46,6 +46,7 @@ pub mod packs;
 pub mod plan;
 pub mod scan;
 pub mod schedule;
+pub mod seal;
 pub mod spool;
 pub mod transfer;
 

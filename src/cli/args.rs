@@ -55,6 +55,8 @@ pub enum Verb {
     Init(verbs::init::InitArgs),
     /// Delete old snapshots and the data that only they need
     Prune(verbs::prune::PruneArgs),
+    /// Show, add, rotate and print the keys of a sealed destination
+    Key(verbs::key::KeyArgs),
     /// Check the config, print its schema, or import another tool's
     Config(verbs::config::ConfigVerbArgs),
     /// Run the jobs on a timer: install, show, remove
@@ -71,7 +73,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Back up and restore", &["sync", "run", "pull", "plan", "apply"]),
     ("Inspect", &["report", "status", "snapshots", "ls", "diff", "history", "cat"]),
     ("Verify", &["check", "repair"]),
-    ("Maintain", &["init", "prune"]),
+    ("Maintain", &["init", "prune", "key"]),
     ("Set up", &["config", "schedule", "completions"]),
 ];
 

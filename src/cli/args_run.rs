@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use offsite::engine::SyncOptions;
+use offsite::engine::{SealWish, SyncOptions};
 use offsite::error::{Error, Result};
 use offsite::model::{KeepRules, Layout};
 use offsite::plan::Limits;
@@ -46,6 +46,13 @@ pub struct RunArgs {
     /// which any tool can read)
     #[arg(long, conflicts_with = "adopt")]
     packed: bool,
+    /// Seal new destinations to this recipient: packed, and encrypted so that only its key opens them. `age1…`, an SSH
+    /// public key, a recipient of an age plugin, or a file of recipients; name two or more
+    #[arg(long, value_name = "RECIPIENT", conflicts_with = "adopt", help_heading = "Sealing")]
+    seal_to: Vec<String>,
+    /// Seal to a single recipient: if its key is lost, so is the backup
+    #[arg(long, requires = "seal_to", help_heading = "Sealing")]
+    only_key: bool,
     /// Treat an emptied destination as new (default: refuse)
     #[arg(long)]
     start_over: bool,
@@ -133,6 +140,7 @@ impl RunArgs {
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
             layout: self.packed.then_some(Layout::Packed),
+            seal: (!self.seal_to.is_empty()).then(|| SealWish { to: self.seal_to.clone(), only_key: self.only_key, ..SealWish::default() }),
             ..SyncOptions::default()
         })
     }

@@ -1,14 +1,18 @@
 //! What every verb is given.
 
-use offsite::config::Makeshift;
+use std::sync::Arc;
+
+use offsite::config::{Job, Makeshift};
 use offsite::engine::{Machine, RunControl};
 use offsite::error::Result;
 
+use super::args_from::FromArgs;
 use super::global::Global;
 use super::interrupt::Interrupt;
 use super::progress::Bars;
 use super::render::Out;
 use super::screen::Screen;
+use super::terminal::Terminal;
 
 /// What every verb is given.
 pub struct Context {
@@ -21,13 +25,33 @@ pub struct Context {
 impl Context {
     /// The machine, with the cache directory that the user chose.
     pub fn machine(&self) -> Result<Machine> {
-        offsite::config::machine(self.global.cache_dir.clone())
+        Ok(self.with_keys(offsite::config::machine(self.global.cache_dir.clone())?))
+    }
+
+    /// The machine for these jobs, with the writer keys that their config names.
+    pub fn machine_for<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) -> Result<Machine> {
+        let mut machine = self.machine()?;
+        machine.keys.writers.extend(jobs.into_iter().flat_map(Job::writer_keys));
+        Ok(machine)
+    }
+
+    /// The machine for a verb that reads from a URL or a job, with the writer keys that the job's config names.
+    pub fn machine_from(&self, from: &FromArgs) -> Result<Machine> {
+        self.machine_for(&from.resolve(false)?.job)
+    }
+
+    /// The machine with the keys that the user gave.
+    fn with_keys(&self, mut machine: Machine) -> Machine {
+        machine.keys.identities.clone_from(&self.global.identity);
+        machine.keys.ask = Some(Arc::new(Terminal));
+        machine
     }
 
     /// The machine for a verb that only reads. If the cache cannot be written, it has a temporary one, until the
     /// second value is dropped.
     pub fn machine_to_read(&self) -> Result<(Machine, Option<Makeshift>)> {
         let (machine, makeshift) = offsite::config::machine_to_read(self.global.cache_dir.clone())?;
+        let machine = self.with_keys(machine);
         if let Some(makeshift) = &makeshift {
             self.out.info(&format!("the cache cannot be used ({}); this run uses {}", makeshift.why, makeshift.dir().display()));
         }

@@ -5,8 +5,8 @@ use offsite::error::Result;
 use super::args::{Verb, command};
 use super::context::Context;
 use super::verbs::{
-    apply, cat, check, completions, config, diff, history, init, ls, plan, prune, pull, repair, report, run, schedule, schema, snapshots,
-    status, sync,
+    apply, cat, check, completions, config, diff, history, init, key, ls, plan, prune, pull, repair, report, run, schedule, schema,
+    snapshots, status, sync,
 };
 
 /// Runs a verb. Returns its exit code.
@@ -27,6 +27,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
         Verb::History(args) => history::run(args, context).await,
         Verb::Cat(args) => cat::run(args, context).await,
         Verb::Init(args) => init::run(args, context).await,
+        Verb::Key(args) => key::run(args, context).await,
         Verb::Check(args) => check::run(args, context).await,
         Verb::Repair(args) => repair::run(args, context).await,
         Verb::Prune(args) => prune::run(args, context).await,

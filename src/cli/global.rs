@@ -30,6 +30,10 @@ pub struct Global {
     /// $`XDG_CACHE_HOME/offsite`, then ~/.cache/offsite)
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
+    /// A file with your key to a sealed destination, as `age -i` takes it: an age identity, an SSH key, or of a plugin;
+    /// one or more (default: the key of this machine, which opens no contents)
+    #[arg(long, value_name = "FILE", global = true, env = "OFFSITE_IDENTITY_FILE", hide_env_values = true)]
+    pub identity: Vec<PathBuf>,
     /// Show no progress (default: bars on a terminal, otherwise a line every 10 s)
     #[arg(long, global = true)]
     pub no_progress: bool,

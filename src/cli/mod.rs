@@ -19,6 +19,7 @@ mod progress;
 mod render;
 mod schema;
 mod screen;
+mod terminal;
 mod verbs;
 
 use std::ffi::OsString;

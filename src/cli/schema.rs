@@ -4,7 +4,9 @@
 //! [`of`], and a test compares the two.
 
 use offsite::config::ConfigFile;
-use offsite::engine::{CheckOutcome, InitOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome};
+use offsite::engine::{
+    CheckOutcome, InitOutcome, KeyOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome,
+};
 use offsite::jobs::RunOutcome;
 use schemars::{Schema, schema_for};
 
@@ -25,6 +27,7 @@ pub const NAMES: &[&str] = &[
     "error",
     "history",
     "init",
+    "key",
     "ls-unread",
     "ls",
     "plan",
@@ -46,6 +49,7 @@ pub fn of(name: &str) -> Option<Schema> {
         "plan" => schema_for!(PlanDocument<'_>),
         "pull" => schema_for!(PullOutcome),
         "init" => schema_for!(InitOutcome),
+        "key" => schema_for!(KeyOutcome),
         "prune" => schema_for!(PruneOutcome),
         "report" => schema_for!(ReportOutcome),
         "check" => schema_for!(CheckOutcome),

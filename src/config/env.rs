@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use offsite_backends::{Location, kinds};
 
-use crate::engine::{Machine, private_dir};
+use crate::engine::{KeyRing, Machine, private_dir};
 use crate::error::Error;
 
 /// This machine. `cache_dir` is the directory that the user named, if any.
@@ -20,7 +20,8 @@ use crate::error::Error;
 pub fn machine(cache_dir: Option<PathBuf>) -> Result<Machine, Error> {
     let cache_dir = cache_dir_from(cache_dir, |name| std::env::var_os(name));
     let cache_dir = std::path::absolute(&cache_dir).map_err(|e| Error::local(&cache_dir, e))?;
-    Ok(Machine { cache_dir, host: host() })
+    let keys = KeyRing { dir: key_dir_from(|name| std::env::var_os(name)), ..KeyRing::default() };
+    Ok(Machine { cache_dir, host: host(), keys })
 }
 
 /// A temporary cache for a run that only reads, if the usual cache cannot be written. Dropping it deletes the
@@ -120,6 +121,16 @@ fn places_from(asked: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) 
     let own = set("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")));
     let own = own.map(|dir| dir.join("offsite/offsite.json"));
     Err([Some("offsite.json".into()), own, Some("/etc/offsite/offsite.json".into())].into_iter().flatten().collect())
+}
+
+/// The directory of writer keys. Unlike the cache it must not be lost, so it lies beside the config.
+fn key_dir_from(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let absolute = |name| set(name).filter(|path: &PathBuf| path.is_absolute());
+    set("OFFSITE_KEY_DIR")
+        .or_else(|| absolute("XDG_CONFIG_HOME").map(|dir| dir.join("offsite/keys")))
+        .or_else(|| absolute("HOME").map(|dir| dir.join(".config/offsite/keys")))
+        .or_else(|| Some(PathBuf::from("/etc/offsite/keys")))
 }
 
 fn cache_dir_from(asked: Option<PathBuf>, lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {

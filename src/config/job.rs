@@ -9,7 +9,7 @@ use offsite_backends::Initialize;
 
 use super::shape::Absent;
 use super::words::Command;
-use crate::engine::SyncOptions;
+use crate::engine::{SealWish, SyncOptions};
 use crate::model::Layout;
 
 /// Everything that `offsite run` does.
@@ -135,6 +135,8 @@ pub struct JobDestination {
     pub max_age: Option<u64>,
     /// Its layout. `None` for that of a destination that exists, or a mirror.
     pub layout: Option<Layout>,
+    /// How it is sealed, and the file of the writer key if it is not in the usual directory.
+    pub seal: Option<(SealWish, Option<PathBuf>)>,
 }
 
 /// How a destination is prepared.
@@ -222,6 +224,12 @@ impl Hooks {
 }
 
 impl Job {
+    /// The files of writer keys that the config names, by the URLs of their destinations.
+    pub fn writer_keys(&self) -> Vec<(String, PathBuf)> {
+        let key = |to: &JobDestination| Some((to.url.clone(), to.seal.as_ref()?.1.clone()?));
+        self.destinations.iter().filter_map(key).collect()
+    }
+
     /// The source, for messages.
     pub fn shown_source(&self) -> String {
         self.source.as_ref().map_or_else(|| "dumps only".to_owned(), |source| source.display().to_string())

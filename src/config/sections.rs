@@ -3,6 +3,7 @@
 //! Owns what each of their keys means. `options.rs` has the options, which differ by type.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 
 use offsite_backends::Initialize;
 
@@ -10,10 +11,12 @@ use super::expand::expand;
 use super::job::{Hooks, InitializeMethod, JobDestination, JobDump, Notify, Profile, ReportMethod};
 use super::parse::nearest;
 use super::scope::Scope;
-use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape};
+use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape, SealShape};
 use super::words::{Command, Either, Several};
 use super::{values, volumes};
+use crate::engine::SealWish;
 use crate::error::Result;
+use crate::model::Layout;
 
 /// Default time limit of a dump, in seconds.
 const DUMP_TIMEOUT: u64 = 12 * 3600;
@@ -109,7 +112,17 @@ impl Scope<'_> {
             let what = "only a directory can be absent; remove `absent`, and a server that cannot be reached fails the job";
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
-        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age, layout: shape.layout })
+        let seal = shape.seal.as_ref().map(|seal| scope.seal(&[at, &["seal"]].concat(), seal)).transpose()?;
+        if seal.is_some() && shape.layout == Some(Layout::Mirror) {
+            return Err(self.parsed.error(&[at, &["layout"]].concat(), "a sealed destination is packed; remove `layout`"));
+        }
+        Ok(JobDestination { seal, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout: shape.layout })
+    }
+
+    fn seal(&self, at: &[&str], shape: &SealShape) -> Result<(SealWish, Option<PathBuf>)> {
+        let to = shape.to.0.iter().map(|text| self.text(&[at, &["to"]].concat(), text)).collect::<Result<Vec<_>>>()?;
+        let key = shape.key.as_ref().map(|text| self.text(&[at, &["key"]].concat(), text)).transpose()?;
+        Ok((SealWish { to, only_key: shape.only_key, ..SealWish::default() }, key.map(PathBuf::from)))
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {

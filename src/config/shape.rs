@@ -58,6 +58,9 @@ pub struct DestinationShape {
     /// keeps small files together in compressed packs, each content once (default: mirror)
     #[serde(default)]
     pub layout: Option<Layout>,
+    /// Seal a new destination: packed, and encrypted so that only its recipients can read it
+    #[serde(default, deserialize_with = "section")]
+    pub seal: Option<SealShape>,
     /// Settings to apply before the first run, or a command that prepares the destination before each run
     #[serde(default)]
     pub initialize: Option<Either<Command, InitializeShape>>,
@@ -71,6 +74,23 @@ pub struct DestinationShape {
     /// Maximum age of the last run for `offsite status`: `"40d"` (default: --max-age)
     #[serde(default)]
     pub max_age: Option<Word>,
+}
+
+/// How a destination is sealed
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SealShape {
+    /// For people; ignored
+    #[serde(default)]
+    pub comment: Option<Comment>,
+    /// Who can read it: `age1…`, SSH public keys, recipients of age plugins, or files of recipients
+    pub to: Several<String>,
+    /// One recipient is enough: if its key is lost, so is the backup
+    #[serde(default)]
+    pub only_key: bool,
+    /// File of this machine's writer key (default: in offsite's own directory of keys)
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Settings of `offsite init`

@@ -3,7 +3,6 @@
 //! Owns when a directory counts as absent, and what this machine remembers of it. Invariant: the checks send nothing
 //! to the destination and create nothing there. The mount point of an unmounted disk does not pass for the disk.
 
-use offsite_backends as backends;
 use offsite_backends::Location;
 
 use super::destination::Destination;
@@ -29,7 +28,7 @@ use crate::manifest::Format;
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// assert!(!engine::is_absent(&machine, &backup).await?);
@@ -50,12 +49,12 @@ pub async fn is_absent(machine: &Machine, url: &str) -> Result<bool> {
     if !location.dir().is_dir() {
         return Ok(true);
     }
-    let known = Destination::over(backends::open(url).await?, machine)?.snapshot().is_some();
+    let known = Destination::open(url, machine).await?.snapshot().is_some();
     Ok(known && !location.dir().join(Format::KEY).exists())
 }
 
 /// When the newest snapshot that this machine knows was committed: by the store's clock, in seconds since 1970.
 pub async fn last_seen(machine: &Machine, url: &str) -> Result<Option<i64>> {
-    let destination = Destination::over(backends::open(url).await?, machine)?;
+    let destination = Destination::open(url, machine).await?;
     Ok(destination.head.as_ref().and_then(|head| head.list.last()).map(|last| last.time))
 }

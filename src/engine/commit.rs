@@ -46,7 +46,12 @@ pub fn merge(
     cache: &Path,
 ) -> Result<(MergedManifest, Figures)> {
     let inner = destination.head.as_ref().map_or(&[][..], |h| &h.inner);
-    let mut merge = ManifestMerge::start(destination.base()?, cache, &destination.local("pack"), retire(destination)?)?;
+    let mut merge = ManifestMerge::start(
+        destination.base()?,
+        cache,
+        (&destination.local("pack"), destination.records.naming_key()),
+        retire(destination)?,
+    )?;
     let mut figures =
         Figures { counts: Counts { unchanged: facts.counts.unchanged, skipped: facts.counts.skipped, ..Counts::default() }, copied: 0 };
     let mut lines = Reader::<Line>::open(plan)?;
@@ -186,7 +191,8 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, merge
 /// list like that of the last snapshot is taken over.
 pub async fn keep_troubles(destination: &Destination, snapshot: &mut Snapshot, unread: &[Problem], unstable: &[RelPath]) -> Result<()> {
     let file = destination.local("troubles");
-    let packed = tokio::task::block_in_place(|| troubles::pack(&file, snapshot.number, unread, unstable))?;
+    let packed =
+        tokio::task::block_in_place(|| troubles::pack(&file, destination.records.naming_key(), snapshot.number, unread, unstable))?;
     let before = destination.snapshot().and_then(|(s, _)| s.troubles.as_ref());
     let same = before.filter(|before| packed.root.as_ref().is_some_and(|root| root.hash == before.hash));
     match (same, &packed.object) {
@@ -207,7 +213,7 @@ pub fn is_new_list(destination: &Destination, unread: &[Problem]) -> Result<bool
         return Ok(false);
     }
     let file = destination.local("troubles");
-    let packed = troubles::pack(&file, destination.number(), unread, &[])?;
+    let packed = troubles::pack(&file, destination.records.naming_key(), destination.number(), unread, &[])?;
     let _ = std::fs::remove_file(&file);
     let before = destination.snapshot().and_then(|(s, _)| s.troubles.as_ref());
     Ok(packed.root.map(|page| page.hash) != before.map(|page| page.hash))

@@ -23,7 +23,7 @@ pub const WINDOW: u64 = 48 << 20;
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let (urls, options) = ([backup], SyncOptions::default());
 /// let control = RunControl::new(urls.len());
 /// let (progress, stop) = (control.progress[0].clone(), control.stop.clone());

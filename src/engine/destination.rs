@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock};
+use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree};
 use serde::{Deserialize, Serialize};
 
+use super::keys::{KeyRing, SealWish, open_key_files};
 use super::lease::hold::Hold;
 use super::locked::Locked;
 use super::machine::Machine;
@@ -21,6 +22,7 @@ use crate::manifest::{
     CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
 };
 use crate::model::{DiskRules, Hash, Layout, PageRef, Snapshot};
+use crate::seal::SealKeys;
 use crate::spool::{cache_error, private_dir, private_file};
 use crate::transfer::part_size;
 
@@ -80,7 +82,7 @@ pub struct Head {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// let mut destination = Destination::open(&backup, &machine).await?;
@@ -111,8 +113,12 @@ pub struct Destination {
     pub lost: Vec<Lost>,
     /// Names at the top of a destination that was never synced to; `sync/preflight.rs` sets them.
     pub foreign: TopNames,
+    /// The directory that a packed destination lies in, if it is one: for unfinished files and the reserve.
+    pub directory: Option<Arc<dyn Tree>>,
     /// The layout that the caller wants. It decides that of a new destination.
     wanted: Option<Layout>,
+    /// How the caller wants a new destination to be sealed.
+    seal: Option<SealWish>,
     lock: Option<FileLock<File>>,
     /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
@@ -125,8 +131,17 @@ impl Destination {
     /// [`Error::Store`] if the URL is not valid or the store cannot be opened. [`Error::Local`] if the cache directory
     /// cannot be used.
     pub async fn open(url: &str, machine: &Machine) -> Result<Self> {
-        let backend = backends::open(url).await?;
-        Self::over(backend, machine)
+        let mut destination = Self::below_seal(url, machine).await?;
+        destination.unlock(&machine.keys).await?;
+        Ok(destination)
+    }
+
+    /// Opens a destination without unlocking it: a sealed one shows its objects as they lie there.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub async fn below_seal(url: &str, machine: &Machine) -> Result<Self> {
+        Self::over(backends::open(url).await?, machine)
     }
 
     /// Like [`open`](Self::open), over a backend that is already open.
@@ -146,6 +161,7 @@ impl Destination {
         let fence: Arc<dyn Fence> = hold.clone();
         let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
         let destination = Self {
+            directory: backend.tree(),
             records: Records::new(Arc::clone(&backend)),
             backend,
             hold,
@@ -154,6 +170,7 @@ impl Destination {
             lost: Vec::new(),
             foreign: TopNames::default(),
             wanted: None,
+            seal: None,
             lock: None,
             writer: String::new(),
         };
@@ -161,15 +178,56 @@ impl Destination {
         Ok(destination)
     }
 
+    /// Unlocks a sealed destination: with the identities of the user, or else with the writer key of this machine. Sends
+    /// no request if this machine knows that the destination is not sealed, or if there is no key at all.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the destination is sealed and no key opens it.
+    pub async fn unlock(&mut self, keys: &KeyRing) -> Result<()> {
+        let format = match &self.head {
+            Some(head) => Some(head.format.clone()),
+            None if keys.is_empty() => None,
+            None => self.records.format().await?,
+        };
+        let Some(format) = format.filter(|format| format.sealed) else { return Ok(()) };
+        let url = self.backend.location().to_string();
+        let found = match keys.identities.is_empty() {
+            false => SealKeys::of_sets(&open_key_files(&self.backend, keys).await?),
+            true => keys.writer(&url, &format.id)?.as_ref().map(SealKeys::of_writer),
+        };
+        let none = || {
+            Error::Usage(format!(
+                "{url}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or keep a \
+                 writer key here (`offsite key writer`)"
+            ))
+        };
+        self.install(found.ok_or_else(none)?);
+        Ok(())
+    }
+
+    /// Uses these keys from now on.
+    pub fn install(&mut self, keys: SealKeys) {
+        self.backend.use_objects_only();
+        self.records = Records::sealed(Arc::clone(&self.backend), Arc::new(keys));
+        self.backend = Arc::clone(self.records.backend());
+    }
+
     /// The layout of the destination, or of the one that its first run is going to make.
     pub fn layout(&self) -> Layout {
         self.head.as_ref().map_or(self.wanted.unwrap_or_default(), |head| head.format.layout)
     }
 
-    /// Says which layout the caller wants. [`Self::layout_fits`] compares it with that of a destination that exists.
-    pub fn want(&mut self, layout: Option<Layout>) {
-        self.wanted = layout;
+    /// Says which layout the caller wants, and how a new destination is to be sealed. [`Self::layout_fits`] compares it
+    /// with a destination that exists.
+    pub fn want(&mut self, layout: Option<Layout>, seal: Option<SealWish>) {
+        self.wanted = if seal.is_some() { Some(Layout::Packed) } else { layout };
+        self.seal = seal;
         self.settle_layout();
+    }
+
+    /// How a new destination is to be sealed.
+    pub fn seal_wish(&self) -> Option<&SealWish> {
+        self.seal.as_ref()
     }
 
     /// Checks that the destination has the layout that the caller wants.
@@ -177,10 +235,17 @@ impl Destination {
     /// # Errors
     /// [`Error::Usage`] if it has another one.
     pub fn layout_fits(&self) -> Result<()> {
+        if self.seal.is_some() && self.head.as_ref().is_some_and(|head| !head.format.sealed) {
+            return Err(Error::Usage(format!(
+                "{}: this destination exists and is not sealed; nothing was sent; begin a new one beside it",
+                self.backend.location()
+            )));
+        }
         let Some(wanted) = self.wanted.filter(|wanted| *wanted != self.layout()) else { return Ok(()) };
-        let (url, there) = (self.backend.location(), self.layout().name());
+        let (url, there) = (self.backend.location(), self.layout());
         Err(Error::Usage(format!(
-            "{url}: this destination is {there}, not {}; the layout of a destination never changes, so begin a new one beside it",
+            "{url}: this destination is {}, not {}; the layout of a destination never changes, so begin a new one beside it",
+            there.name(),
             wanted.name()
         )))
     }
@@ -262,6 +327,7 @@ impl Destination {
             };
         };
         self.backend.assume_missing(&format.known_missing_features());
+        self.not_downgraded(&format)?;
         if format.layout == Layout::Packed {
             self.backend.use_objects_only();
         }
@@ -275,6 +341,20 @@ impl Destination {
             },
         };
         self.rebuild(format, snapshot, known_list, lenient).await
+    }
+
+    /// Checks that a destination that was sealed still is, and is the same one. Otherwise what is written next would lie
+    /// there in the clear.
+    fn not_downgraded(&self, format: &Format) -> Result<()> {
+        let known = self.head.as_ref().map(|head| &head.format).filter(|known| known.sealed);
+        let was_sealed = known.is_some() || self.records.keys().is_some();
+        if was_sealed && (!format.sealed || known.is_some_and(|known| known.id != format.id)) {
+            return Err(Error::damaged(
+                self.records.url(Format::KEY),
+                "it is not that of the sealed destination which this machine knows; nothing was written",
+            ));
+        }
+        Ok(())
     }
 
     /// Checks that the snapshot after the last listed one does not exist. A truncated listing would look like an

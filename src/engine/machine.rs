@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::keys::KeyRing;
+
 /// What the engine needs to know about the machine it runs on.
 ///
 /// # Examples
@@ -15,7 +17,7 @@ use std::path::PathBuf;
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// let urls = [backup.clone()];
 /// engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// assert_eq!(engine::snapshots(&machine, &backup).await?.snapshots[0].host, "web1");
@@ -23,12 +25,14 @@ use std::path::PathBuf;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// Directory for caches, journals and spools. The engine creates it, readable for this user only.
     pub cache_dir: PathBuf,
     /// Name of the host, for snapshots, leases and run records.
     pub host: String,
+    /// Keys of sealed destinations.
+    pub keys: KeyRing,
 }
 
 /// Name and version of this program, as snapshots and records have it.

@@ -8,7 +8,6 @@
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use object_store::PutMode;
-use offsite_backends as backends;
 use serde::{Deserialize, Serialize};
 
 use super::absent::{is_absent, last_seen};
@@ -130,7 +129,7 @@ pub async fn record_outcome(destination: &Destination, machine: &Machine, job: &
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let job = SyncOptions { job: Some("site".into()), ..SyncOptions::default() };
 /// # engine::sync(&machine, &site, &[backup.clone()], &job, &RunControl::new(1)).await;
 /// // A hook of the job `site` failed, so the job did not reach the sync.
@@ -144,7 +143,7 @@ pub async fn record_outcome(destination: &Destination, machine: &Machine, job: &
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&str>, exit: u8, message: Option<&str>) -> Result<()> {
-    let destination = Destination::over(backends::open(url).await?, machine)?;
+    let destination = Destination::open(url, machine).await?;
     let before = match destination.records.read::<RunRecord>(RunRecord::KEY).await {
         Ok(None) => return Ok(()),
         // The destination still holds the same snapshot.
@@ -175,7 +174,7 @@ pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&s
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let job = SyncOptions { job: Some("site".into()), ..SyncOptions::default() };
 /// # engine::sync(&machine, &site, &[backup.clone()], &job, &RunControl::new(1)).await;
 /// engine::record_skipped(&machine, &backup, "site", None, "the source is missing").await?;
@@ -187,7 +186,7 @@ pub async fn record_run(machine: &Machine, url: &str, job: &str, kind: Option<&s
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn record_skipped(machine: &Machine, url: &str, job: &str, kind: Option<&str>, message: &str) -> Result<()> {
-    let destination = Destination::over(backends::open(url).await?, machine)?;
+    let destination = Destination::open(url, machine).await?;
     let Some(StoredRecord { record: before, modified, .. }) = destination.records.read::<RunRecord>(RunRecord::KEY).await? else {
         return Ok(());
     };
@@ -309,7 +308,7 @@ pub struct Watched {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// # std::fs::create_dir(at("never"))?;
@@ -337,7 +336,7 @@ async fn one(machine: &Machine, watched: &Watched, max_age: Option<u64>) -> Stat
         if watched.may_be_absent && is_absent(machine, url).await? {
             return remembered(machine, url, &mut row).await;
         }
-        let destination = Destination::over(backends::open(url).await?, machine)?;
+        let destination = Destination::open(url, machine).await?;
         row.url = destination.backend.location().to_string();
         look(&destination.records, &mut row).await
     };

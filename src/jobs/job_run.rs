@@ -308,6 +308,8 @@ impl<'a> JobRun<'a> {
         options.dumps = dumps::of(job);
         let layout = |destination: &&JobDestination| Some((destination.url.clone(), destination.layout?));
         options.layouts = destinations.iter().filter_map(layout).collect();
+        let seal = |destination: &&JobDestination| Some((destination.url.clone(), destination.seal.as_ref()?.0.clone()));
+        options.seals = destinations.iter().filter_map(seal).collect();
         Ok(options)
     }
 }

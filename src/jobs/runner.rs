@@ -42,7 +42,7 @@ use crate::transfer::Stop;
 /// # let at = |name: &str| dir.path().join(name);
 /// # std::fs::create_dir(at("site"))?;
 /// # std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// let config = serde_json::json!({"jobs": {"site": {"source": at("site"), "destinations": at("backup")}}});
 /// let parsed = Parsed::from_text(&config.to_string(), Path::new("offsite.json"))?;
 /// let resolved = config::plan(&parsed, &Chosen::default())?;

@@ -64,7 +64,7 @@ const NO_BYTES: u64 = u64::MAX;
 /// Pack, frame, length and skip.
 type CachedPlace = (Hash, u64, u64, u64);
 /// Size, count, hash, raw, packs and place of a list.
-type CachedList = (u64, u64, Hash, u64, Vec<Hash>, CachedPlace);
+type CachedList = (u64, u64, Hash, u64, Vec<(Hash, u64)>, CachedPlace);
 /// The places of a content of a packed destination: `at`, pieces with size and hash, lists.
 type CachedPlaces = (Option<CachedPlace>, Vec<(u64, Hash, CachedPlace)>, Vec<CachedList>);
 

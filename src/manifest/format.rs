@@ -34,6 +34,9 @@ pub struct Format {
     /// The program that made it, with its version.
     #[serde(deserialize_with = "bounds::text")]
     pub version: String,
+    /// Everything but this record and the probe is sealed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// The keys that the store can have.
     pub keys: KeyRules,
     /// The store refuses a create-only put of an existing key.

@@ -1,16 +1,32 @@
 //! Packs at a destination: their names, and reading and writing their bytes.
 //!
-//! Owns the keys below `.offsite/packs/`. A pack is created once, under the BLAKE3 of its bytes, and never changed.
-//! Invariant: what is read is bounded. Whoever reads a whole pack can check it by its name.
+//! Owns the keys below `.offsite/packs/`, and what of a pack is sealed. A pack is created once, under the BLAKE3 of its
+//! bytes as they lie there, and never changed.
+//! Invariant: what is read is bounded. Whoever reads a whole pack can check it by its name, without any key.
 
 use std::ops::Range;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
+use futures::future::try_join;
 use object_store::{GetOptions, ObjectStoreExt, PutPayload};
 
 use super::records::{Records, object_path};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PACK};
+use crate::seal::{FileSecrets, Opener, PREFIX, SealKeys, seal, sealed_len, sealed_range};
+
+/// What a pack holds, which decides who can open it at a sealed destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackKind {
+    /// Contents of files. A host that only writes cannot open them.
+    Contents,
+    /// Lists of pieces.
+    Lists,
+}
+
+/// Keys of packs that were opened, at most.
+const KEYS: usize = 256;
 
 const FOLDER: &str = ".offsite/packs/";
 const ENDING: &str = ".zst";
@@ -45,16 +61,72 @@ impl Records {
         put.map(drop).map_err(|e| self.error(&key, &e))
     }
 
-    /// A range of bytes of a pack, exactly as long as asked for.
+    /// The form that a pack has at the destination. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the pack is shorter. Otherwise the store's own error, for example
+    /// [`Error::Local`] if this machine gives no random bytes.
+    pub fn pack_form(&self, kind: PackKind, plain: Vec<u8>) -> Result<Vec<u8>> {
+        let Some(keys) = &self.keys else { return Ok(plain) };
+        let to = match kind {
+            PackKind::Contents => &keys.sealing.contents,
+            PackKind::Lists => &keys.sealing.names,
+        };
+        let sealed = FileSecrets::random().and_then(|secrets| seal(to, secrets, &plain));
+        sealed.map_err(|e| Error::local("a pack", std::io::Error::other(e)))
+    }
+
+    /// How many bytes a pack has at least if its plaintext has this many.
+    pub fn pack_length(&self, plain: u64) -> u64 {
+        if self.keys.is_some() { sealed_len(plain) } else { plain }
+    }
+
+    /// A range of the plaintext of a pack, exactly as long as asked for.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the pack is shorter or cannot be opened. [`Error::Usage`] if the contents are sealed and
+    /// nothing here opens them. Otherwise the store's own error, for example
     /// [`offsite_backends::ErrorKind::NotFound`] if the pack is missing.
-    pub async fn pack_range(&self, pack: &Hash, range: Range<u64>) -> Result<Bytes> {
+    pub async fn pack_range(&self, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
+        let length = plain.end.saturating_sub(plain.start);
+        let body = match &self.keys {
+            Some(keys) => self.sealed_range(keys, kind, pack, plain).await?,
+            None => self.stored_range(pack, plain).await?,
+        };
+        if body.len() as u64 == length { Ok(body) } else { Err(Error::damaged(self.pack_url(pack), "it is truncated")) }
+    }
+
+    async fn stored_range(&self, pack: &Hash, range: Range<u64>) -> Result<Bytes> {
         let key = pack_key(pack);
-        let length = range.end.saturating_sub(range.start);
-        let body = self.backend().store().get_range(&object_path(key.as_bytes())?, range).await.map_err(|e| self.error(&key, &e))?;
-        if body.len() as u64 == length { Ok(body) } else { Err(Error::damaged(self.url(&key), "it is truncated")) }
+        self.backend().store().get_range(&object_path(key.as_bytes())?, range).await.map_err(|e| self.error(&key, &e))
+    }
+
+    async fn sealed_range(&self, keys: &SealKeys, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
+        let identities = match kind {
+            PackKind::Contents if keys.contents.is_empty() => {
+                return Err(Error::Usage(format!(
+                    "{}: it is sealed, and this machine has no key that opens contents; give --identity FILE",
+                    self.pack_url(pack)
+                )));
+            }
+            PackKind::Contents => &keys.contents,
+            PackKind::Lists => &keys.sealing.names_identities,
+        };
+        let damaged = |error| Error::damaged(self.pack_url(pack), error);
+        let wanted = sealed_range(plain.clone());
+        let known = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned();
+        if let Some(key) = known {
+            let sealed = self.stored_range(pack, wanted).await?;
+            return Opener::from_payload_key(key).open_range(plain, &sealed).map(Bytes::from).map_err(damaged);
+        }
+        let (prefix, sealed) = try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?;
+        let opener = Opener::new(identities, &prefix).map_err(damaged)?;
+        let mut known = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KEYS {
+            known.clear();
+        }
+        known.insert(*pack, opener.payload_key().clone());
+        drop(known);
+        opener.open_range(plain, &sealed).map(Bytes::from).map_err(damaged)
     }
 
     /// A whole pack. Its bytes are not checked.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::chunker::{Chunker, PageChunk};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PageRef, bounds};
+use crate::seal::Padding;
 use crate::spool::private_file;
 
 const ZSTD_LEVEL: i32 = 3;
@@ -24,6 +25,8 @@ pub struct PageObjectWriter {
     path: PathBuf,
     hasher: blake3::Hasher,
     length: u64,
+    /// The object is sealed: its name is a keyed hash, and its length is padded.
+    sealed: bool,
 }
 
 /// A finished page object.
@@ -42,13 +45,20 @@ pub struct PageObject {
 }
 
 impl PageObjectWriter {
-    /// Creates a private file at `path`, or truncates the one that is there.
+    /// Creates a private file at `path`, or truncates the one that is there. `naming` is the key of the hash that names
+    /// the object, if it is sealed.
     ///
     /// # Errors
     /// [`Error::Local`] if the file cannot be created, for example because `path` is a symlink.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub fn create(path: &Path, naming: Option<[u8; 32]>) -> Result<Self> {
         let file = private_file().write(true).create(true).truncate(true).open(path).map_err(|e| Error::cache(path, e))?;
-        Ok(Self { out: BufWriter::with_capacity(1 << 16, file), path: path.into(), hasher: blake3::Hasher::new(), length: 0 })
+        Ok(Self {
+            out: BufWriter::with_capacity(1 << 16, file),
+            path: path.into(),
+            hasher: naming.map_or_else(blake3::Hasher::new, |key| blake3::Hasher::new_keyed(&key)),
+            length: 0,
+            sealed: naming.is_some(),
+        })
     }
 
     /// Adds a page. Its reference names no object, because the object has no name before [`Self::finish`].
@@ -112,6 +122,12 @@ impl PageObjectWriter {
             refs = self.add_level(refs, level, &known)?;
             inner.extend(refs.iter().cloned());
             level += 1;
+        }
+        if self.sealed && self.length > 0 {
+            let padding = Padding::Sizes.frame(self.length);
+            self.hasher.update(&padding);
+            self.out.write_all(&padding).map_err(|e| Error::cache(&self.path, e))?;
+            self.length += padding.len() as u64;
         }
         self.out.flush().map_err(|e| Error::cache(&self.path, e))?;
         let object = (self.length > 0).then(|| Hash(*self.hasher.finalize().as_bytes()));

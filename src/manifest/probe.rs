@@ -20,13 +20,12 @@ use crate::model::Layout;
 
 const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 
-/// Tests what the store does to names and conditions, and makes `format.json`. `now` is RFC 3339 in UTC. If another
-/// writer made the record meanwhile, returns that one.
+/// Tests what the store does to names and conditions, and returns the record that [`create_format`] creates. `now` is RFC
+/// 3339 in UTC.
 ///
 /// # Errors
 /// [`crate::error::Error::Store`] if the store denies access or fails. Its kind is [`ErrorKind::Unsupported`] if the
-/// store returns other bytes than were written. [`crate::error::Error::Usage`] if another writer made the record
-/// meanwhile, with a newer offsite.
+/// store returns other bytes than were written.
 pub async fn probe(records: &Records, program: &str, now: String, layout: Layout) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
@@ -38,7 +37,7 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
         (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
     } else {
         let (create_only, swap) = probe_conditions(records, &id).await?;
-        reads_back(records, &condition_key(&id), &BODY).await?;
+        reads_back(records, &condition_key(&id), &BODY, layout.is_mirror()).await?;
         let keys = match layout {
             Layout::Mirror => probe_keys(records, &id).await?,
             // No name of the user becomes a key.
@@ -50,9 +49,17 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
         (keys, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
     let lacks = records.backend().missing_features().into_iter().map(|feature| feature.name().to_owned()).collect();
-    let format =
-        Format { format: format_of(layout), layout, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
-    if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, create_only).await?.is_some() {
+    let (format, version) = (format_of(layout), program.into());
+    Ok(Format { format, layout, sealed: false, id, made: now, version, keys, create_only, compare_and_swap, lacks })
+}
+
+/// Creates `format.json`. If another writer made the record meanwhile, returns that one.
+///
+/// # Errors
+/// The store's own error. [`crate::error::Error::Usage`] if another writer made the record meanwhile, with a newer
+/// offsite.
+pub async fn create_format(records: &Records, format: Format) -> Result<Format> {
+    if records.create(Format::KEY, super::json::encode(Format::KEY, &format)?, format.create_only).await?.is_some() {
         return Ok(format);
     }
     Ok(records.format().await?.unwrap_or(format))

@@ -16,7 +16,7 @@ use crate::error::Result;
 /// # Errors
 /// [`ErrorKind::Unsupported`] if the store returns other bytes than were written, or cannot read a part. Otherwise the
 /// store's own error.
-pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Result<()> {
+pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes, copies: bool) -> Result<()> {
     let backend = records.backend();
     let store = backend.store();
     let (whole, tag) = fetch(records, store.as_ref(), key, GetOptions::default()).await?;
@@ -24,7 +24,7 @@ pub(super) async fn reads_back(records: &Records, key: &str, body: &Bytes) -> Re
         return Err(unusable(records, format!("{} bytes were written, and {} different bytes were read back", body.len(), whole.len())));
     }
     let mut read = (key.to_owned(), tag.clone());
-    if backend.capabilities().server_copy {
+    if copies && backend.capabilities().server_copy {
         let copy = format!("{key}-copied");
         let (from, to) = (object_path(key.as_bytes())?, object_path(copy.as_bytes())?);
         match backend.copy_exact(&from, &to, body.len() as u64, tag.as_deref(), object_store::PutMode::Overwrite).await {

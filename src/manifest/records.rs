@@ -3,9 +3,10 @@
 //! Owns their names and the rule that a snapshot is created once and never changed. Sizes are checked before anything
 //! is allocated for them, against the bounds in `model/bounds.rs` for readers and writers. Errors name the object.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path as LocalPath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -20,8 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::format::Format;
 use super::json;
+use super::sealed_backend::SealedBackend;
+use super::sealed_store::{seal_error, sealed_key};
 use crate::error::{Error, Result};
 use crate::model::{Hash, Snapshot, bounds};
+use crate::seal::{PayloadKey, SealKeys};
 
 /// Total size of the small records that are in memory at a time, in KiB.
 const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
@@ -73,7 +77,7 @@ pub struct StoredRecord<T> {
 /// # let at = |name: &str| dir.path().join(name);
 /// # std::fs::create_dir(at("site"))?;
 /// # std::fs::write(at("site/index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let destination = at("backup").display().to_string();
 /// # let urls = [destination.clone()];
 /// # engine::sync(&machine, &at("site"), &urls, &SyncOptions::default(), &RunControl::new(1)).await;
@@ -91,6 +95,10 @@ pub struct Records {
     store: Arc<dyn ObjectStore>,
     /// Bounds the bodies of records that are in memory at a time, so that many large ones take no more than a few.
     room: Arc<Semaphore>,
+    /// The keys of a sealed destination.
+    pub(super) keys: Option<Arc<SealKeys>>,
+    /// The payload keys of packs that were opened.
+    pub(super) pack_keys: Arc<Mutex<HashMap<Hash, PayloadKey>>>,
 }
 
 /// A key as a path of the object store.
@@ -121,7 +129,29 @@ fn pages_key(object: &Hash) -> String {
 impl Records {
     /// The records at the destination of this backend. Sends no request.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)) }
+        let pack_keys = Arc::new(Mutex::new(HashMap::new()));
+        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)), keys: None, pack_keys }
+    }
+
+    /// The records of a sealed destination. `backend` is what lies below the seal. Sends no request.
+    pub fn sealed(backend: Arc<dyn Backend>, keys: Arc<SealKeys>) -> Self {
+        let sealed: Arc<dyn Backend> = Arc::new(SealedBackend::new(backend, Arc::clone(&keys)));
+        Self { keys: Some(keys), ..Self::new(sealed) }
+    }
+
+    /// The keys of a sealed destination, if it is one.
+    pub fn keys(&self) -> Option<&Arc<SealKeys>> {
+        self.keys.as_ref()
+    }
+
+    /// The key of the hashes that name page objects, if their content must not be guessed from them.
+    pub fn naming_key(&self) -> Option<[u8; 32]> {
+        self.keys.as_ref().map(|keys| keys.sealing.naming_key())
+    }
+
+    /// Decides where contents are cut. Every destination that is not sealed cuts alike.
+    pub fn cut_seed(&self) -> u64 {
+        self.keys.as_ref().map_or(0, |keys| keys.sealing.cut)
     }
 
     /// The backend of the destination.
@@ -131,11 +161,17 @@ impl Records {
 
     /// A store's error about a key, with the URL of the key.
     pub fn error(&self, key: &str, error: &object_store::Error) -> Error {
+        if let Some(sealed) = seal_error(error) {
+            return Error::damaged(self.url(key), sealed);
+        }
         self.backend.error(key, error).into()
     }
 
     /// The URL of a key, for messages.
     pub fn url(&self, key: &str) -> String {
+        if self.keys.is_some() {
+            return self.backend.location().at(&sealed_key(key));
+        }
         self.backend.location().at(key)
     }
 
@@ -251,6 +287,12 @@ impl Records {
         let found = self
             .few(FOLDER, listing)
             .try_filter_map(|meta| async move {
+                if self.keys.is_none() && meta.location.as_ref().ends_with(".json.age") {
+                    return Err(Error::Usage(format!(
+                        "{}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a                          writer key (`offsite key writer`)",
+                        self.backend.location()
+                    )));
+                }
                 let number = meta.location.filename().and_then(snapshot_number);
                 Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
             })

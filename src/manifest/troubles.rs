@@ -17,14 +17,14 @@ const TEXT: usize = 4 << 10;
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn pack(file: &Path, number: u64, unread: &[Problem], unstable: &[RelPath]) -> Result<PageObject> {
+pub fn pack(file: &Path, naming: Option<[u8; 32]>, number: u64, unread: &[Problem], unstable: &[RelPath]) -> Result<PageObject> {
     let unread = unread.iter().map(|p| (&p.path, Some(p.problem.as_str())));
     let mut all: Vec<(&RelPath, Option<&str>)> = unread.chain(unstable.iter().map(|path| (path, None))).collect();
     // The final read error is reported, not that the file kept changing before.
     all.sort_by(|a, b| a.0.cmp(b.0).then(b.1.is_some().cmp(&a.1.is_some())));
     all.dedup_by(|later, kept| later.0 == kept.0);
     let fail = |e| Error::local(file, e);
-    let mut pack = PageObjectWriter::create(file)?;
+    let mut pack = PageObjectWriter::create(file, naming)?;
     pack.mark(number)?;
     let (mut cutter, mut leaves, mut last) = (Chunker::default(), Vec::new(), RelPath::default());
     for (path, problem) in all {

@@ -19,10 +19,10 @@ impl Layout {
         *self == Self::Mirror
     }
 
-    /// Its name in a config and in messages.
+    /// What a destination of this layout is, for messages.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Mirror => "mirror",
+            Self::Mirror => "a mirror",
             Self::Packed => "packed",
         }
     }

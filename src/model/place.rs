@@ -64,9 +64,9 @@ pub struct PieceList {
     pub hash: Hash,
     /// Length of the unpacked list in bytes.
     pub raw: u64,
-    /// Every pack that its pieces are in, each once, in order of their names. So nobody has to read a list to know which
-    /// packs a snapshot needs.
-    pub packs: Vec<Hash>,
+    /// Every pack that its pieces are in, each once, in order of their names, with how far the last of their frames
+    /// reaches in it, in bytes. So nobody has to read a list to know what of which packs a snapshot needs.
+    pub packs: Vec<(Hash, u64)>,
     /// As [`Place::pack`].
     pub pack: Hash,
     /// As [`Place::frame`].
@@ -112,7 +112,7 @@ impl PieceList {
 
     fn check(&self) -> Result<(), &'static str> {
         self.place().check(self.raw)?;
-        let ordered = self.packs.is_sorted_by(|a, b| a < b);
+        let ordered = self.packs.is_sorted_by(|(a, _), (b, _)| a < b) && self.packs.iter().all(|(_, end)| *end <= PACK);
         if self.count == 0 || self.count > LISTED || self.packs.is_empty() || self.packs.len() > LISTED_PACKS || !ordered {
             return Err("a list of pieces that is none");
         }
@@ -130,16 +130,18 @@ impl Content {
     pub fn packs(&self) -> impl Iterator<Item = &Hash> {
         let at = self.at.iter().map(|place| &place.pack);
         let pieces = self.pieces.iter().map(|piece| &piece.pack);
-        let lists = self.lists.iter().flat_map(|list| list.packs.iter().chain([&list.pack]));
+        let lists = self.lists.iter().flat_map(|list| list.packs.iter().map(|(pack, _)| pack).chain([&list.pack]));
         at.chain(pieces).chain(lists)
     }
 
-    /// For each of its frames that the entry itself names: the pack, and how far the frame reaches in it, in bytes.
+    /// For each of its frames: the pack, and how far the frame reaches in it, in bytes. Of the frames of a list in one
+    /// pack only the last.
     pub fn reaches(&self) -> impl Iterator<Item = (&Hash, u64)> {
         let at = self.at.iter().map(|place| (&place.pack, place.frame.saturating_add(place.length)));
         let pieces = self.pieces.iter().map(|piece| (&piece.pack, piece.frame.saturating_add(piece.length)));
         let lists = self.lists.iter().map(|list| (&list.pack, list.frame.saturating_add(list.length)));
-        at.chain(pieces).chain(lists)
+        let listed = self.lists.iter().flat_map(|list| list.packs.iter().map(|(pack, end)| (pack, *end)));
+        at.chain(pieces).chain(lists).chain(listed)
     }
 
     /// Checks that its places can be, and that they hold `size` bytes together.

@@ -30,6 +30,8 @@ pub struct KnownPieces {
     index: Index,
     living: HashSet<ShortName>,
     made_anew: bool,
+    /// A part of the index is damaged, so it is made anew by the next run.
+    broken: bool,
 }
 
 impl KnownPieces {
@@ -45,7 +47,7 @@ impl KnownPieces {
             Some(index) => (index, false),
             None => (Index::create(&dir).map_err(fail)?, true),
         };
-        Ok(Self { index, made_anew, living: HashSet::new(), dir, stamp })
+        Ok(Self { index, made_anew, living: HashSet::new(), broken: false, dir, stamp })
     }
 
     /// Whether nothing was known, so that the pieces of the newest snapshot have to be noted.
@@ -78,11 +80,11 @@ impl KnownPieces {
     /// Where the destination has this piece, if a new snapshot may refer to it.
     ///
     /// # Errors
-    /// As for [`Self::open`]. A damaged index is made anew and knows nothing then.
+    /// As for [`Self::open`]. What lies in a damaged part of the index is not known.
     pub fn get(&mut self, hash: &Hash, size: u64) -> Result<Option<Piece>> {
         let found = match self.index.get(&hash.0) {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData && !self.made_anew => {
-                self.renew()?;
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.broken = true;
                 None
             }
             found => found.map_err(|e| Error::cache(&self.dir, e))?,
@@ -113,7 +115,15 @@ impl KnownPieces {
             skip: number(piece.skip),
             size: number(piece.size),
         };
-        self.index.insert(record).map_err(|e| Error::cache(&self.dir, e))
+        match self.index.insert(record) {
+            // The damage was met while older records were merged.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.renew()?;
+                self.broken = true;
+                self.index.insert(record).map_err(|e| Error::cache(&self.dir, e))
+            }
+            inserted => inserted.map_err(|e| Error::cache(&self.dir, e)),
+        }
     }
 
     /// Notes that these packs are deleted.
@@ -128,7 +138,13 @@ impl KnownPieces {
     /// # Errors
     /// As for [`Self::open`].
     pub fn keep(&mut self) -> Result<()> {
-        self.index.commit(&self.stamp).map_err(|e| Error::cache(&self.dir, e))
+        if self.broken {
+            return self.renew();
+        }
+        match self.index.commit(&self.stamp) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => self.renew(),
+            kept => kept.map_err(|e| Error::cache(&self.dir, e)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns where a list ends, and its form: JSON lines of pieces. A list ends where the pieces themselves say so, so a
 //! changed stretch of a file changes the lists over it and no others.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::error::{Error, Result};
@@ -31,8 +31,8 @@ pub struct ListHead {
     pub size: u64,
     /// Number of its pieces.
     pub count: u64,
-    /// The packs that its pieces are in, sorted.
-    pub packs: Vec<Hash>,
+    /// The packs that its pieces are in, sorted, and how far the pieces reach in them, in bytes.
+    pub packs: Vec<(Hash, u64)>,
 }
 
 impl ListHead {
@@ -68,7 +68,11 @@ impl ListBuffer {
             serde_json::to_writer(&mut raw, piece).map_err(|e| Error::local("a list of pieces", e.into()))?;
             raw.push(b'\n');
         }
-        let packs: BTreeSet<Hash> = pieces.iter().map(|piece| piece.pack).collect();
+        let mut packs: BTreeMap<Hash, u64> = BTreeMap::new();
+        for piece in &pieces {
+            let end = packs.entry(piece.pack).or_default();
+            *end = (*end).max(piece.frame + piece.length);
+        }
         let size = pieces.iter().map(|piece| piece.size).sum();
         let (hash, length) = (Hash::of(&raw), raw.len() as u64);
         let head = ListHead { hash, raw: length, size, count: pieces.len() as u64, packs: packs.into_iter().collect() };
@@ -91,7 +95,7 @@ pub fn read(what: &dyn Display, list: &PieceList, raw: &[u8]) -> Result<Vec<Piec
     for line in raw.split_inclusive(|byte| *byte == b'\n') {
         let piece: Piece = serde_json::from_slice(line).map_err(|e| damaged(&e))?;
         piece.check().map_err(|e| damaged(&e))?;
-        if list.packs.binary_search(&piece.pack).is_err() || pieces.len() as u64 == LISTED {
+        if list.packs.binary_search_by(|(pack, _)| pack.cmp(&piece.pack)).is_err() || pieces.len() as u64 == LISTED {
             return Err(damaged(&"it names a pack that the entry does not name"));
         }
         size = size.and_then(|size| size.checked_add(piece.size));
@@ -146,7 +150,7 @@ mod tests {
         for wrong in [
             PieceList { count: 9, ..list.clone() },
             PieceList { size: 1, ..list.clone() },
-            PieceList { packs: vec![Hash::of(b"other")], ..list.clone() },
+            PieceList { packs: vec![(Hash::of(b"other"), 9)], ..list.clone() },
         ] {
             assert!(read(&"pack", &wrong, &raw).is_err());
         }

@@ -6,12 +6,16 @@
 use bytes::Bytes;
 
 use super::frame::{Frame, FramePiece};
+use crate::error::Result;
 use crate::model::{Hash, Piece};
+use crate::seal::Padding;
 
 /// A pack ends before a frame that would make it longer than this, in bytes.
 const GOAL: usize = 16 << 20;
 /// Begins a frame that holds no data (RFC 8878, section 3.1.2).
 const SKIPPABLE: u32 = 0x184d_2a50;
+/// Room for padding, which has at least this many bytes.
+const GAP: usize = 8;
 /// Random bytes at the beginning.
 const MARK: usize = 16;
 
@@ -51,7 +55,13 @@ impl PackBuffer {
 
     /// Whether the pack has to end before this frame.
     pub fn is_full_for(&self, frame: &Frame) -> bool {
-        !self.frames.is_empty() && self.bytes.len() + frame.bytes.len() > GOAL
+        !self.frames.is_empty() && self.bytes.len() + frame.bytes.len() + GAP > GOAL
+    }
+
+    /// Hides how long the pack is: a full one gets the length of all full ones, and another one a padded length.
+    pub fn pad(&mut self, full: bool) {
+        let padding = if full { Padding::Full(GOAL as u64) } else { Padding::Sizes };
+        self.bytes.extend(padding.frame(self.bytes.len() as u64));
     }
 
     /// Adds a frame.
@@ -61,14 +71,18 @@ impl PackBuffer {
         self.frames.push(PackedFrame { offset, length: frame.bytes.len() as u64, pieces: frame.pieces });
     }
 
-    /// Ends the pack. Hashes it, which takes some milliseconds.
-    pub fn finish(self) -> FullPack {
-        let pack = Hash::of(&self.bytes);
+    /// Ends the pack. `form` makes what the destination gets of it. Hashes that, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// Those of `form`.
+    pub fn finish(mut self, form: impl FnOnce(Vec<u8>) -> Result<Vec<u8>>) -> Result<FullPack> {
+        let bytes = form(std::mem::take(&mut self.bytes))?;
+        let pack = Hash::of(&bytes);
         let pieces = self.frames.into_iter().flat_map(|frame| {
             let PackedFrame { offset, length, pieces } = frame;
             pieces.into_iter().map(move |FramePiece { hash, skip, size }| Piece { size, hash, pack, frame: offset, length, skip })
         });
-        FullPack { name: pack, pieces: pieces.collect(), bytes: self.bytes.into() }
+        Ok(FullPack { name: pack, pieces: pieces.collect(), bytes: bytes.into() })
     }
 }
 
@@ -95,7 +109,7 @@ mod tests {
             frame.push(Hash::of(text), text);
             pack.push(frame.compress().unwrap());
         }
-        pack.finish()
+        pack.finish(Ok).unwrap()
     }
 
     #[test]

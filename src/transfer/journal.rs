@@ -82,6 +82,10 @@ enum JournalRecord {
     Pack {
         name: Hash,
     },
+    /// A pack is about to be deleted.
+    Unpacked {
+        name: Hash,
+    },
     /// The destination has a pack with these pieces: hash, offset and length of the frame, skip, size.
     Packed {
         name: Hash,
@@ -182,6 +186,14 @@ impl Journal {
         self.push(&JournalRecord::Pack { name }, true)
     }
 
+    /// Notes a pack that is about to be deleted, and writes it to the file at once.
+    ///
+    /// # Errors
+    /// `Error::Local` if the journal cannot be written.
+    pub fn unpacked(&mut self, name: Hash) -> Result<()> {
+        self.push(&JournalRecord::Unpacked { name }, true)
+    }
+
     /// Notes that the destination has a pack, and writes it to the file at once.
     ///
     /// # Errors
@@ -252,6 +264,8 @@ pub enum JournalPack {
     Begun(Hash),
     /// The destination has this piece of a pack.
     Piece(Piece),
+    /// The pack was deleted, or is about to be.
+    Gone(Hash),
 }
 
 impl Journal {
@@ -267,6 +281,7 @@ impl Journal {
         while let Ok(Some(record)) = reader.next_line() {
             match record {
                 JournalRecord::Pack { name } => take(JournalPack::Begun(name))?,
+                JournalRecord::Unpacked { name } => take(JournalPack::Gone(name))?,
                 JournalRecord::Packed { name, pieces } => {
                     for (hash, frame, length, skip, size) in pieces {
                         take(JournalPack::Piece(Piece { size, hash, pack: name, frame, length, skip }))?;
@@ -345,7 +360,10 @@ impl Resumed {
                 }
                 JournalRecord::Closed { id } => drop(open.remove(&id)),
                 // The run that continues tries it again. [`Journal::packs`] reads the packs.
-                JournalRecord::Refused { .. } | JournalRecord::Pack { .. } | JournalRecord::Packed { .. } => {}
+                JournalRecord::Refused { .. }
+                | JournalRecord::Pack { .. }
+                | JournalRecord::Packed { .. }
+                | JournalRecord::Unpacked { .. } => {}
             }
         }
         let mut open: Vec<(usize, Upload)> = open.into_values().collect();

@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 
 use super::fetch::{RANGES_AHEAD, Sink};
 use crate::error::{Error, Result};
-use crate::manifest::Records;
+use crate::manifest::{PackKind, Records};
 use crate::model::{Entry, Hash, Piece, PieceList};
 use crate::packs;
 
@@ -55,7 +55,7 @@ impl<T> PackStretch<T> {
 
     /// Fetches the stretch with one request.
     pub async fn fetch(&self, records: &Records) -> Result<Bytes> {
-        records.pack_range(&self.pack, self.start..self.end).await
+        records.pack_range(PackKind::Contents, &self.pack, self.start..self.end).await
     }
 
     /// Unpacks every piece and hands it to `take`, in order. A piece that is damaged is an error of that piece.
@@ -98,7 +98,7 @@ fn checked(url: &str, raw: &Bytes, piece: &Piece) -> Result<Bytes> {
 /// [`Error::Damaged`] if the list is not what the entry says. Otherwise the store's own error.
 pub async fn read_list(records: &Records, list: &PieceList) -> Result<Vec<Piece>> {
     let url = records.pack_url(&list.pack);
-    let frame = records.pack_range(&list.pack, list.frame..list.frame + list.length).await?;
+    let frame = records.pack_range(PackKind::Lists, &list.pack, list.frame..list.frame + list.length).await?;
     packs::read_list(&url, list, &packs::unpack(&url, &frame)?)
 }
 

@@ -27,7 +27,7 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
-        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into() };
+        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into(), ..Machine::default() };
         Self { machine, options: options(), dir }
     }
 
@@ -93,7 +93,7 @@ impl World {
 
     /// The same from a machine that knows nothing of the destination.
     pub fn elsewhere(&self, name: &str) -> Machine {
-        Machine { cache_dir: self.path(name), host: name.into() }
+        Machine { cache_dir: self.path(name), host: name.into(), ..Machine::default() }
     }
 
     pub fn file(&self, name: &str) -> Arc<dyn Backend> {
@@ -138,6 +138,8 @@ pub fn options() -> SyncOptions {
         drift: Vec::new(),
         layout: Some(layout()).filter(|layout| !layout.is_mirror()),
         layouts: Vec::new(),
+        seal: None,
+        seals: Vec::new(),
     }
 }
 

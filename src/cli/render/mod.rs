@@ -9,6 +9,7 @@ mod hint;
 mod import;
 mod init;
 mod jobs;
+mod key;
 mod look;
 mod moves;
 mod report;

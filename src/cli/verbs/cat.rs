@@ -21,7 +21,7 @@ pub struct CatArgs {
 }
 
 pub async fn run(args: CatArgs, context: &Context) -> Result<u8> {
-    let machine = context.machine()?;
+    let machine = context.machine_from(&args.from)?;
     let (url, zone) = args.from.url_and_zone()?;
     let at = args.at.map(|at| engine::at_in(&zone, &at));
     let mut out = context.out.content(&url, &args.path);

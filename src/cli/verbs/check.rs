@@ -1,7 +1,7 @@
 //! `offsite check URL [--read-data[=N%]]`
 
 use clap::Args;
-use offsite::config::values;
+use offsite::config::{Job, values};
 use offsite::engine::{self, CheckOptions};
 use offsite::error::Result;
 
@@ -41,7 +41,7 @@ pub struct CheckArgs {
 
 pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
     let (url, job) = args.from.only()?;
-    let zone = job.map(|job| job.options.keep.zone).unwrap_or_default();
+    let zone = job.as_ref().map(|job| job.options.keep.zone.clone()).unwrap_or_default();
     let options = CheckOptions {
         at: args.at.map(|at| engine::at_in(&zone, &at)),
         read_data: args.read_data,
@@ -49,7 +49,8 @@ pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
         transfers: args.transfers,
         limit_download: args.limit_download,
     };
-    let (machine, _makeshift) = context.machine_to_read()?;
+    let (mut machine, _makeshift) = context.machine_to_read()?;
+    machine.keys.writers.extend(job.iter().flat_map(Job::writer_keys));
     let (control, bars) = context.control(std::slice::from_ref(&url));
     let outcome = engine::check(&machine, &url, &options, &control).await;
     drop(bars);

@@ -21,7 +21,7 @@ pub struct DiffArgs {
 }
 
 pub async fn run(args: DiffArgs, context: &Context) -> Result<u8> {
-    let machine = context.machine()?;
+    let machine = context.machine_from(&args.from)?;
     let (url, zone) = args.from.url_and_zone()?;
     let (older, newer) = (engine::at_in(&zone, &args.older), args.newer.map(|at| engine::at_in(&zone, &at)));
     let mut list = context.out.diff();

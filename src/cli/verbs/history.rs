@@ -19,7 +19,7 @@ pub struct HistoryArgs {
 
 pub async fn run(args: HistoryArgs, context: &Context) -> Result<u8> {
     let url = args.from.url()?;
-    let lines = engine::history(&context.machine()?, &url, &args.path).await?;
+    let lines = engine::history(&context.machine_from(&args.from)?, &url, &args.path).await?;
     context.out.history(&url, &args.path, &lines)?;
     Ok(0)
 }

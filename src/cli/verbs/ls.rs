@@ -27,7 +27,7 @@ pub struct LsArgs {
 }
 
 pub async fn run(args: LsArgs, context: &Context) -> Result<u8> {
-    let machine = context.machine()?;
+    let machine = context.machine_from(&args.from)?;
     let (url, zone) = args.from.url_and_zone()?;
     let at = args.at.map(|at| engine::at_in(&zone, &at));
     if args.unread {

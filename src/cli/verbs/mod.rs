@@ -12,6 +12,7 @@ pub mod config;
 pub mod diff;
 pub mod history;
 pub mod init;
+pub mod key;
 pub mod ls;
 pub mod plan;
 pub mod prune;

@@ -48,8 +48,8 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
         within: args.keep_within,
         zone: Zone::default(),
     };
-    let machine = context.machine()?;
     let (url, job) = args.from.only()?;
+    let machine = context.machine_for(&job)?;
     if let Some(job) = job {
         rules = match rules.is_empty() {
             true => job.options.keep,

@@ -130,7 +130,8 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     values::directory(&args.target)?;
     let ResolvedFrom { urls, job } = args.from.resolve(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
-    let (machine, _makeshift) = context.machine_to_read()?;
+    let (mut machine, _makeshift) = context.machine_to_read()?;
+    machine.keys.writers.extend(job.iter().flat_map(Job::writer_keys));
     let mut options = args.options(profile.as_ref(), &machine.host)?;
     let zone = job.as_ref().map(|job| job.options.keep.zone.clone()).unwrap_or_default();
     options.at = options.at.map(|at| engine::at_in(&zone, &at));

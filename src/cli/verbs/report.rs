@@ -44,6 +44,8 @@ struct ReportRequest {
     list: bool,
     /// Reports of the user's own commands.
     reported: Vec<DestinationReport>,
+    /// Writer keys that the config names, by URL.
+    writers: Vec<(String, PathBuf)>,
 }
 
 pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
@@ -60,7 +62,8 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     };
     let urls = wanted.urls.iter().zip(&wanted.prices).map(priced).collect::<Result<Vec<_>>>()?;
     let options = ReportOptions { list: args.list || wanted.list, by_directory: args.by_directory, prices: prices.clone() };
-    let machine = context.machine()?;
+    let mut machine = context.machine()?;
+    machine.keys.writers.extend(wanted.writers);
     let (run, bars) = context.control(&wanted.urls);
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
@@ -81,6 +84,7 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
     for (job, destination) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
+        wanted.writers.extend(destination.seal.iter().filter_map(|(_, key)| Some((destination.url.clone(), key.clone()?))));
         match &destination.report {
             ReportMethod::BuiltIn if !wanted.urls.contains(&destination.url) => {
                 wanted.urls.push(destination.url.clone());

@@ -82,7 +82,7 @@ pub async fn run(args: RunJobsArgs, context: &Context) -> Result<u8> {
         return Err(Error::Usage(format!("{}: it has no jobs", args.config.parsed()?.name())));
     }
     plan.metrics = args.metrics.clone().or(plan.metrics);
-    let machine = context.machine()?;
+    let machine = context.machine_for(&plan.jobs)?;
     let how = RunnerOptions { dry_run: args.dry_run, prices: Prices::shipped().map_err(Error::Usage)?, once };
     // Ctrl-C also ends hooks around the jobs.
     let (watch, bars) = context.control(&[]);

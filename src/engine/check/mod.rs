@@ -38,6 +38,7 @@ use super::note::Note;
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
 use super::query::resolve_at;
 use super::scratch::Scratch;
+use super::sync::packing::note_wrong;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, Lost, PageSource, Records, SnapshotRef};
 use crate::model::{Hash, Kind, Layout, RelPath, Sample, Snapshot};
@@ -77,7 +78,7 @@ pub struct CheckOptions {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// std::fs::remove_file(at("backup/index.html"))?;
@@ -221,6 +222,7 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     let how = how(destination, options, control);
     let read = reading.run(&how, &mut found, &spool).await?;
     packs::tell_files(&plan.manifest, &mut found)?;
+    note_wrong(destination, found.wrong_packs.keys().copied())?;
     found.flush()?;
     let next = if options.read_data.is_some() { reading.next() } else { (from, 0.0) };
     Ok(Surveyed { found, seen, snapshots: plan.snapshots, damaged: plan.damaged, foreign: plan.pages.is_some(), read, next, before })
@@ -278,7 +280,7 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
         if newest.layout() == Layout::Packed {
             let mut packs = PackNeeds::default();
             packs.add_manifest(&only, at.number)?;
-            packs.expect(at.number, &mut aside)?;
+            packs.expect(records, at.number, &mut aside)?;
             return Ok(CheckPlan { manifest: only, only: None, aside, versions: false, pages: None, snapshots: 1, damaged });
         }
         let versions = of_one(&manifest, &only, at, &mut aside)? | odd(&manifest, Some(&only), &mut aside)?;
@@ -290,7 +292,7 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
     versions |= history.versions;
     if let Some(mut packs) = history.packs.take() {
         packs.add_manifest(&manifest, newest.number)?;
-        packs.expect(newest.number, &mut aside)?;
+        packs.expect(records, newest.number, &mut aside)?;
     }
     let (objects, snapshots, readable) = (std::mem::take(&mut history.objects), history.snapshots, history.whole);
     let pages = (whole && readable).then_some(objects);

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::expect::Expect;
 use super::found::{CheckFindings, Fault};
 use crate::error::Result;
-use crate::manifest::{CacheReader, pack_key};
+use crate::manifest::{CacheReader, Records, pack_key};
 use crate::model::{Content, Entry, Hash, Kind};
 use crate::spool::Sorter;
 
@@ -31,7 +31,7 @@ impl PackNeeds {
     /// Adds what an entry of these snapshots needs.
     pub fn add(&mut self, entry: &Entry, (first, last): (u64, u64)) {
         let Some(content) = &entry.content else { return };
-        for (pack, end) in content.reaches().chain(content.packs().map(|pack| (pack, 1))) {
+        for (pack, end) in content.reaches() {
             let need = self.0.entry(*pack).or_insert(PackNeed { end, first, last });
             *need = PackNeed { end: need.end.max(end), first: need.first.min(first), last: need.last.max(last) };
         }
@@ -57,9 +57,10 @@ impl PackNeeds {
     ///
     /// # Errors
     /// Those of the sorter.
-    pub fn expect(self, newest: u64, aside: &mut Sorter<Expect>) -> Result<()> {
+    pub fn expect(self, records: &Records, newest: u64, aside: &mut Sorter<Expect>) -> Result<()> {
         for (pack, PackNeed { end, first, last }) in self.0 {
-            aside.push(&Expect::pack(pack_key(&pack), pack, end, (last < newest).then_some((first, last))))?;
+            let bytes = records.pack_length(end);
+            aside.push(&Expect::pack(pack_key(&pack), pack, bytes, (last < newest).then_some((first, last))))?;
         }
         Ok(())
     }

@@ -167,9 +167,13 @@ fn is_refused(error: &Error) -> bool {
 /// check records.
 fn is_free(act: Act, key: &[u8]) -> bool {
     const WORDS: [&[u8]; 2] = [b".offsite/run.json", b".offsite/check.json"];
+    // At a sealed destination the records have another ending.
+    let key = key.strip_suffix(b".age").unwrap_or(key);
     match act {
         Act::Create | Act::Put if key == KEY.as_bytes() || WORDS.contains(&key) => true,
         Act::Create if key == Format::KEY.as_bytes() => true,
+        // Key files come before the first lease, and none is ever changed.
+        Act::Create | Act::Put if key.starts_with(b".offsite/keys/") => true,
         _ => key == b".offsite/probe" || key.starts_with(b".offsite/probe/"),
     }
 }
@@ -225,6 +229,10 @@ mod tests {
             (Act::Put, ".offsite/format.json", false),
             (Act::Delete, ".offsite/format.json", true),
             (Act::Put, ".offsite/lease.json", false),
+            (Act::Put, ".offsite/lease.json.age", false),
+            (Act::Delete, ".offsite/lease.json.age", true),
+            (Act::Create, ".offsite/keys/1.age", false),
+            (Act::Delete, ".offsite/keys/1.age", true),
             (Act::Delete, ".offsite/lease.json", true),
             (Act::Put, ".offsite/run.json", false),
             (Act::Delete, ".offsite/run.json", true),

@@ -8,7 +8,7 @@
 mod deletion_queue;
 mod locked;
 mod needs;
-mod packs;
+pub mod packs;
 mod queued;
 
 use std::collections::BTreeSet;
@@ -100,7 +100,7 @@ pub fn superseded(destination: &mut Destination, before: &[Hash], versioned: boo
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// # for text in ["a second text", "a third text, which is longer"] {
@@ -199,7 +199,9 @@ async fn drop_snapshots(
         list.retain(|s| !outcome.removed.contains(&s.number));
     }
     let numbers: BTreeSet<u64> = free.keys().copied().collect();
-    let mut goes = Writer::create(&deletion_queue::todo(destination))?;
+    // It gets its name once it is whole: the next run takes a list for a whole one.
+    let (todo, unfinished) = (deletion_queue::todo(destination), destination.local("prune-todo.new"));
+    let mut goes = Writer::create(&unfinished)?;
     goes.push(&QueueLine::After { snapshots: numbers.iter().copied().collect() })?;
     let stay: Vec<u64> = list.iter().map(|s| s.number).filter(|number| !numbers.contains(number)).collect();
     for (left, dropped, right) in groups(&list, &numbers) {
@@ -214,6 +216,7 @@ async fn drop_snapshots(
         }
     }
     goes.flush()?;
+    std::fs::rename(&unfinished, &todo).map_err(|e| Error::cache(&todo, e))?;
     lease.verify().await?;
     deletion_queue::delete_snapshots(destination, &numbers).await?;
     outcome.removed.extend(&numbers);

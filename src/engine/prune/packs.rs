@@ -53,6 +53,11 @@ impl NeededPacks {
         Ok(needed)
     }
 
+    /// Whether one of them names this pack.
+    pub fn has(&self, pack: &Hash) -> bool {
+        self.packs.contains(pack)
+    }
+
     /// Takes the newest manifest from the cache of this machine.
     fn take_cached(&mut self, destination: &Destination) -> Result<()> {
         let mut base = destination.base()?;

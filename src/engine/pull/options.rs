@@ -25,7 +25,7 @@ pub const STAGING: &[u8] = b".offsite-pull";
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
 /// # std::fs::create_dir(site.join("docs"))?;
 /// # std::fs::write(site.join("docs/guide.md"), "# Guide")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// // What would a restore of one directory fetch? Its files would belong to the user who restores.

@@ -82,7 +82,7 @@ impl Depot {
     fn new() -> Self {
         let backend = MemoryBackend::new("look").unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let machine = Machine { cache_dir: dir.path().join("cache"), host: "here".into() };
+        let machine = Machine { cache_dir: dir.path().join("cache"), host: "here".into(), ..Machine::default() };
         let destination = Destination::over(Arc::new(backend.clone()), &machine).unwrap();
         let records = Records::new(Arc::new(backend.clone()));
         Self { backend, destination, records, dir, base: None, tree: Tree::new(), number: 0 }
@@ -119,7 +119,7 @@ impl Depot {
         }
         steps.extend(self.tree.values().map(|e| (e.path.clone(), Step::Set(Box::new(e.clone()), KnownStamps::Unknown))));
         let cache = self.dir.path().join(format!("cache-{}", self.number));
-        let mut merge = ManifestMerge::start(open(&self.base), &cache, &self.dir.path().join("pack"), Vec::new()).unwrap();
+        let mut merge = ManifestMerge::start(open(&self.base), &cache, (&self.dir.path().join("pack"), None), Vec::new()).unwrap();
         steps.into_values().for_each(|step| merge.step(step).unwrap());
         let inner = self.base.as_ref().map_or(&[][..], |(_, _, inner)| inner);
         let merged = merge.finish(inner).unwrap();
@@ -447,7 +447,7 @@ async fn a_large_old_content_on_a_tree_is_not_mistaken_for_the_new_one() {
 #[test]
 fn verbs_can_run_on_any_thread() {
     fn send<T: Send>(_: T) {}
-    let machine = Machine { cache_dir: PathBuf::new(), host: String::new() };
+    let machine = Machine { cache_dir: PathBuf::new(), host: String::new(), ..Machine::default() };
     send(super::listing::snapshots(&machine, ""));
     send(super::ls(&machine, "", "", None, false, &mut |_| Ok(())));
     send(super::diff(&machine, "", "1", None, &mut |_| Ok(())));

@@ -40,7 +40,12 @@ pub fn merge(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Has
     let inner: Vec<PageRef> = destination.head.as_ref().map_or_else(Vec::new, |h| h.inner.clone());
     let inner: Vec<PageRef> = inner.into_iter().filter(|page| page.object.is_none_or(|o| !damaged.contains(&o))).collect();
     let mut before = destination.base()?;
-    let mut merge = ManifestMerge::start(destination.base()?, &destination.local(cache), &destination.local("pack"), damaged)?;
+    let mut merge = ManifestMerge::start(
+        destination.base()?,
+        &destination.local(cache),
+        (&destination.local("pack"), destination.records.naming_key()),
+        damaged,
+    )?;
     while let Some(fix) = fixes.next_sorted()? {
         let stamps = fix.stamps.map_or(KnownStamps::Unknown, |stamps| remember(stamps, start));
         merge.step(match fix.entry {

@@ -33,7 +33,7 @@ use super::sync::packing;
 use super::{commit, dir_metadata};
 use crate::error::{Error, Result};
 use crate::manifest::Format;
-use crate::model::{Counts, Hash, Layout, Problem, Snapshot, Time};
+use crate::model::{Counts, Layout, Problem, Snapshot, Time};
 use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
@@ -81,7 +81,7 @@ pub struct RepairOptions {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// std::fs::remove_file(at("backup/index.html"))?;
@@ -155,6 +155,7 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Re
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
     destination.lock()?;
+    destination.unlock(&machine.keys).await?;
     let url = destination.backend.location().to_string();
     destination.load(false, false).await.map_err(|error| match error {
         Error::Damaged { object, what } => Error::damaged(
@@ -276,8 +277,7 @@ impl RepairRun<'_> {
     async fn write(&mut self, surveyed: &Surveyed, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: String) -> Result<Repaired> {
         let start = coarse_now();
         let journal = self.destination.local(JOURNAL);
-        let wrong_packs: Vec<Hash> = surveyed.found.wrong_packs.keys().copied().collect();
-        let unsent = self.send(planned, &wrong_packs, (head, lease), &run, &journal).await?;
+        let unsent = self.send(planned, (head, lease), &run, &journal).await?;
         let packed = self.destination.layout() == Layout::Packed;
         let sent = if packed { &self.how.progress.packed } else { &self.how.progress.bytes }.load(Relaxed);
         self.how.progress.set_phase(Phase::Commit);
@@ -292,14 +292,7 @@ impl RepairRun<'_> {
     }
 
     /// Sends the planned files, and returns those that were not sent.
-    async fn send(
-        &self,
-        planned: &RepairPlan,
-        wrong_packs: &[Hash],
-        (head, lease): (&Head, &Lease),
-        run: &str,
-        path: &Path,
-    ) -> Result<Vec<Problem>> {
+    async fn send(&self, planned: &RepairPlan, (head, lease): (&Head, &Lease), run: &str, path: &Path) -> Result<Vec<Problem>> {
         let backend = Arc::clone(&self.destination.backend);
         if let Some(left) = Resumed::read(path)?.filter(|left| left.header.destination == head.format.id) {
             if self.destination.layout() == Layout::Packed {
@@ -323,7 +316,6 @@ impl RepairRun<'_> {
         match backend.tree() {
             _ if layout == Layout::Packed => {
                 let mut packed = packing::open(self.destination, &head.format.id).await?;
-                packed.known.forget(wrong_packs);
                 upload_packed(&target, &mut packed, &shared_reader, &planned.lines, &journal, nothing()?).await?;
                 packed.known.keep()?;
             }

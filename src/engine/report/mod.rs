@@ -72,7 +72,7 @@ pub struct Priced {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # let urls = [backup.clone()];
 /// # engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1)).await;
 /// let (prices, name) = (Prices::shipped()?, "aws/s3-standard");
@@ -112,7 +112,7 @@ pub async fn report(machine: &Machine, urls: &[(String, Option<Priced>)], option
 }
 
 async fn open(url: &str, machine: &Machine) -> Result<Destination> {
-    Destination::over(backends::open(url).await?, machine)
+    Destination::open(url, machine).await
 }
 
 fn failed(url: String, error: &Error) -> DestinationReport {

@@ -18,14 +18,15 @@ use crate::engine::commit::Figures;
 use crate::engine::commit::still_newest;
 use crate::engine::destination::Destination;
 use crate::engine::dir_metadata::root_meta;
+use crate::engine::keys::make_keys;
 use crate::engine::lease::{Claim, Lease};
-use crate::engine::machine::PROGRAM;
+use crate::engine::machine::{Machine, PROGRAM};
 use crate::engine::outcome::Outcome;
 use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
 use crate::engine::{cleanup, commit, dir_metadata, prune};
 use crate::error::{Error, Result};
-use crate::manifest::{Format, KnownBlocks, MergedManifest, probe};
+use crate::manifest::{Format, KnownBlocks, MergedManifest, create_format, probe};
 use crate::model::{Counts, Layout, Problem, Sample};
 use crate::transfer::{
     Conditions, Done, Doubt, Findings, Header, Journal, PackedTarget, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
@@ -64,7 +65,7 @@ impl Apply<'_> {
         if self.is_quiet()? {
             return self.commit_only(run).await;
         }
-        let format = make_format(&mut self.part.destination).await?;
+        let format = make_format(&mut self.part.destination, &self.common.machine).await?;
         if self.part.destination.snapshot().is_none() && format.keys.folds() {
             // The plan was made before the probe found that the disk folds names.
             tokio::task::block_in_place(|| Twins::default().resolve(&self.part.plan, &format.keys))?;
@@ -207,7 +208,7 @@ impl Apply<'_> {
         sent?;
         still_there(common)?;
         part.facts.counts.unchanged += left_out::leave_out(plan, &part.destination.local("journal"), &part.destination.dir)?;
-        if let Some(tree) = tree {
+        if let Some(tree) = tree.or(part.destination.directory.as_ref()) {
             tree.sync().await?;
         }
         Ok(findings)
@@ -235,7 +236,7 @@ impl Apply<'_> {
             // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
             self.clean_up(&left).await?;
         }
-        match tree {
+        match tree.or(self.part.destination.directory.as_ref()) {
             Some(tree) => Ok(tree.clear_staging().await?),
             None => Ok(()),
         }
@@ -406,12 +407,26 @@ fn forget_blocks(destination: &Destination, target: &Target) {
 }
 
 /// Returns `format.json`. On the first run, it probes the store and writes the file.
-async fn make_format(destination: &mut Destination) -> Result<Format> {
+async fn make_format(destination: &mut Destination, machine: &Machine) -> Result<Format> {
     if let Some(head) = &destination.head {
         return Ok(head.format.clone());
     }
     destination.backend.prepare().await?;
-    let format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
+    let mut format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
+    let mut keys = None;
+    if let Some(wish) = destination.seal_wish().cloned() {
+        format.sealed = true;
+        keys = Some(make_keys(destination, &format, &wish, &machine.keys).await?);
+    }
+    let wanted = format.id.clone();
+    let format = create_format(&destination.records, format).await?;
+    if let Some(keys) = keys {
+        if format.id != wanted {
+            let url = destination.backend.location();
+            return Err(Error::Busy(format!("{url}: another run has just made this destination; run again")));
+        }
+        destination.install(keys);
+    }
     destination.keep_head(crate::engine::destination::Head {
         url: destination.backend.location().to_string(),
         format: format.clone(),

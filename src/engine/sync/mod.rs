@@ -72,7 +72,7 @@ const SHARED: u64 = 24 << 20;
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// # std::fs::write(at("file"), "")?;
 /// let urls = [backup, at("file").display().to_string()];
 /// let outcome = engine::sync(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(urls.len())).await;

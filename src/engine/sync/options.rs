@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::engine::keys::SealWish;
 use crate::model::{KeepRules, Layout};
 use crate::plan::{Limits, Price};
 use crate::scan::WalkOptions;
@@ -27,7 +28,7 @@ const KEPT: u64 = 30 * 86_400;
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
 /// # std::fs::write(site.join("upload.tmp"), "")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// let options = SyncOptions {
 ///     walk: WalkOptions { filter: Filter::new(&["*.tmp".into()], &[])?, ..WalkOptions::default() },
 ///     keep: KeepRules { daily: 14, monthly: 12, ..KeepRules::default() },
@@ -81,9 +82,18 @@ pub struct SyncOptions {
     pub layout: Option<Layout>,
     /// Layouts that are wanted at single destinations, by URL.
     pub layouts: Vec<(String, Layout)>,
+    /// How every new destination is to be sealed. `None` leaves it open.
+    pub seal: Option<SealWish>,
+    /// How single new destinations are to be sealed, by URL.
+    pub seals: Vec<(String, SealWish)>,
 }
 
 impl SyncOptions {
+    /// How a new destination at a URL is to be sealed.
+    pub fn seal_of(&self, url: &str) -> Option<SealWish> {
+        self.seals.iter().find(|(of, _)| of == url).map(|(_, wish)| wish.clone()).or_else(|| self.seal.clone())
+    }
+
     /// The layout that is wanted at a URL.
     pub fn layout_of(&self, url: &str) -> Option<Layout> {
         self.layouts.iter().find(|(of, _)| of == url).map_or(self.layout, |(_, layout)| Some(*layout))
@@ -111,6 +121,8 @@ impl Default for SyncOptions {
             drift: Vec::new(),
             layout: None,
             layouts: Vec::new(),
+            seal: None,
+            seals: Vec::new(),
         }
     }
 }

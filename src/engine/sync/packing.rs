@@ -6,11 +6,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::engine::damage::is_damage;
 use crate::engine::destination::Destination;
+use crate::engine::prune::packs::NeededPacks;
 use crate::error::Result;
 use crate::manifest::pack_key;
 use crate::model::{Content, Hash, Piece, PieceList};
 use crate::packs::KnownPieces;
+use crate::spool::{Reader, Writer};
 use crate::transfer::{Journal, JournalPack, PackedTarget, read_list};
 
 /// Opens what is known of the pieces of a destination: those of the packs that its newest snapshot names, and those that
@@ -28,8 +31,44 @@ pub async fn open(destination: &Destination, id: &str) -> Result<PackedTarget> {
     Journal::packs(&destination.local("journal"), |pack| match pack {
         JournalPack::Piece(piece) => known.note(&piece),
         JournalPack::Begun(_) => Ok(()),
+        JournalPack::Gone(name) => {
+            known.forget(&[name]);
+            Ok(())
+        }
     })?;
+    known.forget(&wrong_packs(destination)?);
     Ok(PackedTarget { records: destination.records.clone(), known })
+}
+
+const WRONG: &str = "wrong-packs";
+
+/// The packs that a check or a repair of this machine found missing or damaged. No new snapshot relies on them.
+fn wrong_packs(destination: &Destination) -> Result<Vec<Hash>> {
+    let path = destination.local(WRONG);
+    let mut packs = Vec::new();
+    if path.exists() {
+        let mut lines = Reader::<Hash>::open(&path)?;
+        while let Some(pack) = lines.next_line()? {
+            packs.push(pack);
+        }
+    }
+    Ok(packs)
+}
+
+/// Notes packs that are missing or damaged, for all later runs of this machine.
+///
+/// # Errors
+/// The cache cannot be written.
+pub fn note_wrong(destination: &Destination, packs: impl Iterator<Item = Hash>) -> Result<()> {
+    let known: BTreeSet<Hash> = wrong_packs(destination)?.into_iter().collect();
+    let fresh: BTreeSet<Hash> = packs.filter(|pack| !known.contains(pack)).collect();
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let path = destination.local(WRONG);
+    let mut out = if path.exists() { Writer::append(&path)? } else { Writer::create(&path)? };
+    fresh.iter().try_for_each(|pack| out.push(pack))?;
+    out.flush()
 }
 
 /// Notes the packs that the newest manifest names. Returns the number of its pieces.
@@ -78,46 +117,54 @@ async fn make_anew(destination: &Destination, known: &mut KnownPieces) -> Result
         })
     })?;
     for list in lists {
-        let pieces = read_list(&destination.records, &list).await?;
-        pieces.iter().try_for_each(|piece| known.note(piece))?;
+        match read_list(&destination.records, &list).await {
+            Ok(pieces) => pieces.iter().try_for_each(|piece| known.note(piece))?,
+            // Its pieces are sent again.
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
 
-/// The packs that the journal begins and that no entry in it names.
-fn unnamed(destination: &Destination, journal: &Path) -> Result<BTreeSet<Hash>> {
-    let mut packs = begun(journal)?;
-    if packs.is_empty() {
-        return Ok(packs);
-    }
-    let mut done = Journal::sorted(journal, &destination.dir)?;
-    while let Some(done) = done.next_sorted()? {
-        if let Some(content) = &done.entry.content {
-            for pack in content.packs() {
-                packs.remove(pack);
-            }
-        }
-    }
-    Ok(packs)
-}
-
-/// Deletes the packs of this run that no entry names: of files that changed while they were read, and of an interrupted
-/// run whose files are gone. To be called after the commit and before the journal is removed.
+/// Deletes the packs of this run, and of an interrupted one that it continued, that the newest snapshot does not name: of
+/// files that changed while they were read, or that are gone. To be called after the commit and before the journal is
+/// removed.
 ///
 /// # Errors
-/// The journal cannot be read, or the destination refuses.
+/// The journal or the cache cannot be read, or the destination refuses.
 pub async fn delete_unnamed(destination: &Destination, journal: &Path) -> Result<()> {
-    delete(destination, tokio::task::block_in_place(|| unnamed(destination, journal))?).await
+    let unnamed = tokio::task::block_in_place(|| -> Result<BTreeSet<Hash>> {
+        let mut packs = begun(journal)?;
+        if !packs.is_empty() {
+            each_content(destination, |_, content| {
+                for pack in content.packs() {
+                    packs.remove(pack);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(packs)
+    });
+    delete(destination, unnamed?).await
 }
 
-/// Deletes the packs of a journal that no run continues. `number` is the snapshot that its run was going to commit. If
-/// another snapshot has that number now, the run may have committed, and the packs that its entries name stay.
+/// Deletes the packs of a journal that no run continues. `number` is the snapshot that its run was going to commit. If the
+/// destination has that number by now, the run may have committed, so every snapshot from there on is asked.
 ///
 /// # Errors
-/// As for [`delete_unnamed`].
+/// The journal or a manifest cannot be read, or the destination refuses.
 pub async fn delete_abandoned(destination: &Destination, journal: &Path, number: u64) -> Result<()> {
-    let gone = if destination.number() < number { begun(journal)? } else { unnamed(destination, journal)? };
-    delete(destination, gone).await
+    let mut packs = begun(journal)?;
+    if !packs.is_empty() && destination.number() >= number {
+        let mut since = Vec::new();
+        for listed in destination.records.snapshots(number.checked_sub(1).filter(|before| *before > 0)).await? {
+            since.push(destination.records.snapshot(listed.number).await?.0);
+        }
+        let needed = NeededPacks::of(destination, &since).await?;
+        packs.retain(|pack| !needed.has(pack));
+    }
+    delete(destination, packs).await
 }
 
 fn begun(journal: &Path) -> Result<BTreeSet<Hash>> {

@@ -23,7 +23,7 @@ use crate::engine::machine::Machine;
 use crate::engine::outcome::Outcome;
 use crate::engine::paths::{apart, own_below};
 use crate::error::{Error, Result};
-use crate::model::{Layout, Time, TreeRoot};
+use crate::model::{Time, TreeRoot};
 use crate::scan::{Names, Root};
 use crate::transfer::{Phase, Stop};
 
@@ -87,14 +87,14 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
         scan_start: coarse_now(),
     };
     for (index, (url, backend)) in once_each(opened).into_iter().enumerate() {
-        match backend.and_then(|backend| open(source, backend, machine, options.layout_of(&url))) {
+        match backend.and_then(|backend| open(source, backend, machine, &url, options)) {
             Ok(destination) => all.destinations.push((index, destination)),
             Err(error) => all.ends[index].error = Some(error),
         }
     }
     let early = Early::start(&asked, &all.destinations);
     show_phase(&all, control, if early.is_some() { Phase::Scanning } else { Phase::Loading });
-    let as_remembered = load_all(&mut all, options, asked.writes).await;
+    let as_remembered = load_all(&mut all, &asked).await;
     show_phase(&all, control, Phase::Scanning);
     let seen = match early {
         Some(early) if as_remembered => Some(early.end().await),
@@ -147,21 +147,21 @@ fn once_each(mut opened: Opened) -> Opened {
 }
 
 /// Opens a destination from the cache of this machine and takes its local lock. Sends no request.
-fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, layout: Option<Layout>) -> Result<Destination> {
+fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, url: &str, options: &SyncOptions) -> Result<Destination> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
-    destination.want(layout);
+    destination.want(options.layout_of(url), options.seal_of(url));
     destination.lock()?;
     Ok(destination)
 }
 
 /// Loads all destinations in parallel and drops those that fail. Returns whether the cached snapshot and rules of each
 /// remaining destination were current. Returns false if none remains.
-async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bool {
+async fn load_all(all: &mut Prepared, asked: &SyncRequest<'_>) -> bool {
     let loads = all.destinations.drain(..).map(|(index, mut destination)| async move {
         let remembered = destination.snapshot().map(|(_, hash)| *hash);
         let rules = destination.rules();
-        let loaded = load(&mut destination, options, writes).await;
+        let loaded = load(&mut destination, asked).await;
         let same = rules == destination.rules();
         let same = same && remembered.is_some() && destination.snapshot().map(|(_, hash)| *hash) == remembered;
         (index, destination, loaded.map(|()| same))
@@ -182,7 +182,9 @@ async fn load_all(all: &mut Prepared, options: &SyncOptions, writes: bool) -> bo
     as_remembered && !all.destinations.is_empty()
 }
 
-async fn load(destination: &mut Destination, options: &SyncOptions, writes: bool) -> Result<()> {
+async fn load(destination: &mut Destination, asked: &SyncRequest<'_>) -> Result<()> {
+    let SyncRequest { options, writes, .. } = *asked;
+    destination.unlock(&asked.machine.keys).await?;
     let backend = destination.backend.clone();
     // In parallel, because each takes a round trip over SFTP.
     let moved = async { writes && has_moved(backend).await };

@@ -127,7 +127,7 @@ pub struct ApplyOptions {
 /// # let (site, backup) = (at("site"), at("backup").display().to_string());
 /// # std::fs::create_dir(&site)?;
 /// # std::fs::write(site.join("index.html"), "<h1>hello</h1>")?;
-/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into() };
+/// # let machine = Machine { cache_dir: at("cache"), host: "web1".into(), ..Machine::default() };
 /// let (urls, file) = ([backup], at("tonight.plan"));
 /// engine::plan(&machine, &site, &urls, &SyncOptions::default(), &RunControl::new(1), Some(&file)).await;
 ///
@@ -185,7 +185,7 @@ async fn ready(
     options: &ApplyOptions,
     control: &RunControl,
 ) -> Result<(Common, DestinationRun, Vec<Warning>)> {
-    let mut destination = Destination::over(backends::open(&heading.destination).await?, machine)?;
+    let mut destination = Destination::open(&heading.destination, machine).await?;
     destination.lock()?;
     destination.load(false, false).await?;
     still_fits(&mut destination, &heading).await?;

@@ -62,23 +62,23 @@ pub struct ManifestMerge {
 
 impl ManifestMerge {
     /// Starts a merge into `base`. Writes the new cache to `cache` and the new page object to `pack`, which are local
-    /// files. `retire` names objects whose pages must be written again.
+    /// files. The second value of `pack` is the key of the hash that names the object, if it is sealed. `retire` names objects whose pages must be written again.
     ///
     /// # Errors
     /// [`Error::Local`] if `base` cannot be read or a file cannot be created. [`Error::Damaged`] if the first block of
     /// `base` is damaged.
-    pub fn start(mut base: CacheReader, cache: &Path, pack: &Path, retire: Vec<Hash>) -> Result<Self> {
+    pub fn start(mut base: CacheReader, cache: &Path, pack: (&Path, Option<[u8; 32]>), retire: Vec<Hash>) -> Result<Self> {
         let fresh_block = base.next_block()?.is_some();
         Ok(Self {
             base,
             cache: CacheWriter::create(cache)?,
-            pack: PageObjectWriter::create(pack)?,
+            pack: PageObjectWriter::create(pack.0, pack.1)?,
             cutter: Chunker::default(),
             leaves: Vec::new(),
             totals: Totals::default(),
             fresh_block,
             retire,
-            pack_path: pack.into(),
+            pack_path: pack.0.into(),
             opened: HashMap::new(),
         })
     }

@@ -32,7 +32,7 @@ struct Old {
 fn merge(dir: &Path, name: &str, old: Option<&Old>, steps: Vec<Step>) -> Old {
     let base = old.map_or_else(CacheReader::none, |o| CacheReader::open(&o.cache, o.own).unwrap());
     let cache = dir.join(format!("{name}.cache"));
-    let mut merge = ManifestMerge::start(base, &cache, &dir.join(format!("{name}.pack")), Vec::new()).unwrap();
+    let mut merge = ManifestMerge::start(base, &cache, (&dir.join(format!("{name}.pack")), None), Vec::new()).unwrap();
     for step in steps {
         merge.step(step).unwrap();
     }

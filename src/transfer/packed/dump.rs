@@ -16,7 +16,7 @@ use super::large::hashed;
 use super::packer::Packer;
 use super::parts::FileParts;
 use super::stream::PackSink;
-use super::{Cutter, PackedTarget, SEED};
+use super::{Cutter, PackedTarget};
 use crate::error::{Error, Result};
 use crate::manifest::pack_key;
 use crate::model::{Content, Entry, Hash, Stamps};
@@ -35,7 +35,7 @@ pub async fn send_packed_dump(
     (entry, old): (Entry, Option<Entry>),
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
-    let sink = PackSink { target: Arc::clone(target), records: packed.records.clone(), journal: Arc::clone(journal) };
+    let sink = PackSink::new(target, &packed.records, journal);
     let mut packer = Packer::new(sink, &mut packed.known);
     let (mut got, mut parts) = (Got::new(pieces), FileParts::default());
     let ended = stream(target, &mut packer, &mut got, &mut parts).await;
@@ -49,7 +49,11 @@ pub async fn send_packed_dump(
     };
     if let Err(why) = ended {
         packer.give_up().await;
-        let written = std::mem::take(&mut packer.written);
+        let written = packer.begun();
+        for pack in &written {
+            // An interrupted run must not leave the next one to rely on them.
+            packer.sink.journal(|journal| journal.unpacked(*pack))?;
+        }
         packed.known.forget(&written);
         packed.records.delete(written.iter().map(|pack| pack_key(pack).into_bytes()).collect()).await?;
         return Ok(Sent::Not(why));
@@ -67,7 +71,7 @@ pub async fn send_packed_dump(
 
 /// Takes the dump to its end. The inner error is that of its source.
 async fn stream(target: &Target, packer: &mut Packer<'_>, got: &mut Got, parts: &mut FileParts) -> Result<Result<(), String>> {
-    let mut cutter = Cutter::new(SEED);
+    let mut cutter = Cutter::new(packer.cut_seed());
     loop {
         let block = match got.next(target).await? {
             Ok(block) => block,

@@ -12,9 +12,9 @@ use super::super::parts::part_size;
 use super::super::shared_reader::SharedReader;
 use super::super::target::Target;
 use super::super::upload::{UploadError, as_read};
+use super::Cutter;
 use super::packer::Packer;
 use super::parts::FileParts;
-use super::{Cutter, SEED};
 use crate::error::Error;
 use crate::model::{Content, Entry, Hash};
 use crate::scan::{BigFile, ReadError, TRIES};
@@ -58,7 +58,7 @@ impl LargeFile<'_> {
         let file = Arc::new(file.map_err(source)?);
         let size = file.stat().size;
         let block_size = part_size(size, &self.target.backend.capabilities());
-        let (mut hasher, mut cutter, mut parts) = (blake3::Hasher::new(), Cutter::new(SEED), FileParts::default());
+        let (mut hasher, mut cutter, mut parts) = (blake3::Hasher::new(), Cutter::new(packer.cut_seed()), FileParts::default());
         let mut offset = 0;
         while offset < size {
             self.target.stop.check()?;

@@ -34,8 +34,6 @@ use crate::spool::Sorted;
 
 /// A file of at most this length is one piece, in bytes.
 const WHOLE: usize = 512 << 10;
-/// Decides where contents are cut. Every destination that is not sealed cuts alike.
-const SEED: u64 = 0;
 
 /// What a packed destination needs besides its target.
 pub struct PackedTarget {
@@ -57,7 +55,7 @@ pub async fn upload_packed(
     journal: &Arc<Mutex<Journal>>,
     done: Sorted<Done>,
 ) -> Result<()> {
-    let sink = PackSink { target: Arc::clone(target), records: packed.records.clone(), journal: Arc::clone(journal) };
+    let sink = PackSink::new(target, &packed.records, journal);
     let feed = Feed { target: Arc::clone(target), shared_reader: Arc::clone(shared_reader), plan: plan.to_path_buf() };
     let mut uploads = PackedUploads { target, shared_reader, packer: Packer::new(sink, &mut packed.known) };
     let mut outcome = uploads.run(feed.start(done)).await;
@@ -146,7 +144,7 @@ impl PackedUploads<'_> {
             let piece = self.packer.piece(hash, &bytes).await?;
             return Ok(self.packer.file(done, FileParts::whole(piece)).await?);
         }
-        let mut cutter = Cutter::new(SEED);
+        let mut cutter = Cutter::new(self.packer.cut_seed());
         let cut = move || {
             let mut pieces = cutter.push(bytes);
             pieces.extend(cutter.finish());

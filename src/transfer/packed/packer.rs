@@ -11,6 +11,7 @@ use super::super::journal::Done;
 use super::parts::{Coming, FileParts};
 use super::stream::{Arrived, PackSink, PackStream};
 use crate::error::{Error, Result};
+use crate::manifest::PackKind;
 use crate::model::{Content, Hash, Piece};
 use crate::packs::{KnownPieces, ListHead};
 
@@ -20,17 +21,20 @@ struct WaitingFile {
     parts: FileParts,
 }
 
+/// Length of pieces that can be in the middle of a file, in bytes.
+const INNER: u64 = 128 << 10;
+
 /// Fills packs with the contents of one destination.
 pub struct Packer<'a> {
-    sink: PackSink,
+    pub sink: PackSink,
     known: &'a mut KnownPieces,
     contents: PackStream,
     lists: PackStream,
     /// Pieces in frames that the destination does not have yet.
     fresh: HashMap<Hash, u64>,
     waiting: VecDeque<WaitingFile>,
-    /// The packs that were written.
-    pub written: Vec<Hash>,
+    /// Pieces that have arrived and that a file may still wait for. The index on the disk may turn out to be damaged.
+    arrived: HashMap<Hash, Piece>,
 }
 
 /// The name of a list among the known pieces. A file with the same bytes must not count as the list.
@@ -40,18 +44,24 @@ fn list_name(list: &Hash) -> Hash {
 
 impl<'a> Packer<'a> {
     pub fn new(sink: PackSink, known: &'a mut KnownPieces) -> Self {
-        let (contents, lists) = (PackStream::new(sink.clone()), PackStream::new(sink.clone()));
-        Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), written: Vec::new() }
+        let (contents, lists) = (PackStream::new(sink.clone(), PackKind::Contents), PackStream::new(sink.clone(), PackKind::Lists));
+        Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), arrived: HashMap::new() }
+    }
+
+    /// Decides where contents are cut.
+    pub fn cut_seed(&self) -> u64 {
+        self.sink.records.cut_seed()
     }
 
     /// Sends a piece, unless the destination has it or it is on its way.
     pub async fn piece(&mut self, hash: Hash, bytes: &[u8]) -> Result<Coming> {
         let size = bytes.len() as u64;
         if let Some(frame) = self.fresh.get(&hash) {
-            return Ok(Coming { hash, size, frame: *frame });
+            return Ok(Coming { hash, size, frame: *frame, place: None });
         }
-        if self.known.get(&hash, size)?.is_some() {
-            return Ok(Coming { hash, size, frame: 0 });
+        let place = self.known.get(&hash, size)?;
+        if place.is_some() {
+            return Ok(Coming { hash, size, frame: 0, place });
         }
         let mut arrived = Vec::new();
         let frame = self.contents.push(hash, bytes, &mut arrived).await?;
@@ -60,7 +70,12 @@ impl<'a> Packer<'a> {
             self.take(arrived)?;
             self.settle().await?;
         }
-        Ok(Coming { hash, size, frame })
+        Ok(Coming { hash, size, frame, place: None })
+    }
+
+    /// The packs that were begun.
+    pub fn begun(&self) -> Vec<Hash> {
+        self.sink.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes a file whose pieces were all sent. It is noted in the journal once the destination has them.
@@ -83,9 +98,12 @@ impl<'a> Packer<'a> {
     /// Looks up the places of pieces that have arrived, and stores the lists that are full. Returns whether nothing of
     /// the file is on its way.
     pub async fn advance(&mut self, parts: &mut FileParts) -> Result<bool> {
-        while let Some(piece) = parts.coming.front().filter(|piece| piece.frame <= self.contents.through()) {
-            parts.found.push(self.place(&piece.hash, piece.size)?);
-            parts.coming.pop_front();
+        while let Some(piece) = parts.coming.pop_front_if(|piece| piece.frame <= self.contents.through()) {
+            let place = match piece.place {
+                Some(place) => place,
+                None => self.place(&piece.hash, piece.size)?,
+            };
+            parts.found.push(place);
         }
         while let Some((head, raw)) = parts.next_list()? {
             let name = list_name(&head.hash);
@@ -103,16 +121,20 @@ impl<'a> Packer<'a> {
 
     fn place(&mut self, hash: &Hash, size: u64) -> Result<Piece> {
         let lost = || Error::local("the list of pieces", std::io::Error::other("a piece that was sent is not in it; run again"));
+        let arrived = self.arrived.get(hash).filter(|piece| piece.size == size).copied();
+        if arrived.is_some() {
+            return arrived.ok_or_else(lost);
+        }
         self.known.get(hash, size)?.ok_or_else(lost)
     }
 
     fn take(&mut self, arrived: Vec<Arrived>) -> Result<()> {
-        for Arrived { name, pieces } in arrived {
+        for Arrived { pieces } in arrived {
             for piece in &pieces {
                 self.known.note(piece)?;
                 self.fresh.remove(&piece.hash);
+                self.arrived.insert(piece.hash, *piece);
             }
-            self.written.push(name);
         }
         Ok(())
     }
@@ -126,6 +148,8 @@ impl<'a> Packer<'a> {
                 false => self.waiting.push_back(WaitingFile { done, parts }),
             }
         }
+        // Small pieces are the last ones of their files, which are noted by now or in a moment.
+        self.arrived.retain(|_, piece| piece.size >= INNER);
         Ok(())
     }
 

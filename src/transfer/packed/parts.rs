@@ -15,6 +15,8 @@ pub struct Coming {
     pub size: u64,
     /// The frame that it is in. 0 if the destination had it already.
     pub frame: u64,
+    /// Its place, if the destination had it already.
+    pub place: Option<Piece>,
 }
 
 /// The pieces of one file, in order.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::super::journal::Journal;
 use super::super::target::Target;
 use crate::error::{Error, Result};
-use crate::manifest::Records;
+use crate::manifest::{PackKind, Records};
 use crate::model::{Hash, Piece};
 use crate::packs::{Frame, FrameBuffer, FullPack, PackBuffer};
 
@@ -28,17 +28,19 @@ pub struct PackSink {
     pub target: Arc<Target>,
     pub records: Records,
     pub journal: Arc<Mutex<Journal>>,
+    /// The packs that were begun.
+    pub begun: Arc<Mutex<Vec<Hash>>>,
 }
 
 /// A pack that the destination has.
 pub struct Arrived {
-    pub name: Hash,
     pub pieces: Vec<Piece>,
 }
 
 /// One stream of packs.
 pub struct PackStream {
     sink: PackSink,
+    kind: PackKind,
     frame: FrameBuffer,
     /// Number of the frame that is being filled, from 1 on.
     number: u64,
@@ -52,9 +54,10 @@ pub struct PackStream {
 }
 
 impl PackStream {
-    pub fn new(sink: PackSink) -> Self {
+    pub fn new(sink: PackSink, kind: PackKind) -> Self {
         Self {
             sink,
+            kind,
             frame: FrameBuffer::default(),
             number: 1,
             compressing: VecDeque::new(),
@@ -76,7 +79,12 @@ impl PackStream {
             self.end_frame(arrived).await?;
         }
         self.frame.push(hash, bytes);
-        Ok(self.number)
+        let number = self.number;
+        // A list is alone in its frame, so its place needs no more than the frame.
+        if self.kind == PackKind::Lists {
+            self.end_frame(arrived).await?;
+        }
+        Ok(number)
     }
 
     async fn end_frame(&mut self, arrived: &mut Vec<Arrived>) -> Result<()> {
@@ -97,14 +105,14 @@ impl PackStream {
         let Some(compressing) = self.compressing.pop_front() else { return Ok(()) };
         let frame = compressing.await.map_err(|e| Error::local("a frame", std::io::Error::other(e)))??;
         if self.pack.is_full_for(&frame) {
-            self.end_pack(arrived).await?;
+            self.end_pack(true, arrived).await?;
         }
         self.pack.push(frame);
         self.placed += 1;
         Ok(())
     }
 
-    async fn end_pack(&mut self, arrived: &mut Vec<Arrived>) -> Result<()> {
+    async fn end_pack(&mut self, full: bool, arrived: &mut Vec<Arrived>) -> Result<()> {
         let pack = std::mem::take(&mut self.pack);
         if pack.is_empty() {
             return Ok(());
@@ -112,7 +120,7 @@ impl PackStream {
         while self.sending.len() >= SENDING || self.sending.front().is_some_and(|(_, sending)| sending.is_finished()) {
             self.wait_for_one(arrived).await?;
         }
-        self.sending.push_back((self.placed, tokio::spawn(self.sink.clone().send(pack))));
+        self.sending.push_back((self.placed, tokio::spawn(self.sink.clone().send(pack, self.kind, full))));
         Ok(())
     }
 
@@ -130,7 +138,7 @@ impl PackStream {
         while !self.compressing.is_empty() {
             self.place(arrived).await?;
         }
-        self.end_pack(arrived).await?;
+        self.end_pack(false, arrived).await?;
         while !self.sending.is_empty() {
             self.wait_for_one(arrived).await?;
         }
@@ -146,19 +154,31 @@ impl PackStream {
 }
 
 impl PackSink {
-    fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
+    pub fn new(target: &Arc<Target>, records: &Records, journal: &Arc<Mutex<Journal>>) -> Self {
+        Self { target: Arc::clone(target), records: records.clone(), journal: Arc::clone(journal), begun: Arc::default() }
+    }
+
+    pub fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
         write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn send(self, pack: PackBuffer) -> Result<Arrived> {
-        let full = tokio::task::spawn_blocking(move || pack.finish()).await;
-        let FullPack { name, bytes, pieces } = full.map_err(|e| Error::local("a pack", std::io::Error::other(e)))?;
+    async fn send(self, mut pack: PackBuffer, kind: PackKind, full: bool) -> Result<Arrived> {
+        let records = self.records.clone();
+        let made = move || {
+            if records.keys().is_some() {
+                pack.pad(full);
+            }
+            pack.finish(|plain| records.pack_form(kind, plain))
+        };
+        let made = tokio::task::spawn_blocking(made).await.map_err(|e| Error::local("a pack", std::io::Error::other(e)))?;
+        let FullPack { name, bytes, pieces } = made?;
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(name);
         self.journal(|journal| journal.pack(name))?;
         let length = bytes.len() as u64;
         self.target.limit.take(length).await;
         self.records.put_pack(&name, bytes).await?;
         self.target.progress.packed.fetch_add(length, Relaxed);
         self.journal(|journal| journal.packed(name, &pieces))?;
-        Ok(Arrived { name, pieces })
+        Ok(Arrived { pieces })
     }
 }
