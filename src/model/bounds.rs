@@ -131,6 +131,17 @@ pub fn pieces<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Piece>, D::Error> {
     list(d, PIECES)
 }
 
+/// Snapshots before this one that a snapshot names.
+pub const TRAIL: usize = 16;
+
+/// Reads the numbers and hashes of earlier snapshots: at most [`TRAIL`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of them or has more than [`TRAIL`] elements.
+pub fn trail<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(u64, Hash)>, D::Error> {
+    list(d, TRAIL)
+}
+
 /// Reads a text of at most [`TEXT`] bytes.
 ///
 /// # Errors
