@@ -9,7 +9,8 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-use super::entry::{Entry, Hash, Xattr};
+use super::entry::{Entry, Xattr};
+use super::hash::Hash;
 use super::place::{PIECES, Piece};
 
 /// Size of a snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.

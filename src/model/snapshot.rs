@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds;
 use super::change::Counts;
-use super::entry::{Hash, Xattr};
+use super::entry::Xattr;
+use super::hash::Hash;
 use super::layout::Layout;
 use super::path::RelPath;
 use super::sample::Sample;
