@@ -78,7 +78,7 @@ async fn newest_is_whole(story: &Story, n: u64) -> bool {
 
 async fn killed_everywhere(make: &Make) {
     let total = calls(make).await;
-    assert!(total > 15, "{total}");
+    assert!(total >= either(15, 7), "{total}");
     for n in 1..=total {
         let story = told(make).await;
         let (script, backend) = faulty(&story.inner);

@@ -14,7 +14,7 @@ use crate::harness::*;
 
 /// So many bytes of one value, and then the word that it is whole, or why not.
 #[derive(Debug)]
-struct Made(u8, usize, Result<(), String>);
+pub struct Made(pub u8, pub usize, pub Result<(), String>);
 
 impl Source for Made {
     fn start(&self, to: Vec<Sender<DumpChunk>>, _: Arc<Stop>) {
@@ -35,7 +35,7 @@ impl Source for Made {
     }
 }
 
-fn dump(made: Made) -> Dump {
+pub fn dump(made: impl Source + 'static) -> Dump {
     Dump { path: RelPath::from("db.sql"), source: Arc::new(made), min_size: 1, max_shrink: Some(0.5) }
 }
 
@@ -121,7 +121,7 @@ async fn what_is_not_whole_is_not_taken_and_the_last_good_one_stays() {
 async fn one_dump_feeds_all_destinations_and_one_that_fails_holds_nobody_up() {
     let world = world(Made(b'a', 50 << 20, Ok(())));
     let (bad, broken) = faulty(&memory("broken").1);
-    bad.script().fail_verb("put_part", 1, ErrorKind::Denied);
+    bad.script().fail_verb(either("put_part", "put"), 1, ErrorKind::Denied);
     let good = [world.file("destination"), memory("good").1];
     let outcome = world.sync_to(vec![Arc::clone(&good[0]), broken, Arc::clone(&good[1])]).await;
     let exits: Vec<u8> = outcome.destinations.iter().map(|o| o.exit).collect();

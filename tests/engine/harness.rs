@@ -31,6 +31,13 @@ impl World {
         Self { machine, options: options(), dir }
     }
 
+    /// A world whose destinations are packed, whichever layout the suite is run with.
+    pub fn packed() -> Self {
+        let mut world = Self::new();
+        world.options.layout = Some(Layout::Packed);
+        world
+    }
+
     pub fn source(&self) -> PathBuf {
         self.dir.path().join("source")
     }
@@ -95,6 +102,21 @@ impl World {
     }
 }
 
+/// The layout of the destinations that tests make, unless they ask for one themselves: `layouts.rs` runs the suite once
+/// more over packed ones.
+pub fn layout() -> Layout {
+    match std::env::var("OFFSITE_TEST_LAYOUT").as_deref() {
+        Ok("packed") => Layout::Packed,
+        Ok(other) => panic!("OFFSITE_TEST_LAYOUT is `packed` or not set, not `{other}`"),
+        Err(_) => Layout::Mirror,
+    }
+}
+
+/// What a test expects of a mirror, or of a packed destination.
+pub fn either<T>(mirror: T, packed: T) -> T {
+    if layout().is_mirror() { mirror } else { packed }
+}
+
 pub fn options() -> SyncOptions {
     SyncOptions {
         walk: WalkOptions::default(),
@@ -114,7 +136,7 @@ pub fn options() -> SyncOptions {
         kind: None,
         dumps: Vec::new(),
         drift: Vec::new(),
-        layout: std::env::var("OFFSITE_TEST_LAYOUT").is_ok_and(|layout| layout == "packed").then_some(Layout::Packed),
+        layout: Some(layout()).filter(|layout| !layout.is_mirror()),
         layouts: Vec::new(),
         seal: None,
         seals: Vec::new(),

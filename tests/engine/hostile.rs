@@ -11,12 +11,12 @@ use crate::harness::*;
 
 /// An object of pages in the making.
 #[derive(Default)]
-struct Pages {
+pub struct Pages {
     object: Vec<u8>,
 }
 
 impl Pages {
-    fn add(&mut self, lines: &[Value], level: u8, first: &str, entries: u64, bytes: u64) -> Value {
+    pub fn add(&mut self, lines: &[Value], level: u8, first: &str, entries: u64, bytes: u64) -> Value {
         let raw: Vec<u8> = lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect();
         let frame = zstd::bulk::compress(&raw, 3).unwrap();
         let offset = self.object.len();
@@ -31,15 +31,20 @@ impl Pages {
         names.iter().map(|name| self.add(&[dir(name)], 0, name, 1, 0)).collect()
     }
 
-    /// The destination with this top page.
-    fn place(self, mut root: Value) -> (MemoryBackend, Arc<dyn Backend>) {
+    /// The mirror with this top page.
+    fn place(self, root: Value) -> (MemoryBackend, Arc<dyn Backend>) {
+        self.place_as(1, root)
+    }
+
+    /// The destination of this format with this top page.
+    pub fn place_as(self, format: u32, mut root: Value) -> (MemoryBackend, Arc<dyn Backend>) {
         let (bucket, backend) = memory("hostile");
         let object = blake3::hash(&self.object).to_string();
         bucket.plant(&format!(".offsite/pages/{object}.jsonl.zst"), self.object);
         root["object"] = object.clone().into();
         let keys = json!({"any_name": false, "max_key": 900, "max_segment": 250, "changed": "", "trims": false});
         let counts = json!({"added": 0, "changed": 0, "metadata": 0, "removed": 0, "renamed": 0, "unchanged": 0, "skipped": 0});
-        let snapshot = json!({"format": 1, "number": 1, "time": "", "host": "h", "source": "/s", "program": "p", "run": "r",
+        let snapshot = json!({"format": format, "number": 1, "time": "", "host": "h", "source": "/s", "program": "p", "run": "r",
             "root": root, "keys": keys, "objects": [object], "changes": counts, "sent": 0,
             "tree": {"mode": 493, "mtime": "0.000000000", "uid": 0, "gid": 0},
             "totals": {"entries": 1_000_000, "files": 0, "bytes": 1_000_000}});

@@ -13,21 +13,21 @@ use offsite_backends::testing::{Call, MemoryBackend};
 
 use crate::harness::*;
 
-const LEASE: &str = ".offsite/lease.json";
-const WRITES: [&str; 7] = ["put", "create", "update", "delete", "copy_exact", "complete_multipart", "delete_versions"];
+pub const LEASE: &str = ".offsite/lease.json";
+pub const WRITES: [&str; 7] = ["put", "create", "update", "delete", "copy_exact", "complete_multipart", "delete_versions"];
 
-fn writes(calls: &[Call]) -> Vec<Call> {
+pub fn writes(calls: &[Call]) -> Vec<Call> {
     calls.iter().filter(|c| WRITES.contains(&c.verb)).cloned().collect()
 }
 
 /// Where the first call with this verb and a key that begins so stands.
 #[track_caller]
-fn at(calls: &[Call], verb: &str, key: &str) -> usize {
+pub fn at(calls: &[Call], verb: &str, key: &str) -> usize {
     let found = calls.iter().position(|c| c.verb == verb && c.key.starts_with(key));
     found.unwrap_or_else(|| panic!("no {verb} of {key} in {calls:#?}"))
 }
 
-fn last(calls: &[Call], verb: &str, key: &str) -> usize {
+pub fn last(calls: &[Call], verb: &str, key: &str) -> usize {
     calls.iter().rposition(|c| c.verb == verb && c.key.starts_with(key)).unwrap()
 }
 
@@ -243,7 +243,8 @@ async fn a_snapshot_without_changes_in_between_is_no_obstacle() {
     let (script, slow) = faulty(&inner);
     script.script().delay(Duration::from_millis(250));
     let other = async {
-        while bucket.content("f").as_deref() != Some(b"two!") {
+        let packs = || bucket.keys().iter().filter(|key| key.starts_with(".offsite/packs/")).count();
+        while bucket.content("f").as_deref() != Some(b"two!") && packs() < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let opened = vec![(String::new(), Ok(Arc::clone(&inner)))];

@@ -13,11 +13,11 @@ use offsite_backends::{Backend, ErrorKind};
 use crate::check::{check, check_with, good, reading};
 use crate::harness::*;
 
-async fn repair_with(world: &World, backend: &Arc<dyn Backend>, options: &RepairOptions) -> Result<RepairOutcome> {
+pub async fn repair_with(world: &World, backend: &Arc<dyn Backend>, options: &RepairOptions) -> Result<RepairOutcome> {
     engine::repair_over(&world.machine, &world.source(), Arc::clone(backend), options, &RunControl::new(1)).await
 }
 
-async fn repair(world: &World, backend: &Arc<dyn Backend>) -> RepairOutcome {
+pub async fn repair(world: &World, backend: &Arc<dyn Backend>) -> RepairOutcome {
     repair_with(world, backend, &RepairOptions::default()).await.unwrap()
 }
 

@@ -6,7 +6,7 @@ use offsite_backends::{Backend, Requests};
 
 use crate::harness::*;
 
-fn spent(backend: &dyn Backend, before: Requests) -> Requests {
+pub fn spent(backend: &dyn Backend, before: Requests) -> Requests {
     let after = backend.meter().requests();
     Requests {
         put: after.put - before.put,
@@ -19,7 +19,7 @@ fn spent(backend: &dyn Backend, before: Requests) -> Requests {
     }
 }
 
-fn many(world: &World, files: usize) {
+pub fn many(world: &World, files: usize) {
     for i in 0..files {
         world.write(&format!("{:02}/{i:04}", i % 20), format!("content of {i}").as_bytes());
     }

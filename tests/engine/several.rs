@@ -1,5 +1,6 @@
 //! Several destinations: read once, judged and finished each for itself.
 
+use offsite::model::Layout;
 use offsite_backends::ErrorKind;
 
 use crate::harness::*;
@@ -17,7 +18,8 @@ async fn the_source_is_read_once_for_three() {
     let size = 300 * 3000 + (20 << 20);
     assert_eq!(outcome.destinations[0].bytes.read, size);
     for (backend, outcome) in backends.iter().zip(&outcome.destinations) {
-        assert_eq!(outcome.bytes.sent, size);
+        let sent = outcome.bytes.sent;
+        assert!(sent == size || sent < size && layout() == Layout::Packed, "{sent}");
         world.comes_back(backend).await;
     }
 }
@@ -30,7 +32,7 @@ async fn one_that_fails_stops_no_other() {
     }
     let good = memory("good").1;
     let (script, bad) = faulty(&memory("bad").1);
-    script.script().fail_verb("put", 20, ErrorKind::Full);
+    script.script().fail_verb("put", either(20, 1), ErrorKind::Full);
     let outcome = world.sync_to(vec![bad.clone(), good.clone()]).await;
     assert_eq!((outcome.exit, outcome.destinations[0].exit, outcome.destinations[1].exit), (1, 1, 0));
     world.comes_back(&good).await;

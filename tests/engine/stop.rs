@@ -142,7 +142,7 @@ async fn whole(place: &Place, n: u64, options: &PullOptions) {
 
 async fn stopped_everywhere(what: &str, make: &Make, keep: KeepRules) {
     let total = calls(make, keep.clone()).await;
-    assert!(total > 20, "{what}: {total}");
+    assert!(total >= either(20, 7), "{what}: {total}");
     for n in 1..=total {
         stopped_at(n, make, keep.clone()).await;
     }
@@ -187,7 +187,7 @@ async fn stopped_at_every_call_in_a_directory() {
 async fn a_writer_that_slept_goes_on_if_nobody_came() {
     let makes: [&Make; 2] = [&|_| bucket(MemoryOptions::default()), &|world| (world.file("destination"), None)];
     for make in makes {
-        for n in [8, 14, 20] {
+        for n in either([8, 14, 20], [3, 5, 7]) {
             let place = told(make, month()).await;
             let (script, backend) = faulty(&place.inner);
             script.script().pause_at(n);
