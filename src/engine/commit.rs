@@ -228,6 +228,7 @@ pub fn draft(
     tree: crate::model::TreeRoot,
 ) -> Snapshot {
     let before = destination.snapshot();
+    let packed = destination.head.as_ref().map(|head| &head.format).filter(|format| !format.layout.is_mirror());
     Snapshot {
         format: crate::manifest::format_of(destination.layout()),
         number: destination.number().saturating_add(1),
@@ -251,7 +252,18 @@ pub fn draft(
         unstable: Sample::default(),
         unstable_total: None,
         troubles: None,
+        destination: packed.map(|format| format.id.clone()),
+        trail: if packed.is_some() { trail(before) } else { Vec::new() },
     }
+}
+
+/// The snapshots before the next one: those that the last one names, and itself.
+fn trail(before: Option<&(Snapshot, Hash)>) -> Vec<(u64, Hash)> {
+    let Some((snapshot, hash)) = before else { return Vec::new() };
+    let mut trail = snapshot.trail.clone();
+    trail.push((snapshot.number, *hash));
+    trail.drain(..trail.len().saturating_sub(bounds::TRAIL));
+    trail
 }
 
 /// A commit that another writer made between our look and our lease would be overwritten unseen.

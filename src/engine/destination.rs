@@ -5,24 +5,21 @@
 //! Invariant: if the cache and the destination differ, the destination counts.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree};
 use serde::{Deserialize, Serialize};
 
-use super::keys::{KeyRing, SealWish, open_key_files};
+use super::download::download;
+use super::keys::wish::SealWish;
 use super::lease::hold::Hold;
 use super::locked::Locked;
 use super::machine::Machine;
 use crate::engine::top_names::TopNames;
 use crate::error::{Error, Result};
-use crate::manifest::{
-    CacheReader, CacheWriter, Format, KeyRules, KnownStamps, Leaf, Lost, PROBE, PageSource, Records, SnapshotRef, probe_disk,
-};
+use crate::manifest::{CacheReader, Format, KeyRules, Lost, PROBE, Records, SnapshotRef, probe_disk};
 use crate::model::{DiskRules, Hash, Layout, PageRef, Snapshot};
-use crate::seal::SealKeys;
 use crate::spool::{cache_error, private_dir, private_file};
 use crate::transfer::part_size;
 
@@ -116,9 +113,9 @@ pub struct Destination {
     /// The directory that a packed destination lies in, if it is one: for unfinished files and the reserve.
     pub directory: Option<Arc<dyn Tree>>,
     /// The layout that the caller wants. It decides that of a new destination.
-    wanted: Option<Layout>,
+    pub(super) wanted: Option<Layout>,
     /// How the caller wants a new destination to be sealed.
-    seal: Option<SealWish>,
+    pub(super) seal: Option<SealWish>,
     lock: Option<FileLock<File>>,
     /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
@@ -178,80 +175,8 @@ impl Destination {
         Ok(destination)
     }
 
-    /// Unlocks a sealed destination: with the identities of the user, or else with the writer key of this machine. Sends
-    /// no request if this machine knows that the destination is not sealed, or if there is no key at all.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if the destination is sealed and no key opens it.
-    pub async fn unlock(&mut self, keys: &KeyRing) -> Result<()> {
-        let format = match &self.head {
-            Some(head) => Some(head.format.clone()),
-            None if keys.is_empty() => None,
-            None => self.records.format().await?,
-        };
-        let Some(format) = format.filter(|format| format.sealed) else { return Ok(()) };
-        let url = self.backend.location().to_string();
-        let found = match keys.identities.is_empty() {
-            false => SealKeys::of_sets(&open_key_files(&self.backend, keys).await?),
-            true => keys.writer(&url, &format.id)?.as_ref().map(SealKeys::of_writer),
-        };
-        let none = || {
-            Error::Usage(format!(
-                "{url}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or keep a \
-                 writer key here (`offsite key writer`)"
-            ))
-        };
-        self.install(found.ok_or_else(none)?);
-        Ok(())
-    }
-
-    /// Uses these keys from now on.
-    pub fn install(&mut self, keys: SealKeys) {
-        self.backend.use_objects_only();
-        self.records = Records::sealed(Arc::clone(&self.backend), Arc::new(keys));
-        self.backend = Arc::clone(self.records.backend());
-    }
-
-    /// The layout of the destination, or of the one that its first run is going to make.
-    pub fn layout(&self) -> Layout {
-        self.head.as_ref().map_or(self.wanted.unwrap_or_default(), |head| head.format.layout)
-    }
-
-    /// Says which layout the caller wants, and how a new destination is to be sealed. [`Self::layout_fits`] compares it
-    /// with a destination that exists.
-    pub fn want(&mut self, layout: Option<Layout>, seal: Option<SealWish>) {
-        self.wanted = if seal.is_some() { Some(Layout::Packed) } else { layout };
-        self.seal = seal;
-        self.settle_layout();
-    }
-
-    /// How a new destination is to be sealed.
-    pub fn seal_wish(&self) -> Option<&SealWish> {
-        self.seal.as_ref()
-    }
-
-    /// Checks that the destination has the layout that the caller wants.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if it has another one.
-    pub fn layout_fits(&self) -> Result<()> {
-        if self.seal.is_some() && self.head.as_ref().is_some_and(|head| !head.format.sealed) {
-            return Err(Error::Usage(format!(
-                "{}: this destination exists and is not sealed; nothing was sent; begin a new one beside it",
-                self.backend.location()
-            )));
-        }
-        let Some(wanted) = self.wanted.filter(|wanted| *wanted != self.layout()) else { return Ok(()) };
-        let (url, there) = (self.backend.location(), self.layout());
-        Err(Error::Usage(format!(
-            "{url}: this destination is {}, not {}; the layout of a destination never changes, so begin a new one beside it",
-            there.name(),
-            wanted.name()
-        )))
-    }
-
     /// A packed destination is a store of objects, also in a directory.
-    fn settle_layout(&self) {
+    pub(super) fn settle_layout(&self) {
         if self.layout() == Layout::Packed {
             self.backend.use_objects_only();
         }
@@ -340,21 +265,10 @@ impl Destination {
                 read => Some(read?),
             },
         };
-        self.rebuild(format, snapshot, known_list, lenient).await
-    }
-
-    /// Checks that a destination that was sealed still is, and is the same one. Otherwise what is written next would lie
-    /// there in the clear.
-    fn not_downgraded(&self, format: &Format) -> Result<()> {
-        let known = self.head.as_ref().map(|head| &head.format).filter(|known| known.sealed);
-        let was_sealed = known.is_some() || self.records.keys().is_some();
-        if was_sealed && (!format.sealed || known.is_some_and(|known| known.id != format.id)) {
-            return Err(Error::damaged(
-                self.records.url(Format::KEY),
-                "it is not that of the sealed destination which this machine knows; nothing was written",
-            ));
+        if let Some((newest, hash)) = &snapshot {
+            self.not_rolled_back(newest, hash)?;
         }
-        Ok(())
+        self.rebuild(format, snapshot, known_list, lenient).await
     }
 
     /// Checks that the snapshot after the last listed one does not exist. A truncated listing would look like an
@@ -470,66 +384,6 @@ impl Destination {
 pub async fn has_moved(backend: Arc<dyn Backend>) -> bool {
     let Some(tree) = backend.tree() else { return false };
     tree.stat(b".OFFSITE/format.json").await.is_ok_and(|found| found.is_some())
-}
-
-/// Downloads the `wanted` pages of a manifest into a cache file. Returns references to the inner pages, and what
-/// could not be read.
-///
-/// # Errors
-/// For a page that cannot be read, unless `lenient`.
-pub async fn download(
-    records: &Records,
-    snapshot: &Snapshot,
-    path: &Path,
-    lenient: bool,
-    wanted: impl Fn(&[u8], Option<&[u8]>) -> bool,
-) -> Result<(Vec<PageRef>, Vec<Lost>)> {
-    let source = PageSource::new(records.clone());
-    let (leaves, inner, mut lost) = source.leaves(snapshot, wanted).await?;
-    if !lenient && !lost.is_empty() {
-        return Err(lost.swap_remove(0).error);
-    }
-    let mut writer = CacheWriter::create(path)?;
-    let count = leaves.len();
-    let mut index = 0;
-    source
-        .read(leaves, |leaf| {
-            index += 1;
-            match leaf {
-                Ok(Leaf { page, entries }) => {
-                    for entry in &entries {
-                        writer.push(entry, KnownStamps::Unknown)?;
-                    }
-                    writer.end_block(&page, index < count)?;
-                }
-                Err(gone) if lenient => gone.add_to(&mut lost),
-                Err(gone) => return Err(gone.error),
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-        .await?;
-    writer.finish()?;
-    Ok((inner, lost))
-}
-
-/// Downloads these pages into a cache file.
-///
-/// # Errors
-/// For a page that cannot be read.
-pub async fn fetch_leaves(records: &Records, leaves: Vec<PageRef>, path: &Path) -> Result<()> {
-    let source = PageSource::new(records.clone());
-    let mut writer = CacheWriter::create(path)?;
-    source
-        .read(leaves, |leaf| {
-            let Leaf { page, entries } = leaf.map_err(|lost| lost.error)?;
-            for entry in &entries {
-                writer.push(entry, KnownStamps::Unknown)?;
-            }
-            writer.end_block(&page, true)?;
-            Ok(ControlFlow::Continue(()))
-        })
-        .await?;
-    writer.finish()
 }
 
 fn read_head(path: &Path) -> Option<Head> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::keys::KeyRing;
+use super::keys::ring::KeyRing;
 
 /// What the engine needs to know about the machine it runs on.
 ///

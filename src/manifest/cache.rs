@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Content, Entry, Hash, Kind, PageRef, Piece, PieceList, Place, RelPath, Stamps, Time, Xattr};
+use crate::model::{Content, Entry, Hash, Kind, PackPlace, PageRef, Piece, PieceList, RelPath, Stamps, Time, Xattr};
 use crate::spool::private_file;
 
 const MAGIC: &[u8; 8] = b"offsite\x01";
@@ -69,14 +69,14 @@ type CachedList = (u64, u64, Hash, u64, Vec<(Hash, u64)>, CachedPlace);
 type CachedPlaces = (Option<CachedPlace>, Vec<(u64, Hash, CachedPlace)>, Vec<CachedList>);
 
 fn to_cached(content: &Content) -> CachedPlaces {
-    let cached = |place: Place| (place.pack, place.frame, place.length, place.skip);
+    let cached = |place: PackPlace| (place.pack, place.frame, place.length, place.skip);
     let pieces = content.pieces.iter().map(|piece| (piece.size, piece.hash, cached(piece.place()))).collect();
     let list = |list: &PieceList| (list.size, list.count, list.hash, list.raw, list.packs.clone(), cached(list.place()));
     (content.at.map(cached), pieces, content.lists.iter().map(list).collect())
 }
 
-fn from_cached((at, pieces, lists): CachedPlaces) -> (Option<Place>, Vec<Piece>, Vec<PieceList>) {
-    let at = at.map(|(pack, frame, length, skip)| Place { pack, frame, length, skip });
+fn from_cached((at, pieces, lists): CachedPlaces) -> (Option<PackPlace>, Vec<Piece>, Vec<PieceList>) {
+    let at = at.map(|(pack, frame, length, skip)| PackPlace { pack, frame, length, skip });
     let piece = |(size, hash, (pack, frame, length, skip))| Piece { size, hash, pack, frame, length, skip };
     let list = |(size, count, hash, raw, packs, (pack, frame, length, _))| PieceList { size, count, hash, raw, packs, pack, frame, length };
     (at, pieces.into_iter().map(piece).collect(), lists.into_iter().map(list).collect())

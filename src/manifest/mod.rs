@@ -15,6 +15,7 @@ mod load;
 mod merge;
 mod pack_objects;
 mod page_object;
+mod page_upload;
 mod probe;
 mod readable;
 mod records;

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path as LocalPath;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use offsite_backends::{Backend, ErrorKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,8 +31,6 @@ const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
 /// Maximum number of objects in one of offsite's folders. More are damage, or a listing that never ends: one snapshot a
 /// minute makes that many in half a year.
 const MAX_LISTED: usize = 250_000;
-/// A pack larger than this is uploaded in parts.
-const SINGLE_PUT: u64 = 32 << 20;
 
 /// One snapshot as the store lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +94,8 @@ pub struct Records {
     room: Arc<Semaphore>,
     /// The keys of a sealed destination.
     pub(super) keys: Option<Arc<SealKeys>>,
+    /// The `id` of a sealed destination.
+    id: Option<Arc<str>>,
     /// The payload keys of packs that were opened.
     pub(super) pack_keys: Arc<Mutex<HashMap<Hash, PayloadKey>>>,
 }
@@ -130,13 +129,13 @@ impl Records {
     /// The records at the destination of this backend. Sends no request.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         let pack_keys = Arc::new(Mutex::new(HashMap::new()));
-        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)), keys: None, pack_keys }
+        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)), keys: None, id: None, pack_keys }
     }
 
-    /// The records of a sealed destination. `backend` is what lies below the seal. Sends no request.
-    pub fn sealed(backend: Arc<dyn Backend>, keys: Arc<SealKeys>) -> Self {
+    /// The records of the sealed destination with this `id`. `backend` is what lies below the seal. Sends no request.
+    pub fn sealed(backend: Arc<dyn Backend>, keys: Arc<SealKeys>, id: String) -> Self {
         let sealed: Arc<dyn Backend> = Arc::new(SealedBackend::new(backend, Arc::clone(&keys)));
-        Self { keys: Some(keys), ..Self::new(sealed) }
+        Self { keys: Some(keys), id: Some(id.into()), ..Self::new(sealed) }
     }
 
     /// The keys of a sealed destination, if it is one.
@@ -344,6 +343,9 @@ impl Records {
         if snapshot.number != number {
             return Err(Error::damaged(self.url(&key), format_args!("it says it is number {}", snapshot.number)));
         }
+        if self.id.is_some() && self.id.as_deref() != snapshot.destination.as_deref() {
+            return Err(Error::damaged(self.url(&key), "it is a snapshot of another destination"));
+        }
         Ok((snapshot, hash))
     }
 
@@ -402,43 +404,6 @@ impl Records {
     /// The URL of a page object, for messages.
     pub fn pages_url(&self, object: &Hash) -> String {
         self.url(&pages_key(object))
-    }
-
-    /// Uploads a page object from a local file of this length in bytes.
-    ///
-    /// # Errors
-    /// [`Error::Local`] if the file cannot be read, otherwise the store's own error. An upload in parts that
-    /// fails is aborted.
-    pub async fn put_pages(&self, object: &Hash, file: &LocalPath, length: u64) -> Result<()> {
-        let key = pages_key(object);
-        let path = object_path(key.as_bytes())?;
-        let fail = |e| Error::cache(file, e);
-        if length <= SINGLE_PUT {
-            let body = std::fs::read(file).map_err(fail)?;
-            self.store.put(&path, PutPayload::from(body)).await.map_err(|e| self.error(&key, &e))?;
-            return Ok(());
-        }
-        let upload = self.store.put_multipart(&path).await.map_err(|e| self.error(&key, &e))?;
-        let part = usize::try_from((length / 9_000).max(8 << 20)).unwrap_or(8 << 20);
-        let mut writer = WriteMultipart::new_with_chunk_size(upload, part);
-        let written = async {
-            let mut input = std::fs::File::open(file).map_err(fail)?;
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                let got = std::io::Read::read(&mut input, &mut buffer).map_err(fail)?;
-                if got == 0 {
-                    return Ok(());
-                }
-                writer.wait_for_capacity(4).await.map_err(|e| self.error(&key, &e))?;
-                writer.write(&buffer[..got]);
-            }
-        };
-        if let Err(error) = written.await {
-            let _ = writer.abort().await;
-            return Err(error);
-        }
-        // A completion that fails aborts the upload.
-        writer.finish().await.map(drop).map_err(|e| self.error(&key, &e))
     }
 
     /// Names of all page objects at the destination, with the store's time of writing.

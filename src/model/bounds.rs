@@ -9,7 +9,8 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-use super::entry::{Entry, Hash, Xattr};
+use super::entry::{Entry, Xattr};
+use super::hash::Hash;
 use super::place::{PIECES, Piece};
 
 /// Size of a snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
@@ -129,6 +130,17 @@ pub fn xattrs<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Xattr>, D::Error> {
 /// An error of the deserializer if the value is not a list of pieces or has more than [`PIECES`] elements.
 pub fn pieces<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Piece>, D::Error> {
     list(d, PIECES)
+}
+
+/// Snapshots before this one that a snapshot names.
+pub const TRAIL: usize = 16;
+
+/// Reads the numbers and hashes of earlier snapshots: at most [`TRAIL`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of them or has more than [`TRAIL`] elements.
+pub fn trail<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(u64, Hash)>, D::Error> {
+    list(d, TRAIL)
 }
 
 /// Reads a text of at most [`TEXT`] bytes.

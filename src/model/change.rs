@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Hash};
+use super::entry::Entry;
+use super::hash::Hash;
 use super::path::RelPath;
 use super::time::Time;
 

@@ -5,8 +5,10 @@
 
 pub mod bounds;
 mod change;
+mod content;
 mod entry;
 mod fold;
+mod hash;
 mod layout;
 mod path;
 mod place;
@@ -18,11 +20,12 @@ mod words;
 mod zone;
 
 pub use change::{Change, Counts, Stamps, UnverifiedReason};
-pub use entry::{Content, Entry, Hash, Kind, Xattr};
+pub use entry::{Content, Entry, Kind, Xattr};
 pub use fold::{fold_hash, folded, twins};
+pub use hash::Hash;
 pub use layout::Layout;
 pub use path::RelPath;
-pub use place::{FRAME, LISTED, PACK, PIECES, Piece, PieceList, Place, UNPACKED};
+pub use place::{FRAME, LISTED, PACK, PIECES, PackPlace, Piece, PieceList, UNPACKED};
 pub use problem::Problem;
 pub use sample::{Sample, Weight};
 pub use snapshot::{DiskRules, KeepRules, KeyRules, PageRef, Snapshot, Totals, TreeRoot, Trouble};

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Content, Hash};
+use super::hash::Hash;
 
 /// Largest number of pieces that an entry names itself. A file with more has lists.
 pub const PIECES: usize = 32;
@@ -23,7 +23,7 @@ pub const LISTED_PACKS: usize = 16_384;
 
 /// A stretch of an unpacked frame of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct PackPlace {
     /// Name of the pack: the BLAKE3 of its object.
     pub pack: Hash,
     /// Offset of the frame in the pack, in bytes.
@@ -42,13 +42,13 @@ pub struct Piece {
     pub size: u64,
     /// BLAKE3 of its bytes.
     pub hash: Hash,
-    /// As [`Place::pack`].
+    /// As [`PackPlace::pack`].
     pub pack: Hash,
-    /// As [`Place::frame`].
+    /// As [`PackPlace::frame`].
     pub frame: u64,
-    /// As [`Place::length`].
+    /// As [`PackPlace::length`].
     pub length: u64,
-    /// As [`Place::skip`].
+    /// As [`PackPlace::skip`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip: u64,
 }
@@ -67,17 +67,17 @@ pub struct PieceList {
     /// Every pack that its pieces are in, each once, in order of their names, with how far the last of their frames
     /// reaches in it, in bytes. So nobody has to read a list to know what of which packs a snapshot needs.
     pub packs: Vec<(Hash, u64)>,
-    /// As [`Place::pack`].
+    /// As [`PackPlace::pack`].
     pub pack: Hash,
-    /// As [`Place::frame`].
+    /// As [`PackPlace::frame`].
     pub frame: u64,
-    /// As [`Place::length`].
+    /// As [`PackPlace::length`].
     pub length: u64,
 }
 
-impl Place {
+impl PackPlace {
     /// Checks that a pack can have this place for so many unpacked bytes.
-    fn check(&self, size: u64) -> Result<(), &'static str> {
+    pub(super) fn check(&self, size: u64) -> Result<(), &'static str> {
         let ends = |from: u64, length: u64, most: u64| from.checked_add(length).is_some_and(|end| end <= most);
         if self.length == 0 || self.length > FRAME || !ends(self.frame, self.length, PACK) {
             Err("a frame that no pack can have")
@@ -91,8 +91,8 @@ impl Place {
 
 impl Piece {
     /// Where it is.
-    pub fn place(&self) -> Place {
-        Place { pack: self.pack, frame: self.frame, length: self.length, skip: self.skip }
+    pub fn place(&self) -> PackPlace {
+        PackPlace { pack: self.pack, frame: self.frame, length: self.length, skip: self.skip }
     }
 
     /// Checks that a pack can have this piece.
@@ -106,70 +106,21 @@ impl Piece {
 
 impl PieceList {
     /// Where it is.
-    pub fn place(&self) -> Place {
-        Place { pack: self.pack, frame: self.frame, length: self.length, skip: 0 }
+    pub fn place(&self) -> PackPlace {
+        PackPlace { pack: self.pack, frame: self.frame, length: self.length, skip: 0 }
     }
 
-    fn check(&self) -> Result<(), &'static str> {
+    /// Checks that a pack can have this list.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), &'static str> {
         self.place().check(self.raw)?;
         let ordered = self.packs.is_sorted_by(|(a, _), (b, _)| a < b) && self.packs.iter().all(|(_, end)| *end <= PACK);
         if self.count == 0 || self.count > LISTED || self.packs.is_empty() || self.packs.len() > LISTED_PACKS || !ordered {
             return Err("a list of pieces that is none");
         }
         Ok(())
-    }
-}
-
-impl Content {
-    /// Whether it is in packs.
-    pub fn is_packed(&self) -> bool {
-        self.at.is_some() || !self.pieces.is_empty() || !self.lists.is_empty()
-    }
-
-    /// Every pack that it needs: of its pieces and of its lists. A pack can come several times.
-    pub fn packs(&self) -> impl Iterator<Item = &Hash> {
-        let at = self.at.iter().map(|place| &place.pack);
-        let pieces = self.pieces.iter().map(|piece| &piece.pack);
-        let lists = self.lists.iter().flat_map(|list| list.packs.iter().map(|(pack, _)| pack).chain([&list.pack]));
-        at.chain(pieces).chain(lists)
-    }
-
-    /// For each of its frames: the pack, and how far the frame reaches in it, in bytes. Of the frames of a list in one
-    /// pack only the last.
-    pub fn reaches(&self) -> impl Iterator<Item = (&Hash, u64)> {
-        let at = self.at.iter().map(|place| (&place.pack, place.frame.saturating_add(place.length)));
-        let pieces = self.pieces.iter().map(|piece| (&piece.pack, piece.frame.saturating_add(piece.length)));
-        let lists = self.lists.iter().map(|list| (&list.pack, list.frame.saturating_add(list.length)));
-        let listed = self.lists.iter().flat_map(|list| list.packs.iter().map(|(pack, end)| (pack, *end)));
-        at.chain(pieces).chain(lists).chain(listed)
-    }
-
-    /// Checks that its places can be, and that they hold `size` bytes together.
-    ///
-    /// # Errors
-    /// Says what is wrong.
-    pub fn check_places(&self, size: u64) -> Result<(), &'static str> {
-        let kinds = usize::from(self.at.is_some()) + usize::from(!self.pieces.is_empty()) + usize::from(!self.lists.is_empty());
-        if kinds == 0 {
-            return Ok(());
-        }
-        if kinds > 1 || self.key.is_some() || self.pieces.len() > PIECES {
-            return Err("a content in more places than one");
-        }
-        let mut sum = Some(0u64);
-        if let Some(place) = &self.at {
-            place.check(size)?;
-            sum = Some(size);
-        }
-        for piece in &self.pieces {
-            piece.check()?;
-            sum = sum.and_then(|sum| sum.checked_add(piece.size));
-        }
-        for list in &self.lists {
-            list.check()?;
-            sum = sum.and_then(|sum| sum.checked_add(list.size));
-        }
-        if sum == Some(size) { Ok(()) } else { Err("pieces that do not make up the file") }
     }
 }
 

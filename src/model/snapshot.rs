@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds;
 use super::change::Counts;
-use super::entry::{Hash, Xattr};
+use super::entry::Xattr;
+use super::hash::Hash;
 use super::layout::Layout;
 use super::path::RelPath;
 use super::sample::Sample;
@@ -224,6 +225,13 @@ pub struct Snapshot {
     /// The top page of the whole list of both, if one of them is cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub troubles: Option<PageRef>,
+    /// In a packed destination: the `id` in its `format.json`, so that a snapshot of another destination is known as one.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounds::some_text")]
+    pub destination: Option<String>,
+    /// In a packed destination: numbers and hashes of the snapshots before this one, the oldest first, at most 16. A
+    /// machine that remembers one of them can tell whether this snapshot follows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::trail")]
+    pub trail: Vec<(u64, Hash)>,
 }
 
 /// A line of the whole list of paths that a run could not read, or that kept changing.

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use super::run::Record;
-use super::run::{Digest, IndexRun, Rest, RunWriter, damaged, merge};
+use super::run::{Digest, IndexRun, RecordRest, RunWriter, damaged, merge};
 use crate::spool::private_file;
 
 /// Records that are held in memory before they become a run.
@@ -29,7 +29,7 @@ const NAMED: usize = 8 + 8 + 32;
 pub struct Index {
     dir: PathBuf,
     /// Newer than all runs.
-    held: BTreeMap<Digest, Rest>,
+    held: BTreeMap<Digest, RecordRest>,
     limit: usize,
     /// Oldest first.
     runs: Vec<IndexRun>,

@@ -13,12 +13,12 @@ use crate::spool::private_file;
 
 pub(super) type Digest = [u8; 32];
 /// Everything of a record but its hash.
-pub(super) type Rest = [u8; 48];
+pub(super) type RecordRest = [u8; 48];
 /// A record in a file.
 type Raw = [u8; RECORD];
 type Block = [u8; BLOCK];
 
-const RECORD: usize = size_of::<Digest>() + size_of::<Rest>();
+const RECORD: usize = size_of::<Digest>() + size_of::<RecordRest>();
 const BLOCK: usize = 4096;
 const RECORDS: usize = 51;
 /// Blocks that are read at once if all are.
@@ -65,7 +65,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(hash: Digest, rest: &Rest) -> Self {
+    pub(super) fn new(hash: Digest, rest: &RecordRest) -> Self {
         let (pack, numbers) = rest.split_at(32);
         let mut numbers = numbers.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
         let mut next = || numbers.next().unwrap_or_default();
@@ -73,7 +73,7 @@ impl Record {
         Self { hash, pack, frame: next(), length: next(), skip: next(), size: next() }
     }
 
-    pub(super) fn rest(&self) -> Rest {
+    pub(super) fn rest(&self) -> RecordRest {
         let mut rest = [0; 48];
         let (pack, fields) = rest.split_at_mut(32);
         pack.copy_from_slice(&self.pack);
@@ -96,7 +96,7 @@ fn records(block: &Block) -> &[Raw] {
     block.as_chunks().0
 }
 
-fn split(raw: &Raw) -> Option<(&Digest, &Rest)> {
+fn split(raw: &Raw) -> Option<(&Digest, &RecordRest)> {
     let (hash, rest) = raw.split_first_chunk()?;
     Some((hash, rest.first_chunk()?))
 }
@@ -193,7 +193,7 @@ impl RunWriter {
     }
 
     /// Adds a record. Each must have a greater hash than the one before.
-    pub fn push(&mut self, hash: &Digest, rest: &Rest) -> io::Result<()> {
+    pub fn push(&mut self, hash: &Digest, rest: &RecordRest) -> io::Result<()> {
         let (to_hash, to_rest) = self.block[self.filled..self.filled + RECORD].split_at_mut(hash.len());
         to_hash.copy_from_slice(hash);
         to_rest.copy_from_slice(rest);

@@ -16,11 +16,12 @@ use offsite_backends::{Error as StoreError, ErrorKind, FileMeta, Publish, StageB
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::bring_packed::{PackedFiles, collect, packed_files};
-use super::fetch::{RANGE, RANGES_AHEAD, Sink, read_content};
+use super::fetch::read_content;
 use super::limit::Limit;
 use super::line::Line;
+use super::packed_files::{PackedFiles, collect, packed_files};
 use super::progress::Progress;
+use super::sink::{RANGE, RANGES_AHEAD, Sink};
 use super::stop::Stop;
 use super::undone::{Undone, Why};
 use super::witness::Witness;

@@ -4,21 +4,20 @@
 //! the paths. Memory holds a few stretches, whatever the number of files.
 //! Invariant: a file gets its name only after its BLAKE3 was right, as any other in a restore.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use offsite_backends::{ErrorKind, Publish, Staged};
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::bring::{Fetch, FetchBatch, FetchError, Fetched, of_content};
+use super::packed_files::{PackedFile, PackedFiles, piece_of};
 use super::unpack::PackStretch;
 use crate::error::{Error, Result};
-use crate::model::{Entry, Piece, RelPath};
-use crate::spool::{Sorted, Sorter};
+use crate::model::Entry;
+use crate::spool::Sorted;
 
 /// Stretches in flight.
 const STRETCHES: usize = 3;
@@ -26,37 +25,6 @@ const STRETCHES: usize = 3;
 const STAGING: usize = 8;
 /// Number of requests for a stretch whose body breaks off.
 const TRIES: u32 = 3;
-
-/// A file of one piece.
-#[derive(Serialize, Deserialize)]
-pub(super) struct PackedFile {
-    /// Pack, frame, skip and path.
-    order: RelPath,
-    entry: Entry,
-}
-
-/// The small files of a restore.
-pub(super) type PackedFiles = Sorter<PackedFile>;
-
-/// Collects files. `plan` is the plan of the restore, and its directory takes what does not fit in memory.
-pub(super) fn packed_files(plan: &Path) -> PackedFiles {
-    Sorter::new(plan.parent().unwrap_or(plan), |file: &PackedFile| file.order.as_bytes())
-}
-
-/// The piece of an entry that has exactly one.
-fn piece_of(entry: &Entry) -> Option<Piece> {
-    let content = entry.content.as_ref()?;
-    let at = content.at?;
-    Some(Piece { size: entry.size, hash: content.hash, pack: at.pack, frame: at.frame, length: at.length, skip: at.skip })
-}
-
-/// Adds a file whose content is one piece. Returns any other entry.
-pub(super) fn collect(files: &mut PackedFiles, entry: Entry) -> Result<Option<Entry>> {
-    let Some(piece) = piece_of(&entry) else { return Ok(Some(entry)) };
-    let place = format!("{} {:010} {:010} ", piece.pack, piece.frame, piece.skip);
-    files.push(&PackedFile { order: RelPath([place.as_bytes(), entry.path.as_bytes()].concat()), entry })?;
-    Ok(None)
-}
 
 /// Files of one stretch, each staged or failed.
 type StretchDone = Vec<(Entry, Result<Staged, FetchError>)>;

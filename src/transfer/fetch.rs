@@ -3,21 +3,17 @@
 //! Owns where a content of a mirror is looked for (under its own key, then among the kept contents, then whatever has its key now)
 //! and the check: what a sink took is a valid content only if its BLAKE3 equals the manifest's.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetRange};
 use offsite_backends::{Error as StoreError, ErrorKind};
 
+use super::sink::{RANGE, RANGES_AHEAD, Sink};
 use super::unpack::read_packed;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records, object_path};
 use crate::model::{Entry, Hash};
-
-/// Contents larger than this are fetched in ranges of this length (bytes), several at a time.
-pub const RANGE: u64 = 8 << 20;
-pub const RANGES_AHEAD: usize = 4;
 
 /// One location where a content may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +76,6 @@ async fn open(records: &Records, place: &ContentPlace, size: u64, ahead: bool) -
 
 async fn get(records: &Records, key: &Key, options: GetOptions) -> Result<object_store::GetResult> {
     records.backend().store().get_opts(key, options).await.map_err(|e| records.error(key.as_ref(), &e))
-}
-
-/// Takes a content block by block.
-#[async_trait]
-pub trait Sink: Send {
-    /// Another location is tried. The sink discards all previous blocks.
-    async fn restart(&mut self) -> Result<()>;
-    /// Takes the next block, in order.
-    async fn write(&mut self, block: Bytes) -> Result<()>;
 }
 
 /// Streams a content to `sink` from the first location that has exactly it. What the sink took is valid only if this

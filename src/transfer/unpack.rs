@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use super::fetch::{RANGES_AHEAD, Sink};
+use super::sink::{RANGES_AHEAD, Sink};
 use crate::error::{Error, Result};
 use crate::manifest::{PackKind, Records};
 use crate::model::{Entry, Hash, Piece, PieceList};

@@ -1,10 +1,12 @@
 //! The keys of a new sealed destination.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use offsite_backends::Backend;
 
 use super::files::{create, key_file};
 use super::ring::KeyRing;
-use crate::engine::destination::Destination;
 use crate::error::{Error, Result};
 use crate::manifest::Format;
 use crate::seal::{
@@ -85,20 +87,20 @@ pub fn enough(wish: &SealWish) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Usage`] as for [`enough`]. [`Error::Local`] if the writer key cannot be kept. The store's own error.
-pub async fn make_keys(destination: &Destination, format: &Format, wish: &SealWish, keys: &KeyRing) -> Result<SealKeys> {
+pub async fn make_keys(backend: &Arc<dyn Backend>, format: &Format, wish: &SealWish, keys: &KeyRing) -> Result<SealKeys> {
     enough(wish)?;
     let day = format.made.get(..10).unwrap_or_default();
     let set = KeySet::new(&format.id, day).map_err(|error| Error::local("the keys", std::io::Error::other(error)))?;
     let files = seal_set(&set, 1, wish, keys).await?;
     let noted = files.first().map(|(_, bytes)| KeyFile::new(1, bytes)).into_iter().collect();
-    let url = destination.backend.location().to_string();
+    let url = backend.location().to_string();
     let none = || Error::local("the keys", std::io::Error::other("there is no key"));
     let writer = WriterKey::new(std::slice::from_ref(&set), noted).ok_or_else(none)?;
     let copies: Vec<(String, Vec<u8>)> =
         files.iter().map(|(key, bytes)| (key.rsplit('/').next().unwrap_or_default().to_owned(), bytes.clone())).collect();
     keys.keep(&url, &writer, &copies)?;
     for (key, bytes) in files {
-        create(&destination.backend, &key, bytes, true).await?;
+        create(backend, &key, bytes, true).await?;
     }
     Ok(SealKeys::of_writer(&writer))
 }

@@ -17,7 +17,8 @@ use offsite_backends::file::LocalTree;
 use offsite_backends::{Restore, Tree};
 
 use super::control::RunControl;
-use super::destination::{Destination, download};
+use super::destination::Destination;
+use super::download::download;
 use super::machine::Machine;
 use super::note::{ArchiveRequest, Note};
 use super::outcome::PullOutcome;

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::at::resolve_two;
 use super::words::change;
-use crate::engine::destination::{Destination, fetch_leaves};
+use crate::engine::destination::Destination;
+use crate::engine::download::fetch_leaves;
 use crate::engine::machine::Machine;
 use crate::error::Result;
 use crate::manifest::{CacheReader, Known, PageSource};

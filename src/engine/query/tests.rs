@@ -75,6 +75,8 @@ fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
         unstable: Default::default(),
         unstable_total: None,
         troubles: None,
+        destination: None,
+        trail: Vec::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::engine::commit::Figures;
 use crate::engine::commit::still_newest;
 use crate::engine::destination::Destination;
 use crate::engine::dir_metadata::root_meta;
-use crate::engine::keys::make_keys;
+use crate::engine::keys::wish::make_keys;
 use crate::engine::lease::{Claim, Lease};
 use crate::engine::machine::{Machine, PROGRAM};
 use crate::engine::outcome::Outcome;
@@ -416,7 +416,7 @@ async fn make_format(destination: &mut Destination, machine: &Machine) -> Result
     let mut keys = None;
     if let Some(wish) = destination.seal_wish().cloned() {
         format.sealed = true;
-        keys = Some(make_keys(destination, &format, &wish, &machine.keys).await?);
+        keys = Some(make_keys(&destination.backend, &format, &wish, &machine.keys).await?);
     }
     let wanted = format.id.clone();
     let format = create_format(&destination.records, format).await?;
@@ -425,7 +425,7 @@ async fn make_format(destination: &mut Destination, machine: &Machine) -> Result
             let url = destination.backend.location();
             return Err(Error::Busy(format!("{url}: another run has just made this destination; run again")));
         }
-        destination.install(keys);
+        destination.install(keys, wanted);
     }
     destination.keep_head(crate::engine::destination::Head {
         url: destination.backend.location().to_string(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::keys::SealWish;
+use crate::engine::keys::wish::SealWish;
 use crate::model::{KeepRules, Layout};
 use crate::plan::{Limits, Price};
 use crate::scan::WalkOptions;

@@ -13,13 +13,14 @@ use super::super::dump_stream::{Dump, DumpChunk};
 use super::super::journal::{Done, Journal};
 use super::super::target::Target;
 use super::large::hashed;
-use super::packer::Packer;
+use super::packer::PackFiller;
 use super::parts::FileParts;
 use super::stream::PackSink;
-use super::{Cutter, PackedTarget};
+use super::target::PackedTarget;
 use crate::error::{Error, Result};
 use crate::manifest::pack_key;
 use crate::model::{Content, Entry, Hash, Stamps};
+use crate::packs::Cutter;
 
 /// Sends a dump. `entry` is the entry in the plan, `old` the one in the last snapshot.
 ///
@@ -36,7 +37,7 @@ pub async fn send_packed_dump(
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
     let sink = PackSink::new(target, &packed.records, journal);
-    let mut packer = Packer::new(sink, &mut packed.known);
+    let mut packer = PackFiller::new(sink, &mut packed.known);
     let (mut got, mut parts) = (Got::new(pieces), FileParts::default());
     let ended = stream(target, &mut packer, &mut got, &mut parts).await;
     let ended = match ended {
@@ -70,7 +71,7 @@ pub async fn send_packed_dump(
 }
 
 /// Takes the dump to its end. The inner error is that of its source.
-async fn stream(target: &Target, packer: &mut Packer<'_>, got: &mut Got, parts: &mut FileParts) -> Result<Result<(), String>> {
+async fn stream(target: &Target, packer: &mut PackFiller<'_>, got: &mut Got, parts: &mut FileParts) -> Result<Result<(), String>> {
     let mut cutter = Cutter::new(packer.cut_seed());
     loop {
         let block = match got.next(target).await? {

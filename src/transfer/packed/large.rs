@@ -12,11 +12,11 @@ use super::super::parts::part_size;
 use super::super::shared_reader::SharedReader;
 use super::super::target::Target;
 use super::super::upload::{UploadError, as_read};
-use super::Cutter;
-use super::packer::Packer;
+use super::packer::PackFiller;
 use super::parts::FileParts;
 use crate::error::Error;
 use crate::model::{Content, Entry, Hash};
+use crate::packs::Cutter;
 use crate::scan::{BigFile, ReadError, TRIES};
 
 /// Pieces with their hashes.
@@ -41,7 +41,7 @@ pub(super) struct LargeFile<'a> {
 }
 
 impl LargeFile<'_> {
-    pub async fn send(&self, packer: &mut Packer<'_>) -> Result<(), UploadError> {
+    pub async fn send(&self, packer: &mut PackFiller<'_>) -> Result<(), UploadError> {
         for attempt in 1..=TRIES {
             match self.once(packer, attempt == TRIES).await {
                 Err(UploadError::Source(error)) if matches!(*error, ReadError::Changed) && attempt < TRIES => {}
@@ -51,7 +51,7 @@ impl LargeFile<'_> {
         Err(UploadError::Source(Arc::new(ReadError::Changed)))
     }
 
-    async fn once(&self, packer: &mut Packer<'_>, last_try: bool) -> Result<(), UploadError> {
+    async fn once(&self, packer: &mut PackFiller<'_>, last_try: bool) -> Result<(), UploadError> {
         let source = |error| UploadError::Source(Arc::new(error));
         let (root, path) = (Arc::clone(self.shared_reader.root()), self.entry.path.clone());
         let file = tokio::task::spawn_blocking(move || BigFile::open(&root, path.as_bytes(), last_try)).await.map_err(join)?;

@@ -10,6 +10,7 @@ mod large;
 mod packer;
 mod parts;
 mod stream;
+mod target;
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,30 +19,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use self::dump::send_packed_dump;
 use self::feed::{FedStep, Feed, SmallRead};
 use self::large::LargeFile;
-use self::packer::Packer;
+use self::packer::PackFiller;
 use self::parts::FileParts;
 use self::stream::PackSink;
+pub use self::target::PackedTarget;
 use super::journal::{Done, Journal};
 use super::shared_reader::SharedReader;
 use super::target::Target;
 use super::upload::{UploadError, as_read, note_source};
 use crate::error::Result;
-use crate::manifest::Records;
 use crate::model::{Change, Content, Entry};
-use crate::packs::{Cutter, KnownPieces};
+use crate::packs::Cutter;
 use crate::scan::{Read, ReadError};
 use crate::spool::Sorted;
 
 /// A file of at most this length is one piece, in bytes.
 const WHOLE: usize = 512 << 10;
-
-/// What a packed destination needs besides its target.
-pub struct PackedTarget {
-    /// Its records, which write packs.
-    pub records: Records,
-    /// The pieces that the destination has.
-    pub known: KnownPieces,
-}
 
 /// Sends everything in the plan. `done` has the steps that an earlier run finished, sorted by path.
 ///
@@ -57,7 +50,7 @@ pub async fn upload_packed(
 ) -> Result<()> {
     let sink = PackSink::new(target, &packed.records, journal);
     let feed = Feed { target: Arc::clone(target), shared_reader: Arc::clone(shared_reader), plan: plan.to_path_buf() };
-    let mut uploads = PackedUploads { target, shared_reader, packer: Packer::new(sink, &mut packed.known) };
+    let mut uploads = PackedUploads { target, shared_reader, packer: PackFiller::new(sink, &mut packed.known) };
     let mut outcome = uploads.run(feed.start(done)).await;
     if outcome.is_ok() {
         outcome = uploads.packer.finish().await;
@@ -74,7 +67,7 @@ pub async fn upload_packed(
 struct PackedUploads<'a> {
     target: &'a Arc<Target>,
     shared_reader: &'a Arc<SharedReader>,
-    packer: Packer<'a>,
+    packer: PackFiller<'a>,
 }
 
 impl PackedUploads<'_> {

@@ -25,7 +25,7 @@ struct WaitingFile {
 const INNER: u64 = 128 << 10;
 
 /// Fills packs with the contents of one destination.
-pub struct Packer<'a> {
+pub struct PackFiller<'a> {
     pub sink: PackSink,
     known: &'a mut KnownPieces,
     contents: PackStream,
@@ -42,7 +42,7 @@ fn list_name(list: &Hash) -> Hash {
     Hash::of(&[&list.0[..], b"list"].concat())
 }
 
-impl<'a> Packer<'a> {
+impl<'a> PackFiller<'a> {
     pub fn new(sink: PackSink, known: &'a mut KnownPieces) -> Self {
         let (contents, lists) = (PackStream::new(sink.clone(), PackKind::Contents), PackStream::new(sink.clone(), PackKind::Lists));
         Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), arrived: HashMap::new() }
