@@ -29,6 +29,7 @@ mod repair;
 mod report;
 mod requests;
 mod round_trip;
+mod sealed;
 mod several;
 mod stop;
 mod unfit;

@@ -35,7 +35,7 @@ pub fn decide(asked: &SyncRequest<'_>, seen: &ScanResult, destination: &Destinat
         way: PlanTarget {
             keeps: options.keep.keeps_old(),
             first: destination.head.is_none(),
-            tree: destination.backend.tree().is_some(),
+            tree: destination.directory.is_some(),
             packed: destination.layout() == Layout::Packed,
         },
         exact: !writes || options.limits.max_bytes.is_some() || options.limits.max_cost.is_some(),
