@@ -106,7 +106,7 @@ async fn a_life_on_a_host_that_can_read_no_content() {
     let (script, counted) = faulty(&sealed.backend);
     sealed.world.synced(&counted).await;
     let verbs: Vec<_> = script.calls().into_iter().map(|call| call.verb).collect();
-    assert_eq!(verbs, ["list", "put"], "{verbs:?}");
+    assert_eq!(verbs, ["list", "create"], "{verbs:?}");
 
     sealed.world.write("dir-01/new", b"new");
     sealed.world.remove("dir-02/a-telling-name-2");
