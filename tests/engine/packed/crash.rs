@@ -124,11 +124,12 @@ impl Story {
     /// Every snapshot that is there comes back whole, on a machine that knows nothing.
     async fn is_whole(&self, objects: &Objects, about: &str) {
         let Some(newest) = objects.snapshots().last().copied() else { return };
-        // Until it is repaired, what was lost is lost.
-        if self.scene == Scene::Repair && newest == 1 {
-            return;
+        // Until it is repaired, what was lost is lost, and the first snapshot has lost it for good.
+        match (self.scene, newest) {
+            (Scene::Repair, 1) => return,
+            (Scene::Repair, _) => {}
+            _ => objects.nothing_is_missing(about),
         }
-        objects.nothing_is_missing(about);
         let tree = self.world.path(self.trees.get(&newest).unwrap_or_else(|| panic!("{about}: snapshot {newest}")));
         if self.scene == Scene::Dump && newest == 2 {
             copy_tree(&tree, &self.world.path("with-dump"));
