@@ -116,7 +116,10 @@ impl Story {
     async fn run(&self, backend: &Arc<dyn Backend>) -> u8 {
         match self.scene {
             Scene::Prune => prune(&self.world, backend, &last(1)).await.map_or(1, |_| 0),
-            Scene::Repair => repair_with(&self.world, backend, &RepairOptions::default()).await.map_or(1, |outcome| outcome.exit),
+            // After a commit that the killed run made, the next one tells what the first snapshot has lost for good.
+            Scene::Repair => repair_with(&self.world, backend, &RepairOptions::default())
+                .await
+                .map_or(1, |outcome| u8::from(outcome.lost.iter().any(|lost| lost.last_snapshot >= outcome.base))),
             _ => self.world.sync(backend).await.exit,
         }
     }
