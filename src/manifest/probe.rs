@@ -42,7 +42,7 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
             Layout::Mirror => probe_keys(records, &id).await?,
             // No name of the user becomes a key.
             Layout::Packed => {
-                clear(records, &id).await?;
+                records.delete(vec![condition_key(&id).into_bytes()]).await?;
                 KeyRules::any()
             }
         };
@@ -137,12 +137,6 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
 async fn left(records: &Records, what: &str) -> Result<Vec<ObjectMeta>> {
     let folder = object_path(b".offsite/probe")?;
     records.backend().store().list(Some(&folder)).map_err(|e| records.error(what, &e)).try_collect().await
-}
-
-/// Deletes the objects of the probe.
-async fn clear(records: &Records, id: &str) -> Result<()> {
-    let listed = left(records, id).await?;
-    records.delete(keys_of(listed)).await
 }
 
 fn keys_of(objects: Vec<ObjectMeta>) -> Vec<Vec<u8>> {
