@@ -96,12 +96,13 @@ def life(case):
     case.sync(url)
     outcome = case.sync(url)
     quiet = {kind: count for kind, count in outcome["requests"].items() if count}
-    check(outcome["bytes"]["sent"] == 0 and sum(quiet.values()) <= 5 and quiet["put"] == 1, f"no change: {outcome}")
+    # B2 asks where to upload to, and looks at what it made.
+    check(outcome["bytes"]["sent"] == 0 and sum(quiet.values()) <= (6 if case.server and case.server.make == "b2" else 3), f"no change: {outcome}")
     shutil.rmtree(case.source / "many")
     (case.source / "copied.bin").unlink()
     (case.source / "big.bin").unlink()
     write(case.source, "last", b"last")
-    case.sync(url)
+    case.sync(url, "--max-removals", "100%")
     case.json("prune", url, "--keep-last", "1")
     check(len(packs(case)) < len(before) + 2, "a prune left all packs")
     clean(case, url)
@@ -155,10 +156,11 @@ def packed_by_a_job(case):
     dump = case.dir / "dump"
     dump.write_bytes(os.urandom(20 << 20))
     mirror = str(case.dir / "mirror")
-    job = {"source": str(case.source), "destinations": [mirror, {"url": place(case), "layout": "packed"}],
+    job = {"source": str(case.source), "destinations": ["nas", "cloud"],
            "dumps": {"db.sql": {"command": ["cat", str(dump)]}}, "keep": {"last": 2}}
+    places = {"nas": mirror, "cloud": {"url": place(case), "layout": "packed"}}
     file = case.dir / "offsite.json"
-    file.write_text(json.dumps({"jobs": {"job": job}}))
+    file.write_text(json.dumps({"destinations": places, "jobs": {"job": job}}))
     for round in range(3):
         write(case.source, "changes.txt", f"round {round}".encode())
         outcome = case.json("run", "--config", file)["jobs"][0]
@@ -174,12 +176,12 @@ def packed_by_a_job(case):
         case.run("status", url, "--max-age", "1h")
         clean(case, url)
     # The layout of a destination never changes.
-    job["destinations"][1]["layout"] = "mirror"
-    file.write_text(json.dumps({"jobs": {"job": job}}))
+    places["cloud"]["layout"] = "mirror"
+    file.write_text(json.dumps({"destinations": places, "jobs": {"job": job}}))
     ran = case.run("run", "--config", file, code=None)
     check(ran.code != 0, ran)
     ran.says("this destination is packed")
-    case.run("sync", case.source, mirror, "--packed", code=None).says("this destination is mirror")
+    case.run("sync", case.source, mirror, "--packed", code=None).says("this destination is a mirror")
 
 
 @test("seaweedfs", "moto")

@@ -49,7 +49,7 @@ async fn every_state_comes_back_from_a_bucket_with_versions_and_nothing_is_copie
     three_states(&world, &backend).await;
     all_states_come_back(&world, &backend).await;
     assert!(!bucket.keys().iter().any(|k| k.contains("kept/")), "{:?}", bucket.keys());
-    assert_eq!(backend.meter().requests().copy, 1, "the probe's of the first run");
+    assert_eq!(backend.meter().requests().copy, either(1, 0), "the probe's of the first run");
 }
 
 /// On GCS a bucket that is told to keep no more versions also forgets what is replaced from then on.

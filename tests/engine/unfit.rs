@@ -23,7 +23,7 @@ async fn a_store_that_does_not_give_back_what_was_put_is_refused_before_the_firs
     }
 }
 
-/// The probe costs three requests more for it, in the first run only.
+/// The probe costs three requests more for it, in the first run only. Nothing is ever copied in a packed destination.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_run_reads_back_what_it_put_and_no_later_one_does() {
     let world = World::new();
@@ -32,7 +32,7 @@ async fn the_first_run_reads_back_what_it_put_and_no_later_one_does() {
     let (faulty, backend) = faulty(&inner);
     world.synced(&backend).await;
     let read_back = |verb: &str| faulty.calls().iter().filter(|call| call.verb == verb && call.key.contains("/probe/")).count();
-    assert_eq!((read_back("get"), read_back("copy_exact")), (2, 1));
+    assert_eq!((read_back("get"), read_back("copy_exact")), either((2, 1), (2, 0)));
     faulty.script().reset();
     world.write("a", b"changed");
     world.synced(&backend).await;

@@ -116,7 +116,10 @@ impl Story {
     async fn run(&self, backend: &Arc<dyn Backend>) -> u8 {
         match self.scene {
             Scene::Prune => prune(&self.world, backend, &last(1)).await.map_or(1, |_| 0),
-            Scene::Repair => repair_with(&self.world, backend, &RepairOptions::default()).await.map_or(1, |outcome| outcome.exit),
+            // After a commit that the killed run made, the next one tells what the first snapshot has lost for good.
+            Scene::Repair => repair_with(&self.world, backend, &RepairOptions::default())
+                .await
+                .map_or(1, |outcome| u8::from(outcome.lost.iter().any(|lost| lost.last_snapshot >= outcome.base))),
             _ => self.world.sync(backend).await.exit,
         }
     }
@@ -124,11 +127,12 @@ impl Story {
     /// Every snapshot that is there comes back whole, on a machine that knows nothing.
     async fn is_whole(&self, objects: &Objects, about: &str) {
         let Some(newest) = objects.snapshots().last().copied() else { return };
-        // Until it is repaired, what was lost is lost.
-        if self.scene == Scene::Repair && newest == 1 {
-            return;
+        // Until it is repaired, what was lost is lost, and the first snapshot has lost it for good.
+        match (self.scene, newest) {
+            (Scene::Repair, 1) => return,
+            (Scene::Repair, _) => {}
+            _ => objects.nothing_is_missing(about),
         }
-        objects.nothing_is_missing(about);
         let tree = self.world.path(self.trees.get(&newest).unwrap_or_else(|| panic!("{about}: snapshot {newest}")));
         if self.scene == Scene::Dump && newest == 2 {
             copy_tree(&tree, &self.world.path("with-dump"));

@@ -221,6 +221,7 @@ async fn an_index_that_is_damaged_anywhere_does_no_harm() {
         fs::remove_file(world.source().join("moved")).unwrap();
     }
     assert!(harmed >= 10, "{harmed}");
+    world.synced(&backend).await;
     world.comes_back(&backend).await;
     exact(&Objects::of(&backend).await, "many times damaged");
 }
