@@ -45,6 +45,10 @@ pub struct RunArgs {
     /// Treat an emptied destination as new (default: refuse)
     #[arg(long)]
     start_over: bool,
+    /// Delete nothing at the destinations, because the credentials may not (object stores only). Removed files stay in old
+    /// snapshots; retention runs elsewhere, with other credentials: `offsite prune`
+    #[arg(long)]
+    append_only: bool,
     /// Upload at most this many bytes a second to all destinations together: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
@@ -128,6 +132,7 @@ impl RunArgs {
             transfers: self.transfers,
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
+            append_only: if self.append_only { self.destinations.clone() } else { Vec::new() },
             ..SyncOptions::default()
         })
     }

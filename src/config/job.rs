@@ -132,6 +132,8 @@ pub struct JobDestination {
     pub absent: Absent,
     /// Maximum age of its last run for `offsite status`, in seconds.
     pub max_age: Option<u64>,
+    /// A run deletes nothing there.
+    pub append_only: bool,
 }
 
 /// How a destination is prepared.

@@ -109,7 +109,12 @@ impl Scope<'_> {
             let what = "only a directory can be absent; remove `absent`, and a server that cannot be reached fails the job";
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
-        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age })
+        if shape.append_only && is_directory {
+            let what = "a directory cannot be append-only, because whoever may write there may also delete; remove `append_only`";
+            return Err(self.parsed.error(&[at, &["append_only"]].concat(), what));
+        }
+        let append_only = shape.append_only;
+        Ok(JobDestination { name, url, initialize, report, price, list, absent: shape.absent, max_age, append_only })
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {

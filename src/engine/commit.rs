@@ -244,6 +244,7 @@ pub fn draft(
         unstable: Sample::default(),
         unstable_total: None,
         troubles: None,
+        left: before.is_some_and(|(s, _)| s.left),
     }
 }
 

@@ -19,6 +19,7 @@ mod destination;
 mod dir_metadata;
 mod initialize;
 mod lease;
+mod leftovers;
 mod locked;
 mod machine;
 mod note;

@@ -306,6 +306,7 @@ impl<'a> JobRun<'a> {
         options.price_name = named.unwrap_or_else(|| default_price(&urls(destinations)).to_owned());
         options.price = self.how.prices.get(&options.price_name).map_err(Error::Usage)?.clone();
         options.dumps = dumps::of(job);
+        options.append_only = destinations.iter().filter(|to| to.append_only).map(|to| to.url.clone()).collect();
         Ok(options)
     }
 }

@@ -28,5 +28,5 @@ pub use keys::{KeyRules, OWN};
 pub use load::{Leaf, Lost, PageSource};
 pub use merge::{ManifestMerge, MergedManifest, Step};
 pub use pack::{Pack, Packed};
-pub use probe::probe;
+pub use probe::{STAYS, probe};
 pub use records::{Records, SnapshotRef, StoredRecord, object_path, snapshot_number};

@@ -1,7 +1,7 @@
 //! The probe of a new destination: what its store does to names, and which conditions the store honours.
 //!
-//! Owns the making of `format.json` when a prefix is first used. Invariants: the probe leaves no other object behind,
-//! and it relies on no order of a listing.
+//! Owns the making of `format.json` when a prefix is first used. Invariants: the probe leaves no other object behind
+//! where it may delete, and it relies on no order of a listing.
 
 use std::collections::HashMap;
 
@@ -29,6 +29,7 @@ const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 pub async fn probe(records: &Records, program: &str, now: String) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
+    let folder = if records.backend().deletes() { &id } else { STAYS };
     let (keys, create_only, compare_and_swap) = if capabilities.any_name {
         let disk = match records.backend().tree() {
             Some(tree) => Some(probe_disk(&tree, PROBE).await?),
@@ -36,9 +37,9 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
         };
         (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
     } else {
-        let (create_only, swap) = probe_conditions(records, &id).await?;
-        reads_back(records, &condition_key(&id), &BODY).await?;
-        (probe_keys(records, &id).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
+        let (create_only, swap) = probe_conditions(records, folder).await?;
+        reads_back(records, &condition_key(folder), &BODY).await?;
+        (probe_keys(records, folder).await?, capabilities.create_only && create_only, capabilities.compare_and_swap && swap)
     };
     let lacks = records.backend().missing_features().into_iter().map(|feature| feature.name().to_owned()).collect();
     let format = Format { format: FORMAT, id, made: now, version: program.into(), keys, create_only, compare_and_swap, lacks };
@@ -47,6 +48,9 @@ pub async fn probe(records: &Records, program: &str, now: String) -> Result<Form
     }
     Ok(records.format().await?.unwrap_or(format))
 }
+
+/// The folder of a probe in append-only mode. Its objects stay, and the next probe overwrites them.
+pub const STAYS: &str = "append-only";
 
 /// Content of the probe's first object.
 const BODY: Bytes = Bytes::from_static(b"offsite reads this back");
@@ -115,6 +119,8 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         edges: !kept(1) && kept(4),
         disk: None,
     };
-    records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
+    if records.backend().deletes() {
+        records.delete(listed.into_iter().map(|o| o.location.as_ref().as_bytes().to_vec()).collect()).await?;
+    }
     Ok(rules)
 }

@@ -223,6 +223,9 @@ pub struct Snapshot {
     /// The top page of the whole list of both, if one of them is cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub troubles: Option<PageRef>,
+    /// Runs in append-only mode have written since the last cleanup of what they may not delete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 /// A line of the whole list of paths that a run could not read, or that kept changing.

@@ -114,6 +114,7 @@ pub fn options() -> SyncOptions {
         kind: None,
         dumps: Vec::new(),
         drift: Vec::new(),
+        append_only: Vec::new(),
     }
 }
 

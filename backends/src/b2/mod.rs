@@ -152,6 +152,7 @@ impl Backend for B2Backend {
             transfers: 32,
             checksum: Some("sha1"),
             part_copies: true,
+            hides: true,
             ..Capabilities::BUCKET
         }
     }
@@ -215,6 +216,14 @@ impl Backend for B2Backend {
             true => Ok(part),
             false => Err(from.unproved(&self.location)),
         }
+    }
+
+    fn assume_append_only(&self) {
+        self.store.account.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.store.account.is_append_only()
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

@@ -22,13 +22,16 @@ pub struct Expect {
     pub entry: Entry,
     /// If the newest snapshot does not need it: the oldest and the newest snapshot that do.
     pub old: Option<(u64, u64)>,
+    /// Nothing has to be there. An object is what a run in append-only mode left.
+    #[serde(default)]
+    pub left: bool,
 }
 
 impl Expect {
     /// A content that the newest manifest names.
     pub fn current(entry: Entry) -> Self {
         let key = RelPath(KeyRules::current_key(&entry));
-        Self { order: key.clone(), key, entry, old: None }
+        Self { order: key.clone(), key, entry, old: None, left: false }
     }
 
     /// A content that only older snapshots name.
@@ -38,7 +41,13 @@ impl Expect {
             None => rules.kept_key(entry.path.as_bytes(), content),
         };
         let order = [&key[..], b"\0", &last.to_be_bytes()].concat();
-        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)) }
+        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)), left: false }
+    }
+
+    /// A key under which a run in append-only mode left an object.
+    pub fn left(key: RelPath) -> Self {
+        let entry = Entry::bare(key.clone(), Kind::File);
+        Self { order: key.clone(), key, entry, old: None, left: true }
     }
 
     pub fn order(&self) -> &[u8] {

@@ -75,6 +75,7 @@ fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
         unstable: Default::default(),
         unstable_total: None,
         troubles: None,
+        left: false,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct RepairOptions {
     pub limit_upload: Option<u64>,
     /// Limit of reading contents back, in bytes a second.
     pub limit_download: Option<u64>,
+    /// Delete nothing at the destination, not even the lease.
+    pub append_only: bool,
 }
 
 /// Repairs a destination from a source.
@@ -113,7 +115,7 @@ pub async fn repair_over(
     let started = Instant::now();
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (mut destination, snapshot) = load(machine, source, backend).await?;
+    let (mut destination, snapshot) = load(machine, source, backend, options.append_only).await?;
     let scratch = Scratch::new(&destination, "repair")?;
     let list = destination.records.snapshots(None).await?;
     let checking = CheckOptions {
@@ -150,9 +152,12 @@ pub async fn repair_over(
 }
 
 /// Opens and locks the destination, and brings its newest manifest to this machine.
-async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Result<(Destination, Snapshot)> {
+async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, append_only: bool) -> Result<(Destination, Snapshot)> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
+    if append_only {
+        destination.append_only()?;
+    }
     destination.lock()?;
     let url = destination.backend.location().to_string();
     destination.load(false, false).await.map_err(|error| match error {

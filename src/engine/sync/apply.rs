@@ -22,7 +22,7 @@ use crate::engine::machine::PROGRAM;
 use crate::engine::outcome::Outcome;
 use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
-use crate::engine::{cleanup, commit, dir_metadata, prune};
+use crate::engine::{cleanup, commit, dir_metadata, leftovers, prune};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, KnownBlocks, MergedManifest, probe};
 use crate::model::{Counts, Problem, Sample};
@@ -42,7 +42,7 @@ pub struct Applied {
 
 /// Carries out the plan. `outcome` holds what is known before that.
 pub async fn run(common: &Common, part: DestinationRun, outcome: Outcome) -> Applied {
-    let mut apply = Apply { common, part, outcome };
+    let mut apply = Apply { common, part, outcome, left: None };
     let error = apply.run().await.err();
     apply.part.progress.set_phase(if error.is_none() { Phase::Finished } else { Phase::Failed });
     apply.outcome.bytes.read = common.shared_reader.bytes_read();
@@ -55,6 +55,8 @@ struct Apply<'a> {
     common: &'a Common,
     part: DestinationRun,
     outcome: Outcome,
+    /// What the snapshot says of leftovers; `None`: what the last one says.
+    left: Option<bool>,
 }
 
 impl Apply<'_> {
@@ -89,7 +91,8 @@ impl Apply<'_> {
     async fn under_lease(&mut self, lease: &Lease, format: &Format, run: String) -> Result<Vec<Vec<u8>>> {
         let before = self.part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
         let Some(versioned) = self.write(lease, format, run).await? else { return Ok(Vec::new()) };
-        let superseded = if self.common.keep.keeps_old() || !self.outcome.warnings.is_empty() {
+        let stays = self.common.keep.keeps_old() || self.part.destination.backend.is_append_only();
+        let superseded = if stays || !self.outcome.warnings.is_empty() {
             Vec::new()
         } else {
             prune::superseded(&mut self.part.destination, &before, versioned)?
@@ -106,6 +109,7 @@ impl Apply<'_> {
             && !self.common.adopt
             && cleanup::left_over(destination).is_none()
             && !destination.local("journal").exists()
+            && !leftovers::to_clean(destination)
             // A run needs the lease to write a new list of problems beside the snapshot.
             && !tokio::task::block_in_place(|| commit::is_new_list(destination, &self.unread()))?)
     }
@@ -133,10 +137,14 @@ impl Apply<'_> {
         let header = Header { destination: format.id.clone(), run: run.clone(), number: self.part.destination.number() + 1 };
         let (journal, resumed) = open_journal(&self.part.destination, lease, header).await?;
         self.outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
+        let mut orphans = Vec::new();
         if resumed.is_some() {
-            orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
+            orphans = orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
+        } else if leftovers::to_clean(&self.part.destination) {
+            // What an interrupted run sent again could be among them, so a run that continues one leaves them.
+            self.left = Some(!leftovers::clean(&self.part.destination).await?);
         }
-        if lease.before.is_some() {
+        if lease.before.is_some() || self.left.is_some() {
             unfinished_uploads::give_up(&self.part.destination, &self.part.plan, resumed.as_ref()).await?;
         }
         let target = Arc::new(self.target(lease));
@@ -152,8 +160,13 @@ impl Apply<'_> {
         let findings = self.send(&target, tree.as_ref(), &journal, resumed).await?;
         self.part.progress.set_phase(Phase::Commit);
         let merged = self.merge()?;
-        let left = cleanup::left_over(&self.part.destination);
-        let need = cleanup::need(&self.part.plan, tree.is_some())?;
+        let mut left = cleanup::left_over(&self.part.destination);
+        let mut need = cleanup::need(&self.part.plan, tree.is_some())?;
+        if !self.part.destination.backend.deletes() {
+            let plans = [Some(self.part.plan.as_path()), left.as_deref()];
+            leftovers::note(&self.part.destination, &run, plans.into_iter().flatten(), orphans).await?;
+            (self.left, left, need) = (Some(true), None, CleanupNeed::Nothing);
+        }
         let tidy = if left.is_some() || need != CleanupNeed::Nothing {
             cleanup::set_aside(&self.part.destination, &self.part.plan, &run, left.as_deref())?
         } else {
@@ -202,7 +215,9 @@ impl Apply<'_> {
     /// snapshot since this run loaded the destination.
     async fn clear(&self, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
         still_newest(&self.part.destination).await?;
-        if let Some(left) = cleanup::left_over(&self.part.destination) {
+        if self.part.destination.backend.deletes()
+            && let Some(left) = cleanup::left_over(&self.part.destination)
+        {
             lease.verify().await?;
             // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
             self.clean_up(&left).await?;
@@ -235,7 +250,8 @@ impl Apply<'_> {
             store: backend.store(),
             rules: self.part.destination.rules(),
             number: self.part.destination.number() + 1,
-            keeps: self.common.keep.keeps_old(),
+            // Retention runs elsewhere, and may keep what this run's rules would not.
+            keeps: self.common.keep.keeps_old() || backend.is_append_only(),
             careful: lease.before.is_some(),
             conditions: conditions(&self.part.destination),
             transfers: self.common.transfers.unwrap_or(backend.capabilities().transfers),
@@ -267,6 +283,7 @@ impl Apply<'_> {
         let mut snapshot =
             commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
         (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
+        snapshot.left = self.left.unwrap_or(snapshot.left);
         let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
         (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
         outcome.vanished = Sample::of(&findings.vanished);
@@ -311,6 +328,8 @@ impl Apply<'_> {
         let rules = destination.rules();
         let mut undone = Undone::default();
         match destination.backend.tree() {
+            // The list of leftovers names it.
+            None if !destination.backend.deletes() => {}
             None => cleanup::objects(&destination.records, plan).await?,
             Some(tree) => {
                 let manifest = [destination.base()?, destination.base()?];
@@ -347,7 +366,7 @@ impl Apply<'_> {
     /// Deletes expired snapshots, if some are due and no dump failed. An error is a warning and does not fail the run.
     async fn delete_expired(&mut self, lease: Option<&Lease>) {
         // If a dump fails every night, retention must not delete the snapshots that have its last good content.
-        if self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
+        if self.part.destination.backend.is_append_only() || self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
             return;
         }
         match prune::delete_expired(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {

@@ -76,6 +76,8 @@ pub struct SyncOptions {
     pub dumps: Vec<Dump>,
     /// Drift: the URL of each destination that differs from what the config declares, and what differs.
     pub drift: Vec<(String, String)>,
+    /// The URLs of the destinations at which the run deletes nothing.
+    pub append_only: Vec<String>,
 }
 
 impl Default for SyncOptions {
@@ -97,6 +99,7 @@ impl Default for SyncOptions {
             kind: None,
             dumps: Vec::new(),
             drift: Vec::new(),
+            append_only: Vec::new(),
         }
     }
 }

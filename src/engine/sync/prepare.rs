@@ -86,8 +86,8 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
         seen: None,
         scan_start: coarse_now(),
     };
-    for (index, (_, backend)) in once_each(opened).into_iter().enumerate() {
-        match backend.and_then(|backend| open(source, backend, machine)) {
+    for (index, (url, backend)) in once_each(opened).into_iter().enumerate() {
+        match backend.and_then(|backend| open(source, backend, machine, options.append_only.contains(&url))) {
             Ok(destination) => all.destinations.push((index, destination)),
             Err(error) => all.ends[index].error = Some(error),
         }
@@ -147,9 +147,12 @@ fn once_each(mut opened: Opened) -> Opened {
 }
 
 /// Opens a destination from the cache of this machine and takes its local lock. Sends no request.
-fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine) -> Result<Destination> {
+fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, append_only: bool) -> Result<Destination> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
+    if append_only {
+        destination.append_only()?;
+    }
     destination.lock()?;
     Ok(destination)
 }
