@@ -110,7 +110,7 @@ impl Scope<'_> {
             return Err(self.parsed.error(&[at, &["absent"]].concat(), what));
         }
         if shape.append_only && is_directory {
-            let what = "a directory cannot be append-only, because whoever may write there may also delete; remove `append_only`";
+            let what = "a directory cannot be append-only, because anyone who may write there may also delete; remove `append_only`";
             return Err(self.parsed.error(&[at, &["append_only"]].concat(), what));
         }
         let append_only = shape.append_only;

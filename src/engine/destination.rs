@@ -182,7 +182,7 @@ impl Destination {
         if self.backend.tree().is_some() {
             let url = self.backend.location();
             return Err(Error::Usage(format!(
-                "{url}: a directory cannot be append-only, because whoever may write there may also delete; leave out --append-only \
+                "{url}: a directory cannot be append-only, because anyone who may write there may also delete; leave out --append-only \
                  (`append_only` in the config), and let the file system or the server keep snapshots"
             )));
         }

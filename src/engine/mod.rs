@@ -40,7 +40,7 @@ pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};
 pub use control::RunControl;
 pub use destination::Destination;
-pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over};
+pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over, writer_policy};
 pub use locked::Locked;
 pub use machine::{Machine, PROGRAM};
 pub use note::{ArchiveRequest, Note};

@@ -13,6 +13,7 @@ mod large;
 mod list;
 mod mark;
 mod parts;
+mod policy;
 mod put;
 mod read;
 mod rooted;
@@ -49,6 +50,8 @@ use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+
+pub(crate) use self::policy::writer_policy;
 
 /// The settings that the query of a `b2://` URL may have.
 pub(crate) const SETTINGS: &[&str] = &["endpoint", "key_file"];
