@@ -1,14 +1,18 @@
 //! A backend that changes nothing unless a [`Fence`] allows it.
 //!
 //! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Code that has only this backend of a
-//! destination cannot forget to ask. Invariant: every call that changes what a reader sees asks the fence. Calls whose
-//! effect is not visible (parts of an upload, staged contents) need no permission.
+//! destination cannot forget to ask. Invariants: every call that changes what a reader sees asks the fence. Calls whose
+//! effect is not visible (parts of an upload, staged contents) need no permission. In append-only mode no request to delete
+//! an object or a version leaves this program.
 
 mod store;
 mod tree;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -22,7 +26,7 @@ use self::tree::FencedTree;
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
-use crate::contract::error::{Error, Result};
+use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::fence::{Act, Fence, guarded, is_late};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
@@ -37,12 +41,36 @@ pub struct Fenced {
     inner: Arc<dyn Backend>,
     fence: Arc<dyn Fence>,
     objects_only: AtomicBool,
+    append_only: Arc<AtomicBool>,
+}
+
+/// Whether a name may be removed. Shared by a backend and everything that it has handed out.
+#[derive(Debug, Clone)]
+struct Deletes {
+    append_only: Arc<AtomicBool>,
+    hides: bool,
+}
+
+impl Deletes {
+    fn allowed(&self) -> bool {
+        self.hides || !self.append_only.load(SeqCst)
+    }
+}
+
+/// The refusal of a delete in append-only mode. The engine asks [`Backend::deletes`] first, so nobody should see it.
+fn kept(at: impl std::fmt::Display) -> Error {
+    let what = "a request that deletes was refused in append-only mode, and nothing was deleted; please report this";
+    Error::new(ErrorKind::Other, at, what)
 }
 
 impl Fenced {
     /// Wraps `inner`. All changes ask `fence`.
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
-        Self { inner, fence, objects_only: AtomicBool::new(false) }
+        Self { inner, fence, objects_only: AtomicBool::new(false), append_only: Arc::default() }
+    }
+
+    fn rule(&self) -> Deletes {
+        Deletes { append_only: Arc::clone(&self.append_only), hides: self.inner.capabilities().hides }
     }
 }
 
@@ -57,12 +85,12 @@ impl Backend for Fenced {
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(FencedStore { inner: self.inner.store(), fence: Arc::clone(&self.fence) })
+        Arc::new(FencedStore { inner: self.inner.store(), fence: Arc::clone(&self.fence), deletes: self.rule() })
     }
 
     fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
         let inner = self.inner.multipart()?;
-        Some(Arc::new(FencedMultipart { inner, fence: Arc::clone(&self.fence) }))
+        Some(Arc::new(FencedMultipart { inner, fence: Arc::clone(&self.fence), deletes: self.rule() }))
     }
 
     fn meter(&self) -> &Meter {
@@ -113,6 +141,15 @@ impl Backend for Fenced {
         self.inner.assume_missing(missing);
     }
 
+    fn assume_append_only(&self) {
+        self.append_only.store(true, SeqCst);
+        self.inner.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.append_only.load(SeqCst)
+    }
+
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         self.inner.list(scope, depth)
     }
@@ -130,6 +167,9 @@ impl Backend for Fenced {
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+        if self.is_append_only() {
+            return Err(kept(self.location()));
+        }
         guarded(&self.fence, is_late, || self.inner.delete_versions(versions.clone())).await
     }
 
