@@ -155,7 +155,7 @@ def packed_by_a_job(case):
     dump = case.dir / "dump"
     dump.write_bytes(os.urandom(20 << 20))
     mirror = str(case.dir / "mirror")
-    job = {"source": str(case.source), "destinations": {"nas": {"url": mirror}, "cloud": {"url": place(case), "layout": "packed"}},
+    job = {"source": str(case.source), "destinations": [mirror, {"url": place(case), "layout": "packed"}],
            "dumps": {"db.sql": {"command": ["cat", str(dump)]}}, "keep": {"last": 2}}
     file = case.dir / "offsite.json"
     file.write_text(json.dumps({"jobs": {"job": job}}))
@@ -174,7 +174,7 @@ def packed_by_a_job(case):
         case.run("status", url, "--max-age", "1h")
         clean(case, url)
     # The layout of a destination never changes.
-    job["destinations"]["cloud"]["layout"] = "mirror"
+    job["destinations"][1]["layout"] = "mirror"
     file.write_text(json.dumps({"jobs": {"job": job}}))
     ran = case.run("run", "--config", file, code=None)
     check(ran.code != 0, ran)

@@ -43,7 +43,7 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
             Layout::Mirror => probe_keys(records, folder).await?,
             // No name of the user becomes a key.
             Layout::Packed => {
-                clear(records, folder).await?;
+                delete(records, vec![condition_key(folder).into_bytes()]).await?;
                 KeyRules::any()
             }
         };
@@ -133,7 +133,7 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         edges: !kept(1) && kept(4),
         disk: None,
     };
-    delete(records, listed).await?;
+    delete(records, keys_of(listed)).await?;
     Ok(rules)
 }
 
@@ -143,19 +143,11 @@ async fn left(records: &Records, what: &str) -> Result<Vec<ObjectMeta>> {
     records.backend().store().list(Some(&folder)).map_err(|e| records.error(what, &e)).try_collect().await
 }
 
-/// Deletes the objects of the probe. In append-only mode they stay, and nothing is listed.
-async fn clear(records: &Records, id: &str) -> Result<()> {
-    if !records.backend().deletes() {
-        return Ok(());
-    }
-    let listed = left(records, id).await?;
-    delete(records, listed).await
+/// Deletes objects of the probe. In append-only mode they stay, and the next probe overwrites them.
+async fn delete(records: &Records, keys: Vec<Vec<u8>>) -> Result<()> {
+    if records.backend().deletes() { records.delete(keys).await } else { Ok(()) }
 }
 
-/// Deletes these objects, unless the run may not.
-async fn delete(records: &Records, objects: Vec<ObjectMeta>) -> Result<()> {
-    if !records.backend().deletes() {
-        return Ok(());
-    }
-    records.delete(objects.into_iter().map(|object| object.location.as_ref().as_bytes().to_vec()).collect()).await
+fn keys_of(objects: Vec<ObjectMeta>) -> Vec<Vec<u8>> {
+    objects.into_iter().map(|object| object.location.as_ref().as_bytes().to_vec()).collect()
 }

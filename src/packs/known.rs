@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::index::{Index, Record};
 use crate::error::{Error, Result};
-use crate::model::{Hash, Piece};
+use crate::model::{Content, Hash, Piece};
 
 /// An index with more than this many records for each that lives is made anew.
 const STALE: u64 = 3;
@@ -75,6 +75,11 @@ impl KnownPieces {
     /// Notes that the newest snapshot names this pack.
     pub fn lives(&mut self, pack: &Hash) {
         self.living.insert(short(&pack.0));
+    }
+
+    /// Whether a new snapshot may rely on all packs of a content that the newest one names.
+    pub fn relies_on(&self, content: &Content) -> bool {
+        content.packs().all(|pack| self.living.contains(&short(&pack.0)))
     }
 
     /// Where the destination has this piece, if a new snapshot may refer to it.

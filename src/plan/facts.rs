@@ -92,10 +92,9 @@ impl Facts {
         if way.packed {
             // At most: every content is new, and nothing shrinks. The lists of large files are one more pack.
             sum.put += self.bytes.div_ceil(PACK) + u64::from(self.in_parts > 0);
-            if way.first {
-                // The probe: 3 puts for conditions, 2 reads and a copy, the listing, and the deletes.
-                sum =
-                    Estimate { put: sum.put + 3, get: sum.get + 2, list: sum.list + 1, copy: sum.copy + 1, delete: sum.delete + 1, ..sum };
+            if way.first && !way.tree {
+                // The probe: 3 puts for conditions, 2 reads, and the delete.
+                sum = Estimate { put: sum.put + 3, get: sum.get + 2, delete: sum.delete + 1, ..sum };
             }
             return sum;
         }

@@ -15,6 +15,8 @@ use crate::manifest::snapshot_number;
 
 /// offsite's own directory, and the directories for contents in it.
 const OWN: &[u8] = b".offsite/";
+/// Below [`OWN`]: the contents of a packed destination.
+const PACKS: &[u8] = b"packs/";
 const KEPT: &[u8] = b"kept/";
 const ODD: &[u8] = b"odd/";
 
@@ -72,6 +74,7 @@ impl Split {
         match own.map(|at| &key[at + OWN.len()..]) {
             None => usage.names.add(b"", one),
             Some(rest) if rest.starts_with(KEPT) => usage.kept.join(one),
+            Some(rest) if rest.starts_with(PACKS) => usage.names.add(b".offsite/packs/", one),
             Some(rest) if rest.starts_with(ODD) => usage.names.add(b".offsite/odd/", one),
             Some(rest) => {
                 usage.records.join(one);
@@ -144,7 +147,9 @@ fn own_at(key: &[u8]) -> Option<usize> {
 
 /// The number of a snapshot, from the key of its object below `.offsite/`.
 fn number(rest: &[u8]) -> Option<u64> {
-    snapshot_number(std::str::from_utf8(rest.strip_prefix(b"snapshots/")?).ok()?)
+    let name = std::str::from_utf8(rest.strip_prefix(b"snapshots/")?).ok()?;
+    // At a sealed destination it has another ending.
+    snapshot_number(name.strip_suffix(".age").unwrap_or(name))
 }
 
 fn newer(one: Option<(u64, DateTime<Utc>)>, other: Option<(u64, DateTime<Utc>)>) -> Option<(u64, DateTime<Utc>)> {

@@ -85,8 +85,9 @@ impl LargeFile<'_> {
         let (stat, xattrs, unstable) = file.settle().map_err(source)?;
         let hash = Hash(*hasher.finalize().as_bytes());
         let mut done = Done { entry: as_read(self.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
-        if let Some(content) = self.old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash) {
-            done.entry.content = Some(content.clone());
+        let old = self.old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash);
+        if let Some(content) = packer.still_there(old) {
+            done.entry.content = Some(content);
             return Ok(packer.done(done)?);
         }
         if unstable {

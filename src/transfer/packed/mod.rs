@@ -90,12 +90,14 @@ impl PackedUploads<'_> {
             Change::Added { entry, .. } => (entry, None),
             Change::Changed { entry, old, unverified, .. } => (entry, Some(old).filter(|_| unverified.is_some())),
             Change::Renamed { entry, stamps, from } => {
-                let content = from.content.clone();
-                self.target.progress.files.fetch_add(1, Relaxed);
-                return match earlier {
-                    Some(_) => Ok(()),
-                    None => self.packer.done(Done { entry: Entry { content, ..entry }, stamps, unstable: false }),
-                };
+                let content = self.packer.still_there(from.content.as_ref());
+                if earlier.is_some() || content.is_some() {
+                    self.target.progress.files.fetch_add(1, Relaxed);
+                    let done = Done { entry: Entry { content, ..entry }, stamps, unstable: false };
+                    return if earlier.is_some() { Ok(()) } else { self.packer.done(done) };
+                }
+                // A check found a pack of it missing or damaged.
+                (entry, None)
             }
             _ => return Ok(()),
         };
@@ -122,8 +124,9 @@ impl PackedUploads<'_> {
         };
         let Read { content: bytes, hash, stat, xattrs, unstable } = read;
         let mut done = Done { entry: as_read(entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
-        if let Some(content) = old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash) {
-            done.entry.content = Some(content.clone());
+        let old = old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash);
+        if let Some(content) = self.packer.still_there(old) {
+            done.entry.content = Some(content);
             return Ok(self.packer.done(done)?);
         }
         if unstable {

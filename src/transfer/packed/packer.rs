@@ -48,6 +48,11 @@ impl<'a> PackFiller<'a> {
         Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), arrived: HashMap::new() }
     }
 
+    /// The content, if the destination still has all of it as far as is known.
+    pub fn still_there(&self, content: Option<&Content>) -> Option<Content> {
+        content.filter(|content| self.known.relies_on(content)).cloned()
+    }
+
     /// Decides where contents are cut.
     pub fn cut_seed(&self) -> u64 {
         self.sink.records.cut_seed()

@@ -160,7 +160,8 @@ async fn killed_at(scene: Scene, make: &Make, n: u64, whole: u64) {
     if scene != Scene::Dump {
         story.world.comes_back(&story.inner).await;
     }
-    if scene != Scene::Prune {
+    // A repair looks for what is wrong anew, and begins anew.
+    if ![Scene::Prune, Scene::Repair].contains(&scene) {
         let arrived: BTreeSet<String> = broken.packs().difference(&before).cloned().collect();
         let there = done.packs();
         let gone: Vec<_> = arrived.difference(&there).collect();

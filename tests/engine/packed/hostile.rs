@@ -1,5 +1,6 @@
 //! Manifests of packed destinations made by hand: places that cannot be, lists that lie, and bombs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,9 +54,9 @@ impl Packs {
     fn list(&mut self, pieces: &[Value]) -> Value {
         let raw: Vec<u8> = pieces.iter().flat_map(|piece| format!("{piece}\n").into_bytes()).collect();
         let place = self.frame(&raw);
-        let mut packs: Vec<&str> = pieces.iter().filter_map(|piece| piece["pack"].as_str()).collect();
-        packs.sort_unstable();
-        packs.dedup();
+        let packs: BTreeMap<&str, u64> =
+            pieces.iter().map(|piece| (piece["pack"].as_str().unwrap(), piece["length"].as_u64().unwrap())).collect();
+        let packs: Vec<_> = packs.into_iter().collect();
         let size = pieces.iter().filter_map(|piece| piece["size"].as_u64()).fold(0u64, u64::wrapping_add);
         with(&place, json!({"size": size, "count": pieces.len(), "hash": hash(&raw), "raw": raw.len(), "packs": packs}))
     }
@@ -194,13 +195,15 @@ async fn lists_that_lie_are_refused() {
     let raw = noise(1, 1_000);
     type Lie<'a> = (&'a str, Value);
     let other = hash(b"another pack");
-    let lies: [Lie<'_>; 9] = [
+    let lies: [Lie<'_>; 11] = [
         ("fewer pieces", json!({"count": 1})),
         ("more pieces", json!({"count": 3})),
         ("no pieces", json!({"count": 0})),
         ("pieces without end", json!({"count": u64::MAX})),
         ("no packs", json!({"packs": []})),
-        ("another pack", json!({"packs": [other]})),
+        ("another pack", json!({"packs": [[other, 9]]})),
+        ("a pack of 2^64 bytes", json!({"packs": [[other, u64::MAX]]})),
+        ("packs without their lengths", json!({"packs": [other]})),
         ("a short list", json!({"raw": 10})),
         ("a huge list", json!({"raw": 1u64 << 40})),
         ("another hash", json!({"hash": other})),
@@ -229,7 +232,7 @@ async fn lists_that_name_themselves_are_refused() {
         let mut packs = Packs::default();
         let piece = packs.piece(&raw);
         let place = packs.frame(text.as_bytes());
-        let head = json!({"size": 1_000, "count": 1, "hash": hash(text.as_bytes()), "raw": text.len(), "packs": [piece["pack"]]});
+        let head = json!({"size": 1_000, "count": 1, "hash": hash(text.as_bytes()), "raw": text.len(), "packs": [[piece["pack"], piece["length"]]]});
         refused(text, packs.pulled(1_000, content(&raw, "lists", json!([with(&place, head)]))).await);
     }
     // Deeply nested, which a reader must not follow on its stack.
@@ -237,7 +240,8 @@ async fn lists_that_name_themselves_are_refused() {
     let mut packs = Packs::default();
     let piece = packs.piece(&raw);
     let place = packs.frame(deep.as_bytes());
-    let head = json!({"size": 1_000, "count": 1, "hash": hash(deep.as_bytes()), "raw": deep.len(), "packs": [piece["pack"]]});
+    let head =
+        json!({"size": 1_000, "count": 1, "hash": hash(deep.as_bytes()), "raw": deep.len(), "packs": [[piece["pack"], piece["length"]]]});
     refused("a deep list", packs.pulled(1_000, content(&raw, "lists", json!([with(&place, head)]))).await);
 }
 

@@ -103,9 +103,13 @@ impl Objects {
         for list in members("lists") {
             let (raw, hash) = (number(&list, "raw"), text(&list, "hash").to_owned());
             let pieces = lines(&self.at(&list, raw));
-            let inside: BTreeSet<&str> = pieces.iter().map(|piece| text(piece, "pack")).collect();
-            let said: BTreeSet<&str> = list["packs"].as_array().unwrap().iter().map(|pack| pack.as_str().unwrap()).collect();
-            assert_eq!((inside, pieces.len()), (said, number(&list, "count")), "{list}");
+            let mut inside: BTreeMap<&str, u64> = BTreeMap::new();
+            for piece in &pieces {
+                let end = inside.entry(text(piece, "pack")).or_default();
+                *end = (*end).max((number(piece, "frame") + number(piece, "length")) as u64);
+            }
+            let said = list["packs"].as_array().unwrap().iter().map(|one| (one[0].as_str().unwrap(), one[1].as_u64().unwrap()));
+            assert!(said.eq(inside) && pieces.len() == number(&list, "count"), "{list}");
             out.push((list, raw, hash));
             out.extend(pieces.iter().map(piece));
         }

@@ -29,8 +29,10 @@ async fn a_first_run_of_300_files_is_15_requests() {
     let world = World::packed();
     let (_, backend) = memory("first");
     many(&world, 300);
+    let (script, backend) = faulty(&backend);
     let requests = world.synced(&backend).await.requests;
-    assert!(requests.total() <= 15 && requests.copy == 0 && requests.multipart == 0, "{requests:?}");
+    let calls = script.calls();
+    assert!(requests.total() <= 15 && requests.copy == 0 && requests.multipart == 0, "{requests:?}: {calls:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -294,36 +294,48 @@ async fn missing_and_short_packs_are_found_without_reading() {
     }
 }
 
-/// What the source has no more is lost. When it comes back later, it is sent, and not taken from the damaged pack.
+/// A pack with two files is harmed, a repair finds one of them in the source, and the other comes back later.
+async fn comes_back_later(harm: Harm, back: impl Fn(&World)) {
+    let world = World::packed();
+    let (bucket, backend) = memory("lost");
+    world.write("one", &noise(1, 5_000));
+    world.write("two", &noise(2, 5_000));
+    world.synced(&backend).await;
+    let key = bucket.keys().into_iter().find(|key| key.starts_with(".offsite/packs/")).unwrap();
+    if harm == Harm::Gone {
+        bucket.lose(&key);
+    } else {
+        // Damages the only frame.
+        let mut bytes = bucket.content(&key).unwrap().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        bucket.plant(&key, bytes);
+    }
+    fs::rename(world.source().join("two"), world.path("two")).unwrap();
+    let options = RepairOptions { read_data: Some(1.0), ..RepairOptions::default() };
+    let outcome = repair_with(&world, &backend, &options).await.unwrap();
+    assert_eq!((outcome.exit, outcome.lost.len(), outcome.repaired), (1, 1, 1), "{outcome:?}");
+    back(&world);
+    world.synced(&backend).await;
+    let pulled = world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
+    assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{harm:?}: {pulled:?}");
+    same_trees(&world.source(), &world.path("back"));
+}
+
+/// It is sent, and not taken from the pack that is known to be wrong.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_content_that_comes_back_is_sent_again() {
+async fn a_lost_content_that_comes_back_as_a_new_file_is_sent_again() {
     for harm in [Harm::Gone, Harm::Middle] {
-        let world = World::packed();
-        let (bucket, backend) = memory("lost");
-        world.write("one", &noise(1, 5_000));
-        world.write("two", &noise(2, 5_000));
-        world.synced(&backend).await;
-        let key = bucket.keys().into_iter().find(|key| key.starts_with(".offsite/packs/")).unwrap();
-        if harm == Harm::Gone {
-            bucket.lose(&key);
-        } else {
-            // Damages the only frame.
-            let mut bytes = bucket.content(&key).unwrap().to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            bucket.plant(&key, bytes);
-        }
-        fs::rename(world.source().join("two"), world.path("two")).unwrap();
-        let options = RepairOptions { read_data: Some(1.0), ..RepairOptions::default() };
-        let outcome = repair_with(&world, &backend, &options).await.unwrap();
-        assert_eq!((outcome.exit, outcome.lost.len(), outcome.repaired), (1, 1, 1), "{outcome:?}");
-        // It comes back under its own name, or as a new file beside a lost one.
-        fs::copy(world.path("two"), world.source().join("three")).unwrap();
-        fs::rename(world.path("two"), world.source().join("two")).unwrap();
-        world.synced(&backend).await;
-        let pulled = world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
-        assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{harm:?}: {pulled:?}");
-        same_trees(&world.source(), &world.path("back"));
+        comes_back_later(harm, |world| world.write("three", &noise(2, 5_000))).await;
+        comes_back_later(harm, |world| fs::rename(world.path("two"), world.source().join("three")).unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_content_that_comes_back_under_its_name_is_sent_again() {
+    for harm in [Harm::Gone, Harm::Middle] {
+        comes_back_later(harm, |world| fs::rename(world.path("two"), world.source().join("two")).unwrap()).await;
+        comes_back_later(harm, |world| world.write("two", &noise(2, 5_000))).await;
     }
 }
 
