@@ -2,7 +2,8 @@
 //!
 //! Owns the lists of them below `.offsite/left/`. At a mirror, a list names objects of contents and is written before the
 //! commit. At a packed destination, it names packs that were sent in vain. A list proves nothing, because anyone who may
-//! write to the destination may have written it: `prune/left.rs` deletes what is listed only if nothing needs it.
+//! write to the destination may have written it: `prune/left.rs` deletes what is listed only if nothing
+//! needs it.
 
 use std::path::Path;
 

@@ -13,25 +13,26 @@ use offsite_backends::{Backend, ErrorKind};
 
 use crate::check::{check, good};
 use crate::harness::*;
+use crate::packed::objects::Objects;
 
 /// The calls that need the right to delete.
 const DELETES: [&str; 2] = ["delete", "delete_versions"];
 
 /// A store, and the same store under credentials that may not delete.
-struct Place {
-    bucket: MemoryBackend,
-    full: Arc<dyn Backend>,
-    script: Arc<Faulty>,
-    limited: Arc<dyn Backend>,
+pub struct Place {
+    pub bucket: MemoryBackend,
+    pub full: Arc<dyn Backend>,
+    pub script: Arc<Faulty>,
+    pub limited: Arc<dyn Backend>,
 }
 
-fn place(name: &str, options: MemoryOptions) -> Place {
+pub fn place(name: &str, options: MemoryOptions) -> Place {
     let (bucket, full) = memory_with(name, options);
     let (script, limited) = without_deletes(&full);
     Place { bucket, full, script, limited }
 }
 
-fn without_deletes(full: &Arc<dyn Backend>) -> (Arc<Faulty>, Arc<dyn Backend>) {
+pub fn without_deletes(full: &Arc<dyn Backend>) -> (Arc<Faulty>, Arc<dyn Backend>) {
     let (script, limited) = faulty(full);
     for verb in DELETES.into_iter().chain(["abort_multipart"]) {
         script.script().refuse_verb(verb, ErrorKind::Denied);
@@ -46,12 +47,12 @@ fn kinds() -> [(&'static str, MemoryOptions); 3] {
     [("copies", MemoryOptions::default()), ("versions", versions), ("ignorant", ignorant)]
 }
 
-fn append_only(world: &mut World, backend: &Arc<dyn Backend>) {
+pub fn append_only(world: &mut World, backend: &Arc<dyn Backend>) {
     world.options.append_only = vec![backend.location().to_string()];
 }
 
 /// Remembers the tree of each snapshot.
-fn remember(world: &World, number: u64) {
+pub fn remember(world: &World, number: u64) {
     let copy = world.path(&format!("was-{number}"));
     let _ = fs::remove_dir_all(&copy);
     let done = std::process::Command::new("cp").arg("-a").arg(world.source()).arg(copy).status().unwrap();
@@ -59,7 +60,7 @@ fn remember(world: &World, number: u64) {
 }
 
 /// Pulls every snapshot that is there and compares it with what was remembered. Returns their numbers.
-async fn all_come_back(world: &World, backend: &Arc<dyn Backend>, what: &str) -> Vec<u64> {
+pub async fn all_come_back(world: &World, backend: &Arc<dyn Backend>, what: &str) -> Vec<u64> {
     let destination = Destination::over(Arc::clone(backend), &world.machine).unwrap();
     // A run that was killed early has no snapshot.
     let Ok(listing) = engine::snapshots_over(&destination.records).await else { return Vec::new() };
@@ -81,14 +82,17 @@ fn current(bucket: &MemoryBackend) -> BTreeSet<String> {
     bucket.keys().into_iter().filter(|key| !own(key)).collect()
 }
 
-/// What must be there: the source, `format.json`, and kept contents.
-#[track_caller]
-fn is_tidy(world: &World, bucket: &MemoryBackend) {
-    let files = tree(&world.source()).into_iter().filter(|(_, facts)| facts.0 == 'f');
-    let mut wanted: BTreeSet<String> = files.map(|(path, _)| String::from_utf8(path).unwrap()).collect();
+/// What must be there: the source, `format.json`, and kept contents. At a packed destination: the packs of all snapshots.
+async fn is_tidy(world: &World, place: &Place) {
+    let mut wanted: BTreeSet<String> = if layout().is_mirror() {
+        let files = tree(&world.source()).into_iter().filter(|(_, facts)| facts.0 == 'f');
+        files.map(|(path, _)| String::from_utf8(path).unwrap()).collect()
+    } else {
+        Objects::of(&place.full).await.named()
+    };
     wanted.insert(".offsite/format.json".into());
     let other = |key: &String| !key.starts_with(".offsite/kept/") && key != ".offsite/check.json";
-    let there: BTreeSet<String> = current(bucket).into_iter().filter(other).collect();
+    let there: BTreeSet<String> = current(&place.bucket).into_iter().filter(other).collect();
     assert_eq!(there, wanted);
 }
 
@@ -99,7 +103,7 @@ async fn prune(world: &World, backend: &Arc<dyn Backend>, last: u64) -> Result<P
 }
 
 #[track_caller]
-fn deletes_nothing(script: &Faulty) {
+pub fn deletes_nothing(script: &Faulty) {
     let calls: Vec<_> = script.calls().into_iter().filter(|call| DELETES.contains(&call.verb)).collect();
     assert!(calls.is_empty(), "{calls:?}");
 }
@@ -145,7 +149,7 @@ async fn every_order_of_adding_changing_and_removing() {
         let elsewhere = World { machine: world.elsewhere("admin"), dir: world.dir, options: crate::harness::options() };
         let pruned = prune(&elsewhere, &place.full, 9).await.unwrap();
         assert_eq!((pruned.removed.len(), pruned.kept.len()), (0, 4));
-        is_tidy(&elsewhere, &place.bucket);
+        is_tidy(&elsewhere, &place).await;
         all_come_back(&elsewhere, &place.full, name).await;
         let checked = check(&elsewhere, &place.full).await;
         good(&checked);
@@ -230,7 +234,7 @@ async fn killed_everywhere(name: &str, options: MemoryOptions, goes_back: bool) 
             world.options.append_only.clear();
             let outcome = world.synced(&place.full).await;
             remember(&world, outcome.snapshot.unwrap());
-            is_tidy(&world, &place.bucket);
+            is_tidy(&world, &place).await;
             all_come_back(&world, &place.full, &what).await;
             let checked = check(&world, &place.full).await;
             good(&checked);
@@ -302,7 +306,7 @@ async fn a_cleanup_that_is_killed_at_every_call() {
         world.write("more", b"more");
         let outcome = world.synced(&place.full).await;
         remember(&world, outcome.snapshot.unwrap());
-        is_tidy(&world, &place.bucket);
+        is_tidy(&world, &place).await;
         all_come_back(&world, &place.full, &format!("call {n}, then")).await;
         if over {
             broken.unwrap();
@@ -402,7 +406,7 @@ async fn if_nothing_is_to_be_kept_everything_is() {
     world.write("more", b"more");
     let outcome = world.synced(&place.full).await;
     assert_eq!(outcome.snapshot, Some(4));
-    is_tidy(&world, &place.bucket);
+    is_tidy(&world, &place).await;
     world.comes_back(&place.full).await;
 }
 

@@ -294,7 +294,7 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
     let mut history = History::new(records, &control.stop, found, newest);
     history.read(list, newest, &manifest, &mut aside).await?;
     if newest.left {
-        leftovers::listed(records, asked.destination.layout(), |key| aside.push(&Expect::left(key))).await?;
+        leftovers::listed(records, newest.layout(), |key| aside.push(&Expect::left(key))).await?;
     }
     versions |= history.versions;
     if let Some(mut packs) = history.packs.take() {
