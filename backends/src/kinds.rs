@@ -18,6 +18,9 @@ use crate::{b2, file, gcs, s3, sftp};
 /// Opens a destination. Changes nothing, and reads no credentials yet if the store's own chain can do that later.
 pub type OpenBackend = fn(Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>>;
 
+/// The permissions of a host that writes and never deletes; see [`StoreKind::writer_policy`].
+pub type WriterPolicy = fn(&Location, &[&str]) -> Result<String>;
+
 /// Looks up an environment variable by its name.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -80,7 +83,8 @@ pub struct StoreKind {
     /// Who has to grant a right that was refused.
     pub access: Access,
     /// The permissions of a host that writes and never deletes: a policy, or commands that grant them.
-    pub writer_policy: Option<fn(&Location) -> Result<String>>,
+    /// Takes the beginnings of names below the prefix that are written once and never replaced.
+    pub writer_policy: Option<WriterPolicy>,
     /// The page that describes it.
     pub docs: &'static str,
 }
@@ -274,13 +278,13 @@ pub fn access(scheme: &str) -> Access {
 }
 
 /// The permissions of a host that writes to a destination and never deletes there: a policy, or commands that grant
-/// them. Makes no request.
+/// them. Names below the prefix that begin with one of `once` are never replaced. Makes no request.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] if the store has no such rights; [`ErrorKind::Invalid`] if they cannot name the prefix.
-pub fn writer_policy(location: &Location) -> Result<String> {
+pub fn writer_policy(location: &Location, once: &[&str]) -> Result<String> {
     match of(location.scheme()).and_then(|kind| kind.writer_policy) {
-        Some(policy) => policy(location),
+        Some(policy) => policy(location, once),
         None => {
             let what = "offsite knows no rights for writing without deleting there; anyone who may write there may most often delete";
             Err(Error::new(ErrorKind::Unsupported, location, what))

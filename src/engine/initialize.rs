@@ -11,6 +11,7 @@ use offsite_backends::{self as backends, Backend};
 use serde::Serialize;
 
 use crate::error::{Error, Failure, Result};
+use crate::manifest::Format;
 
 /// The results for all destinations.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -132,6 +133,9 @@ pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, che
     InitOutcome { check, destinations, exit }
 }
 
+/// Objects that a run writes once and never replaces, by the beginnings of their keys.
+const ONCE: [&str; 4] = [Format::KEY, ".offsite/kept/", ".offsite/pages/", ".offsite/snapshots/"];
+
 /// The permissions of a host that writes to these destinations and never deletes. Contacts no store.
 ///
 /// # Errors
@@ -149,7 +153,7 @@ pub fn writer_policy(urls: &[String]) -> Result<InitOutcome> {
     let mut destinations = Vec::new();
     for url in urls {
         let location = backends::Location::parse(url)?;
-        let policy = backends::kinds::writer_policy(&location).map_err(|error| match error.kind {
+        let policy = backends::kinds::writer_policy(&location, &ONCE).map_err(|error| match error.kind {
             backends::ErrorKind::Unsupported => Error::Usage(error.to_string()),
             _ => error.into(),
         })?;

@@ -212,7 +212,7 @@ async fn killed_everywhere(name: &str, options: MemoryOptions, goes_back: bool) 
     for step in 0..3 {
         for n in 1.. {
             let what = format!("{name}, step {step}, call {n}, back: {goes_back}");
-            let Told { mut world, place } = told(name, options.clone(), step).await;
+            let Told { mut world, place } = told(name, options, step).await;
             let (script, backend) = without_deletes(&place.full);
             script.script().stop_at(n);
             let broken = world.sync(&backend).await;
@@ -351,7 +351,7 @@ async fn what_a_run_costs() {
     let after = place.limited.meter().requests();
     // The content, its pages and the snapshot; the lease is read, taken and released.
     let spent = (after.put - before.put, after.list - before.list, after.get - before.get, after.delete - before.delete);
-    assert_eq!(spent, (5, 2, 1, 0), "{:?}", after);
+    assert_eq!(spent, (5, 2, 1, 0), "{after:?}");
     assert_eq!(place.bucket.meter().requests().delete, 0);
 }
 

@@ -12,7 +12,7 @@ const CAPABILITIES: [&str; 3] = ["listFiles", "readFiles", "writeFiles"];
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] if the URL has a prefix that cannot stand in a command.
-pub fn writer_policy(location: &Location) -> Result<String> {
+pub fn writer_policy(location: &Location, _once: &[&str]) -> Result<String> {
     let prefix = location.prefix()?;
     if prefix.as_ref().contains('\'') || prefix.as_ref().contains(char::is_control) {
         return Err(Error::invalid(location, "a command cannot name this prefix; choose one without quotes"));
@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn the_key_is_for_the_prefix_with_its_slash_and_deletes_nothing() {
-        let of = |url: &str| writer_policy(&Location::parse(url).unwrap());
+        let of = |url: &str| writer_policy(&Location::parse(url).unwrap(), &[]);
         let text = of("b2://acme-backup/site").unwrap();
         assert_eq!(text, "b2 key create --bucket acme-backup --name-prefix 'site/' offsite-writer listFiles,readFiles,writeFiles\n");
         assert!(!of("b2://acme-backup").unwrap().contains("prefix"));

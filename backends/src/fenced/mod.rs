@@ -1,10 +1,11 @@
 //! A backend that changes nothing unless a [`Fence`] allows it.
 //!
-//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Code that has only this backend of a
+//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree, `deletes.rs` the append-only mode. Code that has only this backend of a
 //! destination cannot forget to ask. Invariants: every call that changes what a reader sees asks the fence. Calls whose
 //! effect is not visible (parts of an upload, staged contents) need no permission. In append-only mode no request to delete
 //! an object or a version leaves this program.
 
+mod deletes;
 mod store;
 mod tree;
 
@@ -21,12 +22,13 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
+use self::deletes::{Deletes, kept};
 use self::store::{FencedMultipart, FencedStore};
 use self::tree::FencedTree;
 use crate::contract::archive::{Restore, Restoring};
 use crate::contract::backend::{Backend, Stretch};
 use crate::contract::capabilities::Capabilities;
-use crate::contract::error::{Error, ErrorKind, Result};
+use crate::contract::error::{Error, Result};
 use crate::contract::fence::{Act, Fence, guarded, is_late};
 use crate::contract::held::{Held, Refused};
 use crate::contract::initialize::{InitMode, Initialize, Setting};
@@ -44,25 +46,6 @@ pub struct Fenced {
     append_only: Arc<AtomicBool>,
 }
 
-/// Whether a name may be removed. Shared by a backend and everything that it has handed out.
-#[derive(Debug, Clone)]
-struct Deletes {
-    append_only: Arc<AtomicBool>,
-    hides: bool,
-}
-
-impl Deletes {
-    fn allowed(&self) -> bool {
-        self.hides || !self.append_only.load(SeqCst)
-    }
-}
-
-/// The refusal of a delete in append-only mode. The engine asks [`Backend::deletes`] first, so nobody should see it.
-fn kept(at: impl std::fmt::Display) -> Error {
-    let what = "a request that deletes was refused in append-only mode, and nothing was deleted; please report this";
-    Error::new(ErrorKind::Other, at, what)
-}
-
 impl Fenced {
     /// Wraps `inner`. All changes ask `fence`.
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
@@ -70,7 +53,7 @@ impl Fenced {
     }
 
     fn rule(&self) -> Deletes {
-        Deletes { append_only: Arc::clone(&self.append_only), hides: self.inner.capabilities().hides }
+        Deletes::new(&self.append_only, self.inner.capabilities().hides)
     }
 }
 

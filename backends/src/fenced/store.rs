@@ -16,7 +16,7 @@ use object_store::{
     PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use super::{Deletes, kept};
+use super::deletes::{Deletes, kept};
 use crate::contract::error::{Error, ErrorKind};
 use crate::contract::fence::{Act, Fence, guarded, scoped};
 

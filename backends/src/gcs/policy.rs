@@ -16,14 +16,13 @@ const WRITE: [&str; 5] = [
 ];
 /// What it asks the bucket: whether it has versions, and for unfinished uploads.
 const BUCKET: [&str; 2] = ["storage.buckets.get", "storage.multipartUploads.list"];
-/// Objects that are written once and never replaced.
-const ONCE: [&str; 4] = [".offsite/format.json", ".offsite/kept/", ".offsite/pages/", ".offsite/snapshots/"];
 
-/// The commands, for a POSIX shell. The project and the account are variables.
+/// The commands, for a POSIX shell. The project and the account are variables. Names below the prefix that begin with
+/// one of `once` are never replaced.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] if the URL has a prefix with a quote, a backslash, a semicolon or a control character.
-pub fn writer_policy(location: &Location) -> Result<String> {
+pub fn writer_policy(location: &Location, once: &[&str]) -> Result<String> {
     let prefix = location.prefix()?;
     if prefix.as_ref().contains(['"', '\'', '\\', ';']) || prefix.as_ref().contains(char::is_control) {
         return Err(Error::invalid(location, "a condition cannot name this prefix; choose one without quotes, backslashes and semicolons"));
@@ -33,8 +32,8 @@ pub fn writer_policy(location: &Location) -> Result<String> {
     let objects = format!("projects/_/buckets/{bucket}/objects/{below}");
     let list = format!(r#"api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{below}")"#);
     let inside = format!(r#"resource.name.startsWith("{objects}") || {list}"#);
-    let once: String = ONCE.iter().map(|name| format!(r#" && !resource.name.startsWith("{objects}{name}")"#)).collect();
-    let replaced = format!(r#"resource.name.startsWith("{objects}"){once}"#);
+    let kept: String = once.iter().map(|name| format!(r#" && !resource.name.startsWith("{objects}{name}")"#)).collect();
+    let replaced = format!(r#"resource.name.startsWith("{objects}"){kept}"#);
     let mut out = format!(
         "PROJECT=acme-1\nWRITER=serviceAccount:offsite@$PROJECT.iam.gserviceaccount.com\n\
          gcloud iam roles create offsiteWriter --project \"$PROJECT\" --permissions {}\n\
@@ -58,9 +57,11 @@ pub fn writer_policy(location: &Location) -> Result<String> {
 mod tests {
     use super::*;
 
+    const ONCE: [&str; 2] = [".own/format", ".own/pages/"];
+
     #[test]
     fn to_delete_is_allowed_only_where_a_run_replaces() {
-        let text = writer_policy(&Location::parse("gs://acme/site").unwrap()).unwrap();
+        let text = writer_policy(&Location::parse("gs://acme/site").unwrap(), &ONCE).unwrap();
         assert_eq!(text.matches("storage.objects.delete").count(), 1);
         let replacer = text.lines().find(|line| line.contains("title=offsiteReplacer")).unwrap();
         for name in ONCE {
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn a_prefix_that_would_end_the_quotes_is_refused() {
         for url in ["gs://acme/a'b", "gs://acme/a\"b", "gs://acme/a;b"] {
-            assert!(writer_policy(&Location::parse(url).unwrap()).is_err(), "{url}");
+            assert!(writer_policy(&Location::parse(url).unwrap(), &ONCE).is_err(), "{url}");
         }
     }
 }

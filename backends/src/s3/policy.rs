@@ -17,7 +17,7 @@ const BUCKET: [&str; 2] = ["s3:ListBucket", "s3:ListBucketMultipartUploads"];
 ///
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] if the URL has a prefix that S3 cannot have.
-pub fn writer_policy(location: &Location) -> Result<String> {
+pub fn writer_policy(location: &Location, _once: &[&str]) -> Result<String> {
     let (bucket, prefix) = (format!("arn:aws:s3:::{}", location.host()), location.prefix()?);
     let prefix = plain(prefix.as_ref());
     let mut list = json!({"Sid": "List", "Effect": "Allow", "Action": BUCKET, "Resource": bucket});
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn policy(url: &str) -> Value {
-        serde_json::from_str(&writer_policy(&Location::parse(url).unwrap()).unwrap()).unwrap()
+        serde_json::from_str(&writer_policy(&Location::parse(url).unwrap(), &[]).unwrap()).unwrap()
     }
 
     #[test]
