@@ -143,6 +143,22 @@ def append_only_killed_and_pruned_elsewhere(case):
 
 
 @test()
+def append_only_packed(case):
+    proxy = broken(case)
+    refuse_deletes(proxy)
+    life(case, case.url(port=proxy.port), FLAG, "--packed")
+    same(deletes(proxy), [], "requests that delete")
+    all_states(case, case.url(), range(1, 6))
+    admin = {"OFFSITE_CACHE_DIR": str(case.dir / "admin")}
+    same(case.json("prune", case.url(), "--keep-last", "2", env=admin)["removed"], [1, 2, 3], "pruned")
+    own = {key.split("/")[1] for key in case.keys()}
+    check(own <= {"format.json", "snapshots", "pages", "packs", "check.json"}, f"offsite's own objects: {own}")
+    all_states(case, case.url(), (4, 5))
+    said = case.json("check", case.url(), env=admin)
+    same((said["exit"], said["foreign"]), (0, 0), "a check afterwards")
+
+
+@test()
 def append_only_without_the_flag(case):
     many(case.source, 3)
     proxy = broken(case)

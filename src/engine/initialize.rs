@@ -134,7 +134,7 @@ pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, che
 }
 
 /// Objects that a run writes once and never replaces, by the beginnings of their keys.
-const ONCE: [&str; 4] = [Format::KEY, ".offsite/kept/", ".offsite/pages/", ".offsite/snapshots/"];
+const ONCE: [&str; 6] = [Format::KEY, ".offsite/keys/", ".offsite/kept/", ".offsite/packs/", ".offsite/pages/", ".offsite/snapshots/"];
 
 /// The permissions of a host that writes to these destinations and never deletes. Contacts no store.
 ///
