@@ -153,7 +153,7 @@ impl IndexRun {
     /// Reads from this block on. A file that was cut off since it was opened is damaged too.
     fn read(&self, bytes: &mut [u8], number: usize) -> io::Result<()> {
         self.file.read_exact_at(bytes, (number * BLOCK) as u64).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => damaged("a run of the index is cut off"),
+            io::ErrorKind::UnexpectedEof => damaged("a run of the index is truncated"),
             _ => error,
         })
     }

@@ -33,7 +33,7 @@ impl Fetch {
     /// Restores the files that were collected.
     pub(super) async fn unpack_files(self: &Arc<Self>, files: PackedFiles, fetched: &mut Fetched) -> Result<()> {
         let mut files = files.finish()?;
-        let mut tasks: JoinSet<StretchDone> = JoinSet::new();
+        let mut tasks: JoinSet<Result<StretchDone>> = JoinSet::new();
         let done = self.unpack_sorted(&mut files, &mut tasks, fetched).await;
         tasks.shutdown().await;
         done
@@ -42,7 +42,7 @@ impl Fetch {
     async fn unpack_sorted(
         self: &Arc<Self>,
         files: &mut Sorted<PackedFile>,
-        tasks: &mut JoinSet<StretchDone>,
+        tasks: &mut JoinSet<Result<StretchDone>>,
         fetched: &mut Fetched,
     ) -> Result<()> {
         let mut batch = FetchBatch::default();
@@ -65,7 +65,7 @@ impl Fetch {
             }
             while tasks.len() >= STRETCHES || last && !tasks.is_empty() {
                 let Some(done) = tasks.join_next().await else { break };
-                let done = done.map_err(|e| Error::local("a download", std::io::Error::other(e)))?;
+                let done = done.map_err(|e| Error::local("a download", std::io::Error::other(e)))??;
                 self.take_stretch(done, &mut batch, fetched).await?;
             }
             if last {
@@ -90,10 +90,13 @@ impl Fetch {
         Ok(())
     }
 
-    async fn stretch(&self, stretch: PackStretch<Entry>) -> StretchDone {
+    async fn stretch(&self, stretch: PackStretch<Entry>) -> Result<StretchDone> {
         let body = match self.body(&stretch).await {
             Ok(body) => body,
-            Err(error) => return stretch.wanted.into_iter().map(|(_, entry)| (entry, Err(of_content(copy_of(&error))))).collect(),
+            Err(error) => {
+                let failed = stretch.wanted.into_iter().map(|(_, entry)| (entry, Err(of_content(copy_of(&error)))));
+                return Ok(failed.collect());
+            }
         };
         self.limit.take(body.len() as u64).await;
         let records = self.records.clone();
@@ -102,7 +105,10 @@ impl Fetch {
             stretch.unpack(&records, &body, |entry, content| files.push((entry, content)));
             files
         });
-        let files = unpacked.await.unwrap_or_default();
+        let files = match unpacked.await {
+            Ok(files) => files,
+            Err(error) => return Err(Error::local("a pack", std::io::Error::other(error))),
+        };
         let staged = files.into_iter().map(|(entry, content)| async move {
             self.progress.set_current(&entry.path);
             self.progress.files.fetch_add(1, Relaxed);
@@ -115,7 +121,7 @@ impl Fetch {
             };
             (entry, staged)
         });
-        stream::iter(staged).buffered(STAGING).collect().await
+        Ok(stream::iter(staged).buffered(STAGING).collect().await)
     }
 
     /// Fetches a stretch, again if its body breaks off.

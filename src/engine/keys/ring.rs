@@ -59,7 +59,7 @@ impl KeyRing {
         if let Some((_, path)) = self.writers.iter().find(|(of, _)| of == url) {
             return Ok(path.clone());
         }
-        let none = || Error::Usage(format!("{url}: there is no directory for its key; set HOME or OFFSITE_KEY_DIR"));
+        let none = || Error::Usage(format!("{url}: its key has no place on this machine; set HOME or OFFSITE_KEY_DIR"));
         Ok(self.dir.as_ref().ok_or_else(none)?.join(format!("{id}.key")))
     }
 

@@ -147,7 +147,7 @@ pub async fn paper_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizin
     let shown = destination.backend.location().to_string();
     let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
     text.push_str(&format!(
-        "offsite: the keys of {shown}\ndestination {}\n\nWhoever has this sheet can read every backup there. Keep it in a safe place.\n\n",
+        "offsite: the keys of {shown}\ndestination {}\n\nAnyone who has this sheet can read every backup there. Keep it in a safe place.\n\n",
         format.id
     ));
     for set in &sets {

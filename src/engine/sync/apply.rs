@@ -233,7 +233,7 @@ impl Apply<'_> {
     /// only room.
     async fn keep_known(&mut self, packed: &mut PackedTarget) {
         if let Err(error) = tokio::task::block_in_place(|| packed.known.keep()) {
-            tracing::info!(target: "offsite::run", %error, "the next run looks for its pieces anew");
+            tracing::info!(target: "offsite::run", %error, "the next run looks for its pieces again");
         }
         self.end_packs().await;
     }

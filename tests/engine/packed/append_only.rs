@@ -148,7 +148,7 @@ async fn packs_of_a_run_that_another_machine_overtook() {
     for by_sync in [false, true] {
         let (mut world, place) = (World::packed(), place("overtaken", MemoryOptions::default()));
         in_vain(&mut world, &place).await;
-        let own = std::mem::replace(&mut world.machine, Machine::default());
+        let own = std::mem::take(&mut world.machine);
         world.machine = world.elsewhere("other");
         world.write("another", &noise(4, 3_000));
         remember_synced(&world, &place.limited).await;
