@@ -10,13 +10,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::contract::backend::Backend;
-use crate::contract::error::Result;
+use crate::contract::error::{Error, ErrorKind, Result};
 use crate::contract::location::{DIRECTORY, Location};
 use crate::opendal::services;
 use crate::{b2, file, gcs, s3, sftp};
 
 /// Opens a destination. Changes nothing, and reads no credentials yet if the store's own chain can do that later.
 pub type OpenBackend = fn(Location) -> BoxFuture<'static, Result<Arc<dyn Backend>>>;
+
+/// The permissions of a host that writes and never deletes; see [`StoreKind::writer_policy`].
+pub type WriterPolicy = fn(&Location, &[&str]) -> Result<String>;
 
 /// Looks up an environment variable by its name.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -79,6 +82,9 @@ pub struct StoreKind {
     pub price: Price,
     /// Who has to grant a right that was refused.
     pub access: Access,
+    /// The permissions of a host that writes and never deletes: a policy, or commands that grant them.
+    /// Takes the beginnings of names below the prefix that are written once and never replaced.
+    pub writer_policy: Option<WriterPolicy>,
     /// The page that describes it.
     pub docs: &'static str,
 }
@@ -96,6 +102,7 @@ pub const PLAIN: StoreKind = StoreKind {
     is_own: |_| false,
     price: Price { own: None, servers: &[] },
     access: Access::Credentials,
+    writer_policy: None,
     docs: "",
 };
 
@@ -139,6 +146,7 @@ pub static KINDS: &[StoreKind] = &[
                 ("storage.googleapis.com", "gcs/standard"),
             ],
         },
+        writer_policy: Some(s3::writer_policy),
         docs: "docs/s3.md",
         ..PLAIN
     },
@@ -152,6 +160,7 @@ pub static KINDS: &[StoreKind] = &[
             named(&["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST_GRPC"])
         },
         price: Price { own: Some("gcs/standard"), ..PLAIN.price },
+        writer_policy: Some(gcs::writer_policy),
         docs: "docs/gcs.md",
         ..PLAIN
     },
@@ -163,6 +172,7 @@ pub static KINDS: &[StoreKind] = &[
         settings: |_| b2::SETTINGS.to_vec(),
         variables: |_| named(&["B2_APPLICATION_KEY", "B2_APPLICATION_KEY_ID", "B2_ENVIRONMENT"]),
         price: Price { own: Some("backblaze/b2"), ..PLAIN.price },
+        writer_policy: Some(b2::writer_policy),
         docs: "docs/b2.md",
         ..PLAIN
     },
@@ -265,6 +275,21 @@ pub(crate) fn stands_before_a_place(name: &str) -> bool {
 /// Who has to grant a right that was refused at a destination with this scheme.
 pub fn access(scheme: &str) -> Access {
     of(scheme).map_or(Access::Credentials, |kind| kind.access)
+}
+
+/// The permissions of a host that writes to a destination and never deletes there: a policy, or commands that grant
+/// them. Names below the prefix that begin with one of `once` are never replaced. Makes no request.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] if the store has no such rights; [`ErrorKind::Invalid`] if they cannot name the prefix.
+pub fn writer_policy(location: &Location, once: &[&str]) -> Result<String> {
+    match of(location.scheme()).and_then(|kind| kind.writer_policy) {
+        Some(policy) => policy(location, once),
+        None => {
+            let what = "offsite knows no rights for writing without deleting there; anyone who may write there may most often delete";
+            Err(Error::new(ErrorKind::Unsupported, location, what))
+        }
+    }
 }
 
 /// The environment variables by which a destination is found and opened.

@@ -47,9 +47,9 @@ class B2:
     def counts(self, key: str) -> dict[str, int]:
         return self.request(f"/control?key={key}", None, "")
 
-    def limited(self, prefix: str | None = None) -> dict[str, str]:
+    def limited(self, prefix: str | None = None, without: tuple[str, ...] = ()) -> dict[str, str]:
         """The variables of a new key for the bucket, or for some of its names."""
-        made = self.call("b2_create_key", capabilities=ENOUGH, bucketIds=[self.bucket_id], namePrefix=prefix, keyName="e2e")
+        made = self.call("b2_create_key", capabilities=[one for one in ENOUGH if one not in without], bucketIds=[self.bucket_id], namePrefix=prefix, keyName="e2e")
         return {"B2_APPLICATION_KEY_ID": made["applicationKeyId"], "B2_APPLICATION_KEY": made["applicationKey"]}
 
     def listed(self, prefix: str, versions: bool = False) -> list[dict]:

@@ -56,6 +56,10 @@ pub struct RunArgs {
     /// Treat an emptied destination as new (default: refuse)
     #[arg(long)]
     start_over: bool,
+    /// Delete nothing at the destinations, because the credentials may not (object stores only). Removed files stay in old
+    /// snapshots; retention runs elsewhere, with other credentials: `offsite prune`
+    #[arg(long)]
+    append_only: bool,
     /// Upload at most this many bytes a second to all destinations together: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
@@ -141,6 +145,7 @@ impl RunArgs {
             limit_download: self.limit_download,
             layout: self.packed.then_some(Layout::Packed),
             seal: (!self.seal_to.is_empty()).then(|| SealWish { to: self.seal_to.clone(), only_key: self.only_key, ..SealWish::default() }),
+            append_only: if self.append_only { self.destinations.clone() } else { Vec::new() },
             ..SyncOptions::default()
         })
     }

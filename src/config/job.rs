@@ -137,6 +137,8 @@ pub struct JobDestination {
     pub layout: Option<Layout>,
     /// How it is sealed, and the file of the writer key if it is not in the usual directory.
     pub seal: Option<(SealWish, Option<PathBuf>)>,
+    /// A run deletes nothing there.
+    pub append_only: bool,
 }
 
 /// How a destination is prepared.

@@ -116,7 +116,12 @@ impl Scope<'_> {
         if seal.is_some() && shape.layout == Some(Layout::Mirror) {
             return Err(self.parsed.error(&[at, &["layout"]].concat(), "a sealed destination is packed; remove `layout`"));
         }
-        Ok(JobDestination { seal, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout: shape.layout })
+        if shape.append_only && is_directory {
+            let what = "a directory cannot be append-only, because anyone who may write there may also delete; remove `append_only`";
+            return Err(self.parsed.error(&[at, &["append_only"]].concat(), what));
+        }
+        let (layout, append_only) = (shape.layout, shape.append_only);
+        Ok(JobDestination { seal, append_only, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout })
     }
 
     fn seal(&self, at: &[&str], shape: &SealShape) -> Result<(SealWish, Option<PathBuf>)> {

@@ -74,6 +74,9 @@ pub struct DestinationShape {
     /// Maximum age of the last run for `offsite status`: `"40d"` (default: --max-age)
     #[serde(default)]
     pub max_age: Option<Word>,
+    /// Delete nothing there, because the credentials may not; another machine prunes
+    #[serde(default)]
+    pub append_only: bool,
 }
 
 /// How a destination is sealed

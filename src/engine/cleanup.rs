@@ -121,7 +121,7 @@ pub async fn objects(records: &Records, plan: &Path) -> Result<()> {
 }
 
 /// The file whose object has no entry after this change.
-fn deletable(change: &Change) -> Option<&Entry> {
+pub fn deletable(change: &Change) -> Option<&Entry> {
     match change {
         Change::Removed { old, .. } => Some(old),
         Change::Changed { entry, old, .. } if entry.kind != Kind::File => Some(old),

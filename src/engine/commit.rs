@@ -254,6 +254,7 @@ pub fn draft(
         troubles: None,
         destination: packed.map(|format| format.id.clone()),
         trail: if packed.is_some() { trail(before) } else { Vec::new() },
+        left: before.is_some_and(|(s, _)| s.left),
     }
 }
 

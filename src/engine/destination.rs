@@ -200,6 +200,22 @@ impl Destination {
         Ok(())
     }
 
+    /// From now on, deletes nothing at this destination.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a directory, which knows no such right.
+    pub fn append_only(&self) -> Result<()> {
+        if self.directory.is_some() {
+            let url = self.backend.location();
+            return Err(Error::Usage(format!(
+                "{url}: a directory cannot be append-only, because anyone who may write there may also delete; leave out --append-only \
+                 (`append_only` in the config), and let the file system or the server keep snapshots"
+            )));
+        }
+        self.backend.assume_append_only();
+        Ok(())
+    }
+
     /// The path of a file in its cache directory.
     pub fn local(&self, name: &str) -> PathBuf {
         self.dir.join(name)

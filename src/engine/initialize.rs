@@ -11,6 +11,7 @@ use offsite_backends::{self as backends, Backend};
 use serde::Serialize;
 
 use crate::error::{Error, Failure, Result};
+use crate::manifest::Format;
 
 /// The results for all destinations.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -30,6 +31,9 @@ pub struct InitReport {
     pub url: String,
     /// One for each setting that was checked; empty if the destination could not be checked.
     pub settings: Vec<InitRow>,
+    /// The permissions of a host that writes and never deletes (`--writer-policy`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Why the destination could not be checked at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -129,6 +133,36 @@ pub async fn initialize_over(opened: &[Arc<dyn Backend>], want: &Initialize, che
     InitOutcome { check, destinations, exit }
 }
 
+/// Objects that a run writes once and never replaces, by the beginnings of their keys.
+const ONCE: [&str; 6] = [Format::KEY, ".offsite/keys/", ".offsite/kept/", ".offsite/packs/", ".offsite/pages/", ".offsite/snapshots/"];
+
+/// The permissions of a host that writes to these destinations and never deletes. Contacts no store.
+///
+/// # Errors
+/// [`Error::Usage`] for a store without such rights. Otherwise for a URL that is not valid.
+///
+/// # Examples
+///
+/// ```
+/// let outcome = offsite::engine::writer_policy(&["b2://acme-backup/site".into()])?;
+/// assert!(outcome.destinations[0].policy.as_ref().is_some_and(|text| !text.contains("deleteFiles")));
+/// assert!(offsite::engine::writer_policy(&["/srv/backup".into()]).is_err());
+/// # Ok::<(), offsite::error::Error>(())
+/// ```
+pub fn writer_policy(urls: &[String]) -> Result<InitOutcome> {
+    let mut destinations = Vec::new();
+    for url in urls {
+        let location = backends::Location::parse(url)?;
+        let policy = backends::kinds::writer_policy(&location, &ONCE).map_err(|error| match error.kind {
+            backends::ErrorKind::Unsupported => Error::Usage(error.to_string()),
+            _ => error.into(),
+        })?;
+        let url = location.to_string();
+        destinations.push(InitReport { url, settings: Vec::new(), policy: Some(policy), error: None, failure: None, exit: 0 });
+    }
+    Ok(InitOutcome { check: true, destinations, exit: 0 })
+}
+
 async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: InitMode) -> InitReport {
     let url = backend.location().to_string();
     match backend.initialize(want, mode).await {
@@ -138,13 +172,14 @@ async fn one(backend: &Arc<dyn Backend>, want: &Initialize, mode: InitMode) -> I
                 Did::Failed(error) => Some(Failure::from(&Error::from((**error).clone()))),
                 _ => None,
             });
-            InitReport { url, settings: settings.into_iter().map(row).collect(), error: None, failure: failed, exit }
+            InitReport { url, settings: settings.into_iter().map(row).collect(), policy: None, error: None, failure: failed, exit }
         }
         Err(error) => {
             let error = Error::from(error);
             InitReport {
                 url,
                 settings: Vec::new(),
+                policy: None,
                 error: Some(error.to_string()),
                 failure: Some(Failure::from(&error)),
                 exit: error.exit_code(),

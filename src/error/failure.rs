@@ -43,6 +43,8 @@ pub enum Hint {
     Credentials,
     /// Check the permissions of the credentials.
     Rights,
+    /// Use credentials that may delete, or the append-only mode.
+    AppendOnly,
     /// Check the key and the login at the server.
     Login,
     /// Check owner and mode at the server.
@@ -160,6 +162,9 @@ fn hint(error: &Error) -> Option<Hint> {
 /// Who can grant access depends on the kind of store.
 fn denied(error: &Error) -> Hint {
     let Error::Store(error) = error else { return Hint::RightsHere };
+    if error.deleting && kinds::access(error.scheme()) == Access::Credentials {
+        return Hint::AppendOnly;
+    }
     match (kinds::access(error.scheme()), error.reach) {
         (Access::Here, _) => Hint::RightsHere,
         (Access::Login, Reach::Destination) => Hint::Login,
@@ -187,6 +192,7 @@ fn turn(error: &Error, hint: Option<Hint>) -> Turn {
             | Hint::Credentials
             | Hint::Login
             | Hint::RightsHere
+            | Hint::AppendOnly
             | Hint::Certificates
             | Hint::SetClock
             | Hint::RaiseLimits

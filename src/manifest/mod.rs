@@ -33,6 +33,6 @@ pub use load::{Leaf, Lost, PageSource};
 pub use merge::{ManifestMerge, MergedManifest, Step};
 pub use pack_objects::{PackKind, pack_key, pack_of_key};
 pub use page_object::{PageObject, PageObjectWriter};
-pub use probe::{create_format, probe};
+pub use probe::{STAYS, create_format, probe};
 pub use records::{Records, SnapshotRef, StoredRecord, object_path, snapshot_number};
 pub use sealed_backend::SealedBackend;

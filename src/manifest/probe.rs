@@ -1,7 +1,7 @@
 //! The probe of a new destination: what its store does to names, and which conditions the store honours.
 //!
-//! Owns the making of `format.json` when a prefix is first used. Invariants: the probe leaves no other object behind,
-//! and it relies on no order of a listing.
+//! Owns the making of `format.json` when a prefix is first used. Invariants: the probe leaves no other object behind
+//! where it may delete, and it relies on no order of a listing.
 
 use std::collections::HashMap;
 
@@ -29,6 +29,7 @@ const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 pub async fn probe(records: &Records, program: &str, now: String, layout: Layout) -> Result<Format> {
     let capabilities = records.backend().capabilities();
     let id = format!("{:016x}{:016x}", crate::random(), crate::random());
+    let folder = if records.backend().deletes() { &id } else { STAYS };
     let (keys, create_only, compare_and_swap) = if capabilities.any_name {
         let disk = match records.backend().tree() {
             Some(tree) if layout.is_mirror() => Some(probe_disk(&tree, PROBE).await?),
@@ -36,13 +37,13 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
         };
         (KeyRules { disk, ..KeyRules::any() }, capabilities.create_only, capabilities.compare_and_swap)
     } else {
-        let (create_only, swap) = probe_conditions(records, &id).await?;
-        reads_back(records, &condition_key(&id), &BODY, layout.is_mirror()).await?;
+        let (create_only, swap) = probe_conditions(records, folder).await?;
+        reads_back(records, &condition_key(folder), &BODY, layout.is_mirror()).await?;
         let keys = match layout {
-            Layout::Mirror => probe_keys(records, &id).await?,
+            Layout::Mirror => probe_keys(records, folder).await?,
             // No name of the user becomes a key.
             Layout::Packed => {
-                records.delete(vec![condition_key(&id).into_bytes()]).await?;
+                delete(records, vec![condition_key(folder).into_bytes()]).await?;
                 KeyRules::any()
             }
         };
@@ -64,6 +65,9 @@ pub async fn create_format(records: &Records, format: Format) -> Result<Format> 
     }
     Ok(records.format().await?.unwrap_or(format))
 }
+
+/// The folder of a probe in append-only mode. Its objects stay, and the next probe overwrites them.
+pub const STAYS: &str = "append-only";
 
 /// Content of the probe's first object.
 const BODY: Bytes = Bytes::from_static(b"offsite reads this back");
@@ -129,7 +133,7 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
         edges: !kept(1) && kept(4),
         disk: None,
     };
-    records.delete(keys_of(listed)).await?;
+    delete(records, keys_of(listed)).await?;
     Ok(rules)
 }
 
@@ -137,6 +141,11 @@ async fn probe_keys(records: &Records, id: &str) -> Result<KeyRules> {
 async fn left(records: &Records, what: &str) -> Result<Vec<ObjectMeta>> {
     let folder = object_path(b".offsite/probe")?;
     records.backend().store().list(Some(&folder)).map_err(|e| records.error(what, &e)).try_collect().await
+}
+
+/// Deletes objects of the probe. In append-only mode they stay, and the next probe overwrites them.
+async fn delete(records: &Records, keys: Vec<Vec<u8>>) -> Result<()> {
+    if records.backend().deletes() { records.delete(keys).await } else { Ok(()) }
 }
 
 fn keys_of(objects: Vec<ObjectMeta>) -> Vec<Vec<u8>> {

@@ -444,7 +444,7 @@ impl Records {
         while let Some(result) = done.next().await {
             match result {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.error("", &error)),
+                Err(error) => return Err(self.backend.error("", &error).of_delete().into()),
             }
         }
         Ok(())

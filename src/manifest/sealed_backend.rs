@@ -99,6 +99,14 @@ impl Backend for SealedBackend {
         self.inner.assume_missing(missing);
     }
 
+    fn assume_append_only(&self) {
+        self.inner.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.inner.is_append_only()
+    }
+
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         let listing = self.inner.list(scope, depth);
         match scope {

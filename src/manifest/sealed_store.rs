@@ -1,7 +1,7 @@
 //! The data plane of a sealed destination: offsite's own records are age files there, and plain to their callers.
 //!
-//! Owns which objects are sealed, and under which names. Snapshots, pages, the lease and the records of runs and checks
-//! are sealed and opened here. A pack is sealed by its writer, because its name is the hash of the sealed bytes; here it
+//! Owns which objects are sealed, and under which names. Snapshots, pages, the lease, the lists of leftovers, and the
+//! records of runs and checks are sealed and opened here. A pack is sealed by its writer, because its name is the hash of the sealed bytes; here it
 //! only has another name. `format.json`, the key files and the probe stay as they are.
 
 use std::collections::HashMap;
@@ -41,7 +41,8 @@ enum ObjectForm {
 
 fn form_of(key: &str) -> ObjectForm {
     let Some(own) = key.strip_prefix(".offsite/") else { return ObjectForm::Plain };
-    let record = ["lease.json", "run.json", "check.json"].contains(&own) || own.starts_with("snapshots/") || own.starts_with("pages/");
+    let record = ["lease.json", "run.json", "check.json"].contains(&own)
+        || ["snapshots/", "pages/", "left/"].iter().any(|folder| own.starts_with(folder));
     match record {
         true => ObjectForm::Sealed,
         false if own.starts_with("packs/") => ObjectForm::Pack,

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use super::entry::{Entry, Xattr};
 use super::hash::Hash;
+use super::path::RelPath;
 use super::place::{PIECES, Piece};
 
 /// Size of a snapshot, `format.json`, `lease.json`, `run.json` or `check.json`, in bytes.
@@ -32,6 +33,8 @@ pub const OBJECT: u64 = 1 << 44;
 pub const LEVEL: u8 = 8;
 /// Objects that hold the pages of one manifest. A writer keeps them below 50.
 pub const OBJECTS: usize = 65_536;
+/// Keys on one list of what append-only runs left. A key on an object store has at most 1,024 bytes.
+pub const KEYS: usize = 4_000;
 /// Extended attributes of one file or directory. Linux lists 64 KiB of names.
 pub const XATTRS: usize = 16_384;
 /// Length of a path in bytes, for writers. A longer path is listed as unreadable.
@@ -114,6 +117,14 @@ fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D, most: usize) -> Re
 /// An error of the deserializer if the value is not a list of hashes or has more than [`OBJECTS`] elements.
 pub fn objects<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Hash>, D::Error> {
     list(d, OBJECTS)
+}
+
+/// Reads a list of keys: at most [`KEYS`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of keys or has more than [`KEYS`] elements.
+pub fn keys<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<RelPath>, D::Error> {
+    list(d, KEYS)
 }
 
 /// Reads extended attributes: at most [`XATTRS`].

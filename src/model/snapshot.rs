@@ -232,6 +232,9 @@ pub struct Snapshot {
     /// machine that remembers one of them can tell whether this snapshot follows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::trail")]
     pub trail: Vec<(u64, Hash)>,
+    /// Runs in append-only mode have written since the last cleanup of what they may not delete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 /// A line of the whole list of paths that a run could not read, or that kept changing.

@@ -15,6 +15,7 @@ use offsite_backends::{ErrorKind, FileMeta};
 use super::journal::Journal;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::manifest::STAYS;
 use crate::model::{Change, Problem, RelPath};
 
 /// How long the last check of the destination is valid.
@@ -83,8 +84,11 @@ impl Target {
                 Err(_) => false,
             },
             None => {
-                let key = object_store::path::Path::from(format!(".offsite/probe/{:016x}/works", crate::random()));
-                self.store.put(&key, PutPayload::from_bytes(content)).await.is_ok() && self.store.delete(&key).await.is_ok()
+                let deletes = self.backend.deletes();
+                let folder = if deletes { format!("{:016x}", crate::random()) } else { STAYS.to_owned() };
+                let key = object_store::path::Path::from(format!(".offsite/probe/{folder}/works"));
+                let put = self.store.put(&key, PutPayload::from_bytes(content)).await;
+                put.is_ok() && (!deletes || self.store.delete(&key).await.is_ok())
             }
         };
         if works {

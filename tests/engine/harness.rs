@@ -140,6 +140,7 @@ pub fn options() -> SyncOptions {
         layouts: Vec::new(),
         seal: None,
         seals: Vec::new(),
+        append_only: Vec::new(),
     }
 }
 

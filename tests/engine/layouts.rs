@@ -55,6 +55,7 @@ const MIRRORS_ONLY: [(&str, &[&str]); 9] = [
     (
         "large files go in parts, and parts that the destination has are copied (packed: packed/crash.rs, packed/dedup.rs)",
         &[
+            "append_only::an_upload_that_nobody_continues",
             "crash::a_completion_that_fails",
             "crash::a_large_upload_goes_on",
             "crash::an_upload_",

@@ -24,6 +24,8 @@ pub(super) struct Failure {
     pub retry_after: Option<Duration>,
     /// Whether the bucket is missing, and not the object.
     pub is_bucket: bool,
+    /// Whether the right to delete is missing.
+    pub deleting: bool,
 }
 
 #[derive(Deserialize)]
@@ -36,7 +38,7 @@ struct ErrorBody {
 
 impl Failure {
     pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, status: 0, code: String::new(), message: message.into(), retry_after: None, is_bucket: false }
+        Self { kind, status: 0, code: String::new(), message: message.into(), retry_after: None, is_bucket: false, deleting: false }
     }
 
     /// From an answer that is not a success.
@@ -47,7 +49,7 @@ impl Failure {
         let is_bucket = matches!(code.as_str(), "bad_bucket_id" | "no_such_bucket") || message.starts_with("Bucket ") && status == 404;
         let kind = kind(status, &code, &message);
         let message = sentence(status, &code, &message);
-        Self { kind, status, code, message, retry_after, is_bucket }
+        Self { kind, status, code, message, retry_after, is_bucket, deleting: false }
     }
 
     /// Whether the account's token expired or is unknown, so that a new authorization is needed.
@@ -70,7 +72,8 @@ impl Failure {
         let url = if self.is_bucket { location.to_string() } else { location.at(key) };
         let unasked = self.kind == ErrorKind::Denied && self.status == 0;
         let reach = if self.is_bucket || self.status == 401 || unasked { Reach::Destination } else { self.kind.reach() };
-        Error::new(self.kind, url, self.message).reaching(reach)
+        let error = Error::new(self.kind, url, self.message).reaching(reach);
+        if self.deleting { error.of_delete() } else { error }
     }
 }
 

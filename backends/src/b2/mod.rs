@@ -13,6 +13,7 @@ mod large;
 mod list;
 mod mark;
 mod parts;
+mod policy;
 mod put;
 mod read;
 mod rooted;
@@ -49,6 +50,8 @@ use crate::contract::initialize::{InitMode, Initialize, Setting};
 use crate::contract::listing::{Depth, Listed, Scope, Space};
 use crate::contract::location::Location;
 use crate::contract::meter::Meter;
+
+pub(crate) use self::policy::writer_policy;
 
 /// The settings that the query of a `b2://` URL may have.
 pub(crate) const SETTINGS: &[&str] = &["endpoint", "key_file"];
@@ -152,6 +155,7 @@ impl Backend for B2Backend {
             transfers: 32,
             checksum: Some("sha1"),
             part_copies: true,
+            hides: true,
             ..Capabilities::BUCKET
         }
     }
@@ -215,6 +219,14 @@ impl Backend for B2Backend {
             true => Ok(part),
             false => Err(from.unproved(&self.location)),
         }
+    }
+
+    fn assume_append_only(&self) {
+        self.store.account.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.store.account.is_append_only()
     }
 
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {

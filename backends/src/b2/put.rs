@@ -75,9 +75,9 @@ impl Account {
                 Mark::Swap { put, after }
             }
         };
-        if mark != Mark::Plain && !self.session(None).await?.can("deleteFiles") {
-            let text = "the application key lacks the capability `deleteFiles`, without which offsite cannot tell two writers apart";
-            return Err(Failure::new(ErrorKind::Denied, text));
+        if mark != Mark::Plain && !self.is_append_only() && !self.session(None).await?.can("deleteFiles") {
+            let text = "the application key lacks the capability `deleteFiles`, without which offsite cannot withdraw an upload that lost";
+            return Err(Failure { deleting: true, ..Failure::new(ErrorKind::Denied, text) });
         }
         let (content_type, mut info) = described(&options.attributes);
         info.extend(mark.text().map(|text| (MARK.to_owned(), text)));
@@ -106,7 +106,7 @@ impl Account {
                 Err(failure) => {
                     // No reader may take the upload for a value if its writer does not know whether it is
                     // one.
-                    let _ = self.delete_version(name, uploaded).await;
+                    self.cancel_all(name, vec![uploaded.to_owned()]).await;
                     return Err(failure);
                 }
             };
@@ -135,7 +135,11 @@ impl Account {
         })
     }
 
+    /// Withdraws uploads that lost. In append-only mode they stay, and their marks say that they do not count.
     async fn take_back(&self, name: &str, mut ours: Vec<String>, uploaded: &str) -> Result<(), Failure> {
+        if self.is_append_only() {
+            return Ok(());
+        }
         if !ours.iter().any(|id| id == uploaded) {
             ours.push(uploaded.to_owned());
         }
@@ -152,7 +156,7 @@ impl Account {
     /// Deletes the versions that a winner replaced, in order. After a failure, the rest is left to the next
     /// winner.
     async fn cancel_all(&self, name: &str, dead: Vec<String>) {
-        for id in dead {
+        for id in dead.into_iter().filter(|_| !self.is_append_only()) {
             if self.delete_version(name, &id).await.is_err() {
                 return;
             }

@@ -4,6 +4,7 @@
 //! gets a new one once if the server asks for that. Invariants: a key that does not cover the destination is refused
 //! before any request to the bucket. No error contains a token or key.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -96,12 +97,23 @@ pub(super) struct Account {
     /// again.
     gate: Mutex<Option<(Instant, Failure)>>,
     bucket: RwLock<Option<String>>,
+    append_only: AtomicBool,
 }
 
 impl Account {
     pub(super) fn new(location: Location, prefix: String, wire: Wire, home: String) -> Self {
         let source = KeySource::of(&location);
-        Self { location, prefix, wire, source, home, held: RwLock::new(None), gate: Mutex::default(), bucket: RwLock::new(None) }
+        let (held, gate, bucket, append_only) = (RwLock::new(None), Mutex::default(), RwLock::new(None), AtomicBool::new(false));
+        Self { location, prefix, wire, source, home, held, gate, bucket, append_only }
+    }
+
+    /// Whether no version may be deleted, not even an upload of this program that lost.
+    pub(super) fn is_append_only(&self) -> bool {
+        self.append_only.load(Relaxed)
+    }
+
+    pub(super) fn assume_append_only(&self) {
+        self.append_only.store(true, Relaxed);
     }
 
     /// The authorization. Requests one if there is none, or only the one that is `stale`.

@@ -155,6 +155,21 @@ pub trait Backend: Send + Sync {
         let _ = missing;
     }
 
+    /// From now on this program deletes nothing here: the credentials may lack the right (`append_only`). Sends
+    /// nothing. Only a backend that is opened for a run ([`crate::Fenced`]) enforces it; a store notes it if it has to
+    /// work in another way then.
+    fn assume_append_only(&self) {}
+
+    /// Whether [`assume_append_only`](Self::assume_append_only) was called.
+    fn is_append_only(&self) -> bool {
+        false
+    }
+
+    /// Whether this program may remove a name. In append-only mode it may not, unless to delete is to hide.
+    fn deletes(&self) -> bool {
+        !self.is_append_only() || self.capabilities().hides
+    }
+
     /// Lists objects with raw keys, in the order of the store. Callers must not rely on that order. The stream ends in
     /// an error or is complete. Costs one LIST a page. Unfinished uploads, where `depth` includes them, are listed by
     /// requests of their own. If only those cannot be listed, the error comes last and begins with

@@ -31,6 +31,9 @@ pub struct Capabilities {
     pub transfers: usize,
     /// The store keeps, or can be set to keep, replaced and deleted objects, and gives each a version id.
     pub versions: bool,
+    /// To delete a name is to hide it: every version stays, and no right to delete is needed. Of several conditional
+    /// puts, those that lost can be withdrawn only with that right.
+    pub hides: bool,
     /// What the store itself verifies before it accepts an upload; `None` if it verifies nothing.
     pub checksum: Option<&'static str>,
     /// The store has a control plane: [`crate::Backend::initialize`] can change settings, not only read them.
@@ -52,6 +55,7 @@ impl Capabilities {
         max_object: 5 << 40,
         transfers: 64,
         versions: true,
+        hides: false,
         checksum: None,
         control: true,
     };
@@ -70,6 +74,7 @@ impl Capabilities {
         max_object: i64::MAX as u64,
         transfers: 8,
         versions: false,
+        hides: false,
         checksum: None,
         control: true,
     };

@@ -94,19 +94,28 @@ pub struct Error {
     pub url: String,
     /// What happened, as a sentence without a full stop.
     pub message: String,
+    /// The request was to delete, or the store works without deletes only in append-only mode.
+    pub deleting: bool,
 }
 
 impl Error {
     /// An error with the reach of its kind. URL and message each become one line of limited length, without secrets and
     /// control characters.
     pub fn new(kind: ErrorKind, url: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { kind, reach: kind.reach(), url: tidy::place(&url.to_string()), message: tidy::tidy(&message.to_string(), tidy::MESSAGE) }
+        let message = tidy::tidy(&message.to_string(), tidy::MESSAGE);
+        Self { kind, reach: kind.reach(), url: tidy::place(&url.to_string()), message, deleting: false }
     }
 
     /// The same error with a reach that the caller knows.
     #[must_use]
     pub fn reaching(self, reach: Reach) -> Self {
         Self { reach, ..self }
+    }
+
+    /// The same error, of a request that was to delete.
+    #[must_use]
+    pub fn of_delete(self) -> Self {
+        Self { deleting: true, ..self }
     }
 
     /// The same error with another URL.

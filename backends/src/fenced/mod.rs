@@ -1,14 +1,19 @@
 //! A backend that changes nothing unless a [`Fence`] allows it.
 //!
-//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree. Code that has only this backend of a
-//! destination cannot forget to ask. Invariant: every call that changes what a reader sees asks the fence. Calls whose
-//! effect is not visible (parts of an upload, staged contents) need no permission.
+//! Owns the wrapping: `store.rs` has the data plane, `tree.rs` the tree, `deletes.rs` the append-only mode. Code that has only this backend of a
+//! destination cannot forget to ask. Invariants: every call that changes what a reader sees asks the fence. Calls whose
+//! effect is not visible (parts of an upload, staged contents) need no permission. In append-only mode no request to delete
+//! an object or a version leaves this program.
 
+mod deletes;
 mod store;
 mod tree;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,6 +22,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, ObjectStore, PutMode, PutResult};
 
+use self::deletes::{Deletes, kept};
 use self::store::{FencedMultipart, FencedStore};
 use self::tree::FencedTree;
 use crate::contract::archive::{Restore, Restoring};
@@ -37,12 +43,17 @@ pub struct Fenced {
     inner: Arc<dyn Backend>,
     fence: Arc<dyn Fence>,
     objects_only: AtomicBool,
+    append_only: Arc<AtomicBool>,
 }
 
 impl Fenced {
     /// Wraps `inner`. All changes ask `fence`.
     pub fn new(inner: Arc<dyn Backend>, fence: Arc<dyn Fence>) -> Self {
-        Self { inner, fence, objects_only: AtomicBool::new(false) }
+        Self { inner, fence, objects_only: AtomicBool::new(false), append_only: Arc::default() }
+    }
+
+    fn rule(&self) -> Deletes {
+        Deletes::new(&self.append_only, self.inner.capabilities().hides)
     }
 }
 
@@ -57,12 +68,12 @@ impl Backend for Fenced {
     }
 
     fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(FencedStore { inner: self.inner.store(), fence: Arc::clone(&self.fence) })
+        Arc::new(FencedStore { inner: self.inner.store(), fence: Arc::clone(&self.fence), deletes: self.rule() })
     }
 
     fn multipart(&self) -> Option<Arc<dyn MultipartStore>> {
         let inner = self.inner.multipart()?;
-        Some(Arc::new(FencedMultipart { inner, fence: Arc::clone(&self.fence) }))
+        Some(Arc::new(FencedMultipart { inner, fence: Arc::clone(&self.fence), deletes: self.rule() }))
     }
 
     fn meter(&self) -> &Meter {
@@ -113,6 +124,15 @@ impl Backend for Fenced {
         self.inner.assume_missing(missing);
     }
 
+    fn assume_append_only(&self) {
+        self.append_only.store(true, SeqCst);
+        self.inner.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.append_only.load(SeqCst)
+    }
+
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         self.inner.list(scope, depth)
     }
@@ -130,6 +150,9 @@ impl Backend for Fenced {
     }
 
     async fn delete_versions(&self, versions: Vec<(Path, String)>) -> Result<Vec<Refused>> {
+        if self.is_append_only() {
+            return Err(kept(self.location()));
+        }
         guarded(&self.fence, is_late, || self.inner.delete_versions(versions.clone())).await
     }
 

@@ -16,6 +16,7 @@ use object_store::{
     PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use super::deletes::{Deletes, kept};
 use crate::contract::error::{Error, ErrorKind};
 use crate::contract::fence::{Act, Fence, guarded, scoped};
 
@@ -32,6 +33,7 @@ impl From<Error> for object_store::Error {
 pub(super) struct FencedStore {
     pub inner: Arc<dyn ObjectStore>,
     pub fence: Arc<dyn Fence>,
+    pub deletes: Deletes,
 }
 
 fn guards(fence: &Arc<dyn Fence>, act: Act, path: &Path) -> bool {
@@ -51,7 +53,7 @@ impl ObjectStore for FencedStore {
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, opts).await?;
         let fence = guards(&self.fence, Act::Put, location).then(|| Arc::clone(&self.fence));
-        Ok(Box::new(FencedUpload { inner, fence }))
+        Ok(Box::new(FencedUpload { inner, fence, deletes: self.deletes.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -59,6 +61,9 @@ impl ObjectStore for FencedStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        if !self.deletes.allowed() {
+            return stream::iter([Err(kept("delete").into_store())]).boxed();
+        }
         let (inner, fence) = (Arc::clone(&self.inner), Arc::clone(&self.fence));
         stream::once(async move {
             let paths: Vec<Path> = match locations.try_collect().await {
@@ -117,6 +122,7 @@ impl ObjectStore for FencedStore {
 pub(super) struct FencedMultipart {
     pub inner: Arc<dyn MultipartStore>,
     pub fence: Arc<dyn Fence>,
+    pub deletes: Deletes,
 }
 
 #[async_trait]
@@ -137,9 +143,11 @@ impl MultipartStore for FencedMultipart {
         guarded(&self.fence, is_late, || self.inner.complete_multipart(path, id, parts.clone())).await
     }
 
-    /// An upload always belongs to its maker, and an abort changes nothing that a reader sees.
+    /// An upload always belongs to its maker, and an abort changes nothing that a reader sees. In append-only mode the
+    /// credentials may lack that right too. Then the upload stays for a rule of the bucket.
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        self.inner.abort_multipart(path, id).await
+        let aborted = self.inner.abort_multipart(path, id).await;
+        if self.deletes.allowed() { aborted } else { Ok(()) }
     }
 }
 
@@ -147,6 +155,7 @@ impl MultipartStore for FencedMultipart {
 struct FencedUpload {
     inner: Box<dyn MultipartUpload>,
     fence: Option<Arc<dyn Fence>>,
+    deletes: Deletes,
 }
 
 impl fmt::Debug for dyn Fence {
@@ -168,7 +177,8 @@ impl MultipartUpload for FencedUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        let aborted = self.inner.abort().await;
+        if self.deletes.allowed() { aborted } else { Ok(()) }
     }
 }
 

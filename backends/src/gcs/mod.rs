@@ -10,6 +10,7 @@ mod error;
 mod init;
 mod lifecycle;
 mod list;
+mod policy;
 mod settings;
 mod store;
 mod tag;
@@ -30,6 +31,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutResult};
 
 use self::control::GcsControl;
+pub(crate) use self::policy::writer_policy;
 pub(crate) use self::settings::KNOWN as SETTINGS;
 use self::settings::{GcsSettings, TokenSource};
 use self::store::GcsStore;

@@ -123,6 +123,14 @@ impl Backend for Faulty {
         self.inner.assume_missing(missing);
     }
 
+    fn assume_append_only(&self) {
+        self.inner.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.inner.is_append_only()
+    }
+
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         let entered = self.script.enter("list", "");
         broken_stream(&self.script, entered, self.inner.list(scope, depth), |e| e)

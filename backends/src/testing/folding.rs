@@ -102,6 +102,14 @@ impl Backend for Folding {
         self.0.assume_missing(missing);
     }
 
+    fn assume_append_only(&self) {
+        self.0.assume_append_only();
+    }
+
+    fn is_append_only(&self) -> bool {
+        self.0.is_append_only()
+    }
+
     fn list(&self, scope: Scope, depth: Depth) -> BoxStream<'static, Result<Listed>> {
         self.0.list(scope, depth)
     }

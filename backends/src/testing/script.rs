@@ -39,6 +39,7 @@ struct ScriptState {
     stop_at: Option<u64>,
     faults: Vec<ScriptedFault>,
     refused: Vec<(String, ErrorKind)>,
+    refused_verbs: Vec<(&'static str, ErrorKind)>,
     bodies: u64,
     cuts: Vec<(u64, usize)>,
     listings: u64,
@@ -92,6 +93,12 @@ impl Script {
     /// Every call about `key` fails and is not made, as for an entry that the destination does not accept.
     pub fn refuse(&self, key: &str, kind: ErrorKind) -> &Self {
         self.lock().refused.push((key.to_owned(), kind));
+        self
+    }
+
+    /// Every call with that verb fails and is not made, as for credentials that lack a right. See [`Call::verb`].
+    pub fn refuse_verb(&self, verb: &'static str, kind: ErrorKind) -> &Self {
+        self.lock().refused_verbs.push((verb, kind));
         self
     }
 
@@ -185,6 +192,9 @@ impl Script {
             return Err(injected(ErrorKind::Transient, key));
         }
         if let Some((_, kind)) = state.refused.iter().find(|(refused, _)| refused == key) {
+            return Err(injected(*kind, key));
+        }
+        if let Some((_, kind)) = state.refused_verbs.iter().find(|(refused, _)| *refused == verb) {
             return Err(injected(*kind, key));
         }
         let hit = state.faults.iter().find(|fault| match fault.verb {

@@ -124,3 +124,30 @@ async fn a_bucket_that_is_missing_is_named_as_the_bucket() {
     let put = plain(&backend, backend.store().put(&key("a"), body("x")).await).unwrap_err();
     assert!(put.kind == ErrorKind::NotFound && put.message.contains("no bucket `nobody-made-it`"), "{put}");
 }
+
+/// In append-only mode conditions are judged as ever, and an upload that lost stays without counting.
+#[tokio::test]
+async fn a_key_that_may_not_delete_is_enough_in_append_only_mode() {
+    let Some(emulator) = Emulator::find().await else { return };
+    let rest: Vec<&str> = ENOUGH.into_iter().filter(|own| *own != "deleteFiles").collect();
+    let key_of = emulator.key(&rest, None).await;
+    let backend = emulator.open(&format!("append-only-{}", unique()), &key_of);
+    backend.assume_append_only();
+    assert!(backend.is_append_only() && backend.deletes());
+    let store = backend.store();
+    let first = store.put_opts(&key("a"), body("first"), mode(PutMode::Create)).await.unwrap();
+    let error = plain(&backend, store.put_opts(&key("a"), body("late"), mode(PutMode::Create)).await).unwrap_err();
+    assert_eq!((error.kind, read(&backend, "a").await.as_str()), (ErrorKind::Exists, "first"));
+    let over = |put: &object_store::PutResult| {
+        PutMode::Update(object_store::UpdateVersion { e_tag: put.e_tag.clone(), version: put.version.clone() })
+    };
+    store.put_opts(&key("a"), body("second"), mode(over(&first))).await.unwrap();
+    let error = plain(&backend, store.put_opts(&key("a"), body("stale"), mode(over(&first))).await).unwrap_err();
+    assert_eq!((error.kind, read(&backend, "a").await.as_str()), (ErrorKind::Precondition, "second"));
+    // To delete is to hide, and all four uploads stay.
+    store.delete(&key("a")).await.unwrap();
+    assert_eq!(emulator.versions(&backend, "a").await.iter().filter(|(_, action)| action == "upload").count(), 4);
+    store.put_opts(&key("a"), body("again"), mode(PutMode::Create)).await.unwrap();
+    assert_eq!(read(&backend, "a").await, "again");
+    assert_eq!(emulator.counts(&key_of).await.get("b2_delete_file_version"), None);
+}

@@ -20,6 +20,10 @@ pub fn sentence(hint: Hint) -> &'static str {
             "check the credentials (for s3 those of the AWS tools: AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws) and their permissions"
         }
         Hint::Rights => "check the permissions of these credentials: the policies of the bucket and of the user",
+        Hint::AppendOnly => {
+            "if these credentials may not delete on purpose, sync with --append-only (`append_only` in the config), and prune with others \
+             that may; otherwise check their permissions"
+        }
         Hint::Login => "check the key and the login with `ssh`, then run the same command again",
         Hint::RightsAtServer => "check its owner and mode on the server, or log in as a user with permission",
         Hint::RightsHere => "check its owner and mode with `ls -ld` and `lsattr`, or run as a user with permission",

@@ -16,7 +16,7 @@ impl Out {
         if self.json {
             return self.document(outcome);
         }
-        let shown = outcome.destinations.iter().filter(|report| !self.quiet || report.exit != 0);
+        let shown = outcome.destinations.iter().filter(|report| !self.quiet || report.exit != 0 || report.policy.is_some());
         let texts: Vec<String> = shown.map(text).collect();
         self.print(&texts.join("\n"))?;
         for report in outcome.destinations.iter().filter(|report| report.exit != 0) {
@@ -34,6 +34,9 @@ impl Out {
 }
 
 fn text(report: &InitReport) -> String {
+    if let Some(policy) = &report.policy {
+        return policy.lines().map(|line| clean(line) + "\n").collect();
+    }
     if report.settings.is_empty() {
         return String::new();
     }

@@ -51,11 +51,29 @@ pub struct InitArgs {
     /// Where to create a new bucket, as the store names it: eu-west-1
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    /// Print the permissions of a host that writes and never deletes, ready to paste: an IAM policy for S3, commands for
+    /// Google and B2; contact no store
+    #[arg(long, conflicts_with_all = ["check", "versioning", "abort_uploads_after", "expire_old_versions_after", "encryption", "block_public", "lock", "region"])]
+    writer_policy: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl InitArgs {
+    /// The URLs that are named, or those of the config that are append-only.
+    fn named(&self) -> Result<Vec<String>> {
+        if !self.urls.is_empty() {
+            return Ok(self.urls.clone());
+        }
+        let plans = self.config.known_plans()?;
+        let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
+        let urls: Vec<String> = jobs.flat_map(|job| &job.destinations).filter(|to| to.append_only).map(|to| to.url.clone()).collect();
+        if urls.is_empty() {
+            return Err(Error::Usage("no destination of the config is append-only; name a URL, such as s3://bucket/prefix".into()));
+        }
+        Ok(urls)
+    }
+
     fn wishes(&self) -> Result<Initialize> {
         if self.lock.is_some() && self.versioning == Some(false) {
             return Err(Error::Usage("--lock needs versioning; remove --versioning=off".into()));
@@ -73,6 +91,10 @@ impl InitArgs {
 }
 
 pub async fn run(args: InitArgs, context: &Context) -> Result<u8> {
+    if args.writer_policy {
+        context.out.initialized(&engine::writer_policy(&args.named()?)?)?;
+        return Ok(0);
+    }
     let wishes = args.wishes()?;
     let outcome = match args.urls.is_empty() {
         false => engine::initialize(&args.urls, &wishes, args.check).await?,

@@ -3,7 +3,7 @@
 use clap::{ArgGroup, Args};
 use offsite::config::values;
 use offsite::engine;
-use offsite::error::Result;
+use offsite::error::{Error, Result};
 use offsite::model::{KeepRules, Zone};
 
 use super::super::args_from::FromArgs;
@@ -51,6 +51,12 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
     let (url, job) = args.from.only()?;
     let machine = context.machine_for(&job)?;
     if let Some(job) = job {
+        if job.destinations.iter().any(|to| to.url == url && to.append_only) {
+            return Err(Error::Usage(format!(
+                "{url}: it is append-only in the config, so this machine deletes nothing there; prune it by its URL, from a machine \
+                 whose credentials may delete"
+            )));
+        }
         rules = match rules.is_empty() {
             true => job.options.keep,
             false => KeepRules { zone: job.options.keep.zone, ..rules },

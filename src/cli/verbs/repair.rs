@@ -37,6 +37,9 @@ pub struct RepairArgs {
     /// Download at most this many bytes a second (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_download: Option<u64>,
+    /// Delete nothing, not even the lease, because the credentials may not (object stores only)
+    #[arg(long)]
+    append_only: bool,
     /// Parallel transfers (default: depends on the store)
     #[arg(long, value_name = "N", value_parser = values::count)]
     transfers: Option<usize>,
@@ -64,6 +67,7 @@ pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
         transfers: args.transfers,
         limit_upload: args.limit_upload,
         limit_download: args.limit_download,
+        append_only: args.append_only,
     };
     let machine = context.machine()?;
     let (control, bars) = context.control(std::slice::from_ref(&args.url));

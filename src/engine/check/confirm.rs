@@ -53,8 +53,16 @@ impl Confirm<'_> {
     pub async fn run(&mut self, missed: &Path, changed: &Path) -> Result<()> {
         let mut asked = 0;
         let mut missed = Reader::<Expect>::open(missed)?;
+        let mut next = || {
+            while let Some(expect) = missed.next_line()? {
+                if !expect.left {
+                    return Ok(Some(Suspicious { expect, there: None }));
+                }
+            }
+            Ok(None)
+        };
         loop {
-            let batch = take(|| Ok(missed.next_line()?.map(|expect| Suspicious { expect, there: None })))?;
+            let batch = take(&mut next)?;
             if batch.is_empty() {
                 break;
             }

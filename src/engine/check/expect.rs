@@ -25,13 +25,16 @@ pub struct Expect {
     /// It is a pack: its size is what it has at least, and its hash is its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pack: bool,
+    /// Nothing has to be there. An object is what a run in append-only mode left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 impl Expect {
     /// A content that the newest manifest names.
     pub fn current(entry: Entry) -> Self {
         let key = RelPath(KeyRules::current_key(&entry));
-        Self { order: key.clone(), key, entry, old: None, pack: false }
+        Self { order: key.clone(), key, entry, old: None, pack: false, left: false }
     }
 
     /// A content that only older snapshots name.
@@ -41,14 +44,20 @@ impl Expect {
             None => rules.kept_key(entry.path.as_bytes(), content),
         };
         let order = [&key[..], b"\0", &last.to_be_bytes()].concat();
-        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)), pack: false }
+        Self { order: RelPath(order), key: RelPath(key), entry, old: Some((first, last)), pack: false, left: false }
     }
 
     /// A pack of at least this many bytes. `old` as for [`Self::old`].
     pub fn pack(key: String, pack: Hash, bytes: u64, old: Option<(u64, u64)>) -> Self {
         let key = RelPath(key.into_bytes());
         let entry = Entry { size: bytes, content: Some(Content::new(pack, 0)), ..Entry::bare(key.clone(), Kind::File) };
-        Self { order: key.clone(), key, entry, old, pack: true }
+        Self { order: key.clone(), key, entry, old, pack: true, left: false }
+    }
+
+    /// A key under which a run in append-only mode left an object.
+    pub fn left(key: RelPath) -> Self {
+        let entry = Entry::bare(key.clone(), Kind::File);
+        Self { order: key.clone(), key, entry, old: None, pack: false, left: true }
     }
 
     /// What is wrong with an object of this length, if anything.

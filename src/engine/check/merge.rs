@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::expect::{Expect, Expected};
 use super::found::{CheckFindings, Fault};
 use super::read::{ReadReason, Reading};
+use crate::engine::leftovers::is_own;
 use crate::engine::outcome::Flaw;
 use crate::error::Result;
 use crate::manifest::snapshot_number;
@@ -175,10 +176,11 @@ impl Merge<'_> {
             }
             self.catch_up(Some(&there.key), out, seen)?;
             let here = self.expected.peek() == Some(&there.key);
-            let expects = if here { self.take(seen)? } else { Vec::new() };
+            let mut expects = if here { self.take(seen)? } else { Vec::new() };
             if expects.is_empty() && !there.old {
                 self.unexpected(&there, seen);
             }
+            expects.retain(|expect| !expect.left);
             *group = Some(KeyGroup { key: there.key.clone(), expects, current: None });
         }
         let Some(group) = group else { return Ok(()) };
@@ -208,9 +210,10 @@ impl Merge<'_> {
         let again = self.expected.is_again();
         let taken = self.expected.take()?;
         if !again {
-            seen.contents += taken.len() as u64;
+            let contents = || taken.iter().filter(|expect| !expect.left);
+            seen.contents += contents().count() as u64;
             // Manifests state these sizes, and a wrong one can make the sum overflow.
-            seen.bytes = taken.iter().fold(seen.bytes, |sum, e| sum.saturating_add(e.entry.size));
+            seen.bytes = contents().fold(seen.bytes, |sum, e| sum.saturating_add(e.entry.size));
         }
         Ok(taken)
     }
@@ -249,6 +252,7 @@ impl Merge<'_> {
         let Some(pages) = self.pages else { return };
         let own = match key.strip_prefix(b".offsite/") {
             None => false,
+            Some(_) if is_own(key) => return,
             Some(b"format.json" | b"lease.json" | b"check.json" | b"run.json") => return,
             Some(rest) if rest.starts_with(b"keys/") => return,
             // A snapshot that a sync committed during the check is not a stray.

@@ -34,6 +34,8 @@ use self::record::{keep_here, where_to};
 use super::control::RunControl;
 use super::destination::Destination;
 use super::download::download;
+use super::lease::is_released;
+use super::leftovers;
 use super::machine::{Machine, PROGRAM};
 use super::note::Note;
 use super::outcome::{CheckOutcome, Flaw, ReadBack};
@@ -207,7 +209,8 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
         changed: &changed,
         spill: scratch,
     };
-    let seen = merge.run(destination.backend.list(Scope::Prefix, depth)).await?;
+    let mut seen = merge.run(destination.backend.list(Scope::Prefix, depth)).await?;
+    seen.lease = seen.lease && !is_released(&destination.records).await?;
     let mut confirm = Confirm {
         records: &destination.records,
         rules: &newest.keys,
@@ -290,6 +293,9 @@ async fn expectations(asked: &CheckRequest<'_>, found: &mut CheckFindings, contr
     let mut versions = odd(&manifest, None, &mut aside)?;
     let mut history = History::new(records, &control.stop, found, newest);
     history.read(list, newest, &manifest, &mut aside).await?;
+    if newest.left {
+        leftovers::listed(records, newest.layout(), |key| aside.push(&Expect::left(key))).await?;
+    }
     versions |= history.versions;
     if let Some(mut packs) = history.packs.take() {
         packs.add_manifest(&manifest, newest.number)?;

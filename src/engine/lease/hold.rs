@@ -79,6 +79,18 @@ impl Hold {
         self.renew_with(&mut grip).await
     }
 
+    /// Replaces the lease by a record that says that this run has ended cleanly.
+    ///
+    /// # Errors
+    /// Those of [`renew`](Self::renew).
+    pub async fn give_back(&self) -> Result<()> {
+        let mut grip = self.grip.lock().await;
+        if let Some(grip) = grip.as_mut() {
+            (grip.body.interrupted, grip.body.released) = (true, true);
+        }
+        self.renew_with(&mut grip).await
+    }
+
     async fn renew_with(&self, grip: &mut Option<Grip>) -> Result<()> {
         let Some(grip) = grip.as_mut().filter(|_| self.state.load(SeqCst) == HELD) else { return Err(self.refusal().into()) };
         let began = self.place.boot_clock();

@@ -1,7 +1,7 @@
 //! The lease: one writer at a time.
 //!
 //! Owns `.offsite/lease.json`. A run creates it before its first write, renews it while it works, reads it again
-//! right before it deletes, and removes it at the end. The lease expires by the store's clock, so a wrong clock of
+//! right before it deletes, and removes it at the end, or marks it as released where it may not delete. The lease expires by the store's clock, so a wrong clock of
 //! this machine cannot break it. A run takes over the lease of a dead run of this machine at once: the lease names
 //! the local lock file, and a process that has this lock knows that the other run has ended.
 
@@ -16,6 +16,7 @@ use offsite_backends::ErrorKind;
 use tokio::task::JoinHandle;
 
 use self::hold::Hold;
+pub use self::record::is_released;
 use self::record::{Body, KEY, SETTLE, TTL, mode, put, read};
 use super::clock::rfc3339;
 use super::destination::Destination;
@@ -78,13 +79,17 @@ impl Lease {
             base: claim.base,
             ttl: TTL.as_secs(),
             interrupted: false,
+            released: false,
         };
-        let taken = if format.create_only {
+        let backend = records.backend();
+        // Where an upload that lost cannot be withdrawn, conditional puts do not tell two writers apart.
+        let exclusive = format.create_only && !(backend.is_append_only() && backend.capabilities().hides);
+        let taken = if exclusive {
             take_exclusively(records, &body, format.compare_and_swap).await?
         } else {
             take_and_look(records, &body).await?
         };
-        let (swap, stop) = (format.compare_and_swap, Arc::new(Stop::below(stop)));
+        let (swap, stop) = (exclusive && format.compare_and_swap, Arc::new(Stop::below(stop)));
         hold.taken(records, &body, swap, taken.etag, &stop, taken.began).await;
         let renewal = tokio::spawn(renew(Arc::clone(hold)));
         Ok(Self { records: records.clone(), body, swap, hold: Arc::clone(hold), renewal, stop, before: taken.before })
@@ -108,9 +113,15 @@ impl Lease {
     }
 
     /// Releases the lease at the end of a run, and deletes `also` in the same request if the store can delete several
-    /// objects at once. A lease that another run has taken stays.
+    /// objects at once. In append-only mode, replaces the lease by a record that says so, and `also` is empty. A lease
+    /// that another run has taken stays.
     pub async fn release(self, mut also: Vec<Vec<u8>>) -> Result<()> {
         self.renewal.abort();
+        if !self.records.backend().deletes() {
+            let done = self.hold.give_back().await;
+            self.hold.released();
+            return done;
+        }
         also.push(KEY.as_bytes().to_vec());
         let done = self.records.delete(also).await;
         self.hold.released();
@@ -141,13 +152,18 @@ struct Taken {
 }
 
 async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<Taken> {
+    // In append-only mode, the last run has most often left its record.
+    let mut perhaps_missing = records.backend().deletes();
     for _ in 0..5 {
         let began = records.backend().boot_clock();
-        match put(records, body, PutMode::Create).await {
-            Ok(etag) => return Ok(Taken { etag, before: None, began }),
-            Err(error) if error.kind() == Some(ErrorKind::Exists) => {}
-            Err(error) => return Err(error),
+        if perhaps_missing {
+            match put(records, body, PutMode::Create).await {
+                Ok(etag) => return Ok(Taken { etag, before: None, began }),
+                Err(error) if error.kind() == Some(ErrorKind::Exists) => {}
+                Err(error) => return Err(error),
+            }
         }
+        perhaps_missing = true;
         // The other run has released it: try again.
         let Some((there, modified, etag)) = read(records).await? else { continue };
         if there.run == body.run {
@@ -156,7 +172,7 @@ async fn take_exclusively(records: &Records, body: &Body, swap: bool) -> Result<
         free(records, &there, modified, body).await?;
         let began = records.backend().boot_clock();
         match put(records, body, mode(swap, etag)).await {
-            Ok(etag) => return Ok(Taken { etag, before: Some(there.run), began }),
+            Ok(etag) => return Ok(Taken { etag, before: there.cut_off(), began }),
             Err(error) if matches!(error.kind(), Some(ErrorKind::Precondition | ErrorKind::Exists | ErrorKind::NotFound)) => {}
             Err(error) => return Err(error),
         }
@@ -169,7 +185,7 @@ async fn take_and_look(records: &Records, body: &Body) -> Result<Taken> {
     let before = match read(records).await? {
         Some((there, modified, _)) => {
             free(records, &there, modified, body).await?;
-            Some(there.run)
+            there.cut_off()
         }
         None => None,
     };

@@ -39,6 +39,29 @@ pub struct Body {
     /// The run was stopped, and another run may take over at once.
     #[serde(default)]
     pub interrupted: bool,
+    /// The run ended cleanly, and may not delete the lease. `interrupted` is set too, for programs that do not know this
+    /// member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
+}
+
+impl Body {
+    /// The run that wrote this, if it did not end cleanly.
+    pub fn cut_off(self) -> Option<String> {
+        (!self.released).then_some(self.run)
+    }
+}
+
+/// Whether a run that ended cleanly left the lease, because it may not delete it.
+///
+/// # Errors
+/// The store's own error. A lease that cannot be read counts as not released.
+pub async fn is_released(records: &Records) -> Result<bool> {
+    match read(records).await {
+        Ok(held) => Ok(held.is_some_and(|(body, ..)| body.released)),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub fn mode(swap: bool, etag: Option<String>) -> PutMode {

@@ -6,6 +6,7 @@
 //! (`locked.rs`).
 
 mod deletion_queue;
+mod left;
 mod locked;
 mod needs;
 pub mod packs;
@@ -16,9 +17,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::commit::still_newest;
 use super::control::RunControl;
 use super::destination::{Destination, Head};
 use super::lease::{Claim, Lease};
+use super::leftovers;
 pub use super::locked::Locked;
 use super::machine::Machine;
 use super::outcome::PruneOutcome;
@@ -28,6 +31,7 @@ use crate::model::{Hash, KeepRules};
 use crate::plan::{Point, keep};
 use crate::spool::Writer;
 use crate::transfer::Stop;
+pub use left::clean;
 use queued::{QueueLine, QueuedDeletion};
 
 /// Seconds between two prunes after a sync, unless [`MANY`] snapshots have expired. This is less than a day because
@@ -60,11 +64,21 @@ pub async fn delete_expired(
         None => {
             let lease = take(destination, machine, stop).await?;
             let outcome = drop_snapshots(destination, list, rules, now, &lease).await;
-            lease.release(Vec::new()).await?;
-            outcome?
+            ended(lease, outcome).await?
         }
     };
     Ok(Some(outcome))
+}
+
+/// Releases the lease of a prune. After an error it only marks it, because the credentials may lack the right to delete.
+async fn ended(lease: Lease, outcome: Result<PruneOutcome>) -> Result<PruneOutcome> {
+    match outcome {
+        Ok(outcome) => lease.release(Vec::new()).await.map(|()| outcome),
+        Err(error) => {
+            lease.mark_interrupted().await;
+            Err(error)
+        }
+    }
 }
 
 /// For a destination without retention: returns the keys of older snapshots and of page objects that only they need,
@@ -143,13 +157,19 @@ pub async fn prune_over(
         let mut locked = Locked::default();
         let free = locked::free(&destination, &due, now, &mut locked).await?;
         PruneOutcome { removed: free.into_keys().collect(), dry_run, locked: locked.some(), ..PruneOutcome::default() }
-    } else if list.is_empty() || due.is_empty() && !deletion_queue::is_left_or_locked(&destination) {
+    } else if list.is_empty() || due.is_empty() && !deletion_queue::is_left_or_locked(&destination) && !leftovers::to_clean(&destination) {
         PruneOutcome::default()
     } else {
         let lease = take(&destination, machine, &control.stop).await?;
-        let outcome = drop_snapshots(&mut destination, list.clone(), rules, now, &lease).await;
-        lease.release(Vec::new()).await?;
-        outcome?
+        let outcome = async {
+            if leftovers::to_clean(&destination) {
+                still_newest(&destination).await?;
+                left::clean(&destination).await?;
+            }
+            drop_snapshots(&mut destination, list.clone(), rules, now, &lease).await
+        };
+        let outcome = outcome.await;
+        ended(lease, outcome).await?
     };
     outcome.url = destination.backend.location().to_string();
     outcome.kept = list.iter().map(|s| s.number).filter(|n| !outcome.removed.contains(n)).collect();

@@ -62,6 +62,8 @@ pub struct RepairOptions {
     pub limit_upload: Option<u64>,
     /// Limit of reading contents back, in bytes a second.
     pub limit_download: Option<u64>,
+    /// Delete nothing at the destination, not even the lease.
+    pub append_only: bool,
 }
 
 /// Repairs a destination from a source.
@@ -114,7 +116,7 @@ pub async fn repair_over(
     let started = Instant::now();
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (mut destination, snapshot) = load(machine, source, backend).await?;
+    let (mut destination, snapshot) = load(machine, source, backend, options.append_only).await?;
     let scratch = Scratch::new(&destination, "repair")?;
     let list = destination.records.snapshots(None).await?;
     let checking = CheckOptions {
@@ -151,9 +153,12 @@ pub async fn repair_over(
 }
 
 /// Opens and locks the destination, and brings its newest manifest to this machine.
-async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>) -> Result<(Destination, Snapshot)> {
+async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, append_only: bool) -> Result<(Destination, Snapshot)> {
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
+    if append_only {
+        destination.append_only()?;
+    }
     destination.lock()?;
     destination.unlock(&machine.keys).await?;
     let url = destination.backend.location().to_string();
@@ -378,6 +383,7 @@ impl RepairRun<'_> {
         snapshot.unread.clone_from(&self.snapshot.unread);
         (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
         snapshot.sent = sent;
+        snapshot.left |= !self.destination.backend.deletes();
         let changed = planned.files + planned.taken_over;
         snapshot.changes = Counts { changed, unchanged: merged.totals.entries.saturating_sub(changed), ..Counts::default() };
         Ok(Some(commit::commit(self.destination, snapshot, merged, Some(name)).await?))

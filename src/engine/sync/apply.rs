@@ -10,23 +10,21 @@ use std::sync::{Arc, Mutex};
 use offsite_backends::Tree;
 
 use super::dumps::DumpWay;
+use super::new_destination::make_format;
 use super::twins::Twins;
 use super::{adopt, dumps, left_out, orphans, packing, unfinished_uploads};
 use crate::engine::cleanup::CleanupNeed;
-use crate::engine::clock::rfc3339;
 use crate::engine::commit::Figures;
 use crate::engine::commit::still_newest;
 use crate::engine::destination::Destination;
 use crate::engine::dir_metadata::root_meta;
-use crate::engine::keys::wish::make_keys;
 use crate::engine::lease::{Claim, Lease};
-use crate::engine::machine::{Machine, PROGRAM};
 use crate::engine::outcome::Outcome;
 use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
-use crate::engine::{cleanup, commit, dir_metadata, prune};
+use crate::engine::{cleanup, commit, dir_metadata, leftovers, prune};
 use crate::error::{Error, Result};
-use crate::manifest::{Format, KnownBlocks, MergedManifest, create_format, probe};
+use crate::manifest::{Format, KnownBlocks, MergedManifest};
 use crate::model::{Counts, Layout, Problem, Sample};
 use crate::transfer::{
     Conditions, Done, Doubt, Findings, Header, Journal, PackedTarget, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
@@ -44,7 +42,7 @@ pub struct Applied {
 
 /// Carries out the plan. `outcome` holds what is known before that.
 pub async fn run(common: &Common, part: DestinationRun, outcome: Outcome) -> Applied {
-    let mut apply = Apply { common, part, outcome };
+    let mut apply = Apply { common, part, outcome, left: None };
     let error = apply.run().await.err();
     apply.part.progress.set_phase(if error.is_none() { Phase::Finished } else { Phase::Failed });
     apply.outcome.bytes.read = common.shared_reader.bytes_read();
@@ -57,6 +55,8 @@ struct Apply<'a> {
     common: &'a Common,
     part: DestinationRun,
     outcome: Outcome,
+    /// What the snapshot says of leftovers; `None`: what the last one says.
+    left: Option<bool>,
 }
 
 impl Apply<'_> {
@@ -92,7 +92,8 @@ impl Apply<'_> {
         let before = self.part.destination.snapshot().map_or_else(Vec::new, |(s, _)| s.objects.clone());
         let Some(versioned) = self.write(lease, format, run).await? else { return Ok(Vec::new()) };
         let packed = self.part.destination.layout() == Layout::Packed;
-        let superseded = if packed || self.common.keep.keeps_old() || !self.outcome.warnings.is_empty() {
+        let stays = packed || self.common.keep.keeps_old() || self.part.destination.backend.is_append_only();
+        let superseded = if stays || !self.outcome.warnings.is_empty() {
             Vec::new()
         } else {
             prune::superseded(&mut self.part.destination, &before, versioned)?
@@ -109,6 +110,7 @@ impl Apply<'_> {
             && !self.common.adopt
             && cleanup::left_over(destination).is_none()
             && !destination.local("journal").exists()
+            && !leftovers::to_clean(destination)
             // A run needs the lease to write a new list of problems beside the snapshot.
             && !tokio::task::block_in_place(|| commit::is_new_list(destination, &self.unread()))?)
     }
@@ -137,10 +139,16 @@ impl Apply<'_> {
         let (journal, resumed) = open_journal(&self.part.destination, lease, header).await?;
         self.outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
         let mirror = self.part.destination.layout() == Layout::Mirror;
-        if resumed.is_some() && mirror {
-            orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
+        let mut orphans = Vec::new();
+        if resumed.is_some() {
+            if mirror {
+                orphans = orphans::clear(&self.part.destination, &self.part.plan, sorted(&self.part.destination)?).await?;
+            }
+        } else if leftovers::to_clean(&self.part.destination) {
+            // What an interrupted run sent again could be among them, so a run that continues one leaves them.
+            self.left = Some(!prune::clean(&self.part.destination).await?);
         }
-        if lease.before.is_some() && mirror {
+        if mirror && (lease.before.is_some() || self.left.is_some()) {
             unfinished_uploads::give_up(&self.part.destination, &self.part.plan, resumed.as_ref()).await?;
         }
         let mut packed = match self.part.destination.layout() {
@@ -161,9 +169,16 @@ impl Apply<'_> {
         let findings = self.send(&target, tree.as_ref(), packed.as_mut(), &journal, resumed).await?;
         self.part.progress.set_phase(Phase::Commit);
         let merged = self.merge()?;
-        let left = cleanup::left_over(&self.part.destination);
+        let mut left = cleanup::left_over(&self.part.destination);
         // A packed destination keeps every object until retention lets it go.
-        let need = if packed.is_some() { CleanupNeed::Nothing } else { cleanup::need(&self.part.plan, tree.is_some())? };
+        let mut need = if mirror { cleanup::need(&self.part.plan, tree.is_some())? } else { CleanupNeed::Nothing };
+        if !self.part.destination.backend.deletes() {
+            let plans = [Some(self.part.plan.as_path()), left.as_deref()];
+            if mirror {
+                leftovers::note(&self.part.destination, &run, plans.into_iter().flatten(), orphans).await?;
+            }
+            (self.left, left, need) = (Some(true), None, CleanupNeed::Nothing);
+        }
         let tidy = if left.is_some() || need != CleanupNeed::Nothing {
             cleanup::set_aside(&self.part.destination, &self.part.plan, &run, left.as_deref())?
         } else {
@@ -220,8 +235,14 @@ impl Apply<'_> {
         if let Err(error) = tokio::task::block_in_place(|| packed.known.keep()) {
             tracing::info!(target: "offsite::run", %error, "the next run looks for its pieces anew");
         }
-        match packing::delete_unnamed(&self.part.destination, &self.part.destination.local("journal")).await {
-            Ok(()) => drop(std::fs::remove_file(self.part.destination.local("journal"))),
+        self.end_packs().await;
+    }
+
+    /// Deletes packs that were sent in vain, or lists them in append-only mode. Then nothing needs the journal any more.
+    async fn end_packs(&mut self) {
+        let journal = self.part.destination.local("journal");
+        match packing::delete_unnamed(&self.part.destination, &journal).await {
+            Ok(()) => drop(std::fs::remove_file(journal)),
             // The journal stays, and the next run deletes them.
             Err(error) => self.outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
         }
@@ -231,7 +252,9 @@ impl Apply<'_> {
     /// snapshot since this run loaded the destination.
     async fn clear(&self, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
         still_newest(&self.part.destination).await?;
-        if let Some(left) = cleanup::left_over(&self.part.destination) {
+        if self.part.destination.backend.deletes()
+            && let Some(left) = cleanup::left_over(&self.part.destination)
+        {
             lease.verify().await?;
             // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
             self.clean_up(&left).await?;
@@ -253,7 +276,10 @@ impl Apply<'_> {
         if let Some(left) = resumed {
             abort_stale(&self.part.destination.backend, left).await?;
         }
-        let _ = std::fs::remove_file(self.part.destination.local("journal"));
+        match self.part.destination.layout() {
+            Layout::Packed => self.end_packs().await,
+            Layout::Mirror => drop(std::fs::remove_file(self.part.destination.local("journal"))),
+        }
         Ok(())
     }
 
@@ -264,7 +290,8 @@ impl Apply<'_> {
             store: backend.store(),
             rules: self.part.destination.rules(),
             number: self.part.destination.number() + 1,
-            keeps: self.common.keep.keeps_old(),
+            // Retention runs elsewhere, and may keep what this run's rules would not.
+            keeps: self.common.keep.keeps_old() || backend.is_append_only(),
             careful: lease.before.is_some(),
             conditions: conditions(&self.part.destination),
             transfers: self.common.transfers.unwrap_or(backend.capabilities().transfers),
@@ -296,6 +323,7 @@ impl Apply<'_> {
         let mut snapshot =
             commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
         (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
+        snapshot.left = self.left.unwrap_or(snapshot.left);
         let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
         (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
         outcome.vanished = Sample::of(&findings.vanished);
@@ -341,6 +369,8 @@ impl Apply<'_> {
         let rules = destination.rules();
         let mut undone = Undone::default();
         match destination.backend.tree() {
+            // The list of leftovers names it.
+            None if !destination.backend.deletes() => {}
             None => cleanup::objects(&destination.records, plan).await?,
             Some(tree) => {
                 let manifest = [destination.base()?, destination.base()?];
@@ -377,7 +407,7 @@ impl Apply<'_> {
     /// Deletes expired snapshots, if some are due and no dump failed. An error is a warning and does not fail the run.
     async fn delete_expired(&mut self, lease: Option<&Lease>) {
         // If a dump fails every night, retention must not delete the snapshots that have its last good content.
-        if self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
+        if self.part.destination.backend.is_append_only() || self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
             return;
         }
         match prune::delete_expired(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {
@@ -404,41 +434,6 @@ fn forget_blocks(destination: &Destination, target: &Target) {
     if let Err(error) = destination.base().and_then(|newest| tokio::task::block_in_place(|| blocks.sweep(newest))) {
         tracing::info!(target: "offsite::run", %error, "blocks of removed files stay in the cache");
     }
-}
-
-/// Returns `format.json`. On the first run, it probes the store and writes the file.
-async fn make_format(destination: &mut Destination, machine: &Machine) -> Result<Format> {
-    if let Some(head) = &destination.head {
-        return Ok(head.format.clone());
-    }
-    destination.backend.prepare().await?;
-    let mut format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
-    let mut keys = None;
-    if let Some(wish) = destination.seal_wish().cloned() {
-        format.sealed = true;
-        keys = Some(make_keys(&destination.backend, &format, &wish, &machine.keys).await?);
-    }
-    let wanted = format.id.clone();
-    let format = create_format(&destination.records, format).await?;
-    if let Some(keys) = keys {
-        if format.id != wanted {
-            let url = destination.backend.location();
-            return Err(Error::Busy(format!("{url}: another run has just made this destination; run again")));
-        }
-        destination.install(keys, wanted);
-    }
-    destination.keep_head(crate::engine::destination::Head {
-        url: destination.backend.location().to_string(),
-        format: format.clone(),
-        snapshot: None,
-        list: Vec::new(),
-        inner: Vec::new(),
-        own: None,
-        file: None,
-        pruned: destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp(),
-        locked: None,
-    })?;
-    Ok(format)
 }
 
 /// Fails if the source was removed during the run. Otherwise every file would only count as vanished, and the run

@@ -10,6 +10,7 @@ mod compare;
 mod decide;
 mod dumps;
 mod left_out;
+mod new_destination;
 pub mod options;
 mod orphans;
 pub mod owner;

@@ -86,6 +86,8 @@ pub struct SyncOptions {
     pub seal: Option<SealWish>,
     /// How single new destinations are to be sealed, by URL.
     pub seals: Vec<(String, SealWish)>,
+    /// The URLs of the destinations at which the run deletes nothing.
+    pub append_only: Vec<String>,
 }
 
 impl SyncOptions {
@@ -123,6 +125,7 @@ impl Default for SyncOptions {
             layouts: Vec::new(),
             seal: None,
             seals: Vec::new(),
+            append_only: Vec::new(),
         }
     }
 }

@@ -44,9 +44,9 @@ fn unnamed_dirs(destination: &Destination, plan: &Path, keys: &[Vec<u8>]) -> Res
     Ok(dirs.into_iter().rev().collect())
 }
 
-/// Deletes everything that the journal names and that neither the plan nor the last snapshot names. Returns the number
-/// of entries.
-pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done>) -> Result<u64> {
+/// Deletes everything that the journal names and that neither the plan nor the last snapshot names. Returns the keys
+/// that stay because this run may not delete.
+pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done>) -> Result<Vec<Vec<u8>>> {
     let mut base = destination.base()?;
     let mut lines = Reader::<Line>::open(plan)?;
     let mut line = lines.next_line()?;
@@ -65,7 +65,9 @@ pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done
             keys.push(KeyRules::current_key(&sent.entry));
         }
     }
-    let count = keys.len() as u64;
+    if !destination.backend.deletes() {
+        return Ok(keys);
+    }
     match destination.backend.tree() {
         Some(tree) => {
             for key in &keys {
@@ -84,5 +86,5 @@ pub async fn clear(destination: &Destination, plan: &Path, mut done: Sorted<Done
         None if keys.is_empty() => {}
         None => destination.records.delete(keys).await?,
     }
-    Ok(count)
+    Ok(Vec::new())
 }

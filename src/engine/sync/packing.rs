@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::engine::damage::is_damage;
 use crate::engine::destination::Destination;
+use crate::engine::leftovers;
 use crate::engine::prune::packs::NeededPacks;
 use crate::error::Result;
 use crate::manifest::pack_key;
@@ -128,8 +129,8 @@ async fn make_anew(destination: &Destination, known: &mut KnownPieces) -> Result
 }
 
 /// Deletes the packs of this run, and of an interrupted one that it continued, that the newest snapshot does not name: of
-/// files that changed while they were read, or that are gone. To be called after the commit and before the journal is
-/// removed.
+/// files that changed while they were read, or that are gone. To be called after the commit, or when there is none, and
+/// before the journal is removed.
 ///
 /// # Errors
 /// The journal or the cache cannot be read, or the destination refuses.
@@ -178,9 +179,14 @@ fn begun(journal: &Path) -> Result<BTreeSet<Hash>> {
     Ok(packs)
 }
 
+/// Deletes packs. A run that may not delete lists them instead, for a later one that may.
 async fn delete(destination: &Destination, packs: BTreeSet<Hash>) -> Result<()> {
     if packs.is_empty() {
         return Ok(());
     }
-    destination.records.delete(packs.iter().map(|pack| pack_key(pack).into_bytes()).collect()).await
+    let keys = packs.iter().map(|pack| pack_key(pack).into_bytes()).collect();
+    match destination.backend.deletes() {
+        true => destination.records.delete(keys).await,
+        false => leftovers::note_keys(destination, keys).await,
+    }
 }

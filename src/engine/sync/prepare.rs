@@ -151,6 +151,9 @@ fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, url: &str, 
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
     destination.want(options.layout_of(url), options.seal_of(url));
+    if options.append_only.iter().any(|only| only == url) {
+        destination.append_only()?;
+    }
     destination.lock()?;
     Ok(destination)
 }

@@ -46,6 +46,9 @@ struct Heading {
     cost: f64,
     keep: KeepRules,
     scan_start: Time,
+    /// The run deletes nothing at the destination.
+    #[serde(default)]
+    append_only: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +85,7 @@ pub fn save_plan(saving: &Saving<'_>, plan: &Path, planned: &FinishedPlan, desti
         cost: planned.cost,
         keep: keep.clone(),
         scan_start,
+        append_only: destination.backend.is_append_only(),
     };
     let mut out = Writer::<Row>::create(to)?;
     out.push(&Row::Heading(Box::new(heading)))?;
@@ -186,6 +190,9 @@ async fn ready(
     control: &RunControl,
 ) -> Result<(Common, DestinationRun, Vec<Warning>)> {
     let mut destination = Destination::open(&heading.destination, machine).await?;
+    if heading.append_only {
+        destination.append_only()?;
+    }
     destination.lock()?;
     destination.load(false, false).await?;
     still_fits(&mut destination, &heading).await?;

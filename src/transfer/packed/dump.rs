@@ -56,7 +56,10 @@ pub async fn send_packed_dump(
             packer.sink.journal(|journal| journal.unpacked(*pack))?;
         }
         packed.known.forget(&written);
-        packed.records.delete(written.iter().map(|pack| pack_key(pack).into_bytes()).collect()).await?;
+        // In append-only mode, the end of the run lists them.
+        if packed.records.backend().deletes() {
+            packed.records.delete(written.iter().map(|pack| pack_key(pack).into_bytes()).collect()).await?;
+        }
         return Ok(Sent::Not(why));
     }
     packer.finish().await?;

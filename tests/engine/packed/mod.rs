@@ -11,10 +11,11 @@ use offsite_backends::Backend;
 
 use crate::harness::*;
 
+mod append_only;
 mod crash;
 mod dedup;
 mod hostile;
-mod objects;
+pub mod objects;
 mod order;
 mod properties;
 mod requests;

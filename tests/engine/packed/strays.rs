@@ -16,7 +16,7 @@ use crate::harness::*;
 
 /// So many bytes that do not shrink, and then the word that they are whole, or why not.
 #[derive(Debug)]
-struct Noise(usize, Result<(), String>);
+pub struct Noise(pub usize, pub Result<(), String>);
 
 impl Source for Noise {
     fn start(&self, to: Vec<Sender<DumpChunk>>, _: Arc<Stop>) {

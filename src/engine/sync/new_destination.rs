@@ -1,0 +1,45 @@
+//! The first run at a destination: its probe, its keys, and `format.json`.
+//!
+//! Owns their order. The keys of a sealed destination come before `format.json`, so that none is without them.
+
+use crate::engine::clock::rfc3339;
+use crate::engine::destination::{Destination, Head};
+use crate::engine::keys::wish::make_keys;
+use crate::engine::machine::{Machine, PROGRAM};
+use crate::error::{Error, Result};
+use crate::manifest::{Format, create_format, probe};
+
+/// Returns `format.json`. On the first run, it probes the store and writes the file.
+pub async fn make_format(destination: &mut Destination, machine: &Machine) -> Result<Format> {
+    if let Some(head) = &destination.head {
+        return Ok(head.format.clone());
+    }
+    destination.backend.prepare().await?;
+    let mut format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
+    let mut keys = None;
+    if let Some(wish) = destination.seal_wish().cloned() {
+        format.sealed = true;
+        keys = Some(make_keys(&destination.backend, &format, &wish, &machine.keys).await?);
+    }
+    let wanted = format.id.clone();
+    let format = create_format(&destination.records, format).await?;
+    if let Some(keys) = keys {
+        if format.id != wanted {
+            let url = destination.backend.location();
+            return Err(Error::Busy(format!("{url}: another run has just made this destination; run again")));
+        }
+        destination.install(keys, wanted);
+    }
+    destination.keep_head(Head {
+        url: destination.backend.location().to_string(),
+        format: format.clone(),
+        snapshot: None,
+        list: Vec::new(),
+        inner: Vec::new(),
+        own: None,
+        file: None,
+        pruned: destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp(),
+        locked: None,
+    })?;
+    Ok(format)
+}
