@@ -110,6 +110,10 @@ pub struct Destination {
     pub lost: Vec<Lost>,
     /// Names at the top of a destination that was never synced to; `sync/preflight.rs` sets them.
     pub foreign: TopNames,
+    /// The fenced backend below a seal: the objects as they lie there.
+    pub(super) below: Arc<dyn Backend>,
+    /// This machine has the writer key of a sealed destination.
+    pub(super) writes: bool,
     /// The directory that a packed destination lies in, if it is one: for unfinished files and the reserve.
     pub directory: Option<Arc<dyn Tree>>,
     /// The layout that the caller wants. It decides that of a new destination.
@@ -159,6 +163,8 @@ impl Destination {
         let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
         let destination = Self {
             directory: backend.tree(),
+            below: Arc::clone(&backend),
+            writes: false,
             records: Records::new(Arc::clone(&backend)),
             backend,
             hold,
@@ -261,6 +267,9 @@ impl Destination {
         }
         let format = self.records.format().await?;
         let Some(format) = format else {
+            if list.is_empty() {
+                return self.forget();
+            }
             self.head = None;
             return match list.last() {
                 None => Ok(()),

@@ -26,11 +26,28 @@ impl Destination {
             None if keys.is_empty() => None,
             None => self.records.format().await?,
         };
-        let Some(format) = format.filter(|format| format.sealed) else { return Ok(()) };
+        let Some(format) = format else { return Ok(()) };
         let url = self.backend.location().to_string();
+        // Only for a sealed destination is there a writer key. It decides, and not what the destination says of itself.
+        let writer = if format.sealed || self.head.is_none() { keys.writer(&url, &format.id)? } else { None };
+        if !format.sealed {
+            return match writer {
+                Some(_) => Err(no_longer_sealed(&self.records)),
+                None => Ok(()),
+            };
+        }
+        let written = writer.as_ref().map(SealKeys::of_writer);
+        self.writes = written.is_some();
         let found = match keys.identities.is_empty() {
-            false => SealKeys::of_sets(&open_key_files(&self.backend, keys).await?),
-            true => keys.writer(&url, &format.id)?.as_ref().map(SealKeys::of_writer),
+            false => {
+                let opened = SealKeys::of_sets(&open_key_files(&self.backend, &format.id, keys).await?);
+                // Anyone who may write there can add a key file. So what this machine seals, it seals to its writer key.
+                match (opened, written) {
+                    (Some(opened), Some(written)) => Some(SealKeys { contents: opened.contents, ..written }),
+                    (opened, _) => opened,
+                }
+            }
+            true => written,
         };
         let none = || {
             Error::Usage(format!(
@@ -44,9 +61,42 @@ impl Destination {
 
     /// Uses these keys from now on. `id` is that of the destination.
     pub fn install(&mut self, keys: SealKeys, id: String) {
-        self.backend.use_objects_only();
-        self.records = Records::sealed(Arc::clone(&self.backend), Arc::new(keys), id);
+        self.below.use_objects_only();
+        self.records = Records::sealed(Arc::clone(&self.below), Arc::new(keys), id);
         self.backend = Arc::clone(self.records.backend());
+    }
+
+    /// Checks that this machine may seal contents: it has the writer key of a sealed destination. The key files there do
+    /// not suffice, because anyone who may write to the destination can add one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the destination is sealed and this machine has no writer key for it.
+    pub fn may_write(&self) -> Result<()> {
+        if self.records.keys().is_none() || self.writes {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "{}: this machine has no writer key for this destination, so it only reads; get one with `offsite key writer`",
+            self.backend.location()
+        )))
+    }
+
+    /// Begins again where the destination has disappeared. One that was sealed is not made again in the clear.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it was sealed and the caller does not say to whom the new one is to be sealed.
+    pub(super) fn forget(&mut self) -> Result<()> {
+        let was_sealed = self.head.as_ref().is_some_and(|head| head.format.sealed) || self.records.keys().is_some();
+        if was_sealed && self.seal.is_none() {
+            return Err(Error::Usage(format!(
+                "{}: this destination was sealed and is gone; to begin again there, say to whom with --seal-to",
+                self.backend.location()
+            )));
+        }
+        self.backend = Arc::clone(&self.below);
+        self.records = Records::new(Arc::clone(&self.below));
+        self.head = None;
+        Ok(())
     }
 
     /// The layout of the destination, or of the one that its first run is going to make.
@@ -96,17 +146,17 @@ impl Destination {
         let known = self.head.as_ref().map(|head| &head.format).filter(|known| known.sealed);
         let was_sealed = known.is_some() || self.records.keys().is_some();
         if was_sealed && (!format.sealed || known.is_some_and(|known| known.id != format.id)) {
-            return Err(Error::damaged(
-                self.records.url(Format::KEY),
-                "it is not that of the sealed destination which this machine knows; nothing was written",
-            ));
+            return Err(no_longer_sealed(&self.records));
         }
         Ok(())
     }
 
     /// Checks that the newest snapshot of a sealed destination follows the one that this machine remembers. A store that
     /// hides newer snapshots, or offers another history, is noticed here.
-    pub(super) fn not_rolled_back(&self, newest: &Snapshot, hash: &Hash) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it does not follow.
+    pub fn not_rolled_back(&self, newest: &Snapshot, hash: &Hash) -> Result<()> {
         let Some(Head { format, snapshot: Some((known, known_hash)), .. }) = &self.head else { return Ok(()) };
         let follows = match newest.number.cmp(&known.number) {
             std::cmp::Ordering::Less => false,
@@ -129,4 +179,9 @@ impl Destination {
             self.dir.join("head.json").display()
         )]))
     }
+}
+
+fn no_longer_sealed(records: &Records) -> Error {
+    let url = records.url(Format::KEY);
+    Error::damaged(url, "it is not that of the sealed destination which this machine knows; nothing was written")
 }

@@ -143,6 +143,20 @@ impl Records {
         self.keys.as_ref()
     }
 
+    /// Checks that contents can be opened here.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if they are sealed, and this process has no key for them.
+    pub fn opens_contents(&self) -> Result<()> {
+        match &self.keys {
+            Some(keys) if keys.contents.is_empty() => Err(Error::Usage(format!(
+                "{}: its contents are sealed, and the key of this machine does not open them; give --identity FILE",
+                self.backend.location()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The key of the hashes that name page objects, if their content must not be guessed from them.
     pub fn naming_key(&self) -> Option<[u8; 32]> {
         self.keys.as_ref().map(|keys| keys.sealing.naming_key())
@@ -288,7 +302,7 @@ impl Records {
             .try_filter_map(|meta| async move {
                 if self.keys.is_none() && meta.location.as_ref().ends_with(".json.age") {
                     return Err(Error::Usage(format!(
-                        "{}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a                          writer key (`offsite key writer`)",
+                        "{}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a writer key (`offsite key writer`)",
                         self.backend.location()
                     )));
                 }

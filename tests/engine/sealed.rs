@@ -7,7 +7,7 @@ use std::sync::Arc;
 use offsite::engine::{self, CheckOptions, Destination, KeyRing, LsLine, Machine, PullOptions, RunControl, SealWish, SyncOptions};
 use offsite::error::Result;
 use offsite::model::KeepRules;
-use offsite::seal::Identity;
+use offsite::seal::{Identity, KeySet, seal_keys};
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryBackend;
 
@@ -267,6 +267,84 @@ async fn an_older_state_another_history_and_a_downgrade_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_sealed_is_never_made_again_in_the_clear() {
+    let mut sealed = Sealed::new("emptied");
+    fill(&sealed.world);
+    sealed.world.synced(&sealed.backend).await;
+    let wish = sealed.world.options.seal.take();
+    // Without its cache: the writer key decides, and not what the destination says of itself.
+    let all: Vec<_> = sealed.bucket.keys().into_iter().map(|key| (key.clone(), sealed.bucket.content(&key).unwrap())).collect();
+    for (key, body) in &all {
+        if key == ".offsite/format.json" {
+            let open = String::from_utf8(body.to_vec()).unwrap().replace("\"sealed\":true,", "").replace("\"layout\":\"packed\",", "");
+            sealed.bucket.plant(key, open.replace("\"format\":2", "\"format\":1"));
+        } else {
+            sealed.bucket.lose(key);
+        }
+    }
+    fs::rename(sealed.world.path("cache"), sealed.world.path("cache-away")).unwrap();
+    let refused = sealed.world.sync(&sealed.backend).await;
+    assert!(refused.exit != 0 && sealed.bucket.keys().len() == 1, "{refused:?}");
+    // With its cache, and emptied: only if it is sealed again.
+    let _ = fs::remove_dir_all(sealed.world.path("cache"));
+    fs::rename(sealed.world.path("cache-away"), sealed.world.path("cache")).unwrap();
+    sealed.bucket.lose(".offsite/format.json");
+    sealed.world.options.start_over = true;
+    let refused = sealed.world.sync(&sealed.backend).await;
+    assert!(refused.exit == 2 && sealed.bucket.keys().is_empty(), "{refused:?}");
+    sealed.world.options.seal = wish;
+    sealed.world.synced(&sealed.backend).await;
+    assert!(sealed.bucket.keys().iter().all(|key| !key.ends_with(".age.age")), "{:?}", sealed.bucket.keys());
+    sealed.comes_back("begun again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_of_a_stranger_is_not_sealed_to() {
+    let sealed = Sealed::new("stranger");
+    fill(&sealed.world);
+    sealed.world.synced(&sealed.backend).await;
+    // Anyone can seal keys to the owner, who publishes the recipient.
+    let owner = sealed.world.options.seal.clone().unwrap().to;
+    let format: serde_json::Value = serde_json::from_slice(&sealed.bucket.content(".offsite/format.json").unwrap()).unwrap();
+    let mut forged = KeySet::new(format["id"].as_str().unwrap(), "2026-11-28").unwrap();
+    forged.number = 9;
+    let text = forged.print();
+    let recipients: Vec<_> = owner.iter().map(|to| to.parse().unwrap()).collect();
+    sealed.bucket.plant(".offsite/keys/9.age", seal_keys(&recipients, &text, KeyRing::default().ask()).unwrap());
+    // The host seals to its own key, also with the identity at hand. A machine without a writer key does not write.
+    sealed.world.write("after", SECRET);
+    let mut both = Sealed { world: world(), bucket: sealed.bucket.clone(), backend: Arc::clone(&sealed.backend) };
+    both.world.machine = Machine {
+        keys: KeyRing { identities: vec![sealed.world.path("owner")], ..sealed.world.machine.keys.clone() },
+        ..sealed.world.machine.clone()
+    };
+    let outcome = engine::sync_over(
+        &both.world.machine,
+        &sealed.world.source(),
+        vec![(sealed.backend.location().to_string(), Ok(Arc::clone(&sealed.backend)))],
+        &sealed.world.options,
+        &RunControl::new(1),
+    )
+    .await;
+    assert_eq!(outcome.exit, 0, "{outcome:?}");
+    let stranger = sealed.world.path("stranger");
+    fs::write(&stranger, &*text).unwrap();
+    let keys = KeyRing { identities: vec![stranger], ..KeyRing::default() };
+    let stranger = Machine { cache_dir: sealed.world.path("stranger-cache"), host: "stranger".into(), keys };
+    assert!(sealed.pull(&stranger, "stolen").await.is_err());
+    sealed.comes_back("with a stranger's key file").await;
+    let refused = engine::sync_over(
+        &sealed.owner("only-an-identity"),
+        &sealed.world.source(),
+        vec![(sealed.backend.location().to_string(), Ok(Arc::clone(&sealed.backend)))],
+        &sealed.world.options,
+        &RunControl::new(1),
+    )
+    .await;
+    assert_eq!(refused.exit, 2, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_another_destination_is_not_taken() {
     let sealed = Sealed::new("one");
     fill(&sealed.world);
@@ -327,6 +405,8 @@ async fn recipients_are_added_and_keys_rotated() {
     assert_eq!((outcome.exit, outcome.destinations[0].changes.added), (0, 1), "{outcome:?}");
     pull("safe", "of-two-hosts").await.unwrap();
     let sheet = engine::paper_key(&with(&["safe"]), &url).await.unwrap();
+    fs::write(world.path("paper"), &*sheet).unwrap();
+    pull("paper", "from-the-sheet").await.unwrap();
     assert_eq!(sheet.matches("AGE-SECRET-KEY-1").count(), 4, "contents and names, before and after the rotation");
 }
 

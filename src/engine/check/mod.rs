@@ -110,7 +110,8 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
     let scratch = Scratch::new(&destination, "check")?;
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (newest, _, list) = resolve_at(&destination.records, None).await?;
+    let (newest, hash, list) = resolve_at(&destination.records, None).await?;
+    destination.not_rolled_back(&newest, &hash)?;
     if newest.layout() == Layout::Packed {
         destination.backend.use_objects_only();
     }

@@ -1,11 +1,13 @@
 //! The key files at a destination.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use offsite_backends::Backend;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::ring::KeyRing;
 use crate::error::{Error, Result};
@@ -86,20 +88,25 @@ pub async fn rows(backend: &Arc<dyn Backend>) -> Result<Vec<KeyFileRow>> {
     Ok(files.into_iter().map(|file| KeyFileRow { sealed_to: stanza_kinds(&file.bytes).unwrap_or_default(), name: file.name }).collect())
 }
 
-/// Opens the key files of a destination with the identities of the user, or with a passphrase if there are none. Returns
-/// the keys in them, each once, in order.
+/// Opens the key files of the destination with this `id`: with the identities of the user, or with a passphrase if there
+/// are none. An identity file can also be the sheet of `key paper`, which has the keys themselves. Returns the keys, each
+/// once, in order.
 ///
 /// # Errors
 /// [`Error::Usage`] if none of the files can be opened, or if an identity file cannot be read.
-pub async fn open_key_files(backend: &Arc<dyn Backend>, keys: &KeyRing) -> Result<Vec<KeySet>> {
+pub async fn open_key_files(backend: &Arc<dyn Backend>, id: &str, keys: &KeyRing) -> Result<Vec<KeySet>> {
     let files = read(backend).await?;
     let url = backend.location().to_string();
     if files.is_empty() {
         return Err(Error::damaged(backend.location().at(FOLDER), "there is no key file"));
     }
-    let (identities, ask) = (keys.identities.clone(), keys.ask());
+    let (identities, ask, id) = (keys.identities.clone(), keys.ask(), id.to_owned());
     let opened = tokio::task::spawn_blocking(move || {
         let mut own = OwnerIdentities::new(Arc::clone(&ask));
+        let written: Vec<KeySet> = identities.iter().flat_map(|path| on_paper(path, &id)).collect();
+        if !written.is_empty() {
+            return Ok(written);
+        }
         for path in &identities {
             own.add_file(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
         }
@@ -108,16 +115,31 @@ pub async fn open_key_files(backend: &Arc<dyn Backend>, keys: &KeyRing) -> Resul
             let asked = ask.passphrase(&format!("Passphrase of {url}"));
             own.add_passphrase(asked.ok_or_else(|| Error::Usage(format!("{url}: its keys need a passphrase, and nobody can be asked")))?);
         }
-        sets(&url, &own, &files)
+        sets(&url, &id, &own, &files)
     });
     opened.await.map_err(|e| Error::local("the keys", std::io::Error::other(e)))?
 }
 
-fn sets(url: &str, own: &OwnerIdentities, files: &[KeyFileBody]) -> Result<Vec<KeySet>> {
+/// The keys of this destination that a file has as `key paper` prints them.
+fn on_paper(path: &Path, id: &str) -> Vec<KeySet> {
+    const FIRST: &str = "# offsite keys ";
+    let Ok(text) = std::fs::read_to_string(path).map(Zeroizing::new) else { return Vec::new() };
+    let starts: Vec<usize> = text.match_indices(FIRST).map(|(at, _)| at).collect();
+    let set = |at: &usize| {
+        // Six lines: the title, two identities with their titles, and the seed.
+        let lines: Vec<&str> = text[*at..].lines().take(6).collect();
+        KeySet::parse(&Zeroizing::new(format!("{}\n", lines.join("\n")))).ok()
+    };
+    starts.iter().filter_map(set).filter(|set| set.destination == id).collect()
+}
+
+fn sets(url: &str, id: &str, own: &OwnerIdentities, files: &[KeyFileBody]) -> Result<Vec<KeySet>> {
     let mut sets: Vec<KeySet> = Vec::new();
     let mut why: Option<SealError> = None;
     for file in files {
         match open_keys(own, &file.bytes).and_then(|text| KeySet::parse(&text)) {
+            // Someone else's key file.
+            Ok(set) if set.destination != id => {}
             Ok(set) if !sets.contains(&set) => sets.push(set),
             Ok(_) => {}
             Err(error) => why = why.or(Some(error)),

@@ -1,5 +1,7 @@
 //! The verb `key`: shows, adds, rotates and prints the keys of a sealed destination.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::files::{KeyFileRow, create, key_file, open_key_files, read, rows};
@@ -7,8 +9,8 @@ use super::wish::{SealWish, enough, seal_set};
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::error::{Error, Result};
-use crate::manifest::Format;
-use crate::seal::{KeyFile, KeySet, WriterKey};
+use crate::manifest::{Format, Records};
+use crate::seal::{KeyFile, KeySet, SealKeys, WriterKey};
 
 /// What `key` did or found.
 #[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
@@ -36,6 +38,25 @@ async fn sealed(machine: &Machine, url: &str) -> Result<(Destination, Format)> {
     }
 }
 
+/// The key sets up to the one that seals the newest snapshot. Anyone who may write to the destination can add a key file
+/// with keys of their own, so keys that have sealed nothing yet are not passed on to a writing host.
+async fn in_use(destination: &Destination, format: &Format, mut sets: Vec<KeySet>) -> Result<Vec<KeySet>> {
+    while let Some(newest) = sets.last() {
+        let Some(keys) = SealKeys::of_sets(std::slice::from_ref(newest)) else { break };
+        let records = Records::sealed(Arc::clone(&destination.backend), Arc::new(keys), format.id.clone());
+        let Some(last) = records.snapshots(None).await?.pop() else { return Ok(sets) };
+        match records.snapshot(last.number).await {
+            Ok(_) => return Ok(sets),
+            Err(Error::Damaged { .. }) => drop(sets.pop()),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Usage(format!(
+        "{}: these keys do not open its newest snapshot; use the identity of a present recipient, and after a rotation sync once first",
+        destination.backend.location()
+    )))
+}
+
 async fn outcome(machine: &Machine, destination: &Destination, format: &Format, added: Vec<String>) -> Result<KeyOutcome> {
     let url = destination.backend.location().to_string();
     let writer = machine.keys.path(&url, &format.id).ok().filter(|path| path.exists()).map(|path| path.display().to_string());
@@ -57,7 +78,7 @@ pub async fn show_keys(machine: &Machine, url: &str) -> Result<KeyOutcome> {
 /// [`Error::Usage`] if the keys cannot be opened or a recipient is not one. The store's own error.
 pub async fn add_key(machine: &Machine, url: &str, wish: &SealWish) -> Result<KeyOutcome> {
     let (destination, format) = sealed(machine, url).await?;
-    let sets = open_key_files(&destination.backend, &machine.keys).await?;
+    let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
     let mut next = read(&destination.backend).await?.last().map_or(1, |file| file.number + 1);
     let mut added = Vec::new();
     for set in &sets {
@@ -93,7 +114,8 @@ pub async fn rotate_keys(machine: &Machine, url: &str, wish: &SealWish) -> Resul
             (fresh, before)
         }
         None => {
-            let sets = open_key_files(&destination.backend, &machine.keys).await?;
+            let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
+            let sets = in_use(&destination, &format, sets).await?;
             let newest = sets.last().ok_or_else(|| Error::damaged(&shown, "there is no key file"))?;
             let before = WriterKey::new(&sets, Vec::new()).ok_or_else(|| Error::damaged(&shown, "there is no key file"))?;
             (newest.rotated(&day).map_err(fail)?, before)
@@ -127,8 +149,9 @@ pub async fn rotate_keys(machine: &Machine, url: &str, wish: &SealWish) -> Resul
 /// # Errors
 /// [`Error::Usage`] if the keys cannot be opened. The store's own error.
 pub async fn writer_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizing<String>> {
-    let (destination, _) = sealed(machine, url).await?;
-    let sets = open_key_files(&destination.backend, &machine.keys).await?;
+    let (destination, format) = sealed(machine, url).await?;
+    let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
+    let sets = in_use(&destination, &format, sets).await?;
     let files = read(&destination.backend).await?;
     let mut noted: Vec<KeyFile> = files.iter().map(|file| KeyFile::new(file.number, &file.bytes)).collect();
     noted.dedup_by_key(|file| file.number);
@@ -143,7 +166,7 @@ pub async fn writer_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizi
 /// As for [`writer_key`].
 pub async fn paper_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizing<String>> {
     let (destination, format) = sealed(machine, url).await?;
-    let sets = open_key_files(&destination.backend, &machine.keys).await?;
+    let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
     let shown = destination.backend.location().to_string();
     let mut text = zeroize::Zeroizing::new(String::with_capacity(4096));
     text.push_str(&format!(

@@ -93,7 +93,11 @@ pub async fn pull_onto(
     let scratch = Scratch::new(&destination, "pull")?;
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (snapshot, ..) = resolve_at(&destination.records, options.at.as_deref()).await?;
+    destination.records.opens_contents()?;
+    let (snapshot, hash, _) = resolve_at(&destination.records, options.at.as_deref()).await?;
+    if options.at.is_none() {
+        destination.not_rolled_back(&snapshot, &hash)?;
+    }
     let manifest = scratch.0.join("manifest");
     let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
     let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;

@@ -73,6 +73,7 @@ pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mu
     if spot.is_top() {
         return Err(Error::Usage("cat needs the path of a file".into()));
     }
+    records.opens_contents()?;
     let (snapshot, ..) = resolve_at(records, at).await?;
     let source = PageSource::new(records.clone());
     let pages = own_pages(&source, &snapshot, &spot).await?;

@@ -161,6 +161,7 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, appen
     }
     destination.lock()?;
     destination.unlock(&machine.keys).await?;
+    destination.may_write()?;
     let url = destination.backend.location().to_string();
     destination.load(false, false).await.map_err(|error| match error {
         Error::Damaged { object, what } => Error::damaged(

@@ -194,6 +194,9 @@ async fn load(destination: &mut Destination, asked: &SyncRequest<'_>) -> Result<
     let (loaded, moved) = join(destination.load(options.adopt, options.start_over), moved).await;
     loaded?;
     destination.layout_fits()?;
+    if writes {
+        destination.may_write()?;
+    }
     let mirror = destination.layout().is_mirror();
     if options.adopt && !mirror {
         let url = destination.backend.location();
