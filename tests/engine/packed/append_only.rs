@@ -174,6 +174,7 @@ async fn packs_of_a_dump_that_failed() {
         world.options.dumps = vec![dump(Noise(40 << 20, Err("it died".into())))];
         let outcome = world.sync(&place.limited).await;
         assert_eq!((outcome.exit, &outcome.warnings), (1, &Vec::new()), "{outcome:?}");
+        assert!(outcome.dumps[0].error.as_ref().is_some_and(|error| error.contains("it died")), "{outcome:?}");
         world.options.dumps.clear();
         if let Some(number) = outcome.snapshot {
             remember(&world, number);
