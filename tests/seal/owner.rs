@@ -60,15 +60,15 @@ fn unlock(file: &[u8], identities: &[u8], answer: &Arc<Answer>) -> Result<String
 fn each_kind_of_recipient_opens_with_its_identity() {
     let native = identity();
     let recipient = native.recipient().to_string();
-    let all = [&recipient, ssh::ED25519_PUBLIC, ssh::LOCKED_ED25519_PUBLIC, ssh::RSA_PUBLIC, ssh::LOCKED_RSA_PUBLIC];
+    let all = [&recipient, &*ssh::ED25519.public, &*ssh::LOCKED_ED25519.public, &*ssh::RSA.public, &*ssh::LOCKED_RSA.public];
     let file = seal_to(&all);
     assert_eq!(stanza_kinds(&file).unwrap(), ["X25519", "ssh-ed25519", "ssh-ed25519", "ssh-rsa", "ssh-rsa"]);
     for (key, asks) in [
         (format!("# mine\n\n{}\n", *native.reveal()), false),
-        (ssh::ED25519.to_owned(), false),
-        (ssh::LOCKED_ED25519.to_owned(), true),
-        (ssh::RSA.to_owned(), false),
-        (ssh::LOCKED_RSA.to_owned(), true),
+        (ssh::ED25519.private.clone(), false),
+        (ssh::LOCKED_ED25519.private.clone(), true),
+        (ssh::RSA.private.clone(), false),
+        (ssh::LOCKED_RSA.private.clone(), true),
     ] {
         let answer = Answer::new(Some("six words"));
         assert_eq!(unlock(&file, key.as_bytes(), &answer).unwrap(), TEXT);
@@ -91,10 +91,12 @@ fn the_age_program_opens_a_key_file_and_we_open_its() {
     let recipient = native.recipient().to_string();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let file = seal_to(&[&recipient, ssh::ED25519_PUBLIC, ssh::RSA_PUBLIC]);
-    for (name, key, public) in
-        [("native", &**native.reveal(), &*recipient), ("ed25519", ssh::ED25519, ssh::ED25519_PUBLIC), ("rsa", ssh::RSA, ssh::RSA_PUBLIC)]
-    {
+    let file = seal_to(&[&recipient, &*ssh::ED25519.public, &*ssh::RSA.public]);
+    for (name, key, public) in [
+        ("native", &**native.reveal(), &*recipient),
+        ("ed25519", &*ssh::ED25519.private, &*ssh::ED25519.public),
+        ("rsa", &*ssh::RSA.private, &*ssh::RSA.public),
+    ] {
         std::fs::write(path(name), key).unwrap();
         let Some(output) = age_program(&["-d", "-i", &path(name)], &file) else { return };
         assert_eq!(String::from_utf8_lossy(&output.stdout), TEXT, "{}", String::from_utf8_lossy(&output.stderr));
@@ -118,7 +120,7 @@ fn a_passphrase_opens_and_another_does_not() {
     };
     assert_eq!(*open_keys(&with("six words"), &file).unwrap(), TEXT);
     assert!(matches!(open_keys(&with("seven"), &file), Err(SealError::WrongPassphrase)));
-    assert!(matches!(open_keys(&with("six words"), &seal_to(&[ssh::RSA_PUBLIC])), Err(SealError::NoKey)));
+    assert!(matches!(open_keys(&with("six words"), &seal_to(&[&*ssh::RSA.public])), Err(SealError::NoKey)));
     assert!(matches!(open_keys(&OwnerIdentities::new(Answer::new(None)), &file), Err(SealError::NoKey)));
     assert!(matches!(seal_keys_with_passphrase(secret(""), TEXT), Err(SealError::EmptyPassphrase)));
 }
@@ -179,9 +181,9 @@ fn an_encrypted_identities_file_asks_for_its_passphrase() {
 #[test]
 fn a_recipients_file_has_comments_and_blank_lines() {
     let native = identity().recipient().to_string();
-    let text = format!("# owners\r\n{native}\r\n\n  {}  \n#{native}\n", ssh::ED25519_PUBLIC);
+    let text = format!("# owners\r\n{native}\r\n\n  {}  \n#{native}\n", &*ssh::ED25519.public);
     let found: Vec<String> = recipients_file(&text).unwrap().iter().map(ToString::to_string).collect();
-    assert_eq!(found, [native, ssh::ED25519_PUBLIC.trim_end_matches(" a test").to_owned()]);
+    assert_eq!(found, [native, ssh::ED25519.public.trim_end_matches(" a test").to_owned()]);
     assert!(matches!(recipients_file("# nobody\n"), Err(SealError::NoRecipients)));
     assert!(matches!(seal_keys(&[], TEXT, Answer::new(None)), Err(SealError::NoRecipients)));
 }
@@ -201,8 +203,8 @@ fn a_wrong_recipient_names_its_line_and_an_example() {
         ("alice", "`age1…`"),
         ("ssh-ed25519 AAAA", "`ssh-rsa AAAA…`"),
         (&native.reveal(), "not a private one"),
-        (ssh::ED25519.lines().next().unwrap(), "not a private one"),
-        (ssh::ECDSA_PUBLIC, "ssh-ed25519 or ssh-rsa, not ecdsa-sha2-nistp256"),
+        (ssh::ED25519.private.lines().next().unwrap(), "not a private one"),
+        (&*ssh::ECDSA.public, "ssh-ed25519 or ssh-rsa, not ecdsa-sha2-nistp256"),
     ] {
         let error = recipients_file(&format!("# owners\n{public}\n{wrong}\n")).unwrap_err().to_string();
         assert!(error.starts_with("line 3 of the recipients: expected ") && error.contains(expected), "{error}");
@@ -222,9 +224,9 @@ fn identities_that_cannot_be_used_say_so() {
     assert!(error(b"# none\n").contains("no identity"));
     assert!(error(b"\xff").contains("UTF-8"));
     assert!(error(&vec![b'\n'; 1 << 21]).contains("1048576"));
-    assert!(error(ssh::ECDSA.as_bytes()).contains("ecdsa-sha2-nistp256"));
-    assert!(error(ssh::LOCKED_PEM.as_bytes()).contains("ssh-keygen -p"));
-    assert!(error(&ssh::RSA.as_bytes()[..400]).contains("OPENSSH PRIVATE KEY"));
+    assert!(error(ssh::ECDSA.private.as_bytes()).contains("ecdsa-sha2-nistp256"));
+    assert!(error(ssh::LOCKED_PEM.private.as_bytes()).contains("ssh-keygen -p"));
+    assert!(error(&ssh::RSA.private.as_bytes()[..400]).contains("OPENSSH PRIVATE KEY"));
     assert!(error(&sealed(&identity(), b"")[..100]).contains("too early"));
 }
 

@@ -1,122 +1,26 @@
-//! SSH keys that were made for these tests with `ssh-keygen` and serve for nothing else. Those with a passphrase have
-//! `six words`.
+//! SSH keys, made for each run of these tests with `ssh-keygen`. Those with a passphrase have `six words`.
 
-pub const ED25519: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW
-QyNTUxOQAAACD+UZ2KAzWB8sCbU1+7jm63z8xbrQDqltoxFbEhI2wXBwAAAJAqJ2W2Kidl
-tgAAAAtzc2gtZWQyNTUxOQAAACD+UZ2KAzWB8sCbU1+7jm63z8xbrQDqltoxFbEhI2wXBw
-AAAEAfhROum0J2JiU0nGzmnF6KIFJxCwgTyySf4Uei3cgVnP5RnYoDNYHywJtTX7uObrfP
-zFutAOqW2jEVsSEjbBcHAAAABmEgdGVzdAECAwQFBgc=
------END OPENSSH PRIVATE KEY-----
-";
-pub const ED25519_PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP5RnYoDNYHywJtTX7uObrfPzFutAOqW2jEVsSEjbBcH a test";
-pub const LOCKED_ED25519: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABBlF/HceM
-fpDZvSyrFKQGobAAAAAQAAAAEAAAAzAAAAC3NzaC1lZDI1NTE5AAAAIDkUz0qTQwDVNF8Y
-3WujL4WAzdb/hKpSn4sIRt8nQUVHAAAAkFDk+jovsXyFpeZ2/c4POTi2dCjTeGBtCFMmx2
-CN711F/rWb/twZNuu9pJnAzF43D3XKU7ncHnQ20spjhhvpifkEbnEpuOeGfXqMga1dC3v5
-RI9xnTtYn/DpTf9Zrlw7MM49mvW+ulw6utuHhviZe4Hu5lTrWTT83xqFnBUDEcc8IHmJ90
-acvs1/Z6bGHTKjhg==
------END OPENSSH PRIVATE KEY-----
-";
-pub const LOCKED_ED25519_PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkUz0qTQwDVNF8Y3WujL4WAzdb/hKpSn4sIRt8nQUVH a test";
-pub const RSA: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAABFwAAAAdzc2gtcn
-NhAAAAAwEAAQAAAQEArSyotpUKVEpPvt+U1OcHljnOOA0wDrZEu5jHSAXXrBZChvDebEBw
-T/pG59KG6aLg8p2JHwLnzZeuwEnzCb1V6A3JAAqDZ2KeYzPSi7lTvzpX6Af2uoqbTc+jP8
-fJEI6GSndKyEaGfSCQOI3lSatUUx8ZftT/wj5M60Bu3U9Xal9ONzy6tENPEczIZjt+YBiU
-4D6H3khvRICTOwbkrAfDZlDzxdMmQx29PH34lRBtUPffdZi88ulfsnzpvMQOcgDNbPOili
-J5wOd7/0T88iRg88lcHS7IFEcp8KaDuc5IELSAOeKtX1eYEmBMd56Ch9fg1atBRMXx+Boi
-KanNj5TkUQAAA8DoRq906EavdAAAAAdzc2gtcnNhAAABAQCtLKi2lQpUSk++35TU5weWOc
-44DTAOtkS7mMdIBdesFkKG8N5sQHBP+kbn0obpouDynYkfAufNl67ASfMJvVXoDckACoNn
-Yp5jM9KLuVO/OlfoB/a6iptNz6M/x8kQjoZKd0rIRoZ9IJA4jeVJq1RTHxl+1P/CPkzrQG
-7dT1dqX043PLq0Q08RzMhmO35gGJTgPofeSG9EgJM7BuSsB8NmUPPF0yZDHb08ffiVEG1Q
-9991mLzy6V+yfOm8xA5yAM1s86KWInnA53v/RPzyJGDzyVwdLsgURynwpoO5zkgQtIA54q
-1fV5gSYEx3noKH1+DVq0FExfH4GiIpqc2PlORRAAAAAwEAAQAAAQBKsks5qjLw5bbdGZqc
-dOS4X0m8sq+KgQNHueAniGGdeGKMyyPdpLPtQ4LHJu+LonaOH/aP+lRbQXSeu6cKCfGerS
-eIjYBdnVO9bZKBM1jU0MkvLBQ4JWZU213KupXXPurc/vSyS31iRqP+yPHgY3b1faIlK6IA
-Opg6Fypa6ojFuAv0SH1mj2DhWqz/wElp6VDjPDheuOyeSdrEmbSmBO5FlIPSIfDRbxXFPH
-kz/97ys2eU8AUPUogDizz6Q1lBs0NRZy1C3h8mKiZv6yHSC9qvBhJBwdwPPc9nsjK5H43r
-4nfgW+arGn/QeZ1rW/z3CzwerFH2SgYFUE7p+BHVu1rjAAAAgQCnVqn5+eISri/ViJHQnD
-Lb2/jkVY0RJ6hokFJv/Ayw59aXQ4Cx6XoQADqRyy8wPdKaEXULINniIXgyFcVBAlsUBuhv
-Wi2wzH9xOb0pdKv1NbuuGmExasig5ppbNVlt++IKVnijZHQf4OPYZPpUKq7So+siM9xuWn
-haU+eUZeFTnAAAAIEA8UWF65SitMQyFHULCct/TTAlRNPOnu3cbTkJdwnnPPDoOEgKhXnC
-NHTYKUTL0VWr6rwtECml6vYZVJZqiEWSbCpAKvY5GFoiIE7850tRXLljRDnZm7x0DbTJPd
-YcsjWhtwlEncFJpRdvrpkZ/9mfIyGlzaCXw6+7AXt4JPzLricAAACBALe+8lLUStfCexJR
-8PCE8X8bEBZRfGVvTQ09bxMRC19M4X7Jm3v5mGXe3E85uhbFgVtSQzns9iRJPU15191KwC
-MxklbBZI5EUtuEp1HsH7W31NUPieGB/HH1QhgofV9cmkL0Qtbpwbmzf2UQydTSpvXXoCU3
-Gc51O2wYsDfVEdzHAAAABmEgdGVzdAECAwQ=
------END OPENSSH PRIVATE KEY-----
-";
-pub const RSA_PUBLIC: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCtLKi2lQpUSk++35TU5weWOc44DTAOtkS7mMdIBdesFkKG8N5sQHBP+kbn0obpouDynYkfAufNl67ASfMJvVXoDckACoNnYp5jM9KLuVO/OlfoB/a6iptNz6M/x8kQjoZKd0rIRoZ9IJA4jeVJq1RTHxl+1P/CPkzrQG7dT1dqX043PLq0Q08RzMhmO35gGJTgPofeSG9EgJM7BuSsB8NmUPPF0yZDHb08ffiVEG1Q9991mLzy6V+yfOm8xA5yAM1s86KWInnA53v/RPzyJGDzyVwdLsgURynwpoO5zkgQtIA54q1fV5gSYEx3noKH1+DVq0FExfH4GiIpqc2PlORR a test";
-pub const LOCKED_RSA: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABCkvTiGT2
-Th31kVgjESWPSIAAAAAQAAAAEAAAEXAAAAB3NzaC1yc2EAAAADAQABAAABAQCx6wy9iv07
-D7SQCxe/+tI/dWjPslRkOncPYnz3CcyJLZs8IDBgIzrtWN7KO9ATjK70M7IGOaJFpXKCO7
-+kVFWJu9/SYR1AkufGuDtv+1zvo83BgsUxaba5k4gVIyiLm7JnrpUyl+ONmVc/yBY67frB
-BodSm0wN23SdRX+pPEUUX2mtC1aVcxy+mlEkYz4qXJ3Y+RSY9PQBMicOidlPzzYnZJMHuR
-s8U4miZK4j++h7EEZotM4Vlc26LtivVnnVW8qtue5cknyDHDfLIjWctQhR6NJcDPiVVWPl
-NJlq9LQG74Me08cssh/i+FDYi0IdAnU0pIjVVAiTPvMKqgBvViZDAAADwEpazeyOAlW/wi
-qbvlHGBE7VQBXq6mF5ROy4JEJBeP4TbJq3h0LsvFgOFQlS7r1mGFUDrG1IAQAUWtPW4s0B
-ZYpzeG13bjkFu6LEJUMJN1v3VR+dIKuOlDTSaKJFxKJ8YX10Dm1h6wWZtc5Opzttg0y1bU
-XhX7lZ9GA8YrpwgpgFSvOhgnuARNPUZioX/ay0hNZxyGjyC5IYXWWpKnOHnnUkTr8+yeh1
-l4Uf4eW00mx+1w6NsERRhVBZ0TWn5y8Vq1wcqNwVvKXAiT7TTEvSBvBzEfvhhx8S4Ayw17
-65CSU91P6dWrpnlQgL8cXM1xLK3UcVuC5WwZ1iFT3UEMPoWLLb/fUKurVBiX4RtUiWuk+v
-EDx3KgFIsm+DjOYAfJXeyp7dZiI/NI+SWdw+QsMKX/YPB5h0yAQDTD3pP21L9NgmyPDW0d
-tDy10jk4wOPmVDPCP9X9zTbwkVam0o4Jo6k7f/9sxQmVgMnOGAN21e49BNjlx5dSB2ZSvL
-PffSaqwa/KlcmBUz/yqD484c2mdzz+6l1xB3Irw++2ApH7NxbTn/zNKUM5u06xxETx3p0B
-R3BocwijXaj/sO3hOm0fW5gML7HeNGEOgvJBrrOgROSdjBbUfnBW7ZA61lUUFKWhs+TTQo
-R5k5gOodPBskwiD6U3Klx/EFFsJ/YLWnFEte10Gr3+8oAMMGNRdvvpf3iA5fgEUk+2gfuk
-2ZI9zgnE+kEOA6NJMKkhpOmeEzpfSllRhan39OOxUhR2fHHYWbuEezx41l202Yra7rC+nx
-dZ9yKJFgCq1X5/0rGpSEZaAesCRu+4KeIDtuhDSOFN8fBvD50Kl/IfuhhVdtoc6Q8T2NFZ
-dueaEsr5DaTLy3KYAeTDQrrR56o8rWDT1He+M+txG0xGlETbS+QFiFBFU29Gr17W4OSoQA
-TiAmetbiQCCXoxsnpTcCKv62W1De27RkzSU/HAH2iZcb7hxxdATdZ25EKUesT5u6rN4Yqa
-EBFFUq1DoktF2DJFcUhJem30XuzmW4W2ZoQm8hkzbr/euC1zqy54nIJXof99NBFPkoJ0iT
-A7MNHilX1YyTNW2Iesdn61ifev+Ohu1ErnXyOBeYue1ckgLr7GIpIVCCK+gvEVw6izyc59
-OWTjGa+CnKE1un6i+ZnAPYMl3YhM4Eeh9k+2zbHn5jAqR9JyEu7UES6NHhJZl6rLG9fi6u
-FhqrZBAarB/FSobZMl2XC4yYpdXzQIE3+5z5hm0cF8PghuC2wd8ng7lbOmR4gRXvd+VZjM
-bAPYMsDQ==
------END OPENSSH PRIVATE KEY-----
-";
-pub const LOCKED_RSA_PUBLIC: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCx6wy9iv07D7SQCxe/+tI/dWjPslRkOncPYnz3CcyJLZs8IDBgIzrtWN7KO9ATjK70M7IGOaJFpXKCO7+kVFWJu9/SYR1AkufGuDtv+1zvo83BgsUxaba5k4gVIyiLm7JnrpUyl+ONmVc/yBY67frBBodSm0wN23SdRX+pPEUUX2mtC1aVcxy+mlEkYz4qXJ3Y+RSY9PQBMicOidlPzzYnZJMHuRs8U4miZK4j++h7EEZotM4Vlc26LtivVnnVW8qtue5cknyDHDfLIjWctQhR6NJcDPiVVWPlNJlq9LQG74Me08cssh/i+FDYi0IdAnU0pIjVVAiTPvMKqgBvViZD a test";
-pub const ECDSA: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
-b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS
-1zaGEyLW5pc3RwMjU2AAAACG5pc3RwMjU2AAAAQQQMrmo0ew/VEpXxZxAViorhuKkM4Xlb
-aj/6kXlJWlvNbMtoAzT1mu6FAhjgPiBp4XI5eoKULBi63mmh54REXbv9AAAAoDXnceU153
-HlAAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBAyuajR7D9USlfFn
-EBWKiuG4qQzheVtqP/qReUlaW81sy2gDNPWa7oUCGOA+IGnhcjl6gpQsGLreaaHnhERdu/
-0AAAAhANSf/I0ZNVwc7eOnI2LozwH7YQkI0obhwbWRubM/t1TZAAAABmEgdGVzdAE=
------END OPENSSH PRIVATE KEY-----
-";
-pub const ECDSA_PUBLIC: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBAyuajR7D9USlfFnEBWKiuG4qQzheVtqP/qReUlaW81sy2gDNPWa7oUCGOA+IGnhcjl6gpQsGLreaaHnhERdu/0= a test";
-pub const LOCKED_PEM: &str = "-----BEGIN RSA PRIVATE KEY-----
-Proc-Type: 4,ENCRYPTED
-DEK-Info: AES-128-CBC,93156788793F5743E6EA979911FB33B6
+use std::process::Command;
+use std::sync::LazyLock;
 
-JtkE6fhZ97Vf9Zh4MN9ShL92EbZ1y9rulRPppdWt1DqxOwgsvIaei5FvccRIIETr
-nnWj84noriZTUH27ROuHyInpQPsmEWiMbEUzPgOuAaY0ZxQUCbXjzL6G6vh1aOUc
-YdW7MQ3nHJ29terwdJOvoKeWhC+FxsBBC1qs98v4PvAvTXL68C2kKj37wrlloDPw
-Se5kSyDBKLwGFrkdXjGzEjMb77LbIeyx1DWzIJsigGGWbtpdlt0tNe3X2c9ebOyb
-Z4Plt/AAmmwTnEW3tGAsNDfH+GXgFueIDDLBPqDN7Pxuky0VukDgbxbJrU7WL0ow
-ifMYCCKFttQ6JWBXBz49Ot+RJYVyR9qu9Y5xfPsniByD2ayf47mIn89MdNXCPcUI
-1QfyA4MsDNBBkVYMpd1GBGusKWFccKFHCSH9mJStLlwxZWjZR0suZMQqWdrgGFt9
-CxoxnKeJUsS1I0BMY77KfGrp2FWjKJpR3eCKcfBWGq8RtRvwGriXWUV2TZOarpvm
-wf6yAgbBssiyBwgLMQCaO9Vu57q080Hwr4F8e3RXvzPeTBdccnRcKGylxiWgZTbw
-N+59bjsaQrV2YSQW4E6IdNSGYL4WP6Zx6zK3cy9P26WhIxVnaOH2iw7Hfc8zQwuk
-uby9T70NdqF4X4z03G9oirMdec2afcFhL+vEvj+KX9J1Ilfx2cn8KQ3cFxlm87GY
-xj728XmSwQRXpqrsk7dbcOi7qb+qcuiWAenopFSg0Cm1Q9rgK6wtaK/JbtDcni8m
-Ksd2nJ/rMkCN1nkZTpZZlcDV6Xki1CS33ufnprIG+WJeBKFakrG9qu/KVhko9NEs
-wGtD6Cg/4keW2bKfiL1mKTSPs9PeAgvc7JyP8eS/Jlr9GP/3Ph5gmt6fSmX/IKUC
-y/DjiNhtUAmhj4KVSbuF/JznXJSVLloHAn0tT7mOgmwUR4awJKkzunONQerjQ/pB
-M+Q/pDVMz3L6NydXhSHGJ6FvJo9FTb5dXHMfFZfJw/wwbMTOIpshJhoAcHX7db1g
-I/p2ijpvWqyBzl/3ez02/oBGNRKju022F44q/geXTFQqJJCOPa8XyAuCztLUBOnk
-qkxtfhP8s5NmyVSRvuKjNqTooG4YHBdcNxQpQsJBauweqmZRSFWXs52PWS1QrSOj
-Xvjl4M4ex6ZHXi7WtZVoMIkcNuja5OThSqlC8a6bJImNEbaymiq1HROSYkXY1dl+
-CDwBAkcYo9XLsN3XJWKaFvL7XjuU0dtdHln5ageDEALRZ6748kYtAMGfCk+7V41y
-rfWy4cPx5Rjo8OxGSFwNvDSrDzmSl5Zc0d6nap61RJToTBrOGP8ERtw47v35kDvW
-2iPcX8aF+UAL9AorazutQuM5DUb0mcdYyZtxNaHiDB2ZG3VlE3RdtYuWH+vhqKGO
-NCqQ0HuhM7Wfd2HG1imh3rMQp5tCVqYXm1fNIWDihis7cpc9l2xaoTnDaUPUKW56
-z0rUiDjDD/SahTV8fSS7JWjabYXxeA+F65VaBu2mfTAe5R1AeOkMkbBaHZhNoT2k
-Ufkp8VYfKQw143f5yLn/x5A5bYtPwTJNf+tcNO/FM53WMnIMS4rYMFundaQGOR1k
------END RSA PRIVATE KEY-----
-";
+/// A private key, its public half, and nobody else's.
+pub struct SshKey {
+    pub private: String,
+    pub public: String,
+}
+
+fn made(options: &[&str], passphrase: &str) -> SshKey {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let done = Command::new("ssh-keygen").args(["-q", "-C", "a test", "-N", passphrase, "-f"]).arg(&path).args(options).status();
+    assert!(done.expect("ssh-keygen (openssh-client)").success());
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    SshKey { private: read(path.clone()), public: read(path.with_extension("pub")).trim_end().to_owned() }
+}
+
+pub static ED25519: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "ed25519"], ""));
+pub static LOCKED_ED25519: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "ed25519"], "six words"));
+pub static RSA: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "rsa", "-b", "2048"], ""));
+pub static LOCKED_RSA: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "rsa", "-b", "2048"], "six words"));
+pub static ECDSA: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "ecdsa"], ""));
+pub static LOCKED_PEM: LazyLock<SshKey> = LazyLock::new(|| made(&["-t", "rsa", "-b", "2048", "-m", "PEM"], "six words"));
