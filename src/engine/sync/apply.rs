@@ -3,7 +3,7 @@
 //! Owns the order: lease, transfer, commit, cleanup, retention. Owns what an interrupted run leaves for the next one: a
 //! lease that is marked as interrupted, the journal, and the plan for the cleanup, which is saved before the commit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -179,11 +179,7 @@ impl Apply<'_> {
             }
             (self.left, left, need) = (Some(true), None, CleanupNeed::Nothing);
         }
-        let tidy = if left.is_some() || need != CleanupNeed::Nothing {
-            cleanup::set_aside(&self.part.destination, &self.part.plan, &run, left.as_deref())?
-        } else {
-            self.part.plan.clone()
-        };
+        let tidy = self.set_aside(&run, left.as_deref(), need)?;
         self.finish_commit(run, findings, merged).await?;
         self.part.progress.set_phase(Phase::Cleanup);
         if let Some(packed) = &mut packed {
@@ -196,6 +192,14 @@ impl Apply<'_> {
         self.after_commit(verify.then_some(lease), &tidy).await;
         forget_blocks(&self.part.destination, &target);
         Ok(Some(target.versioned.load(Relaxed)))
+    }
+
+    /// The plan for the cleanup, which outlives a killed run if there is something to clean up.
+    fn set_aside(&self, run: &str, left: Option<&Path>, need: CleanupNeed) -> Result<PathBuf> {
+        if left.is_none() && need == CleanupNeed::Nothing {
+            return Ok(self.part.plan.clone());
+        }
+        cleanup::set_aside(&self.part.destination, &self.part.plan, run, left)
     }
 
     /// Sends what the plan says, and waits until a tree has it on the disk. The plan and the figures lose what the
