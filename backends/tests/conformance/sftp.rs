@@ -48,6 +48,10 @@ impl TestedPlace for Server {
             let links = "it has no symlinks";
             quirks.extend([
                 (
+                    "a reader sees one put or the other, whole",
+                    "its cache moves under a reader, whose read can then fail; what it gives is whole, and offsite says what failed",
+                ),
+                (
                     "a get of another etag is refused",
                     "it keeps no access time, so what is replaced by as many bytes within a second has the same tag",
                 ),
