@@ -4,6 +4,7 @@
 //! bytes as they lie there, and never changed.
 //! Invariant: what is read is bounded. Whoever reads a whole pack can check it by its name, without any key.
 
+use std::io;
 use std::ops::Range;
 use std::sync::PoisonError;
 
@@ -14,7 +15,7 @@ use object_store::{GetOptions, ObjectStoreExt, PutPayload};
 use super::records::{Records, object_path};
 use crate::error::{Error, Result};
 use crate::model::{Hash, PACK};
-use crate::seal::{FileSecrets, Opener, PREFIX, SealKeys, seal, sealed_len, sealed_range};
+use crate::seal::{FileSecrets, Identity, ObjectWriter, Opener, PREFIX, PayloadKey, SealWriter, sealed_len, sealed_range};
 
 /// What a pack holds, which decides who can open it at a sealed destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,18 +62,18 @@ impl Records {
         put.map(drop).map_err(|e| self.error(&key, &e))
     }
 
-    /// The form that a pack has at the destination. Blocks for some milliseconds.
+    /// A writer that brings a pack into the form that it has at the destination. It appends to `room`.
     ///
     /// # Errors
     /// [`Error::Local`] if this machine gives no random bytes.
-    pub fn pack_form(&self, kind: PackKind, plain: Vec<u8>) -> Result<Vec<u8>> {
-        let Some(keys) = &self.keys else { return Ok(plain) };
+    pub fn pack_writer(&self, kind: PackKind, room: Vec<u8>) -> Result<ObjectWriter> {
+        let Some(keys) = &self.keys else { return Ok(ObjectWriter::Open(room)) };
         let to = match kind {
             PackKind::Contents => &keys.sealing.contents,
             PackKind::Lists => &keys.sealing.names,
         };
-        let sealed = FileSecrets::random().and_then(|secrets| seal(to, secrets, &plain));
-        sealed.map_err(|e| Error::local("a pack", std::io::Error::other(e)))
+        let writer = FileSecrets::random().and_then(|secrets| SealWriter::new(to, secrets, room));
+        writer.map(|writer| ObjectWriter::Sealed(Box::new(writer))).map_err(|e| Error::local("a pack", io::Error::other(e)))
     }
 
     /// How many bytes a pack has at least if its plaintext has this many.
@@ -88,45 +89,66 @@ impl Records {
     /// [`offsite_backends::ErrorKind::NotFound`] if the pack is missing.
     pub async fn pack_range(&self, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
         let length = plain.end.saturating_sub(plain.start);
-        let body = match &self.keys {
-            Some(keys) => self.sealed_range(keys, kind, pack, plain).await?,
+        let body = match self.pack_identities(kind, pack)? {
+            Some(identities) => self.sealed_range(identities, pack, plain).await?,
             None => self.stored_range(pack, plain).await?,
         };
         if body.len() as u64 == length { Ok(body) } else { Err(Error::damaged(self.pack_url(pack), "it is truncated")) }
     }
 
-    async fn stored_range(&self, pack: &Hash, range: Range<u64>) -> Result<Bytes> {
+    pub(super) async fn stored_range(&self, pack: &Hash, range: Range<u64>) -> Result<Bytes> {
         let key = pack_key(pack);
         self.backend().store().get_range(&object_path(key.as_bytes())?, range).await.map_err(|e| self.error(&key, &e))
     }
 
-    async fn sealed_range(&self, keys: &SealKeys, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
-        let identities = match kind {
-            PackKind::Contents if keys.contents.is_empty() => {
-                return Err(Error::Usage(format!(
-                    "{}: it is sealed, and this machine has no key that opens contents; give --identity FILE",
-                    self.pack_url(pack)
-                )));
-            }
-            PackKind::Contents => &keys.contents,
-            PackKind::Lists => &keys.sealing.names_identities,
-        };
+    async fn sealed_range(&self, identities: &[Identity], pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
         let damaged = |error| Error::damaged(self.pack_url(pack), error);
         let wanted = sealed_range(plain.clone());
-        let known = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned();
-        if let Some(key) = known {
+        if let Some(key) = self.known_pack_key(pack) {
             let sealed = self.stored_range(pack, wanted).await?;
-            return Opener::from_payload_key(key).open_range(plain, &sealed).map(Bytes::from).map_err(damaged);
+            let opened = Opener::from_payload_key(key).and_then(|opener| opener.open_range(plain, &sealed));
+            return opened.map(Bytes::from).map_err(damaged);
         }
-        let (prefix, sealed) = try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?;
+        // Of a range that begins with the first chunk, one request has the prefix too.
+        let (prefix, sealed) = if wanted.start == PREFIX as u64 {
+            let mut whole = self.stored_range(pack, 0..wanted.end).await?;
+            (whole.split_to(whole.len().min(PREFIX)), whole)
+        } else {
+            try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?
+        };
         let opener = Opener::new(identities, &prefix).map_err(damaged)?;
+        self.note_pack_key(pack, opener.payload_key());
+        opener.open_range(plain, &sealed).map(Bytes::from).map_err(damaged)
+    }
+
+    /// What opens a pack. `None` if it is not sealed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if nothing here opens it.
+    pub(super) fn pack_identities(&self, kind: PackKind, pack: &Hash) -> Result<Option<&[Identity]>> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        match kind {
+            PackKind::Contents if keys.contents.is_empty() => Err(Error::Usage(format!(
+                "{}: it is sealed, and this machine has no key that opens contents; give --identity FILE",
+                self.pack_url(pack)
+            ))),
+            PackKind::Contents => Ok(Some(&keys.contents)),
+            PackKind::Lists => Ok(Some(&keys.sealing.names_identities)),
+        }
+    }
+
+    /// The key of a pack that was opened before.
+    pub(super) fn known_pack_key(&self, pack: &Hash) -> Option<PayloadKey> {
+        self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner).get(pack).cloned()
+    }
+
+    /// Keeps the key of a pack that was opened.
+    pub(super) fn note_pack_key(&self, pack: &Hash, key: &PayloadKey) {
         let mut known = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KEYS {
             known.clear();
         }
-        known.insert(*pack, opener.payload_key().clone());
-        drop(known);
-        opener.open_range(plain, &sealed).map(Bytes::from).map_err(damaged)
+        known.insert(*pack, key.clone());
     }
 
     /// A whole pack. Its bytes are not checked.

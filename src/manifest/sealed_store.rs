@@ -113,7 +113,7 @@ impl SealedStore {
 
     fn known(&self, path: &Path) -> Option<Opener> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.get(path).cloned().map(Opener::from_payload_key)
+        opened.get(path).cloned().and_then(|key| Opener::from_payload_key(key).ok())
     }
 
     fn open_with(&self, path: &Path, prefix: &[u8]) -> Result<Opener> {

@@ -15,4 +15,4 @@ pub use cut::Cutter;
 pub use frame::{Frame, FrameBuffer, unpack};
 pub use known::KnownPieces;
 pub use list::{ListBuffer, ListHead, read as read_list};
-pub use pack::{FullPack, PackBuffer};
+pub use pack::{FullPack, PACK_ROOM, PackBuffer};

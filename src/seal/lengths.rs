@@ -15,8 +15,8 @@ pub(super) const TAG: usize = 16;
 pub(super) const SEALED_CHUNK: usize = CHUNK + TAG;
 
 /// The length of an object with `plain_len` bytes of plaintext.
-pub fn sealed_len(plain_len: u64) -> u64 {
-    let chunks = plain_len.div_ceil(CHUNK as u64).max(1);
+pub const fn sealed_len(plain_len: u64) -> u64 {
+    let chunks = if plain_len == 0 { 1 } else { plain_len.div_ceil(CHUNK as u64) };
     plain_len.saturating_add(chunks.saturating_mul(TAG as u64)).saturating_add(PREFIX as u64)
 }
 

@@ -6,8 +6,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use chacha20poly1305::aead::AeadInPlace;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 use super::error::SealError;
 use super::header::{FileSecrets, PREFIX, PayloadKey, read_header, read_nonce};
@@ -15,37 +14,38 @@ use super::lengths::{CHUNK, SEALED_CHUNK, TAG, sealed_len};
 use super::native::{Identity, Recipient};
 
 /// Seals and opens the chunks of one file.
-pub(super) struct Chunks(ChaCha20Poly1305);
+pub(super) struct Chunks(LessSafeKey);
 
 impl Chunks {
-    pub(super) fn new(key: &PayloadKey) -> Self {
-        Self(ChaCha20Poly1305::new(key.as_bytes().into()))
+    /// # Errors
+    /// [`SealError::Cipher`], which is not to be expected.
+    pub(super) fn new(key: &PayloadKey) -> Result<Self, SealError> {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key.as_bytes()).map_err(|_| SealError::Cipher)?;
+        Ok(Self(LessSafeKey::new(key)))
     }
 
     /// Encrypts `chunk` in place and gives its tag.
     fn seal(&self, number: u64, last: bool, chunk: &mut [u8]) -> Result<[u8; TAG], SealError> {
-        let tag = self.0.encrypt_in_place_detached(&nonce(number, last).into(), b"", chunk);
-        tag.map(Into::into).map_err(|_| SealError::Cipher)
+        let tag = self.0.seal_in_place_separate_tag(nonce(number, last), Aad::empty(), chunk).map_err(|_| SealError::Cipher)?;
+        tag.as_ref().try_into().map_err(|_| SealError::Cipher)
     }
 
-    /// Opens the end of `out` from `start` on, which is one chunk with its tag, and cuts the tag off.
+    /// Opens `sealed`, which is one chunk with its tag, and adds its plaintext to `out`.
     ///
     /// # Errors
-    /// [`SealError::Truncated`] and [`SealError::Extended`] if the chunk is whole but not in its place.
-    pub(super) fn open(&self, number: u64, last: bool, out: &mut Vec<u8>, start: usize) -> Result<(), SealError> {
-        let Some(end) = out.len().checked_sub(TAG).filter(|end| *end >= start) else {
-            return Err(SealError::Truncated);
-        };
-        if end == start && number > 0 {
+    /// [`SealError::Truncated`] and [`SealError::Extended`] if the chunk is whole but not in its place. `out` is as before.
+    pub(super) fn open(&self, number: u64, last: bool, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        let Some((chunk, tag)) = sealed.split_last_chunk::<TAG>() else { return Err(SealError::Truncated) };
+        if chunk.is_empty() && number > 0 {
             return Err(SealError::Chunk(number));
         }
-        let (chunk, tag) = out[start..].split_at_mut(end - start);
-        if self.try_open(number, last, chunk, tag) {
-            out.truncate(end);
+        let start = out.len();
+        if self.try_open(number, last, (chunk, tag), out) {
             return Ok(());
         }
-        // The cipher checks the tag first, so the chunk is still as it was.
-        match self.try_open(number, !last, chunk, tag) {
+        let elsewhere = self.try_open(number, !last, (chunk, tag), out);
+        out.truncate(start);
+        match elsewhere {
             true if last => Err(SealError::Truncated),
             true => Err(SealError::Extended),
             false => Err(SealError::Chunk(number)),
@@ -53,28 +53,31 @@ impl Chunks {
     }
 
     /// As [`Chunks::open`], for a chunk of which it is not known whether it is the last one of its file.
-    pub(super) fn open_either(&self, number: u64, out: &mut Vec<u8>, start: usize) -> Result<(), SealError> {
-        match self.open(number, false, out, start) {
-            // The chunk was opened as the last one, and lies there in plaintext.
-            Err(SealError::Extended) => {
-                out.truncate(out.len() - TAG);
-                Ok(())
-            }
+    pub(super) fn open_either(&self, number: u64, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        match self.open(number, false, sealed, out) {
+            Err(SealError::Extended) => self.open(number, true, sealed, out),
             other => other,
         }
     }
 
-    fn try_open(&self, number: u64, last: bool, chunk: &mut [u8], tag: &[u8]) -> bool {
-        self.0.decrypt_in_place_detached(&nonce(number, last).into(), b"", chunk, tag.into()).is_ok()
+    /// Adds the plaintext to `out` if the tag is right.
+    fn try_open(&self, number: u64, last: bool, (chunk, tag): (&[u8], &[u8; TAG]), out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        out.resize(start + chunk.len(), 0);
+        let opened = self.0.open_separate_gather(nonce(number, last), Aad::empty(), chunk, tag, &mut out[start..]);
+        if opened.is_err() {
+            out.truncate(start);
+        }
+        opened.is_ok()
     }
 }
 
 /// The chunk's number in 11 bytes, then 1 for the last chunk.
-fn nonce(number: u64, last: bool) -> [u8; 12] {
+fn nonce(number: u64, last: bool) -> Nonce {
     let mut nonce = [0; 12];
     nonce[3..11].copy_from_slice(&number.to_be_bytes());
     nonce[11] = u8::from(last);
-    nonce
+    Nonce::assume_unique_for_key(nonce)
 }
 
 /// Seals `plain` to `recipient`. The result has [`sealed_len`] bytes and is the only copy that is made.
@@ -84,7 +87,7 @@ fn nonce(number: u64, last: bool) -> [u8; 12] {
 pub fn seal(recipient: &Recipient, secrets: FileSecrets, plain: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut out = Vec::with_capacity(sealed_len(plain.len() as u64) as usize);
     secrets.write_prefix(recipient, &mut out)?;
-    let chunks = Chunks::new(&secrets.payload_key());
+    let chunks = Chunks::new(&secrets.payload_key())?;
     let (mut rest, mut number) = (plain, 0);
     loop {
         let (chunk, after) = rest.split_at(rest.len().min(CHUNK));
@@ -106,14 +109,12 @@ pub fn seal(recipient: &Recipient, secrets: FileSecrets, plain: &[u8]) -> Result
 pub fn open(identities: &[Identity], object: &[u8]) -> Result<Vec<u8>, SealError> {
     let mut rest = object;
     let key = read_header(&mut rest, identities)?;
-    let chunks = Chunks::new(&key.payload_key(&read_nonce(&mut rest)?));
+    let chunks = Chunks::new(&key.payload_key(&read_nonce(&mut rest)?))?;
     let mut out = Vec::with_capacity(rest.len());
     let mut number = 0;
     loop {
         let (chunk, after) = rest.split_at(rest.len().min(SEALED_CHUNK));
-        let start = out.len();
-        out.extend_from_slice(chunk);
-        chunks.open(number, after.is_empty(), &mut out, start)?;
+        chunks.open(number, after.is_empty(), chunk, &mut out)?;
         if after.is_empty() {
             return Ok(out);
         }
@@ -145,7 +146,7 @@ impl<W: Write> SealWriter<W> {
         let mut prefix = Vec::with_capacity(PREFIX);
         secrets.write_prefix(recipient, &mut prefix)?;
         output.write_all(&prefix)?;
-        let chunks = Chunks::new(&secrets.payload_key());
+        let chunks = Chunks::new(&secrets.payload_key())?;
         Ok(Self { output, chunks, number: 0, chunk: Vec::with_capacity(SEALED_CHUNK), failed: false })
     }
 
@@ -198,6 +199,7 @@ pub struct OpenReader<R: Read> {
     input: BufReader<R>,
     chunks: Chunks,
     number: u64,
+    sealed: Vec<u8>,
     chunk: Vec<u8>,
     /// Where in `chunk` the next byte is.
     next: usize,
@@ -219,21 +221,19 @@ impl<R: Read> OpenReader<R> {
     pub fn new(identities: &[Identity], input: R) -> Result<Self, SealError> {
         let mut input = BufReader::new(input);
         let key = read_header(&mut input, identities)?;
-        let chunks = Chunks::new(&key.payload_key(&read_nonce(&mut input)?));
-        Ok(Self { input, chunks, number: 0, chunk: Vec::with_capacity(SEALED_CHUNK), next: 0, state: State::More })
+        let chunks = Chunks::new(&key.payload_key(&read_nonce(&mut input)?))?;
+        let (sealed, chunk) = (Vec::with_capacity(SEALED_CHUNK), Vec::with_capacity(CHUNK));
+        Ok(Self { input, chunks, number: 0, sealed, chunk, next: 0, state: State::More })
     }
 
     fn read_chunk(&mut self) -> Result<(), SealError> {
         self.state = State::Failed;
+        self.sealed.clear();
         self.chunk.clear();
         self.next = 0;
-        (&mut self.input).take(SEALED_CHUNK as u64).read_to_end(&mut self.chunk)?;
-        let last = self.chunk.len() < SEALED_CHUNK || self.ended()?;
-        let opened = self.chunks.open(self.number, last, &mut self.chunk, 0);
-        if opened.is_err() {
-            self.chunk.clear();
-        }
-        opened?;
+        (&mut self.input).take(SEALED_CHUNK as u64).read_to_end(&mut self.sealed)?;
+        let last = self.sealed.len() < SEALED_CHUNK || self.ended()?;
+        self.chunks.open(self.number, last, &self.sealed, &mut self.chunk)?;
         self.number += 1;
         self.state = if last { State::Ended } else { State::More };
         Ok(())

@@ -1,7 +1,7 @@
 //! Restores small files out of packs.
 //!
-//! Owns their order: they are sorted by their places, so each pack is fetched once, in stretches, whatever the order of
-//! the paths. Memory holds a few stretches, whatever the number of files.
+//! Owns their order: they are sorted by their places, so each pack is fetched once, whatever the order of the paths, and
+//! unpacked while it arrives. Memory holds a few frames of a few packs, whatever the number of files.
 //! Invariant: a file gets its name only after its BLAKE3 was right, as any other in a restore.
 
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use offsite_backends::{ErrorKind, Publish, Staged};
+use offsite_backends::{Publish, Staged};
 use tokio::task::JoinSet;
 
 use super::bring::{Fetch, FetchBatch, FetchError, Fetched, of_content};
 use super::packed_files::{PackedFile, PackedFiles, piece_of};
-use super::unpack::PackStretch;
+use super::unpack::{PackStretch, STREAMED};
 use crate::error::{Error, Result};
 use crate::model::Entry;
 use crate::spool::Sorted;
@@ -23,8 +23,6 @@ use crate::spool::Sorted;
 const STRETCHES: usize = 3;
 /// Files that are staged at a time, of one stretch.
 const STAGING: usize = 8;
-/// Number of requests for a stretch whose body breaks off.
-const TRIES: u32 = 3;
 
 /// Files of one stretch, each staged or failed.
 type StretchDone = Vec<(Entry, Result<Staged, FetchError>)>;
@@ -57,7 +55,7 @@ impl Fetch {
                 (_, next) => next,
             };
             if left.is_some() || last {
-                let full = std::mem::replace(&mut filling, left.map(|(piece, entry)| PackStretch::new(piece, entry)));
+                let full = std::mem::replace(&mut filling, left.map(|(piece, entry)| PackStretch::new(STREAMED, piece, entry)));
                 if let Some(full) = full {
                     let fetch = Arc::clone(self);
                     tasks.spawn(async move { fetch.stretch(full).await });
@@ -91,57 +89,33 @@ impl Fetch {
     }
 
     async fn stretch(&self, stretch: PackStretch<Entry>) -> Result<StretchDone> {
-        let body = match self.body(&stretch).await {
-            Ok(body) => body,
-            Err(error) => {
-                let failed = stretch.wanted.into_iter().map(|(_, entry)| (entry, Err(of_content(copy_of(&error)))));
-                return Ok(failed.collect());
-            }
-        };
-        self.limit.take(body.len() as u64).await;
-        let records = self.records.clone();
-        let unpacked = tokio::task::spawn_blocking(move || {
-            let mut files: Vec<(Entry, Result<Bytes>)> = Vec::with_capacity(stretch.wanted.len());
-            stretch.unpack(&records, &body, |entry, content| files.push((entry, content)));
-            files
-        });
-        let files = match unpacked.await {
-            Ok(files) => files,
-            Err(error) => return Err(Error::local("a pack", std::io::Error::other(error))),
-        };
-        let staged = files.into_iter().map(|(entry, content)| async move {
-            self.progress.set_current(&entry.path);
-            self.progress.files.fetch_add(1, Relaxed);
-            let staged = match content {
-                Ok(content) => {
-                    self.progress.bytes.fetch_add(entry.size, Relaxed);
-                    self.tree.stage(content, (self.meta)(&entry)).await.map_err(FetchError::Target)
-                }
-                Err(error) => Err(of_content(error)),
-            };
-            (entry, staged)
-        });
-        Ok(stream::iter(staged).buffered(STAGING).collect().await)
-    }
-
-    /// Fetches a stretch, again if its body breaks off.
-    async fn body(&self, stretch: &PackStretch<Entry>) -> Result<Bytes> {
-        let mut tries = 1;
-        loop {
-            match stretch.fetch(&self.records).await {
-                Err(error) if error.kind() == Some(ErrorKind::Transient) && tries < TRIES => tries += 1,
-                done => return done,
-            }
+        let mut reader = stretch.open(&self.records);
+        let mut done = StretchDone::new();
+        while let Some(batch) = reader.next_batch().await {
+            self.stop.check()?;
+            self.limit.take(batch.length).await;
+            let unpacked = tokio::task::spawn_blocking(move || {
+                let mut files: Vec<(Entry, Result<Bytes>)> = Vec::new();
+                batch.unpack(|entry, content| files.push((entry, content)));
+                files
+            });
+            let files = unpacked.await.map_err(|e| Error::local("a pack", std::io::Error::other(e)))?;
+            let staged = stream::iter(files.into_iter().map(|(entry, content)| self.stage(entry, content))).buffered(STAGING);
+            done.extend(staged.collect::<Vec<_>>().await);
         }
+        Ok(done)
     }
-}
 
-/// The same error for another file.
-fn copy_of(error: &Error) -> Error {
-    match error {
-        Error::Store(error) => Error::Store(error.clone()),
-        Error::Damaged { object, what } => Error::Damaged { object: object.clone(), what: what.clone() },
-        Error::Interrupted => Error::Interrupted,
-        other => Error::damaged("a pack", other),
+    async fn stage(&self, entry: Entry, content: Result<Bytes>) -> (Entry, Result<Staged, FetchError>) {
+        self.progress.set_current(&entry.path);
+        self.progress.files.fetch_add(1, Relaxed);
+        let staged = match content {
+            Ok(content) => {
+                self.progress.bytes.fetch_add(entry.size, Relaxed);
+                self.tree.stage(content, (self.meta)(&entry)).await.map_err(FetchError::Target)
+            }
+            Err(error) => Err(of_content(error)),
+        };
+        (entry, staged)
     }
 }

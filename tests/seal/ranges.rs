@@ -67,8 +67,8 @@ fn an_opener_is_made_of_any_of_the_keys() {
     let nonce = object[HEADER..PREFIX].try_into().unwrap();
     let by_header = Opener::new(&[identity], &object).unwrap();
     assert_eq!(by_header.payload_key(), &payload_key);
-    let by_file = Opener::from_file_key(&FileKey::new(*file_key.as_bytes()), &nonce);
-    let by_payload = Opener::from_payload_key(PayloadKey::new(*payload_key.as_bytes()));
+    let by_file = Opener::from_file_key(&FileKey::new(*file_key.as_bytes()), &nonce).unwrap();
+    let by_payload = Opener::from_payload_key(PayloadKey::new(*payload_key.as_bytes())).unwrap();
     for opener in [by_header, by_file, by_payload] {
         assert_eq!(opener.open_range(5..9, fetched(&object, 5..9)).unwrap(), b"text");
         assert_eq!(opener.open_range(3..3, &[]).unwrap(), b"");

@@ -22,6 +22,8 @@ use crate::spool::Sorted;
 
 /// Steps that are ahead of the packer.
 const AHEAD: usize = 64;
+/// Files that are read at a time. The memory that a thread once took for reading is seldom given back.
+const READING: usize = 8;
 /// Bytes of files that are ahead of the packer.
 const WINDOW: u64 = 16 << 20;
 
@@ -53,6 +55,12 @@ pub struct FedStep {
     pub at: BlockAt,
 }
 
+/// How much may be read.
+struct ReadRoom {
+    window: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+}
+
 /// What one destination reads.
 pub struct Feed {
     pub target: Arc<Target>,
@@ -74,7 +82,10 @@ impl Feed {
 
     async fn run(&self, done: Sorted<Done>, to: &mpsc::Sender<Result<FedStep>>) -> Result<()> {
         let target = &self.target;
-        let window = Arc::new(Semaphore::new((WINDOW.min(target.window).max(PERMIT) / PERMIT) as usize));
+        let room = ReadRoom {
+            window: Arc::new(Semaphore::new((WINDOW.min(target.window).max(PERMIT) / PERMIT) as usize)),
+            reading: Arc::new(Semaphore::new(READING)),
+        };
         let mut steps = PlanSteps::open(&self.plan, done)?;
         while let Some((line, earlier)) = steps.next_step()? {
             let Some(entry) = file_of(&line.step) else { continue };
@@ -83,7 +94,7 @@ impl Feed {
             let earlier = earlier.filter(|done| is_as_noted(done, &line.step));
             let reads = earlier.is_none() && !matches!(line.step, Change::Renamed { .. });
             let limit = part_size(entry.size, &target.backend.capabilities());
-            let read = if reads && entry.size <= limit { Some(self.small(entry, line.readers, limit, &window).await?) } else { None };
+            let read = if reads && entry.size <= limit { Some(self.small(entry, line.readers, limit, &room).await?) } else { None };
             if to.send(Ok(FedStep { line, earlier, read, at })).await.is_err() {
                 return Ok(());
             }
@@ -91,13 +102,17 @@ impl Feed {
         Ok(())
     }
 
-    async fn small(&self, entry: &Entry, readers: u64, limit: u64, window: &Arc<Semaphore>) -> Result<SmallRead> {
+    async fn small(&self, entry: &Entry, readers: u64, limit: u64, room: &ReadRoom) -> Result<SmallRead> {
         let most = (WINDOW.min(self.target.window) / PERMIT).max(1) as u32;
         let permits = u32::try_from(entry.size.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, most);
-        let room = Arc::clone(window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)?;
+        let taken = Arc::clone(&room.window).acquire_many_owned(permits).await.map_err(|_| Error::Interrupted)?;
+        let reading = Arc::clone(&room.reading).acquire_owned().await.map_err(|_| Error::Interrupted)?;
         let (reader, index, path, size) = (Arc::clone(&self.shared_reader), self.target.index, entry.path.clone(), entry.size);
-        let read = tokio::spawn(async move { reader.whole(index, path.as_bytes(), size, readers, limit).await });
-        Ok(SmallRead { read, _room: room })
+        let read = tokio::spawn(async move {
+            let _reading = reading;
+            reader.whole(index, path.as_bytes(), size, readers, limit).await
+        });
+        Ok(SmallRead { read, _room: taken })
     }
 }
 

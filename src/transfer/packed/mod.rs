@@ -9,6 +9,7 @@ mod feed;
 mod large;
 mod packer;
 mod parts;
+mod rooms;
 mod stream;
 mod target;
 

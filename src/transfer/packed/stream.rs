@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::super::journal::Journal;
 use super::super::target::Target;
+use super::rooms::PackRooms;
 use crate::error::{Error, Result};
 use crate::manifest::{PackKind, Records};
 use crate::model::{Hash, Piece};
@@ -30,6 +31,7 @@ pub struct PackSink {
     pub journal: Arc<Mutex<Journal>>,
     /// The packs that were begun.
     pub begun: Arc<Mutex<Vec<Hash>>>,
+    rooms: PackRooms,
 }
 
 /// A pack that the destination has.
@@ -45,7 +47,8 @@ pub struct PackStream {
     /// Number of the frame that is being filled, from 1 on.
     number: u64,
     compressing: VecDeque<JoinHandle<Result<Frame>>>,
-    pack: PackBuffer,
+    /// The pack that is being filled.
+    pack: Option<PackBuffer>,
     /// Frames that are in packs.
     placed: u64,
     /// Packs on their way, each with the number of its last frame.
@@ -61,7 +64,7 @@ impl PackStream {
             frame: FrameBuffer::default(),
             number: 1,
             compressing: VecDeque::new(),
-            pack: PackBuffer::default(),
+            pack: None,
             placed: 0,
             sending: VecDeque::new(),
             through: 0,
@@ -104,23 +107,24 @@ impl PackStream {
     async fn place(&mut self, arrived: &mut Vec<Arrived>) -> Result<()> {
         let Some(compressing) = self.compressing.pop_front() else { return Ok(()) };
         let frame = compressing.await.map_err(|e| Error::local("a frame", std::io::Error::other(e)))??;
-        if self.pack.is_full_for(&frame) {
+        if self.pack.as_ref().is_some_and(|pack| pack.is_full_for(&frame)) {
             self.end_pack(true, arrived).await?;
         }
-        self.pack.push(frame);
+        let pack = match &mut self.pack {
+            Some(pack) => pack,
+            none => none.insert(self.sink.pack(self.kind)?),
+        };
+        pack.push(frame)?;
         self.placed += 1;
         Ok(())
     }
 
     async fn end_pack(&mut self, full: bool, arrived: &mut Vec<Arrived>) -> Result<()> {
-        let pack = std::mem::take(&mut self.pack);
-        if pack.is_empty() {
-            return Ok(());
-        }
+        let Some(pack) = self.pack.take() else { return Ok(()) };
         while self.sending.len() >= SENDING || self.sending.front().is_some_and(|(_, sending)| sending.is_finished()) {
             self.wait_for_one(arrived).await?;
         }
-        self.sending.push_back((self.placed, tokio::spawn(self.sink.clone().send(pack, self.kind, full))));
+        self.sending.push_back((self.placed, tokio::spawn(self.sink.clone().send(pack, full))));
         Ok(())
     }
 
@@ -155,23 +159,28 @@ impl PackStream {
 
 impl PackSink {
     pub fn new(target: &Arc<Target>, records: &Records, journal: &Arc<Mutex<Journal>>) -> Self {
-        Self { target: Arc::clone(target), records: records.clone(), journal: Arc::clone(journal), begun: Arc::default() }
+        Self {
+            target: Arc::clone(target),
+            records: records.clone(),
+            journal: Arc::clone(journal),
+            begun: Arc::default(),
+            rooms: PackRooms::default(),
+        }
     }
 
     pub fn journal(&self, write: impl FnOnce(&mut Journal) -> Result<()>) -> Result<()> {
         write(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn send(self, mut pack: PackBuffer, kind: PackKind, full: bool) -> Result<Arrived> {
-        let records = self.records.clone();
-        let made = move || {
-            if records.keys().is_some() {
-                pack.pad(full);
-            }
-            pack.finish(|plain| records.pack_form(kind, plain))
-        };
-        let made = tokio::task::spawn_blocking(made).await.map_err(|e| Error::local("a pack", std::io::Error::other(e)))?;
-        let FullPack { name, bytes, pieces } = made?;
+    /// A pack without frames.
+    fn pack(&self, kind: PackKind) -> Result<PackBuffer> {
+        PackBuffer::new(self.records.pack_writer(kind, self.rooms.take())?)
+    }
+
+    async fn send(self, pack: PackBuffer, full: bool) -> Result<Arrived> {
+        let made = tokio::task::spawn_blocking(move || pack.finish(full)).await;
+        let FullPack { name, bytes, pieces } = made.map_err(|e| Error::local("a pack", std::io::Error::other(e)))??;
+        let bytes = self.rooms.lend(bytes);
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(name);
         self.journal(|journal| journal.pack(name))?;
         let length = bytes.len() as u64;
