@@ -116,6 +116,18 @@ const OVER_SEALED: &Reasons = &[
     ),
     ("a byte that is wrong there takes a chunk of 64 KiB with it, so all of a small page object", &["damage::a_damaged_page_loses"]),
     (
+        "sealing knows nothing of the store, and these take the longest: the ones on an object store without versions run",
+        &[
+            "crash::killed_at_every_call_in_a_directory",
+            "crash::killed_at_every_call_where_the_bucket",
+            "every_verb::no_verb_says_it_is_well_when_it_is_not_in_a_directory",
+            "packed::crash::killed_at_every_call_in_a_directory",
+            "packed::crash::killed_at_every_call_of_a_big_file",
+            "packed::crash::killed_at_every_call_where_the_bucket",
+            "stop::stopped_at_every_call_where",
+        ],
+    ),
+    (
         "they are about the bytes of packs, or find nothing there that they do not find at an open one",
         &[
             "packed::append_only::",
