@@ -82,6 +82,36 @@ def bring(one: Story, env: dict[str, str], *names: str) -> None:
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, copy)
 
 
+def owner(one: Story, *names: str) -> list[str]:
+    """Makes age identities on the owner's machine and gives their recipients to the one that is backed up, as $RECIPIENTS. Returns
+    the flags that restore with the first identity."""
+    (one.dir / "owner").mkdir()
+    to = []
+    for name in names:
+        file = one.dir / f"owner/{name}.txt"
+        one.run("age-keygen", "-o", file, shown="owner$")
+        to.append(one.run("age-keygen", "-y", file, shown="owner$").stdout.decode())
+    one.env["RECIPIENTS"] = str(one.write("etc/recipients.txt", "".join(to)))
+    return ["--identity", str(one.dir / f"owner/{names[0]}.txt")]
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    """Every file below a directory, by its name there."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def unreadable(objects: dict[str, bytes], *known: str) -> bool:
+    """Whether all objects of a destination are sealed, and show none of these texts and names, in their bytes or their names; says
+    which does."""
+    # In a directory, the others are a lock and room for offsite's own records.
+    clear = (".offsite/format.json", ".offsite/tmp/lock", ".offsite/tmp/reserve")
+    wrong = [key for key, body in objects.items() if not body.startswith(b"age-encryption.org/v1\n") and key not in clear]
+    wrong += [key for key, body in objects.items() for text in known if text.encode() in body or text in key]
+    if wrong:
+        print(f"    in the clear: {', '.join(sorted(set(wrong)))}", flush=True)
+    return bool(objects) and not wrong
+
+
 def said(one: Story, *args, **how) -> str:
     """All that the program says."""
     ran = one.offsite(*args, **how)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Locked {
     /// Snapshots that have expired.
     pub snapshots: u64,
-    /// Contents that no snapshot names.
+    /// Contents that no snapshot names; at a packed destination, packs.
     pub contents: u64,
     /// When the first of them can be deleted, by the store's clock (RFC 3339, UTC). Null if a hold has to be removed
     /// first.

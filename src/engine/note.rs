@@ -53,6 +53,8 @@ pub enum Note {
     Empty,
     /// The report is from the manifest alone.
     ContentsOnly,
+    /// The report has the sizes of files of a packed destination.
+    FilesOnly,
     /// What a listing could not count.
     Uncounted {
         /// Such as "unfinished uploads".
@@ -168,6 +170,9 @@ impl Note {
         match self {
             Self::ListedInstead => f.write_str("it has no snapshot of its own, so it was listed"),
             Self::Empty => f.write_str("it is empty; is the URL right?"),
+            Self::FilesOnly => {
+                f.write_str("the sizes are those of the files; --list counts what is stored: packs and offsite's own objects")
+            }
             Self::ContentsOnly => {
                 f.write_str("contents only; --list counts kept and old versions, unfinished uploads and offsite's own objects too")
             }

@@ -11,7 +11,7 @@ use super::locked::Locked;
 use super::note::Note;
 use super::warning::Warning;
 use crate::error::{Error, Failure};
-use crate::model::{Counts, Problem, RelPath, Sample};
+use crate::model::{Counts, Layout, Problem, RelPath, Sample};
 use crate::plan::Estimate;
 
 /// Content bytes.
@@ -219,9 +219,11 @@ pub struct PruneOutcome {
     pub kept: Vec<u64>,
     /// Numbers of the deleted snapshots (on a dry run: of those that would be deleted).
     pub removed: Vec<u64>,
-    /// Kept contents that were deleted with them.
+    /// How the destination keeps contents.
+    pub layout: Layout,
+    /// Kept contents that were deleted with them; at a packed destination, packs.
     pub contents: u64,
-    /// Bytes of these contents.
+    /// Bytes of these contents or packs.
     pub bytes: u64,
     /// What has expired but is protected by object lock.
     pub locked: Option<Locked>,
@@ -270,14 +272,14 @@ pub struct Foreign {
     pub stray: bool,
 }
 
-/// How many contents were read and compared.
+/// How many contents were read and compared; at a packed destination, packs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ReadBack {
     /// The share that was asked for: 0.05 is 5 %.
     pub share: f64,
-    /// Files that were read and compared.
+    /// Files or packs that were read and compared.
     pub files: u64,
-    /// Content bytes that were read.
+    /// Their bytes.
     pub bytes: u64,
     /// How far the round has come: 0 is its beginning, 1 its end.
     pub round: f64,
@@ -292,9 +294,11 @@ pub struct CheckOutcome {
     pub snapshot: u64,
     /// Number of snapshots that were read, including older ones.
     pub snapshots: u64,
-    /// Contents that must be at the destination, including those of older snapshots.
+    /// How the destination keeps contents.
+    pub layout: Layout,
+    /// Contents that must be at the destination, including those of older snapshots; at a packed destination, packs.
     pub contents: u64,
-    /// Bytes of these contents.
+    /// Bytes of these contents or packs.
     pub bytes: u64,
     /// Objects that the store listed.
     pub listed: u64,
@@ -314,7 +318,7 @@ pub struct CheckOutcome {
     pub aside: u64,
     /// Files in a directory with another mtime and an unchanged content.
     pub touched: u64,
-    /// Contents that were read and compared; null without `--read-data`.
+    /// Contents or packs that were read and compared; null without `--read-data`.
     pub read: Option<ReadBack>,
     /// What is wrong, by path, unless the list would be too long.
     pub findings: Vec<Finding>,

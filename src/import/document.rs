@@ -1,6 +1,6 @@
 //! The config that an import builds.
 //!
-//! Owns the order of the keys, valid and unique names, and URLs. Invariant: no two jobs and no two destinations have
+//! Owns the order of the keys, valid and unique names, URLs, and how a destination is sealed. Invariant: no two jobs and no two destinations have
 //! the same name, even if the old names were equal.
 
 use super::notes::Notes;
@@ -47,6 +47,16 @@ impl Document {
         }
         all
     }
+}
+
+/// A destination that is sealed, because the old backup was encrypted. The user names the recipients: without them, no run
+/// begins.
+pub fn sealed(place: Node, how: &str, at: &str, notes: &mut Notes) -> Node {
+    notes.left_to_do(
+        at,
+        format!("the old backup was encrypted ({how}), so the new one is sealed. Set $RECIPIENTS to a file that has the public keys of two `age-keygen` keys, one a line. No key or password of the old backup can be used for it, and none is copied: you need them for the old backups (docs/sealed.md)"),
+    );
+    place.with("seal", Node::map().with("to", Node::texts(["$RECIPIENTS".to_owned()])))
 }
 
 /// offsite's URL for an address as shells and programs write it: `user@host:path`, a URL, a directory.

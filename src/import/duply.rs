@@ -4,7 +4,7 @@
 //! Invariant: no value of a password or a key leaves this module.
 
 use super::ForeignConfig;
-use super::document::{Document, percent, plain, trimmed, with_settings};
+use super::document::{Document, percent, plain, sealed, trimmed, with_settings};
 use super::flags::{Arg, parse};
 use super::notes::Notes;
 use super::rules::{PatternRule, PatternRules, below, from_duplicity};
@@ -56,7 +56,11 @@ pub fn import(old: &ForeignConfig, notes: &mut Notes) -> Result<Document, String
     let mut rules = rules(old, &parameters, &source, notes);
     rules.reach();
     rules.put(&mut options);
-    document.destinations.push((name.clone(), Node::map().with("url", url)));
+    let place = Node::map().with("url", url);
+    // duplicity encrypts unless it is told not to.
+    let open = value("GPG_KEY").is_some_and(|key| key == "disabled") || parameters.open;
+    let place = if open { place } else { sealed(place, "GPG_KEY, GPG_PW", &name, notes) };
+    document.destinations.push((name.clone(), place));
     let mut job = Node::map().with("source", trimmed(&source)).with("destinations", Node::texts([name.clone()]));
     if !options.is_empty() {
         job.put("options", Node::map().with("*", options));
@@ -94,9 +98,6 @@ fn settings(text: &str) -> Result<DuplySettings, String> {
 fn add_notes(settings: &DuplySettings, name: &str, notes: &mut Notes) {
     notes.left_to_do(name, "duplicity's backups stay where they are, and offsite does not read them. Keep them as long as you need them. The new backup goes to a directory `offsite` beside them");
     let set = |key: &str| settings.iter().any(|(known, value)| known == key && !value.is_empty());
-    if settings.iter().any(|(key, value)| key.starts_with("GPG_KEY") && value != "disabled") || set("GPG_PW") {
-        notes.left_out(name, "encryption (GPG_KEY, GPG_PW): offsite's copy is a plain mirror; use the encryption of the store, or a place where it may be read. GPG_PW is not copied: you need it for the old backups");
-    }
     if set("TARGET_PASS") || set("TARGET_USER") {
         notes.left_to_do(name, "TARGET_USER and TARGET_PASS: the password is not copied. For s3 and b2 put them where the vendor's tools find them (~/.aws/credentials; B2_APPLICATION_KEY_ID and B2_APPLICATION_KEY); for sftp use an ssh key");
     }
@@ -141,10 +142,12 @@ struct Parameters {
     settings: Vec<(&'static str, String)>,
     /// Globs in the notation of the exclude file. The flag says whether a glob includes.
     globs: Vec<(bool, String)>,
+    /// The backups are not encrypted.
+    open: bool,
 }
 
 fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Result<Parameters, String> {
-    let mut found = Parameters { settings: Vec::new(), globs: Vec::new() };
+    let mut found = Parameters { settings: Vec::new(), globs: Vec::new(), open: false };
     for arg in parse(&split(text)?, |name| VALUED.split(' ').any(|known| known == name)) {
         let (flag, value) = match arg {
             Arg::Flag(flag, value) => (flag, value.unwrap_or_default()),
@@ -155,6 +158,7 @@ fn parameters(text: &str, options: &mut Node, at: &str, notes: &mut Notes) -> Re
             "--s3-region-name" => found.settings.push(("region", value)),
             "--exclude" => found.globs.push((false, value)),
             "--include" => found.globs.push((true, value)),
+            "--no-encryption" => found.open = true,
             "--exclude-other-filesystems" => options.put("one_file_system", true),
             "--volsize"
             | "--full-if-older-than"

@@ -4,7 +4,7 @@
 //! `phpbu_places.rs` the syncs and cleanups. Invariants: passwords and keys become variables or files that the vendor's
 //! tools read. An option without an equivalent is in a note.
 
-use super::document::{Document, trimmed};
+use super::document::{Document, sealed, trimmed};
 use super::dumps::{dump, line, repacked};
 use super::notes::Notes;
 use super::phpbu_dumps::{checks, command};
@@ -51,15 +51,6 @@ fn one(backup: &Backup, document: &mut Document, notes: &mut Notes) {
     if let Some(keep) = kept(backup, at, notes) {
         job.put("keep", keep);
     }
-    if let Some(crypt) = &backup.crypt {
-        notes.left_out(
-            at,
-            format!(
-                "encryption ({}): offsite's copy is a plain mirror; use the encryption of the store, or a place where it may be read",
-                crypt.kind
-            ),
-        );
-    }
     if backup.stop_on_failure {
         notes.different(at, "stopOnFailure: a failed job does not stop the others; the exit code reports it");
     }
@@ -81,7 +72,13 @@ fn places(backup: &Backup, document: &mut Document, at: &str, notes: &mut Notes)
     let mut names = Vec::new();
     for (wanted, url) in all {
         let name = document.name(&wanted);
-        document.destinations.push((name.clone(), Node::map().with("url", url)));
+        let place = Node::map().with("url", url);
+        // What phpbu encrypts is encrypted on this disk too.
+        let place = match &backup.crypt {
+            Some(crypt) => sealed(place, &format!("crypt {}", crypt.kind), at, notes),
+            None => place,
+        };
+        document.destinations.push((name.clone(), place));
         names.push(name);
     }
     names

@@ -144,8 +144,31 @@ fn a_duply_profile() {
     assert_eq!(job["keep"], json!({ "within": "180d", "monthly": 25 }));
     assert_eq!(job["before"], json!([["bash", "/etc/duply/web/pre"]]));
     assert_eq!(job["finally"], json!([["bash", "/etc/duply/web/post"]]));
-    took.says(NoteKind::LeftOut, &["encryption", "--s3-use-ia"]);
-    took.says(NoteKind::ToDo, &["TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "duplicity's backups stay"]);
+    assert_eq!(took.config["destinations"]["web"]["seal"], json!({ "to": ["$RECIPIENTS"] }));
+    took.says(NoteKind::LeftOut, &["--s3-use-ia"]);
+    took.says(
+        NoteKind::ToDo,
+        &["was encrypted (GPG_KEY, GPG_PW)", "Set $RECIPIENTS", "TARGET_PASS", "AWS_SECRET_ACCESS_KEY", "duplicity's backups stay"],
+    );
+}
+
+/// duplicity encrypts unless it is told not to, so nothing that was secret is in the clear after a move.
+#[test]
+fn a_duply_profile_is_sealed_unless_it_says_that_it_is_open() {
+    for (gpg, sealed) in [
+        ("", true),
+        ("GPG_PW=hush", true),
+        ("GPG_KEYS_ENC='AB12CD34,EF56AB78'\nGPG_KEY_SIGN=disabled", true),
+        ("GPG_KEY=disabled\nGPG_KEY='AB12CD34'", true),
+        ("GPG_KEY='disabled'", false),
+        ("GPG_KEY=disabled\nGPG_PW=hush", false),
+        ("DUPL_PARAMS=\"$DUPL_PARAMS --no-encryption \"", false),
+    ] {
+        let took = took("web/conf", &format!("TARGET=s3:///acme/web\nSOURCE=/srv\n{gpg}\n"), &[]);
+        assert_eq!(took.config["destinations"]["web"]["seal"]["to"] == json!(["$RECIPIENTS"]), sealed, "{gpg}: {}", took.config);
+        assert_eq!(took.said(NoteKind::ToDo, "Set $RECIPIENTS"), sealed, "{gpg}");
+        assert!(!took.said(NoteKind::LeftOut, "encrypt"), "{gpg}: {:?}", took.notes);
+    }
 }
 
 const PHPBU: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -197,9 +220,17 @@ fn phpbu_with_dumps() {
     assert_eq!(places["uploads-sftp"]["url"], "sftp://me@nas/~/up/uploads");
     assert_eq!(took.config["notify"], json!({ "mail": ["ops@acme.example", "root"], "only_failures": true }));
     assert_eq!(took.config["metrics"], "/var/lib/node/phpbu.prom");
-    took.says(NoteKind::LeftOut, &["encryption (gpg)", "dropbox", "telegram", "adapters", "bootstrap"]);
+    for (name, to) in
+        [("shop-db-local", json!(["$RECIPIENTS"])), ("shop-db-amazons3-v3", json!(["$RECIPIENTS"])), ("uploads-sftp", json!(null))]
+    {
+        assert_eq!(places[name]["seal"]["to"], to, "{name}");
+    }
+    took.says(NoteKind::LeftOut, &["dropbox", "telegram", "adapters", "bootstrap"]);
     took.says(NoteKind::Different, &["bzip2 becomes zstd: the dump is `shop.sql.zst`"]);
-    took.says(NoteKind::ToDo, &["mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"]);
+    took.says(
+        NoteKind::ToDo,
+        &["was encrypted (crypt gpg)", "Set $RECIPIENTS", "mysqldump finds it in $MYSQL_PWD", "keys of amazons3-v3", "use a key"],
+    );
     took.says(
         NoteKind::ToDo,
         &["adopt them once: `offsite sync --adopt --exclude '*' --include '/uploads.tar*' /backup 'sftp://me@nas/~/up'`"],
@@ -213,10 +244,13 @@ fn phpbu_in_json_without_dumps() {
     let text = r#"{"backups": [{"name": "www", "source": {"type": "tar", "options": {"path": "/srv/www"}},
         "target": {"dirname": "/backup", "filename": "www.tar"},
         "syncs": [{"type": "googlecloudstorage", "options": {"bucket": "acme", "path": "www/%Y", "secret": "hush.json"}}],
+        "crypt": {"type": "openssl", "options": {"password": "hush", "algorithm": "aes-256-cbc"}},
         "cleanup": {"type": "capacity", "options": {"size": "10G"}}}]}"#;
     let took = took("phpbu.json", text, &[]);
     assert_eq!(took.config["destinations"]["www-googlecloudstorage"]["url"], "gs://acme/www/www");
     assert!(!took.notes.iter().any(|note| note.text.contains("--adopt")), "dates in the path: {:?}", took.notes);
+    assert_eq!(took.config["destinations"]["www-googlecloudstorage"]["seal"], json!({ "to": ["$RECIPIENTS"] }));
+    took.says(NoteKind::ToDo, &["was encrypted (crypt openssl)"]);
     took.says(NoteKind::LeftOut, &["capacity"]);
 }
 

@@ -1,9 +1,10 @@
-//! `format.json`: the format of a destination, and what its store does to names.
+//! `format.json`: the format of a destination, what its store does to names, and why a sealed one cannot be read.
 
-use offsite_backends::MissingFeature;
+use offsite_backends::{Location, MissingFeature};
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyRules;
+use crate::error::{Error, Result};
 use crate::model::{Layout, bounds};
 
 /// The newest format that this program knows. It reads this one and all older ones.
@@ -56,5 +57,21 @@ impl Format {
     /// The names in `lacks` that this program knows.
     pub fn known_missing_features(&self) -> Vec<MissingFeature> {
         self.lacks.iter().filter_map(|name| MissingFeature::named(name)).collect()
+    }
+}
+
+/// Why the records of a sealed destination cannot be read without a key. `format` is what was found of its format.
+pub fn no_key(destination: &Location, url: String, format: Result<Option<Format>>) -> Error {
+    match format {
+        Err(error) => error,
+        // It says which key opens the destination.
+        Ok(None) => Error::damaged(
+            url,
+            "it is missing, so this machine does not find the key of this destination; `offsite repair` on a host that has backed up \
+             here writes it again",
+        ),
+        Ok(Some(_)) => Error::Usage(format!(
+            "{destination}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a writer key (`offsite key writer`)"
+        )),
     }
 }

@@ -21,14 +21,13 @@ use crate::model::Layout;
 const MARKS: &str = " #%41+?*\"'<>|&;:~^`[]{}$!=@,ä. ";
 
 /// Tests what the store does to names and conditions, and returns the record that [`create_format`] creates. `now` is RFC
-/// 3339 in UTC.
+/// 3339 in UTC. `id` is new. `cut_off` are those of earlier probes of this machine that did not end.
 ///
 /// # Errors
 /// [`crate::error::Error::Store`] if the store denies access or fails. Its kind is [`ErrorKind::Unsupported`] if the
 /// store returns other bytes than were written.
-pub async fn probe(records: &Records, program: &str, now: String, layout: Layout) -> Result<Format> {
+pub async fn probe(records: &Records, id: String, cut_off: &[String], program: &str, now: String, layout: Layout) -> Result<Format> {
     let capabilities = records.backend().capabilities();
-    let id = format!("{:016x}{:016x}", crate::random(), crate::random());
     let folder = if records.backend().deletes() { &id } else { STAYS };
     let (keys, create_only, compare_and_swap) = if capabilities.any_name {
         let disk = match records.backend().tree() {
@@ -41,9 +40,10 @@ pub async fn probe(records: &Records, program: &str, now: String, layout: Layout
         reads_back(records, &condition_key(folder), &BODY, layout.is_mirror()).await?;
         let keys = match layout {
             Layout::Mirror => probe_keys(records, folder).await?,
-            // No name of the user becomes a key.
+            // No name of the user becomes a key, so nothing is listed.
             Layout::Packed => {
-                delete(records, vec![condition_key(folder).into_bytes()]).await?;
+                let keys = cut_off.iter().map(String::as_str).chain([folder]).map(|folder| condition_key(folder).into_bytes());
+                delete(records, keys.collect()).await?;
                 KeyRules::any()
             }
         };

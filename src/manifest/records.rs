@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::format::Format;
+use super::format::{Format, no_key};
 use super::json;
 use super::sealed_backend::SealedBackend;
 use super::sealed_store::{seal_error, sealed_key};
@@ -301,10 +301,7 @@ impl Records {
             .few(FOLDER, listing)
             .try_filter_map(|meta| async move {
                 if self.keys.is_none() && meta.location.as_ref().ends_with(".json.age") {
-                    return Err(Error::Usage(format!(
-                        "{}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a writer key (`offsite key writer`)",
-                        self.backend.location()
-                    )));
+                    return Err(no_key(self.backend.location(), self.url(Format::KEY), self.format().await));
                 }
                 let number = meta.location.filename().and_then(snapshot_number);
                 Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))

@@ -6,6 +6,12 @@ use crate::model::{Change, Counts, Entry, Kind, Totals};
 
 /// Length of a full pack, in bytes.
 const PACK: u64 = 16 << 20;
+/// A longer file is cut into pieces at a packed destination, each in a frame of its own.
+const CUT: u64 = 512 << 10;
+/// Of these pieces, the next one does not fit into a pack that lacks so many bytes on average: one part in 40.
+const UNFILLED: u64 = 40;
+/// The average length of 32 pieces. A longer file has a list of pieces.
+const LISTED: u64 = 32 * 638_700;
 
 /// The sums of a whole plan, by which the guard judges it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +33,12 @@ pub struct Facts {
     pub parts: u64,
     /// Files sent in parts.
     pub in_parts: u64,
+    /// Content bytes of files that a packed destination cuts into pieces, among these.
+    #[serde(default)]
+    pub cut: u64,
+    /// Files that get a list of pieces at a packed destination.
+    #[serde(default)]
+    pub listed: u64,
     /// Contents copied on the server: renames, and kept contents if the store has no versions of its own.
     pub copies: u64,
     /// Objects deleted after the commit.
@@ -69,6 +81,8 @@ impl Facts {
         if entry.kind == Kind::File {
             self.uploads += 1;
             self.bytes = self.bytes.saturating_add(entry.size);
+            self.cut = self.cut.saturating_add(if entry.size > CUT { entry.size } else { 0 });
+            self.listed += u64::from(entry.size > LISTED);
             let parts = parts(entry.size);
             if parts > 1 {
                 self.in_parts += 1;
@@ -90,8 +104,10 @@ impl Facts {
             sum.get += 1; // which was looked for
         }
         if way.packed {
-            // At most: every content is new, and nothing shrinks. The lists of large files are one more pack.
-            sum.put += self.bytes.div_ceil(PACK) + u64::from(self.in_parts > 0);
+            // At most: every content is new, and nothing shrinks. Lists of pieces are in a pack of their own.
+            sum.put += self.bytes.saturating_add(self.cut / UNFILLED).div_ceil(PACK) + u64::from(self.listed > 0);
+            // The key file, at a new one that is sealed.
+            sum.put += u64::from(way.first && way.sealed);
             if way.first && !way.tree {
                 // The probe: 3 puts for conditions, 2 reads, and the delete.
                 sum = Estimate { put: sum.put + 3, get: sum.get + 2, delete: sum.delete + 1, ..sum };
@@ -131,6 +147,8 @@ pub struct PlanTarget {
     pub tree: bool,
     /// It is packed.
     pub packed: bool,
+    /// It is sealed.
+    pub sealed: bool,
 }
 
 /// Whether a replaced content must be copied to be kept.

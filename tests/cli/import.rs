@@ -82,7 +82,10 @@ fn a_profile_is_a_directory_and_a_crontab_comes_by_standard_input() {
     let ran = place.run(&["config", "import", "duply/web", "--out", "duply.json"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(!ran.err.contains("hush") && !read(place.path("duply.json")).contains("hush"));
-    let checked = place.ok(&["config", "check", "--config", "duply.json"]);
+    // It was encrypted, so it runs only once somebody has said who may read it.
+    let refused = place.run(&["config", "check", "--config", "duply.json"]);
+    assert!(refused.code == 2 && refused.err.contains("$RECIPIENTS is not set"), "{}", refused.err);
+    let checked = place.ok(&["config", "check", "--config", "duply.json", "--set", "RECIPIENTS=recipients.txt"]);
     assert!(checked.contains("to web: /mnt/disk/offsite") && checked.contains("duply/web/pre"), "{checked}");
     fs::write(place.path("crontab"), "0 3 * * * aws s3 sync /srv/site s3://acme/site --delete\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_offsite"));

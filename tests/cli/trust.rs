@@ -23,6 +23,25 @@ fn a_check_is_zero_or_one_and_names_what_is_wrong() {
     assert_eq!((code, &document["missing"], &document["findings"][0]["flaw"]), (1, &1.into(), &"missing".into()), "{document}");
 }
 
+/// At a packed destination, packs are what is there.
+#[test]
+fn packs_are_counted_as_packs() {
+    let place = Place::synced();
+    for times in [100, 200] {
+        fs::write(place.path("site/more"), "more".repeat(times)).unwrap();
+        place.ok(&["sync", "site", "vault", "--packed"]);
+    }
+    let out = place.ok(&["check", "vault", "--read-data"]);
+    assert!(out.contains("\n  2 packs, ") && out.contains("\n  read back 2 packs, ") && !out.contains("content"), "{out}");
+    let (_, document) = place.json(&["check", "vault"]);
+    assert_eq!((&document["layout"], &document["contents"]), (&"packed".into(), &2.into()), "{document}");
+    fs::remove_file(place.path("site/more")).unwrap();
+    place.ok(&["sync", "site", "vault", "--packed"]);
+    let out = place.ok(&["prune", "vault", "--keep-last", "1"]);
+    assert!(out.contains("\n  freed 1 pack, "), "{out}");
+    assert!(place.ok(&["check", "copy"]).contains("\n  3 contents, "));
+}
+
 #[test]
 fn a_share_is_read_and_the_round_goes_on() {
     let place = Place::synced();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 
-use offsite::engine::{self, Destination, Note, PruneOutcome, PullOptions, RunControl};
+use offsite::engine::{self, Note, PruneOutcome, PullOptions, RunControl};
 use offsite::error::{Failure, Hint, Result};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{Faulty, MemoryBackend, MemoryOptions};
@@ -61,7 +61,7 @@ pub fn remember(world: &World, number: u64) {
 
 /// Pulls every snapshot that is there and compares it with what was remembered. Returns their numbers.
 pub async fn all_come_back(world: &World, backend: &Arc<dyn Backend>, what: &str) -> Vec<u64> {
-    let destination = Destination::over(Arc::clone(backend), &world.machine).unwrap();
+    let destination = opened(backend, &world.machine).await.unwrap();
     // A run that was killed early has no snapshot.
     let Ok(listing) = engine::snapshots_over(&destination.records).await else { return Vec::new() };
     let mut numbers: Vec<u64> = listing.snapshots.iter().map(|s| s.number).collect();
@@ -91,14 +91,15 @@ async fn is_tidy(world: &World, place: &Place) {
         Objects::of(&place.full).await.named()
     };
     wanted.insert(".offsite/format.json".into());
-    let other = |key: &String| !key.starts_with(".offsite/kept/") && key != ".offsite/check.json";
+    let besides = [".offsite/kept/", ".offsite/check.json", ".offsite/keys/"];
+    let other = |key: &String| !besides.iter().any(|name| key.starts_with(name));
     let there: BTreeSet<String> = current(&place.bucket).into_iter().filter(other).collect();
     assert_eq!(there, wanted);
 }
 
 async fn prune(world: &World, backend: &Arc<dyn Backend>, last: u64) -> Result<PruneOutcome> {
     let rules = KeepRules { last, ..KeepRules::default() };
-    let destination = Destination::over(Arc::clone(backend), &world.machine)?;
+    let destination = opened(backend, &world.machine).await?;
     engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await
 }
 
@@ -415,7 +416,8 @@ async fn if_nothing_is_to_be_kept_everything_is() {
 async fn a_released_lease_reads_as_interrupted_and_another_machine_takes_it_over() {
     let Told { mut world, place } = told("lease", MemoryOptions::default(), 1).await;
     world.synced(&place.limited).await;
-    let lease: serde_json::Value = serde_json::from_slice(&place.bucket.content(".offsite/lease.json").unwrap()).unwrap();
+    let lease = Objects::of(&place.full).await.plain(".offsite/lease.json");
+    let lease: serde_json::Value = serde_json::from_slice(&lease).unwrap();
     assert_eq!((&lease["interrupted"], &lease["released"]), (&true.into(), &true.into()), "{lease}");
     world.machine = world.elsewhere("other");
     world.write("more", b"more");

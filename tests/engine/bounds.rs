@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use offsite::engine::{self, Destination, PullOptions, RunControl};
+use offsite::engine::{self, PullOptions, RunControl};
 use offsite::model::{KeepRules, bounds};
 
 use crate::harness::*;
@@ -24,10 +24,10 @@ async fn strays_beside_the_snapshots_stop_nothing() {
     for machine in [world.machine.clone(), world.elsewhere("other")] {
         let world = World { machine, dir: tempfile::tempdir().unwrap(), options: options() };
         fs::create_dir(world.source()).unwrap();
-        let records = Destination::over(backend.clone(), &world.machine).unwrap().records;
+        let records = opened(&backend, &world.machine).await.unwrap().records;
         assert_eq!(engine::snapshots_over(&records).await.unwrap().snapshots.len(), 1);
         world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
-        let destination = Destination::over(backend.clone(), &world.machine).unwrap();
+        let destination = opened(&backend, &world.machine).await.unwrap();
         let checked = engine::check_over(destination, &world.machine, &Default::default(), &RunControl::new(1)).await.unwrap();
         assert_eq!(checked.foreign, strays.len() as u64);
     }
@@ -70,7 +70,7 @@ async fn a_prune_leaves_pages_that_came_back() {
         fs::set_permissions(world.source().join("f"), fs::Permissions::from_mode(mode)).unwrap();
         world.synced(&backend).await;
     }
-    let destination = Destination::over(backend.clone(), &world.machine).unwrap();
+    let destination = opened(&backend, &world.machine).await.unwrap();
     let rules = KeepRules { last: 2, ..KeepRules::default() };
     let outcome = engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
     assert_eq!(outcome.removed, [1]);
@@ -98,13 +98,13 @@ async fn a_record_that_nobody_can_have_written_is_refused() {
     let long = format!("\"{}\"", "h".repeat(bounds::TEXT + 1));
     for body in [with("objects", &objects), with("host", &long), " ".repeat(17 << 20), String::new(), "[".repeat(1 << 20)] {
         bucket.plant(FIRST, body.into_bytes());
-        let records = Destination::over(backend.clone(), &world.elsewhere("looking")).unwrap().records;
+        let records = opened(&backend, &world.elsewhere("looking")).await.unwrap().records;
         let error = engine::resolve_at(&records, None).await.unwrap_err().to_string();
         assert!(error.contains(FIRST), "{error}");
     }
     // What a reader does not know is passed over, however much it is.
     let junk = format!("{{\"junk\":[{}0],", "[],".repeat(3 << 20));
     bucket.plant(FIRST, [junk.as_bytes(), &good[1..]].concat());
-    let records = Destination::over(backend.clone(), &world.elsewhere("looking")).unwrap().records;
+    let records = opened(&backend, &world.elsewhere("looking")).await.unwrap().records;
     assert_eq!(engine::resolve_at(&records, None).await.unwrap().0.host, "test-host");
 }

@@ -110,7 +110,7 @@ async fn what_is_not_whole_is_not_taken_and_the_last_good_one_stays() {
             assert!(outcome.error.as_ref().unwrap().contains(why) && outcome.dumps[0].error.is_some(), "{place}: {outcome:?}");
             holds(&world, &backend, &outcome.snapshot.or(outcome.base).unwrap().to_string(), b'a', 20 << 20, place).await;
         }
-        let report = engine::Destination::over(Arc::clone(&backend), &world.machine).unwrap();
+        let report = opened(&backend, &world.machine).await.unwrap();
         let check =
             engine::check_over(report, &world.machine, &engine::CheckOptions::default(), &engine::RunControl::new(1)).await.unwrap();
         assert_eq!((check.exit, check.foreign), (0, 0), "{place}: {check:?}");

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::engine::{self, CheckOptions, Destination, Note, PullOptions, RepairOptions, ReportOptions, RunControl};
+use offsite::engine::{self, CheckOptions, Note, PullOptions, RepairOptions, ReportOptions, RunControl};
 use offsite::error::Result;
 use offsite::model::{KeepRules, Sample};
 use offsite::plan::Prices;
@@ -91,8 +91,8 @@ impl Scene {
 
     /// The verb as a machine runs it that was there before.
     async fn said(&self, verb: Verb, backend: &Arc<dyn Backend>) -> Said {
-        let destination = || Destination::over(Arc::clone(backend), &self.world.machine);
-        let records = destination()?.records;
+        let destination = async || opened(backend, &self.world.machine).await;
+        let records = destination().await?.records;
         let mut out = Vec::new();
         let well = |said: String| Ok((said, 0));
         match verb {
@@ -112,7 +112,7 @@ impl Scene {
                     lines.push(serde_json::to_string(&line).unwrap());
                     Ok(())
                 };
-                let totals = engine::diff_over(&destination()?, "1", Some("3"), &mut sink).await?;
+                let totals = engine::diff_over(&destination().await?, "1", Some("3"), &mut sink).await?;
                 let totals = serde_json::to_string(&totals).unwrap();
                 well(format!("{lines:?} {totals}"))
             }
@@ -125,7 +125,7 @@ impl Scene {
             Verb::RunControl | Verb::ReportByListing => {
                 let list = verb == Verb::ReportByListing;
                 let options = ReportOptions { list, by_directory: true, prices: Prices::shipped().unwrap() };
-                let report = engine::report_over(&destination()?, None, &options).await?;
+                let report = engine::report_over(&destination().await?, None, &options).await?;
                 let rows = serde_json::to_string(&report.rows).unwrap();
                 // A figure that could not be had is none, and a note says why.
                 let gap =
@@ -135,7 +135,7 @@ impl Scene {
             Verb::Check | Verb::CheckReading => {
                 let read_data = (verb == Verb::CheckReading).then_some(1.0);
                 let options = CheckOptions { read_data, no_record: true, ..CheckOptions::default() };
-                let outcome = engine::check_over(destination()?, &self.world.machine, &options, &RunControl::new(1)).await?;
+                let outcome = engine::check_over(destination().await?, &self.world.machine, &options, &RunControl::new(1)).await?;
                 Ok((format!("{:?}", outcome.findings), outcome.exit))
             }
             Verb::Pull | Verb::PullOld => self.pulled(verb, backend).await,
@@ -155,7 +155,7 @@ impl Scene {
             Verb::PruneDry | Verb::Prune => {
                 let rules = KeepRules { last: 2, ..KeepRules::default() };
                 let dry = verb == Verb::PruneDry;
-                let outcome = engine::prune_over(destination()?, &self.world.machine, &rules, dry, &RunControl::new(1)).await?;
+                let outcome = engine::prune_over(destination().await?, &self.world.machine, &rules, dry, &RunControl::new(1)).await?;
                 well(format!("{:?} {:?}", outcome.kept, outcome.removed))
             }
             Verb::Repair => {

@@ -48,7 +48,7 @@ async fn is_right(world: &World, backend: &Arc<dyn Backend>, about: &str) {
 /// What a check that reads everything finds.
 async fn wrong(world: &World, backend: &Arc<dyn Backend>) -> Vec<String> {
     let options = CheckOptions { read_data: Some(1.0), ..CheckOptions::default() };
-    let destination = engine::Destination::over(Arc::clone(backend), &world.elsewhere("checker")).unwrap();
+    let destination = opened(backend, &world.elsewhere("checker")).await.unwrap();
     let checked = engine::check_over(destination, &world.machine, &options, &RunControl::new(1)).await.unwrap();
     checked.findings.iter().map(|finding| format!("{}: {}", finding.path, finding.problem)).collect()
 }
@@ -355,7 +355,7 @@ async fn a_dump_takes_the_name_of_a_file_that_goes() {
 }
 
 async fn pull_onto(world: &World, backend: &Arc<dyn Backend>, target: &str, options: &PullOptions) -> engine::PullOutcome {
-    let destination = engine::Destination::over(Arc::clone(backend), &world.machine).unwrap();
+    let destination = opened(backend, &world.machine).await.unwrap();
     engine::pull_onto(destination, &world.path(target), folding_tree, options, &RunControl::new(1)).await.unwrap()
 }
 

@@ -5,9 +5,12 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use offsite::engine::{self, Machine, Outcome, PullOptions, PullOutcome, RunControl, SyncOptions, SyncOutcome};
+use age::secrecy::ExposeSecret;
+use offsite::engine::{
+    self, Destination, KeyRing, Machine, Outcome, PullOptions, PullOutcome, RunControl, SealWish, SyncOptions, SyncOutcome,
+};
 use offsite::error::Result;
 use offsite::model::{KeepRules, Layout, Sample};
 use offsite::plan::{Limits, Prices};
@@ -27,7 +30,7 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("source")).unwrap();
-        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into(), ..Machine::default() };
+        let machine = Machine { cache_dir: dir.path().join("cache"), host: "test-host".into(), keys: keys() };
         Self { machine, options: options(), dir }
     }
 
@@ -78,7 +81,7 @@ impl World {
     }
 
     pub async fn pull(&self, backend: &Arc<dyn Backend>, target: &str, options: &PullOptions) -> Result<PullOutcome> {
-        let destination = engine::Destination::over(Arc::clone(backend), &self.machine)?;
+        let destination = opened(backend, &self.machine).await?;
         engine::pull_over(destination, &self.path(target), options, &RunControl::new(1)).await
     }
 
@@ -93,7 +96,7 @@ impl World {
 
     /// The same from a machine that knows nothing of the destination.
     pub fn elsewhere(&self, name: &str) -> Machine {
-        Machine { cache_dir: self.path(name), host: name.into(), ..Machine::default() }
+        Machine { cache_dir: self.path(name), host: name.into(), keys: keys() }
     }
 
     pub fn file(&self, name: &str) -> Arc<dyn Backend> {
@@ -103,13 +106,52 @@ impl World {
 }
 
 /// The layout of the destinations that tests make, unless they ask for one themselves: `layouts.rs` runs the suite once
-/// more over packed ones.
+/// more over packed ones, and over sealed ones.
 pub fn layout() -> Layout {
     match std::env::var("OFFSITE_TEST_LAYOUT").as_deref() {
-        Ok("packed") => Layout::Packed,
-        Ok(other) => panic!("OFFSITE_TEST_LAYOUT is `packed` or not set, not `{other}`"),
+        Ok("packed" | "sealed") => Layout::Packed,
+        Ok(other) => panic!("OFFSITE_TEST_LAYOUT is `packed`, `sealed` or not set, not `{other}`"),
         Err(_) => Layout::Mirror,
     }
+}
+
+/// Whether the packed destinations that tests make are sealed.
+pub fn sealed() -> bool {
+    std::env::var_os("OFFSITE_TEST_LAYOUT").is_some_and(|layout| layout == "sealed")
+}
+
+/// What an object is called at the destinations that tests make.
+pub fn named(key: &str) -> String {
+    if sealed() && key != ".offsite/format.json" { format!("{key}.age") } else { key.to_owned() }
+}
+
+/// The owner's identity, whose recipient all sealed destinations of this process have.
+pub fn owner() -> &'static age::x25519::Identity {
+    static OWNER: OnceLock<age::x25519::Identity> = OnceLock::new();
+    OWNER.get_or_init(age::x25519::Identity::generate)
+}
+
+/// The keys of every machine: it writes and cannot read. One directory for all, because worlds take turns at one place.
+fn keys() -> KeyRing {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let dir = || std::env::var_os("OFFSITE_TEST_KEYS").map_or_else(|| tempfile::tempdir().unwrap().keep(), PathBuf::from);
+    let dir = sealed().then(|| DIR.get_or_init(dir).clone());
+    KeyRing { dir, ..KeyRing::default() }
+}
+
+/// A destination as its owner opens it.
+pub async fn opened(backend: &Arc<dyn Backend>, machine: &Machine) -> Result<Destination> {
+    let mut destination = Destination::over(Arc::clone(backend), machine)?;
+    if sealed() {
+        static FILE: OnceLock<PathBuf> = OnceLock::new();
+        let identity = FILE.get_or_init(|| {
+            let file = keys().dir.unwrap().join("owner.txt");
+            fs::write(&file, owner().to_string().expose_secret()).unwrap();
+            file
+        });
+        destination.unlock(&KeyRing { identities: vec![identity.clone()], ..machine.keys.clone() }).await?;
+    }
+    Ok(destination)
 }
 
 /// What a test expects of a mirror, or of a packed destination.
@@ -138,7 +180,7 @@ pub fn options() -> SyncOptions {
         drift: Vec::new(),
         layout: Some(layout()).filter(|layout| !layout.is_mirror()),
         layouts: Vec::new(),
-        seal: None,
+        seal: sealed().then(|| SealWish { to: vec![owner().to_public().to_string()], only_key: true, ..SealWish::default() }),
         seals: Vec::new(),
         append_only: Vec::new(),
     }

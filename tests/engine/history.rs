@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use offsite::engine::{self, Destination, PullOptions, RunControl};
+use offsite::engine::{self, PullOptions, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryOptions;
@@ -70,7 +70,7 @@ async fn what_was_written_with_a_version_is_copied_once_the_bucket_keeps_none() 
     assert_eq!(std::fs::read(world.path("first/f")).unwrap(), b"one");
     assert_eq!(std::fs::read(world.path("first/g")).unwrap(), b"gone");
     let rules = KeepRules { last: 1, ..KeepRules::default() };
-    let destination = Destination::over(Arc::clone(&backend), &world.machine).unwrap();
+    let destination = opened(&backend, &world.machine).await.unwrap();
     engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
     assert!(!bucket.keys().iter().any(|k| k.contains("/kept/")), "{:?}", bucket.keys());
 }
@@ -86,23 +86,9 @@ async fn every_state_comes_back_from_a_directory() {
 async fn pruned(backend: &Arc<dyn Backend>, world: &World) {
     three_states(world, backend).await;
     let rules = KeepRules { last: 1, ..KeepRules::default() };
-    let dry = engine::prune_over(
-        Destination::over(Arc::clone(backend), &world.machine).unwrap(),
-        &world.machine,
-        &rules,
-        true,
-        &RunControl::new(1),
-    )
-    .await;
+    let dry = engine::prune_over(opened(backend, &world.machine).await.unwrap(), &world.machine, &rules, true, &RunControl::new(1)).await;
     assert_eq!(dry.unwrap().removed, [1, 2]);
-    let done = engine::prune_over(
-        Destination::over(Arc::clone(backend), &world.machine).unwrap(),
-        &world.machine,
-        &rules,
-        false,
-        &RunControl::new(1),
-    )
-    .await;
+    let done = engine::prune_over(opened(backend, &world.machine).await.unwrap(), &world.machine, &rules, false, &RunControl::new(1)).await;
     let done = done.unwrap();
     // Two states of `changing`, and the two files that were only in them. Or the only pack that has nothing else.
     assert_eq!((done.removed, done.kept, done.contents), (vec![1, 2], vec![3], either(4, 1)));

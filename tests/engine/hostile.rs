@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offsite::engine::{self, Destination};
+use offsite::engine;
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryBackend;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn dir(name: &str) -> Value {
 /// What is listed of it, or why it cannot be.
 async fn listed(backend: &Arc<dyn Backend>) -> Result<Vec<String>, String> {
     let world = World::new();
-    let records = Destination::over(Arc::clone(backend), &world.machine).unwrap().records;
+    let records = opened(backend, &world.machine).await.unwrap().records;
     let mut lines = Vec::new();
     let done = engine::ls_over(&records, "", None, true, &mut |line| {
         lines.push(line.path.display());

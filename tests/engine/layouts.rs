@@ -1,13 +1,14 @@
-//! Runs this suite once more, over packed destinations: what is not about mirrors holds for both layouts.
+//! Runs this suite once more over packed destinations, and over sealed ones: what is not about mirrors holds for all.
 //!
-//! Owns the list of the tests that are about mirrors alone. A test that is not on it must pass over both.
+//! Owns the lists of the tests that are about one layout alone. A test that is on none of them must pass over all.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Why, and which tests, by the beginnings of their names.
-const MIRRORS_ONLY: [(&str, &[&str]); 9] = [
-    ("they are about packed destinations already, or start this suite", &["packed::", "layouts::"]),
+type Reasons = [(&'static str, &'static [&'static str])];
+
+const MIRRORS_ONLY: &Reasons = &[
     (
         "each file is an object under its own name there, which others can replace, spell in another way or refuse",
         &[
@@ -68,7 +69,7 @@ const MIRRORS_ONLY: [(&str, &[&str]); 9] = [
         "a content is a request (packed: packed/requests.rs)",
         &[
             "crash::small_files_that_arrived",
-            "estimates::",
+            "estimates::a_large_file_in_parts",
             "requests::a_first_run_is_one_put_a_file",
             "requests::changed_files_and_six_more",
         ],
@@ -103,33 +104,89 @@ const MIRRORS_ONLY: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// This suite over packed destinations, with these arguments: what it wrote, and whether it passed.
-fn packed_suite(arguments: &[&str]) -> (String, bool) {
-    let skip = MIRRORS_ONLY.iter().flat_map(|(_, names)| names.iter()).flat_map(|name| ["--skip", name]);
+/// What runs over packed destinations in the suite itself, or starts it.
+const OVER_PACKED: &Reasons =
+    &[("they are about packed destinations already, or start this suite", &["packed::", "sealed::", "layouts::"])];
+
+const OVER_SEALED: &Reasons = &[
+    ("they are about sealed destinations already, or start this suite", &["sealed::", "layouts::"]),
+    (
+        "they write plain records, which nobody reads there (sealed.rs)",
+        &["bounds::a_record_that_nobody", "bounds::after_the_last_number", "damage::a_reference_to_something_huge", "lies::"],
+    ),
+    ("a byte that is wrong there takes a chunk of 64 KiB with it, so all of a small page object", &["damage::a_damaged_page_loses"]),
+    (
+        "sealing knows nothing of the store, and these take the longest: the ones on an object store without versions run",
+        &[
+            "crash::killed_at_every_call_in_a_directory",
+            "crash::killed_at_every_call_where_the_bucket",
+            "every_verb::no_verb_says_it_is_well_when_it_is_not_in_a_directory",
+            "packed::crash::killed_at_every_call_in_a_directory",
+            "packed::crash::killed_at_every_call_of_a_big_file",
+            "packed::crash::killed_at_every_call_where_the_bucket",
+            "stop::stopped_at_every_call_where",
+        ],
+    ),
+    (
+        "they are about the bytes of packs, or find nothing there that they do not find at an open one",
+        &[
+            "packed::append_only::",
+            "packed::dedup::",
+            "packed::hostile::",
+            "packed::order::",
+            "packed::properties::",
+            "packed::requests::",
+            "packed::strays::",
+        ],
+    ),
+];
+
+/// This suite over destinations of a layout, with these arguments: what it wrote, and whether it passed.
+fn suite(layout: &str, arguments: &[&str]) -> (String, bool) {
+    let names = [MIRRORS_ONLY, besides(layout)].into_iter().flatten().flat_map(|(_, names)| names.iter());
+    let skip = names.flat_map(|name| ["--skip", name]);
+    let keys = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let done = command.env("OFFSITE_TEST_LAYOUT", "packed").args(skip).args(arguments).output().unwrap();
+    command.env("OFFSITE_TEST_LAYOUT", layout).env("OFFSITE_TEST_KEYS", keys.path());
+    let done = command.args(skip).args(arguments).output().unwrap();
     let text = [done.stdout, done.stderr].concat();
     (String::from_utf8_lossy(&text).into_owned(), done.status.success())
 }
 
-#[test]
-fn the_suite_passes_over_packed_destinations() {
-    let (text, passed) = packed_suite(&[]);
-    println!("{text}");
-    assert!(passed, "run one of these tests with OFFSITE_TEST_LAYOUT=packed");
+fn besides(layout: &str) -> &'static Reasons {
+    if layout == "sealed" { OVER_SEALED } else { OVER_PACKED }
 }
 
-/// A test that was renamed must not leave the list to run over packed destinations by accident, nor the other way round.
+#[track_caller]
+fn passes_over(layout: &str) {
+    let (text, passed) = suite(layout, &[]);
+    println!("{text}");
+    assert!(passed, "run one of these tests with OFFSITE_TEST_LAYOUT={layout}");
+}
+
 #[test]
-fn every_name_on_the_list_is_that_of_a_test() {
+fn the_suite_passes_over_packed_destinations() {
+    passes_over("packed");
+}
+
+#[test]
+fn the_suite_passes_over_sealed_destinations() {
+    passes_over("sealed");
+}
+
+/// A test that was renamed must not leave the lists to run over another layout by accident, nor the other way round.
+#[test]
+fn every_name_on_the_lists_is_that_of_a_test() {
     let all = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
     let all = String::from_utf8(all.stdout).unwrap();
     let tests: BTreeSet<&str> = all.lines().filter_map(|line| line.strip_suffix(": test")).collect();
-    for name in MIRRORS_ONLY.iter().flat_map(|(_, names)| names.iter()) {
+    for name in [MIRRORS_ONLY, OVER_PACKED, OVER_SEALED].into_iter().flatten().flat_map(|(_, names)| names.iter()) {
         assert!(tests.iter().any(|test| test.starts_with(name)), "no test begins with {name}");
     }
-    let (text, _) = packed_suite(&["--list"]);
-    let both = text.lines().filter(|line| line.ends_with(": test")).count();
-    println!("{both} of {} tests run over both layouts", tests.len());
-    assert!(both >= 100, "{both}");
+    for layout in ["packed", "sealed"] {
+        let (text, _) = suite(layout, &["--list"]);
+        let both = text.lines().filter(|line| line.ends_with(": test")).count();
+        println!("{both} of {} tests run over {layout} destinations too", tests.len());
+        assert!(both >= 100, "{layout}: {both}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A manifest that names what is not its own: a prune by it deletes nothing that others need.
 
-use offsite::engine::{self, Destination, PullOptions, RunControl};
+use offsite::engine::{self, PullOptions, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{MemoryBackend, MemoryOptions};
 use serde_json::Value;
@@ -58,7 +58,7 @@ async fn a_prune_deletes_no_version_and_no_page_of_another_time() {
     forge(&bucket, lie, &forged, vec![good["root"]["object"].clone()]);
     bucket.set_clock_offset(chrono::TimeDelta::zero());
     let rules = KeepRules { daily: 5, ..KeepRules::default() };
-    let destination = Destination::over(backend.clone(), &world.elsewhere("pruner")).unwrap();
+    let destination = opened(&backend, &world.elsewhere("pruner")).await.unwrap();
     let done = engine::prune_over(destination, &world.machine, &rules, false, &RunControl::new(1)).await.unwrap();
     assert_eq!(done.removed, [3]);
     for (at, content) in [("1", "one"), ("2", "two"), ("4", "four")] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use offsite::engine::{self, Destination, Locked, PruneOutcome, PullOptions, RunControl};
+use offsite::engine::{self, Locked, PruneOutcome, PullOptions, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite_backends::testing::{Faulty, MemoryBackend, MemoryOptions};
 use offsite_backends::{Backend, ErrorKind};
@@ -27,7 +27,7 @@ async fn three_states(world: &World, bucket: &MemoryBackend, backend: &Arc<dyn B
 
 async fn prune(world: &World, backend: &Arc<dyn Backend>, last: u64, dry_run: bool) -> offsite::error::Result<PruneOutcome> {
     let rules = KeepRules { last, ..KeepRules::default() };
-    let destination = Destination::over(Arc::clone(backend), &world.machine)?;
+    let destination = opened(backend, &world.machine).await?;
     engine::prune_over(destination, &world.machine, &rules, dry_run, &RunControl::new(1)).await
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use offsite::engine::{self, Destination, PullOutcome};
+use offsite::engine::{self, PullOutcome};
 use offsite_backends::Backend;
 use offsite_backends::testing::MemoryOptions;
 
@@ -73,7 +73,7 @@ async fn own_names_stay_there(world: &World, backend: &Arc<dyn Backend>, pulled:
     assert_eq!(world.pull(backend, "back", &Default::default()).await.unwrap().exit, 3);
     for name in [".offsite/format.json", ".offsite/sub/file"] {
         let mut content = Vec::new();
-        let records = Destination::over(Arc::clone(backend), &world.machine).unwrap().records;
+        let records = opened(backend, &world.machine).await.unwrap().records;
         engine::cat_over(&records, name, None, &mut content).await.unwrap();
         assert_eq!(content, fs::read(world.source().join(name)).unwrap());
     }

@@ -47,7 +47,7 @@ fn all() -> PullOptions {
 }
 
 async fn under(world: &World, backend: &Arc<dyn Backend>, script: &Script, options: &PullOptions) -> Result<PullOutcome> {
-    let destination = engine::Destination::over(Arc::clone(backend), &world.machine)?;
+    let destination = opened(backend, &world.machine).await?;
     let target = world.path("target");
     engine::pull_onto(destination, &target, |tree| faulty_tree(tree, script), options, &RunControl::new(1)).await
 }
@@ -196,7 +196,7 @@ async fn a_snapshot_that_is_let_go_meanwhile_is_said_to_be() {
     world.write("a", b"a");
     world.write("b", b"b");
     world.synced(&backend).await;
-    let destination = engine::Destination::over(Arc::clone(&backend), &world.machine).unwrap();
+    let destination = opened(&backend, &world.machine).await.unwrap();
     let prune = |tree| {
         bucket.keys().iter().filter(|key| key.starts_with(".offsite/snapshots/") || *key == "b").for_each(|key| assert!(bucket.lose(key)));
         tree

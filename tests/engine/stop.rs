@@ -39,7 +39,7 @@ impl Place {
         if let Some(bucket) = &self.bucket {
             bucket.set_clock_offset(TimeDelta::from_std(STOPPED).unwrap());
         }
-        let lease = self.world.path("destination/.offsite/lease.json");
+        let lease = self.world.path("destination").join(named(".offsite/lease.json"));
         if let Ok(file) = fs::File::options().write(true).open(&lease) {
             file.set_modified(SystemTime::now() - STOPPED).unwrap();
         }

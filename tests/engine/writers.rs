@@ -59,7 +59,7 @@ async fn a_dead_writers_lease_runs_out_by_the_stores_clock() {
     // A look, the lease, a second look; then it dies.
     script.script().stop_at(4);
     assert_ne!(world.sync(&dying).await.exit, 0);
-    assert!(bucket.keys().contains(&".offsite/lease.json".to_owned()), "{:?}", bucket.keys());
+    assert!(bucket.keys().contains(&named(".offsite/lease.json")), "{:?}", bucket.keys());
     let other = world.elsewhere("other");
     let refused = sync_as(&world, &other, &backend).await;
     assert!(refused.error.as_ref().is_some_and(|e| e.contains("expires in")), "{refused:?}");

@@ -11,7 +11,7 @@ use offsite::error::{Failure, Result};
 use offsite::model::{Counts, Problem, RelPath, Sample};
 
 use super::documents::PlanDocument;
-use super::units::{count, counted, estimate, requests, seconds, size};
+use super::units::{contents, count, counted, estimate, requests, seconds, size};
 use super::{Out, SOME, clean};
 
 impl Out {
@@ -63,7 +63,7 @@ impl Out {
                 let _ = writeln!(text, "  {what}: {}", count(number));
             }
         }
-        text.push_str(&locked(o.locked.as_ref()));
+        text.push_str(&locked(o.locked.as_ref(), "contents"));
         for dump in &o.dumps {
             let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("failed: {}", clean(why)));
             let _ = writeln!(text, "  dump {}  {what}  {}", dump.path, seconds(dump.seconds));
@@ -161,12 +161,12 @@ impl Out {
             let _ = writeln!(
                 text,
                 "  freed {}, {}, requests: {}",
-                counted(o.contents, "kept content", "kept contents"),
+                if o.layout.is_mirror() { counted(o.contents, "kept content", "kept contents") } else { contents(o.contents, o.layout) },
                 size(o.bytes),
                 requests(&o.requests)
             );
         }
-        text.push_str(&locked(o.locked.as_ref()));
+        text.push_str(&locked(o.locked.as_ref(), if o.layout.is_mirror() { "contents" } else { "packs" }));
         self.print(&text)
     }
 
@@ -202,14 +202,14 @@ impl Out {
 }
 
 /// What has expired but is locked.
-fn locked(locked: Option<&Locked>) -> String {
+fn locked(locked: Option<&Locked>, what: &str) -> String {
     let Some(locked) = locked else { return String::new() };
     let until = match (&locked.until, locked.hold) {
         (Some(until), _) => format!("the first can be deleted on {until}"),
         (None, true) => "until a hold is removed".into(),
         (None, false) => "until its lock ends".into(),
     };
-    format!("  expired, but locked by the store: snapshots {}, contents {}; {until}\n", count(locked.snapshots), count(locked.contents))
+    format!("  expired, but locked by the store: snapshots {}, {what} {}; {until}\n", count(locked.snapshots), count(locked.contents))
 }
 
 fn counts(c: &Counts) -> String {

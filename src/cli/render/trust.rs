@@ -9,7 +9,7 @@ use offsite::engine::{CheckOutcome, Finding, Flaw, Foreign, RepairOutcome};
 use offsite::error::Result;
 use offsite::model::{Problem, Sample};
 
-use super::units::{count, counted, requests, seconds, size};
+use super::units::{contents, count, counted, requests, seconds, size};
 use super::{Out, SOME, clean};
 
 impl Out {
@@ -49,10 +49,10 @@ impl Out {
             size(o.foreign_bytes)
         );
         let snapshots = counted(o.snapshots, "snapshot", "snapshots");
-        let _ = write!(text, "  {}, {}, of {snapshots}", counted(o.contents, "content", "contents"), size(o.bytes));
+        let _ = write!(text, "  {}, {}, of {snapshots}", contents(o.contents, o.layout), size(o.bytes));
         let _ = writeln!(text, "; listed {}, requests: {}", count(o.listed), requests(&o.requests));
         if let Some(read) = &o.read {
-            let _ = write!(text, "  read back {}, {}", counted(read.files, "content", "contents"), size(read.bytes));
+            let _ = write!(text, "  read back {}, {}", contents(read.files, o.layout), size(read.bytes));
             if read.share < 1.0 {
                 let _ = write!(text, "; {:.0} % of this round", read.round * 100.0);
             }

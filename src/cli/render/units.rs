@@ -4,10 +4,15 @@
 //! machine's zone, times in JSON are RFC 3339 in UTC.
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
-use offsite::model::{Calendar, Time, plural};
+use offsite::model::{Calendar, Layout, Time, plural};
 use offsite::plan::Estimate;
 use offsite_backends::Requests;
 use unicode_width::UnicodeWidthStr;
+
+/// Contents, or the packs of a packed destination.
+pub fn contents(n: u64, layout: Layout) -> String {
+    if layout.is_mirror() { counted(n, "content", "contents") } else { counted(n, "pack", "packs") }
+}
 
 /// `4.5 MiB`.
 pub fn size(bytes: u64) -> String {

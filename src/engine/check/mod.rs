@@ -385,6 +385,7 @@ fn outcome(asked: &CheckRequest<'_>, surveyed: &Surveyed, options: &CheckOptions
         url: asked.destination.backend.location().to_string(),
         snapshot: found.newest,
         snapshots: surveyed.snapshots,
+        layout: asked.newest.layout(),
         contents: seen.contents,
         bytes: seen.bytes,
         listed: seen.listed,

@@ -172,6 +172,7 @@ pub async fn prune_over(
         ended(lease, outcome).await?
     };
     outcome.url = destination.backend.location().to_string();
+    outcome.layout = destination.layout();
     outcome.kept = list.iter().map(|s| s.number).filter(|n| !outcome.removed.contains(n)).collect();
     outcome.requests = destination.backend.meter().requests();
     Ok(outcome)

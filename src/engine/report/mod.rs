@@ -216,7 +216,7 @@ async fn from_manifest(destination: &Destination, last: &SnapshotRef, list: &[Sn
         let (directories, others) = directories(records, &snapshot).await?;
         (row.directories, row.other_directories) = (Some(directories), others);
     }
-    let notes = lost.into_iter().chain([Note::ContentsOnly]).collect();
+    let notes = lost.into_iter().chain([if snapshot.layout().is_mirror() { Note::ContentsOnly } else { Note::FilesOnly }]).collect();
     Ok(Tally { counted: Counted::Manifest, as_of, rows: vec![row], notes })
 }
 

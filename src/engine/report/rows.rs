@@ -98,7 +98,7 @@ pub struct ReportRow {
     pub snapshot: Option<u64>,
     /// When it was committed by the store's clock, RFC 3339, UTC.
     pub snapshot_time: Option<String>,
-    /// Current contents, offsite's own objects left out.
+    /// Current contents, offsite's own objects left out. In a listing of a packed destination, its packs.
     pub content: Total,
     /// Replaced and removed contents that are kept as objects of their own.
     pub kept: Option<Total>,

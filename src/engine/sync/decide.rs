@@ -37,6 +37,7 @@ pub fn decide(asked: &SyncRequest<'_>, seen: &ScanResult, destination: &Destinat
             first: destination.head.is_none(),
             tree: destination.directory.is_some(),
             packed: destination.layout() == Layout::Packed,
+            sealed: destination.seal_wish().is_some(),
         },
         exact: !writes || options.limits.max_bytes.is_some() || options.limits.max_cost.is_some(),
     };

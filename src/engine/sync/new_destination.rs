@@ -1,6 +1,7 @@
 //! The first run at a destination: its probe, its keys, and `format.json`.
 //!
-//! Owns their order. The keys of a sealed destination come before `format.json`, so that none is without them.
+//! Owns their order, and the list of probes that were cut off. The keys of a sealed destination come before
+//! `format.json`, so that none is without them.
 
 use crate::engine::clock::rfc3339;
 use crate::engine::destination::{Destination, Head};
@@ -15,7 +16,11 @@ pub async fn make_format(destination: &mut Destination, machine: &Machine) -> Re
         return Ok(head.format.clone());
     }
     destination.backend.prepare().await?;
-    let mut format = probe(&destination.records, PROGRAM, rfc3339(), destination.layout()).await?;
+    let (begun, cut_off) = (destination.local("probes"), probes_cut_off(destination));
+    let id = format!("{:016x}{:016x}", crate::random(), crate::random());
+    std::fs::write(&begun, [&cut_off[..], std::slice::from_ref(&id)].concat().join("\n")).map_err(|e| Error::cache(&begun, e))?;
+    let mut format = probe(&destination.records, id, &cut_off, PROGRAM, rfc3339(), destination.layout()).await?;
+    std::fs::remove_file(&begun).map_err(|e| Error::cache(&begun, e))?;
     let mut keys = None;
     if let Some(wish) = destination.seal_wish().cloned() {
         format.sealed = true;
@@ -42,4 +47,11 @@ pub async fn make_format(destination: &mut Destination, machine: &Machine) -> Re
         locked: None,
     })?;
     Ok(format)
+}
+
+/// The ids of probes of this machine that began here and did not end. Their objects are still there.
+fn probes_cut_off(destination: &Destination) -> Vec<String> {
+    let text = std::fs::read_to_string(destination.local("probes")).unwrap_or_default();
+    let is_id = |line: &&str| line.len() == 32 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.lines().filter(is_id).map(str::to_owned).collect()
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use offsite::engine::{self, Destination, Machine, PruneOutcome, PullOptions, RunControl};
+use offsite::engine::{self, Machine, PruneOutcome, PullOptions, RunControl};
 use offsite::model::{KeepRules, Sample};
 use offsite::packs::Cutter;
-use offsite_backends::Backend;
+use offsite_backends::{Backend, ErrorKind};
 
 use crate::harness::*;
 
@@ -44,6 +44,28 @@ pub fn many_pieces(number: u64, count: usize) -> Vec<u8> {
     (0..count).flat_map(one).collect()
 }
 
+/// A sealed destination cuts by a seed of its own. This makes one with the seed of all others, which has no snapshot yet, so
+/// that [`many_pieces`] are as many there.
+pub async fn begin(world: &World, backend: &Arc<dyn Backend>) {
+    if !sealed() {
+        return;
+    }
+    let source = tempfile::tempdir().unwrap();
+    std::fs::write(source.path().join("f"), b"x").unwrap();
+    let (script, broken) = faulty(backend);
+    script.script().refuse(".offsite/lease.json.age", ErrorKind::Denied);
+    let opened = vec![(broken.location().to_string(), Ok(broken))];
+    let outcome = engine::sync_over(&world.machine, source.path(), opened, &world.options, &RunControl::new(1)).await;
+    assert_ne!(outcome.exit, 0, "{outcome:?}");
+    let there = Objects::of(backend).await.0;
+    assert_eq!(there.keys().collect::<Vec<_>>(), [".offsite/format.json", ".offsite/keys/1.age"], "{outcome:?}");
+    let format: serde_json::Value = serde_json::from_slice(&there[".offsite/format.json"]).unwrap();
+    let key = world.machine.keys.dir.as_ref().unwrap().join(format!("{}.key", format["id"].as_str().unwrap()));
+    let text = std::fs::read_to_string(&key).unwrap();
+    let zero = |line: &str| if line.starts_with("cut ") { format!("cut {:016x}\n", 0) } else { format!("{line}\n") };
+    std::fs::write(&key, text.lines().map(zero).collect::<String>()).unwrap();
+}
+
 pub fn copy_tree(from: &Path, to: &Path) {
     let done = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success());
@@ -52,7 +74,7 @@ pub fn copy_tree(from: &Path, to: &Path) {
 /// A snapshot comes back whole on this machine, and equals that tree.
 pub async fn comes_back_at(world: &World, machine: &Machine, backend: &Arc<dyn Backend>, number: u64, tree: &Path, about: &str) {
     let (target, options) = (world.path("pulled"), PullOptions { at: Some(number.to_string()), ..PullOptions::default() });
-    let destination = Destination::over(Arc::clone(backend), machine).unwrap();
+    let destination = opened(backend, machine).await.unwrap();
     let pulled = engine::pull_over(destination, &target, &options, &RunControl::new(1)).await.unwrap();
     assert_eq!((pulled.snapshot, pulled.problems), (number, Sample::default()), "{about}");
     same_trees(tree, &target);
@@ -60,7 +82,7 @@ pub async fn comes_back_at(world: &World, machine: &Machine, backend: &Arc<dyn B
 }
 
 pub async fn prune(world: &World, backend: &Arc<dyn Backend>, rules: &KeepRules) -> offsite::error::Result<PruneOutcome> {
-    let destination = Destination::over(Arc::clone(backend), &world.machine)?;
+    let destination = opened(backend, &world.machine).await?;
     engine::prune_over(destination, &world.machine, rules, false, &RunControl::new(1)).await
 }
 

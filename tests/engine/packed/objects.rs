@@ -1,6 +1,9 @@
-//! The objects of a packed destination, read as `docs/format.md` says, with nothing of the program.
+//! The objects of a packed destination, read as `docs/format.md` says, with nothing of the program. Sealed ones are opened
+//! with the `age` crate and the owner's identity.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +12,24 @@ use object_store::ObjectStoreExt;
 use offsite_backends::Backend;
 use serde_json::Value;
 
-/// Everything below `.offsite/`, by key.
-pub struct Objects(pub BTreeMap<String, Bytes>);
+use crate::harness::{named, owner, sealed};
+
+/// Everything below `.offsite/`, by key, as it lies there.
+pub struct Objects(pub BTreeMap<String, Bytes>, Opened);
+
+/// The keys of a sealed destination, and what was opened with them.
+#[derive(Default)]
+struct Opened {
+    keys: Vec<age::x25519::Identity>,
+    bodies: RefCell<BTreeMap<String, Bytes>>,
+}
+
+fn unsealed<'a>(sealed: &[u8], identities: impl Iterator<Item = &'a age::x25519::Identity>) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let opened = age::Decryptor::new(sealed).unwrap().decrypt(identities.map(|identity| identity as &dyn age::Identity));
+    opened.unwrap().read_to_end(&mut plain).unwrap();
+    plain
+}
 
 fn text<'a>(value: &'a Value, member: &str) -> &'a str {
     value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}"))
@@ -25,7 +44,7 @@ fn lines(raw: &[u8]) -> Vec<Value> {
 }
 
 pub fn key_of(pack: &str) -> String {
-    format!(".offsite/packs/{}/{pack}.zst", &pack[..2])
+    named(&format!(".offsite/packs/{}/{pack}.zst", &pack[..2]))
 }
 
 impl Objects {
@@ -40,7 +59,18 @@ impl Objects {
             let body = store.get(&meta.location).await.unwrap().bytes().await.unwrap();
             all.insert(meta.location.to_string(), body);
         }
-        Self(all)
+        let files = all.iter().filter(|(key, _)| key.starts_with(".offsite/keys/"));
+        let texts = files.map(|(_, body)| String::from_utf8(unsealed(body, [owner()].into_iter())).unwrap());
+        let keys = texts.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>()).collect();
+        Self(all, Opened { keys, ..Opened::default() })
+    }
+
+    /// The object with this plain name, opened if it is sealed.
+    pub fn plain(&self, key: &str) -> Bytes {
+        let body = &self.0[&named(key)];
+        let mut bodies = self.1.bodies.borrow_mut();
+        let opened = |_: &str| if sealed() { unsealed(body, self.1.keys.iter()).into() } else { body.clone() };
+        bodies.entry(key.to_owned()).or_insert_with_key(|key| opened(key)).clone()
     }
 
     fn below(&self, folder: &str) -> impl Iterator<Item = &String> {
@@ -58,13 +88,14 @@ impl Objects {
     }
 
     pub fn snapshots(&self) -> Vec<u64> {
-        let numbers = self.below(".offsite/snapshots/").filter_map(|key| key.strip_suffix(".json")?.rsplit('/').next()?.parse().ok());
+        let numbers =
+            self.below(".offsite/snapshots/").filter_map(|key| key.strip_suffix(&named(".json"))?.rsplit('/').next()?.parse().ok());
         numbers.collect()
     }
 
     /// The entries of a snapshot, in order.
     pub fn entries(&self, snapshot: u64) -> Vec<Value> {
-        let snapshot: Value = serde_json::from_slice(&self.0[&format!(".offsite/snapshots/{snapshot:012}.json")]).unwrap();
+        let snapshot: Value = serde_json::from_slice(&self.plain(&format!(".offsite/snapshots/{snapshot:012}.json"))).unwrap();
         let mut out = Vec::new();
         if !snapshot["root"].is_null() {
             self.page(&snapshot["root"], "", &mut out);
@@ -74,7 +105,7 @@ impl Objects {
 
     fn page(&self, reference: &Value, within: &str, out: &mut Vec<Value>) {
         let object = reference["object"].as_str().unwrap_or(within);
-        let body = &self.0[&format!(".offsite/pages/{object}.jsonl.zst")];
+        let body = self.plain(&format!(".offsite/pages/{object}.jsonl.zst"));
         let frame = &body[number(reference, "offset")..][..number(reference, "length")];
         let lines = lines(&zstd::decode_all(frame).unwrap());
         match number(reference, "level") {
@@ -85,7 +116,8 @@ impl Objects {
 
     /// The bytes of a place: of a piece, or of a list.
     pub fn at(&self, place: &Value, size: usize) -> Vec<u8> {
-        let pack = &self.0[&key_of(text(place, "pack"))];
+        let pack = text(place, "pack");
+        let pack = self.plain(&format!(".offsite/packs/{}/{pack}.zst", &pack[..2]));
         let frame = &pack[number(place, "frame")..][..number(place, "length")];
         let skip = place["skip"].as_u64().unwrap_or(0) as usize;
         zstd::decode_all(frame).unwrap()[skip..skip + size].to_vec()

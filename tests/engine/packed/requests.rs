@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use offsite::engine::{Destination, PullOptions};
+use offsite::engine::PullOptions;
 use offsite_backends::{Backend, Requests};
 
 use super::objects::Objects;
@@ -69,7 +69,7 @@ async fn a_rename_sends_no_content() {
 
 /// A content, for a machine that knows nothing of the destination.
 async fn cat(world: &World, backend: &Arc<dyn Backend>, path: &str) -> Vec<u8> {
-    let records = Destination::over(Arc::clone(backend), &world.elsewhere("cat")).unwrap().records;
+    let records = opened(backend, &world.elsewhere("cat")).await.unwrap().records;
     let mut out = Vec::new();
     offsite::engine::cat_over(&records, path, None, &mut out).await.unwrap();
     out
