@@ -12,6 +12,8 @@ use futures::future::try_join;
 use object_store::{GetOptions, ObjectStoreExt, PutPayload};
 
 use super::records::{Records, object_path};
+use super::sealed_backend::no_contents_key;
+use super::sealed_store::NEAR;
 use crate::error::{Error, Result};
 use crate::model::{Hash, PACK};
 use crate::seal::{FileSecrets, Opener, PREFIX, SealKeys, seal, sealed_len, sealed_range};
@@ -103,10 +105,7 @@ impl Records {
     async fn sealed_range(&self, keys: &SealKeys, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Bytes> {
         let identities = match kind {
             PackKind::Contents if keys.contents.is_empty() => {
-                return Err(Error::Usage(format!(
-                    "{}: it is sealed, and this machine has no key that opens contents; give --identity FILE",
-                    self.pack_url(pack)
-                )));
+                return Err(no_contents_key(self.pack_url(pack)));
             }
             PackKind::Contents => &keys.contents,
             PackKind::Lists => &keys.sealing.names_identities,
@@ -118,7 +117,13 @@ impl Records {
             let sealed = self.stored_range(pack, wanted).await?;
             return Opener::from_payload_key(key).open_range(plain, &sealed).map(Bytes::from).map_err(damaged);
         }
-        let (prefix, sealed) = try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?;
+        let (prefix, sealed) = if wanted.start < NEAR {
+            let both = self.stored_range(pack, 0..wanted.end).await?;
+            let from = usize::try_from(wanted.start).unwrap_or(usize::MAX).min(both.len());
+            (both.slice(..both.len().min(PREFIX)), both.slice(from..))
+        } else {
+            try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?
+        };
         let opener = Opener::new(identities, &prefix).map_err(damaged)?;
         let mut known = self.pack_keys.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KEYS {
