@@ -186,3 +186,19 @@ proptest! {
         let _ = (KeySet::parse(&new).is_ok(), WriterKey::parse(&new).is_ok(), new.parse::<OwnerRecipient>().is_ok());
     }
 }
+
+#[test]
+fn a_writer_key_notes_files_of_a_passphrase() {
+    let files = [KeyFile::new(1, false, b"one"), KeyFile::new(1, true, b"two"), KeyFile::new(2, true, b"three")];
+    let key = WriterKey::new(&[KeySet::new("5f3c", "2026-11-28").unwrap()], files.to_vec()).unwrap();
+    let text = key.print();
+    assert!(text.contains("\nfile 1.passphrase ") && text.contains("\nfile 2.passphrase "), "{}", text.lines().count());
+    assert_eq!(WriterKey::parse(&text).unwrap(), key);
+    assert_eq!(files.map(|file| file.name()), ["1.age", "1.passphrase.age", "2.passphrase.age"]);
+    // Only in order, and each once.
+    for wrong in
+        [text.replace("file 1.passphrase", "file 1"), text.replace("file 1 ", "file 1.passphrase "), text.replace("file 1 ", "file 0 ")]
+    {
+        assert!(WriterKey::parse(&wrong).is_err());
+    }
+}
