@@ -36,7 +36,10 @@ impl Destination {
 
     async fn unlock_with(&mut self, keys: &KeyRing, open: bool) -> Result<()> {
         let Some(format) = self.known_format(keys).await? else { return Ok(()) };
-        let Some(writer) = self.writer_of(keys, &format)? else { return Ok(()) };
+        let writer = self.writer_of(keys, &format)?;
+        if !format.sealed {
+            return Ok(());
+        }
         if open || writer.is_none() {
             return self.open_all(keys, writer.as_ref(), format.id).await;
         }
@@ -63,7 +66,10 @@ impl Destination {
             }
         }
         let Some(format) = self.known_format(keys).await? else { return Ok(()) };
-        let Some(writer) = self.writer_of(keys, &format)? else { return Ok(()) };
+        let writer = self.writer_of(keys, &format)?;
+        if !format.sealed {
+            return Ok(());
+        }
         if let Some(writer) = writer.as_ref().filter(|_| keys.may_open(&url))
             && let Some(sets) = open_copies(&self.below, writer, keys).await?
         {
@@ -86,15 +92,14 @@ impl Destination {
         }
     }
 
-    /// The writer key of this machine, if the destination is sealed. Only for a sealed destination is there one. It decides,
-    /// and not what the destination says of itself.
-    fn writer_of(&self, keys: &KeyRing, format: &Format) -> Result<Option<Option<WriterKey>>> {
+    /// The writer key of this machine. Only for a sealed destination is there one. It decides, and not what the destination
+    /// says of itself.
+    fn writer_of(&self, keys: &KeyRing, format: &Format) -> Result<Option<WriterKey>> {
         let url = self.below.location().to_string();
         let writer = if format.sealed || self.head.is_none() { keys.writer(&url, &format.id)? } else { None };
-        match (format.sealed, &writer) {
-            (false, Some(_)) => Err(no_longer_sealed(&self.records)),
-            (false, None) => Ok(None),
-            (true, _) => Ok(Some(writer)),
+        match writer {
+            Some(_) if !format.sealed => Err(no_longer_sealed(&self.records)),
+            writer => Ok(writer),
         }
     }
 

@@ -32,8 +32,8 @@ impl Ask for Answer {
     fn message(&self, _: &str) {}
 }
 
-fn passphrase(text: &str) -> Option<Arc<dyn PassphraseSource>> {
-    Some(Arc::new(SecretString::from(text.to_owned())))
+fn passphrase(text: &str) -> Arc<dyn PassphraseSource> {
+    Arc::new(SecretString::from(text.to_owned()))
 }
 
 fn machine(sealed: &Sealed, name: &str, keys: KeyRing) -> Machine {
@@ -44,13 +44,13 @@ fn machine(sealed: &Sealed, name: &str, keys: KeyRing) -> Machine {
 async fn a_passphrase_is_enough_and_opens_everything() {
     let mut sealed = Sealed::new("passphrase");
     sealed.world.write("file", b"content");
-    sealed.world.options.seal = Some(SealWish { passphrase: passphrase("correct horse"), ..SealWish::default() });
+    sealed.world.options.seal = Some(SealWish { passphrase: Some(passphrase("correct horse")), ..SealWish::default() });
     sealed.world.synced(&sealed.backend).await;
     let url = sealed.backend.location().to_string();
     assert_eq!(sealed.key("keys/"), ".offsite/keys/1.passphrase.age");
 
     // The command of the config, without anybody to ask.
-    let by_command = KeyRing { passphrases: vec![(url.clone(), passphrase("correct horse").unwrap())], ..KeyRing::default() };
+    let by_command = KeyRing { passphrases: vec![(url.clone(), passphrase("correct horse"))], ..KeyRing::default() };
     let pulled = sealed.pull(&machine(&sealed, "command", by_command), "by-command").await.unwrap();
     assert_eq!(pulled.exit, 0);
     same_trees(&sealed.world.source(), &sealed.world.path("by-command"));
@@ -73,7 +73,7 @@ async fn a_passphrase_is_enough_and_opens_everything() {
     assert_eq!(answer.1.load(Relaxed), 1);
 
     for (about, wrong) in [("wrong", "battery staple"), ("empty", "")] {
-        let keys = KeyRing { passphrases: vec![(url.clone(), passphrase(wrong).unwrap())], ..KeyRing::default() };
+        let keys = KeyRing { passphrases: vec![(url.clone(), passphrase(wrong))], ..KeyRing::default() };
         let error = sealed.pull(&machine(&sealed, about, keys), about).await.unwrap_err().to_string();
         assert!(error.contains(about), "{error}");
     }
@@ -91,7 +91,7 @@ async fn a_passphrase_counts_beside_one_recipient_and_an_identity_comes_first() 
     let mut sealed = Sealed::new("second-way");
     sealed.world.write("file", b"content");
     let to = sealed.world.options.seal.clone().unwrap().to;
-    sealed.world.options.seal = Some(SealWish { to, passphrase: passphrase("of the safe"), only_key: false });
+    sealed.world.options.seal = Some(SealWish { to, passphrase: Some(passphrase("of the safe")), only_key: false });
     sealed.world.synced(&sealed.backend).await;
     let mut keys: Vec<_> = sealed.bucket.keys().into_iter().filter(|key| key.contains("/keys/")).collect();
     keys.sort();
@@ -108,7 +108,7 @@ async fn a_passphrase_counts_beside_one_recipient_and_an_identity_comes_first() 
     assert_eq!(answer.1.load(Relaxed), 1);
     // An empty new passphrase is refused before anything is written.
     let (bucket, other) = memory("empty-passphrase");
-    sealed.world.options.seal = Some(SealWish { passphrase: passphrase(""), ..SealWish::default() });
+    sealed.world.options.seal = Some(SealWish { passphrase: Some(passphrase("")), ..SealWish::default() });
     let outcome = sealed.world.sync(&other).await;
     assert_eq!(outcome.exit, 2, "{outcome:?}");
     assert!(bucket.keys().iter().all(|key| !key.contains("format.json") && !key.contains("/keys/")), "{:?}", bucket.keys());
@@ -125,7 +125,7 @@ async fn a_lost_or_exchanged_key_file_is_found_and_put_back() {
     let mut sealed = Sealed::new("key-files");
     sealed.world.write("file", b"content");
     let to = sealed.world.options.seal.clone().unwrap().to;
-    sealed.world.options.seal = Some(SealWish { to, passphrase: passphrase("of the safe"), only_key: false });
+    sealed.world.options.seal = Some(SealWish { to, passphrase: Some(passphrase("of the safe")), only_key: false });
     sealed.world.synced(&sealed.backend).await;
     assert_eq!(sealed.check(&sealed.world.machine, 0.0).await.exit, 0);
     let strange = {
@@ -189,7 +189,7 @@ async fn keys_that_are_added_and_rotated_here_are_watched_too() {
     let (safe, owner) = (identity(&world, "safe"), world.path("owner"));
     let both = Machine { keys: KeyRing { identities: vec![owner], ..world.machine.keys.clone() }, ..world.machine.clone() };
     engine::add_key(&both, &url, &wish(&[&safe])).await.unwrap();
-    let rotation = SealWish { passphrase: passphrase("new"), ..wish(&[&safe]) };
+    let rotation = SealWish { passphrase: Some(passphrase("new")), ..wish(&[&safe]) };
     let rotated = engine::rotate_keys(&world.machine, &url, &rotation).await.unwrap();
     assert_eq!(rotated.added, ["3.age", "3.passphrase.age"]);
     let check = async || engine::check(&world.machine, &url, &engine::CheckOptions::default(), &RunControl::new(1)).await.unwrap();
