@@ -17,7 +17,7 @@ from registry import TESTS, NotHere, Test, Wrong
 from servers import Server, open_server
 
 # In this order; a module's tests in the order in which they stand there.
-TOPICS = ["t_round_trip", "t_requests", "t_report", "t_history", "t_adopt", "t_guard", "t_plan", "t_several", "t_entries", "t_fold", "t_init", "t_refusals", "t_tls", "t_quirks", "t_packed", "t_delta", "t_faults", "t_interrupt", "t_writers",
+TOPICS = ["t_round_trip", "t_requests", "t_report", "t_history", "t_adopt", "t_guard", "t_plan", "t_several", "t_entries", "t_fold", "t_init", "t_refusals", "t_tls", "t_quirks", "t_packed", "t_sealed", "t_delta", "t_faults", "t_interrupt", "t_writers",
           "t_damage", "t_check", "t_here", "t_output", "t_b2", "t_gcs", "t_sftp", "t_opendal", "t_locked", "t_append_only", "t_archive", "t_examples", "t_jobs", "t_databases"]
 NEEDED = ["rsync", "setpriv", "faketime", "mount"]
 

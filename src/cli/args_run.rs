@@ -4,6 +4,7 @@
 //! with the same command line would do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use offsite::engine::{SealWish, SyncOptions};
@@ -13,6 +14,8 @@ use offsite::plan::Limits;
 use offsite::scan::WalkOptions;
 
 use super::args_filter::FilterArgs;
+use super::screen::Screen;
+use super::terminal::NewPassphrase;
 use offsite::config::values;
 
 /// Source, destinations and how.
@@ -50,6 +53,9 @@ pub struct RunArgs {
     /// public key, a recipient of an age plugin, or a file of recipients; name two or more
     #[arg(long, value_name = "RECIPIENT", conflicts_with = "adopt", help_heading = "Sealing")]
     seal_to: Vec<String>,
+    /// Seal new destinations to a passphrase, which is asked for twice; with --seal-to, it opens them too
+    #[arg(long, conflicts_with = "adopt", help_heading = "Sealing")]
+    seal: bool,
     /// Seal to a single recipient: if its key is lost, so is the backup
     #[arg(long, requires = "seal_to", help_heading = "Sealing")]
     only_key: bool,
@@ -120,8 +126,15 @@ impl GuardArgs {
 }
 
 impl RunArgs {
-    /// The engine's options. Reads the files that the flags name.
-    pub fn options(&self) -> Result<SyncOptions> {
+    /// To whom new destinations must be sealed.
+    fn seal_wish(&self, screen: &Screen) -> Option<SealWish> {
+        let passphrase = self.seal.then(|| Arc::new(NewPassphrase::new(screen)) as _);
+        let wish = SealWish { to: self.seal_to.clone(), only_key: self.only_key, passphrase };
+        (self.seal || !self.seal_to.is_empty()).then_some(wish)
+    }
+
+    /// The engine's options. Reads the files that the flags name. A passphrase is asked for on this screen.
+    pub fn options(&self, screen: &Screen) -> Result<SyncOptions> {
         values::directory(&self.source)?;
         let prices = values::prices(self.prices.as_deref())?;
         let price_name = self.price.clone().unwrap_or_else(|| offsite::config::default_price(&self.destinations).to_owned());
@@ -144,7 +157,7 @@ impl RunArgs {
             limit_upload: self.limit_upload,
             limit_download: self.limit_download,
             layout: self.packed.then_some(Layout::Packed),
-            seal: (!self.seal_to.is_empty()).then(|| SealWish { to: self.seal_to.clone(), only_key: self.only_key, ..SealWish::default() }),
+            seal: self.seal_wish(screen),
             append_only: if self.append_only { self.destinations.clone() } else { Vec::new() },
             ..SyncOptions::default()
         })

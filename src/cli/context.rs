@@ -28,14 +28,14 @@ impl Context {
         Ok(self.with_keys(offsite::config::machine(self.global.cache_dir.clone())?))
     }
 
-    /// The machine for these jobs, with the writer keys that their config names.
+    /// The machine for these jobs, with the keys that their config names.
     pub fn machine_for<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) -> Result<Machine> {
         let mut machine = self.machine()?;
-        machine.keys.writers.extend(jobs.into_iter().flat_map(Job::writer_keys));
+        jobs.into_iter().for_each(|job| job.add_keys(&mut machine.keys));
         Ok(machine)
     }
 
-    /// The machine for a verb that reads from a URL or a job, with the writer keys that the job's config names.
+    /// The machine for a verb that reads from a URL or a job, with the keys that the job's config names.
     pub fn machine_from(&self, from: &FromArgs) -> Result<Machine> {
         self.machine_for(&from.resolve(false)?.job)
     }
@@ -43,7 +43,7 @@ impl Context {
     /// The machine with the keys that the user gave.
     fn with_keys(&self, mut machine: Machine) -> Machine {
         machine.keys.identities.clone_from(&self.global.identity);
-        machine.keys.ask = Some(Arc::new(Terminal));
+        machine.keys.ask = Some(Arc::new(Terminal(self.screen.clone())));
         machine
     }
 

@@ -9,7 +9,7 @@ use offsite_backends::Initialize;
 
 use super::shape::Absent;
 use super::words::Command;
-use crate::engine::{SealWish, SyncOptions};
+use crate::engine::{KeyRing, SealWish, SyncOptions};
 use crate::model::Layout;
 
 /// Everything that `offsite run` does.
@@ -135,10 +135,32 @@ pub struct JobDestination {
     pub max_age: Option<u64>,
     /// Its layout. `None` for that of a destination that exists, or a mirror.
     pub layout: Option<Layout>,
-    /// How it is sealed, and the file of the writer key if it is not in the usual directory.
-    pub seal: Option<(SealWish, Option<PathBuf>)>,
+    /// How it is sealed, and which keys the config names for it.
+    pub seal: Option<JobSeal>,
     /// A run deletes nothing there.
     pub append_only: bool,
+}
+
+/// How a destination is sealed, and which keys the config names for it.
+#[derive(Debug, Clone, Default)]
+pub struct JobSeal {
+    /// How a new destination is to be sealed.
+    pub wish: SealWish,
+    /// File of the writer key, if it is not in the usual directory.
+    pub key: Option<PathBuf>,
+    /// File of an identity.
+    pub identity: Option<PathBuf>,
+}
+
+impl JobDestination {
+    /// Adds the keys that the config names for it.
+    pub fn add_keys(&self, keys: &mut KeyRing) {
+        let Some(seal) = &self.seal else { return };
+        let own = |path: &Option<PathBuf>| path.clone().map(|path| (self.url.clone(), path));
+        keys.writers.extend(own(&seal.key));
+        keys.usual_identities.extend(own(&seal.identity));
+        keys.passphrases.extend(seal.wish.passphrase.clone().map(|source| (self.url.clone(), source)));
+    }
 }
 
 /// How a destination is prepared.
@@ -226,10 +248,9 @@ impl Hooks {
 }
 
 impl Job {
-    /// The files of writer keys that the config names, by the URLs of their destinations.
-    pub fn writer_keys(&self) -> Vec<(String, PathBuf)> {
-        let key = |to: &JobDestination| Some((to.url.clone(), to.seal.as_ref()?.1.clone()?));
-        self.destinations.iter().filter_map(key).collect()
+    /// Adds the keys that the config names for its destinations.
+    pub fn add_keys(&self, keys: &mut KeyRing) {
+        self.destinations.iter().for_each(|destination| destination.add_keys(keys));
     }
 
     /// The source, for messages.

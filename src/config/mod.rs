@@ -13,6 +13,7 @@ mod job;
 mod lines;
 mod options;
 mod parse;
+mod passphrase;
 mod places;
 mod reading;
 mod resolve;

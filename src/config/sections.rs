@@ -4,17 +4,19 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use offsite_backends::Initialize;
 
 use super::expand::expand;
-use super::job::{Hooks, InitializeMethod, JobDestination, JobDump, Notify, Profile, ReportMethod};
+use super::job::{Hooks, InitializeMethod, JobDestination, JobDump, JobSeal, Notify, Profile, ReportMethod};
 use super::parse::nearest;
+use super::passphrase::PassphraseCommand;
 use super::scope::Scope;
 use super::shape::{Absent, DestinationShape, DumpShape, InitializeShape, JobShape, NotifyShape, ProfileShape, SealShape};
 use super::words::{Command, Either, Several};
 use super::{values, volumes};
-use crate::engine::SealWish;
+use crate::engine::{PassphraseSource, SealWish};
 use crate::error::Result;
 use crate::model::Layout;
 
@@ -124,10 +126,15 @@ impl Scope<'_> {
         Ok(JobDestination { seal, append_only, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout })
     }
 
-    fn seal(&self, at: &[&str], shape: &SealShape) -> Result<(SealWish, Option<PathBuf>)> {
+    fn seal(&self, at: &[&str], shape: &SealShape) -> Result<JobSeal> {
         let to = shape.to.0.iter().map(|text| self.text(&[at, &["to"]].concat(), text)).collect::<Result<Vec<_>>>()?;
-        let key = shape.key.as_ref().map(|text| self.text(&[at, &["key"]].concat(), text)).transpose()?;
-        Ok((SealWish { to, only_key: shape.only_key, ..SealWish::default() }, key.map(PathBuf::from)))
+        let file = |name, text: &Option<String>| text.as_ref().map(|text| self.text(&[at, &[name]].concat(), text)).transpose();
+        let (key, identity) = (file("key", &shape.key)?, file("identity", &shape.identity)?);
+        let command = shape.passphrase_command.as_ref();
+        let command = command.map(|command| self.command(&[at, &["passphrase_command"]].concat(), command)).transpose()?;
+        let source = |command| Arc::new(PassphraseCommand::new(command, self.own.clone())) as Arc<dyn PassphraseSource>;
+        let wish = SealWish { to, only_key: shape.only_key, passphrase: command.map(source) };
+        Ok(JobSeal { wish, key: key.map(PathBuf::from), identity: identity.map(PathBuf::from) })
     }
 
     fn wishes(&self, at: &[&str], shape: &InitializeShape) -> Result<Initialize> {

@@ -87,13 +87,20 @@ pub struct SealShape {
     #[serde(default)]
     pub comment: Option<Comment>,
     /// Who can read it: `age1…`, SSH public keys, recipients of age plugins, or files of recipients
+    #[serde(default)]
     pub to: Several<String>,
     /// One recipient is enough: if its key is lost, so is the backup
     #[serde(default)]
     pub only_key: bool,
+    /// A command that prints a passphrase, which opens the destination too: `"pass show backup"`
+    #[serde(default)]
+    pub passphrase_command: Option<Command>,
     /// File of this machine's writer key (default: in offsite's own directory of keys)
     #[serde(default)]
     pub key: Option<String>,
+    /// File with an identity, as `--identity` takes it, for restores from this machine (default: none)
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 /// Settings of `offsite init`

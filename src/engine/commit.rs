@@ -153,6 +153,7 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, merge
     let beside = snapshot.troubles.as_ref().and_then(|page| page.object);
     snapshot.objects.extend(beside.filter(|object| !snapshot.objects.contains(object)));
     snapshot.totals = merged.totals;
+    snapshot.opens = destination.records.page_keys(&snapshot.objects, snapshot.opens.as_ref());
     let base_root = destination.snapshot().and_then(|(s, _)| s.root.clone());
     let mut list = head.list.clone();
     let (hash, etag) = loop {
@@ -254,6 +255,7 @@ pub fn draft(
         troubles: None,
         destination: packed.map(|format| format.id.clone()),
         trail: if packed.is_some() { trail(before) } else { Vec::new() },
+        opens: before.and_then(|(s, _)| s.opens.clone()),
         left: before.is_some_and(|(s, _)| s.left),
     }
 }

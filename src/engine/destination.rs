@@ -12,6 +12,7 @@ use offsite_backends::{self as backends, Backend, Fence, Fenced, FileLock, Tree}
 use serde::{Deserialize, Serialize};
 
 use super::download::download;
+use super::keys::ring::KeyRing;
 use super::keys::wish::SealWish;
 use super::lease::hold::Hold;
 use super::locked::Locked;
@@ -20,6 +21,7 @@ use crate::engine::top_names::TopNames;
 use crate::error::{Error, Result};
 use crate::manifest::{CacheReader, Format, KeyRules, Lost, PROBE, Records, SnapshotRef, probe_disk};
 use crate::model::{DiskRules, Hash, Layout, PageRef, Snapshot};
+use crate::seal::WriterKey;
 use crate::spool::{cache_error, private_dir, private_file};
 use crate::transfer::part_size;
 
@@ -112,8 +114,12 @@ pub struct Destination {
     pub foreign: TopNames,
     /// The fenced backend below a seal: the objects as they lie there.
     pub(super) below: Arc<dyn Backend>,
-    /// This machine has the writer key of a sealed destination.
-    pub(super) writes: bool,
+    /// The writer key that this machine has for a sealed destination.
+    pub(super) writer_key: Option<WriterKey>,
+    /// The keys of this machine and its user.
+    pub(super) keys: KeyRing,
+    /// Only some of the key files were read.
+    pub(super) few_keys: bool,
     /// The directory that a packed destination lies in, if it is one: for unfinished files and the reserve.
     pub directory: Option<Arc<dyn Tree>>,
     /// The layout that the caller wants. It decides that of a new destination.
@@ -134,6 +140,16 @@ impl Destination {
     pub async fn open(url: &str, machine: &Machine) -> Result<Self> {
         let mut destination = Self::below_seal(url, machine).await?;
         destination.unlock(&machine.keys).await?;
+        Ok(destination)
+    }
+
+    /// Opens a destination to read contents.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open). [`Error::Usage`] if it is sealed and nothing opens its contents.
+    pub async fn open_contents(url: &str, machine: &Machine) -> Result<Self> {
+        let mut destination = Self::below_seal(url, machine).await?;
+        destination.unlock_contents(&machine.keys).await?;
         Ok(destination)
     }
 
@@ -161,10 +177,12 @@ impl Destination {
         let hold = Arc::new(Hold::of(Arc::clone(&backend)));
         let fence: Arc<dyn Fence> = hold.clone();
         let backend: Arc<dyn Backend> = Arc::new(Fenced::new(backend, fence));
-        let destination = Self {
+        let mut destination = Self {
             directory: backend.tree(),
             below: Arc::clone(&backend),
-            writes: false,
+            writer_key: None,
+            keys: machine.keys.clone(),
+            few_keys: false,
             records: Records::new(Arc::clone(&backend)),
             backend,
             hold,
@@ -178,6 +196,7 @@ impl Destination {
             writer: String::new(),
         };
         destination.settle_layout();
+        destination.records.remember(destination.remembered());
         Ok(destination)
     }
 
@@ -311,7 +330,7 @@ impl Destination {
 
     /// Whether the newest snapshot of the destination is the one that this machine knows. The number is not enough:
     /// another disk may be mounted there, or the destination may have been created again.
-    async fn is_current(&self, list: &[SnapshotRef]) -> Result<bool> {
+    pub(super) async fn is_current(&self, list: &[SnapshotRef]) -> Result<bool> {
         let Some(Head { snapshot: Some((_, hash)), list: known, file, .. }) = &self.head else { return Ok(false) };
         let (Some(last), [only]) = (known.last(), list) else { return Ok(false) };
         // A cache that another version of offsite wrote is rebuilt.

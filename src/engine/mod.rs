@@ -61,8 +61,8 @@ pub use pull::options::PullOptions;
 pub use pull::privileges::Privileges;
 pub use pull::{pull, pull_onto, pull_over};
 pub use query::{
-    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, at_in, cat, cat_over, diff, diff_over,
-    history, history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
+    DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, at_in, cat, cat_from, cat_over, diff,
+    diff_over, history, history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
 };
 pub use repair::{RepairOptions, repair, repair_over};
 pub use report::{
@@ -76,4 +76,5 @@ pub use sync::saved_plan::{ApplyOptions, apply};
 pub use sync::{plan, plan_over, sync, sync_over};
 pub use warning::Warning;
 
+pub use crate::seal::{ExposeSecret, PassphraseSource, SecretString};
 pub use crate::spool::{private_dir, private_file};

@@ -43,6 +43,8 @@ pub enum Note {
     Unfinished,
     /// Foreign objects were not counted, because not all snapshots could be read.
     ForeignUncounted,
+    /// The number of key files that may not be read with these credentials.
+    KeysUnread(u64),
     /// Why the record of a check could not be written.
     CheckUnrecorded(String),
     /// Why the lease could not be released.
@@ -158,6 +160,10 @@ impl fmt::Display for Note {
             }
             Self::Unfinished => f.write_str("a run is in progress, or was interrupted; the next sync finishes it"),
             Self::ForeignUncounted => f.write_str("foreign objects were not counted, because not all snapshots could be read"),
+            Self::KeysUnread(files) => {
+                let files = format!("{files} {}", plural(*files, "key file", "key files"));
+                write!(f, "{files} may not be read with these credentials, so only the length was compared")
+            }
             Self::CheckUnrecorded(why) => write!(f, "could not write the record of this check ({why})"),
             Self::LeaseNotReleased(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
             _ => self.fmt_report(f),

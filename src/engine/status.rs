@@ -2,8 +2,8 @@
 //!
 //! Owns `.offsite/run.json`, which each run of a job writes at its destination, and what `status` concludes from it
 //! on any host. A plain `sync` writes none; `status` then uses the newest snapshot. Ages are by the store's clock.
-//! Invariants: `status` sends one small request for the run and one for the check, and writes nothing; an unreadable
-//! record is no good result.
+//! Invariants: `status` sends one small request for the run and one for the check, at a sealed destination that this
+//! machine knows also a listing, and writes nothing; an unreadable record is no good result.
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
@@ -16,7 +16,7 @@ use super::clock::{rfc3339, shown};
 use super::destination::Destination;
 use super::machine::{Machine, PROGRAM};
 use super::outcome::Outcome;
-use super::query::newest;
+use super::query::{follows, newest};
 use crate::error::{Error, Result};
 use crate::manifest::{Records, StoredRecord};
 use crate::model::{bounds, span};
@@ -357,6 +357,10 @@ async fn remembered(machine: &Machine, url: &str, row: &mut StatusRow) -> Result
 }
 
 async fn look(records: &Records, row: &mut StatusRow) -> Result<()> {
+    // The run record of a sealed destination is no proof: a store can keep showing an old one.
+    if records.keys().is_some() {
+        follows(records).await?;
+    }
     let (run, check) = futures::join!(records.read::<RunRecord>(RunRecord::KEY), records.read::<CheckRecord>(CheckRecord::KEY));
     let run = run?;
     let now = records.backend().meter().clock().unwrap_or_else(Utc::now);

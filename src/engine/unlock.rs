@@ -5,64 +5,147 @@
 
 use std::sync::Arc;
 
-use super::destination::{Destination, Head};
-use super::keys::files::open_key_files;
+use super::destination::Destination;
+use super::keys::files::{open_copies, open_first, open_key_files};
 use super::keys::ring::KeyRing;
 use super::keys::wish::{SealWish, enough};
+use super::query::resolve_at;
 use crate::error::{Error, Result};
-use crate::manifest::{Format, Records};
+use crate::manifest::{Format, Records, Remembered, no_contents_key, no_key};
 use crate::model::{Hash, Layout, Snapshot};
-use crate::seal::SealKeys;
+use crate::seal::{KeySet, SealKeys, WriterKey};
 
 impl Destination {
-    /// Unlocks a sealed destination: with the identities of the user, or else with the writer key of this machine. Sends
-    /// no request if this machine knows that the destination is not sealed, or if there is no key at all.
+    /// Unlocks a sealed destination: with the identities that the user gave, or else with the writer key of this machine,
+    /// or else with an identity of the config or a passphrase. Sends no request if this machine knows that the destination is
+    /// not sealed, or if there is no key at all.
     ///
     /// # Errors
     /// [`Error::Usage`] if the destination is sealed and no key opens it.
     pub async fn unlock(&mut self, keys: &KeyRing) -> Result<()> {
-        let format = match &self.head {
-            Some(head) => Some(head.format.clone()),
-            None if keys.is_empty() => None,
-            None => self.records.format().await?,
-        };
-        let Some(format) = format else { return Ok(()) };
-        let url = self.backend.location().to_string();
-        // Only for a sealed destination is there a writer key. It decides, and not what the destination says of itself.
-        let writer = if format.sealed || self.head.is_none() { keys.writer(&url, &format.id)? } else { None };
+        self.unlock_with(keys, !keys.identities.is_empty()).await
+    }
+
+    /// Unlocks a sealed destination for a run, which opens no contents: if there is a writer key, it suffices.
+    ///
+    /// # Errors
+    /// As for [`unlock`](Self::unlock).
+    pub(super) async fn unlock_for_run(&mut self, keys: &KeyRing) -> Result<()> {
+        self.unlock_with(keys, false).await
+    }
+
+    async fn unlock_with(&mut self, keys: &KeyRing, open: bool) -> Result<()> {
+        let Some(format) = self.known_format(keys).await? else { return Ok(()) };
+        let writer = self.writer_of(keys, &format)?;
         if !format.sealed {
-            return match writer {
-                Some(_) => Err(no_longer_sealed(&self.records)),
-                None => Ok(()),
-            };
+            return Ok(());
         }
-        let written = writer.as_ref().map(SealKeys::of_writer);
-        self.writes = written.is_some();
-        let found = match keys.identities.is_empty() {
-            false => {
-                let opened = SealKeys::of_sets(&open_key_files(&self.backend, &format.id, keys).await?);
-                // Anyone who may write there can add a key file. So what this machine seals, it seals to its writer key.
-                match (opened, written) {
-                    (Some(opened), Some(written)) => Some(SealKeys { contents: opened.contents, ..written }),
-                    (opened, _) => opened,
-                }
-            }
-            true => written,
-        };
-        let none = || {
-            Error::Usage(format!(
-                "{url}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or keep a \
-                 writer key here (`offsite key writer`)"
-            ))
-        };
-        self.install(found.ok_or_else(none)?, format.id);
+        if open || writer.is_none() {
+            return self.open_all(keys, writer.as_ref(), format.id).await;
+        }
+        self.use_keys(None, writer.as_ref(), format.id);
         Ok(())
+    }
+
+    /// Unlocks a sealed destination for a verb that opens contents: with the identities that the user gave, or else with
+    /// those of the config, or else with its passphrase. The copies of key files beside the writer key, or the first key
+    /// file, may do: [`resolve`](Self::resolve) reads all of them if they do not.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the destination is sealed and nothing opens its contents.
+    pub async fn unlock_contents(&mut self, keys: &KeyRing) -> Result<()> {
+        let url = self.below.location().to_string();
+        if self.head.is_none() && !keys.identities_of(&url).is_empty() {
+            let first = open_first(&self.below, keys).await?.filter(|sets| !sets.is_empty());
+            if let Some(sets) = first {
+                let id = sets[0].destination.clone();
+                let writer = keys.writer(&url, &id)?;
+                self.use_keys(Some(&sets), writer.as_ref(), id);
+                self.few_keys = true;
+                return Ok(());
+            }
+        }
+        let Some(format) = self.known_format(keys).await? else { return Ok(()) };
+        let writer = self.writer_of(keys, &format)?;
+        if !format.sealed {
+            return Ok(());
+        }
+        if let Some(writer) = writer.as_ref().filter(|_| keys.may_open(&url))
+            && let Some(sets) = open_copies(&self.below, writer, keys).await?
+        {
+            self.use_keys(Some(&sets), Some(writer), format.id);
+            self.few_keys = true;
+            return Ok(());
+        }
+        if writer.is_some() && !keys.may_open(&url) {
+            return Err(no_contents_key(&url));
+        }
+        self.open_all(keys, writer.as_ref(), format.id).await
+    }
+
+    /// `format.json`, if this machine knows it or has a key for whatever is there.
+    async fn known_format(&self, keys: &KeyRing) -> Result<Option<Format>> {
+        match &self.head {
+            Some(head) => Ok(Some(head.format.clone())),
+            None if keys.is_empty() => Ok(None),
+            None => self.records.format().await,
+        }
+    }
+
+    /// The writer key of this machine. Only for a sealed destination is there one. It decides, and not what the destination
+    /// says of itself.
+    fn writer_of(&self, keys: &KeyRing, format: &Format) -> Result<Option<WriterKey>> {
+        let url = self.below.location().to_string();
+        let writer = if format.sealed || self.head.is_none() { keys.writer(&url, &format.id)? } else { None };
+        match writer {
+            Some(_) if !format.sealed => Err(no_longer_sealed(&self.records)),
+            writer => Ok(writer),
+        }
+    }
+
+    async fn open_all(&mut self, keys: &KeyRing, writer: Option<&WriterKey>, id: String) -> Result<()> {
+        let sets = open_key_files(&self.below, &id, keys).await?;
+        self.use_keys(Some(&sets), writer, id);
+        self.few_keys = false;
+        Ok(())
+    }
+
+    fn use_keys(&mut self, sets: Option<&[KeySet]>, writer: Option<&WriterKey>, id: String) {
+        let written = writer.map(SealKeys::of_writer);
+        self.writer_key = writer.cloned();
+        let keys = match (sets.and_then(SealKeys::of_sets), written) {
+            // Anyone who may write there can add a key file. So what this machine seals, it seals to its writer key.
+            (Some(opened), Some(written)) => Some(SealKeys { contents: opened.contents, ..written }),
+            (opened, written) => opened.or(written),
+        };
+        if let Some(keys) = keys {
+            self.install(keys, id);
+        }
+    }
+
+    /// The snapshot that `at` names (without it, the newest), and the hash of its object. Reads all key files if those that
+    /// were read do not open it.
+    ///
+    /// # Errors
+    /// As for [`resolve_at`].
+    pub async fn resolve(&mut self, at: Option<&str>) -> Result<(Snapshot, Hash)> {
+        let found = match resolve_at(&self.records, at).await {
+            Err(Error::Damaged { .. }) if self.few_keys => {
+                let (keys, writer) = (self.keys.clone(), self.writer_key.clone());
+                let Some(format) = Records::new(Arc::clone(&self.below)).format().await? else { return Err(no_key(self.below.location())) };
+                self.open_all(&keys, writer.as_ref(), format.id).await?;
+                resolve_at(&self.records, at).await?
+            }
+            found => found?,
+        };
+        Ok((found.0, found.1))
     }
 
     /// Uses these keys from now on. `id` is that of the destination.
     pub fn install(&mut self, keys: SealKeys, id: String) {
         self.below.use_objects_only();
         self.records = Records::sealed(Arc::clone(&self.below), Arc::new(keys), id);
+        self.records.remember(self.remembered());
         self.backend = Arc::clone(self.records.backend());
     }
 
@@ -72,7 +155,7 @@ impl Destination {
     /// # Errors
     /// [`Error::Usage`] if the destination is sealed and this machine has no writer key for it.
     pub fn may_write(&self) -> Result<()> {
-        if self.records.keys().is_none() || self.writes {
+        if self.records.keys().is_none() || self.writer_key.is_some() {
             return Ok(());
         }
         Err(Error::Usage(format!(
@@ -157,27 +240,20 @@ impl Destination {
     /// # Errors
     /// [`Error::Refused`] if it does not follow.
     pub fn not_rolled_back(&self, newest: &Snapshot, hash: &Hash) -> Result<()> {
-        let Some(Head { format, snapshot: Some((known, known_hash)), .. }) = &self.head else { return Ok(()) };
-        let follows = match newest.number.cmp(&known.number) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => hash == known_hash,
-            std::cmp::Ordering::Greater => match newest.trail.iter().find(|(number, _)| *number == known.number) {
-                Some((_, named)) => named == known_hash,
-                // The trail is full and begins later: it says nothing about that snapshot.
-                None => newest.trail.first().is_some_and(|(first, _)| *first > known.number),
-            },
-        };
-        if !format.sealed || follows {
-            return Ok(());
+        let sealed = self.head.as_ref().is_some_and(|head| head.format.sealed);
+        match self.remembered().filter(|_| sealed) {
+            Some(seen) => seen.check(&self.backend.location().to_string(), newest, hash),
+            None => Ok(()),
         }
-        Err(Error::Refused(vec![format!(
-            "{}: its newest snapshot {} does not follow snapshot {}, which this machine has seen; the store may offer an older state; \
-             if you went back to that state yourself, delete {} and run again",
-            self.backend.location(),
-            newest.number,
-            known.number,
-            self.dir.join("head.json").display()
-        )]))
+    }
+
+    /// The newest snapshot that this machine has seen, if the destination is packed: a mirror may be copied, moved and put
+    /// back by its owner.
+    pub(super) fn remembered(&self) -> Option<Remembered> {
+        let head = self.head.as_ref().filter(|head| !head.format.layout.is_mirror())?;
+        let (snapshot, hash) = head.snapshot.as_ref()?;
+        let etag = head.list.last().filter(|last| last.number == snapshot.number).and_then(|last| last.etag.clone());
+        Some(Remembered { number: snapshot.number, hash: *hash, etag, file: self.dir.join("head.json") })
     }
 }
 

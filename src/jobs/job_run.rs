@@ -308,7 +308,7 @@ impl<'a> JobRun<'a> {
         options.dumps = dumps::of(job);
         let layout = |destination: &&JobDestination| Some((destination.url.clone(), destination.layout?));
         options.layouts = destinations.iter().filter_map(layout).collect();
-        let seal = |destination: &&JobDestination| Some((destination.url.clone(), destination.seal.as_ref()?.0.clone()));
+        let seal = |destination: &&JobDestination| Some((destination.url.clone(), destination.seal.as_ref()?.wish.clone()));
         options.seals = destinations.iter().filter_map(seal).collect();
         options.append_only = destinations.iter().filter(|to| to.append_only).map(|to| to.url.clone()).collect();
         Ok(options)

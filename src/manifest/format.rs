@@ -4,6 +4,7 @@ use offsite_backends::{Location, MissingFeature};
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyRules;
+use super::sealed_backend::no_key;
 use crate::error::{Error, Result};
 use crate::model::{Layout, bounds};
 
@@ -61,7 +62,7 @@ impl Format {
 }
 
 /// Why the records of a sealed destination cannot be read without a key. `format` is what was found of its format.
-pub fn no_key(destination: &Location, url: String, format: Result<Option<Format>>) -> Error {
+pub fn why_no_key(destination: &Location, url: String, format: Result<Option<Format>>) -> Error {
     match format {
         Err(error) => error,
         // It says which key opens the destination.
@@ -70,8 +71,6 @@ pub fn no_key(destination: &Location, url: String, format: Result<Option<Format>
             "it is missing, so this machine does not find the key of this destination; `offsite repair` on a host that has backed up \
              here writes it again",
         ),
-        Ok(Some(_)) => Error::Usage(format!(
-            "{destination}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it, or a writer key (`offsite key writer`)"
-        )),
+        Ok(Some(_)) => no_key(destination),
     }
 }

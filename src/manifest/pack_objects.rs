@@ -13,6 +13,8 @@ use futures::future::try_join;
 use object_store::{GetOptions, ObjectStoreExt, PutPayload};
 
 use super::records::{Records, object_path};
+use super::sealed_backend::no_contents_key;
+use super::sealed_store::NEAR;
 use crate::error::{Error, Result};
 use crate::model::{Hash, PACK};
 use crate::seal::{FileSecrets, Identity, ObjectWriter, Opener, PREFIX, PayloadKey, SealWriter, sealed_len, sealed_range};
@@ -109,10 +111,10 @@ impl Records {
             let opened = Opener::from_payload_key(key).and_then(|opener| opener.open_range(plain, &sealed));
             return opened.map(Bytes::from).map_err(damaged);
         }
-        // Of a range that begins with the first chunk, one request has the prefix too.
-        let (prefix, sealed) = if wanted.start == PREFIX as u64 {
-            let mut whole = self.stored_range(pack, 0..wanted.end).await?;
-            (whole.split_to(whole.len().min(PREFIX)), whole)
+        let (prefix, sealed) = if wanted.start < NEAR {
+            let both = self.stored_range(pack, 0..wanted.end).await?;
+            let from = usize::try_from(wanted.start).unwrap_or(usize::MAX).min(both.len());
+            (both.slice(..both.len().min(PREFIX)), both.slice(from..))
         } else {
             try_join(self.stored_range(pack, 0..PREFIX as u64), self.stored_range(pack, wanted)).await?
         };
@@ -128,10 +130,7 @@ impl Records {
     pub(super) fn pack_identities(&self, kind: PackKind, pack: &Hash) -> Result<Option<&[Identity]>> {
         let Some(keys) = &self.keys else { return Ok(None) };
         match kind {
-            PackKind::Contents if keys.contents.is_empty() => Err(Error::Usage(format!(
-                "{}: it is sealed, and this machine has no key that opens contents; give --identity FILE",
-                self.pack_url(pack)
-            ))),
+            PackKind::Contents if keys.contents.is_empty() => Err(no_contents_key(self.pack_url(pack))),
             PackKind::Contents => Ok(Some(&keys.contents)),
             PackKind::Lists => Ok(Some(&keys.sealing.names_identities)),
         }

@@ -18,10 +18,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::format::{Format, no_key};
+use super::format::{Format, why_no_key};
 use super::json;
-use super::sealed_backend::SealedBackend;
-use super::sealed_store::{seal_error, sealed_key};
+use super::remembered::Remembered;
+use super::sealed_backend::{SealedBackend, no_contents_key};
+use super::sealed_store::{OpenedKeys, seal_error, sealed_key};
 use crate::error::{Error, Result};
 use crate::model::{Hash, Snapshot, bounds};
 use crate::seal::{PayloadKey, SealKeys};
@@ -96,6 +97,10 @@ pub struct Records {
     pub(super) keys: Option<Arc<SealKeys>>,
     /// The `id` of a sealed destination.
     id: Option<Arc<str>>,
+    /// The newest snapshot that this machine has seen, if it notices an older state of this destination.
+    remembered: Option<Arc<Remembered>>,
+    /// The keys of sealed objects that were opened, and of page objects that were written.
+    pub(super) opened: Option<(OpenedKeys, OpenedKeys)>,
     /// The payload keys of packs that were opened.
     pub(super) pack_keys: Arc<Mutex<HashMap<Hash, PayloadKey>>>,
 }
@@ -129,13 +134,24 @@ impl Records {
     /// The records at the destination of this backend. Sends no request.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         let pack_keys = Arc::new(Mutex::new(HashMap::new()));
-        Self { store: backend.store(), backend, room: Arc::new(Semaphore::new(ROOM as usize)), keys: None, id: None, pack_keys }
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        Self { store: backend.store(), backend, room, keys: None, id: None, remembered: None, opened: None, pack_keys }
     }
 
     /// The records of the sealed destination with this `id`. `backend` is what lies below the seal. Sends no request.
     pub fn sealed(backend: Arc<dyn Backend>, keys: Arc<SealKeys>, id: String) -> Self {
-        let sealed: Arc<dyn Backend> = Arc::new(SealedBackend::new(backend, Arc::clone(&keys)));
-        Self { keys: Some(keys), id: Some(id.into()), ..Self::new(sealed) }
+        let sealed = SealedBackend::new(backend, Arc::clone(&keys));
+        Self { keys: Some(keys), id: Some(id.into()), opened: Some(sealed.opened_keys()), ..Self::new(Arc::new(sealed)) }
+    }
+
+    /// Remembers the newest snapshot that this machine has seen.
+    pub fn remember(&mut self, remembered: Option<Remembered>) {
+        self.remembered = remembered.map(Arc::new);
+    }
+
+    /// The newest snapshot that this machine has seen, if it notices an older state of this destination.
+    pub fn remembered(&self) -> Option<&Remembered> {
+        self.remembered.as_deref()
     }
 
     /// The keys of a sealed destination, if it is one.
@@ -149,10 +165,7 @@ impl Records {
     /// [`Error::Usage`] if they are sealed, and this process has no key for them.
     pub fn opens_contents(&self) -> Result<()> {
         match &self.keys {
-            Some(keys) if keys.contents.is_empty() => Err(Error::Usage(format!(
-                "{}: its contents are sealed, and the key of this machine does not open them; give --identity FILE",
-                self.backend.location()
-            ))),
+            Some(keys) if keys.contents.is_empty() => Err(no_contents_key(self.backend.location())),
             _ => Ok(()),
         }
     }
@@ -301,7 +314,7 @@ impl Records {
             .few(FOLDER, listing)
             .try_filter_map(|meta| async move {
                 if self.keys.is_none() && meta.location.as_ref().ends_with(".json.age") {
-                    return Err(no_key(self.backend.location(), self.url(Format::KEY), self.format().await));
+                    return Err(why_no_key(self.backend.location(), self.url(Format::KEY), self.format().await));
                 }
                 let number = meta.location.filename().and_then(snapshot_number);
                 Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
@@ -357,6 +370,7 @@ impl Records {
         if self.id.is_some() && self.id.as_deref() != snapshot.destination.as_deref() {
             return Err(Error::damaged(self.url(&key), "it is a snapshot of another destination"));
         }
+        self.learn(&snapshot);
         Ok((snapshot, hash))
     }
 

@@ -3,8 +3,7 @@
 //! Owns the wrapping: every name that goes to the store or comes from it is turned here, so no other code knows two
 //! names for one object. `sealed_store.rs` has the bytes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -19,7 +18,7 @@ use offsite_backends::{
     Scope, Space, Tree,
 };
 
-use super::sealed_store::{SealedStore, known_key, sealed_key};
+use super::sealed_store::{OpenedKeys, SealedStore, known_key, sealed_path};
 use crate::seal::SealKeys;
 
 /// A backend of a sealed destination.
@@ -31,13 +30,14 @@ pub struct SealedBackend {
 impl SealedBackend {
     /// Seals and opens with these keys what goes to `inner` and comes from it.
     pub fn new(inner: Arc<dyn Backend>, keys: Arc<SealKeys>) -> Self {
-        let opened = Arc::new(Mutex::new(HashMap::new()));
-        Self { store: SealedStore { inner: inner.store(), keys, opened }, inner }
+        let (opened, written, beginning) = (OpenedKeys::default(), OpenedKeys::default(), Arc::default());
+        Self { store: SealedStore { inner: inner.store(), keys, opened, written, beginning }, inner }
     }
-}
 
-fn sealed_path(path: &Path) -> Path {
-    Path::parse(sealed_key(path.as_ref())).unwrap_or_else(|_| path.clone())
+    /// The keys of objects that were read, and of page objects that were written.
+    pub fn opened_keys(&self) -> (OpenedKeys, OpenedKeys) {
+        (Arc::clone(&self.store.opened), Arc::clone(&self.store.written))
+    }
 }
 
 #[async_trait]
@@ -68,7 +68,7 @@ impl Backend for SealedBackend {
     }
 
     fn error(&self, key: &str, error: &object_store::Error) -> Error {
-        self.inner.error(&sealed_key(key), error)
+        self.inner.error(&super::sealed_store::sealed_key(key), error)
     }
 
     async fn now(&self) -> Result<DateTime<Utc>> {
@@ -145,4 +145,21 @@ impl Backend for SealedBackend {
     fn use_objects_only(&self) {
         self.inner.use_objects_only();
     }
+}
+
+/// Nothing here opens a sealed destination.
+pub fn no_key(url: impl std::fmt::Display) -> crate::error::Error {
+    crate::error::Error::Usage(format!(
+        "{url}: this destination is sealed, and this machine has no key for it; give --identity FILE to read it (or \
+         OFFSITE_IDENTITY_FILE, or `seal.identity` or `seal.passphrase_command` in the config), or keep a writer key here (`offsite key \
+         writer`)"
+    ))
+}
+
+/// Nothing here opens the contents of a sealed destination.
+pub fn no_contents_key(url: impl std::fmt::Display) -> crate::error::Error {
+    crate::error::Error::Usage(format!(
+        "{url}: its contents are sealed, and the key of this machine does not open them; give --identity FILE (or OFFSITE_IDENTITY_FILE, \
+         or `seal.identity` or `seal.passphrase_command` in the config)"
+    ))
 }

@@ -24,9 +24,11 @@ use crate::seal::{FileSecrets, Opener, PREFIX, PayloadKey, SealError, SealKeys, 
 /// What an object of a sealed destination is called, after the name that it has elsewhere.
 pub const ENDING: &str = ".age";
 /// Keys of objects that were opened, at most.
-const KEYS: usize = 256;
+pub const KEYS: usize = 256;
 /// A range that begins before this is fetched together with the header, in bytes.
-const NEAR: u64 = 256 << 10;
+pub const NEAR: u64 = 256 << 10;
+/// The beginning of an object is kept for the next range of it if it is at most this long, in bytes.
+const KEPT: usize = 1 << 20;
 
 /// What an object is at a sealed destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,8 @@ pub fn known_key(key: &[u8]) -> Vec<u8> {
     }
 }
 
-fn sealed_path(path: &Path) -> Path {
+/// The path of an object at a sealed destination.
+pub fn sealed_path(path: &Path) -> Path {
     Path::parse(sealed_key(path.as_ref())).unwrap_or_else(|_| path.clone())
 }
 
@@ -82,13 +85,36 @@ pub fn seal_error(error: &Error) -> Option<&SealError> {
     }
 }
 
+/// Payload keys of objects, by their paths as they lie there.
+pub type OpenedKeys = Arc<Mutex<HashMap<Path, PayloadKey>>>;
+
+/// The first bytes of a page object, as they lie there.
+pub struct Beginning {
+    path: Path,
+    bytes: Bytes,
+    /// How many were asked for. Fewer came if the object ends there.
+    asked: u64,
+}
+
+impl Beginning {
+    /// A range of the object, if it has all of it.
+    fn part(&self, path: &Path, wanted: &Range<u64>) -> Option<Bytes> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        (self.path == *path && wanted.end <= self.asked).then(|| self.bytes.slice(at(wanted.start)..at(wanted.end)))
+    }
+}
+
 /// The sealed view of a store.
 #[derive(Clone)]
 pub struct SealedStore {
     pub inner: Arc<dyn ObjectStore>,
     pub keys: Arc<SealKeys>,
     /// The payload keys of objects that were read in part.
-    pub opened: Arc<Mutex<HashMap<Path, PayloadKey>>>,
+    pub opened: OpenedKeys,
+    /// The payload keys of page objects that were written.
+    pub written: OpenedKeys,
+    /// The beginning of the object that was last read in part. The pages of a small manifest all lie there.
+    pub beginning: Arc<Mutex<Option<Beginning>>>,
 }
 
 impl SealedStore {
@@ -105,10 +131,24 @@ impl SealedStore {
         let seals = move || {
             let plain: Bytes = payload.into();
             let secrets = store.secrets(&path, &plain)?;
+            store.note_written(&path, &secrets);
             seal(&store.keys.sealing.names, secrets, &plain)
         };
         let sealed = tokio::task::spawn_blocking(seals).await.map_err(|error| Error::JoinError { source: error })?;
         Ok(PutPayload::from(sealed.map_err(failed)?))
+    }
+
+    /// Keeps the key of a page object that is written, for the snapshot.
+    fn note_written(&self, path: &Path, secrets: &FileSecrets) {
+        if path.as_ref().starts_with(".offsite/pages/") {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.insert(sealed_path(path), secrets.payload_key());
+        }
+    }
+
+    fn forget(&self, path: &Path) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        *self.beginning.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn known(&self, path: &Path) -> Option<Opener> {
@@ -130,12 +170,25 @@ impl SealedStore {
     async fn part(&self, path: &Path, plain: Range<u64>) -> Result<Bytes> {
         let wanted = sealed_range(plain.clone());
         if let Some(opener) = self.known(path) {
-            let sealed = self.inner.get_range(path, wanted).await?;
-            return opener.open_range(plain, &sealed).map(Bytes::from).map_err(failed);
+            let wanted = wanted.clone();
+            let kept = self.beginning.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|kept| kept.part(path, &wanted));
+            let sealed = match kept {
+                Some(kept) => kept,
+                None => self.inner.get_range(path, wanted).await?,
+            };
+            match opener.open_range(plain.clone(), &sealed) {
+                Ok(opened) => return Ok(opened.into()),
+                // The object may have been written again since: its header has the key of what is there now.
+                Err(_) => self.forget(path),
+            }
         }
         let (prefix, sealed) = if wanted.start < NEAR {
             let both = self.inner.get_range(path, 0..wanted.end).await?;
             let from = usize::try_from(wanted.start).unwrap_or(usize::MAX).min(both.len());
+            if both.len() <= KEPT && path.as_ref().starts_with(".offsite/pages/") {
+                let kept = Beginning { path: path.clone(), bytes: both.clone(), asked: wanted.end };
+                *self.beginning.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+            }
             (both.slice(..both.len().min(PREFIX)), both.slice(from..))
         } else {
             future::try_join(self.inner.get_range(path, 0..PREFIX as u64), self.inner.get_range(path, wanted)).await?
@@ -204,7 +257,7 @@ impl ObjectStore for SealedStore {
             ObjectForm::Pack | ObjectForm::Plain => payload,
         };
         let path = sealed_path(location);
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
+        self.forget(&path);
         self.inner.put_opts(&path, payload, opts).await
     }
 
@@ -214,6 +267,7 @@ impl ObjectStore for SealedStore {
             return Ok(inner);
         }
         let secrets = FileSecrets::random().map_err(failed)?;
+        self.note_written(location, &secrets);
         let out = SealWriter::new(&self.keys.sealing.names, secrets, Vec::new()).map_err(failed)?;
         Ok(Box::new(SealedUpload { inner, out: Some(out) }))
     }

@@ -154,6 +154,14 @@ pub fn trail<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(u64, Hash)>, D::Err
     list(d, TRAIL)
 }
 
+/// Reads the keys of page objects: at most [`OBJECTS`].
+///
+/// # Errors
+/// An error of the deserializer if the value is not a list of pairs or has more than [`OBJECTS`] elements.
+pub fn page_keys<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(Hash, Hash)>, D::Error> {
+    list(d, OBJECTS)
+}
+
 /// Reads a text of at most [`TEXT`] bytes.
 ///
 /// # Errors

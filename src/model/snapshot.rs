@@ -2,6 +2,8 @@
 //!
 //! Owns the shape of `.offsite/snapshots/<number>.json` and of references to pages.
 
+use std::fmt;
+
 use super::problem::Problem;
 use serde::{Deserialize, Serialize};
 
@@ -232,9 +234,28 @@ pub struct Snapshot {
     /// machine that remembers one of them can tell whether this snapshot follows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounds::trail")]
     pub trail: Vec<(u64, Hash)>,
+    /// In a sealed destination: keys of its page objects, so that a reader needs no header of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens: Option<PageKeys>,
     /// Runs in append-only mode have written since the last cleanup of what they may not delete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
+}
+
+/// Keys of page objects of a sealed destination. They open nothing that the key of the snapshot does not open anyway.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageKeys {
+    /// Stands for the key that all of these objects are sealed to.
+    pub names: Hash,
+    /// Page objects, and the key of the chunks of each.
+    #[serde(deserialize_with = "bounds::page_keys")]
+    pub keys: Vec<(Hash, Hash)>,
+}
+
+impl fmt::Debug for PageKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PageKeys({})", self.keys.len())
+    }
 }
 
 /// A line of the whole list of paths that a run could not read, or that kept changing.

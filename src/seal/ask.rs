@@ -26,6 +26,27 @@ pub trait Ask: Send + Sync {
     fn text(&self, _what: &str) -> Option<String> {
         None
     }
+
+    /// Whether somebody can be asked.
+    fn can_ask(&self) -> bool {
+        true
+    }
+}
+
+/// Gives a passphrase: from the owner, or from a command of the owner. It may block.
+pub trait PassphraseSource: Send + Sync {
+    /// The passphrase of `what`.
+    ///
+    /// # Errors
+    /// Why there is none, for a message. It shows no secret.
+    fn passphrase(&self, what: &str) -> Result<SecretString, String>;
+}
+
+/// A passphrase that is known already.
+impl PassphraseSource for SecretString {
+    fn passphrase(&self, _: &str) -> Result<SecretString, String> {
+        Ok(self.clone())
+    }
 }
 
 /// An [`Ask`] as the `age` crate wants it. It remembers whether a passphrase was not given.

@@ -18,9 +18,9 @@ mod stream;
 mod unlock;
 mod writer;
 
-pub use age::secrecy::SecretString;
+pub use age::secrecy::{ExposeSecret, SecretString};
 
-pub use ask::Ask;
+pub use ask::{Ask, PassphraseSource};
 pub use error::{KeyText, SealError};
 pub use header::{FileKey, FileSecrets, HEADER, NONCE, PREFIX, PayloadKey};
 pub use keys::KeySet;

@@ -19,21 +19,35 @@ const CONTENTS: &str = "`contents age1…`, a recipient with 62 characters";
 const NAMES: &str = "`names AGE-SECRET-KEY-1…`, an identity with 74 characters";
 const EARLIER: &str = "`earlier AGE-SECRET-KEY-1…`, an identity with 74 characters that no other line has";
 const CUT: &str = "`cut ` and 16 hexadecimal digits in lower case";
-const FILE: &str = "`file `, the number of a key file in rising order, and its BLAKE3 as 64 hexadecimal digits";
+const FILE: &str = "`file `, the number of a key file in rising order (with `.passphrase` if one opens it), and its BLAKE3 as 64 \
+                    hexadecimal digits";
+const PASSPHRASE: &str = ".passphrase";
 
 /// A key file as it lies at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFile {
     /// Its number in the folder.
     pub number: u64,
+    /// A passphrase opens it.
+    pub passphrase: bool,
     /// The BLAKE3 of the sealed file.
     pub hash: [u8; 32],
 }
 
 impl KeyFile {
     /// The file with this number and these bytes.
-    pub fn new(number: u64, sealed: &[u8]) -> Self {
-        Self { number, hash: *blake3::hash(sealed).as_bytes() }
+    pub fn new(number: u64, passphrase: bool, sealed: &[u8]) -> Self {
+        Self { number, passphrase, hash: *blake3::hash(sealed).as_bytes() }
+    }
+
+    /// Whether these are its bytes.
+    pub fn is(&self, sealed: &[u8]) -> bool {
+        blake3::hash(sealed) == self.hash
+    }
+
+    /// Its name in the folder: `1.age` or `1.passphrase.age`.
+    pub fn name(&self) -> String {
+        format!("{}{}.age", self.number, if self.passphrase { PASSPHRASE } else { "" })
     }
 }
 
@@ -82,7 +96,8 @@ impl WriterKey {
         }
         text.push_str(&format!("cut {:016x}\n", self.cut));
         for file in &self.files {
-            text.push_str(&format!("file {} {}\n", file.number, hex::encode(file.hash)));
+            let kind = if file.passphrase { PASSPHRASE } else { "" };
+            text.push_str(&format!("file {}{kind} {}\n", file.number, hex::encode(file.hash)));
         }
         text
     }
@@ -125,7 +140,8 @@ impl fmt::Debug for WriterKey {
 fn files(mut lines: Lines<'_>) -> Result<Vec<KeyFile>, SealError> {
     let mut files: Vec<KeyFile> = Vec::new();
     while let Some(line) = lines.next_line() {
-        let file = file(line).filter(|file| file.number > files.last().map_or(0, |last| last.number));
+        let order = |file: &KeyFile| (file.number, file.passphrase);
+        let file = file(line).filter(|file| file.number > 0 && files.last().is_none_or(|last| order(file) > order(last)));
         files.push(file.ok_or_else(|| lines.wrong(FILE))?);
     }
     if files.is_empty() { Err(lines.wrong(FILE)) } else { Ok(files) }
@@ -133,9 +149,10 @@ fn files(mut lines: Lines<'_>) -> Result<Vec<KeyFile>, SealError> {
 
 fn file(line: &str) -> Option<KeyFile> {
     let (index, digits) = line.strip_prefix("file ")?.split_once(' ')?;
+    let (index, passphrase) = index.strip_suffix(PASSPHRASE).map_or((index, false), |index| (index, true));
     let mut hash = [0; 32];
     hex::decode_to_slice(digits, &mut hash).ok()?;
-    Some(KeyFile { number: number(index)?, hash }).filter(|_| digits == hex::encode(hash))
+    Some(KeyFile { number: number(index)?, passphrase, hash }).filter(|_| digits == hex::encode(hash))
 }
 
 fn newest_first(sets: &[KeySet]) -> Vec<&KeySet> {

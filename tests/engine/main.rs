@@ -31,6 +31,8 @@ mod report;
 mod requests;
 mod round_trip;
 mod sealed;
+mod sealed_keys;
+mod sealed_requests;
 mod several;
 mod stop;
 mod unfit;

@@ -16,23 +16,23 @@ use crate::harness::*;
 const SECRET: &[u8] = b"a text that nobody but the owner may read";
 
 /// A world with an owner, whose identity lies in a file, and a host that has no identity.
-struct Sealed {
-    world: World,
-    bucket: MemoryBackend,
-    backend: Arc<dyn Backend>,
+pub struct Sealed {
+    pub world: World,
+    pub bucket: MemoryBackend,
+    pub backend: Arc<dyn Backend>,
 }
 
-fn identity(world: &World, name: &str) -> String {
+pub fn identity(world: &World, name: &str) -> String {
     let identity = Identity::random().unwrap();
     fs::write(world.path(name), format!("{}\n", *identity.reveal())).unwrap();
     identity.recipient().to_string()
 }
 
-fn wish(to: &[&str]) -> SealWish {
+pub fn wish(to: &[&str]) -> SealWish {
     SealWish { to: to.iter().map(|to| (*to).to_owned()).collect(), only_key: to.len() == 1, ..SealWish::default() }
 }
 
-fn world() -> World {
+pub fn world() -> World {
     let mut world = World::new();
     world.machine.keys.dir = Some(world.path("keys"));
     let owner = identity(&world, "owner");
@@ -41,46 +41,49 @@ fn world() -> World {
 }
 
 impl Sealed {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let world = world();
         let (bucket, backend) = memory(name);
         Self { world, bucket, backend }
     }
 
     /// The owner's machine, which knows nothing of the destination.
-    fn owner(&self, name: &str) -> Machine {
+    pub fn owner(&self, name: &str) -> Machine {
         let keys = KeyRing { identities: vec![self.world.path("owner")], ..KeyRing::default() };
         Machine { cache_dir: self.world.path(name), host: name.into(), keys }
     }
 
-    async fn open(&self, machine: &Machine) -> Result<Destination> {
+    pub async fn open(&self, machine: &Machine) -> Result<Destination> {
         let mut destination = Destination::over(Arc::clone(&self.backend), machine)?;
-        destination.unlock(&machine.keys).await?;
+        match machine.keys.may_open(&self.backend.location().to_string()) {
+            true => destination.unlock_contents(&machine.keys).await?,
+            false => destination.unlock(&machine.keys).await?,
+        }
         Ok(destination)
     }
 
-    async fn pull(&self, machine: &Machine, target: &str) -> Result<engine::PullOutcome> {
+    pub async fn pull(&self, machine: &Machine, target: &str) -> Result<engine::PullOutcome> {
         engine::pull_over(self.open(machine).await?, &self.world.path(target), &PullOptions::default(), &RunControl::new(1)).await
     }
 
-    async fn comes_back(&self, about: &str) {
+    pub async fn comes_back(&self, about: &str) {
         let target = format!("back-{:x}", fs::read_dir(self.world.dir.path()).unwrap().count());
         let pulled = self.pull(&self.owner(&format!("{target}-cache")), &target).await.unwrap();
         assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{about}: {pulled:?}");
         same_trees(&self.world.source(), &self.world.path(&target));
     }
 
-    async fn check(&self, machine: &Machine, share: f64) -> engine::CheckOutcome {
+    pub async fn check(&self, machine: &Machine, share: f64) -> engine::CheckOutcome {
         let options = CheckOptions { read_data: Some(share), ..CheckOptions::default() };
         engine::check_over(self.open(machine).await.unwrap(), machine, &options, &RunControl::new(1)).await.unwrap()
     }
 
-    fn key(&self, part: &str) -> String {
+    pub fn key(&self, part: &str) -> String {
         self.bucket.keys().into_iter().filter(|key| key.contains(part)).max().unwrap()
     }
 }
 
-fn fill(world: &World) {
+pub fn fill(world: &World) {
     for i in 0..40 {
         world.write(&format!("dir-{i:02}/a-telling-name-{i}"), &[SECRET, &[i as u8; 100]].concat());
     }
@@ -88,7 +91,7 @@ fn fill(world: &World) {
     world.write("empty", b"");
 }
 
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes

@@ -13,7 +13,7 @@ fn key_set() -> KeySet {
 fn writer_key() -> WriterKey {
     let first = key_set();
     let sets = [first.clone(), first.rotated("2027-01-01").unwrap()];
-    WriterKey::new(&sets, vec![KeyFile::new(1, b"one"), KeyFile::new(2, b"two")]).unwrap()
+    WriterKey::new(&sets, vec![KeyFile::new(1, false, b"one"), KeyFile::new(2, false, b"two")]).unwrap()
 }
 
 /// The number of the line that the error names. The error shows nothing of any line.
@@ -107,7 +107,7 @@ fn a_rotation_makes_new_identities_and_keeps_the_cut() {
     let opening = Opening::new(&[first.clone(), second.clone()]);
     assert_eq!(opening.contents, [second.contents.clone(), first.contents.clone()]);
     assert_eq!(opening.names, [second.names.clone(), first.names.clone()]);
-    let key = WriterKey::new(&[first.clone(), second.clone()], vec![KeyFile::new(1, b"")]).unwrap();
+    let key = WriterKey::new(&[first.clone(), second.clone()], vec![KeyFile::new(1, false, b"")]).unwrap();
     let sealing = Sealing::from(&key);
     assert_eq!((sealing.contents, sealing.names), (second.contents.recipient(), second.names.recipient()));
     assert_eq!(sealing.names_identities, opening.names);
@@ -117,7 +117,7 @@ fn a_rotation_makes_new_identities_and_keeps_the_cut() {
 #[test]
 fn a_writer_key_is_read_as_it_was_printed_and_opens_no_contents() {
     let first = key_set();
-    let alone = WriterKey::new(std::slice::from_ref(&first), vec![KeyFile::new(1, b"sealed")]).unwrap();
+    let alone = WriterKey::new(std::slice::from_ref(&first), vec![KeyFile::new(1, false, b"sealed")]).unwrap();
     for key in [alone, writer_key()] {
         let text = key.print();
         assert_eq!(text.lines().next(), Some("# offsite writer key for 5f3c0a91b2: adds, lists, checks, prunes; cannot read contents"));
@@ -184,5 +184,21 @@ proptest! {
             let _ = (KeySet::parse(&changed).is_ok(), WriterKey::parse(&changed).is_ok(), recipients_file(&changed).is_ok());
         }
         let _ = (KeySet::parse(&new).is_ok(), WriterKey::parse(&new).is_ok(), new.parse::<OwnerRecipient>().is_ok());
+    }
+}
+
+#[test]
+fn a_writer_key_notes_files_of_a_passphrase() {
+    let files = [KeyFile::new(1, false, b"one"), KeyFile::new(1, true, b"two"), KeyFile::new(2, true, b"three")];
+    let key = WriterKey::new(&[KeySet::new("5f3c", "2026-11-28").unwrap()], files.to_vec()).unwrap();
+    let text = key.print();
+    assert!(text.contains("\nfile 1.passphrase ") && text.contains("\nfile 2.passphrase "), "{}", text.lines().count());
+    assert_eq!(WriterKey::parse(&text).unwrap(), key);
+    assert_eq!(files.map(|file| file.name()), ["1.age", "1.passphrase.age", "2.passphrase.age"]);
+    // Only in order, and each once.
+    for wrong in
+        [text.replace("file 1.passphrase", "file 1"), text.replace("file 1 ", "file 1.passphrase "), text.replace("file 1 ", "file 0 ")]
+    {
+        assert!(WriterKey::parse(&wrong).is_err());
     }
 }

@@ -40,6 +40,7 @@ struct ScriptState {
     faults: Vec<ScriptedFault>,
     refused: Vec<(String, ErrorKind)>,
     refused_verbs: Vec<(&'static str, ErrorKind)>,
+    unreadable: Vec<(String, ErrorKind)>,
     bodies: u64,
     cuts: Vec<(u64, usize)>,
     listings: u64,
@@ -99,6 +100,12 @@ impl Script {
     /// Every call with that verb fails and is not made, as for credentials that lack a right. See [`Call::verb`].
     pub fn refuse_verb(&self, verb: &'static str, kind: ErrorKind) -> &Self {
         self.lock().refused_verbs.push((verb, kind));
+        self
+    }
+
+    /// Every `get` of a key that has `part` fails, as for credentials that may not read these objects.
+    pub fn refuse_reads(&self, part: &str, kind: ErrorKind) -> &Self {
+        self.lock().unreadable.push((part.to_owned(), kind));
         self
     }
 
@@ -195,6 +202,9 @@ impl Script {
             return Err(injected(*kind, key));
         }
         if let Some((_, kind)) = state.refused_verbs.iter().find(|(refused, _)| *refused == verb) {
+            return Err(injected(*kind, key));
+        }
+        if let Some((_, kind)) = state.unreadable.iter().find(|(part, _)| verb == "get" && key.contains(part.as_str())) {
             return Err(injected(*kind, key));
         }
         let hit = state.faults.iter().find(|fault| match fault.verb {

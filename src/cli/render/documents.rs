@@ -45,6 +45,9 @@ pub struct PlanDocument<'a> {
 pub struct SnapshotsDocument<'a> {
     pub url: &'a str,
     pub snapshots: &'a [SnapshotRow],
+    /// Why they are not what this machine has seen at that destination before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<&'a str>,
 }
 
 /// `config check`

@@ -107,7 +107,11 @@ impl Out {
     /// The table of snapshots.
     pub fn snapshots(&self, listing: &Listing, zone: &Zone) -> Result<()> {
         if self.json {
-            return self.document(&SnapshotsDocument { url: &listing.url, snapshots: &listing.snapshots });
+            let (url, snapshots, problem) = (&listing.url, &listing.snapshots, listing.problem.as_deref());
+            return self.document(&SnapshotsDocument { url, snapshots, problem });
+        }
+        if let Some(problem) = &listing.problem {
+            self.error(&clean(problem));
         }
         let headings = [">snapshot", "time", ">entries", ">size", ">added", ">changed", ">removed", ">sent", "host", "source"];
         let calendar = zone.calendar();

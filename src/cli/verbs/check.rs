@@ -1,7 +1,7 @@
 //! `offsite check URL [--read-data[=N%]]`
 
 use clap::Args;
-use offsite::config::{Job, values};
+use offsite::config::values;
 use offsite::engine::{self, CheckOptions};
 use offsite::error::Result;
 
@@ -50,7 +50,7 @@ pub async fn run(args: CheckArgs, context: &Context) -> Result<u8> {
         limit_download: args.limit_download,
     };
     let (mut machine, _makeshift) = context.machine_to_read()?;
-    machine.keys.writers.extend(job.iter().flat_map(Job::writer_keys));
+    job.iter().for_each(|job| job.add_keys(&mut machine.keys));
     let (control, bars) = context.control(std::slice::from_ref(&url));
     let outcome = engine::check(&machine, &url, &options, &control).await;
     drop(bars);

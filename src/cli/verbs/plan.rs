@@ -28,7 +28,7 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<u8> {
 
 /// Plans and prints. `sync --dry-run` calls it without a file.
 pub async fn show(run: &RunArgs, out: Option<&Path>, context: &Context) -> Result<u8> {
-    let (options, machine) = (run.options()?, context.machine()?);
+    let (options, machine) = (run.options(&context.screen)?, context.machine()?);
     let (control, bars) = context.control(&run.destinations);
     let plans = engine::plan(&machine, &run.source, &run.destinations, &options, &control, out).await;
     drop(bars);

@@ -25,6 +25,9 @@ pub struct PullArgs {
     /// The snapshot: a number, a date (2026-11-01) or an age (3d) (default: the newest)
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
+    /// Refuse a snapshot with a number below this: 42, as the machine that writes knows it (default: any)
+    #[arg(long, value_name = "NUMBER")]
+    at_least: Option<u64>,
     /// Restore only this: a path from the top (docs/), or a pattern ('*.txt'); repeatable (default: all)
     #[arg(long, value_name = "PATH", help_heading = "Filters")]
     only: Vec<String>,
@@ -111,6 +114,7 @@ impl PullArgs {
             filter: self.filter.filter_after(&profile.rules, &only.rules)?,
             prefixes: only.prefixes,
             at: self.at.clone(),
+            at_least: self.at_least,
             max_size: self.max_size.or(profile.max_size),
             delete: self.delete || profile.delete,
             checksum: self.checksum,
@@ -131,7 +135,7 @@ pub async fn run(args: PullArgs, context: &Context) -> Result<u8> {
     let ResolvedFrom { urls, job } = args.from.resolve(args.profile.is_some())?;
     let profile = args.profile(job.as_ref())?;
     let (mut machine, _makeshift) = context.machine_to_read()?;
-    machine.keys.writers.extend(job.iter().flat_map(Job::writer_keys));
+    job.iter().for_each(|job| job.add_keys(&mut machine.keys));
     let mut options = args.options(profile.as_ref(), &machine.host)?;
     let zone = job.as_ref().map(|job| job.options.keep.zone.clone()).unwrap_or_default();
     options.at = options.at.map(|at| engine::at_in(&zone, &at));

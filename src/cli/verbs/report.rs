@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use offsite::config::{ReportMethod, values};
-use offsite::engine::{self, DestinationReport, Note, Priced, ReportOptions, worst};
+use offsite::engine::{self, DestinationReport, KeyRing, Note, Priced, ReportOptions, worst};
 use offsite::error::{Error, Result};
 use offsite::jobs::run_command;
 
@@ -44,8 +44,8 @@ struct ReportRequest {
     list: bool,
     /// Reports of the user's own commands.
     reported: Vec<DestinationReport>,
-    /// Writer keys that the config names, by URL.
-    writers: Vec<(String, PathBuf)>,
+    /// Keys that the config names.
+    keys: KeyRing,
 }
 
 pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
@@ -63,7 +63,8 @@ pub async fn run(args: ReportArgs, context: &Context) -> Result<u8> {
     let urls = wanted.urls.iter().zip(&wanted.prices).map(priced).collect::<Result<Vec<_>>>()?;
     let options = ReportOptions { list: args.list || wanted.list, by_directory: args.by_directory, prices: prices.clone() };
     let mut machine = context.machine()?;
-    machine.keys.writers.extend(wanted.writers);
+    let KeyRing { writers, usual_identities, passphrases, .. } = wanted.keys;
+    (machine.keys.writers, machine.keys.usual_identities, machine.keys.passphrases) = (writers, usual_identities, passphrases);
     let (run, bars) = context.control(&wanted.urls);
     let mut outcome = engine::report(&machine, &urls, &options, &run).await;
     drop(bars);
@@ -84,7 +85,7 @@ async fn from_config(args: &ReportArgs, context: &Context) -> Result<ReportReque
     for (job, destination) in
         plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored).flat_map(|j| j.destinations.iter().map(move |p| (j, p)))
     {
-        wanted.writers.extend(destination.seal.iter().filter_map(|(_, key)| Some((destination.url.clone(), key.clone()?))));
+        destination.add_keys(&mut wanted.keys);
         match &destination.report {
             ReportMethod::BuiltIn if !wanted.urls.contains(&destination.url) => {
                 wanted.urls.push(destination.url.clone());

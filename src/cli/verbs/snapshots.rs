@@ -18,5 +18,5 @@ pub async fn run(args: SnapshotsArgs, context: &Context) -> Result<u8> {
     let (url, zone) = args.from.url_and_zone()?;
     let listing = engine::snapshots(&context.machine_from(&args.from)?, &url).await?;
     context.out.snapshots(&listing, &zone)?;
-    Ok(0)
+    Ok(listing.exit)
 }

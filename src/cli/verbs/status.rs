@@ -1,7 +1,7 @@
 //! `offsite status [URL…] [--max-age 26h]`
 
 use clap::Args;
-use offsite::config::{Absent, Job, values};
+use offsite::config::{Absent, values};
 use offsite::engine::{self, Watched};
 use offsite::error::Result;
 
@@ -33,7 +33,7 @@ pub async fn run(args: StatusArgs, context: &Context) -> Result<u8> {
     if all.is_empty() {
         let plans = args.config.known_plans()?;
         let jobs = plans.iter().flat_map(|plan| &plan.jobs).filter(|job| !job.ignored);
-        machine.keys.writers.extend(jobs.clone().flat_map(Job::writer_keys));
+        jobs.clone().for_each(|job| job.add_keys(&mut machine.keys));
         for place in jobs.flat_map(|job| &job.destinations) {
             if !all.iter().any(|known| known.url == place.url) {
                 all.push(Watched { url: place.url.clone(), max_age: place.max_age, may_be_absent: place.absent == Absent::Skip });

@@ -22,7 +22,7 @@ pub async fn run(args: SyncArgs, context: &Context) -> Result<u8> {
     if args.dry_run {
         return plan::show(&args.run, None, context).await;
     }
-    let (options, machine) = (args.run.options()?, context.machine()?);
+    let (options, machine) = (args.run.options(&context.screen)?, context.machine()?);
     let urls = &args.run.destinations;
     let (control, bars) = context.control(urls);
     let outcome = engine::sync(&machine, &args.run.source, urls, &options, &control).await;

@@ -9,6 +9,7 @@ mod confirm;
 mod expect;
 pub mod found;
 mod history;
+mod keys;
 mod merge;
 mod packs;
 pub mod read;
@@ -25,6 +26,7 @@ use self::confirm::Confirm;
 use self::expect::{Expect, Expected, names};
 pub(super) use self::found::{CheckFindings, Wrong};
 use self::history::{History, lost_problem};
+pub(super) use self::keys::key_of;
 use self::merge::{Merge, MergeTotals};
 use self::packs::PackNeeds;
 pub(super) use self::read::ReadOptions;
@@ -110,8 +112,7 @@ pub async fn check_over(destination: Destination, machine: &Machine, options: &C
     let scratch = Scratch::new(&destination, "check")?;
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (newest, hash, list) = resolve_at(&destination.records, None).await?;
-    destination.not_rolled_back(&newest, &hash)?;
+    let (newest, _, list) = resolve_at(&destination.records, None).await?;
     if newest.layout() == Layout::Packed {
         destination.backend.use_objects_only();
     }
@@ -160,6 +161,8 @@ pub struct Surveyed {
     pub damaged: Vec<Hash>,
     /// Foreign objects were counted, which takes all snapshots and all pages.
     foreign: bool,
+    /// Key files that may not be read.
+    keys_unread: u64,
     read: (u64, u64),
     next: (u32, f64),
     before: Option<CheckRecord>,
@@ -184,6 +187,7 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     let number = asked.at.map_or(newest.number, |s| s.number);
     let mut found = CheckFindings::new(number, &scratch.join("wrong"))?;
     format(&destination.records, &mut found).await?;
+    let keys_unread = keys::compare(destination, &mut found).await?;
     let plan = expectations(asked, &mut found, control).await?;
     let before = CheckRecord::read(&destination.records).await?;
     let (from, rotten) = where_to(destination, before.as_ref());
@@ -230,7 +234,8 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     note_wrong(destination, found.wrong_packs.keys().copied())?;
     found.flush()?;
     let next = if options.read_data.is_some() { reading.next() } else { (from, 0.0) };
-    Ok(Surveyed { found, seen, snapshots: plan.snapshots, damaged: plan.damaged, foreign: plan.pages.is_some(), read, next, before })
+    let (snapshots, damaged, foreign) = (plan.snapshots, plan.damaged, plan.pages.is_some());
+    Ok(Surveyed { found, seen, snapshots, damaged, foreign, keys_unread, read, next, before })
 }
 
 pub fn how(destination: &Destination, options: &CheckOptions, control: &RunControl) -> ReadOptions {
@@ -373,6 +378,7 @@ fn notes(asked: &CheckRequest<'_>, surveyed: &Surveyed) -> Vec<Note> {
         (found.unlisted > 0).then(|| unlisted(found.unlisted)),
         (seen.lease || found.aside > 0).then_some(Note::Unfinished),
         (!surveyed.foreign && asked.at.is_none()).then_some(Note::ForeignUncounted),
+        (surveyed.keys_unread > 0).then_some(Note::KeysUnread(surveyed.keys_unread)),
     ];
     known.into_iter().flatten().collect()
 }

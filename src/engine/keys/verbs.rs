@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::files::{KeyFileRow, create, key_file, open_key_files, read, rows};
+use super::files::{KeyFileRow, create, names, open_key_files, read, rows};
+use super::ring::SealedKeyFile;
 use super::wish::{SealWish, enough, seal_set};
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
@@ -79,16 +80,32 @@ pub async fn show_keys(machine: &Machine, url: &str) -> Result<KeyOutcome> {
 pub async fn add_key(machine: &Machine, url: &str, wish: &SealWish) -> Result<KeyOutcome> {
     let (destination, format) = sealed(machine, url).await?;
     let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
-    let mut next = read(&destination.backend).await?.last().map_or(1, |file| file.number + 1);
-    let mut added = Vec::new();
+    let url = destination.backend.location().to_string();
+    let mut next = next_number(&destination).await?;
+    let mut made = Vec::new();
     for set in &sets {
-        for (key, bytes) in seal_set(set, next, wish, &machine.keys).await? {
-            create(&destination.backend, &key, bytes, false).await?;
-            added.push(key.rsplit('/').next().unwrap_or_default().to_owned());
-        }
+        made.extend(seal_set(&url, set, next, wish, &machine.keys).await?);
         next += 1;
     }
-    outcome(machine, &destination, &format, added).await
+    for file in &made {
+        create(&destination.backend, &file.file, file.bytes.clone(), false).await?;
+    }
+    // If this machine writes there, its checks look for these files too.
+    if let Some(mut writer) = machine.keys.writer(&url, &format.id)? {
+        writer.files.extend(made.iter().map(|made| made.file));
+        writer.files.sort_by_key(|file| (file.number, file.passphrase));
+        machine.keys.keep(&url, &writer, &made)?;
+    }
+    outcome(machine, &destination, &format, added(&made)).await
+}
+
+/// The number of the next key file.
+async fn next_number(destination: &Destination) -> Result<u64> {
+    Ok(names(&destination.backend).await?.values().map(|(number, _)| number + 1).max().unwrap_or(1))
+}
+
+fn added(made: &[SealedKeyFile]) -> Vec<String> {
+    made.iter().map(|made| made.file.name()).collect()
 }
 
 /// Makes new keys, and seals them to these recipients alone. What is sealed from now on, other recipients cannot open. A
@@ -102,15 +119,13 @@ pub async fn rotate_keys(machine: &Machine, url: &str, wish: &SealWish) -> Resul
     let (destination, format) = sealed(machine, url).await?;
     let shown = destination.backend.location().to_string();
     let before = machine.keys.writer(&shown, &format.id)?;
-    let files = read(&destination.backend).await?;
-    let next = files.last().map_or(1, |file| file.number + 1);
+    let next = next_number(&destination).await?;
     let day = chrono::Utc::now().format("%Y-%m-%d").to_string();
     let fail = |error| Error::local("the keys", std::io::Error::other(error));
     let (fresh, before) = match before {
         Some(before) => {
-            let number = files.len() as u64;
             let mut fresh = KeySet::new(&format.id, &day).map_err(fail)?;
-            (fresh.number, fresh.cut) = (number + 1, before.cut);
+            (fresh.number, fresh.cut) = (next, before.cut);
             (fresh, before)
         }
         None => {
@@ -121,9 +136,8 @@ pub async fn rotate_keys(machine: &Machine, url: &str, wish: &SealWish) -> Resul
             (newest.rotated(&day).map_err(fail)?, before)
         }
     };
-    let sealed = seal_set(&fresh, next, wish, &machine.keys).await?;
-    let mut noted: Vec<KeyFile> = before.files.clone();
-    noted.extend(sealed.first().map(|(_, bytes)| KeyFile::new(next, bytes)));
+    let made = seal_set(&shown, &fresh, next, wish, &machine.keys).await?;
+    let files = before.files.iter().copied().chain(made.iter().map(|made| made.file)).collect();
     let earlier = [vec![before.names.clone()], before.earlier_names.clone()].concat();
     let writer = WriterKey {
         destination: format.id.clone(),
@@ -131,17 +145,14 @@ pub async fn rotate_keys(machine: &Machine, url: &str, wish: &SealWish) -> Resul
         names: fresh.names.clone(),
         earlier_names: earlier,
         cut: fresh.cut,
-        files: noted,
+        files,
     };
-    let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
-    let added: Vec<String> = sealed.iter().map(|(key, _)| name(key)).collect();
     // First at the destination: a writer that has the new key must not write before the owner can open it.
-    for (key, bytes) in &sealed {
-        create(&destination.backend, key, bytes.clone(), false).await?;
+    for file in &made {
+        create(&destination.backend, &file.file, file.bytes.clone(), false).await?;
     }
-    let copies: Vec<_> = sealed.into_iter().map(|(key, bytes)| (name(&key), bytes)).collect();
-    machine.keys.keep(&shown, &writer, &copies)?;
-    outcome(machine, &destination, &format, added).await
+    machine.keys.keep(&shown, &writer, &made)?;
+    outcome(machine, &destination, &format, added(&made)).await
 }
 
 /// The writer key of a destination, for a second or a new host. Needs an identity that opens the destination.
@@ -153,8 +164,10 @@ pub async fn writer_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizi
     let sets = open_key_files(&destination.backend, &format.id, &machine.keys).await?;
     let sets = in_use(&destination, &format, sets).await?;
     let files = read(&destination.backend).await?;
-    let mut noted: Vec<KeyFile> = files.iter().map(|file| KeyFile::new(file.number, &file.bytes)).collect();
-    noted.dedup_by_key(|file| file.number);
+    let mut noted: Vec<KeyFile> =
+        files.iter().map(|file| KeyFile::new(file.number, file.name.ends_with(".passphrase.age"), &file.bytes)).collect();
+    noted.sort_by_key(|file| (file.number, file.passphrase));
+    noted.dedup_by_key(|file| (file.number, file.passphrase));
     let none = || Error::damaged(destination.backend.location(), "there is no key file");
     Ok(WriterKey::new(&sets, noted).ok_or_else(none)?.print())
 }
@@ -180,8 +193,7 @@ pub async fn paper_key(machine: &Machine, url: &str) -> Result<zeroize::Zeroizin
     text.push_str(&format!(
         "To restore: type the lines above into keys.txt, then\n\n    offsite pull {shown} ./restored --identity keys.txt\n\n\
          Without offsite: `age -d -i keys.txt FILE` opens every file below .offsite/ that ends in .age, and\n\
-         `zstd -dc` unpacks it. docs/without-offsite.md has the rest. A key file has the name {}.\n",
-        key_file(1, false)
+         `zstd -dc` unpacks it. docs/without-offsite.md has the rest. A key file has the name .offsite/keys/1.age.\n"
     ));
     Ok(text)
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use offsite_backends::Backend;
 
-use super::files::{create, key_file};
-use super::ring::KeyRing;
+use super::files::create;
+use super::ring::{KeyRing, SealedKeyFile};
 use crate::error::{Error, Result};
 use crate::manifest::Format;
 use crate::seal::{
-    KeyFile, KeySet, OwnerRecipient, SealKeys, SecretString, WriterKey, recipients_file, seal_keys, seal_keys_with_passphrase,
+    ExposeSecret, KeyFile, KeySet, OwnerRecipient, PassphraseSource, SealError, SealKeys, WriterKey, recipients_file, seal_keys,
+    seal_keys_with_passphrase,
 };
 
 /// How a new destination is to be sealed.
@@ -18,8 +19,8 @@ use crate::seal::{
 pub struct SealWish {
     /// Recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, of plugins, or files of recipients.
     pub to: Vec<String>,
-    /// A passphrase that opens the keys too.
-    pub passphrase: Option<SecretString>,
+    /// Gives a passphrase that opens the keys too. It is asked only when keys are made.
+    pub passphrase: Option<Arc<dyn PassphraseSource>>,
     /// One recipient is enough.
     pub only_key: bool,
 }
@@ -49,32 +50,43 @@ pub fn recipients(to: &[String]) -> Result<Vec<OwnerRecipient>> {
     Ok(recipients)
 }
 
-/// Seals a key set as the user wishes. Returns the key files: name and bytes.
-pub(super) async fn seal_set(set: &KeySet, first: u64, wish: &SealWish, keys: &KeyRing) -> Result<Vec<(String, Vec<u8>)>> {
+/// Seals a key set of the destination `url` as the user wishes.
+///
+/// # Errors
+/// [`Error::Usage`] if a recipient is not one, or if there is no passphrase.
+pub(super) async fn seal_set(url: &str, set: &KeySet, number: u64, wish: &SealWish, keys: &KeyRing) -> Result<Vec<SealedKeyFile>> {
+    let url = url.to_owned();
     let (to, text, ask, passphrase) = (recipients(&wish.to)?, set.print(), keys.ask(), wish.passphrase.clone());
     let sealed = tokio::task::spawn_blocking(move || {
+        let refused = |error: SealError| Error::Usage(format!("the keys cannot be sealed: {error}"));
         let mut files = Vec::new();
+        let mut add = |passphrase, bytes: Vec<u8>| files.push(SealedKeyFile { file: KeyFile::new(number, passphrase, &bytes), bytes });
         if !to.is_empty() {
-            files.push((key_file(first, false), seal_keys(&to, &text, ask)?));
+            add(false, seal_keys(&to, &text, ask).map_err(refused)?);
         }
-        if let Some(passphrase) = passphrase {
-            files.push((key_file(first, true), seal_keys_with_passphrase(passphrase, &text)?));
+        if let Some(source) = passphrase {
+            let given = source.passphrase(&format!("New passphrase of {url}")).map_err(|why| Error::Usage(format!("{url}: {why}")))?;
+            if given.expose_secret().is_empty() {
+                return Err(Error::Usage(format!("{url}: the passphrase is empty")));
+            }
+            add(true, seal_keys_with_passphrase(given, &text).map_err(refused)?);
         }
-        Ok::<_, crate::seal::SealError>(files)
+        Ok(files)
     });
-    let files = sealed.await.map_err(|e| Error::local("the keys", std::io::Error::other(e)))?;
-    files.map_err(|error| Error::Usage(format!("the keys cannot be sealed: {error}")))
+    sealed.await.map_err(|e| Error::local("the keys", std::io::Error::other(e)))?
 }
 
 /// Checks that losing one key does not lose the destination.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is only one recipient and no passphrase, unless the user says that this is meant.
+/// [`Error::Usage`] if there is only one recipient and no passphrase, unless the user says that this is meant. A
+/// passphrase alone suffices, because it can be written down.
 pub fn enough(wish: &SealWish) -> Result<()> {
-    let ways = recipients(&wish.to)?.len() + usize::from(wish.passphrase.is_some());
-    match ways {
-        0 => Err(Error::Usage("a sealed destination needs recipients: --seal-to age1…, twice or more".into())),
-        1 if !wish.only_key => Err(Error::Usage(
+    match recipients(&wish.to)?.len() {
+        0 if wish.passphrase.is_none() => {
+            Err(Error::Usage("a sealed destination needs recipients: --seal-to age1…, twice or more; or a passphrase: --seal".into()))
+        }
+        1 if !wish.only_key && wish.passphrase.is_none() => Err(Error::Usage(
             "with one recipient alone, a lost key loses every backup; name a second one, such as a key in the safe, or say --only-key"
                 .into(),
         )),
@@ -91,16 +103,14 @@ pub async fn make_keys(backend: &Arc<dyn Backend>, format: &Format, wish: &SealW
     enough(wish)?;
     let day = format.made.get(..10).unwrap_or_default();
     let set = KeySet::new(&format.id, day).map_err(|error| Error::local("the keys", std::io::Error::other(error)))?;
-    let files = seal_set(&set, 1, wish, keys).await?;
-    let noted = files.first().map(|(_, bytes)| KeyFile::new(1, bytes)).into_iter().collect();
     let url = backend.location().to_string();
+    let files = seal_set(&url, &set, 1, wish, keys).await?;
+    let noted = files.iter().map(|made| made.file).collect();
     let none = || Error::local("the keys", std::io::Error::other("there is no key"));
     let writer = WriterKey::new(std::slice::from_ref(&set), noted).ok_or_else(none)?;
-    let copies: Vec<(String, Vec<u8>)> =
-        files.iter().map(|(key, bytes)| (key.rsplit('/').next().unwrap_or_default().to_owned(), bytes.clone())).collect();
-    keys.keep(&url, &writer, &copies)?;
-    for (key, bytes) in files {
-        create(backend, &key, bytes, true).await?;
+    keys.keep(&url, &writer, &files)?;
+    for made in files {
+        create(backend, &made.file, made.bytes, true).await?;
     }
     Ok(SealKeys::of_writer(&writer))
 }

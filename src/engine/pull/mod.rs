@@ -22,12 +22,11 @@ use super::download::download;
 use super::machine::Machine;
 use super::note::{ArchiveRequest, Note};
 use super::outcome::PullOutcome;
-use super::query::resolve_at;
 use super::scratch::Scratch;
 use crate::engine::pull::options::{PullOptions, STAGING};
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Lost, probe_disk};
-use crate::model::{DiskRules, Problem, plural};
+use crate::model::{DiskRules, Problem, Snapshot, plural};
 use crate::plan::judge;
 use crate::scan::Root;
 use crate::transfer::{Archived, Phase, of_target};
@@ -67,7 +66,7 @@ use target::{Pull, Pulled};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn pull(machine: &Machine, url: &str, target: &Path, options: &PullOptions, control: &RunControl) -> Result<PullOutcome> {
-    pull_over(Destination::open(url, machine).await?, target, options, control).await
+    pull_over(Destination::open_contents(url, machine).await?, target, options, control).await
 }
 
 /// Like [`pull`], from a destination that is already open.
@@ -83,7 +82,7 @@ pub async fn pull_over(destination: Destination, target: &Path, options: &PullOp
 /// # Errors
 /// Those of [`pull_over`]. An error of the new tree counts as one of the target.
 pub async fn pull_onto(
-    destination: Destination,
+    mut destination: Destination,
     target: &Path,
     through: impl FnOnce(Arc<dyn Tree>) -> Arc<dyn Tree>,
     options: &PullOptions,
@@ -94,10 +93,8 @@ pub async fn pull_onto(
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
     destination.records.opens_contents()?;
-    let (snapshot, hash, _) = resolve_at(&destination.records, options.at.as_deref()).await?;
-    if options.at.is_none() {
-        destination.not_rolled_back(&snapshot, &hash)?;
-    }
+    let (snapshot, _) = destination.resolve(options.at.as_deref()).await?;
+    new_enough(&destination, &snapshot, options.at_least)?;
     let manifest = scratch.0.join("manifest");
     let wanted = |first: &[u8], end: Option<&[u8]>| touches(&options.prefixes, first, end);
     let (_, lost) = download(&destination.records, &snapshot, &manifest, true, wanted).await?;
@@ -164,6 +161,18 @@ impl Pulled {
         outcome.notes.extend(self.gone.map(Note::SnapshotPruned));
         outcome.problems.extend(self.fetched.undone.into_problems(self.gone));
         PullOutcome { files: self.fetched.files, bytes: self.fetched.bytes, archived: self.archived.files, ..outcome }
+    }
+}
+
+/// Refuses a snapshot with a number below the one that the user expects at least.
+fn new_enough(destination: &Destination, snapshot: &Snapshot, at_least: Option<u64>) -> Result<()> {
+    match at_least.filter(|least| snapshot.number < *least) {
+        None => Ok(()),
+        Some(least) => Err(Error::Refused(vec![format!(
+            "{}: snapshot {} is older than --at-least {least}; the store may offer an older state",
+            destination.backend.location(),
+            snapshot.number
+        )])),
     }
 }
 

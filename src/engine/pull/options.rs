@@ -46,6 +46,8 @@ pub const STAGING: &[u8] = b".offsite-pull";
 pub struct PullOptions {
     /// The snapshot: a number, a day, a time or an age, as `--at` takes it. None: the newest.
     pub at: Option<String>,
+    /// Refuse a snapshot with a lower number.
+    pub at_least: Option<u64>,
     /// Which entries are restored, by pattern.
     pub filter: Filter,
     /// Only entries at or below these paths; all entries if there are none.

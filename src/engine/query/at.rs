@@ -55,7 +55,7 @@ enum PointInTime {
 /// ```
 pub async fn resolve_at(records: &Records, at: Option<&str>) -> Result<(Snapshot, Hash, Vec<SnapshotRef>)> {
     let at = parse_all([at])?;
-    let list = list(records).await?;
+    let list = list_checked(records).await?;
     let number = choose(records, &list, at[0]).await?;
     if at[0].is_some() {
         let (snapshot, hash) = records.snapshot(number).await?;
@@ -75,16 +75,46 @@ pub async fn newest(records: &Records, number: u64) -> Result<(Snapshot, Hash)> 
             number + 1
         )));
     }
-    newest
+    let newest = newest?;
+    check(records, &newest)?;
+    Ok(newest)
+}
+
+/// Checks that the newest snapshot follows the one that this machine has seen.
+///
+/// # Errors
+/// [`Error::Refused`] if it does not.
+pub fn check(records: &Records, (newest, hash): &(Snapshot, Hash)) -> Result<()> {
+    records.remembered().map_or(Ok(()), |seen| seen.check(&records.url(""), newest, hash))
+}
+
+/// Checks, at a destination of which this machine remembers something, that its newest snapshot follows: one request, and
+/// another one if there is a newer snapshot or the store has no tags.
+///
+/// # Errors
+/// [`Error::Refused`] if it does not follow.
+pub async fn follows(records: &Records) -> Result<()> {
+    let Some(seen) = records.remembered() else { return Ok(()) };
+    let listed = records.snapshots(Some(seen.number.saturating_sub(1))).await?;
+    let Some(last) = listed.last() else {
+        return seen.check_number(&records.url(""), records.snapshots(None).await?.last().map_or(0, |last| last.number));
+    };
+    match last.number == seen.number && last.etag.is_some() && last.etag == seen.etag {
+        true => Ok(()),
+        false => check(records, &records.snapshot(last.number).await?),
+    }
 }
 
 /// Reads two snapshots, with one listing.
 pub async fn resolve_two(records: &Records, from: &str, to: Option<&str>) -> Result<(Snapshot, Snapshot)> {
     let at = parse_all([Some(from), to])?;
-    let list = list(records).await?;
+    let list = list_checked(records).await?;
     let from = choose(records, &list, at[0]).await?;
-    let to = choose(records, &list, at[1]).await?;
-    let (from, to) = futures::try_join!(records.snapshot(from), records.snapshot(to))?;
+    let number = choose(records, &list, at[1]).await?;
+    let (from, to) = futures::try_join!(records.snapshot(from), records.snapshot(number))?;
+    if list.last().is_some_and(|last| last.number == number) {
+        check(records, &to)?;
+    }
     Ok((from.0, to.0))
 }
 
@@ -93,6 +123,15 @@ pub async fn list(records: &Records) -> Result<Vec<SnapshotRef>> {
     let list = records.snapshots(None).await?;
     if list.is_empty() {
         return Err(Error::Usage(format!("no snapshot at {}; is the URL right, and was it ever synced?", records.url(""))));
+    }
+    Ok(list)
+}
+
+/// The same, if the newest of them is no older than the one that this machine has seen.
+pub async fn list_checked(records: &Records) -> Result<Vec<SnapshotRef>> {
+    let list = list(records).await?;
+    if let (Some(seen), Some(last)) = (records.remembered(), list.last()) {
+        seen.check_number(&records.url(""), last.number)?;
     }
     Ok(list)
 }

@@ -19,7 +19,7 @@ use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, PageSource, Records};
-use crate::model::{Content, Entry, Hash, Kind, RelPath};
+use crate::model::{Content, Entry, Hash, Kind, RelPath, Snapshot};
 use crate::transfer::{Sink, locate, read_content};
 
 /// Contents up to this size are checked before they are written.
@@ -60,7 +60,49 @@ pub type CatOutput<'a> = dyn Write + Send + 'a;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
-    cat_over(&Destination::open(url, machine).await?.records, path, at, sink).await
+    let mut destination = Destination::open_contents(url, machine).await?;
+    cat_from(&mut destination, path, at, sink).await
+}
+
+/// Like [`cat`], from a destination that is already open. A packed destination's newest snapshot may be known here.
+///
+/// # Errors
+/// As for [`cat`].
+pub async fn cat_from(destination: &mut Destination, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
+    let spot = spot(path)?;
+    destination.records.opens_contents()?;
+    if at.is_none()
+        && let Some(entry) = cached(destination, &spot).await?
+        && let Some((snapshot, _)) = destination.snapshot()
+    {
+        return write_entry(&destination.records, snapshot, &entry, sink).await;
+    }
+    let (snapshot, _) = destination.resolve(at).await?;
+    cat_in(&destination.records, &snapshot, path, &spot, sink).await
+}
+
+/// The entry of a packed destination's newest manifest, from this machine's cache: one listing, and a look for a newer
+/// snapshot beside it. `None` if the cache is not current or has no such entry.
+async fn cached(destination: &Destination, spot: &EntrySpot) -> Result<Option<Entry>> {
+    let number = destination.number();
+    if number == 0 || destination.layout().is_mirror() {
+        return Ok(None);
+    }
+    let records = &destination.records;
+    let (list, newer) = futures::try_join!(records.snapshots(Some(number - 1)), records.has_snapshot(number + 1))?;
+    if newer || !destination.is_current(&list).await? {
+        return Ok(None);
+    }
+    tokio::task::block_in_place(|| {
+        let mut cache = destination.base()?;
+        while let Some(known) = cache.peek()? {
+            if spot.is_path(&known.path) {
+                return known.entry().map(Some);
+            }
+            cache.advance();
+        }
+        Ok(None)
+    })
 }
 
 /// Like [`cat`], over records that are already open.
@@ -69,19 +111,31 @@ pub async fn cat(machine: &Machine, url: &str, path: &str, at: Option<&str>, sin
 /// [`Error::Usage`] if the path or the snapshot does not exist, or if the path is not a file. [`Error::Damaged`] if the
 /// content is not the stored one. [`Error::Local`] if `sink` cannot be written.
 pub async fn cat_over(records: &Records, path: &str, at: Option<&str>, sink: &mut CatOutput<'_>) -> Result<()> {
-    let spot = EntrySpot::new(path);
-    if spot.is_top() {
-        return Err(Error::Usage("cat needs the path of a file".into()));
-    }
+    let spot = spot(path)?;
     records.opens_contents()?;
     let (snapshot, ..) = resolve_at(records, at).await?;
+    cat_in(records, &snapshot, path, &spot, sink).await
+}
+
+fn spot(path: &str) -> Result<EntrySpot> {
+    let spot = EntrySpot::new(path);
+    if spot.is_top() { Err(Error::Usage("cat needs the path of a file".into())) } else { Ok(spot) }
+}
+
+async fn cat_in(records: &Records, snapshot: &Snapshot, path: &str, spot: &EntrySpot, sink: &mut CatOutput<'_>) -> Result<()> {
     let source = PageSource::new(records.clone());
-    let pages = own_pages(&source, &snapshot, &spot).await?;
+    let pages = own_pages(&source, snapshot, spot).await?;
+    match find(&source, pages, spot).await? {
+        Some(entry) => write_entry(records, snapshot, &entry, sink).await,
+        None => Err(not_there(path, snapshot, &records.url(""))),
+    }
+}
+
+async fn write_entry(records: &Records, snapshot: &Snapshot, entry: &Entry, sink: &mut CatOutput<'_>) -> Result<()> {
     let url = records.url("");
-    let Some(entry) = find(&source, pages, &spot).await? else { return Err(not_there(path, &snapshot, &url)) };
     let is = |what: &str| Err(Error::Usage(format!("{} is {what} in snapshot {} of {url}, not a file", entry.path, snapshot.number)));
     match (entry.kind, &entry.link) {
-        (Kind::File, _) => write_content(records, &snapshot.keys, &entry, CHECKED_FIRST, sink).await,
+        (Kind::File, _) => write_content(records, &snapshot.keys, entry, CHECKED_FIRST, sink).await,
         (Kind::Dir, _) => is("a directory"),
         (Kind::Symlink, None) => is("a symlink"),
         (Kind::Symlink, Some(target)) => is(&format!("a symlink to {target}")),

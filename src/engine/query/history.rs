@@ -101,7 +101,7 @@ pub async fn history_over(records: &Records, path: &str) -> Result<Vec<HistoryLi
     if spot.is_top() {
         return Err(Error::Usage("history needs a path below the top; `snapshots` lists the whole tree".into()));
     }
-    let list = at::list(records).await?;
+    let list = at::list_checked(records).await?;
     let snapshots = read_snapshots(records, list).await?;
     let source = PageSource::new(records.clone());
     let pages = locate(&source, &snapshots, &spot).await?;
@@ -143,9 +143,16 @@ fn soft<T>(result: Result<T>) -> Result<Soft<T>> {
 
 /// All snapshots, oldest first, without their lists, which may be long.
 async fn read_snapshots(records: &Records, list: Vec<SnapshotRef>) -> Result<Vec<(SnapshotRef, Soft<Snapshot>)>> {
+    let last = list.last().map(|last| last.number);
     stream::iter(list)
         .map(|listed| async move {
-            let read = soft(records.snapshot(listed.number).await)?.map(|(snapshot, _)| Snapshot {
+            let read = soft(records.snapshot(listed.number).await)?;
+            if let Ok(newest) = read.as_ref()
+                && last == Some(listed.number)
+            {
+                at::check(records, newest)?;
+            }
+            let read = read.map(|(snapshot, _)| Snapshot {
                 objects: Vec::new(),
                 unread: Sample::default(),
                 unstable: Sample::default(),

@@ -6,6 +6,7 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::at;
 use crate::engine::clock::shown;
 use crate::engine::damage::is_damage;
 use crate::engine::destination::Destination;
@@ -24,6 +25,12 @@ pub struct Listing {
     pub url: String,
     /// The snapshots, oldest first.
     pub snapshots: Vec<SnapshotRow>,
+    /// Why they are not what this machine has seen at that destination before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Exit code: 4 with such a problem.
+    #[serde(skip)]
+    pub exit: u8,
 }
 
 /// One snapshot. If `problem` is set, only its number and time are known.
@@ -94,16 +101,23 @@ pub async fn snapshots(machine: &Machine, url: &str) -> Result<Listing> {
 /// [`Error::Usage`] if no snapshot exists. [`Error::Store`] if the store cannot be read. A damaged snapshot is a row,
 /// not an error.
 pub async fn snapshots_over(records: &Records) -> Result<Listing> {
-    let list = super::at::list(records).await?;
-    let snapshots = stream::iter(list)
+    let list = at::list(records).await?;
+    let last = list.last().map(|last| last.number);
+    let rows: Vec<(SnapshotRow, Result<()>)> = stream::iter(list)
         .map(|listed| async move {
             let read = records.snapshot(listed.number).await;
-            row(&listed, read.map(|(snapshot, _)| snapshot))
+            let follows = match &read {
+                Ok(newest) if last == Some(listed.number) => at::check(records, newest),
+                _ => Ok(()),
+            };
+            Ok::<_, Error>((row(&listed, read.map(|(snapshot, _)| snapshot))?, follows))
         })
         .buffered(AHEAD)
         .try_collect()
         .await?;
-    Ok(Listing { url: records.url(""), snapshots })
+    let refused = rows.iter().find_map(|(_, follows)| follows.as_ref().err());
+    let (problem, exit) = (refused.map(ToString::to_string), refused.map_or(0, Error::exit_code));
+    Ok(Listing { url: records.url(""), snapshots: rows.into_iter().map(|(row, _)| row).collect(), problem, exit })
 }
 
 fn row(listed: &SnapshotRef, read: Result<Snapshot>) -> Result<SnapshotRow> {

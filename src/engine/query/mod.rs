@@ -15,9 +15,9 @@ mod spot;
 mod unread;
 mod words;
 
-pub(super) use at::newest;
 pub use at::{at_in, resolve_at};
-pub use cat::{cat, cat_over};
+pub(super) use at::{follows, newest};
+pub use cat::{cat, cat_from, cat_over};
 pub use diff::{DiffLine, DiffTotals, diff, diff_over};
 pub use history::{HistoryLine, history, history_over};
 pub use listing::{Listing, SnapshotRow, snapshots, snapshots_over};

@@ -42,6 +42,11 @@ impl EntrySpot {
         !self.is_top() && path.bare() == self.bare
     }
 
+    /// The same for the bytes of a path.
+    pub fn is_path(&self, path: &[u8]) -> bool {
+        !self.is_top() && path.strip_suffix(b"/").unwrap_or(path) == self.bare
+    }
+
     /// The rest of a path below it: empty for the directory itself, none for a path outside of it.
     pub fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         path.strip_prefix(&self.dir[..])

@@ -77,6 +77,7 @@ fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
         troubles: None,
         destination: None,
         trail: Vec::new(),
+        opens: None,
         left: false,
     }
 }

@@ -7,6 +7,7 @@
 
 mod change;
 mod fix;
+mod keys;
 mod source;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use object_store::PutMode;
 use offsite_backends::{self as backends, Backend};
 
+use self::keys::KeyRepair;
 use self::source::{RepairPlan, plan};
 use super::check::{CheckOptions, CheckRequest, ReadOptions, Surveyed, how, survey};
 use super::clock::coarse_now;
@@ -131,13 +133,16 @@ pub async fn repair_over(
     let root = Arc::new(Root::open(source).map_err(|e| missing_source(source, &e))?);
     let how = how(&destination, &checking, control);
     let planned = plan(&root, &destination, &how, &scratch.0).await?;
+    let keys = KeyRepair::new(&destination, &surveyed.found.findings);
     let mut outcome = outcome(&destination, &snapshot, &surveyed, &planned);
+    outcome.repaired += keys.count();
+    outcome.lost.extend(keys.lost.iter().cloned());
     guard(&root, &snapshot, &planned, &destination, options)?;
     outcome.dry_run = options.dry_run;
     let mut work =
         RepairRun { machine, destination: &mut destination, snapshot: &snapshot, root, options, control, how, scratch: &scratch.0 };
     if !options.dry_run {
-        let done = work.run(&surveyed, &planned).await?;
+        let done = work.run(&surveyed, &planned, &keys).await?;
         outcome.repaired -= done.unsent.len() as u64;
         outcome.unread.extend(done.unsent);
         outcome.sent = done.sent;
@@ -160,7 +165,7 @@ async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, appen
         destination.append_only()?;
     }
     destination.lock()?;
-    destination.unlock(&machine.keys).await?;
+    destination.unlock_for_run(&machine.keys).await?;
     destination.may_write()?;
     let url = destination.backend.location().to_string();
     destination.load(false, false).await.map_err(|error| match error {
@@ -250,9 +255,9 @@ struct RepairRun<'a> {
 }
 
 impl RepairRun<'_> {
-    async fn run(&mut self, surveyed: &Surveyed, planned: &RepairPlan) -> Result<Repaired> {
+    async fn run(&mut self, surveyed: &Surveyed, planned: &RepairPlan, keys: &KeyRepair) -> Result<Repaired> {
         let format = surveyed.found.findings.iter().any(|f| f.path.as_bytes() == Format::KEY.as_bytes());
-        if planned.is_idle() && surveyed.damaged.is_empty() && !format {
+        if planned.is_idle() && surveyed.damaged.is_empty() && !format && keys.count() == 0 {
             self.look_again(planned)?;
             return Ok(Repaired::default());
         }
@@ -265,6 +270,7 @@ impl RepairRun<'_> {
             if format {
                 self.destination.records.write(Format::KEY, &head.format, PutMode::Overwrite).await?;
             }
+            keys.put_back(self.destination).await?;
             self.write(surveyed, planned, (&head, &lease), run).await
         };
         match written.await {

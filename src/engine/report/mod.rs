@@ -139,6 +139,9 @@ async fn look(
     progress.set_phase(Phase::Loading);
     let backend = &destination.backend;
     let snapshots = if options.list { Vec::new() } else { destination.records.snapshots(None).await? };
+    if let (Some(seen), false) = (destination.records.remembered(), options.list) {
+        seen.check_number(&destination.records.url(""), snapshots.last().map_or(0, |last| last.number))?;
+    }
     let figures = match snapshots.last() {
         Some(newest) => from_manifest(destination, newest, &snapshots, options).await?,
         None => from_listing(destination, options, (progress, stop)).await?,

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use offsite_backends::ErrorKind;
+
 use crate::engine::damage::is_damage;
 use crate::engine::destination::Destination;
 use crate::engine::leftovers;
@@ -120,8 +122,8 @@ async fn make_anew(destination: &Destination, known: &mut KnownPieces) -> Result
     for list in lists {
         match read_list(&destination.records, &list).await {
             Ok(pieces) => pieces.iter().try_for_each(|piece| known.note(piece))?,
-            // Its pieces are sent again.
-            Err(error) if is_damage(&error) => {}
+            // Its pieces are sent again, also if the credentials may not read packs.
+            Err(error) if is_damage(&error) || error.kind() == Some(ErrorKind::Denied) => {}
             Err(error) => return Err(error),
         }
     }

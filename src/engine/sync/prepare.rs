@@ -187,7 +187,7 @@ async fn load_all(all: &mut Prepared, asked: &SyncRequest<'_>) -> bool {
 
 async fn load(destination: &mut Destination, asked: &SyncRequest<'_>) -> Result<()> {
     let SyncRequest { options, writes, .. } = *asked;
-    destination.unlock(&asked.machine.keys).await?;
+    destination.unlock_for_run(&asked.machine.keys).await?;
     let backend = destination.backend.clone();
     // In parallel, because each takes a round trip over SFTP.
     let moved = async { writes && has_moved(backend).await };
