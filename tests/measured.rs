@@ -21,6 +21,10 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+fn cpu_since(earlier: Duration) -> Duration {
+    cpu().saturating_sub(earlier)
+}
+
 /// The most memory this process has had, in MiB.
 fn most_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -64,13 +68,13 @@ fn an_index_of_10_tib_takes_128_mib_at_most() {
     }
     known.keep().unwrap();
     drop(known);
-    println!("{RECORDS} records noted in {:.1?}, CPU {:.1?}, {} MiB", start.elapsed(), cpu() - before, most_memory());
+    println!("{RECORDS} records noted in {:.1?}, CPU {:.1?}, {} MiB", start.elapsed(), cpu_since(before), most_memory());
 
     make_cold(dir.path());
     let (start, before) = (Instant::now(), cpu());
     let mut known = KnownPieces::open(dir.path(), "id").unwrap();
     (0..RECORDS / 32).for_each(|number| known.lives(&pack(number)));
-    println!("opened in {:.1?}, CPU {:.1?}", start.elapsed(), cpu() - before);
+    println!("opened in {:.1?}, CPU {:.1?}", start.elapsed(), cpu_since(before));
     let (start, before) = (Instant::now(), cpu());
     let mut found = 0;
     for look in 0..1_000_000 {
@@ -80,7 +84,7 @@ fn an_index_of_10_tib_takes_128_mib_at_most() {
         assert_eq!(place, (n < RECORDS).then(|| record(n, pack(n / 32))));
         found += u32::from(place.is_some());
     }
-    println!("1000000 look-ups, {found} found, in {:.1?}, CPU {:.1?}, {} MiB", start.elapsed(), cpu() - before, most_memory());
+    println!("1000000 look-ups, {found} found, in {:.1?}, CPU {:.1?}, {} MiB", start.elapsed(), cpu_since(before), most_memory());
     assert!(most_memory() <= 128, "{} MiB", most_memory());
 }
 
@@ -145,7 +149,7 @@ impl Cost {
     fn end_frame(&mut self) {
         let before = cpu();
         let packed = zstd::bulk::compress(&self.frame, self.level).unwrap();
-        let took = cpu() - before;
+        let took = cpu_since(before);
         self.compressing += took;
         if packed.len() * 100 > self.frame.len() * 97 {
             self.in_vain += took;
@@ -172,7 +176,7 @@ fn measure(tree: &Path, level: i32, goal: usize) {
         frames.push(of_file);
     }
     cost.end_frame();
-    let total = cpu() - before;
+    let total = cpu_since(before);
     let stored: usize = cost.lengths.iter().sum();
     let fetched: usize = frames.iter().flatten().map(|frame| cost.lengths[*frame]).sum();
     println!(
