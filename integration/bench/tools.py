@@ -130,7 +130,7 @@ def restic(program: str, work: Work) -> list[str]:
 
 def rustic(program: str, work: Work) -> list[str]:
     """Run inside the tree, as restic is. It learns of the repository from the environment."""
-    ask = [program, "--no-progress", "--log-level", "warn"]
+    ask = [program, "--no-progress", "--log-level", "error"]
     if work.verb == "sync":
         return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(work.local), *ask, "backup", "."]
     return [*ask, "restore", "latest", str(work.local), *(() if work.fresh else ("--delete",))]
@@ -192,7 +192,7 @@ def prepare(tool: str, program: str, place: Place) -> list[str] | None:
     if tool == "restic":
         return [program, "--quiet", "--repo", repository(place), "init"]
     if tool == "rustic":
-        return [program, "--no-progress", "--log-level", "warn", "init"]
+        return [program, "--no-progress", "--log-level", "error", "init"]
     if place.keys:
         return make_keys(place)
     return None
