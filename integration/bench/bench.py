@@ -116,17 +116,22 @@ class Bench:
         path = self.fresh_path(f"{scenario.name}-{tool.replace('+', '-')}")
         cache = path / "cache"
         cache.mkdir(parents=True)
+        layout = tool.partition("-")[2] if tool in tools.LAYOUTS else ""
+        keys = path / "keys" if layout == "sealed" else None
+        if keys:
+            keys.mkdir()
         if scenario.store in ("dir", "sftp"):
             directory = path / "copy"
-            if tool != "offsite":
+            if not tool.startswith("offsite"):
                 directory.mkdir()
-            return Place(cache, directory, ssh=self.ssh if scenario.store == "sftp" else None)
+            return Place(cache, directory, ssh=self.ssh if scenario.store == "sftp" else None, layout=layout, keys=keys)
         links = range(3) if scenario.links else range(1)
-        if "-" in tool:  # offsite-2: only the second of several destinations
+        if tool[-1].isdigit():  # offsite-2: only the second of several destinations
             links = range(int(tool[-1]) - 1, int(tool[-1]))
         assert self.setting.s3
         return Place(cache, None, self.setting.s3.bucket, self.setting.s3.region,
-                     tuple(f"{self.prefix}/{path.name}/{link}" for link in links), tuple(self.proxies[link].port for link in links))
+                     tuple(f"{self.prefix}/{path.name}/{link}" for link in links), tuple(self.proxies[link].port for link in links),
+                     layout=layout, keys=keys)
 
     def drop(self, place: Place) -> None:
         shutil.rmtree(place.cache.parent, ignore_errors=True)
@@ -135,6 +140,8 @@ class Bench:
                 self.setting.s3.remove(prefix + "/")
 
     def program(self, tool: str) -> str | None:
+        if tool == "offsite-sealed" and not shutil.which("age-keygen"):
+            return None
         return self.setting.programs.get(tool.partition("-")[0] if tool.startswith("offsite") else tool)
 
     # Running.
@@ -148,7 +155,7 @@ class Bench:
         return sample
 
     def set_up(self, scenario: Scenario, tool: str, tree: Tree) -> Place:
-        """A place whose copy is that of the tree now. offsite gets one per scenario, a peer keeps its own."""
+        """A place whose copy is that of the tree now. A mirror of offsite gets one per scenario, all others keep their own."""
         key = (tool, tree.path, scenario.store, scenario.name if tool == "offsite" else "")
         place, version = self.kept.get(key, (None, -1))
         if place and version == tree.version:
@@ -161,7 +168,7 @@ class Bench:
             self.prepare(tool, place)
         say(f"  state of {tool}: {'first' if fresh else 'another'} sync")
         # The work it will be measured with, so that the state is that of its own habits.
-        for _ in range(2 if fresh and tool == "offsite" else 1):
+        for _ in range(2 if tool.startswith("offsite") else 1):
             sample = self.execute(tool, Work("sync", tree.path, place, fresh, scenario.flags))
         problem = sample.problem or self.wrong_copy(tool, place, tree)
         if problem:
@@ -227,7 +234,7 @@ class Bench:
         cache = self.fresh_path("cache") if tool in ("rsync", "sftp") and scenario.verb == "pull" else place.cache
         cache.mkdir(parents=True, exist_ok=True)
         work = Work(scenario.verb, local, Place(**{**vars(place), "cache": cache}),
-                    scenario.fresh or scenario.target == "empty", self.flags(scenario))
+                    scenario.fresh or scenario.target == "empty", self.flags(scenario, self.setting.divide))
         self.set_links(scenario, latency)
         sample = self.execute(tool, work, self.proxies)
         for proxy in self.proxies:
@@ -246,7 +253,9 @@ class Bench:
         return sample
 
     @staticmethod
-    def flags(scenario: Scenario) -> tuple[str, ...]:
+    def flags(scenario: Scenario, divide: int) -> tuple[str, ...]:
+        if scenario.verb == "year":
+            return ("365" if divide == 1 else "60", *scenario.flags)
         return ("--delete", *scenario.flags) if scenario.target == "differs" else scenario.flags
 
     def note_synced(self, place: Place, tree: Tree) -> None:
@@ -263,7 +272,7 @@ class Bench:
 
     def target(self, scenario: Scenario, tool: str, tree: Tree, number: int) -> tuple[Path, int]:
         """What the command works on: the tree, an empty directory, or a copy of the tree with differences."""
-        if scenario.verb == "sync":
+        if scenario.verb != "pull":
             return tree.path, 0
         if scenario.target == "empty":
             path = self.fresh_path("target")
@@ -279,7 +288,7 @@ class Bench:
         return path, len(trees.mutate("modify", path, sum(tool.encode()) * 100 + number))
 
     def close(self, scenario: Scenario) -> None:
-        """Drops offsite's places of this scenario; those of the peers are used again by later ones."""
+        """Drops offsite's mirrors of this scenario; all other places are used again by later ones."""
         for key in [key for key in self.kept if key[3] == scenario.name]:
             self.drop(self.kept.pop(key)[0])
 
@@ -287,6 +296,8 @@ class Bench:
 
     def wrong_copy(self, tool: str, place: Place, tree: Tree) -> str:
         """What is wrong with the copy that a sync made; empty when nothing is."""
+        if place.layout:
+            return self.wrong_packed(tool, place, tree)
         if tool.partition("-")[0] not in tools.KEEPS_TREE:
             return ""
         if place.directory:
@@ -297,9 +308,21 @@ class Bench:
                 return problem
         return ""
 
+    def wrong_packed(self, tool: str, place: Place, tree: Tree) -> str:
+        """Brings the copy back, onto what the check before brought, with a cache of its own."""
+        back = place.cache.parent / "back"
+        apart = replace(place, cache=place.cache.parent / "check")
+        apart.cache.mkdir(exist_ok=True)
+        sample = self.execute(tool, Work("pull", back, apart, not back.exists(), ("--delete",)))
+        return f"1 check failed: {sample.problem}" if sample.problem else check.compare_trees(tree.path, tree.sizes, back, links=True)
+
     def judge(self, scenario: Scenario, tool: str, tree: Tree, place: Place, local: Path, sample: Sample) -> None:
         if scenario.verb == "pull":
-            wrong = check.compare_trees(tree.path, tree.sizes, local, links=tool == "offsite", every=scenario.target == "differs")
+            wrong = check.compare_trees(tree.path, tree.sizes, local, links=tool.startswith("offsite"), every=scenario.target == "differs")
+        elif scenario.verb == "year":  # it changed a copy of the tree
+            last = Tree(place.directory.with_name("copy-tree"))
+            last.refresh()
+            wrong = self.wrong_copy(tool, place, last)
         else:
             wrong = self.wrong_copy(tool, place, tree)
         sample.facts["wrong"] = int(wrong.split(" ")[0]) if wrong else 0
@@ -318,6 +341,7 @@ def add_said(sample: Sample, out: Path) -> None:
     except (OSError, ValueError):
         sample.problem = sample.problem or "no JSON document on stdout"
         return
+    sample.facts |= said.get("facts") or {}  # of year.py
     destinations = [item for item in said.get("destinations") or () if isinstance(item, dict)]
     # What was read was read for all of them: each says the same figure.
     reads = [item["bytes"]["read"] for item in destinations if "read" in item.get("bytes", {})]

@@ -31,6 +31,7 @@ class Sample:
     other_requests: int = 0  # all but those
     own_body_up: int = 0
     content_up: int = 0
+    packs_up: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
     failed_5xx: int = 0
@@ -92,7 +93,7 @@ def add_counts(sample: Sample, proxies: list) -> None:
         puts = counts["requests"]["PUT"] - counts["own"]["PUT"]
         sample.content_puts += puts
         sample.other_requests += counts["total"] - puts
-        for name in ("own_body_up", "content_up", "bytes_up", "bytes_down", "failed_5xx"):
+        for name in ("own_body_up", "content_up", "packs_up", "bytes_up", "bytes_down", "failed_5xx"):
             setattr(sample, name, getattr(sample, name) + counts[name])
 
 

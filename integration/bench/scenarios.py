@@ -1,76 +1,13 @@
-"""The scenarios and what is wanted of each: data, and nothing that runs.
+"""The scenarios of mirrors, what is wanted of each, and the list of all: data, and nothing that runs.
 
-A scenario says which tree, which kind of store, which verb, from what state, and who takes part. A mark says which
-figure of offsite is held against what. Sizes are the full ones; --quick divides them by twenty.
-`counted` marks do not depend on the machine: a shortfall there is a failure, in quick runs too.
+Sizes are the full ones; --quick divides them by twenty. marks.py says what the words mean.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-MIB = 1 << 20
-
-
-class Around:
-    """What a mark may ask: sizes, the round trip, medians of everybody."""
-
-    files: int
-    bytes: int
-    rtt: float
-
-    def median(self, tool: str, figure: str) -> float | None: ...
-
-
-@dataclass(frozen=True)
-class Mark:
-    """`limit` is a number or a function; None from it means that a peer it needs was not measured.
-
-    kind: at-most, exactly: `figure` against the limit. faster: the best wall of `than` divided by ours, at least the
-    limit. share: our figure, at most the limit times the least of `than`.
-    """
-
-    text: str
-    figure: str
-    kind: str
-    limit: float | Callable[[Around], float | None]
-    than: tuple[str, ...] = ()
-    counted: bool = False
-
-
-@dataclass(frozen=True)
-class Scenario:
-    name: str
-    about: str
-    tree: str
-    size: int
-    store: str  # s3, dir, sftp
-    tools: tuple[str, ...]
-    marks: tuple[Mark, ...]
-    verb: str = "sync"
-    fresh: bool = False  # each run into a new place; else into one that was synced before
-    target: str = ""  # pull: empty, differs
-    mutation: str = ""
-    flags: tuple[str, ...] = ()
-    latencies: tuple[int, ...] = (0,)  # those of --latency that make sense here
-    links: tuple[int, ...] = ()  # several destinations: the rate of each one's own link
-    full: bool = False  # only with --full
-
-
-def faster(times: float, *than: str) -> Mark:
-    return Mark(f">= {times:g} x the speed of the best of {', '.join(than)}", "wall", "faster", times, than)
-
-
-def at_most(text: str, figure: str, limit: float | Callable, counted: bool = True) -> Mark:
-    return Mark(text, figure, "at-most", limit, (), counted)
-
-
-def exactly(text: str, figure: str, limit: float | Callable) -> Mark:
-    return Mark(text, figure, "exactly", limit, (), True)
-
-
-def half_cpu(*of: str) -> Mark:
-    return Mark(f"CPU <= half of {', '.join(of)}", "cpu", "share", 0.5, of)
+from marks import MIB, RSS, Around, Mark, Scenario, at_most, exactly, faster, half_cpu
+from packed import PACKED
 
 
 def floor(around: Around) -> float | None:
@@ -102,10 +39,9 @@ def quiet_by_sftp(around: Around) -> float | None:
     return None if rsync is None else rsync / (4 if around.rtt else 3)
 
 
-RSS = at_most("peak RSS <= 128 MiB", "rss", 128 * MIB)
 NO_HISTORY = ("--keep-within", "0")
 
-SCENARIOS = (
+MIRRORS = (
     Scenario(
         "no-change-s3", "nothing changed, on S3", "many", 100_000, "s3",
         ("offsite", "find", "rclone", "s5cmd", "aws", "restic"), latencies=(0, 20),
@@ -167,6 +103,11 @@ SCENARIOS = (
         mutation="block", flags=NO_HISTORY, latencies=(0, 20),
         marks=(at_most("content bytes sent <= 16 MiB", "content_up", 16 * MIB), faster(1.0, "rclone"), RSS)),
     Scenario(
+        "block-sftp", "4 KiB of a file of 512 MiB overwritten in place, by SFTP", "one", 512 * MIB, "sftp", ("offsite", "rsync"),
+        mutation="block", flags=NO_HISTORY, latencies=(0, 20), quick=False,
+        # Not counted: offsite sends blocks to S3 and B2 only.
+        marks=(at_most("sent <= 16 MiB", "bytes_up", 16 * MIB, counted=False), faster(1.0, "rsync"), RSS)),
+    Scenario(
         "first-many-sftp", "first sync of many small files, by SFTP", "many", 20_000, "sftp",
         ("offsite", "rsync", "rclone"), fresh=True, marks=(faster(1.0, "rsync"), faster(3, "rclone"), RSS)),
     Scenario(
@@ -186,3 +127,5 @@ SCENARIOS = (
         ("offsite", "rclone", "s5cmd"), fresh=True,
         marks=(exactly("files missing or wrong = 0", "wrong", 0), exactly("exit code 0", "code", 0), RSS)),
 )
+
+SCENARIOS = MIRRORS + PACKED

@@ -5,11 +5,13 @@ the case (see README.md), not the defaults, so that a ratio is against the peer 
 """
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 PASSWORD = "bench"
+YEAR = Path(__file__).with_name("year.py")
 RCLONE_WIDE = ["--transfers", "32", "--checkers", "32"]
 
 
@@ -39,6 +41,8 @@ class Place:
     prefixes: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()  # of the proxy before each prefix
     ssh: Ssh | None = None  # the directory is reached through it
+    layout: str = ""  # packed, sealed; else a mirror
+    keys: Path | None = None  # two identities and `recipients`, of a sealed one
 
     def endpoint(self, number: int = 0) -> str:
         return f"http://127.0.0.1:{self.ports[number]}"
@@ -57,7 +61,7 @@ class Place:
 class Work:
     """One piece of work: the verb, the tree or the target, the place, and whether the place is fresh."""
 
-    verb: str  # sync, pull
+    verb: str  # sync, pull, year
     local: Path  # the tree to sync, or the directory to pull into
     place: Place
     fresh: bool
@@ -65,9 +69,20 @@ class Work:
 
 
 def offsite(program: str, work: Work) -> list[str]:
+    place = work.place
+    layout = {"packed": ["--packed"], "sealed": ["--seal-to", f"{place.keys}/recipients"]}.get(place.layout, [])
     if work.verb == "sync":
-        return [program, "sync", str(work.local), *work.place.urls(), "--json", "--quiet", *work.flags]
-    return [program, "pull", work.place.urls()[0], str(work.local), "--json", *work.flags]
+        return [program, "sync", str(work.local), *place.urls(), "--json", "--quiet", *(layout if work.fresh else ()), *work.flags]
+    if work.verb == "year":
+        return [sys.executable, str(YEAR), program, str(work.local), str(place.directory), *work.flags, *layout]
+    identity = ["--identity", f"{place.keys}/identity-1"] if place.keys else []
+    return [program, "pull", place.urls()[0], str(work.local), "--json", *identity, *work.flags]
+
+
+def make_keys(place: Place) -> list[str]:
+    """Two identities, as `age-keygen` makes them, and a file of their recipients."""
+    line = 'for n in 1 2; do age-keygen -o "$1/identity-$n" 2>/dev/null && age-keygen -y "$1/identity-$n" >> "$1/recipients" || exit 1; done'
+    return ["sh", "-c", line, "sh", str(place.keys)]
 
 
 def rclone(program: str, work: Work) -> list[str]:
@@ -113,6 +128,14 @@ def restic(program: str, work: Work) -> list[str]:
     return [*ask, "restore", "latest", "--target", str(work.local)]
 
 
+def rustic(program: str, work: Work) -> list[str]:
+    """Run inside the tree, as restic is. It learns of the repository from the environment."""
+    ask = [program, "--no-progress", "--log-level", "error"]
+    if work.verb == "sync":
+        return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(work.local), *ask, "backup", "."]
+    return [*ask, "restore", "latest", str(work.local), *(() if work.fresh else ("--delete",))]
+
+
 def repository(place: Place) -> str:
     return str(place.directory) if place.directory else f"s3:{place.endpoint()}/{place.bucket}/{place.prefixes[0]}"
 
@@ -153,9 +176,10 @@ def find(program: str, work: Work) -> list[str]:
     return [program, str(work.local), "-printf", "%s %T@ %p\\n"]
 
 
-COMMANDS = {"offsite": offsite, "rclone": rclone, "s5cmd": s5cmd, "aws": aws, "restic": restic, "rsync": rsync,
+COMMANDS = {"offsite": offsite, "rclone": rclone, "s5cmd": s5cmd, "aws": aws, "restic": restic, "rustic": rustic, "rsync": rsync,
             "cp": copy, "cp+sync": copy_and_sync, "find": find, "sftp": sftp, "sftp+sync": sftp_and_sync}
 ORDINARY = {"sftp": "sftp", "sftp+sync": "sftp", "cp": "cp", "cp+sync": "cp", "find": "find"}  # programs that are always there
+LAYOUTS = {"offsite-packed", "offsite-sealed"}
 KEEPS_TREE = {"offsite", "rclone", "s5cmd", "aws", "rsync", "cp", "cp+sync", "sftp", "sftp+sync"}  # the copy can be compared file by file
 
 
@@ -167,6 +191,10 @@ def prepare(tool: str, program: str, place: Place) -> list[str] | None:
     """What has to run once before the first sync of a place."""
     if tool == "restic":
         return [program, "--quiet", "--repo", repository(place), "init"]
+    if tool == "rustic":
+        return [program, "--no-progress", "--log-level", "error", "init"]
+    if place.keys:
+        return make_keys(place)
     return None
 
 
@@ -176,12 +204,15 @@ def environment(base: dict[str, str], place: Place) -> dict[str, str]:
            if name in base}
     env |= {"HOME": str(place.cache), "XDG_CACHE_HOME": str(place.cache / "xdg"), "OFFSITE_CACHE_DIR": str(place.cache),
             "RESTIC_CACHE_DIR": str(place.cache / "restic"), "RESTIC_PASSWORD": PASSWORD,
+            "RUSTIC_PASSWORD": PASSWORD, "RUSTIC_REPOSITORY": str(place.directory) if place.directory else "opendal:s3",
             "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": place.region, "AWS_DEFAULT_REGION": place.region,
             "RCLONE_CONFIG": str(place.cache / "rclone.conf"), "NO_PROXY": "127.0.0.1"}
     if place.ports:
         env |= {"RCLONE_CONFIG_BENCH_TYPE": "s3", "RCLONE_CONFIG_BENCH_PROVIDER": "SeaweedFS",
                 "RCLONE_CONFIG_BENCH_ENV_AUTH": "true", "RCLONE_CONFIG_BENCH_ENDPOINT": place.endpoint(),
-                "RCLONE_CONFIG_BENCH_REGION": place.region, "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true"}
+                "RCLONE_CONFIG_BENCH_REGION": place.region, "RCLONE_CONFIG_BENCH_NO_CHECK_BUCKET": "true",
+                "OPENDAL_ENDPOINT": place.endpoint(), "OPENDAL_BUCKET": place.bucket, "OPENDAL_REGION": place.region,
+                "OPENDAL_ROOT": f"/{place.prefixes[0]}"}
     if place.ssh:
         key = str(Path(place.ssh.config).parent / "user")
         env |= {"RCLONE_CONFIG_BENCH_TYPE": "sftp", "RCLONE_CONFIG_BENCH_HOST": "127.0.0.1", "RCLONE_CONFIG_BENCH_USER": place.ssh.user,
