@@ -141,6 +141,7 @@ pub fn options() -> SyncOptions {
         seal: None,
         seals: Vec::new(),
         append_only: Vec::new(),
+        repack_after: Vec::new(),
     }
 }
 
