@@ -10,7 +10,7 @@ use clap::Args;
 use offsite::engine::{SealWish, SyncOptions};
 use offsite::error::{Error, Result};
 use offsite::model::{KeepRules, Layout};
-use offsite::plan::Limits;
+use offsite::plan::{Limits, Prices};
 use offsite::scan::WalkOptions;
 
 use super::args_filter::FilterArgs;
@@ -66,6 +66,10 @@ pub struct RunArgs {
     /// snapshots; retention runs elsewhere, with other credentials: `offsite prune`
     #[arg(long)]
     append_only: bool,
+    /// Repack nothing: leave contents in packs that are hardly used (default: send them again, so that these packs can be
+    /// deleted later; at most once a day)
+    #[arg(long)]
+    no_repack: bool,
     /// Upload at most this many bytes a second to all destinations together: 500K, 10M (default: no limit)
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     limit_upload: Option<u64>,
@@ -126,6 +130,16 @@ impl GuardArgs {
 }
 
 impl RunArgs {
+    /// How many days old a pack must be at each destination before the run repacks it.
+    fn repack_after(&self, prices: &Prices) -> Result<Vec<(String, Option<u64>)>> {
+        let days = |url: &String| {
+            let name = self.price.as_deref().unwrap_or_else(|| offsite::config::default_price(std::slice::from_ref(url)));
+            let price = prices.get(name).map_err(Error::Usage)?;
+            Ok((url.clone(), (!self.no_repack).then_some(price.min_days)))
+        };
+        self.destinations.iter().map(days).collect()
+    }
+
     /// To whom new destinations must be sealed.
     fn seal_wish(&self, screen: &Screen) -> Option<SealWish> {
         let passphrase = self.seal.then(|| Arc::new(NewPassphrase::new(screen)) as _);
@@ -158,6 +172,7 @@ impl RunArgs {
             limit_download: self.limit_download,
             layout: self.packed.then_some(Layout::Packed),
             seal: self.seal_wish(screen),
+            repack_after: self.repack_after(&prices)?,
             append_only: if self.append_only { self.destinations.clone() } else { Vec::new() },
             ..SyncOptions::default()
         })

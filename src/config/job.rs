@@ -139,6 +139,8 @@ pub struct JobDestination {
     pub seal: Option<JobSeal>,
     /// A run deletes nothing there.
     pub append_only: bool,
+    /// A run repacks there.
+    pub repack: bool,
 }
 
 /// How a destination is sealed, and which keys the config names for it.

@@ -122,8 +122,8 @@ impl Scope<'_> {
             let what = "a directory cannot be append-only, because anyone who may write there may also delete; remove `append_only`";
             return Err(self.parsed.error(&[at, &["append_only"]].concat(), what));
         }
-        let (layout, append_only) = (shape.layout, shape.append_only);
-        Ok(JobDestination { seal, append_only, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout })
+        let (layout, append_only, repack) = (shape.layout, shape.append_only, shape.repack.unwrap_or(true));
+        Ok(JobDestination { seal, append_only, repack, name, url, initialize, report, price, list, absent: shape.absent, max_age, layout })
     }
 
     fn seal(&self, at: &[&str], shape: &SealShape) -> Result<JobSeal> {

@@ -77,6 +77,9 @@ pub struct DestinationShape {
     /// Delete nothing there, because the credentials may not; another machine prunes
     #[serde(default)]
     pub append_only: bool,
+    /// Send contents again out of packs that are hardly used, so that these can be deleted (default: true)
+    #[serde(default)]
+    pub repack: Option<bool>,
 }
 
 /// How a destination is sealed

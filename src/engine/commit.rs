@@ -12,7 +12,7 @@ use super::machine::PROGRAM;
 use crate::error::{Error, Result};
 use crate::manifest::{KnownStamps, ManifestMerge, MergedManifest, Step, troubles};
 use crate::model::bounds;
-use crate::model::{Change, Content, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time};
+use crate::model::{Change, Content, Counts, Entry, Hash, Kind, Problem, RelPath, Sample, Snapshot, Stamps, Time, UnverifiedReason};
 use crate::plan::Facts;
 use crate::spool::{Joined, Reader, Sorted};
 use crate::transfer::{Done, Line};
@@ -89,18 +89,25 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut F
             figures.copied += if packed { 0 } else { from.size };
             set(done.entry, done.stamps)
         }
-        Change::Changed { old, .. } => {
+        Change::Changed { old, unverified, .. } => {
+            if unverified == Some(UnverifiedReason::Repack) {
+                // The comparison counted it as unchanged.
+                counts.unchanged = counts.unchanged.saturating_sub(1);
+            }
             let Some(done) = arrived else {
                 counts.unchanged += 1;
                 return None;
             };
-            if done.entry.content != old.content {
+            let moved = done.entry.content != old.content;
+            if moved && !is_repacked(&done.entry, &old) {
                 counts.changed += 1;
-            } else if done.entry.same_metadata(&old) {
-                counts.unchanged += 1;
-                return Some(Step::Stamp(done.entry.path, remember(done.stamps, scan_start)));
-            } else {
+            } else if !done.entry.same_metadata(&old) {
                 counts.metadata += 1;
+            } else {
+                counts.unchanged += 1;
+                if !moved {
+                    return Some(Step::Stamp(done.entry.path, remember(done.stamps, scan_start)));
+                }
             }
             set(done.entry, done.stamps)
         }
@@ -119,6 +126,12 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut F
         // Already counted as unchanged by the comparison.
         Change::Stamped { path, stamps } => Some(Step::Stamp(path, remember(stamps, scan_start))),
     }
+}
+
+/// Whether a content is the old one in another place of a packed destination.
+fn is_repacked(entry: &Entry, old: &Entry) -> bool {
+    let same = |(now, then): (&Content, &Content)| then.is_packed() && (now.hash, now.since) == (then.hash, then.since);
+    entry.content.as_ref().zip(old.content.as_ref()).is_some_and(same)
 }
 
 /// Objects whose few living pages are written anew, so that their number stays small.

@@ -65,6 +65,9 @@ pub struct Head {
     /// What had expired then and was locked.
     #[serde(default)]
     pub locked: Option<Locked>,
+    /// When a run last looked for packs to repack, by the store's clock, in seconds since 1970. 0: not known.
+    #[serde(default)]
+    pub repacked: i64,
 }
 
 /// An open destination.
@@ -126,6 +129,8 @@ pub struct Destination {
     pub(super) wanted: Option<Layout>,
     /// How the caller wants a new destination to be sealed.
     pub(super) seal: Option<SealWish>,
+    /// How many days old a pack must be before a run repacks it. `None`: no run does.
+    pub repack_after: Option<u64>,
     lock: Option<FileLock<File>>,
     /// Identifies the local lock file; see `lease/record.rs`. Empty before [`lock`](Self::lock).
     pub writer: String,
@@ -192,6 +197,7 @@ impl Destination {
             foreign: TopNames::default(),
             wanted: None,
             seal: None,
+            repack_after: None,
             lock: None,
             writer: String::new(),
         };
@@ -356,6 +362,7 @@ impl Destination {
             file: None,
             pruned: self.head.as_ref().map_or(0, |h| h.pruned),
             locked: self.head.as_ref().and_then(|h| h.locked.clone()),
+            repacked: self.head.as_ref().map_or(0, |h| h.repacked),
         };
         self.lost.clear();
         if let Some((snapshot, _)) = &head.snapshot

@@ -26,6 +26,7 @@ mod locked;
 mod machine;
 mod note;
 mod outcome;
+mod pack_use;
 mod paths;
 mod prune;
 mod pull;
@@ -52,11 +53,11 @@ pub use locked::Locked;
 pub use machine::{Machine, PROGRAM};
 pub use note::{ArchiveRequest, Note};
 pub use outcome::{
-    Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepairOutcome,
-    SyncOutcome, worst,
+    Bytes, CheckOutcome, DumpOutcome, Finding, Flaw, Foreign, Outcome, PlanReport, PruneOutcome, PullOutcome, ReadBack, RepackOutcome,
+    RepairOutcome, SyncOutcome, worst,
 };
 pub use paths::{mixed, real};
-pub use prune::{prune, prune_over};
+pub use prune::{prune, prune_over, prune_strays, prune_strays_over};
 pub use pull::options::PullOptions;
 pub use pull::privileges::Privileges;
 pub use pull::{pull, pull_onto, pull_over};
@@ -66,8 +67,8 @@ pub use query::{
 };
 pub use repair::{RepairOptions, repair, repair_over};
 pub use report::{
-    Costs, Counted, DestinationReport, DirectorySum, Growth, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total, TrendPoint,
-    report, report_over,
+    Costs, Counted, DestinationReport, DirectorySum, Growth, PacksInUse, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total,
+    TrendPoint, report, report_over,
 };
 pub use status::{RunRecord, StatusOutcome, StatusRow, Watched, record_run, record_skipped, status};
 pub use sync::options::SyncOptions;

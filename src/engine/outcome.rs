@@ -79,6 +79,9 @@ pub struct Outcome {
     pub resumed: u64,
     /// Expired snapshots that were deleted after the run.
     pub pruned: u64,
+    /// In a packed destination: what was sent again out of packs that were hardly used, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repack: Option<RepackOutcome>,
     /// How the destination differs from `initialize` in the config, if that was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
@@ -96,6 +99,17 @@ pub struct Outcome {
     pub warnings: Vec<Warning>,
     /// Exit code for this destination: 0 done, 1 failed, 2 usage, 3 done in part, 4 refused, 130 interrupted.
     pub exit: u8,
+}
+
+/// Packs of a packed destination that a run repacks: it sends their contents again, in other packs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct RepackOutcome {
+    /// Number of these packs. Each is deleted with the last snapshot that needs something of it.
+    pub packs: u64,
+    /// Unchanged files that are read again.
+    pub files: u64,
+    /// Bytes that are sent again: in a plan at most, and compressed; after a run before compression.
+    pub bytes: u64,
 }
 
 /// The result of a dump.
@@ -142,6 +156,9 @@ pub struct PlanReport {
     pub cost: f64,
     /// Row of the price table; `none` if the requests cost nothing.
     pub price: String,
+    /// In a packed destination: what the run would send again out of packs that are hardly used, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repack: Option<RepackOutcome>,
     /// Why the guard would refuse it; empty: it would run.
     pub refused: Vec<String>,
     /// Files that could not be read, or that the destination refused; their old copies stay.
@@ -223,7 +240,10 @@ pub struct PruneOutcome {
     pub layout: Layout,
     /// Kept contents that were deleted with them; at a packed destination, packs.
     pub contents: u64,
-    /// Bytes of these contents or packs.
+    /// With `--strays`: packs that no snapshot names and that were deleted (on a dry run: that would be deleted).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strays: Option<u64>,
+    /// Bytes of these contents, or of these packs.
     pub bytes: u64,
     /// What has expired but is protected by object lock.
     pub locked: Option<Locked>,

@@ -311,7 +311,15 @@ impl<'a> JobRun<'a> {
         let seal = |destination: &&JobDestination| Some((destination.url.clone(), destination.seal.as_ref()?.wish.clone()));
         options.seals = destinations.iter().filter_map(seal).collect();
         options.append_only = destinations.iter().filter(|to| to.append_only).map(|to| to.url.clone()).collect();
+        options.repack_after = destinations.iter().map(|to| self.repack_after(to)).collect::<Result<_>>()?;
         Ok(options)
+    }
+
+    /// How many days old a pack must be at a destination before the run repacks it.
+    fn repack_after(&self, to: &JobDestination) -> Result<(String, Option<u64>)> {
+        let price = to.price.clone().unwrap_or_else(|| default_price(std::slice::from_ref(&to.url)).to_owned());
+        let days = self.how.prices.get(&price).map_err(Error::Usage)?.min_days;
+        Ok((to.url.clone(), to.repack.then_some(days)))
     }
 }
 

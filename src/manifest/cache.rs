@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::{Content, Entry, Hash, Kind, PackPlace, PageRef, Piece, PieceList, RelPath, Stamps, Time, Xattr};
 use crate::spool::private_file;
 
-const MAGIC: &[u8; 8] = b"offsite\x01";
+const MAGIC: &[u8; 8] = b"offsite\x02";
 /// Set in a record's kind where the entry is odd.
 const ODD: u8 = 0x80;
 /// Maximum length of a block, in bytes. No page makes a larger one, so a larger one is damage.
@@ -63,22 +63,32 @@ const NO_BYTES: u64 = u64::MAX;
 
 /// Pack, frame, length and skip.
 type CachedPlace = (Hash, u64, u64, u64);
-/// Size, count, hash, raw, packs and place of a list.
-type CachedList = (u64, u64, Hash, u64, Vec<(Hash, u64)>, CachedPlace);
+/// Size, count, hash, raw, packs, used bytes and place of a list.
+type CachedList = (u64, u64, Hash, u64, Vec<(Hash, u64)>, Vec<u64>, CachedPlace);
 /// The places of a content of a packed destination: `at`, pieces with size and hash, lists.
 type CachedPlaces = (Option<CachedPlace>, Vec<(u64, Hash, CachedPlace)>, Vec<CachedList>);
 
 fn to_cached(content: &Content) -> CachedPlaces {
     let cached = |place: PackPlace| (place.pack, place.frame, place.length, place.skip);
     let pieces = content.pieces.iter().map(|piece| (piece.size, piece.hash, cached(piece.place()))).collect();
-    let list = |list: &PieceList| (list.size, list.count, list.hash, list.raw, list.packs.clone(), cached(list.place()));
+    let list = |list: &PieceList| (list.size, list.count, list.hash, list.raw, list.packs.clone(), list.used.clone(), cached(list.place()));
     (content.at.map(cached), pieces, content.lists.iter().map(list).collect())
 }
 
 fn from_cached((at, pieces, lists): CachedPlaces) -> (Option<PackPlace>, Vec<Piece>, Vec<PieceList>) {
     let at = at.map(|(pack, frame, length, skip)| PackPlace { pack, frame, length, skip });
     let piece = |(size, hash, (pack, frame, length, skip))| Piece { size, hash, pack, frame, length, skip };
-    let list = |(size, count, hash, raw, packs, (pack, frame, length, _))| PieceList { size, count, hash, raw, packs, pack, frame, length };
+    let list = |(size, count, hash, raw, packs, used, (pack, frame, length, _))| PieceList {
+        size,
+        count,
+        hash,
+        raw,
+        packs,
+        used,
+        pack,
+        frame,
+        length,
+    };
     (at, pieces.into_iter().map(piece).collect(), lists.into_iter().map(list).collect())
 }
 

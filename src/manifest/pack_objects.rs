@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::try_join;
 use object_store::{GetOptions, ObjectStoreExt, PutPayload};
 
@@ -52,6 +53,22 @@ impl Records {
     /// The URL of a pack, for messages.
     pub fn pack_url(&self, pack: &Hash) -> String {
         self.url(&pack_key(pack))
+    }
+
+    /// Hands every pack at the destination to `take`: its name, the length of its object, and when it was written by the
+    /// store's clock, in seconds since 1970.
+    ///
+    /// # Errors
+    /// The store's own error, and those of `take`.
+    pub async fn each_pack(&self, mut take: impl FnMut(Hash, u64, i64) -> Result<()>) -> Result<()> {
+        let store = self.backend().store();
+        let mut listing = store.list(Some(&object_path(FOLDER.trim_end_matches('/').as_bytes())?));
+        while let Some(meta) = listing.try_next().await.map_err(|e| self.error(FOLDER, &e))? {
+            if let Some(pack) = pack_of_key(meta.location.as_ref().as_bytes()) {
+                take(pack, meta.size, meta.last_modified.timestamp())?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a pack with one request. Repeating it writes the same bytes.

@@ -26,6 +26,8 @@ pub enum UnverifiedReason {
     Stamps,
     /// The user asked for all files with `--checksum`.
     Asked,
+    /// The file did not change. It is read to send its content again, out of a pack that is hardly used.
+    Repack,
 }
 
 /// One step of a plan: `entry` is the new state, `old` the state in the last snapshot. The entry of a file that has not
@@ -107,6 +109,11 @@ impl Change {
             }
             Self::Removed { .. } | Self::Stamped { .. } => None,
         }
+    }
+
+    /// Whether it only moves a content into another pack.
+    pub fn is_repack(&self) -> bool {
+        matches!(self, Self::Changed { unverified: Some(UnverifiedReason::Repack), .. })
     }
 
     /// The hash of the old content. An unverified file that has it is unchanged.

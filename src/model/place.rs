@@ -67,6 +67,10 @@ pub struct PieceList {
     /// Every pack that its pieces are in, each once, in order of their names, with how far the last of their frames
     /// reaches in it, in bytes. So nobody has to read a list to know what of which packs a snapshot needs.
     pub packs: Vec<(Hash, u64)>,
+    /// How many bytes its pieces have in each of these packs, each piece once, in the same order. Empty if the writer did
+    /// not say so. It tells how much of a pack is in use, without reading the list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<u64>,
     /// As [`PackPlace::pack`].
     pub pack: Hash,
     /// As [`PackPlace::frame`].
@@ -117,7 +121,8 @@ impl PieceList {
     pub fn check(&self) -> Result<(), &'static str> {
         self.place().check(self.raw)?;
         let ordered = self.packs.is_sorted_by(|(a, _), (b, _)| a < b) && self.packs.iter().all(|(_, end)| *end <= PACK);
-        if self.count == 0 || self.count > LISTED || self.packs.is_empty() || self.packs.len() > LISTED_PACKS || !ordered {
+        let told = self.used.is_empty() || self.used.len() == self.packs.len();
+        if !told || self.count == 0 || self.count > LISTED || self.packs.is_empty() || self.packs.len() > LISTED_PACKS || !ordered {
             return Err("a list of pieces that is none");
         }
         Ok(())

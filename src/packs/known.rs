@@ -29,6 +29,8 @@ pub struct KnownPieces {
     stamp: [u8; 32],
     index: Index,
     living: HashSet<ShortName>,
+    /// Living packs whose contents are sent again.
+    retired: HashSet<ShortName>,
     made_anew: bool,
     /// A part of the index is damaged, so it is made anew by the next run.
     broken: bool,
@@ -47,7 +49,7 @@ impl KnownPieces {
             Some(index) => (index, false),
             None => (Index::create(&dir).map_err(fail)?, true),
         };
-        Ok(Self { index, made_anew, living: HashSet::new(), broken: false, dir, stamp })
+        Ok(Self { index, made_anew, living: HashSet::new(), retired: HashSet::new(), broken: false, dir, stamp })
     }
 
     /// Whether nothing was known, so that the pieces of the newest snapshot have to be noted.
@@ -82,6 +84,16 @@ impl KnownPieces {
         content.packs().all(|pack| self.living.contains(&short(&pack.0)))
     }
 
+    /// Notes that the pieces of this pack are to be sent again. It stays usable for entries that name it already.
+    pub fn retire(&mut self, pack: &Hash) {
+        self.retired.insert(short(&pack.0));
+    }
+
+    /// Whether a part of a content is in a pack whose pieces are to be sent again.
+    pub fn is_retired(&self, content: &Content) -> bool {
+        !self.retired.is_empty() && content.packs().any(|pack| self.retired.contains(&short(&pack.0)))
+    }
+
     /// Where the destination has this piece, if a new snapshot may refer to it.
     ///
     /// # Errors
@@ -94,7 +106,10 @@ impl KnownPieces {
             }
             found => found.map_err(|e| Error::cache(&self.dir, e))?,
         };
-        let usable = found.filter(|record| u64::from(record.size) == size && self.living.contains(&short(&record.pack)));
+        let usable = found.filter(|record| {
+            let pack = short(&record.pack);
+            u64::from(record.size) == size && self.living.contains(&pack) && !self.retired.contains(&pack)
+        });
         Ok(usable.map(|record| Piece {
             size,
             hash: *hash,
@@ -178,8 +193,13 @@ mod tests {
         assert!(!later.is_new() && later.get(&one.hash, 3).unwrap().is_none());
         later.lives(&two.pack);
         assert_eq!((later.get(&one.hash, 3).unwrap(), later.get(&two.hash, 3).unwrap()), (None, Some(two)));
+        let content = Content { at: Some(two.place()), ..Content::new(two.hash, 1) };
+        later.retire(&two.pack);
+        assert_eq!(later.get(&two.hash, 3).unwrap(), None, "a retired pack");
+        assert!(later.is_retired(&content) && later.relies_on(&content), "an entry may go on naming it");
         later.forget(&[two.pack]);
         assert_eq!(later.get(&two.hash, 3).unwrap(), None);
+        assert!(!later.relies_on(&content));
         assert!(KnownPieces::open(dir.path(), "another id").unwrap().is_new());
     }
 }

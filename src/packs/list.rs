@@ -3,7 +3,7 @@
 //! Owns where a list ends, and its form: JSON lines of pieces. A list ends where the pieces themselves say so, so a
 //! changed stretch of a file changes the lists over it and no others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 
 use crate::error::{Error, Result};
@@ -33,13 +33,15 @@ pub struct ListHead {
     pub count: u64,
     /// The packs that its pieces are in, sorted, and how far the pieces reach in them, in bytes.
     pub packs: Vec<(Hash, u64)>,
+    /// Bytes of its pieces in each of these packs, each piece once.
+    pub used: Vec<u64>,
 }
 
 impl ListHead {
     /// The list at this place.
     pub fn at(self, place: &Piece) -> PieceList {
-        let Self { raw, hash, size, count, packs } = self;
-        PieceList { size, count, hash, raw, packs, pack: place.pack, frame: place.frame, length: place.length }
+        let Self { raw, hash, size, count, packs, used } = self;
+        PieceList { size, count, hash, raw, packs, used, pack: place.pack, frame: place.frame, length: place.length }
     }
 }
 
@@ -68,14 +70,18 @@ impl ListBuffer {
             serde_json::to_writer(&mut raw, piece).map_err(|e| Error::local("a list of pieces", e.into()))?;
             raw.push(b'\n');
         }
-        let mut packs: BTreeMap<Hash, u64> = BTreeMap::new();
+        let (mut packs, mut seen): (BTreeMap<Hash, (u64, u64)>, HashSet<Hash>) = Default::default();
         for piece in &pieces {
-            let end = packs.entry(piece.pack).or_default();
+            let (end, used) = packs.entry(piece.pack).or_default();
             *end = (*end).max(piece.frame + piece.length);
+            if seen.insert(piece.hash) {
+                *used += piece.size;
+            }
         }
+        let (packs, used) = packs.into_iter().map(|(pack, (end, used))| ((pack, end), used)).unzip();
         let size = pieces.iter().map(|piece| piece.size).sum();
         let (hash, length) = (Hash::of(&raw), raw.len() as u64);
-        let head = ListHead { hash, raw: length, size, count: pieces.len() as u64, packs: packs.into_iter().collect() };
+        let head = ListHead { hash, raw: length, size, count: pieces.len() as u64, packs, used };
         Ok(Some((head, raw)))
     }
 }

@@ -10,9 +10,11 @@ mod known;
 mod list;
 mod pack;
 mod run;
+mod stored;
 
 pub use cut::Cutter;
 pub use frame::{Frame, FrameBuffer, unpack};
 pub use known::KnownPieces;
 pub use list::{ListBuffer, ListHead, read as read_list};
 pub use pack::{FullPack, PACK_ROOM, PackBuffer};
+pub use stored::{StoredPack, StoredPacks};

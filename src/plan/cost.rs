@@ -39,6 +39,9 @@ pub struct Price {
     /// What else the store bills, which the figures leave out.
     #[serde(default)]
     pub note: Option<String>,
+    /// For how many days an object is billed at least.
+    #[serde(default)]
+    pub min_days: u64,
 }
 
 impl Default for Price {
@@ -55,6 +58,7 @@ impl Default for Price {
             confidence: String::new(),
             class: None,
             note: None,
+            min_days: 0,
         }
     }
 }

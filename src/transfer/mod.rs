@@ -45,7 +45,7 @@ pub use journal::{Done, Header, Journal, JournalPack, Resumed, Upload};
 pub use limit::Limit;
 pub use line::Line;
 pub use objects::upload_objects;
-pub use packed::{PackedTarget, send_packed_dump, upload_packed};
+pub use packed::{PackedTarget, Repacked, send_packed_dump, upload_packed};
 pub use parts::{abort_stale, part_size};
 pub use place::{file_meta, kept_place, place, planned};
 pub use progress::{Phase, Progress};

@@ -183,6 +183,7 @@ pub fn options() -> SyncOptions {
         seal: sealed().then(|| SealWish { to: vec![owner().to_public().to_string()], only_key: true, ..SealWish::default() }),
         seals: Vec::new(),
         append_only: Vec::new(),
+        repack_after: Vec::new(),
     }
 }
 

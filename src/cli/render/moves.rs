@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use offsite::engine::{Locked, Outcome, PlanReport, PruneOutcome, PullOutcome, SyncOutcome};
+use offsite::engine::{Locked, Outcome, PlanReport, PruneOutcome, PullOutcome, RepackOutcome, SyncOutcome};
 use offsite::error::{Failure, Result};
 use offsite::model::{Counts, Problem, RelPath, Sample};
 
@@ -63,6 +63,10 @@ impl Out {
                 let _ = writeln!(text, "  {what}: {}", count(number));
             }
         }
+        if let Some(RepackOutcome { packs, files, bytes }) = o.repack {
+            let (packs, files) = (counted(packs, "pack", "packs"), counted(files, "file", "files"));
+            let _ = writeln!(text, "  repacked: {packs}, {files}, {} sent again", size(bytes));
+        }
         text.push_str(&locked(o.locked.as_ref(), "contents"));
         for dump in &o.dumps {
             let what = dump.error.as_ref().map_or_else(|| size(dump.bytes), |why| format!("failed: {}", clean(why)));
@@ -95,6 +99,11 @@ impl Out {
         let mut text = format!("{}  plan {base}\n  {}\n", clean(&plan.url), counts(&plan.changes));
         let _ = write!(text, "  to send {}, requests: {}", size(plan.bytes), estimate(&plan.requests));
         let _ = writeln!(text, ", cost ${:.4} ({})", plan.cost, plan.price);
+        if let Some(repack) = &plan.repack {
+            let RepackOutcome { packs, files, bytes } = *repack;
+            let (packs, files) = (counted(packs, "pack", "packs"), counted(files, "file", "files"));
+            let _ = writeln!(text, "  to repack: {packs} that are hardly used, {files}, {} to send again", size(bytes));
+        }
         if !plan.refused.is_empty() {
             text.push_str("  would be refused:\n");
             plan.refused.iter().for_each(|reason| _ = writeln!(text, "    {}", clean(reason)));
@@ -153,6 +162,13 @@ impl Out {
         }
         if self.quiet {
             return Ok(());
+        }
+        if let Some(strays) = o.strays {
+            let what = if o.dry_run { "packs to delete that no snapshot names" } else { "packs deleted that no snapshot named" };
+            let mut text = format!("{}  {what}: {}, {}\n", clean(&o.url), count(strays), size(o.bytes));
+            let _ = writeln!(text, "  requests: {}", requests(&o.requests));
+            text.push_str(&locked(o.locked.as_ref(), "packs"));
+            return self.print(&text);
         }
         let what = if o.dry_run { "snapshots to delete" } else { "snapshots deleted" };
         let mut text = format!("{}  {what}: {}, kept: {}\n", clean(&o.url), count(o.removed.len() as u64), count(o.kept.len() as u64));

@@ -102,6 +102,16 @@ fn details(row: &ReportRow, one: &DestinationReport, bars: &[char; 8]) -> String
             counted(row.trend.len() as u64, "snapshot", "snapshots")
         );
     }
+    if let Some(packs) = row.packs.filter(|packs| packs.bytes > 0) {
+        let used = packs.used as f64 / packs.bytes as f64 * 100.0;
+        let _ = writeln!(
+            text,
+            "  packs   {}, {} of {} used by this snapshot ({used:.0} %)",
+            counted(packs.packs, "pack", "packs"),
+            size(packs.used),
+            size(packs.bytes)
+        );
+    }
     if let Some(growth) = &row.growth {
         let sign = if growth.bytes_per_day < 0.0 { "-" } else { "+" };
         let day = size(growth.bytes_per_day.abs().round() as u64);

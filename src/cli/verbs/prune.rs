@@ -34,6 +34,9 @@ pub struct PruneArgs {
     /// The time zone of days, weeks and months: Europe/London, UTC (default: the job's, otherwise this machine's)
     #[arg(long, value_name = "ZONE", value_parser = Zone::named)]
     keep_zone: Option<Zone>,
+    /// Delete packs that no snapshot names and that are older than 2 days, instead of snapshots (packed destinations only)
+    #[arg(long, conflicts_with = "keep")]
+    strays: bool,
     /// Show what would be deleted; delete nothing
     #[arg(long)]
     dry_run: bool,
@@ -64,7 +67,10 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<u8> {
     }
     rules.zone = args.keep_zone.unwrap_or(rules.zone);
     let (control, bars) = context.control(std::slice::from_ref(&url));
-    let outcome = engine::prune(&machine, &url, &rules, args.dry_run, &control).await;
+    let outcome = match args.strays {
+        true => engine::prune_strays(&machine, &url, args.dry_run, &control).await,
+        false => engine::prune(&machine, &url, &rules, args.dry_run, &control).await,
+    };
     drop(bars);
     context.out.pruned(&outcome?)?;
     Ok(0)

@@ -6,11 +6,13 @@
 //! (`locked.rs`).
 
 mod deletion_queue;
+mod leased;
 mod left;
 mod locked;
 mod needs;
 pub mod packs;
 mod queued;
+mod strays;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use chrono::{DateTime, Utc};
 use super::commit::still_newest;
 use super::control::RunControl;
 use super::destination::{Destination, Head};
-use super::lease::{Claim, Lease};
+use super::lease::Lease;
 use super::leftovers;
 pub use super::locked::Locked;
 use super::machine::Machine;
@@ -31,8 +33,10 @@ use crate::model::{Hash, KeepRules};
 use crate::plan::{Point, keep};
 use crate::spool::Writer;
 use crate::transfer::Stop;
+use leased::{ended, take};
 pub use left::clean;
 use queued::{QueueLine, QueuedDeletion};
+pub use strays::{prune_strays, prune_strays_over};
 
 /// Seconds between two prunes after a sync, unless [`MANY`] snapshots have expired. This is less than a day because
 /// daily runs are not exactly a day apart. With a full day, a run that starts 1 second early would skip its prune.
@@ -68,17 +72,6 @@ pub async fn delete_expired(
         }
     };
     Ok(Some(outcome))
-}
-
-/// Releases the lease of a prune. After an error it only marks it, because the credentials may lack the right to delete.
-async fn ended(lease: Lease, outcome: Result<PruneOutcome>) -> Result<PruneOutcome> {
-    match outcome {
-        Ok(outcome) => lease.release(Vec::new()).await.map(|()| outcome),
-        Err(error) => {
-            lease.mark_interrupted().await;
-            Err(error)
-        }
-    }
 }
 
 /// For a destination without retention: returns the keys of older snapshots and of page objects that only they need,
@@ -190,13 +183,6 @@ fn due(list: &SnapshotList, rules: &KeepRules, now: i64) -> BTreeSet<u64> {
     let points: Vec<Point> = list.iter().map(|s| Point { number: s.number, time: s.time }).collect();
     let stay = keep(&points, rules, now);
     points.iter().map(|p| p.number).filter(|n| !stay.contains(n)).collect()
-}
-
-async fn take(destination: &Destination, machine: &Machine, stop: &Arc<Stop>) -> Result<Lease> {
-    let Some(head) = &destination.head else {
-        return Err(Error::Usage(format!("{}: it was never synced", destination.backend.location())));
-    };
-    Lease::take(destination, &head.format, Claim::of(destination, machine), stop).await
 }
 
 /// Deletes the expired snapshots that are not locked. Finishes the list of an earlier run first.

@@ -20,7 +20,7 @@ use crate::model::{Entry, Hash, PageRef, Snapshot};
 use crate::spool::Writer;
 
 /// Number of packs that are looked at in parallel.
-const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 16;
 
 /// The packs that remaining neighbours name, and the pages that were read.
 pub struct NeededPacks {
@@ -120,7 +120,7 @@ fn packs_of(entry: &Entry) -> Vec<Hash> {
 
 /// The deletion of a pack, with its version if the store keeps versions. `None` if the pack is gone, or was written at
 /// another time than this snapshot allows.
-async fn look(destination: &Destination, pack: &Hash, times: PackTimes, keeps: bool) -> Result<Option<QueuedDeletion>> {
+pub async fn look(destination: &Destination, pack: &Hash, times: PackTimes, keeps: bool) -> Result<Option<QueuedDeletion>> {
     let key = pack_key(pack);
     let meta = match destination.backend.store().head(&object_path(key.as_bytes())?).await {
         Ok(meta) => meta,

@@ -23,14 +23,15 @@ use super::destination::Destination;
 use super::machine::Machine;
 use super::note::Note;
 use super::outcome::worst;
+use super::pack_use::{PackUse, each_pack};
 use super::query::{LsLine, ls_in, newest};
 use crate::error::{Error, Result};
 use crate::manifest::{Records, SnapshotRef};
-use crate::model::{Kind, RelPath, Snapshot};
+use crate::model::{Hash, Kind, Layout, RelPath, Snapshot};
 use crate::plan::{Price, Prices, Slope, grown};
 use crate::transfer::{Phase, Progress, Stop};
 
-pub use rows::{Costs, Counted, DestinationReport, DirectorySum, Growth, ReportOutcome, ReportRow, Room, Total, TrendPoint};
+pub use rows::{Costs, Counted, DestinationReport, DirectorySum, Growth, PacksInUse, ReportOutcome, ReportRow, Room, Total, TrendPoint};
 use split::{Split, SplitUsage};
 
 /// Destinations that are looked at at a time.
@@ -203,7 +204,7 @@ struct Tally {
 /// The newest snapshot's totals, the sums of directories from its inner pages, and the trend.
 async fn from_manifest(destination: &Destination, last: &SnapshotRef, list: &[SnapshotRef], options: &ReportOptions) -> Result<Tally> {
     let records = &destination.records;
-    let (snapshot, _) = newest(records, last.number).await?;
+    let (snapshot, hash) = newest(records, last.number).await?;
     let as_of = shown(last.modified);
     let (trend, growth, lost) = trend::trend(records, list, &snapshot).await?;
     let mut row = ReportRow {
@@ -211,6 +212,7 @@ async fn from_manifest(destination: &Destination, last: &SnapshotRef, list: &[Sn
         snapshot: Some(snapshot.number),
         snapshot_time: Some(as_of.clone()),
         content: Total { objects: snapshot.totals.files, bytes: snapshot.totals.bytes },
+        packs: packs(destination, &hash),
         trend,
         growth,
         ..ReportRow::default()
@@ -221,6 +223,18 @@ async fn from_manifest(destination: &Destination, last: &SnapshotRef, list: &[Sn
     }
     let notes = lost.into_iter().chain([if snapshot.layout().is_mirror() { Note::ContentsOnly } else { Note::FilesOnly }]).collect();
     Ok(Tally { counted: Counted::Manifest, as_of, rows: vec![row], notes })
+}
+
+/// The packs that the newest snapshot names, if the cache of this machine is of that snapshot and knows all of them.
+fn packs(destination: &Destination, newest: &Hash) -> Option<PacksInUse> {
+    let current = destination.layout() == Layout::Packed && destination.snapshot().is_some_and(|(_, hash)| hash == newest);
+    let mut sum = PacksInUse::default();
+    let add = |one: PackUse| {
+        sum = PacksInUse { packs: sum.packs + 1, bytes: sum.bytes + one.stored.bytes, used: sum.used + one.living };
+        Ok(())
+    };
+    let unknown = current.then(|| tokio::task::block_in_place(|| each_pack(destination, add)));
+    matches!(unknown, Some(Ok(0))).then_some(sum)
 }
 
 /// Sums of first directories; what lies at the top itself is one of them.

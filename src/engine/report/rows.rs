@@ -100,6 +100,9 @@ pub struct ReportRow {
     pub snapshot_time: Option<String>,
     /// Current contents, offsite's own objects left out. In a listing of a packed destination, its packs.
     pub content: Total,
+    /// In a packed destination: the packs that the newest snapshot names, if this machine's cache knows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packs: Option<PacksInUse>,
     /// Replaced and removed contents that are kept as objects of their own.
     pub kept: Option<Total>,
     /// Manifest, snapshots and what else offsite writes for itself.
@@ -122,6 +125,17 @@ pub struct ReportRow {
     pub growth: Option<Growth>,
     /// Cost of storage; null if no price applies.
     pub cost: Option<Costs>,
+}
+
+/// Packs that the newest snapshot names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct PacksInUse {
+    /// Number of packs.
+    pub packs: u64,
+    /// Their bytes at the destination.
+    pub bytes: u64,
+    /// How many of these bytes the snapshot uses. The rest is of older snapshots, or of none.
+    pub used: u64,
 }
 
 /// Uploads in parts that have not ended.

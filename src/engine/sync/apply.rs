@@ -106,6 +106,7 @@ impl Apply<'_> {
     fn is_quiet(&self) -> Result<bool> {
         let destination = &self.part.destination;
         Ok(!self.part.facts.counts.any()
+            && self.part.repack.is_empty()
             && destination.number() > 0
             && !self.common.adopt
             && cleanup::left_over(destination).is_none()
@@ -152,11 +153,12 @@ impl Apply<'_> {
             unfinished_uploads::give_up(&self.part.destination, &self.part.plan, resumed.as_ref()).await?;
         }
         let mut packed = match self.part.destination.layout() {
-            Layout::Packed => Some(packing::open(&self.part.destination, &format.id).await?),
+            Layout::Packed => Some(self.part.repack.retire(packing::open(&self.part.destination, &format.id).await?)),
             Layout::Mirror => None,
         };
         let target = Arc::new(self.target(lease));
-        self.part.progress.begin_transfer(self.part.facts.uploads + self.part.facts.counts.renamed, self.part.facts.bytes);
+        let (facts, repack) = (&self.part.facts, &self.part.repack);
+        self.part.progress.begin_transfer(facts.uploads + facts.counts.renamed + repack.files, facts.bytes + repack.read);
         if !self.common.dump_streams.dumps().is_empty() {
             let way = DumpWay { tree: tree.as_ref(), packed: packed.as_mut() };
             let sent = dumps::send(self.common, &self.part, &target, way, &journal).await?;
@@ -183,6 +185,7 @@ impl Apply<'_> {
         self.finish_commit(run, findings, merged).await?;
         self.part.progress.set_phase(Phase::Cleanup);
         if let Some(packed) = &mut packed {
+            self.outcome.repack = self.part.repack.outcome(packed.repacked);
             self.keep_known(packed).await;
             return Ok(Some(false));
         }
@@ -343,6 +346,7 @@ impl Apply<'_> {
             commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
         }
         common.stop.check()?;
+        part.repack.note_look(&mut part.destination);
         let number = commit::commit(&mut part.destination, snapshot, merged.manifest, Some(merged.cache)).await?;
         outcome.snapshot = Some(number);
         Ok(())

@@ -90,13 +90,13 @@ pub async fn send(
 /// The new entry of a dump, and the one of the last snapshot.
 type PlannedDumps = (Entry, Option<Entry>);
 
-/// The entries of the dumps in the plan, and whether the plan has only dumps.
+/// The entries of the dumps in the plan, and whether the plan changes only dumps.
 fn planned(common: &Common, part: &DestinationRun) -> Result<(HashMap<RelPath, PlannedDumps>, bool)> {
     let (mut found, mut alone) = (HashMap::new(), true);
     let mut lines = Reader::<Line>::open(&part.plan)?;
     while let Some(line) = lines.next_line()? {
         if !line.dump {
-            alone = false;
+            alone &= line.step.is_repack();
             if let Change::Removed { old, .. } = &line.step
                 && old.kind == Kind::Dir
                 && let Some(dump) = common.dump_streams.dumps().iter().find(|dump| dump.path.as_bytes() == old.path.bare())

@@ -20,6 +20,7 @@ mod planning;
 mod preflight;
 mod prepare;
 mod renames;
+mod repack;
 mod run;
 pub mod saved_plan;
 pub mod spellings;
@@ -165,7 +166,7 @@ async fn carry_out(
             planning::verdict(&decided.plan.refused)?;
             Ok(decided)
         });
-        let DecidedPlan { plan: FinishedPlan { facts, unread, .. }, file, owner } = match decided {
+        let DecidedPlan { plan: FinishedPlan { facts, cost, unread, .. }, file, owner } = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 common.leave(index);
@@ -177,7 +178,9 @@ async fn carry_out(
             }
         };
         let progress = control.progress.get(index).cloned().unwrap_or_default();
-        let part = DestinationRun { destination, index, plan: file, facts, unread, progress };
+        let repack = repack::choose(asked.options, &destination, &file, (&facts, cost)).await;
+        let repack = repack.added_to(&destination, &file, index);
+        let part = DestinationRun { destination, index, plan: file, facts, unread, progress, repack };
         ends[index].outcome = outcome.clone();
         let common = Arc::clone(&common);
         let first = part.destination.snapshot().is_none();

@@ -35,6 +35,7 @@ pub async fn make_format(destination: &mut Destination, machine: &Machine) -> Re
         }
         destination.install(keys, wanted);
     }
+    let now = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp();
     destination.keep_head(Head {
         url: destination.backend.location().to_string(),
         format: format.clone(),
@@ -43,8 +44,9 @@ pub async fn make_format(destination: &mut Destination, machine: &Machine) -> Re
         inner: Vec::new(),
         own: None,
         file: None,
-        pruned: destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp(),
+        pruned: now,
         locked: None,
+        repacked: now,
     })?;
     Ok(format)
 }

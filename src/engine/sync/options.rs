@@ -88,12 +88,20 @@ pub struct SyncOptions {
     pub seals: Vec<(String, SealWish)>,
     /// The URLs of the destinations at which the run deletes nothing.
     pub append_only: Vec<String>,
+    /// How many days old a pack must be before a run repacks it, by URL; `None` repacks nothing there. At all others it is
+    /// the shortest time that the price bills.
+    pub repack_after: Vec<(String, Option<u64>)>,
 }
 
 impl SyncOptions {
     /// How a new destination at a URL is to be sealed.
     pub fn seal_of(&self, url: &str) -> Option<SealWish> {
         self.seals.iter().find(|(of, _)| of == url).map(|(_, wish)| wish.clone()).or_else(|| self.seal.clone())
+    }
+
+    /// How many days old a pack must be at a URL before a run repacks it. `None`: never.
+    pub fn repack_after(&self, url: &str) -> Option<u64> {
+        self.repack_after.iter().find(|(of, _)| of == url).map_or(Some(self.price.min_days), |(_, days)| *days)
     }
 
     /// The layout that is wanted at a URL.
@@ -126,6 +134,7 @@ impl Default for SyncOptions {
             seal: None,
             seals: Vec::new(),
             append_only: Vec::new(),
+            repack_after: Vec::new(),
         }
     }
 }

@@ -11,10 +11,11 @@ use offsite_backends::ErrorKind;
 use crate::engine::damage::is_damage;
 use crate::engine::destination::Destination;
 use crate::engine::leftovers;
+use crate::engine::pack_use::{each_content, stored};
 use crate::engine::prune::packs::NeededPacks;
 use crate::error::Result;
 use crate::manifest::pack_key;
-use crate::model::{Content, Hash, Piece, PieceList};
+use crate::model::{Hash, Piece, PieceList};
 use crate::packs::KnownPieces;
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Journal, JournalPack, PackedTarget, read_list};
@@ -40,7 +41,7 @@ pub async fn open(destination: &Destination, id: &str) -> Result<PackedTarget> {
         }
     })?;
     known.forget(&wrong_packs(destination)?);
-    Ok(PackedTarget { records: destination.records.clone(), known })
+    Ok(PackedTarget::new(destination.records.clone(), known, stored(destination)))
 }
 
 const WRONG: &str = "wrong-packs";
@@ -84,19 +85,6 @@ fn living(destination: &Destination, known: &mut KnownPieces) -> Result<u64> {
         Ok(())
     })?;
     Ok(count)
-}
-
-/// Hands every packed content of the newest manifest to `take`, with its size.
-fn each_content(destination: &Destination, mut take: impl FnMut(u64, &Content) -> Result<()>) -> Result<()> {
-    let mut base = destination.base()?;
-    while let Some(known) = base.peek()? {
-        let entry = known.entry()?;
-        base.advance();
-        if let Some(content) = entry.content.as_ref().filter(|content| content.is_packed()) {
-            take(entry.size, content)?;
-        }
-    }
-    Ok(())
 }
 
 /// Notes all pieces of the newest manifest. Reads the lists of large files at the destination.

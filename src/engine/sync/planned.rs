@@ -12,12 +12,14 @@ use super::decide::{DecidedPlan, decide};
 use super::options::SyncOptions;
 use super::planning::FinishedPlan;
 use super::prepare::{End, Opened, Prepared, SyncRequest, compared};
+use super::repack::{self, Repack};
 use super::saved_plan::{Saving, save_plan};
 use crate::engine::control::RunControl;
 use crate::engine::machine::Machine;
 use crate::engine::outcome::{PlanReport, PlannedChange};
 use crate::error::{Error, Failure, Result};
 use crate::model::{Change, Sample};
+use crate::plan::PlanTarget;
 use crate::spool::Reader;
 use crate::transfer::Line;
 
@@ -88,6 +90,13 @@ pub async fn plan_over(
         reports[index] = match decided {
             Ok(DecidedPlan { plan, file, .. }) => {
                 let report = judged(empty, &plan, destination.number());
+                // A saved plan is carried out exactly as it is, so it repacks nothing.
+                let report = match report.refused.is_empty() && saving.is_none() {
+                    true => {
+                        repacking(report, &plan, &repack::choose(options, &destination, &file, (&plan.facts, plan.cost)).await, options)
+                    }
+                    false => report,
+                };
                 let saved = saving.map_or(Ok(()), |saving| save_plan(&saving, &file, &plan, &destination));
                 match saved.and_then(|()| listed(&file)) {
                     Ok(listed) => PlanReport { listed, ..report },
@@ -112,6 +121,7 @@ fn empty_report(end: &End, options: &SyncOptions) -> PlanReport {
         requests: Default::default(),
         cost: 0.0,
         price: options.price_name.clone(),
+        repack: None,
         refused: Vec::new(),
         unread: Sample::default(),
         unread_total: None,
@@ -143,6 +153,15 @@ fn judged(mut report: PlanReport, planned: &FinishedPlan, number: u64) -> PlanRe
         exit: if planned.refused.is_empty() { 0 } else { 4 },
         ..report
     }
+}
+
+/// The report with what the run would repack, and the requests and the cost of that.
+fn repacking(report: PlanReport, planned: &FinishedPlan, repack: &Repack, options: &SyncOptions) -> PlanReport {
+    let Some(outcome) = repack.planned() else { return report };
+    let (mut facts, bytes) = (planned.facts, outcome.bytes);
+    (facts.bytes, facts.counts.changed) = (facts.bytes.saturating_add(bytes), facts.counts.changed.max(1));
+    let requests = facts.estimate(PlanTarget { packed: true, ..PlanTarget::default() });
+    PlanReport { repack: Some(outcome), cost: options.price.requests(&requests), requests, ..report }
 }
 
 /// The first changes of a plan. Deletes its file.

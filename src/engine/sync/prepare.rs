@@ -151,6 +151,7 @@ fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, url: &str, 
     apart(source, &backend)?;
     let mut destination = Destination::over(backend, machine)?;
     destination.want(options.layout_of(url), options.seal_of(url));
+    destination.repack_after = options.repack_after(url);
     if options.append_only.iter().any(|only| only == url) {
         destination.append_only()?;
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::repack::Repack;
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
@@ -48,4 +49,6 @@ pub struct DestinationRun {
     /// Files that could not be read while the plan was finished.
     pub unread: Vec<Problem>,
     pub progress: Arc<Progress>,
+    /// Which packs are repacked.
+    pub repack: Repack,
 }

@@ -16,6 +16,7 @@ use super::compare::tree_root;
 use super::owner::{Claimant, Owner};
 use super::planning::{FinishedPlan, verdict};
 use super::prepare::End;
+use super::repack::Repack;
 use super::run::{Common, DestinationRun};
 use crate::engine::clock::rfc3339;
 use crate::engine::control::RunControl;
@@ -230,7 +231,8 @@ async fn ready(
         dump_streams: Arc::new(crate::transfer::DumpStreams::none()),
     };
     let progress = control.progress.first().cloned().unwrap_or_default();
-    let part = DestinationRun { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress };
+    let part =
+        DestinationRun { destination, index: 0, plan, facts: heading.facts, unread: Vec::new(), progress, repack: Repack::default() };
     Ok((common, part, warnings))
 }
 

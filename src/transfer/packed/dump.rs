@@ -36,7 +36,7 @@ pub async fn send_packed_dump(
     (entry, old): (Entry, Option<Entry>),
 ) -> Result<Sent> {
     target.progress.set_current(&dump.path);
-    let sink = PackSink::new(target, &packed.records, journal);
+    let sink = PackSink::new(target, packed, journal);
     let mut packer = PackFiller::new(sink, &mut packed.known);
     let (mut got, mut parts) = (Got::new(pieces), FileParts::default());
     let ended = stream(target, &mut packer, &mut got, &mut parts).await;

@@ -86,14 +86,14 @@ impl LargeFile<'_> {
         let hash = Hash(*hasher.finalize().as_bytes());
         let mut done = Done { entry: as_read(self.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
         let old = self.old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash);
-        if let Some(content) = packer.still_there(old) {
+        if let Some(content) = packer.stays(old) {
             done.entry.content = Some(content);
             return Ok(packer.done(done)?);
         }
         if unstable {
             self.target.note(|f| f.unstable.push(self.entry.path.clone()));
         }
-        done.entry.content = Some(Content::new(hash, self.target.number));
+        done.entry.content = Some(Content::new(hash, packer.since(old)));
         // A file that became empty has no piece.
         if size == 0 { Ok(packer.done(done)?) } else { Ok(packer.file(done, parts).await?) }
     }

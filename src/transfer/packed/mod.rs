@@ -23,7 +23,7 @@ use self::large::LargeFile;
 use self::packer::PackFiller;
 use self::parts::FileParts;
 use self::stream::PackSink;
-pub use self::target::PackedTarget;
+pub use self::target::{PackedTarget, Repacked};
 use super::journal::{Done, Journal};
 use super::shared_reader::SharedReader;
 use super::target::Target;
@@ -49,9 +49,10 @@ pub async fn upload_packed(
     journal: &Arc<Mutex<Journal>>,
     done: Sorted<Done>,
 ) -> Result<()> {
-    let sink = PackSink::new(target, &packed.records, journal);
+    let sink = PackSink::new(target, packed, journal);
     let feed = Feed { target: Arc::clone(target), shared_reader: Arc::clone(shared_reader), plan: plan.to_path_buf() };
-    let mut uploads = PackedUploads { target, shared_reader, packer: PackFiller::new(sink, &mut packed.known) };
+    let packer = PackFiller::new(sink, &mut packed.known);
+    let mut uploads = PackedUploads { target, shared_reader, packer, repacked: &mut packed.repacked };
     let mut outcome = uploads.run(feed.start(done)).await;
     if outcome.is_ok() {
         outcome = uploads.packer.finish().await;
@@ -69,6 +70,7 @@ struct PackedUploads<'a> {
     target: &'a Arc<Target>,
     shared_reader: &'a Arc<SharedReader>,
     packer: PackFiller<'a>,
+    repacked: &'a mut Repacked,
 }
 
 impl PackedUploads<'_> {
@@ -87,6 +89,7 @@ impl PackedUploads<'_> {
         let FedStep { line, earlier, read, at: _at } = step;
         self.target.progress.set_current(line.step.path());
         let (size, readers) = (line.step.entry().map_or(0, |entry| entry.size), line.readers);
+        let (repack, before) = (line.step.is_repack(), self.packer.pushed);
         let (entry, old) = match line.step {
             Change::Added { entry, .. } => (entry, None),
             Change::Changed { entry, old, unverified, .. } => (entry, Some(old).filter(|_| unverified.is_some())),
@@ -108,8 +111,16 @@ impl PackedUploads<'_> {
             (None, None) => self.large(&entry, old.as_ref(), readers).await,
         };
         match sent {
+            Ok(()) if repack => {
+                self.repacked.files += 1;
+                self.repacked.bytes += self.packer.pushed - before;
+            }
             Ok(()) => {}
             Err(UploadError::Store(error)) => return Err(error),
+            // It did not change, and its content stays where it is.
+            Err(UploadError::Source(error)) if repack => {
+                tracing::info!(target: "offsite::run", path = %entry.path, %error, "not sent again, because it cannot be read");
+            }
             Err(UploadError::Source(error)) => note_source(self.target, &entry, &error),
         }
         self.target.progress.bytes.fetch_add(size, Relaxed);
@@ -126,14 +137,14 @@ impl PackedUploads<'_> {
         let Read { content: bytes, hash, stat, xattrs, unstable } = read;
         let mut done = Done { entry: as_read(entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
         let old = old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash);
-        if let Some(content) = self.packer.still_there(old) {
+        if let Some(content) = self.packer.stays(old) {
             done.entry.content = Some(content);
             return Ok(self.packer.done(done)?);
         }
         if unstable {
             self.target.note(|f| f.unstable.push(entry.path.clone()));
         }
-        done.entry.content = Some(Content::new(hash, self.target.number));
+        done.entry.content = Some(Content::new(hash, self.packer.since(old)));
         if bytes.is_empty() {
             return Ok(self.packer.done(done)?);
         }

@@ -35,6 +35,8 @@ pub struct PackFiller<'a> {
     waiting: VecDeque<WaitingFile>,
     /// Pieces that have arrived and that a file may still wait for. The index on the disk may turn out to be damaged.
     arrived: HashMap<Hash, Piece>,
+    /// Bytes of pieces that the destination did not have.
+    pub pushed: u64,
 }
 
 /// The name of a list among the known pieces. A file with the same bytes must not count as the list.
@@ -45,12 +47,23 @@ fn list_name(list: &Hash) -> Hash {
 impl<'a> PackFiller<'a> {
     pub fn new(sink: PackSink, known: &'a mut KnownPieces) -> Self {
         let (contents, lists) = (PackStream::new(sink.clone(), PackKind::Contents), PackStream::new(sink.clone(), PackKind::Lists));
-        Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), arrived: HashMap::new() }
+        Self { sink, known, contents, lists, fresh: HashMap::new(), waiting: VecDeque::new(), arrived: HashMap::new(), pushed: 0 }
     }
 
     /// The content, if the destination still has all of it as far as is known.
     pub fn still_there(&self, content: Option<&Content>) -> Option<Content> {
         content.filter(|content| self.known.relies_on(content)).cloned()
+    }
+
+    /// The content of a file that was read, if nothing of it has to be sent again.
+    pub fn stays(&self, content: Option<&Content>) -> Option<Content> {
+        self.still_there(content.filter(|content| !self.known.is_retired(content)))
+    }
+
+    /// The number of the snapshot that wrote a content which is sent now. `old` is the same content, if the last snapshot
+    /// has it. Out of a retired pack it only moves.
+    pub fn since(&self, old: Option<&Content>) -> u64 {
+        old.filter(|old| self.known.is_retired(old)).map_or(self.sink.target.number, |old| old.since)
     }
 
     /// Decides where contents are cut.
@@ -71,6 +84,7 @@ impl<'a> PackFiller<'a> {
         let mut arrived = Vec::new();
         let frame = self.contents.push(hash, bytes, &mut arrived).await?;
         self.fresh.insert(hash, frame);
+        self.pushed += size;
         if !arrived.is_empty() {
             self.take(arrived)?;
             self.settle().await?;

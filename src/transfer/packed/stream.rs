@@ -13,10 +13,11 @@ use tokio::task::JoinHandle;
 use super::super::journal::Journal;
 use super::super::target::Target;
 use super::rooms::PackRooms;
+use super::target::PackedTarget;
 use crate::error::{Error, Result};
 use crate::manifest::{PackKind, Records};
 use crate::model::{Hash, Piece};
-use crate::packs::{Frame, FrameBuffer, FullPack, PackBuffer};
+use crate::packs::{Frame, FrameBuffer, FullPack, PackBuffer, StoredPacks};
 
 /// Frames that are compressed at a time.
 const COMPRESSING: usize = 4;
@@ -29,6 +30,8 @@ pub struct PackSink {
     pub target: Arc<Target>,
     pub records: Records,
     pub journal: Arc<Mutex<Journal>>,
+    /// Where packs are noted once the destination has them.
+    pub stored: Arc<Mutex<StoredPacks>>,
     /// The packs that were begun.
     pub begun: Arc<Mutex<Vec<Hash>>>,
     rooms: PackRooms,
@@ -158,11 +161,12 @@ impl PackStream {
 }
 
 impl PackSink {
-    pub fn new(target: &Arc<Target>, records: &Records, journal: &Arc<Mutex<Journal>>) -> Self {
+    pub fn new(target: &Arc<Target>, packed: &PackedTarget, journal: &Arc<Mutex<Journal>>) -> Self {
         Self {
             target: Arc::clone(target),
-            records: records.clone(),
+            records: packed.records.clone(),
             journal: Arc::clone(journal),
+            stored: Arc::clone(&packed.stored),
             begun: Arc::default(),
             rooms: PackRooms::default(),
         }
@@ -188,6 +192,8 @@ impl PackSink {
         self.records.put_pack(&name, bytes).await?;
         self.target.progress.packed.fetch_add(length, Relaxed);
         self.journal(|journal| journal.packed(name, &pieces))?;
+        let raw = pieces.iter().map(|piece| piece.size).sum();
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).note(name, length, raw)?;
         Ok(Arrived { pieces })
     }
 }

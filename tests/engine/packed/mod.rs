@@ -18,6 +18,7 @@ mod hostile;
 pub mod objects;
 mod order;
 mod properties;
+mod repack;
 mod requests;
 mod strays;
 mod tamper;

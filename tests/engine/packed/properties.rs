@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::objects::Objects;
+use super::repack::History;
 use super::{comes_back_at, copy_tree, exact, last, many_pieces, noise, prune};
 use crate::harness::*;
 
@@ -62,10 +64,23 @@ struct Day {
     keep: Option<u64>,
 }
 
+/// Days with up to six edits of twelve files, or with many edits of a few small ones whose contents come back.
 fn days() -> impl Strategy<Value = Vec<Day>> {
-    let (file, seed) = (0..12u8, 0..40u64);
+    days_of((0..12, 0..40), 0..200_000, 0..6, 2..9)
+}
+
+fn busy_days() -> impl Strategy<Value = Vec<Day>> {
+    days_of((0..8, 0..9), 15_000..15_002, 2..9, 6..12)
+}
+
+fn days_of(
+    (file, seed): (Range<u8>, Range<u64>),
+    sizes: Range<usize>,
+    edits: Range<usize>,
+    count: Range<usize>,
+) -> impl Strategy<Value = Vec<Day>> {
     let edit = prop_oneof![
-        4 => (file.clone(), seed.clone(), 0..200_000usize).prop_map(|(file, seed, size)| Edit::Write(file, seed, size)),
+        4 => (file.clone(), seed.clone(), sizes).prop_map(|(file, seed, size)| Edit::Write(file, seed, size)),
         1 => (file.clone(), seed.clone(), 2..40usize).prop_map(|(file, seed, pieces)| Edit::Grow(file, seed, pieces)),
         2 => (file.clone(), seed).prop_map(|(file, seed)| Edit::Overwrite(file, seed)),
         2 => file.clone().prop_map(Edit::Remove),
@@ -80,8 +95,8 @@ fn days() -> impl Strategy<Value = Vec<Day>> {
         1 => Just(Known::CacheLost),
     ];
     let keep = proptest::option::of(1..4u64);
-    let day = (vec(edit, 0..6), known, keep).prop_map(|(edits, known, keep)| Day { edits, known, keep });
-    vec(day, 2..9)
+    let day = (vec(edit, edits), known, keep).prop_map(|(edits, known, keep)| Day { edits, known, keep });
+    vec(day, count)
 }
 
 fn name(file: u8) -> String {
@@ -143,9 +158,11 @@ fn befall(world: &World, known: &Known) {
     }
 }
 
-async fn story(days: &[Day], backend: &Arc<dyn Backend>, world: &World) {
-    let mut trees = BTreeMap::new();
+/// `clock` sets the number of the day at a store that has one. There a run repacks every day.
+async fn story(days: &[Day], backend: &Arc<dyn Backend>, world: &World, clock: impl Fn(usize)) -> u64 {
+    let (mut trees, mut history, mut repacked) = (BTreeMap::new(), History::default(), 0);
     for (index, day) in days.iter().enumerate() {
+        clock(index);
         day.edits.iter().for_each(|edit| apply(world, edit));
         befall(world, &day.known);
         let outcome = world.synced(backend).await;
@@ -153,7 +170,10 @@ async fn story(days: &[Day], backend: &Arc<dyn Backend>, world: &World) {
         let tree = world.path(&format!("tree-{number}"));
         copy_tree(&world.source(), &tree);
         trees.insert(number, tree);
-        exact(&Objects::of(backend).await, &format!("day {index}, before retention"));
+        repacked += outcome.repack.map_or(0, |repack| repack.packs);
+        let objects = Objects::of(backend).await;
+        exact(&objects, &format!("day {index}, before retention"));
+        history.add(objects.named_by(number), &format!("day {index}"));
         if let Some(keep) = day.keep {
             prune(world, backend, &last(keep)).await.unwrap();
         }
@@ -163,6 +183,7 @@ async fn story(days: &[Day], backend: &Arc<dyn Backend>, world: &World) {
             comes_back_at(world, &world.machine, backend, number, &trees[&number], &format!("day {index}")).await;
         }
     }
+    repacked
 }
 
 #[test]
@@ -171,10 +192,30 @@ fn every_kept_snapshot_comes_back_and_retention_is_exact() {
     each_case(14, days(), |days| {
         runtime.block_on(async {
             let world = World::packed();
-            let backend = if days.len() % 3 == 0 { world.file("destination") } else { memory("property").1 };
-            story(&days, &backend, &world).await;
+            if days.len() % 3 == 0 {
+                story(&days, &world.file("destination"), &world, |_| ()).await;
+            } else {
+                story_by_day(&days, &world).await;
+            }
         });
     });
+}
+
+/// Every run is a day after the one before, and may repack.
+async fn story_by_day(days: &[Day], world: &World) -> u64 {
+    let (bucket, backend) = memory("property");
+    story(days, &backend, world, |day| bucket.set_clock_offset(chrono::TimeDelta::days(day as i64))).await
+}
+
+#[test]
+fn the_same_where_much_changes_and_is_repacked() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let repacked = std::cell::Cell::new(0);
+    each_case(8, busy_days(), |days| {
+        runtime.block_on(async { repacked.set(repacked.get() + story_by_day(&days, &World::packed()).await) });
+    });
+    println!("packs repacked: {}", repacked.get());
+    assert!(repacked.get() >= 5, "{}", repacked.get());
 }
 
 /// Another kind of damage each time.

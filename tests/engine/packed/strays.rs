@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use offsite::engine::{self, Destination, PruneOutcome, RunControl};
 use offsite::transfer::{DumpChunk, Source, Stop};
 use offsite_backends::{Backend, ErrorKind};
 use tokio::sync::mpsc::Sender;
@@ -186,4 +187,85 @@ async fn of_a_run_whose_files_went_while_it_read_them() {
     world.synced(&inner).await;
     exact(&Objects::of(&inner).await, "after it");
     world.comes_back(&inner).await;
+}
+
+async fn prune_strays(world: &World, backend: &Arc<dyn Backend>, dry_run: bool) -> offsite::error::Result<PruneOutcome> {
+    let destination = Destination::over(Arc::clone(backend), &world.machine)?;
+    engine::prune_strays_over(destination, &world.machine, dry_run, &RunControl::new(1)).await
+}
+
+/// The machine that sent them, and its cache, are lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn strays_go_only_if_they_are_old_and_nothing_names_them() {
+    let mut world = World::packed();
+    let (bucket, inner) = memory("lost-for-good");
+    world.write("stays", &noise(1, 3_000));
+    world.synced(&inner).await;
+    world.write("goes", &noise(2, 4_000));
+    world.synced(&inner).await;
+    world.remove("goes");
+    world.synced(&inner).await;
+    world.write("new", &noise(3, 3_000));
+    let (script, backend) = faulty(&inner);
+    script.script().fail_verb("create", 2, ErrorKind::Denied);
+    assert_ne!(world.sync(&backend).await.exit, 0);
+    let named = Objects::of(&inner).await.named();
+    world.machine = world.elsewhere("second");
+    bucket.set_clock_offset(chrono::TimeDelta::hours(47));
+    assert_eq!(prune_strays(&world, &inner, false).await.unwrap().strays, Some(0), "too young");
+    bucket.set_clock_offset(chrono::TimeDelta::hours(49));
+    // Another machine is at work: as long as it has the lease, nothing goes.
+    let other = World { machine: world.elsewhere("third"), dir: tempfile::tempdir().unwrap(), options: World::packed().options };
+    fs::create_dir(other.source()).unwrap();
+    other.write("stays", &noise(5, 3_000));
+    let (script, backend) = faulty(&inner);
+    let leased = || bucket.keys().iter().any(|key| key.ends_with("lease.json"));
+    for call in 3.. {
+        script.script().stop_at(call);
+        other.sync(&backend).await;
+        if leased() {
+            break;
+        }
+        script.script().reset();
+    }
+    let busy = prune_strays(&world, &inner, false).await;
+    assert!(matches!(busy, Err(offsite::error::Error::Busy(_))), "{busy:?}");
+    script.script().reset();
+    assert_eq!(other.sync(&backend).await.exit, 0);
+    let planned = prune_strays(&world, &inner, true).await.unwrap();
+    assert_eq!((planned.strays, planned.dry_run), (Some(1), true));
+    let pruned = prune_strays(&world, &inner, false).await.unwrap();
+    assert_eq!((pruned.strays, pruned.bytes, pruned.kept), (Some(1), planned.bytes, vec![1, 2, 3, 4]));
+    let objects = Objects::of(&inner).await;
+    exact(&objects, "without the stray");
+    assert!(named.is_subset(&objects.packs()));
+    assert_eq!(prune_strays(&world, &inner, false).await.unwrap().strays, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strays_stay_if_a_manifest_cannot_be_read() {
+    let mut world = World::packed();
+    let (bucket, inner) = memory("unread-manifest");
+    world.write("stays", &noise(1, 3_000));
+    world.synced(&inner).await;
+    let page = Objects::of(&inner).await.0.keys().find(|key| key.contains("/pages/")).unwrap().clone();
+    world.write("stays", &noise(2, 3_000));
+    world.synced(&inner).await;
+    object_store::ObjectStoreExt::delete(&*inner.store(), &page.as_str().into()).await.unwrap();
+    let packs = Objects::of(&inner).await;
+    world.machine = world.elsewhere("second");
+    bucket.set_clock_offset(chrono::TimeDelta::days(3));
+    assert!(prune_strays(&world, &inner, false).await.is_err());
+    assert_eq!(Objects::of(&inner).await.packs(), packs.packs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_has_no_strays() {
+    let mut world = World::packed();
+    world.options.layout = None;
+    let (_, backend) = memory("mirror");
+    world.write("a", b"a");
+    world.synced(&backend).await;
+    let refused = prune_strays(&world, &backend, false).await.unwrap_err().to_string();
+    assert!(refused.contains("it is a mirror"), "{refused}");
 }
