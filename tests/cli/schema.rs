@@ -69,6 +69,8 @@ fn the_documents_are_as_the_schemas_say() {
         &["pull", "copy", "back"],
         &["check", "copy", "--read-data"],
         &["repair", "site", "copy"],
+        &["copy", "copy", "second copy", "--packed"],
+        &["repair", "copy", "--from", "second copy"],
         &["prune", "copy", "--keep-last", "1"],
     ];
     let with = |name: &str, args: &[&str]| {

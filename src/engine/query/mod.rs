@@ -15,8 +15,8 @@ mod spot;
 mod unread;
 mod words;
 
-pub(super) use at::newest;
 pub use at::{at_in, resolve_at};
+pub(super) use at::{list, newest};
 pub use cat::{cat, cat_over};
 pub use diff::{DiffLine, DiffTotals, diff, diff_over};
 pub use history::{HistoryLine, history, history_over};

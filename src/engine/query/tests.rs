@@ -78,6 +78,7 @@ fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
         destination: None,
         trail: Vec::new(),
         left: false,
+        copied: None,
     }
 }
 
