@@ -290,7 +290,7 @@ async fn a_second_copy_reads_only_what_is_new() {
         // The requests to a memory backend are counted over its life.
         let before = (done.requests_from, done.requests_to);
         let number = |of: &offsite_backends::Requests| {
-            serde_json::to_value(of).unwrap().as_object().unwrap().values().filter_map(|v| v.as_u64()).sum::<u64>()
+            serde_json::to_value(of).unwrap().as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum::<u64>()
         };
         assert!(number(&again.requests_from) - number(&before.0) <= 5, "{again:?}");
         assert!(number(&again.requests_to) - number(&before.1) <= 5, "{again:?}");

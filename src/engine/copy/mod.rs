@@ -220,7 +220,7 @@ impl CopyRequest<'_> {
             (read, sent) = (read + done.bytes.read, sent + done.bytes.sent);
             let Some(error) = error else {
                 let copied = CopiedSnapshot { omitted: Sample::of(&omitted), ..CopiedSnapshot::of(&snapshot.snapshot, listed) };
-                outcome.add(CopiedSnapshot { read, sent, ..copied }, done);
+                outcome.add(CopiedSnapshot { sent, read, ..copied }, done);
                 return Ok(());
             };
             if gone {

@@ -25,7 +25,7 @@ pub fn compare_entries(
         snapshot.advance();
         let Some(entry) = entry else { continue };
         side.facts.seen += 1;
-        if side.facts.seen % 4096 == 0 {
+        if side.facts.seen.is_multiple_of(4096) {
             stop.check()?;
             progress.scanned.store(side.facts.seen, Relaxed);
         }
