@@ -29,6 +29,8 @@ pub enum Verb {
     Run(verbs::run::RunJobsArgs),
     /// Restore a snapshot, or a part of it, into a directory
     Pull(verbs::pull::PullArgs),
+    /// Copy the snapshots of a destination to another one, without the source
+    Copy(verbs::copy::CopyArgs),
     /// Preview a sync: changes, upload size, cost
     Plan(verbs::plan::PlanArgs),
     /// Carry out a saved plan, if nothing has changed since
@@ -70,7 +72,7 @@ pub enum Verb {
 
 /// The help page shows the verbs in this order.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Back up and restore", &["sync", "run", "pull", "plan", "apply"]),
+    ("Back up and restore", &["sync", "run", "pull", "copy", "plan", "apply"]),
     ("Inspect", &["report", "status", "snapshots", "ls", "diff", "history", "cat"]),
     ("Verify", &["check", "repair"]),
     ("Maintain", &["init", "prune", "key"]),

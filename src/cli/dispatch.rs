@@ -5,7 +5,7 @@ use offsite::error::Result;
 use super::args::{Verb, command};
 use super::context::Context;
 use super::verbs::{
-    apply, cat, check, completions, config, diff, history, init, key, ls, plan, prune, pull, repair, report, run, schedule, schema,
+    apply, cat, check, completions, config, copy, diff, history, init, key, ls, plan, prune, pull, repair, report, run, schedule, schema,
     snapshots, status, sync,
 };
 
@@ -16,6 +16,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<u8> {
         Verb::Config(args) => config::run(args, context),
         Verb::Schedule(args) => schedule::run(args, context),
         Verb::Sync(args) => sync::run(args, context).await,
+        Verb::Copy(args) => copy::run(args, context).await,
         Verb::Pull(args) => pull::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Apply(args) => apply::run(args, context).await,

@@ -5,7 +5,7 @@
 
 use offsite::config::ConfigFile;
 use offsite::engine::{
-    CheckOutcome, InitOutcome, KeyOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome,
+    CheckOutcome, CopyOutcome, InitOutcome, KeyOutcome, PruneOutcome, PullOutcome, RepairOutcome, ReportOutcome, StatusOutcome, SyncOutcome,
 };
 use offsite::jobs::RunOutcome;
 use schemars::{Schema, schema_for};
@@ -23,6 +23,7 @@ pub const NAMES: &[&str] = &[
     "config-check",
     "config-import",
     "config",
+    "copy",
     "diff",
     "error",
     "history",
@@ -48,6 +49,7 @@ pub fn of(name: &str) -> Option<Schema> {
         "sync" | "apply" => schema_for!(SyncOutcome),
         "plan" => schema_for!(PlanDocument<'_>),
         "pull" => schema_for!(PullOutcome),
+        "copy" => schema_for!(CopyOutcome),
         "init" => schema_for!(InitOutcome),
         "key" => schema_for!(KeyOutcome),
         "prune" => schema_for!(PruneOutcome),

@@ -31,7 +31,9 @@ pub struct Figures {
 }
 
 /// Stamps to remember: none for a file that may have been written again in the tick of the scan.
-pub fn remember(stamps: Stamps, scan_start: Time) -> KnownStamps {
+/// Without a `scan_start`, the stamps are those of no disk.
+pub fn remember(stamps: Stamps, scan_start: Option<Time>) -> KnownStamps {
+    let Some(scan_start) = scan_start else { return KnownStamps::Unknown };
     let nanos = |t: Time| i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos);
     if nanos(stamps.ctime) + TICK_NANOS >= nanos(scan_start) { KnownStamps::Fresh } else { KnownStamps::At(stamps) }
 }
@@ -42,7 +44,7 @@ pub fn merge(
     plan: &Path,
     done: Sorted<Done>,
     facts: &Facts,
-    scan_start: Time,
+    scan_start: Option<Time>,
     cache: &Path,
 ) -> Result<(MergedManifest, Figures)> {
     let inner = destination.head.as_ref().map_or(&[][..], |h| &h.inner);
@@ -65,7 +67,7 @@ pub fn merge(
     Ok((merge.finish(inner)?, figures))
 }
 
-fn step(change: Change, arrived: Option<Done>, scan_start: Time, figures: &mut Figures) -> Option<Step> {
+fn step(change: Change, arrived: Option<Done>, scan_start: Option<Time>, figures: &mut Figures) -> Option<Step> {
     let counts = &mut figures.counts;
     let set = |entry: Entry, stamps: Stamps| Some(Step::Set(Box::new(entry), remember(stamps, scan_start)));
     match change {
@@ -174,7 +176,7 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, merge
             break made;
         }
         let (other, other_hash) = destination.records.snapshot(snapshot.number).await?;
-        if other.root != base_root {
+        if other.root != base_root || snapshot.copied.is_some() {
             return Err(Error::Busy(format!(
                 "{}: {} committed snapshot {} in the meantime, so nothing of this run was committed; run again",
                 destination.backend.location(),
@@ -182,13 +184,14 @@ pub async fn commit(destination: &mut Destination, mut snapshot: Snapshot, merge
                 other.number
             )));
         }
-        list.push(Listed { number: other.number, time: chrono::Utc::now().timestamp(), etag: None });
+        list.push(Listed { number: other.number, time: chrono::Utc::now().timestamp(), written: None, etag: None });
         snapshot.number += 1;
         snapshot.parent = Some(other_hash);
     };
     let number = snapshot.number;
-    let time = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp();
-    list.push(Listed { number, time, etag });
+    let now = destination.backend.meter().clock().unwrap_or_else(chrono::Utc::now).timestamp();
+    let time = snapshot.copied.as_ref().map_or(now, |from| from.time);
+    list.push(Listed { number, time, written: Some(now).filter(|now| *now != time), etag });
     destination.keep_head(Head {
         snapshot: Some((snapshot, hash)),
         list,
@@ -270,6 +273,7 @@ pub fn draft(
         trail: if packed.is_some() { trail(before) } else { Vec::new() },
         opens: before.and_then(|(s, _)| s.opens.clone()),
         left: before.is_some_and(|(s, _)| s.left),
+        copied: None,
     }
 }
 

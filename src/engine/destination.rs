@@ -30,15 +30,19 @@ use crate::transfer::part_size;
 pub struct Listed {
     /// Number of the snapshot.
     pub number: u64,
-    /// Commit time by the store's clock, seconds since 1970.
+    /// Commit time by the store's clock, seconds since 1970. Of a copied snapshot, that of its origin.
     pub time: i64,
+    /// The store's time of its object, if that is another one.
+    #[serde(default)]
+    pub written: Option<i64>,
     /// Tag of its object, if the store has tags.
     pub etag: Option<String>,
 }
 
 impl From<&SnapshotRef> for Listed {
     fn from(s: &SnapshotRef) -> Self {
-        Self { number: s.number, time: s.modified.timestamp(), etag: s.etag.clone() }
+        let written = Some(s.written.timestamp()).filter(|_| s.written != s.modified);
+        Self { number: s.number, time: s.modified.timestamp(), written, etag: s.etag.clone() }
     }
 }
 

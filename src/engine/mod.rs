@@ -14,6 +14,7 @@ mod cleanup;
 mod clock;
 mod commit;
 mod control;
+mod copy;
 mod damage;
 mod destination;
 mod dir_metadata;
@@ -43,6 +44,8 @@ mod warning;
 pub use absent::is_absent;
 pub use check::{CheckOptions, check, check_over};
 pub use control::RunControl;
+pub use copy::options::{CopyOptions, CopySelection};
+pub use copy::{CopiedSnapshot, CopyOutcome, copy, copy_over};
 pub use destination::Destination;
 pub use initialize::{Deed, InitOutcome, InitReport, InitRow, initialize, initialize_over, writer_policy};
 pub use keys::files::KeyFileRow;
@@ -65,7 +68,8 @@ pub use query::{
     DiffLine, DiffTotals, HistoryLine, Listing, LsLine, LsTotals, SnapshotRow, UnreadTotals, at_in, cat, cat_from, cat_over, diff,
     diff_over, history, history_over, ls, ls_over, resolve_at, snapshots, snapshots_over, unread, unread_over,
 };
-pub use repair::{RepairOptions, repair, repair_over};
+pub use repair::options::RepairOptions;
+pub use repair::{repair, repair_from, repair_from_over, repair_over};
 pub use report::{
     Costs, Counted, DestinationReport, DirectorySum, Growth, PacksInUse, Priced, ReportOptions, ReportOutcome, ReportRow, Room, Total,
     TrendPoint, report, report_over,

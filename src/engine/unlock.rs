@@ -131,14 +131,25 @@ impl Destination {
     pub async fn resolve(&mut self, at: Option<&str>) -> Result<(Snapshot, Hash)> {
         let found = match resolve_at(&self.records, at).await {
             Err(Error::Damaged { .. }) if self.few_keys => {
-                let (keys, writer) = (self.keys.clone(), self.writer_key.clone());
-                let Some(format) = Records::new(Arc::clone(&self.below)).format().await? else { return Err(no_key(self.below.location())) };
-                self.open_all(&keys, writer.as_ref(), format.id).await?;
+                self.unlock_others().await?;
                 resolve_at(&self.records, at).await?
             }
             found => found?,
         };
         Ok((found.0, found.1))
+    }
+
+    /// Opens all key files, for a verb that reads every snapshot after [`Self::unlock_contents`].
+    ///
+    /// # Errors
+    /// As for [`Self::unlock_contents`].
+    pub async fn unlock_others(&mut self) -> Result<()> {
+        if !self.few_keys {
+            return Ok(());
+        }
+        let (keys, writer) = (self.keys.clone(), self.writer_key.clone());
+        let Some(format) = Records::new(Arc::clone(&self.below)).format().await? else { return Err(no_key(self.below.location())) };
+        self.open_all(&keys, writer.as_ref(), format.id).await
     }
 
     /// Uses these keys from now on. `id` is that of the destination.

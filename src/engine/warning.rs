@@ -20,6 +20,8 @@ pub enum Warning {
     RunUnrecorded(String),
     /// The path below the source where the cache lies.
     OwnCache(String),
+    /// The time of a copied snapshot.
+    TimeNotNoted(String),
     /// Another host or another source wrote there before.
     Owner(String),
 }
@@ -28,7 +30,7 @@ impl Warning {
     /// Whether the mirror is not yet what the snapshot says.
     pub fn is_unfinished(&self) -> bool {
         match self {
-            Self::NotCleanedUp(_) => true,
+            Self::NotCleanedUp(_) | Self::TimeNotNoted(_) => true,
             Self::NotPruned(_) | Self::LeaseNotReleased(_) | Self::RunUnrecorded(_) | Self::OwnCache(_) | Self::Owner(_) => false,
         }
     }
@@ -41,6 +43,7 @@ impl fmt::Display for Warning {
             Self::NotPruned(why) => write!(f, "expired snapshots were not deleted ({why}); the next run tries again"),
             Self::LeaseNotReleased(why) => write!(f, "the lease was not released ({why}); it expires by itself"),
             Self::OwnCache(path) => write!(f, "offsite's own cache is below the source and is always excluded: {path}"),
+            Self::TimeNotNoted(why) => write!(f, "the time of the copied snapshot was not noted ({why}); the next copy does it"),
             Self::Owner(note) => f.write_str(note),
             Self::RunUnrecorded(why) => write!(f, "could not update the run record at the destination: {why}"),
         }

@@ -29,12 +29,12 @@ pub struct PackReader {
     /// What was not given out yet.
     rest: Range<u64>,
     /// `None` before the first request, and after a body broke off.
-    body: Option<Body>,
+    body: Option<ArrivingPack>,
     tries: u32,
 }
 
 /// The answer to one request.
-struct Body {
+struct ArrivingPack {
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     /// Opens what is sealed.
     opener: Option<ChunkOpener>,
@@ -48,9 +48,9 @@ impl Records {
         PackReader { records: self.clone(), kind, pack: *pack, rest: plain, body: None, tries: 1 }
     }
 
-    async fn pack_body(&self, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<Body> {
+    async fn arriving_pack(&self, kind: PackKind, pack: &Hash, plain: Range<u64>) -> Result<ArrivingPack> {
         let Some(identities) = self.pack_identities(kind, pack)? else {
-            return Ok(Body { stream: self.pack_stream(pack, plain).await?, opener: None, plain: BytesMut::new() });
+            return Ok(ArrivingPack { stream: self.pack_stream(pack, plain).await?, opener: None, plain: BytesMut::new() });
         };
         let damaged = |error| Error::damaged(self.pack_url(pack), error);
         let wanted = sealed_range(plain.clone());
@@ -85,7 +85,7 @@ impl Records {
             Some(stream) => stream,
             None => self.pack_stream(pack, wanted).await?,
         };
-        Ok(Body { stream, opener: Some(opener), plain: opened })
+        Ok(ArrivingPack { stream, opener: Some(opener), plain: opened })
     }
 
     async fn pack_stream(&self, pack: &Hash, range: Range<u64>) -> Result<BoxStream<'static, object_store::Result<Bytes>>> {
@@ -129,7 +129,7 @@ impl PackReader {
         let url = || self.records.pack_url(&self.pack);
         let body = match &mut self.body {
             Some(body) => body,
-            none => none.insert(self.records.pack_body(self.kind, &self.pack, self.rest.clone()).await?),
+            none => none.insert(self.records.arriving_pack(self.kind, &self.pack, self.rest.clone()).await?),
         };
         while (body.plain.len() as u64) < length {
             let more = body.stream.next().await.transpose().map_err(|e| self.records.error(&pack_key(&self.pack), &e))?;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::format::{Format, why_no_key};
+use super::format::Format;
 use super::json;
 use super::remembered::Remembered;
 use super::sealed_backend::{SealedBackend, no_contents_key};
@@ -32,17 +32,6 @@ const ROOM: u32 = 3 * (bounds::RECORD >> 10) as u32;
 /// Maximum number of objects in one of offsite's folders. More are damage, or a listing that never ends: one snapshot a
 /// minute makes that many in half a year.
 const MAX_LISTED: usize = 250_000;
-
-/// One snapshot as the store lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotRef {
-    /// Number of the snapshot.
-    pub number: u64,
-    /// When it was committed, by the store's clock.
-    pub modified: DateTime<Utc>,
-    /// Tag of its object, if the store has tags.
-    pub etag: Option<String>,
-}
 
 /// An object that [`Records::create`] made.
 #[derive(Debug)]
@@ -90,7 +79,7 @@ pub struct StoredRecord<T> {
 #[derive(Clone)]
 pub struct Records {
     backend: Arc<dyn Backend>,
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     /// Bounds the bodies of records that are in memory at a time, so that many large ones take no more than a few.
     room: Arc<Semaphore>,
     /// The keys of a sealed destination.
@@ -114,7 +103,7 @@ pub fn object_path(key: &[u8]) -> Result<Path> {
     Path::parse(std::str::from_utf8(key).map_err(|_| bad())?).map_err(|_| bad())
 }
 
-fn snapshot_key(number: u64) -> String {
+pub(super) fn snapshot_key(number: u64) -> String {
     format!(".offsite/snapshots/{number:012}.json")
 }
 
@@ -297,44 +286,9 @@ impl Records {
         }
     }
 
-    /// Snapshots with a higher number than `after` (all, if none), in order. Ignores objects beside them that do not
-    /// have the name of a snapshot; a check lists those as foreign.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if the folder holds more than 250,000 objects or its listing never ends. Otherwise the
-    /// store's own error, for example if the bucket is missing.
-    pub async fn snapshots(&self, after: Option<u64>) -> Result<Vec<SnapshotRef>> {
-        const FOLDER: &str = ".offsite/snapshots";
-        let folder = object_path(FOLDER.as_bytes())?;
-        let listing = match after {
-            None => self.store.list(Some(&folder)),
-            Some(number) => self.store.list_with_offset(Some(&folder), &object_path(snapshot_key(number).as_bytes())?),
-        };
-        let found = self
-            .few(FOLDER, listing)
-            .try_filter_map(|meta| async move {
-                if self.keys.is_none() && meta.location.as_ref().ends_with(".json.age") {
-                    return Err(why_no_key(self.backend.location(), self.url(Format::KEY), self.format().await));
-                }
-                let number = meta.location.filename().and_then(snapshot_number);
-                Ok(number.map(|number| SnapshotRef { number, modified: meta.last_modified, etag: meta.e_tag }))
-            })
-            .try_collect::<Vec<_>>()
-            .await;
-        let mut found = match found {
-            // The directory does not exist yet. An object store has no directories, so there the bucket is missing.
-            Err(error) if error.kind() == Some(ErrorKind::NotFound) && self.backend.capabilities().any_name => Vec::new(),
-            found => found?,
-        };
-        found.retain(|s| after.is_none_or(|n| s.number > n));
-        found.sort_by_key(|s| s.number);
-        found.dedup_by_key(|s| s.number);
-        Ok(found)
-    }
-
     /// A listing of one of offsite's folders, with errors that name the URL. A listing that never ends counts as
     /// damage.
-    fn few<'a>(
+    pub(super) fn few<'a>(
         &'a self,
         folder: &'a str,
         listing: BoxStream<'static, object_store::Result<ObjectMeta>>,

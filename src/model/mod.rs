@@ -28,7 +28,7 @@ pub use path::RelPath;
 pub use place::{FRAME, LISTED, PACK, PIECES, PackPlace, Piece, PieceList, UNPACKED};
 pub use problem::Problem;
 pub use sample::{Sample, Weight};
-pub use snapshot::{DiskRules, KeepRules, KeyRules, PageKeys, PageRef, Snapshot, Totals, TreeRoot, Trouble};
+pub use snapshot::{CopiedFrom, DiskRules, KeepRules, KeyRules, PageKeys, PageRef, Snapshot, Totals, TreeRoot, Trouble};
 pub use time::{Time, span};
 pub use words::plural;
 pub use zone::{Calendar, Zone};

@@ -240,6 +240,21 @@ pub struct Snapshot {
     /// Runs in append-only mode have written since the last cleanup of what they may not delete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
+    /// The snapshot that this one was copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<CopiedFrom>,
+}
+
+/// The snapshot of another destination that a copy made a snapshot of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedFrom {
+    /// The `id` in the `format.json` of that destination.
+    #[serde(deserialize_with = "bounds::text")]
+    pub destination: String,
+    /// Its number there.
+    pub number: u64,
+    /// When it was committed there, by the clock of that store, in seconds since 1970.
+    pub time: i64,
 }
 
 /// Keys of page objects of a sealed destination. They open nothing that the key of the snapshot does not open anyway.

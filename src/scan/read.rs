@@ -29,6 +29,8 @@ pub enum ReadError {
     Grown,
     /// It changed while it was read in blocks. The caller starts again.
     Changed,
+    /// The destination that it is read from does not have its content: why not.
+    Lost(String),
     /// The system's error.
     Io(io::Error),
 }
@@ -54,6 +56,7 @@ impl std::fmt::Display for ReadError {
         match self {
             Self::Vanished => f.write_str("disappeared during the run"),
             Self::Grown | Self::Changed => f.write_str("kept changing while it was read"),
+            Self::Lost(why) => f.write_str(why),
             Self::Io(error) => error.fmt(f),
         }
     }

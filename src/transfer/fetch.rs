@@ -13,7 +13,7 @@ use super::sink::{RANGE, RANGES_AHEAD, Sink};
 use super::unpack::read_packed;
 use crate::error::{Error, Result};
 use crate::manifest::{KeyRules, Records, object_path};
-use crate::model::{Entry, Hash};
+use crate::model::{Content, Entry, Hash};
 
 /// One location where a content may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +88,30 @@ pub async fn read_content(records: &Records, rules: &KeyRules, entry: &Entry, si
     if content.is_packed() {
         return read_packed(records, entry, sink).await;
     }
+    read_from(records, &locate(rules, entry), entry, content, sink).await
+}
+
+/// [`read_content`] for the copy of a whole snapshot, old or new: without tags that tell one content from another, the
+/// kept key comes first, because it never has a wrong content. The first `passed` locations are left out.
+///
+/// # Errors
+/// As for [`read_content`].
+pub async fn read_old_content(records: &Records, rules: &KeyRules, entry: &Entry, passed: usize, sink: &mut dyn Sink) -> Result<()> {
+    let Some(content) = entry.content.as_ref().filter(|content| !content.is_packed()) else {
+        return read_content(records, rules, entry, sink).await;
+    };
+    let mut places = locate(rules, entry);
+    if content.etag.is_none() && content.version.is_none() {
+        places.reverse();
+    }
+    let passed = passed.min(places.len().saturating_sub(1));
+    read_from(records, &places[passed..], entry, content, sink).await
+}
+
+async fn read_from(records: &Records, places: &[ContentPlace], entry: &Entry, content: &Content, sink: &mut dyn Sink) -> Result<()> {
     let (mut missing, mut held) = (None, None);
-    for place in locate(rules, entry) {
-        let mut body = match open(records, &place, entry.size, true).await {
+    for place in places {
+        let mut body = match open(records, place, entry.size, true).await {
             Ok(body) => body,
             Err(error) if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Precondition | ErrorKind::Unsupported)) => {
                 missing = missing.or(Some(error));

@@ -16,6 +16,7 @@ use offsite_backends::{Backend, Capabilities, ErrorKind};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::content_source::SourceFile;
 use super::delta::{self, OldBlocks};
 use super::finish::{Left, complete};
 use super::journal::{Done, Resumed, Upload};
@@ -25,7 +26,7 @@ use super::upload::{UploadContext, UploadError, as_read, tag};
 use crate::error::{Error, Result};
 use crate::manifest::object_path;
 use crate::model::{Content, Entry, Hash, RelPath};
-use crate::scan::{BigFile, ReadError, TRIES, hash_file};
+use crate::scan::{ReadError, TRIES, hash_file};
 
 /// Files up to this length are sent with one request. Parts have at least this length (bytes).
 const PART: u64 = 8 << 20;
@@ -69,7 +70,8 @@ pub(super) async fn upload_in_parts(uploads: &UploadContext, mut job: PartsJob) 
 /// Hashes an unverified file before anything is sent. Returns the result if the content is unchanged.
 async fn unchanged(uploads: &UploadContext, job: &PartsJob) -> Result<Option<Done>, UploadError> {
     let Some(content) = job.old.as_ref().filter(|_| job.unverified).and_then(|o| o.content.clone()) else { return Ok(None) };
-    let (root, path) = (Arc::clone(uploads.shared_reader.root()), job.entry.path.clone());
+    let Some(root) = uploads.shared_reader.root() else { return Ok(None) };
+    let (root, path) = (Arc::clone(root), job.entry.path.clone());
     let hashed = tokio::task::spawn_blocking(move || hash_file(&root, path.as_bytes())).await;
     let (hash, stat, xattrs) = hashed.map_err(join)?.map_err(|e| UploadError::Source(Arc::new(e)))?;
     if hash != content.hash {
@@ -113,9 +115,7 @@ struct PartOf {
 
 async fn once(uploads: &UploadContext, job: &mut PartsJob, last_try: bool) -> Result<Done, UploadError> {
     let path = job.entry.path.clone();
-    let (root, opened) = (Arc::clone(uploads.shared_reader.root()), path.clone());
-    let file = tokio::task::spawn_blocking(move || BigFile::open(&root, opened.as_bytes(), last_try)).await.map_err(join)?;
-    let file = Arc::new(file.map_err(|e| UploadError::Source(Arc::new(e)))?);
+    let file = uploads.shared_reader.open(path.as_bytes(), last_try).await.map_err(|e| UploadError::Source(Arc::new(e)))?;
     let Some(store) = uploads.target.backend.multipart() else {
         return Err(Error::Usage(format!("{}: this store has no multipart uploads", uploads.target.backend.location())).into());
     };
@@ -152,7 +152,7 @@ async fn begin(
     store: Arc<dyn MultipartStore>,
     to: Path,
     path: &RelPath,
-    file: &BigFile,
+    file: &SourceFile,
     earlier: Option<Upload>,
 ) -> Result<InFlightUpload, UploadError> {
     let stat = file.stat();
@@ -202,7 +202,7 @@ struct SentParts {
 async fn send(
     uploads: &UploadContext,
     going: &InFlightUpload,
-    file: &Arc<BigFile>,
+    file: &SourceFile,
     readers: u64,
     old: Option<Arc<OldBlocks>>,
 ) -> Result<SentParts, UploadError> {
@@ -228,7 +228,7 @@ async fn send(
 async fn send_each(
     uploads: &UploadContext,
     going: &InFlightUpload,
-    file: &Arc<BigFile>,
+    file: &SourceFile,
     readers: u64,
     old: Option<Arc<OldBlocks>>,
     parts: &mut [Option<PartId>],
@@ -301,12 +301,12 @@ async fn finish(
     uploads: &UploadContext,
     job: &PartsJob,
     going: InFlightUpload,
-    file: &BigFile,
+    file: &SourceFile,
     sent: SentParts,
     key: Option<String>,
 ) -> Result<Done, UploadError> {
     let SentParts { hash, parts, blocks } = sent;
-    let (stat, xattrs, unstable) = match file.settle() {
+    let (stat, xattrs, unstable) = match file.settle().await {
         Ok(settled) => settled,
         Err(error) => {
             abort(uploads, &going).await?;

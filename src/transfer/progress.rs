@@ -58,8 +58,12 @@ impl Progress {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// Enters the transfer phase with this number of files and bytes to transfer.
+    /// Enters the transfer phase with this number of files and bytes to transfer. The counters begin at 0, since a copy has
+    /// a transfer for each snapshot.
     pub fn begin_transfer(&self, files: u64, bytes: u64) {
+        for counter in [&self.files, &self.bytes, &self.copied, &self.packed] {
+            counter.store(0, Relaxed);
+        }
         self.set_phase(Phase::Transfer);
         self.files_total.store(files, Relaxed);
         self.bytes_total.store(bytes, Relaxed);

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
-use crate::scan::{BigFile, Read, ReadError, Root, read_file};
+use super::content_source::{ContentSource, Origin, SourceFile};
+use crate::scan::{Read, ReadError, Root};
 
 /// All waiting for slow destinations together is limited to this and a twentieth of the duration of the run.
 const GRACE: Duration = Duration::from_secs(3);
@@ -80,7 +81,7 @@ impl Drop for BlockAt {
 
 /// Reads the source for all destinations of a run.
 pub struct SharedReader {
-    root: Arc<Root>,
+    origin: Origin,
     budget: u64,
     state: Mutex<ReaderState>,
     wake: Notify,
@@ -92,13 +93,33 @@ impl SharedReader {
     /// For this number of destinations. `budget` is the memory for blocks that a destination has not taken yet, in
     /// bytes.
     pub fn new(root: Arc<Root>, destinations: usize, budget: u64) -> Self {
-        let state = ReaderState { positions: vec![Position::default(); destinations], ..ReaderState::default() };
-        Self { root, budget, state: Mutex::new(state), wake: Notify::new(), read: 0.into(), started: Instant::now() }
+        Self::from_origin(Origin::Disk(root), destinations, budget)
     }
 
-    /// The root of the source.
-    pub fn root(&self) -> &Arc<Root> {
-        &self.root
+    /// For one destination, whose contents come from another one.
+    pub fn over(source: Arc<dyn ContentSource>) -> Self {
+        Self::from_origin(Origin::Other(source), 1, 0)
+    }
+
+    fn from_origin(origin: Origin, destinations: usize, budget: u64) -> Self {
+        let state = ReaderState { positions: vec![Position::default(); destinations], ..ReaderState::default() };
+        Self { origin, budget, state: Mutex::new(state), wake: Notify::new(), read: 0.into(), started: Instant::now() }
+    }
+
+    /// The root of the source. `None` if contents come from another destination.
+    pub fn root(&self) -> Option<&Arc<Root>> {
+        match &self.origin {
+            Origin::Disk(root) => Some(root),
+            Origin::Other(_) => None,
+        }
+    }
+
+    /// Opens a large file. With `last_try`, changes during the read are not an error.
+    ///
+    /// # Errors
+    /// As for [`BigFile::open`](crate::scan::BigFile::open).
+    pub async fn open(&self, path: &[u8], last_try: bool) -> Result<SourceFile, ReadError> {
+        self.origin.open(path, last_try).await
     }
 
     /// Content bytes read from the source so far.
@@ -135,12 +156,9 @@ impl SharedReader {
         let load = || {
             let (shared_reader, path) = (Arc::clone(self), path.to_vec());
             async move {
-                let read = tokio::task::spawn_blocking(move || {
-                    let read = read_file(&shared_reader.root, &path, limit);
-                    shared_reader.read.fetch_add(read.as_ref().map_or(0, |r| r.content.len() as u64), Relaxed);
-                    read
-                });
-                read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
+                let read = shared_reader.origin.whole(path, limit).await;
+                shared_reader.read.fetch_add(read.as_ref().map_or(0, |r| r.content.len() as u64), Relaxed);
+                read.map_err(Arc::new)
             }
         };
         let key = (path.to_vec(), None);
@@ -154,26 +172,23 @@ impl SharedReader {
     /// Reads one block of an open large file. `offset` and `size` are in bytes.
     ///
     /// # Errors
-    /// [`ReadError::Changed`] as for [`BigFile::block`], [`ReadError::Io`] for errors of the system. All destinations
+    /// [`ReadError::Changed`] as for [`BigFile::block`](crate::scan::BigFile::block), [`ReadError::Io`] for errors of the system. All destinations
     /// that share the read get the same error.
     pub async fn block(
         self: &Arc<Self>,
         destination: usize,
         path: &[u8],
-        file: &Arc<BigFile>,
+        file: &SourceFile,
         offset: u64,
         size: u64,
         readers: u64,
     ) -> LoadedBlock {
         let load = || {
-            let (shared_reader, file) = (Arc::clone(self), Arc::clone(file));
+            let (shared_reader, file) = (Arc::clone(self), file.clone());
             async move {
-                let read = tokio::task::spawn_blocking(move || {
-                    let block = file.block(offset, size);
-                    shared_reader.read.fetch_add(block.as_ref().map_or(0, |b| b.len() as u64), Relaxed);
-                    block
-                });
-                read.await.unwrap_or_else(|e| Err(ReadError::Io(std::io::Error::other(e)))).map_err(Arc::new)
+                let block = file.block(offset, size).await;
+                shared_reader.read.fetch_add(block.as_ref().map_or(0, |b| b.len() as u64), Relaxed);
+                block.map_err(Arc::new)
             }
         };
         let key = (path.to_vec(), Some(offset));

@@ -26,7 +26,7 @@ use super::way::{Blocked, make_way};
 use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Hash, Kind, RelPath};
-use crate::scan::{BigFile, ReadError, TRIES};
+use crate::scan::{ReadError, TRIES};
 use crate::spool::Sorted;
 
 /// A batch gets its names once it has this many files or bytes.
@@ -322,9 +322,7 @@ impl Sender {
     ) -> Result<(Option<Staged>, Done), UploadError> {
         let blocking = |e: tokio::task::JoinError| UploadError::Store(Error::local("a read", std::io::Error::other(e)));
         let source = |e: ReadError| UploadError::Source(Arc::new(e));
-        let (root, path) = (Arc::clone(self.shared_reader.root()), entry.path.0.clone());
-        let file = tokio::task::spawn_blocking(move || BigFile::open(&root, &path, last_try)).await.map_err(blocking)?;
-        let file = Arc::new(file.map_err(source)?);
+        let file = self.shared_reader.open(entry.path.as_bytes(), last_try).await.map_err(source)?;
         let mut out = self.tree.stage_blocks(file_meta(&as_read(entry, file.stat(), &entry.xattrs))).await.map_err(Error::from)?;
         let mut hasher = blake3::Hasher::new();
         let (mut offset, size) = (0, file.stat().size);
@@ -352,7 +350,7 @@ impl Sender {
             written.map_err(Error::from)?;
             self.target.progress.bytes.fetch_add(length, Relaxed);
         }
-        let (stat, xattrs, unstable) = file.settle().map_err(source)?;
+        let (stat, xattrs, unstable) = file.settle().await.map_err(source)?;
         let hash = Hash(*hasher.finalize().as_bytes());
         let mut done = Done { entry: as_read(entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
         if let Some(old) = old.filter(|o| o.hash == hash) {

@@ -74,6 +74,11 @@ impl<T> PackStretch<T> {
         None
     }
 
+    /// What is wanted from it, in order.
+    pub fn wanted(&self) -> impl Iterator<Item = &T> {
+        self.wanted.iter().map(|(_, what)| what)
+    }
+
     /// Asks for the stretch with one request, and reads it batch by batch.
     pub fn open(self, records: &Records) -> StretchReader<T> {
         let reader = records.pack_reader(PackKind::Contents, &self.pack, self.start..self.end);

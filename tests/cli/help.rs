@@ -44,6 +44,7 @@ fn every_verb_has_help() {
         "report",
         "check",
         "repair",
+        "copy",
         "init",
         "prune",
         "completions",
@@ -56,7 +57,7 @@ fn every_verb_has_help() {
 #[test]
 fn wrong_arguments_are_usage_errors() {
     let place = Place::new();
-    let wrong: [&[&str]; 11] = [
+    let wrong: [&[&str]; 15] = [
         &[],
         &["sync", "site"],
         &["sync", "site", "copy", "--no-such-flag"],
@@ -67,6 +68,10 @@ fn wrong_arguments_are_usage_errors() {
         &["check", "copy", "--read-data=0%"],
         &["check", "copy", "--read-data=5"],
         &["repair", "copy"],
+        &["repair", "site", "copy", "--from", "second"],
+        &["copy", "copy"],
+        &["copy", "copy", "second", "--snapshots", "9..7"],
+        &["copy", "copy", "second", "--last", "2", "--newest"],
         &["plan", "site", "a", "b", "--out", "x.plan"],
     ];
     for args in wrong {

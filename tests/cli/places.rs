@@ -104,6 +104,9 @@ fn a_place_as_another_program_writes_it_is_no_directory() {
             &["ls", text],
             &["check", text],
             &["repair", "site", text],
+            &["repair", "copy", "--from", text],
+            &["copy", "copy", text],
+            &["copy", text, "other"],
             &["prune", text, "--keep-last", "1"],
             &["status", text],
         ] {

@@ -53,7 +53,7 @@ fn the_schemas_are_current() {
 fn the_documents_are_as_the_schemas_say() {
     let place = Place::new();
     place.config(r#"{ "jobs": { "j": { "source": "$HERE/site", "destinations": ["$HERE/third"], "dumps": { "d": "echo d" }, "after": ["true"] } } }"#);
-    let verbs: [&[&str]; 16] = [
+    let verbs: [&[&str]; 18] = [
         &["init", "copy", "second"],
         &["run"],
         &["status", "third"],
@@ -69,6 +69,8 @@ fn the_documents_are_as_the_schemas_say() {
         &["pull", "copy", "back"],
         &["check", "copy", "--read-data"],
         &["repair", "site", "copy"],
+        &["copy", "copy", "second copy", "--packed"],
+        &["repair", "copy", "--from", "second copy"],
         &["prune", "copy", "--keep-last", "1"],
     ];
     let with = |name: &str, args: &[&str]| {

@@ -5,6 +5,8 @@
 mod append_only;
 mod bounds;
 mod check;
+mod copy;
+mod copy_faults;
 mod crash;
 mod damage;
 mod delta;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use offsite::engine::{self, Flaw, PullOptions, RepairOptions, RepairOutcome, RunControl};
 use offsite::error::Result;
+use offsite::model::Layout;
 use offsite::plan::Limits;
 use offsite_backends::testing::{MemoryBackend, MemoryOptions};
 use offsite_backends::{Backend, ErrorKind};
@@ -311,4 +312,74 @@ async fn an_interrupted_sync_comes_first() {
     world.synced(&inner).await;
     assert_eq!(repair(&world, &inner).await.exit, 0);
     good(&check(&world, &inner).await);
+}
+
+/// Without a source: contents come from another destination, by their hashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn from_another_destination() {
+    for (layout, other) in [(Layout::Mirror, Layout::Packed), (Layout::Packed, Layout::Mirror), (Layout::Mirror, Layout::Mirror)] {
+        let mut world = World::new();
+        let (bucket, backend) = memory("repair-from");
+        let (_, from) = memory("repair-other");
+        tree_of(&world);
+        world.write("moved", b"under another name there");
+        world.write("old", b"only in an old snapshot there");
+        world.options.layout = Some(layout);
+        world.synced(&backend).await;
+        let expected = world.path("expected");
+        assert!(std::process::Command::new("cp").arg("-a").arg(world.source()).arg(&expected).status().unwrap().success());
+        world.options.layout = Some(other);
+        world.synced(&from).await;
+        fs::rename(world.source().join("moved"), world.source().join("moved away")).unwrap();
+        world.remove("old");
+        world.synced(&from).await;
+        fs::remove_dir_all(world.source()).unwrap();
+        for key in bucket.keys().iter().filter(|key| !key.starts_with(".offsite") || key.contains("/packs/")) {
+            assert!(bucket.lose(key));
+        }
+        let repaired = |options: RepairOptions| {
+            let (machine, from, backend) = (world.machine.clone(), Arc::clone(&from), Arc::clone(&backend));
+            async move { engine::repair_from_over(&machine, from, backend, &options, &RunControl::new(1)).await.unwrap() }
+        };
+        let dry = repaired(RepairOptions { dry_run: true, ..RepairOptions::default() }).await;
+        assert_eq!((dry.exit, dry.snapshot), (0, None), "{dry:?}");
+        let outcome = repaired(RepairOptions::default()).await;
+        assert_eq!((outcome.exit, outcome.lost.len(), outcome.unread.total(), outcome.snapshot), (0, 0, 0, Some(2)), "{outcome:?}");
+        // A snapshot that needs a lost pack stays damaged, so only the newest is good.
+        let newest = engine::CheckOptions { at: Some("2".into()), ..reading(1.0) };
+        good(&check_with(&world, &backend, &newest).await);
+        let pulled = world.pull(&backend, "back", &PullOptions::default()).await.unwrap();
+        assert_eq!((pulled.exit, pulled.problems.total()), (0, 0), "{pulled:?}");
+        same_trees(&expected, &world.path("back"));
+        assert_eq!(repaired(RepairOptions::default()).await.snapshot, None, "nothing is left to do");
+    }
+}
+
+/// What the other destination lost too is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_other_destination_has_not_either() {
+    let world = World::new();
+    let (bucket, backend) = memory("repair-both");
+    let (other, from) = memory("repair-both-other");
+    tree_of(&world);
+    world.write("late", b"never synced there");
+    for name in ["0/00", "1/01", "2/02"] {
+        world.write(name, format!("an incompressible content of its own: {name}").as_bytes());
+    }
+    world.synced(&backend).await;
+    world.remove("late");
+    if layout().is_mirror() {
+        world.synced(&from).await;
+        for key in ["0/00", "1/01", "late"] {
+            assert!(bucket.lose(key));
+        }
+        assert!(other.lose("0/00"));
+        let lost =
+            engine::repair_from_over(&world.machine, from, Arc::clone(&backend), &RepairOptions::default(), &RunControl::new(1)).await;
+        let lost = lost.unwrap();
+        let mut paths: Vec<String> = lost.lost.iter().map(|finding| finding.path.to_string()).collect();
+        paths.sort();
+        assert_eq!((lost.exit, lost.repaired, paths), (1, 1, vec!["0/00".to_owned(), "late".to_owned()]), "{lost:?}");
+        assert_eq!(check(&world, &backend).await.exit, 1);
+    }
 }

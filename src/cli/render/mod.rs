@@ -4,6 +4,7 @@
 //! a closed pipe never ends a run and is never an error; no control character of a file's name reaches a terminal;
 //! all output passes [`Out`].
 
+mod copy;
 mod documents;
 mod hint;
 mod import;

@@ -186,7 +186,7 @@ impl Out {
         self.print(&text)
     }
 
-    fn problems(&self, what: &str, then: &str, problems: &Sample<Problem>) -> String {
+    pub(super) fn problems(&self, what: &str, then: &str, problems: &Sample<Problem>) -> String {
         self.some(what, then, problems, |p| format!("{}: {}", p.path, clean(&p.problem)))
     }
 

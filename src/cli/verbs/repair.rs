@@ -1,11 +1,11 @@
-//! `offsite repair SOURCE DESTINATION`
+//! `offsite repair SOURCE DESTINATION` and `offsite repair DESTINATION --from URL`
 
 use std::path::PathBuf;
 
 use clap::Args;
 use offsite::config::values;
 use offsite::engine::{self, RepairOptions};
-use offsite::error::Result;
+use offsite::error::{Error, Result};
 use offsite::plan::Limits;
 
 use crate::cli::context::Context;
@@ -15,16 +15,20 @@ Exit codes: 0 everything is repaired; 1 something is lost: the source no longer 
 need it; 3 not everything could be checked; 4 refused by the guard.
 Lost files stay in the manifest, so a pull lists them. The next sync sends what the source has by then.";
 
+const USAGE: &str = "\
+offsite repair [OPTIONS] <SOURCE> <DESTINATION>
+       offsite repair [OPTIONS] <DESTINATION> --from <URL>";
+
 /// Arguments of `repair`.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, override_usage = USAGE)]
 pub struct RepairArgs {
-    /// The directory that is backed up there
-    #[arg(value_name = "SOURCE")]
-    source: PathBuf,
-    /// The destination: a URL or path
-    #[arg(value_name = "DESTINATION")]
-    url: String,
+    /// The directory that is backed up there, and the destination: a URL or path. With --from, only the destination
+    #[arg(value_name = "SOURCE DESTINATION", required = true, num_args = 1..=2)]
+    places: Vec<String>,
+    /// Get contents from this other destination of the same source, instead of from the source
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
     /// Read data back first: everything, or this share (default: only what the last check found damaged)
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100%", value_parser = values::sample)]
     read_data: Option<f64>,
@@ -52,7 +56,6 @@ pub struct RepairArgs {
 }
 
 pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
-    values::directory(&args.source)?;
     let options = RepairOptions {
         read_data: args.read_data,
         dry_run: args.dry_run,
@@ -70,8 +73,29 @@ pub async fn run(args: RepairArgs, context: &Context) -> Result<u8> {
         append_only: args.append_only,
     };
     let machine = context.machine()?;
-    let (control, bars) = context.control(std::slice::from_ref(&args.url));
-    let outcome = engine::repair(&machine, &args.source, &args.url, &options, &control).await;
+    let (outcome, bars);
+    match (&args.places[..], &args.from) {
+        ([url], Some(from)) => {
+            let control;
+            (control, bars) = context.control(std::slice::from_ref(url));
+            outcome = engine::repair_from(&machine, from, url, &options, &control).await;
+        }
+        ([source, url], None) => {
+            let source = PathBuf::from(source);
+            values::directory(&source)?;
+            let control;
+            (control, bars) = context.control(std::slice::from_ref(url));
+            outcome = engine::repair(&machine, &source, url, &options, &control).await;
+        }
+        ([_], None) => return Err(Error::Usage("repair needs the source and the destination, or the destination and --from URL".into())),
+        _ => {
+            return Err(Error::Usage(
+                "with --from, name only the destination: `offsite repair DESTINATION --from URL`; run it without --from first, if the \
+                 source still has some of the contents"
+                    .into(),
+            ));
+        }
+    }
     drop(bars);
     let outcome = outcome?;
     context.out.repaired(&outcome)?;

@@ -255,6 +255,7 @@ impl Merge<'_> {
             Some(_) if is_own(key) => return,
             Some(b"format.json" | b"lease.json" | b"check.json" | b"run.json") => return,
             Some(rest) if rest.starts_with(b"keys/") => return,
+            Some(b"snapshots/times.json") => return,
             // A snapshot that a sync committed during the check is not a stray.
             Some(rest) if rest.strip_prefix(b"snapshots/").and_then(|n| snapshot_number(str::from_utf8(n).ok()?)).is_some() => return,
             Some(rest) => {

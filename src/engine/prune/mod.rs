@@ -28,7 +28,7 @@ pub use super::locked::Locked;
 use super::machine::Machine;
 use super::outcome::PruneOutcome;
 use crate::error::{Error, Result};
-use crate::manifest::Records;
+use crate::manifest::{CopiedTimes, Records};
 use crate::model::{Hash, KeepRules};
 use crate::plan::{Point, keep};
 use crate::spool::Writer;
@@ -173,9 +173,14 @@ pub async fn prune_over(
 
 type SnapshotList = Vec<super::destination::Listed>;
 
-/// All snapshots with the store's times, and the current time by the store's clock.
+/// All snapshots with the store's times (of copied ones, those of their origin), and the current time by the store's clock.
 async fn fresh_list(destination: &Destination) -> Result<(SnapshotList, DateTime<Utc>)> {
-    let list = destination.records.snapshots(None).await?.iter().map(Into::into).collect();
+    let copied = destination.snapshot().is_some_and(|(newest, _)| newest.copied.is_some());
+    if copied && destination.records.copied_times().await?.times.is_empty() {
+        let why = "it is missing, so the age of copied snapshots is unknown; run `offsite copy` again, which writes it";
+        return Err(Error::damaged(destination.records.url(CopiedTimes::KEY), why));
+    }
+    let list = destination.records.snapshots_to_expire().await?.iter().map(Into::into).collect();
     Ok((list, destination.backend.now().await?))
 }
 

@@ -39,7 +39,8 @@ pub async fn collect(
     for number in [left, right].into_iter().flatten() {
         stay.push(records.snapshot(number).await?.0);
     }
-    let time = |number: u64| list.iter().find(|s| s.number == number).map(|s| s.time);
+    // Objects are as old as the store says, also those of copied snapshots.
+    let time = |number: u64| list.iter().find(|s| s.number == number).map(|s| s.written.unwrap_or(s.time));
     let after = left.and_then(time);
     let mut seen_roots: HashSet<Option<Hash>> = stay.iter().map(|s| s.root.as_ref().map(|r| r.hash)).collect();
     let mut gone_objects = BTreeSet::new();

@@ -261,7 +261,7 @@ mod tests {
 
     fn refs() -> Vec<SnapshotRef> {
         [(3, "2025-03-01T10:00:00.5Z"), (4, "2025-03-02T10:00:00Z"), (8, "2025-03-09T10:00:00Z")]
-            .map(|(number, time)| SnapshotRef { number, modified: at(time), etag: None })
+            .map(|(number, time)| SnapshotRef { number, modified: at(time), written: at(time), etag: None })
             .into()
     }
 
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(pick_text("2025-03-04"), Ok(4));
         assert_eq!(pick_text("2025-04-01"), Ok(8));
         let last = DateTime::from_timestamp(Zone::default().calendar().day_ends("2025-03-01").unwrap() - 1, 0).unwrap();
-        let list = [SnapshotRef { number: 1, modified: last, etag: None }];
+        let list = [SnapshotRef { number: 1, modified: last, written: last, etag: None }];
         let asked = |text| Some((text, parse(text).unwrap()));
         assert_eq!(pick(&list, asked("2025-03-01"), last), Ok(1));
         assert!(pick(&list, asked("2025-02-28"), last).is_err());

@@ -16,7 +16,7 @@ mod unread;
 mod words;
 
 pub use at::{at_in, resolve_at};
-pub(super) use at::{follows, newest};
+pub(super) use at::{follows, list, newest};
 pub use cat::{cat, cat_from, cat_over};
 pub use diff::{DiffLine, DiffTotals, diff, diff_over};
 pub use history::{HistoryLine, history, history_over};

@@ -79,6 +79,7 @@ fn snapshot(number: u64, merged: &MergedManifest) -> Snapshot {
         trail: Vec::new(),
         opens: None,
         left: false,
+        copied: None,
     }
 }
 

@@ -36,7 +36,13 @@ pub fn sorted(scratch: &Path, planned: &RepairPlan, journal: Option<&Path>) -> R
 
 /// Merges changes into the newest manifest. `cache` is the name of the local file for the new cache. Pages in the
 /// `damaged` objects are written again. Blocks.
-pub fn merge(destination: &Destination, mut fixes: Sorted<Fix>, damaged: Vec<Hash>, start: Time, cache: &str) -> Result<MergedManifest> {
+pub fn merge(
+    destination: &Destination,
+    mut fixes: Sorted<Fix>,
+    damaged: Vec<Hash>,
+    start: Option<Time>,
+    cache: &str,
+) -> Result<MergedManifest> {
     let inner: Vec<PageRef> = destination.head.as_ref().map_or_else(Vec::new, |h| h.inner.clone());
     let inner: Vec<PageRef> = inner.into_iter().filter(|page| page.object.is_none_or(|o| !damaged.contains(&o))).collect();
     let mut before = destination.base()?;

@@ -7,7 +7,10 @@
 
 mod change;
 mod fix;
+mod guard;
 mod keys;
+pub mod options;
+mod other;
 mod source;
 
 use std::path::Path;
@@ -19,12 +22,15 @@ use object_store::PutMode;
 use offsite_backends::{self as backends, Backend};
 
 use self::keys::KeyRepair;
-use self::source::{RepairPlan, plan};
+use self::options::RepairOptions;
+use self::other::RepairContents;
+use self::source::{ContentsAt, RepairPlan, plan};
 use super::check::{CheckOptions, CheckRequest, ReadOptions, Surveyed, how, survey};
 use super::clock::coarse_now;
 use super::commit::still_newest;
 use super::control::{RunControl, WINDOW};
-use super::destination::{Destination, Head, parts_of};
+use super::copy::origin::CopyOrigin;
+use super::destination::{Destination, Head};
 use super::lease::{Claim, Lease};
 use super::machine::Machine;
 use super::note::Note;
@@ -36,37 +42,18 @@ use super::{commit, dir_metadata};
 use crate::error::{Error, Result};
 use crate::manifest::Format;
 use crate::model::{Counts, Layout, Problem, Snapshot, Time};
-use crate::plan::{Facts, Limits, judge};
 use crate::scan::Root;
 use crate::spool::Sorter;
 use crate::transfer::{
-    Conditions, Header, Journal, Limit, Phase, Resumed, SharedReader, Target, Undone, abort_stale, file_meta, place, upload_objects,
-    upload_packed, upload_tree,
+    Conditions, Header, Journal, Limit, Phase, Resumed, SharedReader, StoredContents, Target, Undone, abort_stale, file_meta, place,
+    upload_objects, upload_packed, upload_tree,
 };
 use change::Fix;
 use fix::merge;
+use guard::guard;
 
 /// Name of the journal of what the repair has sent.
 const JOURNAL: &str = "repair-journal";
-
-/// How to repair.
-#[derive(Debug, Clone, Default)]
-pub struct RepairOptions {
-    /// The share of contents to read back first: 0.05 is 5 %.
-    pub read_data: Option<f64>,
-    /// Only find out what a repair would send.
-    pub dry_run: bool,
-    /// Whether the source may be empty, and the most bytes to send.
-    pub limits: Limits,
-    /// Transfers in flight at most. `None`: as many as suit the store.
-    pub transfers: Option<usize>,
-    /// Limit of the upload in bytes a second.
-    pub limit_upload: Option<u64>,
-    /// Limit of reading contents back, in bytes a second.
-    pub limit_download: Option<u64>,
-    /// Delete nothing at the destination, not even the lease.
-    pub append_only: bool,
-}
 
 /// Repairs a destination from a source.
 ///
@@ -115,10 +102,54 @@ pub async fn repair_over(
     options: &RepairOptions,
     control: &RunControl,
 ) -> Result<RepairOutcome> {
+    apart(source, &backend)?;
+    repair_with(machine, RepairFrom::Source(source), backend, options, control).await
+}
+
+/// Repairs a destination from another one of the same source, without that source.
+///
+/// # Errors
+/// Those of [`repair_over`], and those of opening the other destination.
+pub async fn repair_from(machine: &Machine, from: &str, url: &str, options: &RepairOptions, control: &RunControl) -> Result<RepairOutcome> {
+    let (from, backend) = futures::try_join!(backends::open(from), backends::open(url))?;
+    repair_from_over(machine, from, backend, options, control).await
+}
+
+/// Like [`repair_from`], with backends that are already open.
+///
+/// # Errors
+/// Those of [`repair_from`].
+pub async fn repair_from_over(
+    machine: &Machine,
+    from: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
+    options: &RepairOptions,
+    control: &RunControl,
+) -> Result<RepairOutcome> {
+    if from.location().identity() == backend.location().identity() {
+        return Err(Error::Usage(format!("{}: a destination cannot be repaired from itself; name another one", from.location())));
+    }
+    let origin = CopyOrigin::open(from, machine).await?;
+    repair_with(machine, RepairFrom::Other(Box::new(origin)), backend, options, control).await
+}
+
+/// Where a repair gets contents.
+enum RepairFrom<'a> {
+    Source(&'a Path),
+    Other(Box<CopyOrigin>),
+}
+
+async fn repair_with(
+    machine: &Machine,
+    from: RepairFrom<'_>,
+    backend: Arc<dyn Backend>,
+    options: &RepairOptions,
+    control: &RunControl,
+) -> Result<RepairOutcome> {
     let started = Instant::now();
     let progress = control.progress.first().cloned().unwrap_or_default();
     progress.set_phase(Phase::Loading);
-    let (mut destination, snapshot) = load(machine, source, backend, options.append_only).await?;
+    let (mut destination, snapshot) = load(machine, backend, options.append_only).await?;
     let scratch = Scratch::new(&destination, "repair")?;
     let list = destination.records.snapshots(None).await?;
     let checking = CheckOptions {
@@ -130,21 +161,32 @@ pub async fn repair_over(
     let copy = destination.head.as_ref().and_then(|head| Some((destination.local(head.file.as_ref()?), head.own)));
     let asked = CheckRequest { destination: &destination, scratch: &scratch.0, newest: &snapshot, list: &list, at: None, copy };
     let surveyed = survey(&asked, &checking, control).await?;
-    let root = Arc::new(Root::open(source).map_err(|e| missing_source(source, &e))?);
+    let contents = match from {
+        RepairFrom::Source(source) => RepairContents::Source(Arc::new(Root::open(source).map_err(|e| missing_source(source, &e))?)),
+        RepairFrom::Other(origin) => RepairContents::Other(Box::new(other::find(*origin, &scratch.0).await?)),
+    };
     let how = how(&destination, &checking, control);
-    let planned = plan(&root, &destination, &how, &scratch.0).await?;
+    let at = match &contents {
+        RepairContents::Source(root) => ContentsAt::Source(root),
+        RepairContents::Other(other) => ContentsAt::Other(other),
+    };
+    let planned = plan(at, &destination, &how, &scratch.0).await?;
     let keys = KeyRepair::new(&destination, &surveyed.found.findings);
     let mut outcome = outcome(&destination, &snapshot, &surveyed, &planned);
     outcome.repaired += keys.count();
     outcome.lost.extend(keys.lost.iter().cloned());
-    guard(&root, &snapshot, &planned, &destination, options)?;
+    guard(&contents, &snapshot, &planned, &destination, options)?;
     outcome.dry_run = options.dry_run;
     let mut work =
-        RepairRun { machine, destination: &mut destination, snapshot: &snapshot, root, options, control, how, scratch: &scratch.0 };
+        RepairRun { machine, destination: &mut destination, snapshot: &snapshot, contents, options, control, how, scratch: &scratch.0 };
     if !options.dry_run {
         let done = work.run(&surveyed, &planned, &keys).await?;
         outcome.repaired -= done.unsent.len() as u64;
-        outcome.unread.extend(done.unsent);
+        match &work.contents {
+            RepairContents::Source(_) => outcome.unread.extend(done.unsent),
+            // Its hash was compared: the other destination does not have the content either.
+            RepairContents::Other(_) => outcome.lost.extend(done.unsent.into_iter().map(|unsent| other::lost(unsent, snapshot.number))),
+        }
         outcome.sent = done.sent;
         outcome.snapshot = done.snapshot;
         outcome.notes.extend(done.note);
@@ -158,8 +200,7 @@ pub async fn repair_over(
 }
 
 /// Opens and locks the destination, and brings its newest manifest to this machine.
-async fn load(machine: &Machine, source: &Path, backend: Arc<dyn Backend>, append_only: bool) -> Result<(Destination, Snapshot)> {
-    apart(source, &backend)?;
+async fn load(machine: &Machine, backend: Arc<dyn Backend>, append_only: bool) -> Result<(Destination, Snapshot)> {
     let mut destination = Destination::over(backend, machine)?;
     if append_only {
         destination.append_only()?;
@@ -214,22 +255,6 @@ fn outcome(destination: &Destination, snapshot: &Snapshot, surveyed: &Surveyed, 
     }
 }
 
-/// Refuses a repair from an empty source, which is probably not mounted, and one that exceeds its byte limit.
-fn guard(root: &Root, snapshot: &Snapshot, planned: &RepairPlan, destination: &Destination, options: &RepairOptions) -> Result<()> {
-    if planned.is_empty() {
-        return Ok(());
-    }
-    let mut names = std::fs::read_dir(root.path()).map_err(|e| Error::source(root.path(), e))?;
-    let mut facts = Facts { base: Some(snapshot.totals), seen: u64::from(names.next().is_some()), ..Facts::default() };
-    let parts = parts_of(destination);
-    let mut lines = crate::spool::Reader::<crate::transfer::Line>::open(&planned.lines)?;
-    while let Some(line) = lines.next_line()? {
-        facts.add(&line.step, &parts);
-    }
-    let refused = judge(&facts, &options.limits, 0.0);
-    if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused)) }
-}
-
 /// What a repair did.
 #[derive(Default)]
 struct Repaired {
@@ -247,7 +272,7 @@ struct RepairRun<'a> {
     machine: &'a Machine,
     destination: &'a mut Destination,
     snapshot: &'a Snapshot,
-    root: Arc<Root>,
+    contents: RepairContents,
     options: &'a RepairOptions,
     control: &'a RunControl,
     how: ReadOptions,
@@ -322,22 +347,38 @@ impl RepairRun<'_> {
         progress.bytes_total.store(planned.bytes, Relaxed);
         progress.set_phase(Phase::Transfer);
         let target = Arc::new(self.target(&backend, lease));
-        let shared_reader = Arc::new(SharedReader::new(Arc::clone(&self.root), 1, 0));
+        let (shared_reader, stored) = match &self.contents {
+            RepairContents::Source(root) => (SharedReader::new(Arc::clone(root), 1, 0), None),
+            RepairContents::Other(other) => {
+                let (records, rules) = (other.origin.records().clone(), other.rules.clone());
+                let limit = Arc::new(Limit::new(self.options.limit_download));
+                let stored = Arc::new(StoredContents::new(records, rules, other.number, &other.wanted, limit, Arc::clone(&target.stop)));
+                (SharedReader::over(Arc::new(Arc::clone(&stored))), Some(stored))
+            }
+        };
+        let shared_reader = Arc::new(shared_reader);
         let nothing = || Sorter::new(self.scratch, |d: &crate::transfer::Done| d.entry.path.as_bytes()).finish();
         let layout = self.destination.layout();
-        match backend.tree() {
+        let sent = match backend.tree() {
             _ if layout == Layout::Packed => {
                 let mut packed = packing::open(self.destination, &head.format.id).await?;
-                upload_packed(&target, &mut packed, &shared_reader, &planned.lines, &journal, nothing()?).await?;
-                packed.known.keep()?;
+                let sent = upload_packed(&target, &mut packed, &shared_reader, &planned.lines, &journal, nothing()?).await;
+                sent.and_then(|()| packed.known.keep())
             }
             Some(tree) => {
                 tree.clear_staging().await?;
-                upload_tree(&target, &tree, &shared_reader, &planned.lines, &journal, nothing()?).await?;
-                tree.sync().await?;
+                match upload_tree(&target, &tree, &shared_reader, &planned.lines, &journal, nothing()?).await {
+                    Ok(()) => Ok(tree.sync().await?),
+                    failed => failed,
+                }
             }
-            None => upload_objects(&target, &shared_reader, &planned.lines, &journal, None, nothing()?).await?,
+            None => upload_objects(&target, &shared_reader, &planned.lines, &journal, None, nothing()?).await,
+        };
+        // A failure of the store that is read stopped the transfer.
+        if let Some(error) = stored.and_then(|stored| stored.failure()) {
+            return Err(error);
         }
+        sent?;
         let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let vanished = findings.vanished.into_iter();
         let vanished = vanished.map(|path| Problem { path, problem: "it disappeared from the source".into() });
@@ -379,7 +420,7 @@ impl RepairRun<'_> {
     ) -> Result<Option<u64>> {
         let fixes = fix::sorted(self.scratch, planned, Some(journal))?;
         let name = format!("tree-{:016x}", crate::random());
-        let merged = tokio::task::block_in_place(|| merge(self.destination, fixes, surveyed.damaged.clone(), start, &name))?;
+        let merged = tokio::task::block_in_place(|| merge(self.destination, fixes, surveyed.damaged.clone(), self.scanned(start), &name))?;
         self.control.stop.check()?;
         if merged.packed.root == self.snapshot.root && merged.packed.object.is_none() {
             self.keep(name)?;
@@ -389,11 +430,17 @@ impl RepairRun<'_> {
             commit::draft(self.destination, run, self.machine.host.clone(), self.snapshot.source.clone(), self.snapshot.tree.clone());
         snapshot.unread.clone_from(&self.snapshot.unread);
         (snapshot.unread_total, snapshot.troubles) = (self.snapshot.unread_total, self.snapshot.troubles.clone());
+        snapshot.copied.clone_from(&self.snapshot.copied);
         snapshot.sent = sent;
         snapshot.left |= !self.destination.backend.deletes();
         let changed = planned.files + planned.taken_over;
         snapshot.changes = Counts { changed, unchanged: merged.totals.entries.saturating_sub(changed), ..Counts::default() };
         Ok(Some(commit::commit(self.destination, snapshot, merged, Some(name)).await?))
+    }
+
+    /// When the source was read. `None` if no source was.
+    fn scanned(&self, start: Time) -> Option<Time> {
+        matches!(self.contents, RepairContents::Source(_)).then_some(start)
     }
 
     /// Marks lost files in the cache, so that the next sync reads them again. Nothing is written at the destination.
@@ -403,7 +450,7 @@ impl RepairRun<'_> {
         }
         let name = format!("tree-{:016x}", crate::random());
         let fixes = fix::sorted(self.scratch, planned, None)?;
-        tokio::task::block_in_place(|| merge(self.destination, fixes, Vec::new(), Time::default(), &name))?;
+        tokio::task::block_in_place(|| merge(self.destination, fixes, Vec::new(), Some(Time::default()), &name))?;
         self.keep(name)
     }
 

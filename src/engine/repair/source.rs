@@ -11,6 +11,7 @@ use std::sync::Arc;
 use offsite_backends::ErrorKind;
 
 use super::change::Fix;
+use super::other::OtherContents;
 use crate::engine::check::{ReadOptions, Wrong};
 use crate::engine::destination::Destination;
 use crate::engine::outcome::{Finding, Flaw};
@@ -19,8 +20,8 @@ use crate::error::{Error, Result};
 use crate::manifest::KeyRules;
 use crate::model::{Change, Content, Entry, Kind, Problem, Sample, Stamps};
 use crate::scan::{Names, ReadError, Root, hash_file, read_metadata};
-use crate::spool::{Reader, Sorter, Writer};
-use crate::transfer::{ContentPlace, Line};
+use crate::spool::{Joined, Reader, Sorter, Writer};
+use crate::transfer::{ContentPlace, Line, WantedFile, content_stamps, planned};
 
 /// The plan of a repair.
 pub struct RepairPlan {
@@ -53,8 +54,18 @@ impl RepairPlan {
     }
 }
 
+/// Where the plan looks for contents.
+pub enum ContentsAt<'a> {
+    /// In the source.
+    Source(&'a Arc<Root>),
+    /// At another destination.
+    Other(&'a OtherContents),
+}
+
 struct Planning<'a> {
-    root: &'a Arc<Root>,
+    at: ContentsAt<'a>,
+    /// What the other destination has, by path.
+    other: Option<Joined<WantedFile>>,
     names: Names,
     how: &'a ReadOptions,
     newest: u64,
@@ -65,15 +76,20 @@ struct Planning<'a> {
 }
 
 /// Plans the repair of everything in the list that the check wrote below `scratch`.
-pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &ReadOptions, scratch: &Path) -> Result<RepairPlan> {
+pub async fn plan(at: ContentsAt<'_>, destination: &Destination, how: &ReadOptions, scratch: &Path) -> Result<RepairPlan> {
     let mut sorter = Sorter::new(scratch, |w: &Wrong| w.entry.path.as_bytes());
     let mut wrong = Reader::<Wrong>::open(&scratch.join("wrong"))?;
     while let Some(one) = wrong.next_line()? {
         sorter.push(&one)?;
     }
     let [lines, changes, touched] = ["lines", "changes", "touched"].map(|name| local(scratch, name));
+    let other = match &at {
+        ContentsAt::Source(_) => None,
+        ContentsAt::Other(other) => Some(in_order(&other.wanted, scratch)?),
+    };
     let mut planning = Planning {
-        root,
+        at,
+        other,
         names: Names::default(),
         how,
         newest: destination.number(),
@@ -103,6 +119,16 @@ pub async fn plan(root: &Arc<Root>, destination: &Destination, how: &ReadOptions
     planning.touched.flush()?;
     planning.planned.fixes = planning.changes.count();
     Ok(planning.planned)
+}
+
+/// The list of what the other destination has, to be met in order of the paths.
+fn in_order(wanted: &Path, scratch: &Path) -> Result<Joined<WantedFile>> {
+    let mut sorter = Sorter::new(scratch, |file: &WantedFile| file.path.as_bytes());
+    let mut lines = Reader::<WantedFile>::open(wanted)?;
+    while let Some(file) = lines.next_line()? {
+        sorter.push(&file)?;
+    }
+    Joined::new(sorter.finish()?)
 }
 
 impl Planning<'_> {
@@ -145,24 +171,37 @@ impl Planning<'_> {
     /// The file as the source has it now, if that has the content of the entry. Otherwise the reason why not.
     async fn in_source(&mut self, entry: &Entry) -> Result<Result<(Entry, Stamps), String>> {
         let path = entry.path.as_bytes();
-        let stat = match self.root.stat_at(path) {
+        let root = match &self.at {
+            ContentsAt::Source(root) => Arc::clone(root),
+            ContentsAt::Other(other) => return self.at_other(entry, &other.origin.url()),
+        };
+        let stat = match root.stat_at(path) {
             Ok(stat) if stat.kind() == Some(Kind::File) && stat.size == entry.size => stat,
             Ok(_) => return Ok(Err("its content in the source has changed".into())),
             Err(error) => return Ok(Err(self.unreadable(entry, ReadError::from(error)))),
         };
-        let (root, owned) = (Arc::clone(self.root), path.to_vec());
-        let read = tokio::task::spawn_blocking(move || hash_file(&root, &owned)).await;
+        let (reads, owned) = (Arc::clone(&root), path.to_vec());
+        let read = tokio::task::spawn_blocking(move || hash_file(&reads, &owned)).await;
         let read = read.map_err(|e| Error::local("a comparison", std::io::Error::other(e)))?;
         match read {
             Ok((hash, ..)) if entry.content.as_ref().is_none_or(|c| c.hash != hash) => {
                 Ok(Err("its content in the source has changed".into()))
             }
-            Ok(_) => match read_metadata(self.root, path, &stat, &self.names, true) {
+            Ok(_) => match read_metadata(&root, path, &stat, &self.names, true) {
                 Ok(now) => Ok(Ok((Entry { odd: entry.odd, ..now }, stat.stamps()))),
                 Err(error) => Ok(Err(self.unreadable(entry, error))),
             },
             Err(error) => Ok(Err(self.unreadable(entry, error))),
         }
+    }
+
+    /// The entry, if the other destination says that it has its content. The transfer compares the hash.
+    fn at_other(&mut self, entry: &Entry, url: &str) -> Result<Result<(Entry, Stamps), String>> {
+        let found = self.other.as_mut().map(|other| other.meet(entry.path.as_bytes())).transpose()?.flatten();
+        Ok(match (found, &entry.content) {
+            (Some(_), Some(content)) => Ok((planned(entry), content_stamps(&content.hash))),
+            _ => Err(format!("{url} does not have it either")),
+        })
     }
 
     fn unreadable(&mut self, entry: &Entry, error: ReadError) -> String {

@@ -65,7 +65,14 @@ mod tests {
     #[test]
     fn many_snapshots_are_read_spread_out() {
         let of = |count: u64| -> Vec<SnapshotRef> {
-            (1..=count).map(|number| SnapshotRef { number, modified: chrono::DateTime::UNIX_EPOCH, etag: None }).collect()
+            (1..=count)
+                .map(|number| SnapshotRef {
+                    number,
+                    modified: chrono::DateTime::UNIX_EPOCH,
+                    written: chrono::DateTime::UNIX_EPOCH,
+                    etag: None,
+                })
+                .collect()
         };
         assert_eq!(spread(&of(60)).len(), 60);
         let list = of(1000);

@@ -39,6 +39,7 @@ pub async fn adopt(
     journal: &Arc<Mutex<Journal>>,
     limit: &Arc<Limit>,
 ) -> Result<u64> {
+    let Some(root) = shared_reader.root() else { return Ok(0) };
     let mut sorter = Sorter::new(&destination.dir, |t: &ExistingObject| t.key.as_bytes());
     let mut listing = destination.backend.list_keys();
     while let Some(found) = listing.next().await {
@@ -63,7 +64,7 @@ pub async fn adopt(
         }
         let one = One {
             target: Arc::clone(target),
-            root: Arc::clone(shared_reader.root()),
+            root: Arc::clone(root),
             records: destination.records.clone(),
             journal: Arc::clone(journal),
             limit: Arc::clone(limit),

@@ -12,23 +12,21 @@ use offsite_backends::Tree;
 use super::dumps::DumpWay;
 use super::new_destination::make_format;
 use super::twins::Twins;
-use super::{adopt, dumps, left_out, orphans, packing, unfinished_uploads};
+use super::{adopt, dumps, left_out, orphans, packing, replay, tidy, unfinished_uploads};
 use crate::engine::cleanup::CleanupNeed;
 use crate::engine::commit::Figures;
-use crate::engine::commit::still_newest;
 use crate::engine::destination::Destination;
-use crate::engine::dir_metadata::root_meta;
 use crate::engine::lease::{Claim, Lease};
 use crate::engine::outcome::Outcome;
 use crate::engine::sync::run::{Common, DestinationRun};
 use crate::engine::warning::Warning;
-use crate::engine::{cleanup, commit, dir_metadata, leftovers, prune};
+use crate::engine::{cleanup, commit, leftovers, prune};
 use crate::error::{Error, Result};
 use crate::manifest::{Format, KnownBlocks, MergedManifest};
 use crate::model::{Counts, Layout, Problem, Sample};
 use crate::transfer::{
-    Conditions, Done, Doubt, Findings, Header, Journal, PackedTarget, Phase, Resumed, Target, Undone, Why, abort_stale, file_meta,
-    not_taken, place, unset_problems, upload_objects, upload_packed, upload_tree,
+    Conditions, Done, Doubt, Findings, Header, Journal, PackedTarget, Phase, Resumed, Target, abort_stale, upload_objects, upload_packed,
+    upload_tree,
 };
 
 /// What a plan came to at one destination.
@@ -109,6 +107,7 @@ impl Apply<'_> {
             && self.part.repack.is_empty()
             && destination.number() > 0
             && !self.common.adopt
+            && self.common.replay.is_none()
             && cleanup::left_over(destination).is_none()
             && !destination.local("journal").exists()
             && !leftovers::to_clean(destination)
@@ -135,7 +134,11 @@ impl Apply<'_> {
     /// the store reported a version id for a put. Returns `None` if the run ended without a commit.
     async fn write(&mut self, lease: &Lease, format: &Format, run: String) -> Result<Option<bool>> {
         let tree = self.part.destination.backend.tree();
-        self.clear(lease, tree.as_ref()).await?;
+        tidy::clear(&self.part.destination, self.common.keep.keeps_old(), lease).await?;
+        if self.common.replay.is_some() {
+            // The copy before this one may have been cut off before it did.
+            self.outcome.warnings.extend(replay::note_time(&self.part.destination).await);
+        }
         let header = Header { destination: format.id.clone(), run: run.clone(), number: self.part.destination.number() + 1 };
         let (journal, resumed) = open_journal(&self.part.destination, lease, header).await?;
         self.outcome.resumed = resumed.as_ref().map_or(0, |r| r.done);
@@ -227,8 +230,12 @@ impl Apply<'_> {
             (None, None) => upload_objects(target, reader, plan, journal, resumed, done).await,
         };
         let findings = std::mem::take(&mut *target.findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        sent?;
-        still_there(common)?;
+        if let Some(replay) = &common.replay {
+            replay.is_whole(sent, &findings, &mut self.outcome)?;
+        } else {
+            sent?;
+            still_there(common)?;
+        }
         part.facts.counts.unchanged += left_out::leave_out(plan, &part.destination.local("journal"), &part.destination.dir)?;
         if let Some(tree) = tree.or(part.destination.directory.as_ref()) {
             tree.sync().await?;
@@ -252,23 +259,6 @@ impl Apply<'_> {
             Ok(()) => drop(std::fs::remove_file(journal)),
             // The journal stays, and the next run deletes them.
             Err(error) => self.outcome.warnings.push(Warning::NotCleanedUp(error.to_string())),
-        }
-    }
-
-    /// Finishes the cleanup of an earlier run and clears the staging area of a tree. Fails if another run has committed a
-    /// snapshot since this run loaded the destination.
-    async fn clear(&self, lease: &Lease, tree: Option<&Arc<dyn Tree>>) -> Result<()> {
-        still_newest(&self.part.destination).await?;
-        if self.part.destination.backend.deletes()
-            && let Some(left) = cleanup::left_over(&self.part.destination)
-        {
-            lease.verify().await?;
-            // If the destination refuses a step again, the cleanup of this run repeats the step and reports it.
-            self.clean_up(&left).await?;
-        }
-        match tree.or(self.part.destination.directory.as_ref()) {
-            Some(tree) => Ok(tree.clear_staging().await?),
-            None => Ok(()),
         }
     }
 
@@ -331,8 +321,12 @@ impl Apply<'_> {
             commit::draft(&part.destination, run, common.machine.host.clone(), common.source.clone(), common.tree_root.clone());
         (snapshot.job, snapshot.kind) = (common.job.clone(), common.kind.clone());
         snapshot.left = self.left.unwrap_or(snapshot.left);
+        let mut unstable = findings.unstable;
+        if let Some(replay) = &common.replay {
+            replay.mark(&mut snapshot, &mut unstable);
+        }
         let unread: Vec<Problem> = common.unread.iter().chain(&part.unread).cloned().chain(findings.unread).collect();
-        (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&findings.unstable));
+        (outcome.unread, outcome.unstable) = (Sample::of(&unread), Sample::of(&unstable));
         outcome.vanished = Sample::of(&findings.vanished);
         outcome.unset = findings.unset;
         outcome.changes = merged.figures.counts;
@@ -343,23 +337,26 @@ impl Apply<'_> {
         snapshot.sent = outcome.bytes.sent;
         snapshot.set_troubles(outcome.unread.clone(), outcome.unstable.clone());
         if snapshot.names_not_all() {
-            commit::keep_troubles(&part.destination, &mut snapshot, &unread, &findings.unstable).await?;
+            commit::keep_troubles(&part.destination, &mut snapshot, &unread, &unstable).await?;
         }
         common.stop.check()?;
         part.repack.note_look(&mut part.destination);
         let number = commit::commit(&mut part.destination, snapshot, merged.manifest, Some(merged.cache)).await?;
         outcome.snapshot = Some(number);
+        if common.replay.is_some() {
+            outcome.warnings.extend(replay::note_time(&part.destination).await);
+        }
         Ok(())
     }
 
     /// Runs the cleanup of this run: deletions and directory metadata. An error is only a warning. The next run repeats a
     /// cleanup whose plan was set aside.
-    async fn after_commit(&mut self, verify: Option<&Lease>, tidy: &Path) {
+    async fn after_commit(&mut self, verify: Option<&Lease>, plan: &Path) {
         let result = async {
             if let Some(lease) = verify {
                 lease.verify().await?;
             }
-            self.clean_up(tidy).await
+            tidy::clean_up(&self.part.destination, self.common.keep.keeps_old(), plan).await
         };
         match result.await {
             Ok((refused, unset)) => {
@@ -370,52 +367,13 @@ impl Apply<'_> {
         }
     }
 
-    /// Runs the cleanup of a committed plan. Returns the steps that the destination refused, and the entries that it stores
-    /// without an attribute. If it refused a step, the file of the plan stays for the next run.
-    async fn clean_up(&self, plan: &Path) -> Result<(Vec<Problem>, Vec<Problem>)> {
-        let destination = &self.part.destination;
-        let rules = destination.rules();
-        let mut undone = Undone::default();
-        match destination.backend.tree() {
-            // The list of leftovers names it.
-            None if !destination.backend.deletes() => {}
-            None => cleanup::objects(&destination.records, plan).await?,
-            Some(tree) => {
-                let manifest = [destination.base()?, destination.base()?];
-                let wanted = cleanup::CleanupScope { rules: &rules, plan, manifest, keeps: self.common.keep.keeps_old() };
-                cleanup::tree(&tree, wanted, &mut undone).await?;
-                let not_there = |e: &crate::model::Entry| place(&rules, e).is_none();
-                dir_metadata::settle(&tree, destination.base()?, plan, not_there, file_meta, &mut undone).await?;
-                if let Some((snapshot, _)) = destination.snapshot() {
-                    match tree.set_meta(b"", root_meta(&snapshot.tree)).await {
-                        // The root of the destination can belong to another user, for example as a mount point. Then its
-                        // metadata stays as it is.
-                        Err(error) if !error.concerns_destination() => {}
-                        done => drop(done?),
-                    }
-                }
-            }
-        }
-        let refused = undone.reasons().filter_map(|(path, why)| match why {
-            Why::Refused(error) => Some(Problem { path: path.clone(), problem: not_taken(error) }),
-            _ => None,
-        });
-        let refused: Vec<Problem> = refused.collect();
-        if refused.is_empty() {
-            let _ = std::fs::remove_file(plan);
-        }
-        let unset = undone.reasons().filter_map(|(path, why)| match why {
-            Why::Unset(unset) => Some(unset_problems(path, std::slice::from_ref(unset))),
-            _ => None,
-        });
-        let unset = unset.flatten().collect();
-        Ok((refused, unset))
-    }
-
     /// Deletes expired snapshots, if some are due and no dump failed. An error is a warning and does not fail the run.
     async fn delete_expired(&mut self, lease: Option<&Lease>) {
         // If a dump fails every night, retention must not delete the snapshots that have its last good content.
-        if self.part.destination.backend.is_append_only() || self.outcome.dumps.iter().any(|dump| dump.error.is_some()) {
+        if self.common.replay.is_some()
+            || self.part.destination.backend.is_append_only()
+            || self.outcome.dumps.iter().any(|dump| dump.error.is_some())
+        {
             return;
         }
         match prune::delete_expired(&mut self.part.destination, &self.common.keep, lease, &self.common.machine, &self.common.stop).await {
@@ -447,7 +405,7 @@ fn forget_blocks(destination: &Destination, target: &Target) {
 /// Fails if the source was removed during the run. Otherwise every file would only count as vanished, and the run
 /// would succeed.
 fn still_there(common: &Common) -> Result<()> {
-    let root = common.shared_reader.root();
+    let Some(root) = common.shared_reader.root() else { return Ok(()) };
     let there = root.stat().and_then(|stat| match stat.nlink {
         0 => Err(std::io::Error::other("the source was removed during the run; nothing was committed")),
         _ => Ok(()),

@@ -22,7 +22,7 @@ use crate::transfer::{Line, Progress, Stop};
 pub struct Side {
     /// Index of the destination among the URLs of the run. It is the destination's bit in [`Line::readers`].
     pub index: usize,
-    base: CacheReader,
+    pub(super) base: CacheReader,
     plan: Writer<Line>,
     pub facts: Facts,
     /// The file of the plan.
@@ -31,8 +31,8 @@ pub struct Side {
     parts: Box<dyn Fn(u64) -> u64 + Send>,
     /// The error that ended the comparison with this destination. The others continue.
     pub failed: Option<Error>,
-    names: Naming,
-    twins: Twins,
+    pub(super) names: Naming,
+    pub(super) twins: Twins,
 }
 
 /// What a run knows, before the comparison, about how a destination treats names.
@@ -65,8 +65,13 @@ impl Side {
         Ok(Self { index, base, plan, facts, path, parts, failed: None, names, twins: Twins::default() })
     }
 
+    /// Whether the destination may take two different names for one.
+    pub fn may_fold(&self) -> bool {
+        self.names.may_fold()
+    }
+
     /// Ends the comparison after the scan. Decides which of the new entries with a twin get their own name.
-    fn end(&mut self) -> Result<()> {
+    pub(super) fn end(&mut self) -> Result<()> {
         self.plan.flush()?;
         match &self.names.rules {
             Some(rules) if self.twins.open => std::mem::take(&mut self.twins).resolve(&self.path, rules),
@@ -75,7 +80,7 @@ impl Side {
     }
 
     /// Adds a removal for each manifest entry before `path`, or for all that are left if `path` is `None`.
-    fn catch_up(&mut self, path: Option<&[u8]>) -> Result<()> {
+    pub(super) fn catch_up(&mut self, path: Option<&[u8]>) -> Result<()> {
         while let Some(known) = self.base.peek()? {
             if path.is_some_and(|p| known.path.as_slice() >= p) {
                 return Ok(());
@@ -104,7 +109,7 @@ impl Side {
         Ok(())
     }
 
-    fn write(&mut self, step: Change, readers: u64, twin: bool) -> Result<()> {
+    pub(super) fn write(&mut self, step: Change, readers: u64, twin: bool) -> Result<()> {
         self.facts.add(&step, &self.parts);
         self.twins.open |= twin;
         self.plan.push(&Line { step, readers, dump: false, twin })

@@ -5,8 +5,9 @@
 //! Invariant: an error at one destination does not stop the others.
 
 mod adopt;
-mod apply;
-mod compare;
+pub mod apply;
+pub mod compare;
+mod compare_entries;
 mod decide;
 mod dumps;
 mod left_out;
@@ -16,14 +17,16 @@ mod orphans;
 pub mod owner;
 pub mod packing;
 mod planned;
-mod planning;
-mod preflight;
-mod prepare;
-mod renames;
-mod repack;
-mod run;
+pub mod planning;
+pub mod preflight;
+pub mod prepare;
+pub mod renames;
+pub mod repack;
+pub mod replay;
+pub mod run;
 pub mod saved_plan;
 pub mod spellings;
+pub mod tidy;
 mod twins;
 mod unfinished_uploads;
 mod unverified;
@@ -51,6 +54,7 @@ use crate::model::{Sample, Time};
 use crate::transfer::{DumpStreams, Limit, Phase, SharedReader};
 use apply::Applied;
 use compare::shown;
+pub use compare_entries::compare_entries;
 use decide::{DecidedPlan, decide};
 use owner::Owner;
 pub use planned::{plan, plan_over};
@@ -128,7 +132,7 @@ fn common(asked: SyncRequest<'_>, seen: &ScanResult, count: usize, running: &[(u
         stop: Arc::clone(&control.stop),
         source: shown(&std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf())),
         tree_root: seen.tree_root.clone(),
-        scan_start,
+        scan_start: Some(scan_start),
         unread: seen.scanned.unread.clone(),
         adopt: options.adopt,
         keep: options.keep.clone(),
@@ -139,6 +143,7 @@ fn common(asked: SyncRequest<'_>, seen: &ScanResult, count: usize, running: &[(u
         job: options.job.clone(),
         kind: options.kind.clone(),
         dump_streams: Arc::new(DumpStreams::new(options.dumps.clone(), count, Arc::clone(&control.stop))),
+        replay: None,
     };
     let absent = (0..count).filter(|index| running.iter().all(|(of, _)| of != index));
     absent.for_each(|index| common.leave(index));

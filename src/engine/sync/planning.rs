@@ -4,9 +4,9 @@
 
 use crate::error::{Error, Result};
 use crate::manifest::CacheReader;
-use crate::model::Problem;
+use crate::model::{Entry, Problem};
 use crate::plan::{Estimate, Facts, Limits, PlanTarget, Price, judge};
-use crate::scan::Root;
+use crate::scan::{Root, hash_file};
 use crate::transfer::Stop;
 
 use super::{renames, unverified};
@@ -44,7 +44,8 @@ pub struct Draft<'a> {
 /// the transfer decides about each of them with the read that also sends it. Blocks.
 pub fn finish(draft: Draft<'_>, how: &Judging<'_>, stop: &Stop) -> Result<FinishedPlan> {
     let Draft { root, path, base, facts, parts } = draft;
-    let mut facts = renames::find(root, path, base, facts, parts, stop)?;
+    let mut content = |entry: &Entry| Ok(hash_file(root, entry.path.as_bytes()).ok().map(|(hash, ..)| hash));
+    let mut facts = renames::find(&mut content, path, base, facts, parts, stop)?;
     let judged = |facts: &Facts| {
         let estimate = facts.estimate(how.way);
         let cost = how.price.requests(&estimate);

@@ -87,7 +87,7 @@ pub async fn compared(asked: SyncRequest<'_>, opened: Opened) -> Prepared {
         scan_start: coarse_now(),
     };
     for (index, (url, backend)) in once_each(opened).into_iter().enumerate() {
-        match backend.and_then(|backend| open(source, backend, machine, &url, options)) {
+        match backend.and_then(|backend| open(Some(source), backend, machine, &url, options)) {
             Ok(destination) => all.destinations.push((index, destination)),
             Err(error) => all.ends[index].error = Some(error),
         }
@@ -146,9 +146,10 @@ fn once_each(mut opened: Opened) -> Opened {
     opened
 }
 
-/// Opens a destination from the cache of this machine and takes its local lock. Sends no request.
-fn open(source: &Path, backend: Arc<dyn Backend>, machine: &Machine, url: &str, options: &SyncOptions) -> Result<Destination> {
-    apart(source, &backend)?;
+/// Opens a destination from the cache of this machine and takes its local lock. Sends no request. `source` is a directory
+/// of this machine that is read.
+pub fn open(source: Option<&Path>, backend: Arc<dyn Backend>, machine: &Machine, url: &str, options: &SyncOptions) -> Result<Destination> {
+    source.map_or(Ok(()), |source| apart(source, &backend))?;
     let mut destination = Destination::over(backend, machine)?;
     destination.want(options.layout_of(url), options.seal_of(url));
     destination.repack_after = options.repack_after(url);
@@ -186,7 +187,8 @@ async fn load_all(all: &mut Prepared, asked: &SyncRequest<'_>) -> bool {
     as_remembered && !all.destinations.is_empty()
 }
 
-async fn load(destination: &mut Destination, asked: &SyncRequest<'_>) -> Result<()> {
+/// Brings the cache of a destination up to its newest snapshot, and checks that the run may write to it.
+pub async fn load(destination: &mut Destination, asked: &SyncRequest<'_>) -> Result<()> {
     let SyncRequest { options, writes, .. } = *asked;
     destination.unlock_for_run(&asked.machine.keys).await?;
     let backend = destination.backend.clone();
@@ -247,7 +249,8 @@ impl RunningScan {
     }
 }
 
-fn side(index: usize, destination: &Destination) -> Result<Side> {
+/// The comparison with one destination, before its first path.
+pub fn side(index: usize, destination: &Destination) -> Result<Side> {
     let totals = destination.snapshot().map(|(s, _)| s.totals);
     let plan = destination.local(&format!("plan-{index}"));
     Side::new(index, destination.base()?, totals, plan, parts_of(destination), naming(destination))

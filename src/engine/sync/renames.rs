@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::manifest::{CacheReader, KnownStamps};
 use crate::model::{Change, Entry, Hash, Kind, Stamps, Time};
 use crate::plan::Facts;
-use crate::scan::{Root, hash_file};
 use crate::spool::{Reader, Writer};
 use crate::transfer::{Line, Stop};
 
@@ -40,22 +39,30 @@ impl Gone {
 
     /// The path hash of the removed file that was renamed to `entry`. Calls `content` only if size and mtime agree with
     /// a removed file but the stamps do not.
-    fn source(&self, entry: &Entry, stamps: Stamps, content: impl FnOnce() -> Option<Hash>) -> Option<Hash> {
-        let alike = self.by_content.get(&(entry.size, entry.mtime))?;
+    fn source(&self, entry: &Entry, stamps: Stamps, content: impl FnOnce() -> Result<Option<Hash>>) -> Result<Option<Hash>> {
+        let Some(alike) = self.by_content.get(&(entry.size, entry.mtime)) else { return Ok(None) };
         if let Some(same) = self.by_stamps.get(&(entry.size, entry.mtime, stamps)) {
-            return Some(*same);
+            return Ok(Some(*same));
         }
-        alike.get(&content()?).copied()
+        Ok(content()?.and_then(|content| alike.get(&content).copied()))
     }
 }
 
-/// Finds the renames in `plan` and rewrites it with them. Returns the new facts.
-pub fn find(root: &Root, plan: &Path, base: CacheReader, facts: Facts, parts: &dyn Fn(u64) -> u64, stop: &Stop) -> Result<Facts> {
+/// Finds the renames in `plan` and rewrites it with them. `content` says which content a new file has. It is asked in
+/// order of the paths. Returns the new facts.
+pub fn find(
+    content: &mut dyn FnMut(&Entry) -> Result<Option<Hash>>,
+    plan: &Path,
+    base: CacheReader,
+    facts: Facts,
+    parts: &dyn Fn(u64) -> u64,
+    stop: &Stop,
+) -> Result<Facts> {
     if facts.counts.removed == 0 || facts.counts.added == 0 {
         return Ok(facts);
     }
     let gone = removed(plan, base)?;
-    let matches = matches(root, plan, &gone, stop)?;
+    let matches = matches(content, plan, &gone, stop)?;
     if matches.is_empty() {
         return Ok(facts);
     }
@@ -128,7 +135,7 @@ fn stamps_of(base: &mut CacheReader, path: &[u8]) -> Result<Option<Stamps>> {
 }
 
 /// The hash of the old path of each renamed file, by the hash of its new path.
-fn matches(root: &Root, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap<Hash, Hash>> {
+fn matches(content: &mut dyn FnMut(&Entry) -> Result<Option<Hash>>, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap<Hash, Hash>> {
     let mut found = HashMap::new();
     let mut lines = Reader::<Line>::open(plan)?;
     while let Some(line) = lines.next_line()? {
@@ -137,8 +144,7 @@ fn matches(root: &Root, plan: &Path, gone: &Gone, stop: &Stop) -> Result<HashMap
             continue;
         }
         stop.check()?;
-        let content = || hash_file(root, entry.path.as_bytes()).ok().map(|(hash, ..)| hash);
-        if let Some(source) = gone.source(&entry, stamps, content) {
+        if let Some(source) = gone.source(&entry, stamps, || content(&entry))? {
             found.insert(Hash::of(entry.path.as_bytes()), source);
         }
     }
@@ -184,13 +190,13 @@ mod tests {
         let read = Cell::new(0);
         let of = |hash| {
             read.set(read.get() + 1);
-            Some(hash)
+            Ok(Some(hash))
         };
-        assert_eq!(gone.source(&file("x", 5), stamps(7), || of(two)), Some(Hash::of(b"a")));
-        assert_eq!(gone.source(&file("x", 6), stamps(7), || of(two)), None);
+        assert_eq!(gone.source(&file("x", 5), stamps(7), || of(two)).unwrap(), Some(Hash::of(b"a")));
+        assert_eq!(gone.source(&file("x", 6), stamps(7), || of(two)).unwrap(), None);
         assert_eq!(read.get(), 0, "nothing was read where stamps or sizes decide");
-        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(two)), Some(Hash::of(b"b")), "the first of those alike");
-        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(Hash::of(b"3"))), None);
+        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(two)).unwrap(), Some(Hash::of(b"b")), "the first of those alike");
+        assert_eq!(gone.source(&file("x", 5), stamps(9), || of(Hash::of(b"3"))).unwrap(), None);
     }
 
     /// [`CAP`] files with the same size and mtime. If each were compared with each, the test would need 4 * 10^10
@@ -202,7 +208,7 @@ mod tests {
             gone.add(&file("a", 5), Hash::of(&n.to_le_bytes()), Some(stamps(n)));
         }
         for n in 0..CAP as u64 {
-            assert!(gone.source(&file("b", 5), stamps(u64::MAX), || Some(Hash::of(&n.to_le_bytes()))).is_some());
+            assert!(gone.source(&file("b", 5), stamps(u64::MAX), || Ok(Some(Hash::of(&n.to_le_bytes())))).unwrap().is_some());
         }
     }
 }

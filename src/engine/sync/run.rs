@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::repack::Repack;
+use super::replay::Replay;
 use crate::engine::destination::Destination;
 use crate::engine::machine::Machine;
 use crate::model::{KeepRules, Problem, RelPath, Time, TreeRoot};
@@ -17,7 +18,8 @@ pub struct Common {
     pub stop: Arc<Stop>,
     pub source: RelPath,
     pub tree_root: TreeRoot,
-    pub scan_start: Time,
+    /// When the scan began. `None` if no disk was scanned.
+    pub scan_start: Option<Time>,
     pub unread: Vec<Problem>,
     pub adopt: bool,
     pub keep: KeepRules,
@@ -29,6 +31,8 @@ pub struct Common {
     pub job: Option<String>,
     pub kind: Option<String>,
     pub dump_streams: Arc<DumpStreams>,
+    /// The snapshot that is copied, if contents come from another destination.
+    pub replay: Option<Replay>,
 }
 
 impl Common {

@@ -218,7 +218,7 @@ async fn ready(
         stop: Arc::clone(&control.stop),
         source: heading.source.clone(),
         tree_root: tree_root(&root, &Names::default())?,
-        scan_start: heading.scan_start,
+        scan_start: Some(heading.scan_start),
         unread: Vec::new(),
         adopt: false,
         keep: heading.keep.clone(),
@@ -229,6 +229,7 @@ async fn ready(
         job: None,
         kind: None,
         dump_streams: Arc::new(crate::transfer::DumpStreams::none()),
+        replay: None,
     };
     let progress = control.progress.first().cloned().unwrap_or_default();
     let part =

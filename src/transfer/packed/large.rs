@@ -17,7 +17,7 @@ use super::parts::FileParts;
 use crate::error::Error;
 use crate::model::{Content, Entry, Hash};
 use crate::packs::Cutter;
-use crate::scan::{BigFile, ReadError, TRIES};
+use crate::scan::{ReadError, TRIES};
 
 /// Pieces with their hashes.
 pub(super) type HashedPieces = Vec<(Hash, Bytes)>;
@@ -53,9 +53,7 @@ impl LargeFile<'_> {
 
     async fn once(&self, packer: &mut PackFiller<'_>, last_try: bool) -> Result<(), UploadError> {
         let source = |error| UploadError::Source(Arc::new(error));
-        let (root, path) = (Arc::clone(self.shared_reader.root()), self.entry.path.clone());
-        let file = tokio::task::spawn_blocking(move || BigFile::open(&root, path.as_bytes(), last_try)).await.map_err(join)?;
-        let file = Arc::new(file.map_err(source)?);
+        let file = self.shared_reader.open(self.entry.path.as_bytes(), last_try).await.map_err(source)?;
         let size = file.stat().size;
         let block_size = part_size(size, &self.target.backend.capabilities());
         let (mut hasher, mut cutter, mut parts) = (blake3::Hasher::new(), Cutter::new(packer.cut_seed()), FileParts::default());
@@ -82,7 +80,7 @@ impl LargeFile<'_> {
             }
             packer.advance(&mut parts).await?;
         }
-        let (stat, xattrs, unstable) = file.settle().map_err(source)?;
+        let (stat, xattrs, unstable) = file.settle().await.map_err(source)?;
         let hash = Hash(*hasher.finalize().as_bytes());
         let mut done = Done { entry: as_read(self.entry, &stat, &xattrs), stamps: stat.stamps(), unstable };
         let old = self.old.and_then(|old| old.content.as_ref()).filter(|content| content.hash == hash);
