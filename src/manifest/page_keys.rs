@@ -5,6 +5,7 @@
 //! a rotation alone does not get older ones.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::records::{Records, object_path};
 use super::sealed_store::{KEYS, sealed_path};
@@ -27,9 +28,20 @@ impl Records {
         (!keys.is_empty()).then_some(PageKeys { names, keys })
     }
 
+    /// Reads the header of each page object from now on, so that a damaged one is noticed: `age` needs it.
+    pub fn read_headers(&self) {
+        self.reads_headers.store(true, Relaxed);
+        if let Some((known, _)) = &self.opened {
+            known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     /// Uses the keys that a snapshot has.
     pub(super) fn learn(&self, snapshot: &Snapshot) {
         let (Some((known, _)), Some(opens)) = (&self.opened, &snapshot.opens) else { return };
+        if self.reads_headers.load(Relaxed) {
+            return;
+        }
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         for (object, key) in &opens.keys {
             let Ok(path) = object_path(Self::pages_object_key(object).as_bytes()) else { continue };

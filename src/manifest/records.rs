@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -90,6 +91,8 @@ pub struct Records {
     remembered: Option<Arc<Remembered>>,
     /// The keys of sealed objects that were opened, and of page objects that were written.
     pub(super) opened: Option<(OpenedKeys, OpenedKeys)>,
+    /// The header of each object is read, also if a snapshot has its key.
+    pub(super) reads_headers: Arc<AtomicBool>,
     /// The payload keys of packs that were opened.
     pub(super) pack_keys: Arc<Mutex<HashMap<Hash, PayloadKey>>>,
 }
@@ -124,7 +127,17 @@ impl Records {
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         let pack_keys = Arc::new(Mutex::new(HashMap::new()));
         let room = Arc::new(Semaphore::new(ROOM as usize));
-        Self { store: backend.store(), backend, room, keys: None, id: None, remembered: None, opened: None, pack_keys }
+        Self {
+            store: backend.store(),
+            backend,
+            room,
+            keys: None,
+            id: None,
+            remembered: None,
+            opened: None,
+            reads_headers: Arc::default(),
+            pack_keys,
+        }
     }
 
     /// The records of the sealed destination with this `id`. `backend` is what lies below the seal. Sends no request.

@@ -20,7 +20,7 @@ use crate::model::Entry;
 use crate::spool::Sorted;
 
 /// Stretches in flight.
-const STRETCHES: usize = 3;
+const STRETCHES: usize = 6;
 /// Files that are staged at a time, of one stretch.
 const STAGING: usize = 8;
 

@@ -55,8 +55,13 @@ struct EarlyPieces {
     order: VecDeque<Vec<Vec<u8>>>,
 }
 
-/// What stands for the stamps of a file that is on no disk: equal contents have equal ones.
-pub fn content_stamps(hash: &Hash) -> Stamps {
+/// What stands for the stamps of a file that is on no disk. They are equal only if content and metadata are, so that a run
+/// which continues another one does not take over what that one noted of an older snapshot.
+pub fn content_stamps(entry: &Entry) -> Stamps {
+    let Some(content) = &entry.content else { return Stamps::default() };
+    let Entry { mtime, mode, uid, gid, user, group, sparse, allocated, xattrs, .. } = entry;
+    let metadata = format!("{:?}", (mtime, mode, uid, gid, user, group, sparse, allocated, xattrs));
+    let hash = Hash::of(&[&content.hash.0[..], metadata.as_bytes()].concat());
     let number = |from: usize| (0..8).fold(0, |sum: u64, at| sum << 8 | u64::from(hash.0[from + at]));
     let (secs, nanos) = (number(8) >> 32, number(8) as u32 % 1_000_000_000);
     Stamps { ino: number(0), ctime: Time { secs: secs as i64, nanos } }
@@ -64,7 +69,7 @@ pub fn content_stamps(hash: &Hash) -> Stamps {
 
 /// The metadata of an entry as if it were on a disk.
 pub(super) fn stat_of(entry: &Entry) -> Stat {
-    let stamps = entry.content.as_ref().map_or_else(Stamps::default, |content| content_stamps(&content.hash));
+    let stamps = content_stamps(entry);
     Stat {
         file_type: FileType::File,
         size: entry.size,
@@ -232,13 +237,19 @@ impl Sink for GatheredContent<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Content;
 
     #[test]
-    fn other_contents_have_other_stamps() {
-        let of = |text: &[u8]| content_stamps(&Hash::of(text));
-        assert_eq!(of(b"a"), of(b"a"));
-        assert_ne!(of(b"a"), of(b"b"));
-        let json = serde_json::to_string(&of(b"a")).unwrap();
-        assert_eq!(serde_json::from_str::<Stamps>(&json).unwrap(), of(b"a"), "a journal keeps them");
+    fn other_contents_and_other_metadata_have_other_stamps() {
+        let of = |text: &[u8], mode: &str| {
+            let json = format!(r#"{{"path":"a","mtime":"1.000000000","mode":"{mode}"}}"#);
+            let entry: Entry = serde_json::from_str(&json).unwrap();
+            content_stamps(&Entry { content: Some(Content::new(Hash::of(text), 1)), ..entry })
+        };
+        assert_eq!(of(b"a", "0644"), of(b"a", "0644"));
+        assert_ne!(of(b"a", "0644"), of(b"b", "0644"));
+        assert_ne!(of(b"a", "0644"), of(b"a", "0750"));
+        let json = serde_json::to_string(&of(b"a", "0644")).unwrap();
+        assert_eq!(serde_json::from_str::<Stamps>(&json).unwrap(), of(b"a", "0644"), "a journal keeps them");
     }
 }

@@ -16,9 +16,9 @@ use crate::manifest::{PackKind, PackReader, Records};
 use crate::model::{Entry, Hash, Piece, PieceList};
 use crate::packs;
 
-/// Maximum gap between frames of one request, in bytes. To fetch that much for nothing takes no longer than another
+/// Maximum gap between frames of one request, in bytes. To fetch that much for nothing takes about as long as another
 /// request.
-const GAP: u64 = 1 << 20;
+const GAP: u64 = 128 << 10;
 /// How much one request may be for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StretchBounds {
@@ -36,8 +36,8 @@ const IN_MEMORY: StretchBounds = StretchBounds { length: 4 << 20, unpacked: 8 <<
 pub(super) const STREAMED: StretchBounds = StretchBounds { length: 16 << 20, unpacked: 1 << 40, pieces: 20_000 };
 
 /// Frames of a batch, in bytes, and their pieces, unpacked. A batch ends when one of them is reached.
-const BATCH: u64 = 1 << 20;
-const BATCH_UNPACKED: u64 = 4 << 20;
+const BATCH: u64 = 512 << 10;
+const BATCH_UNPACKED: u64 = 2 << 20;
 
 /// Pieces of one pack whose frames lie close together.
 #[derive(Debug)]

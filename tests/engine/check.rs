@@ -109,8 +109,8 @@ async fn nothing_is_asked_for_a_content() {
         let after = backend.meter().requests();
         // The snapshots and everything are listed; snapshot, format, page and the record of the last check are read.
         let spent = (after.list - before.list, after.head - before.head, after.get - before.get, after.put - before.put);
-        // The owner's keys are looked for with the format, and one is read.
-        let keys = u64::from(sealed());
+        // The key files are listed and read with the format, and compared once more.
+        let keys = 2 * u64::from(sealed());
         assert_eq!(spent, (2 + keys, 1, 4 + keys, u64::from(first)));
         let sum = Requests { list: 2 + keys, head: 1, get: 4 + keys, put: u64::from(first), ..Requests::default() };
         assert_eq!(after.total() - before.total(), sum.total());

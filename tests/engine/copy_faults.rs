@@ -400,6 +400,7 @@ async fn a_prune_during_a_copy() {
             engine::prune_over(open(&story.from, &pruner).await, &pruner, &rules, false, &RunControl::new(1)).await.unwrap();
             script.script().go_on();
             let outcome = copying.await.unwrap().unwrap();
+
             assert_eq!((outcome.exit, &outcome.error, outcome.lost.total()), (0, &None, 0), "{form:?} {n}: {outcome:?}");
             gone += outcome.gone.len();
             let machine = Machine { cache_dir: story.world.path("look"), ..copier(&story.world) };

@@ -74,6 +74,7 @@ const MIRRORS_ONLY: &Reasons = &[
             "requests::changed_files_and_six_more",
         ],
     ),
+    ("they make destinations of every layout themselves", &["copy::", "copy_faults::", "repair::from_another_destination"]),
     ("what was there before can be adopted", &["damage::after_damage_adopting", "kinds::adopting"]),
     (
         "they harm single contents, or count them as objects (packed: packed/tamper.rs, packed/crash.rs)",
@@ -135,6 +136,7 @@ const OVER_SEALED: &Reasons = &[
             "packed::hostile::",
             "packed::order::",
             "packed::properties::",
+            "packed::repack::",
             "packed::requests::",
             "packed::strays::",
         ],

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use offsite::engine::{self, Machine, RunControl};
-use offsite_backends::Backend;
 use offsite_backends::testing::{Faulty, MemoryOptions};
+use offsite_backends::{Backend, ErrorKind};
 
 use crate::harness::*;
 
@@ -99,4 +99,25 @@ async fn a_store_whose_clock_is_a_year_off() {
         world.pull(&backend, "old", &options).await.unwrap();
         assert_eq!(std::fs::read(world.path("old/f")).unwrap(), b"one");
     }
+}
+
+/// A process may back up many jobs one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_closes_what_it_opened() {
+    let world = World::new();
+    world.write("dir/file", b"one");
+    let place = world.path("closes");
+    let open = || {
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        files.filter(|file| file.starts_with(&place)).count()
+    };
+    for round in 0..3 {
+        world.write("dir/file", format!("round {round}").as_bytes());
+        let backend = world.file("closes");
+        let (script, faulty) = faulty(&backend);
+        script.script().fail_at(12, ErrorKind::Full);
+        world.sync(&faulty).await;
+        world.synced(&backend).await;
+    }
+    assert_eq!(open(), 0);
 }

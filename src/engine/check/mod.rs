@@ -186,6 +186,7 @@ pub async fn survey(asked: &CheckRequest<'_>, options: &CheckOptions, control: &
     let progress = control.progress.first().cloned().unwrap_or_default();
     let number = asked.at.map_or(newest.number, |s| s.number);
     let mut found = CheckFindings::new(number, &scratch.join("wrong"))?;
+    destination.records.read_headers();
     format(&destination.records, &mut found).await?;
     let keys_unread = keys::compare(destination, &mut found).await?;
     let plan = expectations(asked, &mut found, control).await?;

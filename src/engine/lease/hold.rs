@@ -70,6 +70,14 @@ impl Hold {
         let _ = self.state.compare_exchange(HELD, GIVEN_BACK, SeqCst, SeqCst);
     }
 
+    /// Forgets how the lease is renewed. The fence would otherwise hold the backend that it is around, and neither of them
+    /// would ever be closed.
+    pub fn forget(&self) {
+        if let Ok(mut grip) = self.grip.try_lock() {
+            *grip = None;
+        }
+    }
+
     /// Renews the lease.
     ///
     /// # Errors

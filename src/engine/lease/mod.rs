@@ -142,6 +142,13 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        self.hold.forget();
+    }
+}
+
 /// A lease that was just written.
 struct Taken {
     etag: Option<String>,

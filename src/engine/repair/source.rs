@@ -199,7 +199,7 @@ impl Planning<'_> {
     fn at_other(&mut self, entry: &Entry, url: &str) -> Result<Result<(Entry, Stamps), String>> {
         let found = self.other.as_mut().map(|other| other.meet(entry.path.as_bytes())).transpose()?.flatten();
         Ok(match (found, &entry.content) {
-            (Some(_), Some(content)) => Ok((planned(entry), content_stamps(&content.hash))),
+            (Some(_), Some(_)) => Ok((planned(entry), content_stamps(entry))),
             _ => Err(format!("{url} does not have it either")),
         })
     }

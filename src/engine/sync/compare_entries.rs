@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::compare::Side;
 use crate::error::Result;
 use crate::manifest::CacheReader;
-use crate::model::{Change, Entry, Hash, Kind, Stamps};
+use crate::model::{Change, Entry, Hash, Kind};
 use crate::transfer::{Progress, Stop, content_stamps};
 
 /// Compares every entry of `snapshot` that is `wanted` with a destination. `twin` says whether a disk that folds names
@@ -39,8 +39,8 @@ pub fn compare_entries(
 impl Side {
     fn meet(&mut self, mut entry: Entry, twin: bool) -> Result<()> {
         self.catch_up(Some(entry.path.as_bytes()))?;
+        let stamps = content_stamps(&entry);
         let hash = entry.content.take().map(|content| content.hash);
-        let stamps = hash.as_ref().map_or_else(Stamps::default, content_stamps);
         let readers = if entry.kind == Kind::File { 1 << self.index } else { 0 };
         entry.odd = false;
         let Some(known) = self.base.peek()?.filter(|known| known.path == entry.path.as_bytes()) else {

@@ -113,7 +113,7 @@ async fn nothing_names_what_is_not_there() {
     world.synced(&inner).await;
     second_tree(&world);
     let (script, backend) = faulty(&inner);
-    script.script().delay(Duration::from_millis(20));
+    script.script().delay(Duration::from_millis(60));
     let run = async {
         let outcome = world.synced(&backend).await;
         (outcome, script.count())
@@ -129,7 +129,7 @@ async fn nothing_names_what_is_not_there() {
         seen.len()
     };
     let ((_, calls), looks) = tokio::join!(run, look);
-    assert!(looks > 5 && calls >= 8, "{looks} {calls}");
+    assert!(looks > 4 && calls >= 8, "{looks} {calls}");
     exact(&Objects::of(&inner).await, "in the end");
 }
 
