@@ -142,7 +142,7 @@ async fn contents_of_a_packed_destination() {
     for directory in [false, true] {
         let world = packed();
         let backend = if directory { world.file("packs") } else { memory("packs").1 };
-        for (what, large, files) in [("small files", 0, 40), ("a large one without a list", 17, 0), ("a large one with a list", 50, 9)] {
+        for (what, large, files) in [("small files", 0, 40), ("a large one without a list", 10, 0), ("a large one with a list", 50, 9)] {
             let _ = std::fs::remove_dir_all(world.source());
             let seed = backend.meter().requests().total() << 8;
             for i in 0..files {

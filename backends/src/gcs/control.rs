@@ -237,7 +237,8 @@ pub(super) fn md5_of(object: &Object) -> Option<String> {
     (md5.len() == 16).then(|| hex::encode(md5))
 }
 
-/// Repeats what Google calls retryable, up to 6 times within 180 seconds, and counts each try.
+/// Repeats what Google calls retryable, up to 9 times within 180 seconds, and counts each try. The delays are random. With
+/// 6 tries, one call in ten gave up before the second had passed that Google wants between changes of one object.
 #[derive(Debug)]
 struct Counted {
     probe: Arc<Probe>,
@@ -268,7 +269,7 @@ impl RetryPolicy for Counted {
         if speaks_no_grpc(&error) {
             return RetryResult::Permanent(error);
         }
-        let limited = RetryableErrors.with_attempt_limit(6).with_time_limit(Duration::from_mins(3));
+        let limited = RetryableErrors.with_attempt_limit(9).with_time_limit(Duration::from_mins(3));
         let result = limited.on_error(state, error);
         if matches!(result, RetryResult::Continue(_)) {
             self.begin();
