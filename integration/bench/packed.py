@@ -58,8 +58,10 @@ PACKED = (
         (*BOTH, *PEERS), mutation="block", latencies=(0, 20),
         marks=both(at_most("sent <= 2 MiB", "bytes_up", 2 * MIB, counted=False), at_most("sent <= 5 MiB", "bytes_up", 5 * MIB), BEST, RSS)),
     Scenario(
+        # 128 MiB is wanted, and not met by programs that are built quickly, which are 30 MB larger themselves.
         "packed-first-big", "first sync of four big files, to S3", "big", 512 * MIB, "s3", (*BOTH, *PEERS), fresh=True,
-        marks=both(BEST, cpu(15), RSS)),
+        marks=both(BEST, cpu(15), at_most("peak RSS <= 128 MiB", "rss", 128 * MIB, counted=False),
+                   at_most("peak RSS <= 192 MiB", "rss", 192 * MIB))),
     Scenario(
         "packed-pull-all", "everything back, from S3", "many", 100_000, "s3", (*BOTH, *PEERS), verb="pull",
         target="empty", marks=both(at_most("GET <= 40", "requests.GET", 40), seconds(25), cpu(15), BEST, RSS)),

@@ -9,8 +9,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -38,6 +38,8 @@ pub(super) struct LocalStaging {
     /// Random, so that two processes that share a staging area use different names.
     prefix: u64,
     next: AtomicU64,
+    /// How often the area was removed. Work holds it while it runs.
+    removals: RwLock<u64>,
 }
 
 impl LocalStaging {
@@ -48,7 +50,27 @@ impl LocalStaging {
             staging: staging.to_vec(),
             prefix: RandomState::new().build_hasher().finish(),
             next: AtomicU64::new(0),
+            removals: RwLock::new(0),
         })
+    }
+
+    /// How often the area was removed so far, for [`Self::begin`].
+    pub fn removals(&self) -> u64 {
+        *self.removals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins work that was asked for when the area had been removed this often. A caller that was cancelled cannot call
+    /// its work back, so work that comes too late is refused here. The area is not removed before the result is dropped.
+    pub fn begin(&self, removals: u64) -> Result<RwLockReadGuard<'_, u64>> {
+        let now = self.removals.read().unwrap_or_else(PoisonError::into_inner);
+        if *now == removals { Ok(now) } else { Err(Error::new(ErrorKind::Other, self.dirs.shown(&self.staging), "the run has ended")) }
+    }
+
+    /// Waits for work that has begun, and then lets none begin that was asked for before. For the removal of the area.
+    pub fn end(&self) -> RwLockWriteGuard<'_, u64> {
+        let mut removals = self.removals.write().unwrap_or_else(PoisonError::into_inner);
+        *removals += 1;
+        removals
     }
 
     /// The staging directory, relative to the root.

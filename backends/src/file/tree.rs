@@ -48,8 +48,18 @@ impl LocalTree {
         op: impl FnOnce(&Arc<LocalStaging>, &[u8]) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         trace::call(verb, || self.area.dirs.shown(path));
-        let (area, path) = (self.area.clone(), path.to_vec());
-        blocking(move || op(&area, &path)).await
+        let path = path.to_vec();
+        self.work(move |area| op(area, &path)).await
+    }
+
+    /// Runs `op` on a thread that may block, unless the staging area is removed before it begins.
+    async fn work<T: Send + 'static>(&self, op: impl FnOnce(&Arc<LocalStaging>) -> Result<T> + Send + 'static) -> Result<T> {
+        let (area, removals) = (self.area.clone(), self.area.removals());
+        blocking(move || {
+            let _working = area.begin(removals)?;
+            op(&area)
+        })
+        .await
     }
 }
 
@@ -60,13 +70,11 @@ impl Tree for LocalTree {
     }
 
     async fn stage(&self, content: Bytes, meta: FileMeta) -> Result<Staged> {
-        let area = self.area.clone();
-        blocking(move || Ok(area.stage(&[content], &meta)?.0.into_staged())).await
+        self.work(move |area| Ok(area.stage(&[content], &meta)?.0.into_staged())).await
     }
 
     async fn stage_blocks(&self, meta: FileMeta) -> Result<Box<dyn StageBlocks>> {
-        let area = self.area.clone();
-        let (temp, fd) = blocking(move || area.create()).await?;
+        let (temp, fd) = self.work(LocalStaging::create).await?;
         Ok(Box::new(LocalBlocks {
             area: self.area.clone(),
             fd: Arc::new(fd),
@@ -159,7 +167,13 @@ impl Tree for LocalTree {
     }
 
     async fn remove_staging(&self) -> Result<()> {
-        self.run("remove_staging", b"", |area, _| area.remove()).await
+        let area = self.area.clone();
+        trace::call("remove_staging", || area.dirs.shown(b""));
+        blocking(move || {
+            let _alone = area.end();
+            area.remove()
+        })
+        .await
     }
 }
 

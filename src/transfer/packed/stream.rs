@@ -20,7 +20,7 @@ use crate::model::{Hash, Piece};
 use crate::packs::{Frame, FrameBuffer, FullPack, PackBuffer, StoredPacks};
 
 /// Frames that are compressed at a time.
-const COMPRESSING: usize = 4;
+const COMPRESSING: usize = 3;
 /// Packs that are sent at a time, in addition to the one that is being filled.
 const SENDING: usize = 2;
 
