@@ -4,7 +4,7 @@
 //! message.
 
 use std::io::Read;
-use std::process::{Command as Process, Stdio};
+use std::process::Stdio;
 
 use super::words::Command;
 use crate::engine::{PassphraseSource, SecretString};
@@ -23,23 +23,6 @@ impl PassphraseCommand {
     pub fn new(command: Command, variables: Vec<(String, String)>) -> Self {
         Self { command, variables }
     }
-
-    fn process(&self) -> Process {
-        let mut process = match &self.command {
-            Command::Shell(line) => {
-                let mut process = Process::new("/bin/sh");
-                process.arg("-c").arg(line);
-                process
-            }
-            Command::Program(words) | Command::Expanded { words, .. } => {
-                let mut process = Process::new(words.first().map_or("", String::as_str));
-                process.args(words.iter().skip(1));
-                process
-            }
-        };
-        process.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        process
-    }
 }
 
 impl PassphraseSource for PassphraseCommand {
@@ -47,7 +30,9 @@ impl PassphraseSource for PassphraseCommand {
         let failed = |why: &dyn std::fmt::Display| format!("the command in `seal.passphrase_command` failed: {why}");
         // Its standard error is that of offsite, so that it can ask and explain. It stays in the process group, so Ctrl-C ends
         // it too.
-        let mut child = self.process().stdin(Stdio::inherit()).stdout(Stdio::piped()).spawn().map_err(|e| failed(&e))?;
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let mut child =
+            self.command.process().envs(variables).stdin(Stdio::inherit()).stdout(Stdio::piped()).spawn().map_err(|e| failed(&e))?;
         let mut bytes = Vec::with_capacity(LONGEST as usize + 1);
         let read = child.stdout.take().map_or(Ok(0), |out| out.take(LONGEST + 1).read_to_end(&mut bytes));
         let status = child.wait().map_err(|e| failed(&e))?;

@@ -166,6 +166,22 @@ pub enum Command {
 }
 
 impl Command {
+    /// Prepares the process of the command without starting it.
+    pub fn process(&self) -> std::process::Command {
+        match self {
+            Self::Shell(line) => {
+                let mut process = std::process::Command::new("/bin/sh");
+                process.arg("-c").arg(line);
+                process
+            }
+            Self::Program(words) | Self::Expanded { words, .. } => {
+                let mut process = std::process::Command::new(words.first().map_or("", String::as_str));
+                process.args(words.iter().skip(1));
+                process
+            }
+        }
+    }
+
     /// The command as the config has it, for messages. Nothing is expanded, because a variable may hold a secret.
     pub fn written(&self) -> String {
         match self {

@@ -96,22 +96,13 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Option<Time>, figures
                 // The comparison counted it as unchanged.
                 counts.unchanged = counts.unchanged.saturating_sub(1);
             }
-            let Some(done) = arrived else {
-                counts.unchanged += 1;
-                return None;
-            };
-            let moved = done.entry.content != old.content;
-            if moved && !is_repacked(&done.entry, &old) {
-                counts.changed += 1;
-            } else if !done.entry.same_metadata(&old) {
-                counts.metadata += 1;
-            } else {
-                counts.unchanged += 1;
-                if !moved {
-                    return Some(Step::Stamp(done.entry.path, remember(done.stamps, scan_start)));
+            match arrived {
+                Some(done) => Some(read_again(done, &old, scan_start, counts)),
+                None => {
+                    counts.unchanged += 1;
+                    None
                 }
             }
-            set(done.entry, done.stamps)
         }
         Change::Metadata { entry, stamps, .. } => {
             counts.metadata += 1;
@@ -128,6 +119,22 @@ fn step(change: Change, arrived: Option<Done>, scan_start: Option<Time>, figures
         // Already counted as unchanged by the comparison.
         Change::Stamped { path, stamps } => Some(Step::Stamp(path, remember(stamps, scan_start))),
     }
+}
+
+/// The step of a file that was read because it could have changed.
+fn read_again(done: Done, old: &Entry, scan_start: Option<Time>, counts: &mut Counts) -> Step {
+    let moved = done.entry.content != old.content;
+    if moved && !is_repacked(&done.entry, old) {
+        counts.changed += 1;
+    } else if !done.entry.same_metadata(old) {
+        counts.metadata += 1;
+    } else {
+        counts.unchanged += 1;
+        if !moved {
+            return Step::Stamp(done.entry.path, remember(done.stamps, scan_start));
+        }
+    }
+    Step::Set(Box::new(done.entry), remember(done.stamps, scan_start))
 }
 
 /// Whether a content is the old one in another place of a packed destination.

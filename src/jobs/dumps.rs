@@ -58,7 +58,7 @@ impl fmt::Debug for Output {
 
 impl Source for Output {
     fn start(&self, to: Vec<Sender<DumpChunk>>, stop: Arc<Stop>) {
-        let mut process = hooks::process(&self.command);
+        let mut process = tokio::process::Command::from(self.command.process());
         process.envs(self.variables.iter().map(|(name, value)| (name, value)));
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let (seconds, compress, redactions) = (self.seconds, self.compress, Redactions::of(&self.variables));

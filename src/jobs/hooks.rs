@@ -57,7 +57,7 @@ pub async fn run_in(
 ) -> HookOutcome {
     let began = Instant::now();
     let mut outcome = HookOutcome { hook: hook.to_owned(), command: shown(command), ..HookOutcome::default() };
-    let mut process = process(command);
+    let mut process = Process::from(command.process());
     dir.map(|dir| process.current_dir(dir));
     process.envs(variables.iter().map(|(name, value)| (name, value)));
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -98,22 +98,6 @@ pub async fn run_in(
     }
     outcome.seconds = began.elapsed().as_secs_f64();
     outcome
-}
-
-/// Prepares the process of a command without starting it.
-pub fn process(command: &Command) -> Process {
-    match command {
-        Command::Shell(line) => {
-            let mut process = Process::new("/bin/sh");
-            process.arg("-c").arg(line);
-            process
-        }
-        Command::Program(words) | Command::Expanded { words, .. } => {
-            let mut process = Process::new(words.first().map_or("", String::as_str));
-            process.args(words.iter().skip(1));
-            process
-        }
-    }
 }
 
 /// A command as the config has it, for people, with secrets redacted.
